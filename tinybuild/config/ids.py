@@ -1,0 +1,162 @@
+"""Token ids in a config: every id goes on meaning the token it meant in the source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tinybuild.errors import BuildFault, Finding
+from tinybuild.ids import is_id
+
+# What a family calls the token at the end (or start) of a sequence when it has no eos (or bos).
+STAND_INS = {"eos": "sep", "bos": "cls"}
+
+
+def sizes(data: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides that give a config tree (JSON data) the tokenizer's vocabulary sizes.
+
+    `tokenizer` holds `sizes` (config key -> number of tokens) and `keep` (the source's size may
+    stay when it is larger: embeddings are often padded).
+    """
+    vocabulary = _vocabulary(data)
+    return _sizes(data, tokenizer, vocabulary)
+
+
+def _vocabulary(data: Mapping[str, Any]) -> Any:
+    """The size of the text vocabulary: the config's own, or its text config's."""
+    if "vocab_size" in data:
+        return data["vocab_size"]
+    for name in ("text_config", "llm_config", "language_config", "decoder", "thinker_config"):
+        if isinstance(data.get(name), Mapping):
+            return _vocabulary(data[name])
+    return None
+
+
+def _sizes(
+    data: Mapping[str, Any], tokenizer: Mapping[str, Any], vocabulary: Any
+) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in data.items():
+        if isinstance(value, Mapping):
+            inner = _sizes(value, tokenizer, vocabulary)
+            if inner:
+                result[name] = inner
+        elif name in tokenizer["sizes"] and isinstance(value, int):
+            if name == "vocab_size" and value != vocabulary:
+                continue  # another vocabulary: the codes of an audio decoder, say
+            new = tokenizer["sizes"][name]
+            result[name] = max(new, value) if tokenizer["keep"] else new
+    return result
+
+
+def align(
+    data: Mapping[str, Any],
+    tokenizer: Mapping[str, Any],
+    given: Mapping[str, Any],
+    fallback: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Overrides that bring every token id of a config tree (JSON data) in line with a tokenizer.
+
+    `tokenizer` holds `special` (role -> id) and `moved` (the source's id as text -> the new id, for
+    the ids whose token is known). An id is looked up, in this order, by its token, by its role
+    (eos_token_id is the tokenizer's eos), by another role that had the same id in the source
+    (T5 starts its decoder with the padding token), in `fallback` (a generation config's is the
+    config), and is otherwise an error, unless the recipe sets it (`given`). Lists drop the ids
+    whose token is gone. Raises BuildFault.
+    """
+    findings: list[Finding] = []
+    result = _align(data, data, tokenizer, given, _vocabulary(data), (), findings)
+    if fallback is not None:
+        kept = []
+        for finding in findings:
+            name = str(finding.key[-1])
+            if fallback.get(name) is not None:
+                result[name] = fallback[name]
+            else:
+                kept.append(finding)
+        findings = kept
+    if findings:
+        raise BuildFault(findings)
+    return result
+
+
+def _role(name: str, special: Mapping[str, int]) -> int | None:
+    role = name.removesuffix("_token_id")
+    if role in special:
+        return special[role]
+    return special.get(STAND_INS.get(role, ""))
+
+
+def _align(
+    data: Mapping[str, Any],
+    top: Mapping[str, Any],
+    tokenizer: Mapping[str, Any],
+    given: Mapping[str, Any],
+    vocabulary: Any,
+    path: tuple[str, ...],
+    findings: list[Finding],
+) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    if data.get("vocab_size", vocabulary) != vocabulary:
+        return result
+    for name, value in data.items():
+        if isinstance(value, Mapping):
+            below = given.get(name)
+            below = below if isinstance(below, Mapping) else {}
+            inner = _align(value, top, tokenizer, below, vocabulary, (*path, name), findings)
+            if inner:
+                result[name] = inner
+            continue
+        if not is_id(name) or name in given:
+            continue
+        if value is None:
+            if name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+                role = tokenizer["special"].get(name.removesuffix("_token_id"))
+                if role is not None:
+                    result[name] = role
+            continue
+        if isinstance(value, list):
+            found = [_new(item, name, data, top, tokenizer) for item in value]
+            kept = list(dict.fromkeys(item for item in found if item is not None))
+            if kept or not value:
+                result[name] = kept
+                continue
+        else:
+            new = _new(value, name, data, top, tokenizer)
+            if new is not None:
+                result[name] = new
+                continue
+        findings.append(
+            Finding(
+                what=f"{'.'.join((*path, name))} is {value} in the source, "
+                "and the tokenizer has no token that it could mean",
+                key=("model", "config", *path, name),
+                hint=f"set it in the recipe: model.config.{'.'.join((*path, name))}",
+            )
+        )
+    return result
+
+
+def _new(
+    old: Any,
+    name: str,
+    data: Mapping[str, Any],
+    top: Mapping[str, Any],
+    tokenizer: Mapping[str, Any],
+) -> Any:
+    """The id that `old` has become, or None. Values that are no ids (-1, -200) stay."""
+    if not isinstance(old, int) or isinstance(old, bool) or old < 0:
+        return old
+    moved, special = tokenizer["moved"], tokenizer["special"]
+    if str(old) in moved:
+        return moved[str(old)]
+    by_role = _role(name, special)
+    if by_role is not None:
+        return by_role
+    for node in (data, top):
+        for other in ("pad", "eos", "bos", "sep", "cls", "mask", "unk"):
+            if node.get(f"{other}_token_id") == old:
+                by_role = _role(f"{other}_token_id", special)
+                if by_role is not None:
+                    return by_role
+    return None

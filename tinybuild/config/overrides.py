@@ -1,0 +1,258 @@
+"""Overrides merged into the real config object, with what the class derives from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tinybuild.errors import BuildFault, Finding, did_you_mean
+
+# Written by transformers itself, no wish of anybody's.
+OURS = ("transformers_version", "_name_or_path", "model_type")
+WIDTHS = ("initializer_range", "init_std")
+
+Key = tuple[str | int, ...]
+
+
+def load(folder: Any) -> Any:
+    """The config object of a folder's config.json; raises BuildFault."""
+    from transformers import CONFIG_MAPPING, AutoConfig
+
+    path = folder / "config.json"
+    if not path.is_file():
+        raise BuildFault.of(
+            "the source has no config.json",
+            key=("source",),
+            hint="give a source with a config, or leave out the model section",
+        )
+    try:
+        data = json.loads(path.read_text())
+        kind = data["model_type"]
+    except (ValueError, KeyError, TypeError) as error:
+        what = "is not JSON" if isinstance(error, ValueError) else "names no model_type"
+        raise BuildFault.of(f"the source's config.json {what}", key=("source",)) from None
+    if kind not in CONFIG_MAPPING:
+        raise BuildFault.of(
+            f"the source's config.json has the model type {kind!r}, which transformers does not know",
+            key=("source",),
+            hint=did_you_mean(str(kind), CONFIG_MAPPING.keys()),
+        )
+    try:
+        return AutoConfig.from_pretrained(folder)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise BuildFault.of(
+            f"transformers refuses the source's config.json: {reason(error)}", key=("source",)
+        ) from None
+
+
+def reason(error: BaseException) -> str:
+    """The telling line of an error raised by transformers."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def override(
+    config: Any, wishes: Mapping[str, Any], implied: Mapping[str, Any], key: Key
+) -> Any:
+    """A new config object: `config` with `implied` and then `wishes` merged in, deeply.
+
+    `wishes` are the recipe's (`key` is where they stand in it); `implied` are the sizes and ids of
+    the tokenizer. A value that the class itself derives from others (layer_types from the number of
+    layers, head_dim from the width) is derived anew rather than kept, so that it follows.
+    Raises BuildFault for keys that the class does not have, for values it refuses, and for wishes
+    that did not take effect.
+    """
+    findings = list(_unknown(config, wishes, key))
+    if findings:
+        raise BuildFault(findings)
+    wanted = merge(_canonical(config, implied), _canonical(config, wishes))
+    arguments = _arguments(config, wanted)
+    try:
+        made = type(config)(**arguments)
+    except (TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError) as error:
+        raise BuildFault.of(
+            f"{type(config).__name__} refuses these overrides: {reason(error)}",
+            key=_named_in(str(error), wishes, key),
+            hint="override the keys that it depends on as well",
+        ) from None
+    ignored = list(_ignored(made, _canonical(config, wishes), key))
+    if ignored:
+        raise BuildFault(ignored)
+    return made
+
+
+def _fields(config: Any) -> set[str]:
+    """The keys a config class has: its fields, their aliases, its settable properties."""
+    kind = type(config)
+    known = {field.name for field in dataclasses.fields(kind)} | set(kind.attribute_map)
+    known |= {
+        name
+        for name in dir(kind)
+        if isinstance(getattr(kind, name, None), property) and getattr(kind, name).fset is not None
+    }
+    known |= set(kind.sub_configs)
+    try:
+        known |= set(kind().to_dict())
+    except (TypeError, ValueError, ImportError):
+        pass  # a class without a complete default; its fields must do
+    return {name for name in known if not name.startswith("_")} - set(OURS)
+
+
+def _sub(config: Any, name: str) -> Any | None:
+    """The sub-config of that name, or None."""
+    value = getattr(config, config.attribute_map.get(name, name), None)
+    return value if hasattr(value, "sub_configs") else None
+
+
+def _unknown(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Finding]:
+    known = _fields(config)
+    for name, value in wishes.items():
+        if name not in known:
+            yield Finding(
+                what=f"{type(config).__name__} has no {name!r}",
+                key=(*key, name),
+                hint=did_you_mean(name, known - BASE) or did_you_mean(name, known),
+            )
+            continue
+        sub = _sub(config, name)
+        if sub is not None:
+            if isinstance(value, Mapping):
+                yield from _unknown(sub, value, (*key, name))
+            else:
+                yield Finding(
+                    what=f"{name} is a config of its own ({type(sub).__name__}), not a value",
+                    key=(*key, name),
+                    hint=f"write {name}: {{...}} with the keys to change",
+                )
+
+
+# Keys of every config, rarely meant: they are left out of lists of known names.
+BASE = frozenset(
+    ("return_dict", "output_hidden_states", "output_attentions", "chunk_size_feed_forward")
+)
+
+
+def _canonical(config: Any, wishes: Mapping[str, Any]) -> dict[str, Any]:
+    """The same wishes under the class's own names (hidden_size -> n_embd for GPT-2)."""
+    result = {}
+    for name, value in wishes.items():
+        sub = _sub(config, name)
+        if sub is not None and isinstance(value, Mapping):
+            value = _canonical(sub, value)
+        result[config.attribute_map.get(name, name)] = value
+    return result
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(below)
+    for name, value in above.items():
+        old = result.get(name)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            value = merge(old, value)
+        result[name] = value
+    return result
+
+
+def _arguments(config: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Constructor arguments for `config` with `wanted` merged in and derived values left out."""
+    full = config.to_dict()
+    model_type = full.get("model_type")
+    arguments = {name: value for name, value in full.items() if name not in OURS}
+    for name in _derived(config, arguments, set(wanted)):
+        del arguments[name]
+    for name, value in wanted.items():
+        sub = _sub(config, name)
+        if sub is not None and isinstance(value, Mapping):
+            arguments[name] = {**_arguments(sub, value), "model_type": sub.model_type}
+        elif isinstance(value, Mapping) and isinstance(arguments.get(name), Mapping):
+            arguments[name] = merge(arguments[name], value)
+        else:
+            arguments[name] = value
+    assert model_type == config.model_type
+    return arguments
+
+
+def _derived(config: Any, arguments: Mapping[str, Any], wanted: set[str]) -> list[str]:
+    """The keys that the class fills in with the same values when they are not given."""
+    if not wanted:
+        return []
+    kind, full = type(config), _plain(config)
+    left = dict(arguments)
+    dropped = []
+    for name in arguments:
+        if name in wanted or _sub(config, name) is not None:
+            continue
+        trial = {k: v for k, v in left.items() if k != name}
+        try:
+            same = _plain(kind(**trial)) == full
+        except (TypeError, ValueError, KeyError, AttributeError, ImportError):
+            same = False
+        if same:
+            left = trial
+            dropped.append(name)
+    return dropped
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    return {name: value for name, value in config.to_dict().items() if name not in OURS}
+
+
+def _ignored(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Finding]:
+    """Wishes that the class replaced by something else while it was made."""
+    for name, value in wishes.items():
+        found = getattr(config, name, None)
+        if isinstance(value, Mapping):
+            if hasattr(found, "sub_configs"):
+                yield from _ignored(found, value, (*key, name))
+            continue
+        if isinstance(found, tuple):
+            found = list(found)
+        if found != value and str(found) != str(value):
+            yield Finding(
+                what=f"{type(config).__name__} makes {found!r} of {name}: {value!r}",
+                key=(*key, name),
+                hint="another key decides this one",
+            )
+
+
+def _named_in(message: str, wishes: Mapping[str, Any], key: Key) -> Key:
+    """The override that an error message speaks of, or the section as a whole."""
+    for name, value in wishes.items():
+        if isinstance(value, Mapping):
+            inner = _named_in(message, value, (*key, name))
+            if inner != (*key, name):
+                return inner
+        if name in message:
+            return (*key, name)
+    return key
+
+
+def widths(config: Any, value: float) -> dict[str, Any]:
+    """Overrides that set the standard deviation of the random weights in a whole config tree.
+
+    Raises BuildFault where no config of the tree has such a key.
+    """
+    found = _widths(config, value)
+    if not found:
+        near = [name for name in _fields(config) if name.startswith("init")]
+        raise BuildFault.of(
+            f"{type(config).__name__} has no {' or '.join(WIDTHS)}",
+            key=("model", "initializer_range"),
+            hint=f"set in config instead: {', '.join(sorted(near))}" if near else "leave it out",
+        )
+    return found
+
+
+def _widths(config: Any, value: float) -> dict[str, Any]:
+    found: dict[str, Any] = {name: value for name in WIDTHS if name in config.to_dict()}
+    for name in config.sub_configs:
+        sub = _sub(config, name)
+        inner = _widths(sub, value) if sub is not None else {}
+        if inner:
+            found[name] = inner
+    return found
+
+
+__all__ = ["load", "merge", "override", "reason", "widths"]

@@ -1,0 +1,130 @@
+"""A smaller dataset: the dataset stage."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tinybuild.errors import BuildFault
+from tinybuild.workers import Job
+
+CORPUS = Path(__file__).parent / "corpus.jsonl"
+# A file's suffix -> the reader of the datasets library.
+READERS = {
+    ".jsonl": "json",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".txt": "text",
+}
+
+
+def make(job: Job) -> dict[str, Any]:
+    """The dataset stage: N rows as Parquet with a card that load_dataset(folder) reads.
+
+    Settings: dataset (the recipe's section). Inputs: fetch, where
+    the recipe names a source. Files: README.md, data/train-00000-of-00001.parquet.
+    Facts: rows, columns ([name, type], in their order). Raises BuildFault.
+    """
+    from datasets import Dataset
+
+    section = job.settings["dataset"]
+    files = [CORPUS]
+    if "source" in section:
+        folder = job.inputs["fetch"] / "dataset"
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+    stream = _open(files)
+    features = stream.features
+    wanted = section["samples"]
+    if section["select"] == "first":
+        rows = list(stream.take(wanted))
+    else:
+        rows = _reservoir(stream, wanted, job.seed)
+    if len(rows) < wanted:
+        raise BuildFault.of(
+            f"the dataset has {len(rows):,} rows, not the {wanted:,} asked for",
+            key=("dataset", "samples"),
+            hint=f"ask for at most {len(rows):,}",
+        )
+    data = Dataset.from_list(rows, features=features)
+    target = job.out / "data" / "train-00000-of-00001.parquet"
+    target.parent.mkdir(parents=True)
+    data.to_parquet(target)
+    (job.out / "README.md").write_text(_card(wanted), encoding="utf-8")
+    columns = [[name, _type(feature)] for name, feature in data.features.items()]
+    return {"rows": len(data), "columns": columns}
+
+
+def _open(files: Iterable[Path]) -> Any:
+    """The rows of files of one format, streamed."""
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetGenerationError
+
+    paths = [str(path) for path in files]
+    formats = sorted({READERS[Path(path).suffix] for path in paths if Path(path).suffix in READERS})
+    if len(formats) != 1:
+        suffixes = ", ".join(sorted({Path(path).suffix or Path(path).name for path in paths}))
+        what = "files of more than one format" if formats else "no file that can be read"
+        raise BuildFault.of(
+            f"the dataset's source holds {what} ({suffixes})",
+            key=("dataset", "source"),
+            hint=f"give files of one format: {', '.join(READERS)}",
+        )
+    options = {"delimiter": "\t"} if formats == ["csv"] and paths[0].endswith(".tsv") else {}
+    try:
+        stream = load_dataset(
+            formats[0], data_files={"train": paths}, split="train", streaming=True, **options
+        )
+        if stream.features is None:
+            stream = stream._resolve_features()
+        return stream
+    except (ValueError, OSError, DatasetGenerationError) as error:
+        raise BuildFault.of(
+            f"the dataset's files cannot be read as {formats[0]}: {_first_line(error)}",
+            key=("dataset", "source"),
+        ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _reservoir(stream: Iterable[Mapping[str, Any]], count: int, seed: int) -> list[Any]:
+    """`count` rows drawn evenly in one pass (Vitter's algorithm R), in the order of the source."""
+    chooser = random.Random(seed)
+    kept: list[tuple[int, Any]] = []
+    for number, row in enumerate(stream):
+        if number < count:
+            kept.append((number, row))
+        else:
+            place = chooser.randrange(number + 1)
+            if place < count:
+                kept[place] = (number, row)
+    return [row for _, row in sorted(kept, key=lambda item: item[0])]
+
+
+def _type(feature: Any) -> str:
+    return str(getattr(feature, "dtype", type(feature).__name__))
+
+
+def _card(rows: int) -> str:
+    return f"""---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: data/train-*
+---
+
+A sample of {rows:,} rows, made for tests. Load it with:
+
+```python
+from datasets import load_dataset
+
+data = load_dataset("PATH/TO/THIS/FOLDER")
+```
+"""

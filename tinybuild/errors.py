@@ -1,0 +1,80 @@
+"""What went wrong, where, and what to do: the faults a user can cause and mend.
+
+Everything raised on purpose is a `Fault`. It ends in exit code 1 and a message without a traceback;
+any other exception is a bug of ours and keeps its traceback (exit code 2).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that is wrong.
+
+    `where` is a place a person can go to ("recipes/x.yaml:3:5", "model:x"). `key` is a path inside
+    the recipe, for findings made where the recipe's file is not at hand; whoever holds the file
+    turns it into a `where`.
+    """
+
+    what: str
+    where: str = ""
+    hint: str = ""
+    key: tuple[str | int, ...] = ()
+
+    def __str__(self) -> str:
+        head = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{head}\n  hint: {self.hint}" if self.hint else head
+
+
+class Fault(Exception):
+    """One or more findings that stop a task. Subclasses name the kind of trouble."""
+
+    def __init__(self, findings: Iterable[Finding]):
+        self.findings = tuple(findings)
+        super().__init__(self.findings)
+
+    @classmethod
+    def of(
+        cls, what: str, *, where: str = "", hint: str = "", key: Iterable[str | int] = ()
+    ) -> Fault:
+        return cls([Finding(what=what, where=where, hint=hint, key=tuple(key))])
+
+    def __str__(self) -> str:
+        return "\n".join(str(finding) for finding in self.findings)
+
+
+class RecipeFault(Fault):
+    """The recipe asks for something that cannot be."""
+
+
+class SourceFault(Fault):
+    """An upstream is missing, unreadable, or not what its lock says."""
+
+
+class BuildFault(Fault):
+    """A stage could not make what it was asked for."""
+
+
+class CheckFault(Fault):
+    """The built model, tokenizer or dataset failed a check."""
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """The known names most like `name`, best first; also those that contain it."""
+    known = sorted(set(known))
+    close = difflib.get_close_matches(name, known, n=count, cutoff=0.6)
+    close += [k for k in known if k not in close and len(name) > 3 and (name in k or k in name)]
+    return close[:count]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint that names the nearest known names, or lists all of them when none is near."""
+    known = sorted(set(known))
+    close = nearest(name, known)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"known: {', '.join(known)}" if known else ""

@@ -1,0 +1,264 @@
+"""Files that can be trusted: digests, canonical JSON, atomic writes, locks and reproducible archives."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tinybuild.errors import BuildFault, SourceFault
+
+# A file changed within this many nanoseconds of being hashed may change again without its ctime
+# moving (coarse clocks of file systems); such an entry is not remembered. This is git's rule for
+# "racily clean" index entries, with the granularity of the coarsest file system in use (2 s).
+TOO_YOUNG = 2_000_000_000
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys, no spaces, UTF-8: equal values have equal bytes. NaN is refused."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def pretty(value: Any) -> str:
+    """The same for people: sorted keys, two spaces, a newline at the end."""
+    return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def digest(value: Any) -> str:
+    """sha256 (hex) of a value's canonical JSON."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def sha256(path: Path | str) -> str:
+    """sha256 (hex) of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Memo:
+    """Digests of files remembered by inode, size, mtime and ctime, so that nothing is read twice.
+
+    Nobody can set a ctime, so an unchanged entry means unchanged bytes. Entries too young to trust
+    are not kept (`TOO_YOUNG`). Losing the memo costs time, never correctness.
+    """
+
+    def __init__(self, path: Path | None = None):
+        self.path = path
+        self.dirty = False
+        self.entries: dict[str, list[Any]] = {}
+        if path is not None:
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                loaded = json.loads(path.read_text())
+                if isinstance(loaded, dict):
+                    self.entries = loaded
+
+    def sha256(self, path: str) -> str | None:
+        """sha256 of a regular file, or None where there is none."""
+        try:
+            info = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if not stat.S_ISREG(info.st_mode):
+            return None
+        key = [info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns]
+        entry = self.entries.get(path)
+        if entry is not None and entry[:4] == key:
+            return str(entry[4])
+        now = time.time_ns()
+        result = sha256(path)
+        if now - info.st_ctime_ns > TOO_YOUNG:
+            self.entries[path] = [*key, result]
+            self.dirty = True
+        return result
+
+    def save(self) -> None:
+        if self.path is not None and self.dirty:
+            write(self.path, json.dumps(self.entries, separators=(",", ":")))
+            self.dirty = False
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader sees the old bytes or the new ones, never half of them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def tree(folder: Path) -> dict[str, dict[str, Any]]:
+    """{posix path: {"sha256", "size"}} of every file below a folder, sorted by path.
+
+    A link or special file is refused: a stage writes plain files only.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.rglob("*")):
+        info = path.lstat()
+        name = path.relative_to(folder).as_posix()
+        if stat.S_ISDIR(info.st_mode):
+            continue
+        if not stat.S_ISREG(info.st_mode):
+            raise BuildFault.of(f"{name} is not a plain file", where=str(folder))
+        found[name] = {"sha256": sha256(path), "size": info.st_size}
+    return found
+
+
+def inside(folder: Path, name: str) -> Path:
+    """`folder/name`, refused when the name is absolute, climbs out, or leaves through a link."""
+    pure = PurePosixPath(name)
+    if not name or pure.is_absolute() or ".." in pure.parts or "\\" in name or "\0" in name:
+        raise SourceFault.of(f"{name!r} leads out of its folder", where=str(folder))
+    path = folder.joinpath(*pure.parts)
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise SourceFault.of(f"{name!r} leads out of its folder through a link", where=str(folder))
+    return path
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy bytes only: no mode, no times."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a whole folder, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def fresh(place: Path) -> Iterator[Path]:
+    """An empty folder beside `place`, gone again unless the caller moves it there.
+
+    Leftovers of builds that were killed are removed first; the caller holds the lock.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in place.parent.glob(f".{place.name}.*"):
+        remove(leftover)
+    folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
+    os.chmod(folder, 0o755)
+    try:
+        yield folder
+    finally:
+        if folder.exists():
+            remove(folder)
+
+
+def put(made: Path, place: Path) -> None:
+    """Move a finished file or folder to its place, over what stood there.
+
+    A folder cannot be replaced in one step: between the two renames there is nothing at `place`,
+    which is noticed and rebuilt; there is never a mixture.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if made.is_dir() and place.exists():
+        old = place.with_name(f".{place.name}.old-{os.getpid()}")
+        remove(old)
+        os.rename(place, old)
+        os.rename(made, place)
+        remove(old)
+    else:
+        os.replace(made, place)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, waiting: Callable[[], None]) -> Iterator[bool]:
+    """Hold a folder's lock; yields True if another process had it and we waited.
+
+    The lock is the kernel's (flock on the folder itself): it leaves no file behind, and a killed
+    process gives it back.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    waited = False
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waited = True
+            waiting()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield waited
+    finally:
+        os.close(handle)
+
+
+def archive(folder: Path, target: Path, top: str) -> str:
+    """Pack a folder as `target` (.tar.gz) under the name `top`; sha256 of the uncompressed tar.
+
+    USTAR, sorted by name, mtime 0, owner 0 without names, mode 0644 and 0755, and a gzip header
+    without name or time: the same files give the same bytes (the tar always; the gzip with the
+    same zlib). The tar is streamed through, never held in memory.
+    """
+    hasher = hashlib.sha256()
+
+    class Tee(io.RawIOBase):
+        def __init__(self, out: gzip.GzipFile):
+            self.out = out
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            hasher.update(data)
+            return self.out.write(data)
+
+    with (
+        open(target, "wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as packed,
+        tarfile.open(fileobj=Tee(packed), mode="w|", format=tarfile.USTAR_FORMAT) as tar,
+    ):
+        paths = sorted(folder.rglob("*"), key=lambda p: p.relative_to(folder).as_posix())
+        for path in [folder, *paths]:
+            name = PurePosixPath(top, path.relative_to(folder).as_posix()).as_posix()
+            entry = tarfile.TarInfo(name)
+            entry.mtime = 0
+            if path.is_dir():
+                entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+                tar.addfile(entry)
+            else:
+                entry.size, entry.mode = path.stat().st_size, 0o644
+                with open(path, "rb") as file:
+                    tar.addfile(entry, file)
+    return hasher.hexdigest()
+
+
+def explain(error: OSError) -> BuildFault | None:
+    """A full disk, a missing right or a too long name as a fault; None for any other OSError."""
+    reasons = {
+        errno.ENOSPC: ("the disk is full", "free some space, then run doit again"),
+        errno.EDQUOT: ("the disk quota is used up", "free some space, then run doit again"),
+        errno.EFBIG: ("a file is larger than allowed here", "raise the limit (ulimit -f)"),
+        errno.EACCES: ("permission denied", "check who owns the folder"),
+        errno.EPERM: ("not permitted", "check who owns the folder"),
+        errno.EROFS: ("the file system is read-only", "build in a folder you can write to"),
+        errno.ENAMETOOLONG: ("the name is too long", "use a shorter recipe name"),
+    }
+    if error.errno not in reasons:
+        return None
+    what, hint = reasons[error.errno]
+    return BuildFault.of(what, where=str(error.filename or ""), hint=hint)

@@ -1,0 +1,60 @@
+"""Locks: the facts that a recipe's wishes resolved to, kept beside it as NAME.lock.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tinybuild.errors import RecipeFault
+from tinybuild.files import pretty, write
+
+VERSION = 1
+
+
+def place(recipe: Path) -> Path:
+    """recipes/x.yaml -> recipes/x.lock.json"""
+    return recipe.with_suffix(".lock.json")
+
+
+def read(recipe: Path) -> dict[str, Any]:
+    """The pins of a recipe's lock, slot -> facts; {} where there is none. Raises RecipeFault."""
+    path = place(recipe)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    try:
+        data = json.loads(text)
+        version, pins = data["version"], data["pins"]
+        for pin in pins.values():
+            if not isinstance(pin["wish"], dict) or not isinstance(pin["files"], dict):
+                raise TypeError
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise RecipeFault.of(
+            "the lock cannot be read", where=path.name, hint="delete it to make it anew"
+        ) from None
+    if version != VERSION:
+        raise RecipeFault.of(
+            f"version {version} of the lock is not known",
+            where=path.name,
+            hint=f"known: {VERSION}; it was written by another tinybuild",
+        )
+    return dict(pins)
+
+
+def holding(pins: Mapping[str, Any], wishes: Mapping[str, Any]) -> dict[str, Any]:
+    """The pins that still answer to the recipe's wishes; an edited wish is resolved anew."""
+    return {slot: pin for slot, pin in pins.items() if wishes.get(slot) == pin["wish"]}
+
+
+def save(recipe: Path, pins: Mapping[str, Any]) -> None:
+    """Write the lock, or remove it when there is nothing to lock; unchanged, it is left alone."""
+    path = place(recipe)
+    if not pins:
+        path.unlink(missing_ok=True)
+        return
+    text = pretty({"version": VERSION, "pins": pins})
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write(path, text)

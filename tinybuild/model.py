@@ -1,0 +1,199 @@
+"""A config becomes a model with random weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tinybuild.config import ids, overrides
+from tinybuild.errors import BuildFault, Fault, did_you_mean
+from tinybuild.ids import is_id
+from tinybuild.workers import Job
+
+LARGEST_SHOWN = 8
+
+
+def make(job: Job) -> dict[str, Any]:
+    """The model stage: config.json, generation_config.json and model.safetensors.
+
+    Settings: model (the recipe's section), max_parameters. Inputs: fetch; of the tokenizer only the
+    fact `ids`, so that another vocabulary of the same size leaves the model as it is.
+    Facts: class, model_type, parameters, dtype, vocab_size. Raises Fault.
+    """
+    import torch
+
+    section, tokenizer = job.settings["model"], job.facts.get("tokenizer", {}).get("ids")
+    folder = job.inputs["fetch"] / "source"
+    source = overrides.load(folder)
+    config = resize(source, section, tokenizer)
+    kind = model_class(section.get("architecture"), config)
+    parameters = measure(kind, config, job.settings["max_parameters"])
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(job.seed)
+        model = _refusable(lambda: kind(config), kind)
+    model.to(getattr(torch, section["dtype"]))
+    if model.can_generate():
+        _generation(model, folder, tokenizer, section["config"])
+    model.eval()
+    try:
+        model.save_pretrained(job.out)
+    except ValueError as error:
+        raise BuildFault.of(
+            f"transformers refuses to save the model: {overrides.reason(error)}",
+            key=("model", "config"),
+        ) from None
+    return {
+        "class": kind.__name__,
+        "model_type": config.model_type,
+        "parameters": parameters,
+        "dtype": section["dtype"],
+        "vocab_size": getattr(config.get_text_config(), "vocab_size", None),
+    }
+
+
+def resize(source: Any, section: Mapping[str, Any], tokenizer: Mapping[str, Any] | None) -> Any:
+    """The source's config with the recipe's overrides and the tokenizer's sizes and ids.
+
+    Raises BuildFault.
+    """
+    wishes, implied = section["config"], dict[str, Any]()
+    if "initializer_range" in section:
+        implied = overrides.widths(source, section["initializer_range"])
+    if tokenizer is not None:
+        data = json.loads(source.to_json_string(use_diff=False))
+        implied = overrides.merge(implied, ids.sizes(data, tokenizer))
+        implied = overrides.merge(implied, ids.align(data, tokenizer, wishes))
+    config = overrides.override(source, wishes, implied, ("model", "config"))
+    config.dtype = section["dtype"]
+    return config
+
+
+def model_class(name: str | None, config: Any) -> Any:
+    """The model class a recipe or its source's config names; raises BuildFault."""
+    import transformers
+
+    known = classes(config)
+    if name is None:
+        named = config.architectures or []
+        if not named:
+            raise BuildFault.of(
+                f"the source's config names no model class for {config.model_type}",
+                key=("model",),
+                hint=f"add model.architecture, one of {', '.join(known)}",
+            )
+        name = named[0]
+    kind = getattr(transformers, name, None)
+    if kind is None or not isinstance(kind, type) or not hasattr(kind, "config_class"):
+        raise BuildFault.of(
+            f"transformers has no model class {name}",
+            key=("model", "architecture"),
+            hint=did_you_mean(name, known),
+        )
+    if kind.config_class is None or not isinstance(config, kind.config_class):
+        raise BuildFault.of(
+            f"{name} is not a class for {config.model_type}",
+            key=("model", "architecture"),
+            hint=f"one of {', '.join(known)}",
+        )
+    return kind
+
+
+def classes(config: Any) -> list[str]:
+    """The names of the model classes that transformers maps to a config's type, sorted."""
+    from transformers.models.auto import modeling_auto
+
+    found = set()
+    for name, mapping in vars(modeling_auto).items():
+        if name.endswith("_MAPPING_NAMES"):
+            entry = mapping.get(config.model_type, ())
+            found |= {entry} if isinstance(entry, str) else set(entry)
+    return sorted(found)
+
+
+def measure(kind: Any, config: Any, most: int) -> int:
+    """The number of parameters, counted on the meta device before any memory is taken.
+
+    Raises BuildFault with a table of the largest tensors when there are more than `most`.
+    """
+    import torch
+    from transformers.initialization import no_init_weights
+
+    with torch.device("meta"), no_init_weights():
+        model = _refusable(lambda: kind(config), kind)
+    tensors = dict(model.named_parameters())
+    count = sum(tensor.numel() for tensor in tensors.values())
+    if count > most:
+        raise BuildFault.of(
+            f"the model would have {count:,} parameters; at most {most:,} are allowed\n"
+            + _table(tensors, count),
+            key=("model",),
+            hint="make the keys smaller that these tensors come from (model.config), "
+            "or raise checks.max_parameters",
+        )
+    return count
+
+
+def _table(tensors: Mapping[str, Any], count: int) -> str:
+    """The largest tensors, those of repeated layers in one line."""
+    import re
+
+    groups: dict[tuple[str, tuple[int, ...]], int] = {}
+    for name, tensor in tensors.items():
+        group = (re.sub(r"\.\d+(?=\.|$)", ".*", name), tuple(tensor.shape))
+        groups[group] = groups.get(group, 0) + 1
+    sizes = {}
+    for (name, shape), number in groups.items():
+        each = 1
+        for axis in shape:
+            each *= axis
+        sizes[name, shape] = each * number
+    lines = []
+    for (name, shape), total in sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[
+        :LARGEST_SHOWN
+    ]:
+        number = groups[name, shape]
+        times = f"{number} x " if number > 1 else ""
+        lines.append(f"    {total:>18,}  {100 * total / count:4.1f} %  {name}  {times}{list(shape)}")
+    return "\n".join(lines)
+
+
+def _refusable(build: Any, kind: Any) -> Any:
+    """Build a model; what its class refuses becomes a fault."""
+    try:
+        return build()
+    except (ValueError, TypeError, AssertionError, KeyError, ZeroDivisionError) as error:
+        raise _refused(kind, error) from None
+    except (RuntimeError, AttributeError, IndexError, ImportError) as error:
+        raise _refused(kind, error) from None
+
+
+def _refused(kind: Any, error: Exception) -> Fault:
+    return BuildFault.of(
+        f"{kind.__name__} cannot be made from this config: "
+        f"{type(error).__name__}: {overrides.reason(error)}",
+        key=("model", "config"),
+        hint="sizes that depend on one another may disagree (width, heads, layers, ids)",
+    )
+
+
+def _generation(
+    model: Any, folder: Any, tokenizer: Mapping[str, Any] | None, wishes: Mapping[str, Any]
+) -> None:
+    """The source's generation config, its ids brought in line like the config's."""
+    from transformers import GenerationConfig
+
+    path = folder / "generation_config.json"
+    if not path.is_file():
+        return  # the class made one from the config, whose ids are right
+    generation = GenerationConfig.from_pretrained(folder)
+    data = {name: value for name, value in generation.to_dict().items() if value is not None}
+    if tokenizer is not None:
+        fallback = model.config.to_dict()
+        for name, value in ids.align(data, tokenizer, wishes, fallback).items():
+            setattr(generation, name, value)
+    for name, value in wishes.items():
+        if is_id(name) and name in data:
+            setattr(generation, name, value)
+    model.generation_config = generation

@@ -1,0 +1,131 @@
+"""A folder becomes a bundle: the card, the checksums and the archive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tinybuild
+from tinybuild import bundle
+from tinybuild.errors import BuildFault
+from tinybuild.files import archive, copy, digest, pretty, tree
+from tinybuild.progress import count, size
+from tinybuild.workers import Job
+
+
+def make(job: Job) -> dict[str, Any]:
+    """The pack stage: NAME/ (what from_pretrained and load_dataset load) and NAME.tar.gz.
+
+    Settings: name, summary, recipe (the digest of its text). Inputs: recipe (the file), validate, and
+    fetch, dataset, tokenizer and model as far as the recipe has them.
+    Facts: bytes (of the folder), tar (sha256 of the uncompressed archive).
+    """
+    name, facts = job.settings["name"], job.facts
+    folder = job.out / name
+    folder.mkdir()
+    bundle.lay(job.inputs, folder)
+    copy(job.inputs["validate"] / "report.json", folder / "report.json")
+    text = job.inputs["recipe"].read_bytes().decode("utf-8-sig")
+    if digest(text) != job.settings["recipe"]:
+        raise BuildFault.of("the recipe was edited while it was built", hint="run doit again")
+    (folder / "recipe.yaml").write_text(text, encoding="utf-8", newline="")
+    pins = facts.get("fetch", {}).get("pins", {})
+    (folder / "recipe.lock.json").write_text(pretty({"version": 1, "pins": pins}), encoding="utf-8")
+    content = bundle.size(folder)
+    (folder / "README.md").write_text(card({**job.settings, "text": text}, facts, content), encoding="utf-8")
+    sums = "".join(f"{entry['sha256']}  {path}\n" for path, entry in tree(folder).items())
+    (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
+    tar = archive(folder, job.out / f"{name}.tar.gz", name)
+    return {"bytes": bundle.size(folder), "tar": tar}
+
+
+def card(settings: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]], content: int) -> str:
+    """The README.md of a bundle: YAML front matter for the Hub, then text for people."""
+    name = settings["name"]
+    pins = facts.get("fetch", {}).get("pins", {})
+    model, tokenizer, dataset = (facts.get(k) for k in ("model", "tokenizer", "dataset"))
+    front = ["---"]
+    if model or tokenizer:
+        front.append("library_name: transformers")
+    bases = sorted({pin["wish"]["hub"] for pin in pins.values() if "hub" in pin["wish"]})
+    if bases:
+        front += ["base_model:", *(f"- {base}" for base in bases)]
+    front += ["tags:", "- tinybuild", "- tiny", *(["- random-weights"] if model else []), "---"]
+    parts = ["\n".join(front), f"# {name}", settings["summary"]]
+    if model:
+        parts.append(
+            "The weights are random: this is for testing machinery, not for the quality of its output."
+        )
+    parts.append("## Made from\n\n" + _origins(pins, tokenizer, dataset))
+    parts.append("## Sizes\n\n" + _sizes(model, tokenizer, dataset, content))
+    parts.append("## Load it\n\n```python\n" + _loading(name, model, tokenizer, dataset) + "\n```")
+    parts.append(
+        f"## Make it again\n\nBuilt by tinybuild {tinybuild.__version__} from this recipe "
+        f"(`recipe.yaml`; upstream files with their sha256 are in `recipe.lock.json`, the checks it "
+        f"passed in `report.json`):\n\n{_fenced(settings['text'])}"
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _fenced(text: str) -> str:
+    """A code block whose fence is longer than any in the text."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}yaml\n{text.rstrip()}\n{fence}"
+
+
+def _origins(pins: Mapping[str, Any], tokenizer: Any, dataset: Any) -> str:
+    lines = []
+    what = {"source": "config and tokenizer", "tokenizer": "tokenizer", "dataset": "dataset"}
+    for slot, pin in pins.items():
+        wish = pin["wish"]
+        if "hub" in wish:
+            origin = f"`{wish['hub']}` on the Hub at commit `{pin['commit']}`"
+        elif "package" in wish:
+            files = ", ".join(f"`{path}`" for path in wish["files"].values())
+            origin = f"{files} of the package {wish['package']} {pin['version']}"
+        elif "transformers" in wish:
+            origin = f"the defaults of `{wish['transformers']}` in transformers {pin['transformers']}"
+        elif "recipe" in wish:
+            origin = f"the recipe `{wish['recipe']}`"
+        else:
+            origin = f"local files (`{wish['path']}`)"
+        kind = "config" if slot == "source" and "tokenizer" in pins else what[slot]
+        lines.append(f"- {kind}: {origin}")
+    if dataset and "dataset" not in pins:
+        lines.append("- dataset: the corpus that ships with tinybuild")
+    return "\n".join(lines) or "Nothing but the recipe."
+
+
+def _sizes(model: Any, tokenizer: Any, dataset: Any, content: int) -> str:
+    rows = []
+    if model:
+        rows.append(("class", f"`{model['class']}`"))
+        rows.append(("parameters", f"{count(model['parameters'])} ({model['dtype']})"))
+    if tokenizer:
+        rows.append(("tokens", f"{count(tokenizer['vocab_size'])} (`{tokenizer['class']}`)"))
+    if dataset:
+        rows.append(("rows", f"{count(dataset['rows'])} ({', '.join(name for name, _ in dataset['columns'])})"))
+    rows.append(("bytes", size(content)))
+    return "| | |\n| --- | --- |\n" + "\n".join(f"| {k} | {v} |" for k, v in rows)
+
+
+def _loading(name: str, model: Any, tokenizer: Any, dataset: Any) -> str:
+    lines = []
+    imports = [model["class"]] if model else []
+    imports += ["AutoTokenizer"] if tokenizer else []
+    if imports:
+        lines.append(f"from transformers import {', '.join(sorted(imports))}")
+    if dataset:
+        lines.insert(0, "from datasets import load_dataset")
+    lines.append("")
+    if model:
+        lines.append(f'model = {model["class"]}.from_pretrained("dist/{name}")')
+    if tokenizer:
+        lines.append(f'tokenizer = AutoTokenizer.from_pretrained("dist/{name}")')
+    if dataset:
+        lines.append(f'dataset = load_dataset("dist/{name}/dataset")')
+    return "\n".join(lines)
+
+

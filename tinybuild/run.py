@@ -1,0 +1,252 @@
+"""Does one task: says why it must run, runs it in a fresh folder, and leaves a receipt."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import platform
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tinybuild import lock, recipe, source
+from tinybuild.errors import Fault
+from tinybuild.files import Memo, digest, explain, fresh, locked, pretty, put, remove, sha256, tree
+from tinybuild.plan import STAGES, Need, Task
+from tinybuild.workers import Job, Pool
+
+RECEIPT, PROVENANCE = "receipt.json", "provenance.json"
+State = dict[str, Any]
+
+
+class Builder:
+    """Runs tasks of one zoo and knows which of them are up to date.
+
+    A task is up to date when its receipt is there, the state recorded in its provenance (settings,
+    seed, digests of inputs, code, versions) is the present one, and the files on disk are those of
+    the receipt. Nothing else is believed: neither times nor doit's own records.
+    """
+
+    def __init__(self, root: Path, memo: Memo, pool: Pool):
+        self.root, self.memo, self.pool = root, memo, pool
+        self.receipts: dict[str, Any] = {}
+
+    def place(self, task: str) -> Path:
+        """build/NAME/STAGE of the task STAGE:NAME."""
+        stage, _, name = task.partition(":")
+        return self.root / "build" / name / stage
+
+    def files_of(self, task: str) -> Path:
+        """The folder that the paths of a task's receipt are relative to."""
+        return self.root / "dist" if task.startswith("pack:") else self.place(task)
+
+    def receipt(self, task: str) -> Any | None:
+        """A task's receipt, or None. Read once; forgotten when the task runs."""
+        if task not in self.receipts:
+            self.receipts[task] = _json(self.place(task) / RECEIPT)
+        return self.receipts[task]
+
+    # --- why -------------------------------------------------------------------------------------
+
+    def reasons(self, task: Task) -> tuple[str, ...]:
+        """Why a task must run; empty when it is up to date. The tasks before it are taken as done."""
+        receipt = self.receipt(task.name)
+        before = _json(self.place(task.name) / PROVENANCE) if receipt is not None else None
+        if receipt is None or before is None:
+            return ("not built yet",)
+        found = list(_differences(before, self.state(task)))
+        return tuple(found or self._altered(task.name, receipt))
+
+    def state(self, task: Task) -> State:
+        """Everything that decides what a task makes, as JSON data."""
+        stage = STAGES[task.stage]
+        return {
+            "settings": dict(task.settings),
+            "seed": task.seed,
+            "inputs": {need.name: self._digest(need) for need in task.needs},
+            "upstream": {wish.slot: source.look(wish, self.memo) for wish in task.wishes},
+            "code": _code(stage.code),
+            "versions": _versions(stage.libraries),
+        }
+
+    def _digest(self, need: Need) -> str | None:
+        """The digest of the part of another task's receipt that a need names."""
+        receipt = self.receipt(need.task)
+        if receipt is None:
+            return None
+        part = [_files(receipt, need), {name: receipt["facts"].get(name) for name in need.facts}]
+        return digest(part)
+
+    def _altered(self, task: str, receipt: Mapping[str, Any]) -> Iterator[str]:
+        """Artefacts that are not what the receipt says."""
+        folder = str(self.files_of(task))
+        for name, entry in receipt["files"].items():
+            found = self.memo.sha256(f"{folder}/{name}")
+            if found != entry["sha256"]:
+                yield f"{name} was deleted" if found is None else f"{name} was altered"
+
+    # --- doing -----------------------------------------------------------------------------------
+
+    def perform(self, task: Task, say: Callable[[str], None], force: bool = False) -> bool:
+        """Run a task; False if another doit had just done it. Raises Fault, or what a bug raises.
+
+        The state is taken before the work begins, so that a change made meanwhile is seen next time.
+        """
+        place = self.place(task.name)
+        waiting = functools.partial(say, f"{task.name} waits for another doit that builds it")
+        shown = task.recipe.file.relative_to(self.root).as_posix()
+        try:
+            with locked(place.parent, waiting) as waited:
+                if waited:
+                    self.receipts.clear()
+                    if not self.reasons(task):
+                        return False
+                state = self.state(task)
+                with fresh(place) as made:
+                    facts = self.pool.call(STAGES[task.stage].function, self._job(task, made))
+                    if task.stage == "fetch":
+                        state["settings"]["locks"] = self._lock(task, facts["pins"])
+                    self._leave(task, made, {"files": tree(made), "facts": facts}, state)
+        except Fault as fault:
+            raise recipe.locate(fault, task.recipe.file, shown) from None
+        except OSError as error:
+            fault = explain(error)
+            if fault is None:
+                raise
+            raise fault from None
+        finally:
+            self.receipts.pop(task.name, None)
+        return True
+
+    def _job(self, task: Task, out: Path) -> Job:
+        facts = {}
+        for need in task.needs:
+            known = self.receipt(need.task)["facts"]
+            facts[need.name] = {name: known[name] for name in need.facts}
+        return Job(
+            task=task.name,
+            settings=task.settings,
+            inputs={
+                "recipe": task.recipe.file,
+                **{need.name: self.place(need.task) for need in task.needs},
+            },
+            facts=facts,
+            root=self.root,
+            out=out,
+            seed=task.seed,
+        )
+
+    def _lock(self, task: Task, pins: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the recipe's lock: the pins of upstreams that others can change."""
+        kinds = {wish.slot: wish.kind for wish in task.wishes}
+        kept = {slot: pin for slot, pin in pins.items() if source.KINDS[kinds[slot]].locked}
+        lock.save(task.recipe.file, kept)
+        return kept
+
+    def _leave(self, task: Task, made: Path, receipt: Mapping[str, Any], state: State) -> None:
+        """Move what was made to its place, the receipt last."""
+        place = self.place(task.name)
+        papers = {RECEIPT: pretty(receipt), PROVENANCE: pretty({"task": task.name, **state})}
+        if task.stage != "pack":
+            for name, text in papers.items():
+                (made / name).write_text(text, encoding="utf-8")
+            put(made, place)
+            return
+        remove(place)
+        for path in sorted(made.iterdir()):
+            put(path, self.files_of(task.name) / path.name)
+        for name, text in papers.items():
+            (made / name).write_text(text, encoding="utf-8")
+        put(made, place)
+
+    def clean(self, task: str) -> None:
+        """Remove what a task made."""
+        if task.startswith("pack:"):
+            name = task.partition(":")[2]
+            remove(self.root / "dist" / name)
+            remove(self.root / "dist" / f"{name}.tar.gz")
+        place = self.place(task)
+        remove(place)
+        for folder in (place.parent, place.parent.parent, self.root / "dist"):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def _json(path: Path) -> Any | None:
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+def _files(receipt: Mapping[str, Any], need: Need) -> dict[str, Any]:
+    return {
+        name: entry
+        for name, entry in receipt["files"].items()
+        if any(name.startswith(prefix) for prefix in need.files)
+    }
+
+
+@functools.cache
+def _code(parts: tuple[str, ...]) -> dict[str, str]:
+    """{file of the package: sha256} of the code that a stage's bytes depend on."""
+    package = Path(__file__).parent
+    found = {}
+    for part in parts:
+        path = package / part
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            found[file.relative_to(package).as_posix()] = sha256(file)
+    return found
+
+
+@functools.cache
+def _versions(libraries: tuple[str, ...]) -> dict[str, str]:
+    """{name: version} of the toolchain that a stage's bytes depend on."""
+    return {
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "zlib": zlib.ZLIB_RUNTIME_VERSION,
+        **{name: importlib.metadata.version(name) for name in libraries},
+    }
+
+
+def _differences(before: Mapping[str, Any], now: State) -> Iterator[str]:
+    """What changed between two states, in words."""
+    for path, old, new in _changed(before.get("settings"), now["settings"]):
+        if path == ("recipe",):
+            yield "the text of the recipe changed"
+        else:
+            yield f"recipe: {'.'.join(path)}: {_short(old)} -> {_short(new)}"
+    if before.get("seed") != now["seed"]:
+        yield f"the seed: {before.get('seed')} -> {now['seed']}"
+    for path, _, _ in _changed(before.get("inputs"), now["inputs"]):
+        yield f"what it takes from {path[0]} changed"
+    for path, old, new in _changed(before.get("upstream"), now["upstream"]):
+        if path[-1] in ("transformers", "version"):
+            yield f"upstream {'.'.join(path)}: {_short(old)} -> {_short(new)}"
+        else:
+            yield f"the upstream file {path[-1]} changed"
+    for path, _, _ in _changed(before.get("code"), now["code"]):
+        yield f"tinybuild/{path[0]} changed"
+    for path, old, new in _changed(before.get("versions"), now["versions"]):
+        yield f"{path[0]}: {_short(old)} -> {_short(new)}"
+
+
+def _changed(
+    old: Any, new: Any, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """(path, old, new) of each leaf that differs between two JSON values."""
+    if old == new:
+        return
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            yield from _changed(old.get(key), new.get(key), (*path, key))
+    else:
+        yield path, old, new
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "..."
+

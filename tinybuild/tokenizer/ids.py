@@ -1,0 +1,74 @@
+"""Where ids stand in a tokenizer's files, and what the rest of the bundle must know of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tinybuild.ids import mentioned
+
+ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+
+
+def repoint(processor: Any, vocabulary: Mapping[str, int]) -> Any:
+    """A post-processor of tokenizer.json (of any kind, also nested) with the ids of `vocabulary`.
+
+    Training leaves the ids of a nested one at their old values. Raises KeyError for a token that is
+    not there.
+    """
+    if not isinstance(processor, Mapping):
+        return processor
+    made = dict(processor)
+    if made["type"] == "Sequence":
+        made["processors"] = [repoint(p, vocabulary) for p in made["processors"]]
+    elif made["type"] == "TemplateProcessing":
+        made["special_tokens"] = {
+            name: {**token, "ids": [vocabulary[t] for t in token["tokens"]]}
+            for name, token in made["special_tokens"].items()
+        }
+    elif made["type"] in ("BertProcessing", "RobertaProcessing"):
+        for part in ("sep", "cls"):
+            token = made[part][0]
+            made[part] = [token, vocabulary[token]]
+    return made
+
+
+def facts(made: Any, source: Any | None, folder: Path, method: str) -> dict[str, Any]:
+    """What a model must know of its tokenizer (JSON data).
+
+    sizes: config key -> number of tokens (vocab_size; src_vocab_size and tgt_vocab_size where the
+    class has two vocabularies). special: role -> id. moved: the source's id (as text) -> new id,
+    for the ids that the source's configs mention and whose token is still there; empty where the
+    source's ids mean nothing (a blank tokenizer). keep: whether it is the source's own tokenizer.
+    """
+    sizes = {"vocab_size": len(made)}
+    for name in dir(type(made)):
+        if name.endswith("_vocab_size"):
+            sizes[name] = int(getattr(made, name))
+    special = {}
+    for role in ROLES:
+        token = getattr(made, f"{role}_token", None)
+        if token is not None:
+            number = made.convert_tokens_to_ids(str(token))
+            if number is not None:
+                special[role] = int(number)
+    moved = {}
+    if source is not None:
+        vocabulary = made.get_vocab()
+        old_size = len(source)
+        for name in ("config.json", "generation_config.json"):
+            path = folder / name
+            if path.is_file():
+                for old in mentioned(json.loads(path.read_text())):
+                    if old < old_size:
+                        token = source.convert_ids_to_tokens(old)
+                        if token in vocabulary:
+                            moved[str(old)] = vocabulary[token]
+    return {
+        "sizes": sizes,
+        "special": special,
+        "moved": dict(sorted(moved.items())),
+        "keep": method == "keep",
+    }

@@ -1,0 +1,94 @@
+"""Does what was built work? The validate stage and its table of checks."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tinybuild import bundle
+from tinybuild.errors import CheckFault, Finding
+from tinybuild.files import pretty
+from tinybuild.validate import dataset, model, tokenizer
+from tinybuild.validate.check import Check, Subject, failed
+from tinybuild.workers import Job
+
+# Stage whose output a check is about -> the checks, in the order in which they run and are reported.
+CHECKS: Mapping[str, tuple[Callable[[Subject], Check], ...]] = {
+    "tokenizer": (
+        tokenizer.loads,
+        tokenizer.ids_without_holes,
+        tokenizer.special_tokens,
+        tokenizer.round_trip,
+    ),
+    "model": (
+        model.reload,
+        model.dtype,
+        model.ids_in_vocabulary,
+        model.forward,
+        model.backward,
+        model.generate,
+        model.save_load_equal,
+        model.max_parameters,
+    ),
+    "dataset": (dataset.loads,),
+    "bundle": (model.max_bytes,),
+}
+
+
+def make(job: Job) -> dict[str, Any]:
+    """The validate stage: report.json. All checks run and are reported; one that fails fails the
+    task (CheckFault).
+
+    Settings: checks (the recipe's section), dtype. Inputs: tokenizer, model, dataset, as far as the
+    recipe makes them. Facts: checks (how many passed), bytes.
+    """
+    with tempfile.TemporaryDirectory(dir=job.out, prefix=".packed-") as temporary:
+        packed = Path(temporary) / "bundle"
+        packed.mkdir()
+        bundle.lay(job.inputs, packed)
+        subject = Subject(
+            folder=packed,
+            scratch=Path(temporary),
+            facts=job.facts,
+            checks=job.settings["checks"],
+            seed=job.seed,
+        )
+        done = [
+            run(check, subject)
+            for stage, checks in CHECKS.items()
+            if stage in job.inputs or stage == "bundle"
+            for check in checks
+        ]
+        size = bundle.size(packed)
+    done = [check for check in done if check is not None]
+    broken = [check for check in done if not check.ok]
+    if broken:
+        passed = ", ".join(check.name for check in done if check.ok) or "none"
+        raise CheckFault(
+            [
+                *(
+                    Finding(
+                        what=f"check {check.name} failed: measured {check.measured}, "
+                        f"wanted {check.wanted}",
+                        hint=check.note,
+                    )
+                    for check in broken
+                ),
+                Finding(what=f"passed: {passed}"),
+            ]
+        )
+    report = {"version": 1, "checks": [check.data() for check in done]}
+    (job.out / "report.json").write_text(pretty(report), encoding="utf-8")
+    return {"checks": len(done), "bytes": size}
+
+
+def run(check: Callable[[Subject], Check | None], subject: Subject) -> Check | None:
+    """One check; what it raises is what it measured. None: it does not apply to this bundle."""
+    try:
+        return check(subject)
+    except (MemoryError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # a model or tokenizer that raises has failed its check
+        return failed(check.__name__, error)

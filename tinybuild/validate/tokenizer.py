@@ -1,0 +1,118 @@
+"""Checks of a tokenizer: it loads, its ids have no holes, and text comes back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tinybuild.validate.check import Check, Subject
+
+CORPUS = Path(__file__).parents[1] / "dataset" / "corpus.jsonl"
+TEXTS = 100  # texts of the corpus, and surfaces of tokens, that are tried
+
+
+def loads(subject: Subject) -> Check:
+    """AutoTokenizer loads it, as the class it was, with the number of tokens it had."""
+    wanted = subject.facts["tokenizer"]
+    measured = f"{type(subject.tokenizer).__name__}, {len(subject.tokenizer):,} tokens"
+    expected = f"{wanted['class']}, {wanted['vocab_size']:,} tokens"
+    return Check(
+        name="tokenizer_loads", ok=measured == expected, measured=measured, wanted=expected
+    )
+
+
+def ids_without_holes(subject: Subject) -> Check:
+    """The ids are 0 .. N-1, each used once."""
+    ids = sorted(subject.tokenizer.get_vocab().values())
+    size = len(subject.tokenizer)
+    holes = sorted(set(range(size)) - set(ids))
+    past = [number for number in ids if number >= size]
+    ok = ids == list(range(size))
+    faults = []
+    if holes:
+        faults.append(f"{len(holes)} holes (first {holes[0]})")
+    if past:
+        faults.append(f"{len(past)} ids past the end (last {past[-1]})")
+    if not ok and not faults:
+        faults.append(f"{len(ids) - len(set(ids))} ids used twice")
+    return Check(
+        name="ids_without_holes",
+        ok=ok,
+        measured=", ".join(faults) or f"0 to {size - 1}",
+        wanted=f"0 to {size - 1}, each once",
+    )
+
+
+def special_tokens(subject: Subject) -> Check:
+    """Each special token's text is one token with an id inside the vocabulary."""
+    tokenizer = subject.tokenizer
+    bad = []
+    for token in tokenizer.all_special_tokens:
+        number = tokenizer.convert_tokens_to_ids(token)
+        if number is None or not 0 <= number < len(tokenizer):
+            bad.append(f"{token} has id {number}")
+        elif tokenizer.convert_ids_to_tokens(number) != token:
+            bad.append(f"{token} is {tokenizer.convert_ids_to_tokens(number)}")
+    ids = tokenizer("a b")["input_ids"]
+    bad += [f"id {number} in an encoded text" for number in ids if not 0 <= number < len(tokenizer)]
+    return Check(
+        name="special_tokens",
+        ok=not bad,
+        measured="; ".join(bad) or f"{len(tokenizer.all_special_tokens)} of them",
+        wanted="ids inside the vocabulary that stand for these tokens",
+    )
+
+
+def round_trip(subject: Subject) -> Check:
+    """Decoding an encoded text gives it back, spaces aside, wherever no token is unknown.
+
+    Compared with the text as the tokenizer's own normaliser leaves it (lower case, NFKC ...). Tried
+    on the corpus and on the surfaces of the vocabulary's own tokens.
+    """
+    tokenizer = subject.tokenizer
+    tried = unknown = exact = 0
+    bad = []
+    for text in _texts(tokenizer):
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
+            unknown += 1
+            continue
+        tried += 1
+        back = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        exact += back == text
+        if _squash(back) != _squash(_normalised(tokenizer, text)):
+            bad.append(f"{text[:40]!r} came back as {back[:40]!r}")
+    return Check(
+        name="round_trip",
+        ok=tried > 0 and not bad,
+        measured=bad[0] + (f", and {len(bad) - 1} more" if len(bad) > 1 else "")
+        if bad
+        else f"{tried} texts came back ({exact} to the letter), {unknown} with unknown tokens",
+        wanted="every text without unknown tokens comes back, and there are some",
+        note="" if tried else "every text has unknown tokens: a larger vocabulary, or other text",
+    )
+
+
+def _texts(tokenizer: Any) -> Iterator[str]:
+    with open(CORPUS, encoding="utf-8") as file:
+        for _, line in zip(range(TEXTS), file, strict=False):
+            yield json.loads(line)["text"]
+    special = set(tokenizer.all_special_tokens)
+    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    plain = [token for token, _ in vocabulary if token not in special]
+    for token in plain[:: max(1, len(plain) // TEXTS)]:
+        surface = tokenizer.convert_tokens_to_string([token]).strip()
+        if surface and "\N{REPLACEMENT CHARACTER}" not in surface:
+            yield surface
+
+
+def _normalised(tokenizer: Any, text: str) -> str:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    normaliser = getattr(backend, "normalizer", None)
+    return str(normaliser.normalize_str(text)) if normaliser is not None else text
+
+
+def _squash(text: str) -> str:
+    return "".join(text.replace("\N{LOWER ONE EIGHTH BLOCK}", " ").split())
