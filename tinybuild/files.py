@@ -1,4 +1,4 @@
-"""Files that can be trusted: digests, canonical JSON, atomic writes, locks and reproducible archives."""
+"""Files that can be trusted: digests, canonical JSON, atomic writes, locks, stable archives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tinybuild.errors import BuildFault, SourceFault
+from tinybuild.errors import BuildFault, Fault, SourceFault
 
 # A file changed within this many nanoseconds of being hashed may change again without its ctime
 # moving (coarse clocks of file systems); such an entry is not remembered. This is git's rule for
@@ -46,7 +46,7 @@ def digest(value: Any) -> str:
 
 def sha256(path: Path | str) -> str:
     """sha256 (hex) of a file's bytes."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -186,14 +186,14 @@ def put(made: Path, place: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, waiting: Callable[[], None]) -> Iterator[bool]:
-    """Hold a folder's lock; yields True if another process had it and we waited.
+def locked(place: Path, waiting: Callable[[], None]) -> Iterator[bool]:
+    """Hold the lock of a place to be built; yields True if another process had it and we waited.
 
-    The lock is the kernel's (flock on the folder itself): it leaves no file behind, and a killed
-    process gives it back.
+    The lock is the kernel's (flock), so a killed process gives it back. Its file, .lock.NAME beside
+    the place, stays: removing it would let two processes hold two files of one name.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(place.with_name(f".lock.{place.name}"), os.O_RDWR | os.O_CREAT, 0o644)
     waited = False
     try:
         try:
@@ -228,7 +228,7 @@ def archive(folder: Path, target: Path, top: str) -> str:
             return self.out.write(data)
 
     with (
-        open(target, "wb") as raw,
+        target.open("wb") as raw,
         gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as packed,
         tarfile.open(fileobj=Tee(packed), mode="w|", format=tarfile.USTAR_FORMAT) as tar,
     ):
@@ -242,12 +242,12 @@ def archive(folder: Path, target: Path, top: str) -> str:
                 tar.addfile(entry)
             else:
                 entry.size, entry.mode = path.stat().st_size, 0o644
-                with open(path, "rb") as file:
+                with path.open("rb") as file:
                     tar.addfile(entry, file)
     return hasher.hexdigest()
 
 
-def explain(error: OSError) -> BuildFault | None:
+def explain(error: OSError) -> Fault | None:
     """A full disk, a missing right or a too long name as a fault; None for any other OSError."""
     reasons = {
         errno.ENOSPC: ("the disk is full", "free some space, then run doit again"),

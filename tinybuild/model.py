@@ -122,8 +122,9 @@ def measure(kind: Any, config: Any, most: int) -> int:
 
     with torch.device("meta"), no_init_weights():
         model = _refusable(lambda: kind(config), kind)
+        model.tie_weights()  # no_init_weights leaves it out, and would count them twice
     tensors = dict(model.named_parameters())
-    count = sum(tensor.numel() for tensor in tensors.values())
+    count = int(sum(tensor.numel() for tensor in tensors.values()))
     if count > most:
         raise BuildFault.of(
             f"the model would have {count:,} parameters; at most {most:,} are allowed\n"
@@ -155,7 +156,9 @@ def _table(tensors: Mapping[str, Any], count: int) -> str:
     ]:
         number = groups[name, shape]
         times = f"{number} x " if number > 1 else ""
-        lines.append(f"    {total:>18,}  {100 * total / count:4.1f} %  {name}  {times}{list(shape)}")
+        lines.append(
+            f"    {total:>18,}  {100 * total / count:4.1f} %  {name}  {times}{list(shape)}"
+        )
     return "\n".join(lines)
 
 

@@ -16,8 +16,8 @@ from tinybuild.workers import Job
 def make(job: Job) -> dict[str, Any]:
     """The pack stage: NAME/ (what from_pretrained and load_dataset load) and NAME.tar.gz.
 
-    Settings: name, summary, recipe (the digest of its text). Inputs: recipe (the file), validate, and
-    fetch, dataset, tokenizer and model as far as the recipe has them.
+    Settings: name, summary, recipe (the digest of its text). Inputs: recipe (the file), validate,
+    and fetch, dataset, tokenizer and model as far as the recipe has them.
     Facts: bytes (of the folder), tar (sha256 of the uncompressed archive).
     """
     name, facts = job.settings["name"], job.facts
@@ -32,7 +32,9 @@ def make(job: Job) -> dict[str, Any]:
     pins = facts.get("fetch", {}).get("pins", {})
     (folder / "recipe.lock.json").write_text(pretty({"version": 1, "pins": pins}), encoding="utf-8")
     content = bundle.size(folder)
-    (folder / "README.md").write_text(card({**job.settings, "text": text}, facts, content), encoding="utf-8")
+    (folder / "README.md").write_text(
+        card({**job.settings, "text": text}, facts, content), encoding="utf-8"
+    )
     sums = "".join(f"{entry['sha256']}  {path}\n" for path, entry in tree(folder).items())
     (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
     tar = archive(folder, job.out / f"{name}.tar.gz", name)
@@ -53,16 +55,14 @@ def card(settings: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]], co
     front += ["tags:", "- tinybuild", "- tiny", *(["- random-weights"] if model else []), "---"]
     parts = ["\n".join(front), f"# {name}", settings["summary"]]
     if model:
-        parts.append(
-            "The weights are random: this is for testing machinery, not for the quality of its output."
-        )
+        parts.append("The weights are random: this is for testing machinery, not for what it says.")
     parts.append("## Made from\n\n" + _origins(pins, tokenizer, dataset))
     parts.append("## Sizes\n\n" + _sizes(model, tokenizer, dataset, content))
     parts.append("## Load it\n\n```python\n" + _loading(name, model, tokenizer, dataset) + "\n```")
     parts.append(
         f"## Make it again\n\nBuilt by tinybuild {tinybuild.__version__} from this recipe "
-        f"(`recipe.yaml`; upstream files with their sha256 are in `recipe.lock.json`, the checks it "
-        f"passed in `report.json`):\n\n{_fenced(settings['text'])}"
+        f"(`recipe.yaml`; upstream files with their sha256 are in `recipe.lock.json`, the checks "
+        f"it passed in `report.json`):\n\n{_fenced(settings['text'])}"
     )
     return "\n\n".join(parts) + "\n"
 
@@ -86,7 +86,9 @@ def _origins(pins: Mapping[str, Any], tokenizer: Any, dataset: Any) -> str:
             files = ", ".join(f"`{path}`" for path in wish["files"].values())
             origin = f"{files} of the package {wish['package']} {pin['version']}"
         elif "transformers" in wish:
-            origin = f"the defaults of `{wish['transformers']}` in transformers {pin['transformers']}"
+            origin = (
+                f"the defaults of `{wish['transformers']}` in transformers {pin['transformers']}"
+            )
         elif "recipe" in wish:
             origin = f"the recipe `{wish['recipe']}`"
         else:
@@ -106,7 +108,12 @@ def _sizes(model: Any, tokenizer: Any, dataset: Any, content: int) -> str:
     if tokenizer:
         rows.append(("tokens", f"{count(tokenizer['vocab_size'])} (`{tokenizer['class']}`)"))
     if dataset:
-        rows.append(("rows", f"{count(dataset['rows'])} ({', '.join(name for name, _ in dataset['columns'])})"))
+        rows.append(
+            (
+                "rows",
+                f"{count(dataset['rows'])} ({', '.join(name for name, _ in dataset['columns'])})",
+            )
+        )
     rows.append(("bytes", size(content)))
     return "| | |\n| --- | --- |\n" + "\n".join(f"| {k} | {v} |" for k, v in rows)
 
@@ -127,5 +134,3 @@ def _loading(name: str, model: Any, tokenizer: Any, dataset: Any) -> str:
     if dataset:
         lines.append(f'dataset = load_dataset("dist/{name}/dataset")')
     return "\n".join(lines)
-
-

@@ -29,9 +29,7 @@ class Stage:
 
 
 STAGES: Mapping[str, Stage] = {
-    "fetch": Stage(
-        function="tinybuild.source:fetch", code=("source.py",), libraries=()
-    ),
+    "fetch": Stage(function="tinybuild.source:fetch", code=("source.py",), libraries=()),
     "dataset": Stage(
         function="tinybuild.dataset:make",
         code=("dataset",),
@@ -136,7 +134,9 @@ def load(root: Path, memo: Memo, cache: Cache) -> Zoo:
         if path.suffix in (".yaml", ".yml"):
             files.append((path, ""))
         elif path.is_dir():
-            inner = [(p, path.name) for p in sorted(path.iterdir()) if p.suffix in (".yaml", ".yml")]
+            inner = [
+                (p, path.name) for p in sorted(path.iterdir()) if p.suffix in (".yaml", ".yml")
+            ]
             if inner:
                 groups[path.name] = []
             files += inner
@@ -258,7 +258,7 @@ def _drop_orphans(
 
 
 def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterable[Task]:
-    """The tasks of one recipe: fetch where it has a source, the stages it asks for, validate, pack."""
+    """The tasks of one recipe: fetch if it has a source, the stages it asks for, validate, pack."""
     data, name = recipe.data, recipe.name
     wishes = source.wishes(data, recipe.file.parent)
     slots = {wish.slot: wish for wish in wishes}
@@ -306,9 +306,9 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
             [fetched("dataset")] if "dataset" in slots else [],
         )
     if tokenizer is not None:
-        slot = next((s for s in ("tokenizer", "source") if s in slots), None)
+        slot = next((s for s in ("tokenizer", "source") if s in slots), "")
         if tokenizer["method"] == "scratch" and "class" in tokenizer:
-            slot = None
+            slot = ""
         needs = [fetched(slot)] if slot else []
         text = tokenizer.get("text", "dataset" if dataset is not None else "corpus")
         if tokenizer["method"] == "train" and text == "dataset":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -29,10 +30,21 @@ class Progress:
     def say(self, text: str) -> None:
         """Print a line (or several), above the bar."""
         with self.lock:
+            try:
+                self._clear()
+                self.out.write(text + "\n")
+                self._draw()
+                self.out.flush()
+            except BrokenPipeError:
+                # Nobody reads any more (doit | head): go on building, in silence.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
+
+    def warn(self, text: str) -> None:
+        """Print to standard error."""
+        with self.lock:
             self._clear()
-            self.out.write(text + "\n")
-            self._draw()
             self.out.flush()
+            print(text, file=sys.stderr)
 
     def start(self, task: str) -> None:
         """A task has begun to work."""

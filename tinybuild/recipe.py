@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import hashlib
 import importlib.resources
 import json
 import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -19,7 +22,7 @@ from tinybuild.files import Memo, digest, sha256
 
 KNOWN_VERSIONS = (1,)
 LARGEST = 256 * 1024  # bytes of a recipe file; the longest in the zoo has 2 kB
-MOST_VALUES = 50_000  # values after aliases are expanded; a vocabulary given in full fits
+LARGEST_EXPANDED = 400_000  # values and letters once aliases are expanded; no file without is near
 DEEPEST = 40  # levels of nesting
 
 Path_ = tuple[str | int, ...]
@@ -45,7 +48,7 @@ class Recipe:
 
 
 class _Loader(yaml.CSafeLoader):
-    """libyaml's composer with the scalars of YAML 1.2's core schema: `no` is text, 1e-5 a number."""
+    """libyaml's composer with YAML 1.2's core scalars: `no` is text, 1e-5 a number."""
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -64,139 +67,159 @@ for _tag, _pattern, _first in (
     )
 
 
+Found = list[tuple[Mark, str, str]]  # place, what, hint
+
+
 class _Broken(Exception):
-    def __init__(self, what: str, mark: Mark, hint: str = ""):
-        self.what, self.mark, self.hint = what, mark, hint
+    """Reading cannot go on."""
+
+
+def _mark(mark: Any) -> Mark:
+    return mark.line + 1, mark.column + 1
 
 
 class _Reader:
     """Turns a node graph into plain values; `marks` says where each key path stands."""
 
-    def __init__(self) -> None:
+    def __init__(self, found: Found) -> None:
+        self.found = found
         self.marks: dict[Path_, Mark] = {}
-        self.findings: list[tuple[Mark, str, str]] = []
-        self.count = 0
+        self.size = 0
 
-    def read(self, node: yaml.Node, path: Path_, above: tuple[yaml.Node, ...] = ()) -> Any:
-        mark = (node.start_mark.line + 1, node.start_mark.column + 1)
-        self.marks.setdefault(path, mark)
-        self.count += 1
-        if self.count > MOST_VALUES:
-            raise _Broken(
-                f"more than {MOST_VALUES:,} values",
-                mark,
-                "aliases (*name) multiply what they point to; write a recipe without them",
-            )
+    def read(self, node: yaml.Node, path: Path_ = (), above: tuple[yaml.Node, ...] = ()) -> Any:
+        mark = self.marks.setdefault(path, _mark(node.start_mark))
+        self.size += 1 + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
         if node in above:
-            raise _Broken("an alias that contains itself", mark, "write the values out")
-        above = (*above, node)
+            self.stop(mark, "an alias (*name) stands inside what it repeats")
+        if self.size > LARGEST_EXPANDED or len(above) > DEEPEST:
+            self.stop(mark, "too large or too deep once its aliases (*name) are written out")
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node, mark)
-        if not node.tag.startswith("tag:yaml.org,2002:") or node.tag[18:] not in ("map", "seq"):
-            raise self.tagged(node, mark)
+        above = (*above, node)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*path, i), above) for i, item in enumerate(node.value)]
         values: dict[str, Any] = {}
         for key, value in node.value:
-            where = (key.start_mark.line + 1, key.start_mark.column + 1)
-            if not isinstance(key, yaml.ScalarNode):
-                self.findings.append((where, "a key must be plain text", ""))
-                continue
-            name = key.value
-            if name == "" and not key.style:
-                self.findings.append((where, "a key is empty", ""))
-                continue
-            if name in values:
+            where, name = _mark(key.start_mark), key.value
+            if not isinstance(key, yaml.ScalarNode) or (name == "" and not key.style):
+                self.found.append((where, "a key must be plain text", "write key: value"))
+            elif name == "<<" and not key.style:
+                what = "merge keys (<<) are not part of YAML 1.2"
+                self.found.append((where, what, "write the values out"))
+            elif name in values:
                 line = self.marks[(*path, name)][0]
-                self.findings.append(
-                    (where, f"the key {name!r} stands twice (first in line {line})", "delete one")
-                )
-                continue
-            self.marks[(*path, name)] = where
-            values[name] = self.read(value, (*path, name), above)
+                what = f"the key {_named(name)} stands twice (first in line {line})"
+                self.found.append((where, what, "delete one"))
+            else:
+                self.marks[(*path, name)] = where
+                values[name] = self.read(value, (*path, name), above)
         return values
 
-    def tagged(self, node: yaml.Node, mark: Mark) -> _Broken:
-        tag = node.tag.replace("tag:yaml.org,2002:", "!!")
-        return _Broken(f"the tag {tag} is not allowed", mark, "a recipe is plain data: remove it")
+    def stop(self, mark: Mark, what: str) -> NoReturn:
+        self.found.append((mark, what, "write the values out, without aliases"))
+        raise _Broken
 
     def scalar(self, node: yaml.ScalarNode, mark: Mark) -> Any:
         text: str = node.value
-        plain = not node.style
-        resolved = _RESOLVER.resolve(yaml.ScalarNode, text, (plain, not plain))
-        if node.tag != resolved:
-            raise self.tagged(node, mark)
-        kind = resolved.rpartition(":")[2]
+        kind = node.tag.rpartition(":")[2]
         if kind == "null":
             return None
         if kind == "bool":
             return text.lower() == "true"
-        if kind == "int":
-            if text[:2] in ("0o", "0x"):
-                return int(text, 0)
-            if len(text) > 40:
-                raise _Broken("a number with more than 40 digits", mark)
-            return int(text)
-        if kind == "float":
+        if kind == "int" and len(text) > 40:
+            what = f"a number of {len(text):,} characters"
+            self.found.append((mark, what, "at most 40 are read; write text in quotes"))
+        elif kind == "int":
+            return int(text, 0 if text[:2] in ("0o", "0x") else 10)
+        elif kind == "float":
             number = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-            if not math.isfinite(number):
-                raise _Broken(f"{text} is not a finite number", mark)
-            return number
+            if math.isfinite(number):
+                return number
+            what = f"{_named(text)} is not a finite number"
+            self.found.append((mark, what, "write a number that JSON can hold"))
         return text
 
 
-_RESOLVER = _Loader("")
-
-
-def _shallow(text: str) -> None:
-    """Refuse deep nesting before composing: libyaml's composer recurses and would crash."""
+def _events(text: str, found: Found) -> None:
+    """What must be refused before composing: tags, which composing forgets, and deep nesting,
+    on which libyaml's composer recurses until it crashes."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > DEEPEST:
-                mark = (event.start_mark.line + 1, event.start_mark.column + 1)
-                raise _Broken(f"nested deeper than {DEEPEST} levels", mark)
-        elif isinstance(event, yaml.CollectionEndEvent):
+        if isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+        elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
+            mark = _mark(event.start_mark)
+            if event.tag is not None:
+                tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+                what = f"the tag {_named(tag)} is not allowed"
+                found.append((mark, what, "a recipe is plain data; delete the tag"))
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            if depth > DEEPEST:
+                what = f"nested deeper than {DEEPEST} levels"
+                found.append((mark, what, "a recipe is flat; is a bracket missing?"))
+                raise _Broken
+    if found:
+        raise _Broken
 
 
-def parse(text: bytes) -> tuple[Any, dict[Path_, Mark], list[tuple[Mark, str, str]]]:
-    """YAML bytes -> (value, marks, findings). Findings are (line and column, what, hint)."""
-    reader = _Reader()
-    if len(text) > LARGEST:
-        what = f"the file has {len(text):,} bytes; a recipe has at most {LARGEST:,}"
+def _scanned(error: yaml.MarkedYAMLError, text: str) -> tuple[Mark, str, str]:
+    """libyaml's complaint, with the place where the thing it could not finish began."""
+    mark, problem = error.problem_mark or error.context_mark, error.problem or "not YAML"
+    assert mark is not None  # libyaml sets one of them
+    if "but found another" in problem:
+        return _mark(mark), "a second document starts here", "one recipe, one file, one document"
+    if "cannot start any token" in problem and text[mark.index : mark.index + 1] == "\t":
+        return _mark(mark), "a tab where only spaces may stand", "YAML is indented with spaces"
+    what = f"not YAML: {problem}"
+    if error.context and error.context_mark and "next token" not in error.context:
+        what = f"not YAML: {error.context} (line {error.context_mark.line + 1}): {problem}"
+    return _mark(mark), what, _LIBYAML.get(problem, "check the brackets, quotes and indentation")
+
+
+_LIBYAML = {
+    "mapping values are not allowed in this context": "quote text with a colon; check indentation",
+    "second occurrence": "an anchor (&name) stands once; without aliases none is needed",
+    "found undefined alias": "text that starts with * needs quotes",
+    "found a tab character that violates indentation": "YAML is indented with spaces",
+    "found character that cannot start any token": "text that starts with @, ` or % needs quotes",
+}
+
+
+def parse(raw: bytes) -> tuple[Any, dict[Path_, Mark], Found]:
+    """YAML bytes -> (value, marks, findings); where reading broke off the value is None."""
+    if len(raw) > LARGEST:
+        what = f"the file has {len(raw):,} bytes; a recipe has at most {LARGEST:,}"
         return None, {}, [((1, 1), what, "a recipe names its upstream, it does not contain it")]
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].decode()
+        return None, {}, [(_end(before), "the file is not UTF-8", "save it as UTF-8")]
+    found: Found = []
+    reader = _Reader(found)
     loader = None
     try:
-        _shallow(text.decode("utf-8-sig"))
-        loader = _Loader(text.decode("utf-8-sig"))
+        _events(text, found)
+        loader = _Loader(text)
         node = loader.get_single_node()
-        value = reader.read(node, ()) if node is not None else None
-    except UnicodeDecodeError as error:
-        line = text[: error.start].count(b"\n") + 1
-        return None, {}, [((line, 1), "the file is not UTF-8", "save it as UTF-8")]
-    except _Broken as error:
-        return None, {}, [*reader.findings, (error.mark, error.what, error.hint)]
+        return reader.read(node) if node is not None else None, reader.marks, found
+    except _Broken:
+        pass
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        what = error.problem or "not YAML"
-        hint = ""
-        if isinstance(error, yaml.composer.ComposerError) and "but found another" in what:
-            what, hint = "a second document starts here", "one recipe, one file, one document"
-        elif "cannot start any token" in what and "\t" in text.decode("utf-8-sig"):
-            hint = "YAML is indented with spaces, not tabs"
-        return None, {}, [(where, f"not YAML: {what}" if not hint else what, hint)]
+        found.append(_scanned(error, text))
     except yaml.reader.ReaderError as error:
-        decoded = text.decode("utf-8-sig")
-        before = decoded[: error.position]
-        where = (before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
-        return None, {}, [(where, "a character that YAML does not allow", "remove it")]
+        before = text.encode()[: error.position].decode(errors="ignore")
+        what = f"the character U+{error.character:04X} is not allowed in YAML"
+        found.append((_end(before), what, 'delete it, or write it as "\\u...." in double quotes'))
     finally:
         if loader is not None:
             loader.dispose()
-    return value, reader.marks, reader.findings
+    return None, {}, found
+
+
+def _end(before: str) -> Mark:
+    """The line and column that follow a piece of text."""
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
 # --- values -> findings ---------------------------------------------------------------------------
@@ -207,18 +230,46 @@ def schema() -> dict[str, Any]:
     """The contract for recipes, version 1: schemas/recipe.v1.schema.json."""
     packaged = importlib.resources.files("tinybuild") / "schemas" / "recipe.v1.schema.json"
     if packaged.is_file():
-        text = packaged.read_text()
+        text = packaged.read_text(encoding="utf-8")
     else:  # an editable install: the schemas stand beside the package
-        text = (Path(__file__).parents[1] / "schemas" / "recipe.v1.schema.json").read_text()
+        text = (Path(__file__).parents[1] / "schemas" / "recipe.v1.schema.json").read_text(
+            encoding="utf-8"
+        )
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 
 
 @functools.cache
 def _validator() -> Any:
+    """Draft 2020-12, with four changes: 1.0 is no integer; `$` is the end of the text and not, as
+    Python has it, also the place before a last newline; a key that is forbidden is named; items
+    are unique in linear time (jsonschema takes minutes for a recipe with 30,000 mixed items)."""
     import jsonschema
 
-    return jsonschema.Draft202012Validator(schema())
+    def integer(_: Any, value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    def pattern(_: Any, wanted: str, value: Any, rules: Any) -> Iterator[Any]:
+        if isinstance(value, str) and not re.search(wanted.replace("$", r"\Z"), value):
+            yield jsonschema.ValidationError("")
+
+    def unique(_: Any, wanted: bool, value: Any, rules: Any) -> Iterator[Any]:
+        texts = [v for v in value if isinstance(v, str)] if isinstance(value, list) else []
+        if wanted and len(set(texts)) < len(texts):
+            yield jsonschema.ValidationError("")
+
+    def properties(validator: Any, rules: Mapping[str, Any], value: Any, _: Any) -> Iterator[Any]:
+        for key in [k for k in rules if isinstance(value, dict) and k in value]:
+            if rules[key] is False:
+                yield jsonschema.ValidationError("", path=[key])
+            else:
+                yield from validator.descend(value[key], rules[key], path=key, schema_path=key)
+
+    standard = jsonschema.Draft202012Validator
+    types = standard.TYPE_CHECKER.redefine("integer", integer)
+    words = {"pattern": pattern, "properties": properties, "uniqueItems": unique}
+    extend: Any = jsonschema.validators.extend
+    return extend(standard, words, type_checker=types)(schema())
 
 
 _TYPES = {
@@ -255,14 +306,16 @@ def _wanted(branch: Mapping[str, Any]) -> str:
     """What one branch of an anyOf or oneOf asks for, in words."""
     if "$ref" in branch:
         branch = schema()["$defs"][branch["$ref"].rpartition("/")[2]]
-    kind = _types(branch["type"])
-    if branch.get("pattern", "").endswith("[kKMB]$"):
-        return "text such as 50M"
-    if branch.get("pattern", "").endswith("MB|GB)$"):
-        return "text such as 4MB"
-    if "minimum" in branch:
-        return f"{kind} of at least {branch['minimum']}"
-    return kind
+    return str(branch.get("description") or _types(branch["type"]))
+
+
+def _example(rules: Any) -> str:
+    """The first of a schema's examples as a hint."""
+    if rules is False or not rules.get("examples"):
+        return ""
+    example = rules["examples"][0]
+    text = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
+    return f"for example {text}"
 
 
 _SAID = {
@@ -273,25 +326,48 @@ _SAID = {
     "vocab_size": "the number of tokens to train, special tokens included",
     "vocab": "the tokens in the order of their ids",
     "text": "text: vocabulary is what weighted is for",
+    "files": "add files: {NAME HERE: ITS PATH IN THE PACKAGE}",
 }
+
+_METHOD_KEYS = {
+    "keep": (),
+    "train": ("vocab_size", "text", "weighted"),
+    "scratch": ("vocab", "merges", "options"),
+}
+
+
+def _moot(error: Any, data: Mapping[str, Any]) -> bool:
+    """Whether a rule hangs on a tokenizer method, or on a key of one, that is itself wrong."""
+    if "allOf" not in error.absolute_schema_path:
+        return False
+    method = str(data["tokenizer"].get("method"))
+    about = error.validator_value if error.validator == "required" else error.path
+    forbids = error.validator == "properties"
+    return method not in _METHOD_KEYS or not (forbids or about[-1] in _METHOD_KEYS[method])
 
 
 def _findings(error: Any) -> Iterator[tuple[Path_, str, str]]:
     """One jsonschema error -> (path, what, hint), usually one, in words."""
     path = tuple(error.absolute_path)
     name = ".".join(str(p) for p in path) or "the recipe"
+    last = str(path[-1]) if path else ""
     value, wanted, kind = error.instance, error.validator_value, error.validator
-    if kind is None:  # a schema that is `false`: the key has no meaning beside the chosen method
-        key = str(path[-1])
-        for method in ("train", "scratch"):
-            if key in _METHOD_KEYS[method]:
-                yield path, f"{name} is only for method: {method}", f"remove {key}"
+    hint = _example(error.schema)
+    if kind == "properties":  # `false`: the key has no meaning beside the chosen method
+        method = next(m for m, keys in _METHOD_KEYS.items() if last in keys)
+        yield path, f"{name} is only for method: {method}", f"delete {last}"
+    elif "propertyNames" in error.absolute_schema_path:
+        yield (
+            (*path, value),
+            f"{name} cannot have the key {_named(value)}",
+            f"write {_wanted(error.schema)}",
+        )
     elif kind == "additionalProperties":
         known = sorted(error.schema.get("properties", ()))
+        at = f" in {name}" if path else ""
         for key in value:
             if key not in known:
-                at = f" in {'.'.join(map(str, path))}" if path else ""
-                yield (*path, key), f"unknown key {key!r}{at}", did_you_mean(str(key), known)
+                yield (*path, key), f"unknown key {_named(key)}{at}", did_you_mean(key, known)
     elif kind == "required":
         for key in wanted:
             if key not in value:
@@ -300,12 +376,19 @@ def _findings(error: Any) -> Iterator[tuple[Path_, str, str]]:
         for key, needs in wanted.items():
             for need in needs:
                 if key in value and need not in value:
-                    yield (*path, key), f"{name}.{key} is only for a {need} source", f"add {need}"
-    elif kind == "oneOf" and all(set(branch) == {"required"} for branch in wanted):
+                    hint = _SAID.get(need, f"add {need}, or delete {key}")
+                    yield (*path, key), f"{name}.{key} needs {need} beside it", hint
+    elif kind == "oneOf" and "required" in wanted[0]:
+        if not isinstance(value, dict):
+            return  # its type is a finding of its own
         kinds = [branch["required"][0] for branch in wanted]
         found = [k for k in kinds if k in value]
-        what = f"found {' and '.join(found)}" if found else "found none of them"
-        yield path, f"{name} needs exactly one of {', '.join(kinds)}; {what}", ""
+        what = f"{name} needs exactly one of {', '.join(kinds)}; it has "
+        yield (
+            path,
+            what + (" and ".join(found) or "none of them"),
+            "keep one of them" if found else hint,
+        )
     elif kind in ("oneOf", "anyOf"):
         branches: dict[int, list[Any]] = {}
         for inner in error.context:
@@ -315,49 +398,41 @@ def _findings(error: Any) -> Iterator[tuple[Path_, str, str]]:
                 for inner in errors:
                     yield from _findings(inner)
                 return
-        choices = " or ".join(dict.fromkeys(_wanted(branch) for branch in wanted))
-        yield path, f"{name} must be {choices}, not {_named(value)}", ""
+        choices = " or ".join(_wanted(branch) for branch in wanted)
+        yield path, f"{name} must be {choices}, not {_named(value)}", hint
     elif kind == "type":
-        hint = "write it in quotes" if wanted == "string" and isinstance(value, int | float) else ""
+        if wanted == "string" and isinstance(value, int | float | None):
+            hint = hint if value is None and hint else "write it in quotes"
         yield path, f"{name} must be {_types(wanted)}, not {_named(value)}", hint
     elif kind == "enum":
-        near = nearest(str(value), [str(w) for w in wanted], 1)
+        near = nearest(value, wanted, 1) if isinstance(value, str) else []
+        choices = f"one of {', '.join(wanted)}" if len(wanted) > 1 else wanted[0]
         hint = f"did you mean {near[0]}?" if near else ""
-        choices = ", ".join(str(w) for w in wanted)
-        yield path, f"{name} must be one of {choices}, not {_named(value)}", hint
+        yield path, f"{name} must be {choices}, not {_named(value)}", hint
     elif kind == "const":
-        yield path, f"{name} must be {wanted}, not {_named(value)}", ""
+        yield path, f"{name} must be {wanted}, not {_named(value)}", _SAID.get(last, hint)
     elif kind == "minimum":
-        yield path, f"{name} must be at least {wanted:,}, not {value:,}", ""
+        yield path, f"{name} must be at least {wanted:,}, not {value:,}", hint
     elif kind == "maximum":
-        yield path, f"{name} must be at most {wanted:,}, not {value:,}", ""
+        yield path, f"{name} must be at most {wanted:,}, not {value:,}", hint
     elif kind == "exclusiveMinimum":
-        yield path, f"{name} must be more than {wanted}, not {value}", ""
+        yield path, f"{name} must be more than {wanted}, not {value}", hint
     elif kind in ("minLength", "minItems", "minProperties"):
-        yield path, f"{name} is empty", ""
+        yield path, f"{name} is empty", _SAID.get(last, hint)
     elif kind == "maxLength":
-        yield path, f"{name} has {len(value)} characters; at most {wanted} are allowed", ""
+        what = f"{name} has {len(value):,} characters; at most {wanted} are allowed"
+        yield path, what, _SAID.get(last, hint)
     elif kind == "uniqueItems":
         seen: set[str] = set()
         for i, item in enumerate(value):
-            if isinstance(item, str) and item in seen:
-                yield (*path, i), f"{name} holds {item!r} twice", "each token has one id"
-            seen.add(item if isinstance(item, str) else "")
+            if isinstance(item, str):
+                if item in seen:
+                    yield (*path, i), f"{name} holds {_named(item)} twice", "each token has one id"
+                seen.add(item)
     elif kind == "pattern":
-        examples = error.schema.get("examples", ())
-        yield (
-            path,
-            f"{name} cannot be {_named(value)}",
-            f"for example {examples[0]}" if examples else f"it must match {wanted}",
-        )
+        yield path, f"{name} cannot be {_named(value)}", hint or f"write {_wanted(error.schema)}"
     else:
-        yield path, f"{name}: {error.message}", ""
-
-
-_METHOD_KEYS = {
-    "train": ("vocab_size", "text", "weighted"),
-    "scratch": ("vocab", "merges", "options"),
-}
+        yield path, f"{name}: {error.message}", hint
 
 
 def _agree(data: Mapping[str, Any]) -> Iterator[tuple[Path_, str, str]]:
@@ -396,32 +471,36 @@ def _fill(rules: Mapping[str, Any], data: dict[str, Any]) -> None:
             _fill(rule, data[key])
 
 
+def _place(marks: Mapping[Path_, Mark], path: Path_) -> Mark:
+    """Where a key path stands, or the nearest section around it that does."""
+    while path and path not in marks:
+        path = path[:-1]
+    return marks.get(path, (1, 1))
+
+
+def _known(version: Any) -> bool:
+    return type(version) is int and version in KNOWN_VERSIONS  # 1 == 1.0 == True in Python
+
+
 def read(file: Path, shown: str, group: str, text: bytes | None = None) -> Recipe:
     """Read one recipe file; raises RecipeFault with all findings, sorted by place."""
     text = file.read_bytes() if text is None else text
     value, marks, broken = parse(text)
     found = list(broken)
-
-    def place(path: Path_) -> Mark:
-        while path and path not in marks:
-            path = path[:-1]
-        return marks.get(path, (1, 1))
-
     if not broken or value is not None:
         if not isinstance(value, dict):
             what = "the file is empty" if value is None else "a recipe is a mapping of keys"
-            found.append(((1, 1), what, "start with `version: 1` and `summary: ...`"))
-        elif "version" in value and value["version"] not in KNOWN_VERSIONS:
-            known = ", ".join(map(str, KNOWN_VERSIONS))
-            what = f"version {_named(value['version'])} is not known"
-            found.append((place(("version",)), what, f"known: {known}"))
-        elif "version" in value and isinstance(value["version"], bool | float):
-            found.append((place(("version",)), "version must be the whole number 1", ""))
+            found.append((_place(marks, ()), what, "start with `version: 1` and `summary: ...`"))
+        elif "version" in value and not _known(value["version"]):
+            what = f"version must be {KNOWN_VERSIONS[-1]}, not {_named(value['version'])}"
+            found.append((_place(marks, ("version",)), what, _SAID["version"]))
         else:
-            errors = [f for e in _validator().iter_errors(value) for f in _findings(e)]
-            if not errors:
-                errors = list(_agree(value))
-            found += [(place(path), what, hint) for path, what, hint in dict.fromkeys(errors)]
+            errors = [e for e in _validator().iter_errors(value) if not _moot(e, value)]
+            wrong = [f for e in errors for f in _findings(e)] or _agree(value)
+            placed = [
+                (_place(marks, path), what, hint) for path, what, hint in dict.fromkeys(wrong)
+            ]
+            found += [f for f in placed if f[0] not in {mark for mark, _, _ in broken}]
     if found:
         raise RecipeFault(
             Finding(what=what, where=f"{shown}:{line}:{column}", hint=hint)
@@ -441,14 +520,9 @@ def locate(fault: Fault, file: Path, shown: str) -> Fault:
         return fault
     findings = []
     for finding in fault.findings:
-        path = finding.key
-        while path and path not in marks:
-            path = path[:-1]
-        if path and not finding.where:
-            line, column = marks[path]
-            finding = Finding(
-                what=finding.what, where=f"{shown}:{line}:{column}", hint=finding.hint
-            )
+        if finding.key and not finding.where:
+            line, column = _place(marks, finding.key)
+            finding = dataclasses.replace(finding, where=f"{shown}:{line}:{column}")
         findings.append(finding)
     return type(fault)(findings)
 
@@ -461,7 +535,7 @@ def amount(value: int | str) -> int:
     """50M -> 50000000 (parameters)."""
     if isinstance(value, int):
         return value
-    return round(float(value[:-1]) * _UNITS[value[-1]])
+    return round(Decimal(value[:-1]) * _UNITS[value[-1]])
 
 
 def size(value: int | str) -> int:
@@ -470,7 +544,7 @@ def size(value: int | str) -> int:
         return value
     match = re.fullmatch(r"([0-9.]+)([A-Za-z]+)", value)
     assert match is not None  # the schema saw to it
-    return round(float(match[1]) * _SIZES[match[2]])
+    return round(Decimal(match[1]) * _SIZES[match[2]])
 
 
 # --- reading many ---------------------------------------------------------------------------------
@@ -497,8 +571,8 @@ class Cache:
         try:
             loaded = json.loads(path.read_text())
             if loaded.get("stamp") == self.stamp:
-                self.known = loaded["recipes"]
-        except (FileNotFoundError, ValueError, AttributeError, KeyError):
+                self.known = dict(loaded["recipes"])
+        except (FileNotFoundError, ValueError, AttributeError, KeyError, TypeError):
             pass
         self.used: dict[str, Any] = {}
 
@@ -518,9 +592,9 @@ class Cache:
             return Broken(name=file.stem, file=file, group=group, fault=fault)
         except Fault as fault:
             return Broken(name=file.stem, file=file, group=group, fault=fault)
-        if key is not None:
-            self.used[key] = {"data": recipe.data, "text": recipe.sha256}
-            self.dirty = True
+        # The key is that of the text just read: the file may have changed since it was hashed.
+        self.used[hashlib.sha256(text).hexdigest()] = {"data": recipe.data, "text": recipe.sha256}
+        self.dirty = True
         return recipe
 
     def content(self) -> str:

@@ -6,6 +6,7 @@ import functools
 import importlib.metadata
 import json
 import platform
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -32,11 +33,15 @@ class Builder:
     def __init__(self, root: Path, memo: Memo, pool: Pool):
         self.root, self.memo, self.pool = root, memo, pool
         self.receipts: dict[str, Any] = {}
+        self.places: dict[str, Path] = {}
+        self.busy: set[str] = set()
 
     def place(self, task: str) -> Path:
         """build/NAME/STAGE of the task STAGE:NAME."""
-        stage, _, name = task.partition(":")
-        return self.root / "build" / name / stage
+        if task not in self.places:
+            stage, _, name = task.partition(":")
+            self.places[task] = self.root / "build" / name / stage
+        return self.places[task]
 
     def files_of(self, task: str) -> Path:
         """The folder that the paths of a task's receipt are relative to."""
@@ -45,15 +50,15 @@ class Builder:
     def receipt(self, task: str) -> Any | None:
         """A task's receipt, or None. Read once; forgotten when the task runs."""
         if task not in self.receipts:
-            self.receipts[task] = _json(self.place(task) / RECEIPT)
+            self.receipts[task] = _json(f"{self.place(task)}/{RECEIPT}")
         return self.receipts[task]
 
     # --- why -------------------------------------------------------------------------------------
 
     def reasons(self, task: Task) -> tuple[str, ...]:
-        """Why a task must run; empty when it is up to date. The tasks before it are taken as done."""
+        """Why a task must run; empty when it is up to date. Tasks before it are taken as done."""
         receipt = self.receipt(task.name)
-        before = _json(self.place(task.name) / PROVENANCE) if receipt is not None else None
+        before = _json(f"{self.place(task.name)}/{PROVENANCE}") if receipt is not None else None
         if receipt is None or before is None:
             return ("not built yet",)
         found = list(_differences(before, self.state(task)))
@@ -89,16 +94,21 @@ class Builder:
 
     # --- doing -----------------------------------------------------------------------------------
 
-    def perform(self, task: Task, say: Callable[[str], None], force: bool = False) -> bool:
+    def perform(
+        self,
+        task: Task,
+        say: Callable[[str], None],
+    ) -> bool:
         """Run a task; False if another doit had just done it. Raises Fault, or what a bug raises.
 
-        The state is taken before the work begins, so that a change made meanwhile is seen next time.
+        The state is taken before the work begins: a change made meanwhile is seen next time.
         """
         place = self.place(task.name)
-        waiting = functools.partial(say, f"{task.name} waits for another doit that builds it")
+        waiting = functools.partial(say, f"{task.name} waits: another doit is building it")
         shown = task.recipe.file.relative_to(self.root).as_posix()
+        self.busy.add(task.name)
         try:
-            with locked(place.parent, waiting) as waited:
+            with locked(place, waiting) as waited:
                 if waited:
                     self.receipts.clear()
                     if not self.reasons(task):
@@ -112,18 +122,23 @@ class Builder:
         except Fault as fault:
             raise recipe.locate(fault, task.recipe.file, shown) from None
         except OSError as error:
-            fault = explain(error)
-            if fault is None:
+            if error.filename is not None:
+                error.filename = str(error.filename).removeprefix(f"{self.root}/")
+            expected = explain(error)
+            if expected is None:
                 raise
-            raise fault from None
+            raise expected from None
         finally:
             self.receipts.pop(task.name, None)
+            self.busy.discard(task.name)
         return True
 
     def _job(self, task: Task, out: Path) -> Job:
         facts = {}
         for need in task.needs:
-            known = self.receipt(need.task)["facts"]
+            receipt = self.receipt(need.task)
+            assert receipt is not None, f"{need.task} comes before {task.name}"
+            known = receipt["facts"]
             facts[need.name] = {name: known[name] for name in need.facts}
         return Job(
             task=task.name,
@@ -161,6 +176,13 @@ class Builder:
             (made / name).write_text(text, encoding="utf-8")
         put(made, place)
 
+    def stop(self) -> None:
+        """End the workers; give the threads that waited for them the time to clean up."""
+        self.pool.stop()
+        patience = time.monotonic() + 2
+        while self.busy and time.monotonic() < patience:
+            time.sleep(0.01)
+
     def clean(self, task: str) -> None:
         """Remove what a task made."""
         if task.startswith("pack:"):
@@ -169,14 +191,16 @@ class Builder:
             remove(self.root / "dist" / f"{name}.tar.gz")
         place = self.place(task)
         remove(place)
+        remove(place.with_name(f".lock.{place.name}"))
         for folder in (place.parent, place.parent.parent, self.root / "dist"):
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
 
-def _json(path: Path) -> Any | None:
+def _json(path: str) -> Any | None:
     try:
-        return json.loads(path.read_bytes())
+        with open(path, "rb") as file:  # noqa: PTH123 - read 12,000 times for 1,000 recipes
+            return json.loads(file.read())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
 
@@ -249,4 +273,3 @@ def _changed(
 def _short(value: Any) -> str:
     text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else text[:37] + "..."
-

@@ -1,4 +1,4 @@
-"""Where upstream files come from: a wish in a recipe is pinned to a fact, and only pins are fetched.
+"""Where upstream files come from: a wish is pinned to a fact, and only pins are fetched.
 
 One table, `KINDS`, holds every kind of source. No kind fetches weights or code: only files that say
 what a config or tokenizer is (`WANTED`) are ever copied.
@@ -7,6 +7,7 @@ what a config or tokenizer is (`WANTED`) are ever copied.
 from __future__ import annotations
 
 import base64
+import functools
 import importlib.metadata
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -170,7 +171,7 @@ def _local(wish: Wish) -> dict[str, Path]:
     place = (wish.base / wish.data["path"]).resolve()
     suffixes = DATA if wish.slot == "dataset" else WANTED
     if place.is_file():
-        return {place.name: place}
+        return {place.name: place} if _wanted(place.name, suffixes) else {}
     if not place.is_dir():
         return {}
     found = {}
@@ -195,12 +196,18 @@ def _resolve_path(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> Pin:
     files = _local(wish)
     if not files:
         wanted = ", ".join(f"*{s}" for s in (DATA if wish.slot == "dataset" else WANTED))
+        if place.is_file():
+            name, use = (
+                wish.data["path"],
+                "data" if wish.slot == "dataset" else "config or tokenizer",
+            )
+            raise _fault(wish, f"{name} is not a {use} file", f"of use are {wanted}")
         state = "is empty" if not any(place.iterdir()) else "holds no file that is of use"
         raise _fault(wish, f"the folder {wish.data['path']} {state}", f"of use are {wanted}")
     if wish.slot != "dataset":
         _check_sizes(wish, ((name, path.stat().st_size) for name, path in files.items()))
     return Pin(
-        facts={}, files={name: (lambda path=path: path) for name, path in files.items()}
+        facts={}, files={name: functools.partial(Path, path) for name, path in files.items()}
     )
 
 
@@ -234,21 +241,23 @@ def _resolve_package(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> P
             wish, f"the package {name} is not installed", f"pip install -c constraints.txt {name}"
         ) from None
     record = {str(entry): entry for entry in distribution.files or ()}
+    suffixes = DATA if wish.slot == "dataset" else WANTED
     files: dict[str, Callable[[], Path]] = {}
     for target, listed in sorted(wish.data["files"].items()):
         entry = record.get(listed)
         if entry is None or entry.hash is None:
-            known = [k for k in record if k.endswith(WANTED)]
+            known = [k for k in record if k.endswith(suffixes)]
             raise SourceFault.of(
                 f"{name} {distribution.version} ships no {listed}",
                 key=(*_key(wish), "files", target),
                 hint=did_you_mean(listed, known) if len(known) < 50 else "see its RECORD",
             )
-        if not _wanted(listed.rpartition("/")[2], WANTED) and not _wanted(target, WANTED):
+        if not _wanted(target, suffixes):
+            use = "data" if wish.slot == "dataset" else "config or tokenizer"
             raise SourceFault.of(
-                f"{listed} is not a config or tokenizer file",
+                f"{target} is not the name of a {use} file",
                 key=(*_key(wish), "files", target),
-                hint=f"of use are {', '.join('*' + s for s in WANTED)}",
+                hint=f"of use are {', '.join('*' + s for s in suffixes)}",
             )
         path = Path(str(distribution.locate_file(entry)))
         wanted = base64.urlsafe_b64decode(entry.hash.value + "=").hex()
@@ -258,34 +267,41 @@ def _resolve_package(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> P
                 key=(*_key(wish), "files", target),
                 hint=f"pip install --force-reinstall --no-deps {name}=={distribution.version}",
             )
-        files[target] = lambda path=path: path  # type: ignore[misc]
+        files[target] = functools.partial(Path, path)
     return Pin(facts={"version": distribution.version}, files=files)
 
 
 # --- transformers: the default config and blank tokenizer of a model type ------------------------
 
 
+@functools.cache
+def _transformers() -> str:
+    return importlib.metadata.version("transformers")
+
+
 def _look_transformers(wish: Wish, memo: Memo) -> Any:
-    return {"transformers": importlib.metadata.version("transformers")}
+    return {"transformers": _transformers()}
 
 
 def _resolve_transformers(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> Pin:
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING
 
     kind = wish.data["transformers"]
     if kind not in CONFIG_MAPPING:
         raise _fault(
             wish,
-            f"transformers {importlib.metadata.version('transformers')} has no model type {kind!r}",
+            f"transformers {_transformers()} has no model type {kind!r}",
             did_you_mean(kind, CONFIG_MAPPING.keys()),
         )
     out.mkdir(parents=True)
     try:
         config = CONFIG_MAPPING[kind]()
-    except (ImportError, TypeError, ValueError) as error:
+    except (ImportError, TypeError, ValueError, StrictDataclassError) as error:
+        line = " ".join(str(error).split())
         raise _fault(
             wish,
-            f"the default config of {kind} cannot be made: {error}",
+            f"the default config of {kind} cannot be made: {line[:200]}",
             "take the config from a path or the Hub instead",
         ) from None
     (out / "config.json").write_text(pretty(json.loads(config.to_json_string(use_diff=False))))
@@ -294,8 +310,8 @@ def _resolve_transformers(wish: Wish, lock: Mapping[str, Any] | None, out: Path)
         blank.save_pretrained(out)
     files = sorted(path.name for path in out.iterdir())
     return Pin(
-        facts={"transformers": importlib.metadata.version("transformers")},
-        files={name: (lambda name=name: out / name) for name in files},
+        facts={"transformers": _transformers()},
+        files={name: functools.partial(Path, out, name) for name in files},
     )
 
 
@@ -362,9 +378,7 @@ def _resolve_hub(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> Pin:
         names = sorted(chosen)
     return Pin(
         facts={"commit": commit},
-        files={
-            name: (lambda name=name: _download(wish, api, repo, commit, name)) for name in names
-        },
+        files={name: functools.partial(_download, wish, api, repo, commit, name) for name in names},
     )
 
 
@@ -388,7 +402,10 @@ def _ask(wish: Wish, question: Callable[[], Any]) -> Any:
         raise _fault(wish, f"the Hub has no model {repo} that you may see", hint) from None
     except errors.RevisionNotFoundError:
         raise _fault(
-            wish, f"{repo} has no revision {revision}", "check the branch, tag or commit", "revision"
+            wish,
+            f"{repo} has no revision {revision}",
+            "check the branch, tag or commit",
+            "revision",
         ) from None
     except errors.EntryNotFoundError as error:
         raise _fault(wish, f"{repo}: {error}", "its lock may be stale; delete it") from None
@@ -415,7 +432,7 @@ def _recipe(wish: Wish, inputs: Mapping[str, Path]) -> Pin:
         folder = inputs.get(f"{wish.slot}.{stage}")
         for path in sorted(folder.iterdir()) if folder is not None else ():
             if _wanted(path.name, WANTED) and path.name not in OURS:
-                files[path.name] = lambda path=path: path  # type: ignore[misc]
+                files[path.name] = functools.partial(Path, path)
     if not files:
         name = wish.data["recipe"]
         raise _fault(wish, f"the recipe {name} makes neither a model nor a tokenizer")

@@ -6,6 +6,7 @@ A dodo.py that says `from tinybuild.tasks import *` makes the folder it stands i
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import signal
@@ -40,6 +41,7 @@ class Session:
         self.screen = progress.Progress()
         self.fault: Fault | None = None
         self.built: dict[str, float] = {}  # task -> seconds
+        self.elsewhere: set[str] = set()  # tasks that another doit did while we waited
         self.failed: set[str] = set()
         try:
             self.zoo = load(root, self.memo, self.cache)
@@ -48,12 +50,14 @@ class Session:
             self.zoo = Zoo(root=root, recipes={}, broken=(), tasks={}, groups={"": ()})
 
     def close(self) -> None:
-        self.pool.stop()
+        self.builder.stop()
         self.screen.close()
-        if (self.root / "build").is_dir():
-            self.memo.save()
-            if self.cache.dirty:
-                write(self.cache.path, self.cache.content())
+        # The memo and the cache only save time; a full disk must not hide what went before.
+        with contextlib.suppress(OSError):
+            if (self.root / "build").is_dir():
+                self.memo.save()
+                if self.cache.dirty:
+                    write(self.cache.path, self.cache.content())
 
 
 @functools.cache
@@ -78,12 +82,11 @@ def _last_words(
     if not issubclass(kind, KeyboardInterrupt):
         otherwise(kind, error, trace)
         return
-    made.pool.stop()
+    made.builder.stop()
     made.screen.close()
-    print(
-        "\ninterrupted: finished stages are kept, nothing half-made is left\n"
-        "  hint: run doit again to go on",
-        file=sys.stderr,
+    made.screen.warn(
+        "interrupted: finished stages are kept, nothing half-made is left\n"
+        "  hint: run doit again to go on"
     )
 
 
@@ -115,11 +118,12 @@ def task_recipes() -> Iterator[dict[str, Any]]:
             "actions": [functools.partial(_broken, broken)],
             "doc": "(a broken recipe)",
         }
+    if here.fault is not None:
+        yield {"basename": "zoo", "actions": [functools.partial(_refuse, here.fault)]}
+        return
     for group, names in zoo.groups.items():
         doc = f"the recipes in recipes/{group}/" if group else "the recipes in recipes/"
         yield {"basename": group or "zoo", "actions": None, "task_dep": list(names), "doc": doc}
-    if here.fault is not None:
-        yield {"basename": "recipes", "actions": [functools.partial(_refuse, here.fault)]}
 
 
 def _stage(task: Task) -> dict[str, Any]:
@@ -143,7 +147,8 @@ def _perform(task: Task) -> BaseFail | None:
     """A stage's action. Expected trouble becomes TaskFailed (exit 1), a bug TaskError (exit 2)."""
     here = session()
     try:
-        here.builder.perform(task, here.screen.say)
+        if not here.builder.perform(task, here.screen.say):
+            here.elsewhere.add(task.name)
     except Fault as fault:
         return TaskFailed(str(_placed(fault, task.name)))
     except Bug as bug:
@@ -154,9 +159,7 @@ def _perform(task: Task) -> BaseFail | None:
 def _placed(fault: Fault, task: str) -> Fault:
     """Findings without a place are about the task."""
     return type(fault)(
-        finding
-        if finding.where
-        else Finding(what=finding.what, where=task, hint=finding.hint)
+        finding if finding.where else Finding(what=finding.what, where=task, hint=finding.hint)
         for finding in fault.findings
     )
 
@@ -291,6 +294,8 @@ class Reporter:
         if task.name not in here.zoo.tasks:
             return
         took = here.screen.finish(task.name)
+        if task.name in here.elsewhere:
+            return
         here.built[task.name] = took
         here.screen.say(f"{task.name:<32} {progress.seconds(took):>8}  {_gist(task.name)}".rstrip())
 
@@ -329,13 +334,13 @@ class Reporter:
         here = session()
         here.screen.close()
         if self.selected and sys.exc_info()[0] is None:
-            print(_summary(self.selected))
+            here.screen.say(_summary(self.selected))
         for text in self.errors:
-            print(text, file=sys.stderr)
+            here.screen.warn(text)
         if self.faults:
             count = len(self.faults)
             names = ", ".join(name for name, _ in self.faults)
-            print(f"{count} task{'s' if count > 1 else ''} failed: {names}")
+            here.screen.say(f"{count} task{'s' if count > 1 else ''} failed: {names}")
         bug = self.errors or any(not isinstance(fail, TaskFailed) for _, fail in self.faults)
         if self.unmet and not bug:
             raise SystemExit(1)

@@ -1,8 +1,8 @@
 """Warm processes: each imports torch and transformers once, then does one stage after another.
 
 The process that runs doit stays light and never computes; work is sent to processes started with
-"spawn" (nothing is ever forked after torch has computed). A worker that dies takes its own task with
-it and nothing else.
+"spawn" (nothing is ever forked after torch has computed). A worker that dies takes its own task
+with it and nothing else.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import traceback
@@ -83,8 +84,14 @@ def serve(connection: Connection) -> None:
             answer = ("fault", (BuildFault, _out_of_memory().findings))
         except OSError as error:
             answer = ("os", (error.errno, error.strerror, error.filename, traceback.format_exc()))
-        except Exception:
-            answer = ("bug", traceback.format_exc())
+        except Exception as error:  # noqa: BLE001 - the parent raises it again
+            # Libraries written in Rust raise types of their own for a full disk and the like.
+            system = re.search(r"\(os error (\d+)\)", str(error))
+            if system:
+                number = int(system[1])
+                answer = ("os", (number, os.strerror(number), None, traceback.format_exc()))
+            else:
+                answer = ("bug", traceback.format_exc())
         try:
             connection.send(answer)
         except BrokenPipeError:

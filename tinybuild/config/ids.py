@@ -10,6 +10,7 @@ from tinybuild.ids import is_id
 
 # What a family calls the token at the end (or start) of a sequence when it has no eos (or bos).
 STAND_INS = {"eos": "sep", "bos": "cls"}
+START = "decoder_start_token_id"
 
 
 def sizes(data: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,6 +100,11 @@ def _align(
     result: dict[str, Any] = {}
     if data.get("vocab_size", vocabulary) != vocabulary:
         return result
+    special = tokenizer["special"]
+    startless = data.get("is_encoder_decoder") and data.get(START) is None and START not in given
+    if startless and "bos" not in special and "pad" in special:
+        # A decoder without a start id starts with bos; T5's family has none and starts with pad.
+        result[START] = special["pad"]
     for name, value in data.items():
         if isinstance(value, Mapping):
             below = given.get(name)

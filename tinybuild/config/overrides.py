@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
@@ -35,16 +37,23 @@ def load(folder: Any) -> Any:
         raise BuildFault.of(f"the source's config.json {what}", key=("source",)) from None
     if kind not in CONFIG_MAPPING:
         raise BuildFault.of(
-            f"the source's config.json has the model type {kind!r}, which transformers does not know",
+            f"the source's config.json has a model type that transformers does not know: {kind}",
             key=("source",),
             hint=did_you_mean(str(kind), CONFIG_MAPPING.keys()),
         )
     try:
         return AutoConfig.from_pretrained(folder)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (*refusals(), AttributeError) as error:
         raise BuildFault.of(
             f"transformers refuses the source's config.json: {reason(error)}", key=("source",)
         ) from None
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """What a config class raises for values it does not take: wrong types come as its own kind."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    return (StrictDataclassError, TypeError, ValueError, KeyError)
 
 
 def reason(error: BaseException) -> str:
@@ -53,9 +62,7 @@ def reason(error: BaseException) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def override(
-    config: Any, wishes: Mapping[str, Any], implied: Mapping[str, Any], key: Key
-) -> Any:
+def override(config: Any, wishes: Mapping[str, Any], implied: Mapping[str, Any], key: Key) -> Any:
     """A new config object: `config` with `implied` and then `wishes` merged in, deeply.
 
     `wishes` are the recipe's (`key` is where they stand in it); `implied` are the sizes and ids of
@@ -71,7 +78,7 @@ def override(
     arguments = _arguments(config, wanted)
     try:
         made = type(config)(**arguments)
-    except (TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError) as error:
+    except (*refusals(), AttributeError, ZeroDivisionError) as error:
         raise BuildFault.of(
             f"{type(config).__name__} refuses these overrides: {reason(error)}",
             key=_named_in(str(error), wishes, key),
@@ -93,10 +100,9 @@ def _fields(config: Any) -> set[str]:
         if isinstance(getattr(kind, name, None), property) and getattr(kind, name).fset is not None
     }
     known |= set(kind.sub_configs)
-    try:
+    # A class without a complete default has only its fields.
+    with contextlib.suppress(*refusals(), ImportError):
         known |= set(kind().to_dict())
-    except (TypeError, ValueError, ImportError):
-        pass  # a class without a complete default; its fields must do
     return {name for name in known if not name.startswith("_")} - set(OURS)
 
 
@@ -116,6 +122,17 @@ def _unknown(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Findi
                 hint=did_you_mean(name, known - BASE) or did_you_mean(name, known),
             )
             continue
+        if name in ("dtype", "torch_dtype"):
+            what = f"{name} is not set here"
+            yield Finding(what=what, key=(*key, name), hint="set model.dtype")
+            continue
+        same = config.attribute_map.get(name, name)
+        if same != name and same in wishes:
+            yield Finding(
+                what=f"{name} and {same} are two names of one key of {type(config).__name__}",
+                key=(*key, name),
+                hint="give one of them",
+            )
         sub = _sub(config, name)
         if sub is not None:
             if isinstance(value, Mapping):
@@ -157,20 +174,18 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 def _arguments(config: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Constructor arguments for `config` with `wanted` merged in and derived values left out."""
-    full = config.to_dict()
-    model_type = full.get("model_type")
-    arguments = {name: value for name, value in full.items() if name not in OURS}
+    arguments = {name: value for name, value in config.to_dict().items() if name not in OURS}
     for name in _derived(config, arguments, set(wanted)):
         del arguments[name]
-    for name, value in wanted.items():
+    for name, value in copy.deepcopy(dict(wanted)).items():  # classes write into what they get
         sub = _sub(config, name)
         if sub is not None and isinstance(value, Mapping):
-            arguments[name] = {**_arguments(sub, value), "model_type": sub.model_type}
+            # Of the class: upstreams name another one here (idefics in a vision_config).
+            arguments[name] = {**_arguments(sub, value), "model_type": type(sub).model_type}
         elif isinstance(value, Mapping) and isinstance(arguments.get(name), Mapping):
             arguments[name] = merge(arguments[name], value)
         else:
             arguments[name] = value
-    assert model_type == config.model_type
     return arguments
 
 
@@ -187,7 +202,7 @@ def _derived(config: Any, arguments: Mapping[str, Any], wanted: set[str]) -> lis
         trial = {k: v for k, v in left.items() if k != name}
         try:
             same = _plain(kind(**trial)) == full
-        except (TypeError, ValueError, KeyError, AttributeError, ImportError):
+        except (*refusals(), AttributeError, ImportError):
             same = False
         if same:
             left = trial
@@ -206,7 +221,9 @@ def _ignored(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Findi
         if isinstance(value, Mapping):
             if hasattr(found, "sub_configs"):
                 yield from _ignored(found, value, (*key, name))
-            continue
+                continue
+            if _holds(found, value):
+                continue
         if isinstance(found, tuple):
             found = list(found)
         if found != value and str(found) != str(value):
@@ -215,6 +232,14 @@ def _ignored(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Findi
                 key=(*key, name),
                 hint="another key decides this one",
             )
+
+
+def _holds(found: Any, wanted: Any) -> bool:
+    """Whether a plain mapping holds all of another; keys may have become numbers (id2label)."""
+    if not isinstance(found, Mapping) or not isinstance(wanted, Mapping):
+        return bool(found == wanted)
+    named = {str(name): value for name, value in found.items()}
+    return all(str(n) in named and _holds(named[str(n)], v) for n, v in wanted.items())
 
 
 def _named_in(message: str, wishes: Mapping[str, Any], key: Key) -> Key:

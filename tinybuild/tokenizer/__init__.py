@@ -35,7 +35,8 @@ def make(job: Job) -> dict[str, Any]:
 
     Settings: tokenizer (the recipe's section), slot (whose fetched folder to use, or none), blank
     (whether the source's ids mean nothing), related (whether config and tokenizer share a source).
-    Inputs: fetch, dataset. Facts: vocab_size; ids, what a model must know (ids.facts). Raises Fault.
+    Inputs: fetch, dataset. Facts: class; vocab_size; ids, what a model must know (ids.facts).
+    Raises Fault.
     """
     section, slot = job.settings["tokenizer"], job.settings["slot"]
     folder = job.inputs["fetch"] / slot if slot else job.out
@@ -85,7 +86,9 @@ def _unloadable(error: Exception, files: list[str], name: str | None) -> Fault:
     if name is None:
         hint += "; name the class if they do not: tokenizer.class"
     return BuildFault.of(
-        f"transformers cannot load the source's tokenizer: {lines[0]}", key=("tokenizer",), hint=hint
+        f"transformers cannot load the source's tokenizer: {lines[0]}",
+        key=("tokenizer",),
+        hint=hint,
     )
 
 

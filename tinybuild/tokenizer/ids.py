@@ -45,7 +45,7 @@ def facts(made: Any, source: Any | None, folder: Path, method: str) -> dict[str,
     """
     sizes = {"vocab_size": len(made)}
     for name in dir(type(made)):
-        if name.endswith("_vocab_size"):
+        if name.endswith("_vocab_size") and isinstance(getattr(type(made), name), property):
             sizes[name] = int(getattr(made, name))
     special = {}
     for role in ROLES:

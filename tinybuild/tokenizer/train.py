@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from tinybuild.errors import BuildFault
 from tinybuild.tokenizer.ids import repoint
 
 CORPUS = Path(__file__).parents[1] / "dataset" / "corpus.jsonl"
+FALLBACK = "byte_fallback"
+BYTES = tuple(f"<0x{number:02X}>" for number in range(256))
 HEAVIEST = 100  # how often the lowest id counts when a vocabulary is weighted by rank
 
 
@@ -29,21 +32,35 @@ def train(settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path]) 
             key=("tokenizer", "method"),
             hint="its vocabulary can be given in the recipe: method: scratch",
         )
-    special = len(source.all_special_tokens)
-    if wanted <= special:
-        raise BuildFault.of(
-            f"vocab_size {wanted} leaves no room beside {special} special tokens", key=key
-        )
+    backend = json.loads(source.backend_tokenizer.to_str())
+    added = {token["content"]: token["special"] for token in backend["added_tokens"]}
+    special = len({*added, *source.all_special_tokens})
+    # Added tokens that are not special come on top of what is learned (except with Unigram).
+    extra = sum(not is_special for is_special in added.values())
+    extra = 0 if backend["model"]["type"] == "Unigram" else extra
+    bytes_ = BYTES if backend["model"].get(FALLBACK) else ()
+    if wanted <= special + len(bytes_):
+        beside = f"{special} special and added tokens" + (" and 256 bytes" if bytes_ else "")
+        raise BuildFault.of(f"vocab_size {wanted} leaves no room beside {beside}", key=key)
     kind = settings.get("text") or ("dataset" if "dataset" in inputs else "corpus")
-    if kind == "dataset":
-        texts = _rows(inputs["dataset"])
-    elif kind == "vocabulary":
-        texts = _vocabulary(source, settings.get("weighted", False))
-    else:
-        texts = _corpus()
+
+    def texts() -> Iterator[str]:
+        if kind == "dataset":
+            return _rows(inputs["dataset"])
+        if kind == "vocabulary":
+            return _vocabulary(source, settings.get("weighted", False))
+        return _corpus()
+
+    room, options = wanted - special - len(bytes_), dict[str, Any]()
+    if bytes_ and backend["model"]["type"] == "BPE":
+        characters = _characters(texts(), source.backend_tokenizer, room // 2)
+        options = {"initial_alphabet": characters, "limit_alphabet": len(characters)}
     try:
         made = source.train_new_from_iterator(
-            _batches(texts), vocab_size=wanted, show_progress=False
+            _batches(texts()),
+            vocab_size=wanted - len(bytes_) - extra,
+            show_progress=False,
+            **options,
         )
     except ValueError as error:
         raise BuildFault.of(f"training failed: {error}", key=("tokenizer",)) from None
@@ -51,17 +68,9 @@ def train(settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path]) 
         if type(error).__module__ != "builtins":
             raise
         # tokenizers raises bare Exception, for example when the alphabet alone exceeds vocab_size
-        raise BuildFault.of(f"training failed: {error}", key=key) from None
-    backend = json.loads(made.backend_tokenizer.to_str())
-    if backend.get("post_processor"):
-        fixed = repoint(backend["post_processor"], made.get_vocab())
-        if fixed != backend["post_processor"]:
-            from tokenizers import Tokenizer
-
-            backend["post_processor"] = fixed
-            made.backend_tokenizer.post_processor = Tokenizer.from_str(
-                json.dumps(backend)
-            ).post_processor
+        hint = "ask for more tokens, or give text with fewer different characters"
+        raise BuildFault.of(f"training failed: {error}", key=key, hint=hint) from None
+    _repair(made, bytes_)
     found = len(made)
     if found != wanted:
         less = found < wanted
@@ -73,6 +82,60 @@ def train(settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path]) 
             else f"ask for at least {found:,}, or give text with fewer different characters",
         )
     return made
+
+
+def _repair(made: Any, bytes_: tuple[str, ...]) -> None:
+    """Put right what training leaves wrong: byte pieces lost, stale ids in the post-processor.
+
+    A tokenizer that falls back to bytes needs all 256 of them, or it drops the characters it does
+    not know without a trace. They follow the tokens at the start (the special ones), as in
+    SentencePiece models.
+    """
+    from tokenizers import Tokenizer
+
+    backend = json.loads(made.backend_tokenizer.to_str())
+    model, added = backend["model"], {token["content"] for token in backend["added_tokens"]}
+    if bytes_:
+        scored = isinstance(model["vocab"], list)
+        tokens = [t for t, _ in model["vocab"]] if scored else sorted_tokens(model["vocab"])
+        start = next((i for i, token in enumerate(tokens) if token not in added), len(tokens))
+        tokens[start:start] = bytes_
+        if scored:
+            scores = {**dict.fromkeys(bytes_, 0.0), **dict(model["vocab"])}
+            model["vocab"] = [[token, scores[token]] for token in tokens]
+        else:
+            model["vocab"] = {token: number for number, token in enumerate(tokens)}
+        places = {token: number for number, token in enumerate(tokens)}
+        for token in backend["added_tokens"]:  # the others follow the model's own tokens
+            token["id"] = places.setdefault(token["content"], token["id"] + len(bytes_))
+    vocabulary = made.get_vocab() if not bytes_ else places
+    backend["post_processor"] = repoint(backend["post_processor"], vocabulary)
+    made._tokenizer = Tokenizer.from_str(json.dumps(backend))
+
+
+def sorted_tokens(vocabulary: Mapping[str, int]) -> list[str]:
+    """The tokens of a vocabulary in the order of their ids."""
+    return sorted(vocabulary, key=vocabulary.__getitem__)
+
+
+def _characters(texts: Iterator[str], backend: Any, most: int) -> list[str]:
+    """The `most` most frequent characters of the texts as the pipeline leaves them, sorted.
+
+    A tokenizer that falls back to bytes spells the others in bytes (SentencePiece's
+    character_coverage), so that a large alphabet leaves room for merges. Chosen here because
+    BpeTrainer's limit_alphabet alone breaks ties at random.
+    """
+    counts: Counter[str] = Counter()
+    for text, times in Counter(texts).items():
+        if backend.normalizer is not None:
+            text = backend.normalizer.normalize_str(text)
+        words = [text]
+        if backend.pre_tokenizer is not None:
+            words = [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
+        for character in "".join(words):
+            counts[character] += times
+    ranked = sorted(counts, key=lambda character: (-counts[character], character))
+    return sorted(ranked[:most])
 
 
 def _batches(texts: Iterator[str], size: int = 1000) -> Iterator[list[str]]:
@@ -87,7 +150,7 @@ def _batches(texts: Iterator[str], size: int = 1000) -> Iterator[list[str]]:
 
 
 def _corpus() -> Iterator[str]:
-    with open(CORPUS, encoding="utf-8") as file:
+    with CORPUS.open(encoding="utf-8") as file:
         for line in file:
             yield json.loads(line)["text"]
 

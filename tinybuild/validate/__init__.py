@@ -14,8 +14,9 @@ from tinybuild.validate import dataset, model, tokenizer
 from tinybuild.validate.check import Check, Subject, failed
 from tinybuild.workers import Job
 
-# Stage whose output a check is about -> the checks, in the order in which they run and are reported.
-CHECKS: Mapping[str, tuple[Callable[[Subject], Check], ...]] = {
+# Stage whose output a check is about -> the checks, in the order they run and are reported.
+# A check that does not apply to a bundle returns None.
+CHECKS: Mapping[str, tuple[Callable[[Subject], Check | None], ...]] = {
     "tokenizer": (
         tokenizer.loads,
         tokenizer.ids_without_holes,
@@ -41,7 +42,7 @@ def make(job: Job) -> dict[str, Any]:
     """The validate stage: report.json. All checks run and are reported; one that fails fails the
     task (CheckFault).
 
-    Settings: checks (the recipe's section), dtype. Inputs: tokenizer, model, dataset, as far as the
+    Settings: checks (bounds as numbers). Inputs: tokenizer, model, dataset, as far as the
     recipe makes them. Facts: checks (how many passed), bytes.
     """
     with tempfile.TemporaryDirectory(dir=job.out, prefix=".packed-") as temporary:
@@ -55,14 +56,14 @@ def make(job: Job) -> dict[str, Any]:
             checks=job.settings["checks"],
             seed=job.seed,
         )
-        done = [
+        results = [
             run(check, subject)
             for stage, checks in CHECKS.items()
             if stage in job.inputs or stage == "bundle"
             for check in checks
         ]
         size = bundle.size(packed)
-    done = [check for check in done if check is not None]
+    done = [check for check in results if check is not None]
     broken = [check for check in done if not check.ok]
     if broken:
         passed = ", ".join(check.name for check in done if check.ok) or "none"
@@ -90,5 +91,5 @@ def run(check: Callable[[Subject], Check | None], subject: Subject) -> Check | N
         return check(subject)
     except (MemoryError, KeyboardInterrupt):
         raise
-    except Exception as error:  # a model or tokenizer that raises has failed its check
+    except Exception as error:  # noqa: BLE001 - a model that raises has failed its check
         return failed(check.__name__, error)

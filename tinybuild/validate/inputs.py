@@ -37,6 +37,10 @@ def batch(model: Any, seed: int) -> dict[str, Any]:
             height, width = size if isinstance(size, list | tuple) else (size, size)
             shape = (BATCH, getattr(vision, "num_channels", 3), height, width)
             found["pixel_values"] = torch.randn(shape, generator=drawn).to(model.dtype)
+            if "image_encoder_embeddings" in takes and "image_attention_mask" in takes:
+                # Cross-attention to several images a row (Idefics): one here, seen by every token.
+                found["pixel_values"] = found["pixel_values"].unsqueeze(1)
+                found["image_attention_mask"] = torch.ones_like(found["input_ids"]).unsqueeze(-1)
     if not found:
         raise BuildFault.of(
             f"no rule makes inputs for {type(model).__name__}",

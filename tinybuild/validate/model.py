@@ -1,4 +1,4 @@
-"""Checks of a model: it loads, computes, trains and generates, and every id is in its vocabulary."""
+"""Checks of a model: it loads, computes, trains and generates; ids are in its vocabulary."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def backward(subject: Subject) -> Check:
     found = tensors(model(**subject.batch))
     loss = found.get("loss")
     if loss is None:
-        loss = sum(tensor.float().pow(2).mean() for tensor in found.values() if tensor.requires_grad)
+        loss = sum(
+            tensor.float().pow(2).mean() for tensor in found.values() if tensor.requires_grad
+        )
     loss.backward()
     named = dict(model.named_parameters())
     given = {name: p.grad for name, p in named.items() if p.grad is not None}

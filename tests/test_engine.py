@@ -1,0 +1,505 @@
+"""doit run for real: what runs and what does not, kills, faults, messages and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import zoo
+from zoo import FULL, LIGHT, STAGES, doit, edit, interrupt, make, snapshot
+
+EDITS = {
+    # recipe -> (old, new, stages that must run again)
+    "comment": ("summary: a tiny", "# a remark\nsummary: a tiny", {"pack"}),
+    "max-bytes": ("model:", "checks: {max_bytes: 4MB}\nmodel:", {"validate", "pack"}),
+    # The model takes only sizes and ids from the tokenizer, and they stay.
+    "samples": ("samples: 60", "samples: 61", {"dataset", "tokenizer", "validate", "pack"}),
+    "seed": ("model:", "model:\n  seed: 1", {"model", "validate", "pack"}),
+    "summary": ("a tiny Llama", "a small Llama", {"pack"}),
+    "vocab": ("vocab_size: 700", "vocab_size: 701", {"tokenizer", "model", "validate", "pack"}),
+}
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zoo with one recipe for each edit, built with two workers; not to be changed."""
+    root = make(tmp_path_factory.mktemp("built") / "zoo", **dict.fromkeys(EDITS, FULL))
+    (root / "recipes" / "rows.yaml").write_text(LIGHT)
+    result = doit(root, "-n", "2")
+    assert result.code == 0, result.out + result.err
+    assert result.ran == {f"{stage}:{name}" for name in EDITS for stage in STAGES} | {
+        "dataset:rows",
+        "validate:rows",
+        "pack:rows",
+    }
+    return root
+
+
+@pytest.fixture
+def copy(built: Path, tmp_path: Path) -> Path:
+    """A copy of the built zoo; what was built there is up to date here."""
+    root = tmp_path / "zoo"
+    shutil.copytree(built, root)
+    return root
+
+
+def test_second_doit_runs_nothing_wherever_the_zoo_is_moved(copy: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*.json")}
+    result = doit(copy)
+    assert (result.code, result.ran) == (0, set())
+    assert result.out == f"{len(EDITS) + 1} recipes are up to date\n"
+    after = {path: path.stat().st_mtime_ns for path in before}
+    hidden = {path for path in before if path.name.startswith(".")}
+    assert {p: t for p, t in after.items() if p not in hidden} == {
+        p: t for p, t in before.items() if p not in hidden
+    }
+
+
+def test_each_edit_runs_exactly_what_depends_on_it(copy: Path) -> None:
+    for name, (old, new, _) in EDITS.items():
+        edit(copy, name, old, new)
+    why = doit(copy, "why", *EDITS)
+    assert "recipe: tokenizer.vocab_size: 700 -> 701" in why.out
+    assert 'recipe: summary: "a tiny Llama" -> "a small Llama"' in why.out
+    assert "the text of the recipe changed" in why.out
+    assert "runs if dataset:samples gives something else" in why.out
+    result = doit(copy)
+    assert result.code == 0, result.out + result.err
+    expected = {f"{stage}:{name}" for name, (_, _, stages) in EDITS.items() for stage in stages}
+    assert result.ran == expected
+    assert doit(copy).ran == set()
+    # Back to the first text: everything is made as it was, byte for byte.
+    first = snapshot(copy / "dist" / "seed")
+    edit(copy, "seed", "model:\n  seed: 1", "model:")
+    assert doit(copy, "seed").ran == {"model:seed", "validate:seed", "pack:seed"}
+    assert snapshot(copy / "dist" / "seed") != first
+
+
+def test_touching_files_runs_nothing(copy: Path) -> None:
+    for path in [*copy.glob("recipes/*.yaml"), *copy.glob("build/*/*/*.json")]:
+        os.utime(path)
+    assert doit(copy).ran == set()
+
+
+def test_deleted_and_altered_artefacts_are_made_again(copy: Path, built: Path) -> None:
+    (copy / "build/seed/tokenizer/tokenizer.json").unlink()
+    (copy / "dist/summary/config.json").unlink()
+    shutil.rmtree(copy / "build/vocab/model")
+    (copy / "dist/comment.tar.gz").unlink()
+    # Other bytes under the same size and times: only a digest tells.
+    altered = copy / "build/samples/model/config.json"
+    times = altered.stat()
+    text = altered.read_text()
+    altered.write_text(text.replace("16", "61", 1))
+    os.utime(altered, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert altered.stat().st_size == times.st_size
+    why = doit(copy, "why", "samples", "seed")
+    assert "model:samples            runs: config.json was altered" in why.out
+    assert "tokenizer:seed           runs: tokenizer.json was deleted" in why.out
+    result = doit(copy)
+    assert result.code == 0
+    # Each is made as it was, so nothing after it runs.
+    assert result.ran == {
+        "tokenizer:seed",
+        "pack:summary",
+        "model:vocab",
+        "pack:comment",
+        "model:samples",
+    }
+    assert snapshot(copy) == snapshot(built)
+
+
+def test_one_worker_and_two_give_the_same_bytes(built: Path, tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", seed=FULL, vocab=FULL)
+    assert doit(root).code == 0
+    for name in ("seed", "vocab"):
+        assert snapshot(root / "dist" / name) == snapshot(built / "dist" / name)
+        archive = f"dist/{name}.tar.gz"
+        assert (root / archive).read_bytes() == (built / archive).read_bytes()
+
+
+def test_torch_is_imported_once_a_worker(tmp_path: Path) -> None:
+    hook = tmp_path / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in ('torch', 'transformers'):\n"
+        "            with open(os.environ['WATCHED'], 'a') as out:\n"
+        "                out.write(f'{os.getpid()} {name}\\n')\n"
+        "sys.meta_path.insert(0, Watch())\n"
+    )
+    root = make(tmp_path / "zoo", **{f"r{i}": FULL for i in range(5)})
+    log = tmp_path / "log"
+    path = os.pathsep.join([str(hook), os.environ.get("PYTHONPATH", "")])
+    assert doit(root, "-n", "2", PYTHONPATH=path, WATCHED=str(log)).code == 0
+    # The processes that so much as looked for torch: the two workers, and doit itself never.
+    looked = {tuple(line.split()) for line in log.read_text().splitlines()}
+    assert 1 <= len({process for process, name in looked if name == "torch"}) <= 2
+
+
+def test_importing_dodo_loads_no_heavy_library(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", a=FULL)
+    code = (
+        "import sys, dodo; list(dodo.task_recipes());"
+        "print([m for m in ('torch', 'transformers', 'datasets', 'numpy', 'pyarrow',"
+        " 'huggingface_hub', 'jsonschema') if m in sys.modules])"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    # jsonschema checks a recipe that is new; a recipe known by its digest is not checked again.
+    assert out.stdout.strip() == "['jsonschema']"
+    (root / "build").mkdir()
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True, capture_output=True)
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert out.stdout.strip() == "[]"
+
+
+# --- bad luck -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_kill_in_any_stage_leaves_nothing_half_made(
+    stage: str, built: Path, tmp_path: Path
+) -> None:
+    """The stage's own result is removed first, so that it is the one that works."""
+    root = tmp_path / "zoo"
+    shutil.copytree(built, root)
+    for _ in range(5):  # a quick stage can be over before the signal arrives
+        shutil.rmtree(root / "build" / "seed" / stage, ignore_errors=True)
+        if interrupt(root, f"{stage}:seed", signal.SIGKILL, "seed").code == -signal.SIGKILL:
+            break
+    else:
+        pytest.fail("doit was always done before the signal arrived")
+    place = root / "build" / "seed" / stage
+    assert not place.exists() or (place / "receipt.json").is_file()
+    result = doit(root, "seed")
+    assert result.code == 0, result.out + result.err
+    assert not [p for p in (root / "build/seed").iterdir() if p.name.startswith(f".{stage}.")]
+    assert snapshot(root) == snapshot(built)
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_ctrl_c_ends_with_a_sentence(workers: tuple[str, ...], tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", a=FULL, b=FULL)
+    result = interrupt(root, "tokenizer:a", signal.SIGINT, *workers)
+    assert result.code != 0
+    assert "Traceback" not in result.out + result.err
+    assert "interrupted: finished stages are kept" in result.err
+    assert not [p for p in root.glob("build/*/.*") if not p.name.startswith(".lock.")]
+    assert not (root / "dist").exists()
+    again = doit(root)
+    assert again.code == 0
+    assert "fetch:a" not in again.ran
+    assert "pack:a" in again.ran
+
+
+def test_killed_and_then_reverted_is_not_stale(copy: Path, built: Path) -> None:
+    edit(copy, "seed", "model:", "model:\n  seed: 1")
+    interrupt(copy, "validate:seed", signal.SIGKILL, "seed")
+    edit(copy, "seed", "model:\n  seed: 1", "model:")
+    assert doit(copy, "seed").code == 0
+    assert snapshot(copy) == snapshot(built)
+
+
+def test_a_recipe_edited_while_it_is_built_is_built_again(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", a=FULL)
+    process = subprocess.Popen(zoo.command(), cwd=root, stdout=subprocess.DEVNULL)
+    while not list((root / "build/a").glob(".fetch.*")):
+        assert process.poll() is None
+    edit(root, "a", "samples: 60", "samples: 61")
+    process.wait(timeout=120)
+    assert doit(root).code == 0
+    assert json.loads((root / "build/a/dataset/receipt.json").read_text())["facts"]["rows"] == 61
+    assert "samples: 61" in (root / "dist/a/recipe.yaml").read_text()
+
+
+def test_two_doit_at_once_build_each_stage_once(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", a=FULL, b=FULL)
+    both = [
+        subprocess.Popen(
+            zoo.command(), cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    ran: list[str] = []
+    for process in both:
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, out + err
+        ran += sorted(zoo.Result(code=0, out=out, err=err).ran)
+    assert sorted(ran) == sorted(f"{stage}:{name}" for name in "ab" for stage in STAGES)
+    assert doit(root).ran == set()
+
+
+def test_a_worker_that_is_killed_fails_its_task_only(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", a=FULL, b=LIGHT)
+    process = subprocess.Popen(
+        zoo.command(), cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    while not list((root / "build/a").glob(".fetch.*")):
+        assert process.poll() is None
+    time.sleep(0.5)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    commands = {child: Path(f"/proc/{child}/cmdline").read_text() for child in children}
+    (worker,) = [child for child, text in commands.items() if "spawn_main" in text]
+    os.kill(int(worker), signal.SIGKILL)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "fetch:a: the process that did this was killed (SIGKILL)" in out
+    assert "Traceback" not in out + err
+    assert "pack:b" in zoo.Result(code=1, out=out, err=err).ran
+    assert doit(root).code == 0
+
+
+def test_a_full_disk_is_a_message(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", a=FULL)
+    # RLIMIT_FSIZE is the full disk that needs no rights: writing past it fails for real.
+    code = (
+        "import resource, sys, runpy;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000));"
+        "sys.argv = ['doit']; runpy.run_module('doit', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "a file is larger than allowed here" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (root / "dist").exists()
+    assert doit(root).code == 0
+
+
+def test_a_full_file_system_is_a_message(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=250k", "tmpfs", str(disk)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no right to mount a small file system here")
+    try:
+        root = make(disk / "zoo", a=FULL)
+        result = doit(root)
+        assert result.code == 1, result.out + result.err
+        assert "the disk is full" in result.out
+        assert "Traceback" not in result.out + result.err
+        assert not (root / "dist").exists()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_reader_that_goes_away_does_not_stop_the_build(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", a=LIGHT, b=LIGHT)
+    process = subprocess.Popen(
+        zoo.command(), cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    err = process.stderr.read()
+    process.wait(timeout=60)
+    assert "Traceback" not in err
+    assert doit(root).ran == set()
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+def test_a_broken_recipe_is_reported_and_the_others_are_built(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", bad="version: 1\nsumary: x\n", good=LIGHT)
+    result = doit(root)
+    assert result.code == 1
+    assert "recipes/bad.yaml:2:1: unknown key 'sumary'" in result.out
+    assert "hint: did you mean summary?" in result.out
+    assert "pack:good" in result.ran
+    assert "Traceback" not in result.out + result.err
+    check = doit(root, "check")
+    assert check.code == 1
+    assert "1 of 2 recipes are broken" in check.out
+    assert doit(root, "check", "good").code == 0
+    assert doit(root, "why", "bad").code == 1
+    unknown = doit(root, "why", "goood")
+    assert unknown.code == 1
+    assert "hint: did you mean good?" in unknown.out
+
+
+SOURCES = {
+    "missing": ("{path: ../nowhere}", "there is no ../nowhere"),
+    "empty": ("{path: ../empty}", "the folder ../empty is empty"),
+    "weights": ("{path: ../weights}", "the folder ../weights holds no file that is of use"),
+    "unknown": ("{path: ../unknown}", "model type that transformers does not know: gpt22"),
+    "type": ("{transformers: lama}", "has no model type 'lama'"),
+    "broken": ("{path: ../broken}", "config.json is not JSON"),
+}
+
+
+def test_sources_that_cannot_be_used(tmp_path: Path) -> None:
+    text = "version: 1\nsummary: x\nsource: {}\nmodel: {{architecture: GPT2LMHeadModel}}\n"
+    recipes = {name: text.format(wish) for name, (wish, _) in SOURCES.items()}
+    recipes["toolong"] = FULL.replace("hidden_size: 16", "hidden_sise: 16")
+    recipes["giant"] = "version: 1\nsummary: x\nsource: {transformers: llama}\n" + (
+        "model: {architecture: LlamaForCausalLM}\n"
+    )
+    root = make(tmp_path / "zoo", **recipes)
+    for name in ("empty", "weights", "unknown", "broken"):
+        (root / name).mkdir()
+    (root / "weights/model.safetensors").write_bytes(b"\0" * 10)
+    (root / "unknown/config.json").write_text('{"model_type": "gpt22"}')
+    (root / "broken/config.json").write_text('{"model_type"')
+    result = doit(root)
+    assert result.code == 1, result.out + result.err
+    assert "Traceback" not in result.out + result.err
+    for name, (_, message) in SOURCES.items():
+        (line,) = [line for line in result.out.splitlines() if message in line]
+        assert line.startswith(f"recipes/{name}.yaml:3:"), line
+    assert "recipes/toolong.yaml:8:12: LlamaConfig has no 'hidden_sise'" in result.out
+    assert "hint: did you mean hidden_size" in result.out
+    assert "6,738,415,616 parameters; at most 50,000,000 are allowed" in result.out
+    assert "model.layers.*.mlp.down_proj.weight  32 x [4096, 11008]" in result.out
+    assert not (root / "dist").exists()
+
+
+def test_a_failed_check_packs_nothing(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", a=FULL + "checks: {max_bytes: 1kB}\n")
+    result = doit(root)
+    assert result.code == 1
+    assert "check max_bytes failed: measured" in result.out
+    assert "passed: tokenizer_loads" in result.out
+    assert not (root / "dist").exists()
+    assert not (root / "build/a/validate").exists()
+
+
+def test_a_failed_rebuild_takes_the_old_bundle_out_of_service(copy: Path) -> None:
+    edit(copy, "seed", "model:", "checks: {max_bytes: 1kB}\nmodel:")
+    assert doit(copy, "seed").code == 1
+    result = doit(copy, "why", "seed")
+    assert "validate:seed            runs: recipe: checks.max_bytes: nothing -> 1000" in result.out
+
+
+def test_a_bug_keeps_its_traceback_and_exits_2(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", a=LIGHT, b=LIGHT)
+    (root / "dodo.py").write_text(
+        "from dataclasses import replace\n"
+        "import tinybuild.plan as plan\n"
+        "plan.STAGES['validate'] = replace(plan.STAGES['validate'], function='nowhere:make')\n"
+        + zoo.DODO
+    )
+    result = doit(root)
+    assert result.code == 2
+    assert "a bug in validate:a" in result.out
+    assert "ModuleNotFoundError: No module named 'nowhere'" in result.out
+
+
+def test_no_recipes_folder(tmp_path: Path) -> None:
+    (tmp_path / "dodo.py").write_text(zoo.DODO)
+    for arguments in ((), ("check",), ("why",)):
+        result = doit(tmp_path, *arguments)
+        assert result.code == 1
+        assert "there is no folder recipes/ here" in result.out
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+def test_list_clean_groups_and_single_stages(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", a=LIGHT, b=LIGHT)
+    (root / "recipes/extra").mkdir()
+    (root / "recipes/extra/c.yaml").write_text(LIGHT)
+    listed = doit(root, "list").out
+    assert "a           rows only" in listed
+    assert "extra       the recipes in recipes/extra/" in listed
+    assert doit(root, "dataset:a").ran == {"dataset:a"}
+    assert doit(root, "a").ran == {"validate:a", "pack:a"}
+    assert doit(root).ran == {"dataset:b", "validate:b", "pack:b"}
+    assert doit(root, "extra").ran == {"dataset:c", "validate:c", "pack:c"}
+    table = doit(root, "-a", "a").out
+    assert "recipe  parameters  vocabulary" in table
+    assert "built" in table
+    assert doit(root, "clean").code == 0
+    assert [p.name for p in (root / "dist").iterdir() if p.name[0] == "a"] == []
+    assert not (root / "build/a/dataset").exists()
+    assert (root / "dist/c").exists()
+    assert doit(root, "clean", "-a").code == 0
+    assert not (root / "dist").exists()
+
+
+def test_a_recipe_made_from_another(tmp_path: Path) -> None:
+    """The tutorial's last hint: the tiny model found has 1 layer, 3 are needed."""
+    deeper = (
+        "version: 1\nsummary: deeper\nsource: {recipe: base}\n"
+        "tokenizer: {method: keep}\nmodel: {config: {num_hidden_layers: 3}}\n"
+    )
+    root = make(tmp_path / "zoo", base=FULL, deeper=deeper)
+    result = doit(root, "deeper")
+    assert result.code == 0, result.out + result.err
+    assert "pack:base" in result.ran
+    config = json.loads((root / "dist/deeper/config.json").read_text())
+    base = json.loads((root / "dist/base/config.json").read_text())
+    assert (config["num_hidden_layers"], config["hidden_size"]) == (3, 16)
+    for key in ("vocab_size", "bos_token_id", "eos_token_id", "architectures"):
+        assert config[key] == base[key]
+    words = (root / "dist/base/tokenizer.json", root / "dist/deeper/tokenizer.json")
+    assert words[0].read_bytes() == words[1].read_bytes()
+    # Another summary for the base is nothing to the deeper one; another width is.
+    edit(root, "base", "a tiny Llama", "a base")
+    assert doit(root, "deeper").ran == {"pack:base"}
+    edit(root, "base", "hidden_size: 16", "hidden_size: 32")
+    assert {"fetch:deeper", "model:deeper", "pack:deeper"} <= doit(root, "deeper").ran
+
+
+def test_recipes_in_a_circle_or_from_nowhere(tmp_path: Path) -> None:
+    text = "version: 1\nsummary: x\nsource: {{recipe: {}}}\nmodel: {{}}\n"
+    root = make(
+        tmp_path / "zoo", a=text.format("b"), b=text.format("a"), c=text.format("cc"), ok=LIGHT
+    )
+    result = doit(root, "check")
+    assert result.code == 1
+    assert "recipes/a.yaml:3:10: the recipes need one another: a -> b -> a" in result.out
+    assert "recipes/c.yaml:3:10: there is no recipe cc" in result.out
+    assert "3 of 4 recipes are broken" in result.out
+
+
+def test_names_that_cannot_be(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", model=LIGHT, ok=LIGHT)
+    (root / "recipes/a b.yaml").write_text(LIGHT)
+    (root / "recipes/old.yml").write_text(LIGHT)
+    (root / "recipes/group").mkdir()
+    (root / "recipes/group/ok.yaml").write_text(LIGHT)
+    result = doit(root, "check")
+    assert result.code == 1
+    for text in (
+        "recipes/model.yaml: model is the name of a command or a stage",
+        "recipes/a b.yaml: 'a b' cannot be a recipe's name",
+        "recipes/old.yml: a recipe's file ends in .yaml",
+        "there are two recipes named ok",
+    ):
+        assert text in result.out, result.out
+    assert doit(root).code == 1
+
+
+def test_an_upstream_file_that_changes(tmp_path: Path) -> None:
+    root = make(
+        tmp_path / "zoo",
+        a="version: 1\nsummary: x\ndataset: {source: {path: ../lines.jsonl}, samples: 2}\n",
+    )
+    (root / "lines.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n{"text": "c"}\n')
+    assert doit(root).code == 0
+    os.utime(root / "lines.jsonl")
+    assert doit(root).ran == set()
+    (root / "lines.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n{"text": "d"}\n')
+    why = doit(root, "why", "a").out
+    assert "fetch:a                  runs: the upstream file lines.jsonl changed" in why
+    # The rows that are kept are the same: the wave stops at the dataset.
+    assert doit(root).ran == {"fetch:a", "dataset:a", "pack:a"}

@@ -1,0 +1,632 @@
+"""Tokenizers: exact sizes, ids without holes, the source's pipeline, and refusals that say why."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import MakeJob, contents
+
+from tinybuild import tokenizer
+from tinybuild.errors import BuildFault
+from tinybuild.source import blank_tokenizer
+from tinybuild.tokenizer.ids import repoint
+from tinybuild.workers import Job
+
+
+def blank(tmp_path: Path, kind: str) -> Path:
+    """A fetch stage's folder with the blank tokenizer of a model type."""
+    folder = tmp_path / f"fetch-{kind}"
+    if not folder.exists():
+        found = blank_tokenizer(kind)
+        assert found is not None
+        found.save_pretrained(folder / "source")
+    return folder
+
+
+def real(tmp_path: Path, upstreams: Path, name: str) -> Path:
+    folder = tmp_path / f"fetch-{name}"
+    shutil.copytree(upstreams / name, folder / "source", copy_function=shutil.copyfile)
+    return folder
+
+
+def wish(
+    job: MakeJob,
+    fetch: Path | None = None,
+    *,
+    kind: str = "path",
+    dataset: Path | None = None,
+    **section: Any,
+) -> Job:
+    inputs = {"fetch": fetch, "dataset": dataset}
+    return job(
+        {
+            "tokenizer": section,
+            "slot": "source" if fetch else "",
+            "kind": kind if fetch else "",
+            "blank": kind == "transformers",
+            "related": fetch is not None,
+        },
+        **{name: path for name, path in inputs.items() if path is not None},
+    )
+
+
+def build(job: MakeJob, fetch: Path | None = None, **more: Any) -> tuple[Any, dict[str, Any]]:
+    """The tokenizer as AutoTokenizer loads it from the stage's folder, and the facts."""
+    from transformers import AutoTokenizer
+
+    made = wish(job, fetch, **more)
+    facts = tokenizer.make(made)
+    return AutoTokenizer.from_pretrained(made.out), facts
+
+
+def refused(job: MakeJob, fetch: Path | None = None, **more: Any) -> tuple[str, tuple[Any, ...]]:
+    """The message, and the key of its first finding."""
+    with pytest.raises(BuildFault) as caught:
+        tokenizer.make(wish(job, fetch, **more))
+    return str(caught.value), caught.value.findings[0].key
+
+
+def backend(made: Any) -> dict[str, Any]:
+    return dict(json.loads(made.backend_tokenizer.to_str()))
+
+
+def pipeline(made: Any) -> dict[str, Any]:
+    """What makes tokens of a text, without the vocabulary."""
+    data = backend(made)
+    return {part: data[part] for part in ("normalizer", "pre_tokenizer", "decoder")}
+
+
+def complete(made: Any, size: int) -> None:
+    assert len(made) == size
+    assert sorted(made.get_vocab().values()) == list(range(size))
+
+
+# --- train ----------------------------------------------------------------------------------------
+
+FAMILIES = {
+    "gpt2": ("BPE", 600),
+    "clip": ("BPE", 700),
+    "whisper": ("BPE", 600),
+    "bart": ("BPE", 600),
+    "llama": ("BPE", 700),
+    "gemma2": ("BPE", 1000),
+    "bert": ("WordPiece", 2100),
+    "albert": ("Unigram", 1500),
+}
+SPELLED = ("hello world", "a tiny model", "numbers: 12345")
+
+
+@pytest.mark.parametrize("kind", sorted(FAMILIES))
+def test_train_gives_the_exact_size_and_the_family_pipeline(
+    job: MakeJob, tmp_path: Path, kind: str
+) -> None:
+    algorithm, size = FAMILIES[kind]
+    fetch = blank(tmp_path, kind)
+    made, facts = build(job, fetch, kind="transformers", method="train", vocab_size=size)
+    source = tokenizer.load(fetch / "source", None, "transformers")
+    complete(made, size)
+    assert backend(made)["model"]["type"] == algorithm
+    assert pipeline(made) == pipeline(source)
+    assert type(made) is type(source)
+    assert (facts["class"], facts["vocab_size"]) == (type(source).__name__, size)
+    assert made.special_tokens_map == source.special_tokens_map
+    for role, number in facts["ids"]["special"].items():
+        assert made.convert_ids_to_tokens(number) == getattr(source, f"{role}_token")
+    assert facts["ids"]["moved"] == {}  # a blank tokenizer's ids mean nothing
+    for text in SPELLED:
+        found = made(text, add_special_tokens=False)["input_ids"]
+        assert made.unk_token_id not in found or made.unk_token == made.eos_token
+        assert "".join(made.decode(found).split()) == text.replace(" ", "")
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "whisper", "bart"])
+def test_train_byte_alphabets_spell_every_text(job: MakeJob, tmp_path: Path, kind: str) -> None:
+    fetch = blank(tmp_path, kind)
+    made, _ = build(job, fetch, kind="transformers", method="train", vocab_size=600)
+    for text in ("漢字 kana ひらがな", "emoji 🙂 ok", "é à ü ß", "\u0001 control"):
+        found = made(text, add_special_tokens=False)["input_ids"]
+        back = made.decode(found, clean_up_tokenization_spaces=False)
+        assert back.strip() == text.strip()
+
+
+def test_train_template_points_at_its_tokens(job: MakeJob, tmp_path: Path) -> None:
+    fetch = blank(tmp_path, "bert")
+    made, _ = build(job, fetch, kind="transformers", method="train", vocab_size=2000)
+    found = made("a b")["input_ids"]
+    assert (found[0], found[-1]) == (made.cls_token_id, made.sep_token_id)
+
+
+def rows(folder: Path, data: list[dict[str, Any]]) -> Path:
+    from datasets import Dataset
+
+    (folder / "data").mkdir(parents=True)
+    Dataset.from_list(data).to_parquet(folder / "data" / "train-00000-of-00001.parquet")
+    return folder
+
+
+def test_train_learns_from_the_dataset(job: MakeJob, tmp_path: Path) -> None:
+    texts = [{"n": 1, "chat": [{"role": "u", "content": "zyxzyx zyxzyx"}]} for _ in range(20)]
+    dataset = rows(tmp_path / "dataset", texts)
+    fetch = blank(tmp_path, "gpt2")
+    section = {"kind": "transformers", "method": "train", "vocab_size": 262}
+    made, _ = build(job, fetch, dataset=dataset, **section)
+    assert "zyx" in made.get_vocab()  # nested texts count
+    other, _ = build(job, fetch, dataset=dataset, text="corpus", **section)
+    assert "zyx" not in other.get_vocab()
+
+
+def test_train_from_a_dataset_without_text(job: MakeJob, tmp_path: Path) -> None:
+    dataset = rows(tmp_path / "dataset", [{"n": 1}])
+    fetch = blank(tmp_path, "gpt2")
+    text, _ = refused(
+        job, fetch, kind="transformers", dataset=dataset, method="train", vocab_size=300
+    )
+    assert "the dataset holds no text to learn from" in text
+    assert "hint: learn from the corpus instead" in text
+
+
+def test_train_from_a_vocabulary_weighted_prefers_the_first(job: MakeJob, tmp_path: Path) -> None:
+    fetch = tmp_path / "fetch"
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ba", "ca", "da", "fe", "ge", "he"]
+    scratch = wish(job, method="scratch", vocab=words, **{"class": "BertTokenizer"})
+    tokenizer.make(scratch)
+    shutil.copytree(scratch.out, fetch / "source")
+    # 5 special, the 9 letters of the words (plain or continued), and 3 words
+    made, _ = build(
+        job, fetch, method="train", vocab_size=16, text="vocabulary", weighted=True
+    )
+    assert {"ba", "ca"} <= set(made.get_vocab())
+    assert "he" not in made.get_vocab()
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "words", "hint"),
+    [
+        ("gpt2", 1, "vocab_size 1 leaves no room beside 1 special", ""),
+        ("bert", 3, "vocab_size 3 leaves no room beside 5 special", ""),
+        ("llama", 250, "3 special and added tokens and 256 bytes", ""),
+        ("gpt2", 200, "the text gives 257 tokens, not the 200 asked for", "at least 257"),
+        ("bert", 40_000, "tokens, not the 40,000 asked for", "ask for at most 16,"),
+        ("t5", 300, "training failed: The vocabulary is not large enough", "ask for more tokens"),
+    ],
+)
+def test_train_refuses_sizes(
+    job: MakeJob, tmp_path: Path, kind: str, size: int, words: str, hint: str
+) -> None:
+    fetch = blank(tmp_path, kind)
+    text, key = refused(job, fetch, kind="transformers", method="train", vocab_size=size)
+    assert words in text
+    assert hint in text.partition("hint:")[2]
+    assert key == ("tokenizer", "vocab_size")
+
+
+def test_train_with_the_size_the_hint_gives(job: MakeJob, tmp_path: Path) -> None:
+    fetch = blank(tmp_path, "bert")
+    text, _ = refused(job, fetch, kind="transformers", method="train", vocab_size=100)
+    least = int(text.partition("ask for at least ")[2].partition(", or")[0].replace(",", ""))
+    made, _ = build(job, fetch, kind="transformers", method="train", vocab_size=least)
+    complete(made, least)
+
+
+def test_train_a_blank_vocabulary_has_nothing_to_teach(job: MakeJob, tmp_path: Path) -> None:
+    fetch = blank(tmp_path, "gpt2")
+    text, key = refused(
+        job, fetch, kind="transformers", method="train", vocab_size=300, text="vocabulary"
+    )
+    assert "has no vocabulary to learn from" in text
+    assert "hint: a transformers source is blank" in text
+    assert key == ("tokenizer", "text")
+
+
+def test_train_a_slow_class(job: MakeJob, tmp_path: Path) -> None:
+    made = wish(job, method="scratch", **FSMT)
+    tokenizer.make(made)
+    fetch = tmp_path / "fetch"
+    shutil.copytree(made.out, fetch / "source")
+    text, key = refused(job, fetch, method="train", vocab_size=300)
+    assert "FSMTTokenizer cannot be trained" in text
+    assert "method: scratch" in text
+    assert key == ("tokenizer", "method")
+
+
+# --- keep -----------------------------------------------------------------------------------------
+
+
+def test_keep_leaves_everything_as_it_is(job: MakeJob, tmp_path: Path) -> None:
+    fetch = tmp_path / "fetch"
+    trained = wish(job, blank(tmp_path, "bart"), kind="transformers", method="train", vocab_size=600)
+    tokenizer.make(trained)
+    shutil.copytree(trained.out, fetch / "source")
+    made, facts = build(job, fetch, method="keep")
+    source = tokenizer.load(fetch / "source", None, "path")
+    assert backend(made) == backend(source)
+    assert facts["ids"]["keep"] is True
+    assert facts["vocab_size"] == 600
+    complete(made, 600)
+
+
+def test_keep_notes_the_ids_the_configs_speak_of(job: MakeJob, tmp_path: Path) -> None:
+    fetch = tmp_path / "fetch"
+    trained = wish(job, blank(tmp_path, "bart"), kind="transformers", method="train", vocab_size=600)
+    tokenizer.make(trained)
+    shutil.copytree(trained.out, fetch / "source")
+    config = {"model_type": "bart", "eos_token_id": 17, "sub": {"x_token_id": 18, "width": 19}}
+    (fetch / "source" / "config.json").write_text(json.dumps(config))
+    generation = {"suppress_tokens": [21, 22, 100_000], "pad_token_id": -1}
+    (fetch / "source" / "generation_config.json").write_text(json.dumps(generation))
+    _, facts = build(job, fetch, method="keep")
+    assert facts["ids"]["moved"] == {"17": 17, "18": 18, "21": 21, "22": 22}
+    _, trained_again = build(job, fetch, method="train", vocab_size=700)
+    assert set(trained_again["ids"]["moved"]) <= {"17", "18", "21", "22"}
+
+
+def test_files_say_nothing_of_how_they_were_loaded(job: MakeJob, tmp_path: Path) -> None:
+    made = wish(job, blank(tmp_path, "llama"), kind="transformers", method="keep")
+    tokenizer.make(made)
+    text = (made.out / "tokenizer_config.json").read_text()
+    assert not set(json.loads(text)) & set(tokenizer.TRANSIENT)
+    for data in contents(made.out).values():
+        assert str(tmp_path).encode() not in data
+
+
+# --- loading --------------------------------------------------------------------------------------
+
+
+def test_no_tokenizer_in_the_source(job: MakeJob, tmp_path: Path) -> None:
+    (tmp_path / "fetch" / "source").mkdir(parents=True)
+    (tmp_path / "fetch" / "source" / "config.json").write_text("{}")
+    text, _ = refused(job, tmp_path / "fetch", method="keep")
+    assert "the source has no tokenizer" in text
+    text, _ = refused(job, tmp_path / "fetch", kind="transformers", method="keep")
+    assert "this model type has no blank tokenizer of its own" in text
+    assert "hint: take another family's" in text
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"model": {"type": "Nope"}}', "\x00"])
+def test_a_broken_tokenizer_json(job: MakeJob, tmp_path: Path, content: str) -> None:
+    (tmp_path / "fetch" / "source").mkdir(parents=True)
+    (tmp_path / "fetch" / "source" / "tokenizer.json").write_text(content)
+    text, key = refused(job, tmp_path / "fetch", method="keep")
+    assert "transformers cannot load the source's tokenizer" in text
+    assert "hint: the source holds tokenizer.json" in text
+    assert key == ("tokenizer",)
+    assert str(tmp_path) not in text
+
+
+@pytest.mark.parametrize("method", ["keep", "scratch"])
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("LamaTokenizer", "did you mean LlamaTokenizer"),
+        ("LlamaModel", "known: "),
+        ("Tokenizer", "did you mean"),
+    ],
+)
+def test_unknown_classes(
+    job: MakeJob, tmp_path: Path, method: str, name: str, hint: str
+) -> None:
+    more: dict[str, Any] = {"vocab": ["a"]} if method == "scratch" else {}
+    fetch = blank(tmp_path, "llama")
+    text, key = refused(
+        job, fetch, kind="transformers", method=method, **{"class": name}, **more
+    )
+    assert f"transformers has no tokenizer class {name}" in text
+    assert hint in text
+    assert key == ("tokenizer", "class")
+
+
+# --- scratch --------------------------------------------------------------------------------------
+
+SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+FSMT: dict[str, Any] = {
+    "class": "FSMTTokenizer",
+    "vocab": {
+        "src": ["<s>", "<pad>", "</s>", "<unk>", "l", "o</w>", "lo</w>"],
+        "tgt": ["<s>", "<pad>", "</s>", "<unk>", "l"],
+    },
+    "merges": ["l o</w> 3"],
+    "options": {"langs": ["en", "ru"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "vocab", "merges", "text", "pieces"),
+    [
+        (
+            "LlamaTokenizer",
+            ["<unk>", "<s>", "</s>", "▁", "a", "b", "ab"],
+            ["a b"],
+            "ab a",
+            ["▁", "ab", "▁", "a"],
+        ),
+        (
+            "GPT2Tokenizer",
+            ["<|endoftext|>", "a", "b", "ab", "Ġ", "Ġab"],
+            ["a b", "Ġ ab"],
+            "ab ab",
+            ["ab", "Ġab"],
+        ),
+        ("BertTokenizer", [*SPECIALS, "a", "##b", "ab"], None, "AB abb", ["ab", "ab", "##b"]),
+        (
+            "AlbertTokenizer",
+            ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]", "▁", "a", "b"],
+            None,
+            "ab",
+            ["▁", "a", "b"],
+        ),
+    ],
+)
+def test_scratch_has_the_given_tokens_in_the_given_order(
+    job: MakeJob,
+    name: str,
+    vocab: list[str],
+    merges: list[str] | None,
+    text: str,
+    pieces: list[str],
+) -> None:
+    more = {} if merges is None else {"merges": merges}
+    made, facts = build(job, method="scratch", vocab=vocab, **{"class": name}, **more)
+    assert made.get_vocab() == {token: number for number, token in enumerate(vocab)}
+    assert facts["vocab_size"] == len(vocab)
+    assert type(made).__name__ == facts["class"] == name
+    assert made.tokenize(text) == pieces
+    assert facts["ids"]["moved"] == {}
+    assert facts["ids"]["keep"] is False
+
+
+def test_scratch_a_slow_class_with_two_vocabularies(job: MakeJob) -> None:
+    made, facts = build(job, method="scratch", **FSMT)
+    assert facts["class"] == "FSMTTokenizer"
+    assert facts["ids"]["sizes"] == {
+        "vocab_size": 7,
+        "src_vocab_size": 7,
+        "tgt_vocab_size": 5,
+    }
+    assert made.langs == ["en", "ru"]
+    assert made.tokenize("lo") == ["lo</w>"]
+
+
+def test_scratch_options_reach_the_class(job: MakeJob) -> None:
+    vocab = [*SPECIALS, "a", "A"]
+    section = {"method": "scratch", "vocab": vocab, "class": "BertTokenizer"}
+    made, _ = build(job, options={"do_lower_case": False}, **section)
+    assert made.tokenize("A a") == ["A", "a"]
+    lower, _ = build(job, **section)
+    assert lower.tokenize("A a") == ["a", "a"]
+
+
+@pytest.mark.parametrize(
+    ("section", "words", "key"),
+    [
+        (
+            {"class": "LlamaTokenizer", "vocab": ["<unk>", "a", "b"], "merges": ["a b"]},
+            "the merge 'a b' needs the token 'ab', which is not in vocab",
+            ("merges", 0),
+        ),
+        (
+            {"class": "LlamaTokenizer", "vocab": ["<unk>", "a", "ab"], "merges": ["a b"]},
+            "the merge 'a b' needs the token 'b', which is not in vocab",
+            ("merges", 0),
+        ),
+        (
+            {"class": "LlamaTokenizer", "vocab": {"src": ["a"]}},
+            "LlamaTokenizer has one vocabulary",
+            ("vocab",),
+        ),
+        (
+            {"class": "BertTokenizer", "vocab": SPECIALS, "merges": ["a b"]},
+            "BertTokenizer has no merges",
+            ("merges",),
+        ),
+        (
+            {"class": "FSMTTokenizer", "vocab": ["a"]},
+            "FSMTTokenizer takes no vocab_file (it takes merges_file, src_vocab_file",
+            ("vocab",),
+        ),
+        (
+            {"class": "BertTokenizer", "vocab": SPECIALS, "options": {"model_max_length": "x"}},
+            "",
+            (),
+        ),
+    ][:5],
+)
+def test_scratch_refuses(
+    job: MakeJob, section: dict[str, Any], words: str, key: tuple[str | int, ...]
+) -> None:
+    text, where = refused(job, method="scratch", **section)
+    assert words in text
+    assert "hint:" in text
+    assert where == ("tokenizer", *key)
+
+
+def test_scratch_without_a_class(job: MakeJob) -> None:
+    text, _ = refused(job, method="scratch", vocab=["a"])
+    assert "the source names no tokenizer class" in text
+    assert "hint: add tokenizer.class" in text
+
+
+def test_scratch_takes_the_class_its_source_names(job: MakeJob, tmp_path: Path) -> None:
+    fetch = blank(tmp_path, "bert")
+    made, facts = build(job, fetch, kind="transformers", method="scratch", vocab=[*SPECIALS, "a"])
+    assert facts["class"] == "BertTokenizer"
+    complete(made, 6)
+
+
+# --- post-processors ------------------------------------------------------------------------------
+
+IDS = {"<s>": 5, "</s>": 6}
+
+
+def template(number: int) -> dict[str, Any]:
+    return {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A"}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [number], "tokens": ["<s>"]}},
+    }
+
+
+def test_repoint_each_kind() -> None:
+    assert repoint(template(900), IDS) == template(5)
+    for kind in ("BertProcessing", "RobertaProcessing"):
+        old = {"type": kind, "sep": ["</s>", 901], "cls": ["<s>", 900], "trim_offsets": True}
+        assert repoint(old, IDS) == {**old, "sep": ["</s>", 6], "cls": ["<s>", 5]}
+    byte_level = {"type": "ByteLevel", "use_regex": True}
+    assert repoint(byte_level, IDS) == byte_level
+    assert repoint(None, IDS) is None
+
+
+def test_repoint_nested_at_any_depth_without_writing_to_its_argument() -> None:
+    def nested(number: int) -> dict[str, Any]:
+        inner = {"type": "Sequence", "processors": [{"type": "ByteLevel"}, template(number)]}
+        return {"type": "Sequence", "processors": [inner, template(number)]}
+
+    old = nested(900)
+    assert repoint(old, IDS) == nested(5)
+    assert old == nested(900)
+
+
+def test_repoint_a_token_that_is_gone() -> None:
+    with pytest.raises(KeyError, match="<s>"):
+        repoint(template(900), {})
+
+
+def test_train_repoints_a_sequence(job: MakeJob, tmp_path: Path) -> None:
+    """train_new_from_iterator leaves the ids inside a Sequence as they were in the source."""
+    from tokenizers import processors
+
+    source = blank_tokenizer("bart")
+    source.add_tokens([f"word{number}" for number in range(40)])
+    source.add_special_tokens({"cls_token": "[START]"})
+    number = source.convert_tokens_to_ids("[START]")
+    assert number > 40
+    source.backend_tokenizer.post_processor = processors.Sequence(
+        [
+            processors.ByteLevel(trim_offsets=False),
+            processors.TemplateProcessing(
+                single="[START] $A", special_tokens=[("[START]", number)]
+            ),
+        ]
+    )
+    source.save_pretrained(tmp_path / "fetch" / "source")
+    made, _ = build(job, tmp_path / "fetch", method="train", vocab_size=700)
+    complete(made, 700)
+    start = made.convert_tokens_to_ids("[START]")
+    assert start != number
+    assert made("a")["input_ids"][0] == start
+
+
+# --- the same bytes -------------------------------------------------------------------------------
+
+PROGRAM = """
+import hashlib, sys
+from pathlib import Path
+from tinybuild import tokenizer
+from tinybuild.workers import Job
+
+fetch, out = Path(sys.argv[1]), Path(sys.argv[2])
+for name, size in (("gpt2", 500), ("llama", 700), ("bert", 2100), ("albert", 1500)):
+    section = {"method": "train", "vocab_size": size}
+    settings = {"tokenizer": section, "slot": name, "kind": "transformers", "blank": True,
+                "related": True}
+    (out / name).mkdir(parents=True)
+    tokenizer.make(Job(task="t", settings=settings, inputs={"fetch": fetch}, facts={},
+                       root=out, out=out / name, seed=0))
+"""
+
+
+def test_two_processes_with_other_hash_seeds_give_the_same_bytes(tmp_path: Path) -> None:
+    for kind in ("gpt2", "llama", "bert", "albert"):
+        found = blank_tokenizer(kind)
+        assert found is not None
+        found.save_pretrained(tmp_path / "fetch" / kind)
+    running = []
+    for seed in ("1", "271828"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": seed[0]}
+        command = [sys.executable, "-c", PROGRAM, str(tmp_path / "fetch"), str(tmp_path / seed)]
+        running.append(subprocess.Popen(command, env=environment))
+    assert [process.wait(100) for process in running] == [0, 0]
+    first, second = (
+        {name: hashlib.sha256(data).hexdigest() for name, data in contents(tmp_path / s).items()}
+        for s in ("1", "271828")
+    )
+    assert len(first) >= 8
+    assert first == second
+
+
+# --- real upstreams -------------------------------------------------------------------------------
+
+TEXT = "The quick brown fox, 123 times: naïve café."
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("all-minilm-l6-v2", 30_522),
+        ("clip-vit", 49_408),
+        ("gpt2", 50_257),
+        ("mistral-v3-spm", 32_768),
+        ("modernbert-base", 50_368),
+        ("opus-mt-en-mg", 54_688),
+        ("phi-3-mini", 32_011),
+        ("roberta-base", 50_265),
+        ("t5-small", 32_100),
+        ("wordlevel-opus-it", 22_464),
+    ],
+)
+def test_keep_a_real_one(
+    job: MakeJob, tmp_path: Path, upstreams: Path, name: str, size: int
+) -> None:
+    fetch = real(tmp_path, upstreams, name)
+    made, facts = build(job, fetch, method="keep")
+    source = tokenizer.load(fetch / "source", None, "path")
+    assert len(made) == len(source) == facts["vocab_size"] == size
+    assert made.get_vocab() == source.get_vocab()
+    assert made(TEXT)["input_ids"] == source(TEXT)["input_ids"]
+    assert made.all_special_tokens == source.all_special_tokens
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("all-minilm-l6-v2", 2100),
+        ("clip-vit", 900),
+        ("gpt2", 900),
+        ("mistral-v3-spm", 1500),
+        ("modernbert-base", 900),
+        ("phi-3-mini", 900),
+        ("roberta-base", 900),
+        ("t5-small", 3000),
+        ("wordlevel-opus-it", 900),
+    ],
+)
+def test_train_a_real_one(
+    job: MakeJob, tmp_path: Path, upstreams: Path, name: str, size: int
+) -> None:
+    fetch = real(tmp_path, upstreams, name)
+    made, facts = build(job, fetch, method="train", vocab_size=size)
+    source = tokenizer.load(fetch / "source", None, "path")
+    complete(made, size)
+    assert facts["vocab_size"] == size
+    assert pipeline(made) == pipeline(source)
+    assert made.special_tokens_map == source.special_tokens_map
+    added = {token["content"] for token in backend(source)["added_tokens"]}
+    assert added <= set(made.get_vocab())
+    for token in added:
+        assert made.convert_ids_to_tokens(made.get_vocab()[token]) == token
+    assert max(made(TEXT)["input_ids"]) < size
+
+
+def test_train_a_real_slow_one_is_refused(
+    job: MakeJob, tmp_path: Path, upstreams: Path
+) -> None:
+    fetch = real(tmp_path, upstreams, "opus-mt-en-mg")
+    text, _ = refused(job, fetch, method="train", vocab_size=1000)
+    assert "MarianTokenizer cannot be trained" in text

@@ -1,0 +1,107 @@
+"""A zoo in a temporary folder, and the real doit run in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+DODO = "from tinybuild.tasks import *\n"
+STAGES = ("fetch", "dataset", "tokenizer", "model", "validate", "pack")
+
+FULL = """\
+version: 1
+summary: a tiny Llama
+source: {transformers: llama}
+dataset: {samples: 60}
+tokenizer: {method: train, vocab_size: 700}
+model:
+  architecture: LlamaForCausalLM
+  config: {hidden_size: 16, intermediate_size: 32, num_hidden_layers: 1, num_attention_heads: 2}
+"""
+LIGHT = "version: 1\nsummary: rows only\ndataset: {samples: 5}\n"  # imports no torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def ran(self) -> set[str]:
+        """The tasks that ran and succeeded."""
+        return set(re.findall(r"^(\w+:[\w.-]+) +[\d.]+ s", self.out, flags=re.MULTILINE))
+
+
+def make(root: Path, **recipes: str) -> Path:
+    """A zoo with these recipes (name with _ for -, text)."""
+    (root / "recipes").mkdir(parents=True)
+    (root / "dodo.py").write_text(DODO)
+    for name, text in recipes.items():
+        (root / "recipes" / f"{name.replace('_', '-')}.yaml").write_text(text)
+    return root
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "doit", *arguments]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **more}
+
+
+def doit(root: Path, *arguments: str, **env: str) -> Result:
+    done = subprocess.run(
+        command(*arguments),
+        cwd=root,
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return Result(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def interrupt(root: Path, task: str, number: signal.Signals, *arguments: str) -> Result:
+    """Run doit and send it (the whole process group) a signal while `task` works."""
+    stage, _, name = task.partition(":")
+    process = subprocess.Popen(
+        command(*arguments),
+        cwd=root,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    folder = root / "build" / name
+    patience = time.monotonic() + 120
+    while process.poll() is None and not list(folder.glob(f".{stage}.*")):
+        assert time.monotonic() < patience, f"{task} never began"
+    os.killpg(process.pid, number)
+    out, err = process.communicate(timeout=60)
+    return Result(code=process.returncode, out=out, err=err)
+
+
+def edit(root: Path, name: str, old: str, new: str) -> None:
+    """Replace a piece of a recipe's text; it must be there."""
+    path = root / "recipes" / f"{name}.yaml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """{path: bytes} below a folder, without hidden files (memos, locks)."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    }
