@@ -72,6 +72,7 @@ def resize(source: Any, section: Mapping[str, Any], tokenizer: Mapping[str, Any]
 
 def model_class(name: str | None, config: Any) -> Any:
     """The model class a recipe or its source's config names; raises BuildFault."""
+    import torch
     import transformers
 
     known = classes(config)
@@ -97,6 +98,12 @@ def model_class(name: str | None, config: Any) -> Any:
             key=("model", "architecture"),
             hint=f"one of {', '.join(known)}",
         )
+    if kind.forward is torch.nn.Module.forward:
+        raise BuildFault.of(
+            f"{name} is the base of model classes, none itself",
+            key=("model", "architecture"),
+            hint=f"one of {', '.join(known)}",
+        )
     return kind
 
 
@@ -106,7 +113,7 @@ def classes(config: Any) -> list[str]:
 
     found = set()
     for name, mapping in vars(modeling_auto).items():
-        if name.endswith("_MAPPING_NAMES"):
+        if name.endswith("_MAPPING_NAMES") and name.startswith("MODEL_"):
             entry = mapping.get(config.model_type, ())
             found |= {entry} if isinstance(entry, str) else set(entry)
     return sorted(found)
@@ -190,7 +197,13 @@ def _generation(
     path = folder / "generation_config.json"
     if not path.is_file():
         return  # the class made one from the config, whose ids are right
-    generation = GenerationConfig.from_pretrained(folder)
+    try:
+        generation = GenerationConfig.from_pretrained(folder)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BuildFault.of(
+            f"transformers refuses the source's generation_config.json: {overrides.reason(error)}",
+            key=("source",),
+        ) from None
     data = {name: value for name, value in generation.to_dict().items() if value is not None}
     if tokenizer is not None:
         fallback = model.config.to_dict()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,11 @@ def make(job: Job) -> dict[str, Any]:
     stream = _open(files)
     features = stream.features
     wanted = section["samples"]
-    if section["select"] == "first":
-        rows = list(stream.take(wanted))
-    else:
-        rows = _reservoir(stream, wanted, job.seed)
+    with _readable():  # rows are read as they are asked for: what is broken may stand far down
+        if section["select"] == "first":
+            rows = list(stream.take(wanted))
+        else:
+            rows = _reservoir(stream, wanted, job.seed)
     if len(rows) < wanted:
         raise BuildFault.of(
             f"the dataset has {len(rows):,} rows, not the {wanted:,} asked for",
@@ -61,11 +63,11 @@ def make(job: Job) -> dict[str, Any]:
 def _open(files: Iterable[Path]) -> Any:
     """The rows of files of one format, streamed."""
     from datasets import load_dataset
-    from datasets.exceptions import DatasetGenerationError
 
     paths = [str(path) for path in files]
     formats = sorted({READERS[Path(path).suffix] for path in paths if Path(path).suffix in READERS})
-    if len(formats) != 1:
+    tabs = sorted({path.endswith(".tsv") for path in paths})
+    if len(formats) != 1 or len(tabs) != 1:
         suffixes = ", ".join(sorted({Path(path).suffix or Path(path).name for path in paths}))
         what = "files of more than one format" if formats else "no file that can be read"
         raise BuildFault.of(
@@ -73,17 +75,28 @@ def _open(files: Iterable[Path]) -> Any:
             key=("dataset", "source"),
             hint=f"give files of one format: {', '.join(READERS)}",
         )
-    options = {"delimiter": "\t"} if formats == ["csv"] and paths[0].endswith(".tsv") else {}
-    try:
+    options = {"delimiter": "\t"} if tabs == [True] else {}
+    with _readable():
         stream = load_dataset(
             formats[0], data_files={"train": paths}, split="train", streaming=True, **options
         )
         if stream.features is None:
             stream = stream._resolve_features()
         return stream
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """What the readers of the datasets library raise for broken files becomes a fault."""
+    from datasets.exceptions import DatasetGenerationError
+
+    try:
+        yield
+    except StopIteration:
+        raise BuildFault.of("the dataset has no rows", key=("dataset", "source")) from None
     except (ValueError, OSError, DatasetGenerationError) as error:
         raise BuildFault.of(
-            f"the dataset's files cannot be read as {formats[0]}: {_first_line(error)}",
+            f"the dataset's files cannot be read: {_first_line(error)}",
             key=("dataset", "source"),
         ) from None
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tinybuild.errors import BuildFault
 from tinybuild.ids import mentioned
 
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
@@ -59,16 +60,27 @@ def facts(made: Any, source: Any | None, folder: Path, method: str) -> dict[str,
         vocabulary = made.get_vocab()
         old_size = len(source)
         for name in ("config.json", "generation_config.json"):
-            path = folder / name
-            if path.is_file():
-                for old in mentioned(json.loads(path.read_text())):
-                    if old < old_size:
-                        token = source.convert_ids_to_tokens(old)
-                        if token in vocabulary:
-                            moved[str(old)] = vocabulary[token]
+            for old in mentioned(_read(folder / name)):
+                if old < old_size:
+                    token = source.convert_ids_to_tokens(old)
+                    if token in vocabulary:
+                        moved[str(old)] = vocabulary[token]
     return {
         "sizes": sizes,
         "special": special,
         "moved": dict(sorted(moved.items())),
         "keep": method == "keep",
     }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A config of the source, {} where there is none; raises BuildFault."""
+    if not path.is_file():
+        return {}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        data = None
+    if not isinstance(data, dict):
+        raise BuildFault.of(f"the source's {path.name} is not a JSON object", key=("source",))
+    return data

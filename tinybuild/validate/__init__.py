@@ -18,7 +18,7 @@ from tinybuild.workers import Job
 # A check that does not apply to a bundle returns None.
 CHECKS: Mapping[str, tuple[Callable[[Subject], Check | None], ...]] = {
     "tokenizer": (
-        tokenizer.loads,
+        tokenizer.tokenizer_loads,
         tokenizer.ids_without_holes,
         tokenizer.special_tokens,
         tokenizer.round_trip,
@@ -33,7 +33,7 @@ CHECKS: Mapping[str, tuple[Callable[[Subject], Check | None], ...]] = {
         model.save_load_equal,
         model.max_parameters,
     ),
-    "dataset": (dataset.loads,),
+    "dataset": (dataset.dataset_loads,),
     "bundle": (model.max_bytes,),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tinybuild.validate.check import Check, Subject
 
 
-def loads(subject: Subject) -> Check:
+def dataset_loads(subject: Subject) -> Check:
     """load_dataset(folder) gives the rows and columns that were written."""
     from datasets import load_dataset
 

@@ -14,7 +14,7 @@ GENERIC = "TokenizersBackend"
 TEXTS = 100  # texts of the corpus, and surfaces of tokens, that are tried
 
 
-def loads(subject: Subject) -> Check:
+def tokenizer_loads(subject: Subject) -> Check:
     """AutoTokenizer loads it, as the class it was, with the number of tokens it had.
 
     For some model types AutoTokenizer takes the class without a pipeline of its own instead

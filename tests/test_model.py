@@ -1,0 +1,358 @@
+"""A config becomes weights: counted before memory is taken, seeded, in the wished dtype."""
+
+from __future__ import annotations
+
+import json
+import resource
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import MakeJob, contents
+
+from tinybuild import model
+from tinybuild.errors import BuildFault
+from tinybuild.workers import Job
+
+TINY = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "vocab_size": 50,
+}
+LLAMA = "LlamaForCausalLM"
+
+
+def wish(
+    job: MakeJob,
+    tmp_path: Path,
+    name: str = "LlamaConfig",
+    *,
+    source: Mapping[str, Any] | None = None,
+    generation: str | None = None,
+    ids: Mapping[str, Any] | None = None,
+    most: int = 1_000_000,
+    seed: int = 0,
+    **section: Any,
+) -> Job:
+    """A model stage on the default config of a class (`source`: its arguments)."""
+    import transformers
+
+    folder = tmp_path / f"fetch-{len(list(tmp_path.iterdir()))}"
+    getattr(transformers, name)(**(source or {})).save_pretrained(folder / "source")
+    if generation is not None:
+        (folder / "source" / "generation_config.json").write_text(generation)
+    facts = {"tokenizer": {"ids": ids}} if ids is not None else {}
+    wanted = {"config": TINY, "dtype": "float32", **section}
+    settings = {"model": wanted, "max_parameters": most}
+    return job(settings, facts=facts, seed=seed, fetch=folder)
+
+
+def build(job: MakeJob, tmp_path: Path, *args: Any, **more: Any) -> tuple[dict[str, Any], Path]:
+    work = wish(job, tmp_path, *args, **more)
+    return model.make(work), work.out
+
+
+def refused(job: MakeJob, tmp_path: Path, *args: Any, **more: Any) -> tuple[str, tuple[Any, ...]]:
+    work = wish(job, tmp_path, *args, **more)
+    with pytest.raises(BuildFault) as caught:
+        model.make(work)
+    assert contents(work.out) == {}
+    assert str(tmp_path) not in str(caught.value)
+    return str(caught.value), caught.value.findings[0].key
+
+
+def read(out: Path, name: str = "config.json") -> dict[str, Any]:
+    return dict(json.loads((out / name).read_text()))
+
+
+def weights(out: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return dict(load_file(out / "model.safetensors"))
+
+
+# --- sizes ----------------------------------------------------------------------------------------
+
+
+def test_too_many_parameters_are_refused_before_memory_is_taken(
+    job: MakeJob, tmp_path: Path
+) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    text, key = refused(
+        job,
+        tmp_path,
+        "BloomConfig",
+        architecture="BloomForCausalLM",
+        config={"hidden_size": 14_336, "n_layer": 70, "n_head": 112},
+        most=50_000_000,
+    )
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 1_000_000  # kB; the weights would be 700 GB, one tensor alone 3 GB
+    assert "would have 176,247,271,424 parameters; at most 50,000,000 are allowed" in text
+    table = text.splitlines()[1:-1]
+    assert table[0].split() == [
+        *("57,545,850,880", "32.7", "%", "transformer.h.*.mlp.dense_4h_to_h.weight"),
+        *("70", "x", "[14336,", "57344]"),
+    ]
+    assert len(table) == model.LARGEST_SHOWN
+    assert any("transformer.word_embeddings.weight  [250880, 14336]" in line for line in table)
+    assert "raise checks.max_parameters" in text
+    assert key == ("model",)
+
+
+def test_the_bound_is_inclusive(job: MakeJob, tmp_path: Path) -> None:
+    facts, out = build(job, tmp_path, architecture=LLAMA)
+    count = facts["parameters"]
+    assert count == sum(tensor.numel() for tensor in weights(out).values())
+    assert build(job, tmp_path, architecture=LLAMA, most=count)[0]["parameters"] == count
+    text, _ = refused(job, tmp_path, architecture=LLAMA, most=count - 1)
+    assert f"{count:,} parameters; at most {count - 1:,}" in text
+
+
+def test_tied_weights_are_counted_once(job: MakeJob, tmp_path: Path) -> None:
+    apart, _ = build(job, tmp_path, architecture=LLAMA)
+    tied, out = build(job, tmp_path, architecture=LLAMA, config={**TINY, "tie_word_embeddings": True})
+    assert apart["parameters"] - tied["parameters"] == 50 * 16
+    assert "lm_head.weight" not in weights(out)
+
+
+# --- facts and files ------------------------------------------------------------------------------
+
+
+def test_facts_and_files(job: MakeJob, tmp_path: Path) -> None:
+    facts, out = build(job, tmp_path, architecture=LLAMA)
+    assert facts == {
+        "class": LLAMA,
+        "model_type": "llama",
+        "parameters": 6800,
+        "dtype": "float32",
+        "vocab_size": 50,
+    }
+    assert set(contents(out)) == {"config.json", "generation_config.json", "model.safetensors"}
+    assert read(out)["architectures"] == [LLAMA]
+    assert {name: read(out)[name] for name in TINY} == TINY
+    assert read(out)["head_dim"] == 8
+
+
+def test_a_class_that_does_not_generate_has_no_generation_config(
+    job: MakeJob, tmp_path: Path
+) -> None:
+    _, out = build(job, tmp_path, architecture="LlamaForSequenceClassification")
+    assert set(contents(out)) == {"config.json", "model.safetensors"}
+
+
+def test_it_loads_again(job: MakeJob, tmp_path: Path) -> None:
+    from transformers import LlamaForCausalLM
+
+    _, out = build(job, tmp_path, architecture=LLAMA)
+    loaded, info = LlamaForCausalLM.from_pretrained(out, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    for name, tensor in weights(out).items():
+        assert loaded.state_dict()[name].equal(tensor)
+
+
+# --- classes --------------------------------------------------------------------------------------
+
+
+def test_the_class_the_source_names(job: MakeJob, tmp_path: Path) -> None:
+    source = {"architectures": ["LlamaForTokenClassification", LLAMA]}
+    assert build(job, tmp_path, source=source)[0]["class"] == "LlamaForTokenClassification"
+    facts, _ = build(job, tmp_path, source=source, architecture=LLAMA)
+    assert facts["class"] == LLAMA
+
+
+def test_a_source_that_names_no_class(job: MakeJob, tmp_path: Path) -> None:
+    text, key = refused(job, tmp_path)
+    assert "the source's config names no model class for llama" in text
+    hint = text.partition("hint: ")[2]
+    assert hint.startswith("add model.architecture, one of ")
+    assert LLAMA in hint
+    assert "LlamaConfig" not in hint
+    assert key == ("model",)
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "hint"),
+    [
+        ("LlamaForCasualLM", "transformers has no model class", f"did you mean {LLAMA}?"),
+        ("LlamaConfig", "transformers has no model class", "LlamaModel"),
+        ("AutoModelForCausalLM", "transformers has no model class", LLAMA),
+        ("LlamaTokenizer", "transformers has no model class", "Llama"),
+        ("GPT2LMHeadModel", "is not a class for llama", LLAMA),
+        ("PreTrainedModel", "is not a class for llama", LLAMA),
+        ("LlamaPreTrainedModel", "is the base of model classes", LLAMA),
+    ],
+)
+def test_wrong_classes(job: MakeJob, tmp_path: Path, name: str, words: str, hint: str) -> None:
+    text, key = refused(job, tmp_path, architecture=name)
+    assert name in text.partition("hint:")[0]
+    assert words in text
+    assert hint in text.partition("hint:")[2]
+    assert key == ("model", "architecture")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"hidden_act": "gleu"}, "KeyError: 'gleu'"),
+        ({"hidden_size": -16}, "negative dimension"),
+        ({"num_key_value_heads": 0}, "ZeroDivisionError"),
+        ({"pad_token_id": 77}, "Padding_idx"),
+        ({"rope_parameters": {"rope_type": "lama3"}}, "KeyError: 'lama3'"),
+    ],
+)
+def test_configs_that_no_model_can_have(
+    job: MakeJob, tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    text, key = refused(job, tmp_path, architecture=LLAMA, config={**TINY, **change})
+    assert f"{LLAMA} cannot be made from this config" in text
+    assert words in text
+    assert key[:2] == ("model", "config")
+
+
+def test_an_unknown_key_names_the_nearest(job: MakeJob, tmp_path: Path) -> None:
+    text, key = refused(job, tmp_path, architecture=LLAMA, config={**TINY, "num_layers": 2})
+    assert "LlamaConfig has no 'num_layers'" in text
+    assert "num_hidden_layers" in text
+    assert key == ("model", "config", "num_layers")
+
+
+# --- weights --------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_bytes(job: MakeJob, tmp_path: Path) -> None:
+    import torch
+
+    first = build(job, tmp_path, architecture=LLAMA, seed=3)
+    torch.randn(7)  # whatever the process drew before does not matter
+    torch.manual_seed(99)
+    second = build(job, tmp_path, architecture=LLAMA, seed=3)
+    assert first[0] == second[0]
+    assert contents(first[1]) == contents(second[1])
+
+
+def test_another_seed_gives_other_weights(job: MakeJob, tmp_path: Path) -> None:
+    one, other = (
+        contents(build(job, tmp_path, architecture=LLAMA, seed=seed)[1]) for seed in (3, 4)
+    )
+    different = {name for name in one if one[name] != other[name]}
+    assert different == {"model.safetensors"}
+
+
+def test_the_seed_of_the_process_is_left_alone(job: MakeJob, tmp_path: Path) -> None:
+    import torch
+
+    torch.manual_seed(5)
+    wanted = torch.randn(3)
+    torch.manual_seed(5)
+    build(job, tmp_path, architecture=LLAMA)
+    assert torch.randn(3).equal(wanted)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_dtypes(job: MakeJob, tmp_path: Path, dtype: str) -> None:
+    import torch
+
+    facts, out = build(job, tmp_path, architecture=LLAMA, dtype=dtype)
+    assert {tensor.dtype for tensor in weights(out).values()} == {getattr(torch, dtype)}
+    assert facts["dtype"] == read(out)["dtype"] == dtype
+
+
+def test_weights_are_drawn_in_float32_and_then_converted(job: MakeJob, tmp_path: Path) -> None:
+    import torch
+
+    _, exact = build(job, tmp_path, architecture=LLAMA)
+    _, short = build(job, tmp_path, architecture=LLAMA, dtype="bfloat16")
+    for name, tensor in weights(short).items():
+        assert tensor.equal(weights(exact)[name].to(torch.bfloat16))
+
+
+def test_initializer_range(job: MakeJob, tmp_path: Path) -> None:
+    _, out = build(job, tmp_path, architecture=LLAMA, initializer_range=0.5)
+    assert read(out)["initializer_range"] == 0.5
+    spread = float(weights(out)["model.embed_tokens.weight"].std())
+    assert 0.45 < spread < 0.55
+
+
+def test_one_metadata_key_so_that_the_header_has_one_order(job: MakeJob, tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    _, out = build(job, tmp_path, architecture=LLAMA)
+    with safe_open(out / "model.safetensors", "pt") as file:
+        assert file.metadata() == {"format": "pt"}
+
+
+# --- the tokenizer's ids and sizes ----------------------------------------------------------------
+
+IDS = {
+    "sizes": {"vocab_size": 60},
+    "special": {"bos": 4, "eos": 5, "pad": 6},
+    "moved": {"40": 41},
+    "keep": False,
+}
+FREE = {name: value for name, value in TINY.items() if name != "vocab_size"}
+
+
+def test_size_and_ids_follow_the_tokenizer(job: MakeJob, tmp_path: Path) -> None:
+    facts, out = build(job, tmp_path, architecture=LLAMA, config=FREE, ids=IDS)
+    assert facts["vocab_size"] == 60
+    found = read(out)
+    assert (found["vocab_size"], found["bos_token_id"], found["eos_token_id"]) == (60, 4, 5)
+    assert found["pad_token_id"] == 6
+    made = read(out, "generation_config.json")
+    assert (made["bos_token_id"], made["eos_token_id"], made["pad_token_id"]) == (4, 5, 6)
+    assert weights(out)["model.embed_tokens.weight"].shape[0] == 60
+
+
+def test_without_a_tokenizer_the_ids_stay(job: MakeJob, tmp_path: Path) -> None:
+    _, out = build(job, tmp_path, architecture=LLAMA, source={"eos_token_id": 9})
+    assert read(out)["eos_token_id"] == read(out, "generation_config.json")["eos_token_id"] == 9
+
+
+def test_the_generation_config_of_the_source_is_kept_and_its_ids_follow(
+    job: MakeJob, tmp_path: Path
+) -> None:
+    generation = json.dumps(
+        {
+            "do_sample": True,
+            "temperature": 0.5,
+            "eos_token_id": [2, 40],
+            "suppress_tokens": [40, 49],
+            "forced_eos_token_id": 2,
+        }
+    )
+    wanted = {"architecture": LLAMA, "config": FREE, "generation": generation}
+    _, out = build(job, tmp_path, ids=IDS, **wanted)
+    found = read(out, "generation_config.json")
+    assert (found["do_sample"], found["temperature"]) == (True, 0.5)
+    assert found["eos_token_id"] == [5, 41]
+    assert found["suppress_tokens"] == [41]
+    assert "forced_eos_token_id" in found
+
+
+def test_an_id_of_the_recipe_reaches_the_generation_config(job: MakeJob, tmp_path: Path) -> None:
+    generation = json.dumps({"eos_token_id": 2})
+    config = {**FREE, "eos_token_id": 7}
+    _, out = build(
+        job, tmp_path, architecture=LLAMA, config=config, generation=generation, ids=IDS
+    )
+    assert read(out)["eos_token_id"] == read(out, "generation_config.json")["eos_token_id"] == 7
+
+
+def test_a_generation_id_that_nothing_explains(job: MakeJob, tmp_path: Path) -> None:
+    generation = json.dumps({"no_timestamps_token_id": 33})
+    text, _ = refused(
+        job, tmp_path, architecture=LLAMA, config=FREE, generation=generation, ids=IDS
+    )
+    assert "no_timestamps_token_id is 33 in the source" in text
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"max_new_tokens": "x"}'])
+def test_a_broken_generation_config(job: MakeJob, tmp_path: Path, content: str) -> None:
+    text, key = refused(job, tmp_path, architecture=LLAMA, generation=content)
+    assert "generation_config.json" in text
+    assert key == ("source",)

@@ -1,0 +1,487 @@
+"""Each check is proved by a mutant: a bundle with one thing broken, which that check must find."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import MakeJob, contents, edit
+
+from tinybuild import dataset, model, tokenizer, validate
+from tinybuild.errors import CheckFault
+from tinybuild.source import blank_tokenizer
+from tinybuild.validate.check import Subject
+from tinybuild.workers import Job
+
+SIZE = 600
+CONFIG = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 64,
+}
+
+
+class Built:
+    """The folders of the tokenizer, model and dataset stages, and their facts."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.facts: dict[str, Any] = {}
+
+    @property
+    def inputs(self) -> dict[str, Path]:
+        return {name: self.root / name for name in self.facts}
+
+    def stage(self, name: str, function: Any, settings: Any, **facts: Any) -> None:
+        out = self.root / name
+        out.mkdir(parents=True)
+        inputs = {"fetch": self.root / "fetch"}
+        work = Job(
+            task="x", settings=settings, inputs=inputs, facts=facts, root=self.root, out=out, seed=7
+        )
+        self.facts[name] = function(work)
+
+
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """A tiny Llama with a trained tokenizer and a dataset, all of which pass."""
+    from transformers import LlamaConfig
+
+    built = Built(tmp_path_factory.mktemp("sound"))
+    found = blank_tokenizer("llama")
+    assert found is not None
+    found.save_pretrained(built.root / "fetch" / "source")
+    LlamaConfig().save_pretrained(built.root / "fetch" / "source")
+    section = {"method": "train", "vocab_size": SIZE}
+    common = {"slot": "source", "kind": "transformers", "blank": True, "related": True}
+    built.stage("tokenizer", tokenizer.make, {"tokenizer": section, **common})
+    wish = {"architecture": "LlamaForCausalLM", "config": CONFIG, "dtype": "float32"}
+    settings = {"model": wish, "max_parameters": 1_000_000}
+    built.stage("model", model.make, settings, tokenizer=built.facts["tokenizer"])
+    rows = {"samples": 5, "select": "first"}
+    built.stage("dataset", dataset.make, {"dataset": rows})
+    return built
+
+
+@pytest.fixture
+def built(sound: Built, tmp_path: Path) -> Built:
+    """A copy of it to break."""
+    mutant = Built(tmp_path / "mutant")
+    for name in sound.facts:
+        shutil.copytree(sound.root / name, mutant.root / name)
+    mutant.facts = copy.deepcopy(sound.facts)
+    return mutant
+
+
+def validating(job: MakeJob, built: Built, *stages: str, **checks: Any) -> Job:
+    kept = stages or tuple(built.facts)
+    return job(
+        {"checks": {"max_parameters": 1_000_000, **checks}},
+        facts={name: built.facts[name] for name in kept},
+        **{name: built.inputs[name] for name in kept},
+    )
+
+
+def failures(job: MakeJob, built: Built, *stages: str, **checks: Any) -> dict[str, str]:
+    """{name of the failed check: what is said of it}; nothing may be left behind."""
+    work = validating(job, built, *stages, **checks)
+    with pytest.raises(CheckFault) as caught:
+        validate.make(work)
+    assert list(work.out.iterdir()) == []
+    *broken, passed = caught.value.findings
+    assert passed.what.startswith("passed: ")
+    found = {}
+    for finding in broken:
+        name = finding.what.removeprefix("check ").partition(" failed: ")[0]
+        assert name not in passed.what.removeprefix("passed: ").split(", ")
+        found[name] = f"{finding.what} / {finding.hint}"
+    return found
+
+
+def weights(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Rewrite model.safetensors with what `change` does to its tensors."""
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+# --- sound ----------------------------------------------------------------------------------------
+
+
+def test_a_sound_bundle_passes_every_check(job: MakeJob, sound: Built) -> None:
+    work = validating(job, sound, max_bytes=4_000_000)
+    facts = validate.make(work)
+    report = json.loads((work.out / "report.json").read_text())
+    assert [path.name for path in work.out.iterdir()] == ["report.json"]
+    names = [check["name"] for check in report["checks"]]
+    assert names == [
+        *("tokenizer_loads", "ids_without_holes", "special_tokens", "round_trip"),
+        *("reload", "dtype", "ids_in_vocabulary", "forward", "backward", "generate"),
+        *("save_load_equal", "max_parameters", "dataset_loads", "max_bytes"),
+    ]
+    assert report["version"] == 1
+    for check in report["checks"]:
+        assert check["ok"] is True
+        assert check["measured"]
+        assert check["wanted"]
+    assert facts["checks"] == len(names)
+    size = sum(
+        path.stat().st_size for folder in sound.inputs.values() for path in folder.rglob("*.*")
+        if path.is_file()
+    )
+    assert facts["bytes"] == size
+
+
+def test_the_report_is_the_same_twice_and_names_no_place(
+    job: MakeJob, sound: Built, tmp_path: Path
+) -> None:
+    reports = []
+    for _ in range(2):
+        work = validating(job, sound)
+        validate.make(work)
+        reports.append(contents(work.out))
+    assert reports[0] == reports[1]
+    assert str(tmp_path).encode() not in reports[0]["report.json"]
+
+
+def test_a_stage_alone_gets_only_its_checks(job: MakeJob, sound: Built) -> None:
+    for stage, count in (("tokenizer", 4), ("dataset", 1)):
+        assert validate.make(validating(job, sound, stage))["checks"] == count
+
+
+# --- tokenizer ------------------------------------------------------------------------------------
+
+
+def test_a_hole_in_the_ids(job: MakeJob, built: Built) -> None:
+    def move_last(data: Any) -> None:
+        vocab = data["model"]["vocab"]
+        vocab[max(vocab, key=vocab.__getitem__)] += 5
+
+    edit(built.root / "tokenizer" / "tokenizer.json", move_last)
+    found = failures(job, built, "tokenizer")
+    assert f"1 holes (first {SIZE - 1}), 1 ids past the end (last {SIZE + 4})" in (
+        found["ids_without_holes"]
+    )
+
+
+def test_an_id_used_twice(job: MakeJob, built: Built) -> None:
+    def double(data: Any) -> None:
+        vocab = data["model"]["vocab"]
+        names = sorted(vocab, key=vocab.__getitem__)
+        vocab[names[-1]] = vocab[names[-2]]
+
+    edit(built.root / "tokenizer" / "tokenizer.json", double)
+    assert "ids_without_holes" in failures(job, built, "tokenizer")
+
+
+def test_another_number_of_tokens(job: MakeJob, built: Built) -> None:
+    built.facts["tokenizer"]["vocab_size"] = SIZE + 1
+    found = failures(job, built, "tokenizer")
+    assert list(found) == ["tokenizer_loads"]
+    assert f"measured LlamaTokenizer, {SIZE} tokens, wanted LlamaTokenizer, {SIZE + 1}" in (
+        found["tokenizer_loads"]
+    )
+
+
+def test_another_tokenizer_class(job: MakeJob, built: Built) -> None:
+    built.facts["tokenizer"]["class"] = "GPT2Tokenizer"
+    assert list(failures(job, built, "tokenizer")) == ["tokenizer_loads"]
+
+
+def test_a_tokenizer_that_does_not_load(job: MakeJob, built: Built) -> None:
+    (built.root / "tokenizer" / "tokenizer.json").write_text("{")
+    found = failures(job, built, "tokenizer")
+    assert list(found) == ["tokenizer_loads", "ids_without_holes", "special_tokens", "round_trip"]
+    assert all("wanted no error" in text for text in found.values())
+
+
+def test_a_template_with_an_id_past_the_end(job: MakeJob, built: Built) -> None:
+    """What train_new_from_iterator leaves in a Sequence."""
+
+    def stale(data: Any) -> None:
+        data["post_processor"] = {
+            "type": "TemplateProcessing",
+            "single": [
+                {"SpecialToken": {"id": "<s>", "type_id": 0}},
+                {"Sequence": {"id": "A", "type_id": 0}},
+            ],
+            "pair": [
+                {"Sequence": {"id": "A", "type_id": 0}},
+                {"Sequence": {"id": "B", "type_id": 1}},
+            ],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [32_000], "tokens": ["<s>"]}},
+        }
+
+    edit(built.root / "tokenizer" / "tokenizer.json", stale)
+    # another class would build its own template from the roles
+    edit(
+        built.root / "tokenizer" / "tokenizer_config.json",
+        lambda data: {**data, "tokenizer_class": "TokenizersBackend"},
+    )
+    built.facts["tokenizer"]["class"] = "TokenizersBackend"
+    found = failures(job, built, "tokenizer")
+    assert list(found) == ["special_tokens"]
+    assert "id 32000 in an encoded text" in found["special_tokens"]
+
+
+def test_a_special_token_whose_id_is_past_the_end(job: MakeJob, built: Built) -> None:
+    def leave_hole(data: Any) -> None:
+        vocab = data["model"]["vocab"]
+        last = max(vocab, key=vocab.__getitem__)
+        vocab["<late>"] = vocab[last] + 50
+        extra = dict(data["added_tokens"][0], id=vocab["<late>"], content="<late>")
+        data["added_tokens"].append(extra)
+
+    edit(built.root / "tokenizer" / "tokenizer.json", leave_hole)
+    edit(
+        built.root / "tokenizer" / "tokenizer_config.json",
+        lambda data: {**data, "eos_token": "<late>"},
+    )
+    built.facts["tokenizer"]["vocab_size"] = SIZE + 1
+    found = failures(job, built, "tokenizer")
+    assert f"<late> has id {SIZE + 49}" in found["special_tokens"]
+    assert "ids_without_holes" in found
+
+
+def test_a_decoder_that_loses_text(job: MakeJob, built: Built) -> None:
+    def lose(data: Any) -> None:
+        drop = {"type": "Replace", "pattern": {"String": "e"}, "content": ""}
+        data["decoder"]["decoders"].append(drop)
+
+    edit(built.root / "tokenizer" / "tokenizer.json", lose)
+    edit(
+        built.root / "tokenizer" / "tokenizer_config.json",
+        lambda data: {**data, "tokenizer_class": "TokenizersBackend"},
+    )
+    built.facts["tokenizer"]["class"] = "TokenizersBackend"
+    found = failures(job, built, "tokenizer")
+    assert list(found) == ["round_trip"]
+    assert "came back as" in found["round_trip"]
+
+
+def test_bytes_that_are_lost_without_a_trace(job: MakeJob, built: Built) -> None:
+    """A tokenizer that falls back to bytes which are not in its vocabulary drops characters."""
+
+    def unbyte(data: Any) -> None:
+        vocab = data["model"]["vocab"]
+        data["model"]["vocab"] = {
+            token.replace("<0x", "<1x"): number for token, number in vocab.items()
+        }
+        data["model"]["unk_token"] = None
+
+    edit(built.root / "tokenizer" / "tokenizer.json", unbyte)
+    edit(
+        built.root / "tokenizer" / "tokenizer_config.json",
+        lambda data: {**data, "tokenizer_class": "TokenizersBackend"},
+    )
+    built.facts["tokenizer"]["class"] = "TokenizersBackend"
+    assert "round_trip" in failures(job, built, "tokenizer")
+
+
+# --- model ----------------------------------------------------------------------------------------
+
+def test_a_nan_weight(job: MakeJob, built: Built) -> None:
+    def spoil(tensors: dict[str, Any]) -> None:
+        tensors["model.layers.0.mlp.up_proj.weight"][0, 0] = float("nan")
+
+    weights(built.root / "model", spoil)
+    found = failures(job, built, "model")
+    assert {"forward", "backward"} <= set(found)
+    assert "not finite: " in found["forward"]
+    assert "a smaller initializer_range" in found["forward"]
+    assert "reload" not in found
+
+
+def test_a_missing_tensor(job: MakeJob, built: Built) -> None:
+    def drop(tensors: dict[str, Any]) -> None:
+        del tensors["model.norm.weight"]
+
+    weights(built.root / "model", drop)
+    found = failures(job, built, "model")
+    assert "missing_keys" in found["reload"]
+    assert "model.norm.weight" in found["reload"]
+
+
+def test_a_tensor_too_many(job: MakeJob, built: Built) -> None:
+    def add(tensors: dict[str, Any]) -> None:
+        tensors["model.extra.weight"] = tensors["model.norm.weight"].clone()
+
+    weights(built.root / "model", add)
+    found = failures(job, built, "model")
+    assert list(found) == ["reload"]
+    assert "unexpected_keys" in found["reload"]
+
+
+def test_a_tensor_of_another_shape(job: MakeJob, built: Built) -> None:
+    def cut(tensors: dict[str, Any]) -> None:
+        tensors["model.norm.weight"] = tensors["model.norm.weight"][:-1].clone()
+
+    weights(built.root / "model", cut)
+    assert "reload" in failures(job, built, "model")
+
+
+def test_a_wrong_dtype(job: MakeJob, built: Built) -> None:
+    built.facts["model"]["dtype"] = "bfloat16"
+    found = failures(job, built, "model")
+    assert list(found) == ["dtype"]
+    assert "measured bfloat16, float32, wanted bfloat16" in found["dtype"]
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "largest"),
+    [
+        ("generation_config.json", {"eos_token_id": 5000}, 5000),
+        ("generation_config.json", {"suppress_tokens": [1, 601]}, 601),
+        ("generation_config.json", {"forced_bos_token_id": SIZE}, SIZE),
+        ("config.json", {"bos_token_id": 32_000}, 32_000),
+    ],
+)
+def test_an_id_past_the_vocabulary(
+    job: MakeJob, built: Built, file: str, change: dict[str, Any], largest: int
+) -> None:
+    edit(built.root / "model" / file, lambda data: {**data, **change})
+    found = failures(job, built, "model")
+    assert f"measured largest id {largest}, wanted less than {SIZE}" in found["ids_in_vocabulary"]
+
+
+def test_a_tokenizer_larger_than_the_embedding(job: MakeJob, built: Built) -> None:
+    def add(data: Any) -> None:
+        vocab = data["model"]["vocab"]
+        vocab["zzzz"] = len(vocab)
+
+    edit(built.root / "tokenizer" / "tokenizer.json", add)
+    built.facts["tokenizer"]["vocab_size"] = SIZE + 1
+    found = failures(job, built, "tokenizer", "model")
+    assert list(found) == ["ids_in_vocabulary"]
+    assert f"largest id {SIZE}, wanted less than {SIZE}" in found["ids_in_vocabulary"]
+
+
+def test_no_gradient_anywhere(job: MakeJob, built: Built) -> None:
+    def kill(tensors: dict[str, Any]) -> None:
+        for tensor in tensors.values():
+            tensor.zero_()
+
+    weights(built.root / "model", kill)
+    found = failures(job, built, "model")
+    assert "gradients in 0 of " in found["backward"]
+
+
+def test_generation_that_cannot_be(job: MakeJob, built: Built) -> None:
+    edit(
+        built.root / "model" / "generation_config.json",
+        lambda data: {**data, "num_return_sequences": 3},
+    )
+    found = failures(job, built, "model")
+    assert "generate" in found
+    assert "num_return_sequences" in found["generate"]
+    assert "raised in " in found["generate"]
+
+
+def test_weights_that_change_when_they_are_saved_again(
+    job: MakeJob, built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = Subject.load_model
+
+    def drifting(self: Subject, folder: Path) -> Any:
+        loaded, info = load(self, folder)
+        if folder.name == "again":
+            loaded.model.norm.weight.data += 1.0
+        return loaded, info
+
+    monkeypatch.setattr(Subject, "load_model", drifting)
+    found = failures(job, built, "model")
+    assert list(found) == ["save_load_equal"]
+    assert "different weights model.norm.weight" in found["save_load_equal"]
+
+
+@pytest.mark.parametrize(("most", "counted"), [(10, None), (1_000_000, 12_345)])
+def test_the_number_of_parameters(
+    job: MakeJob, built: Built, most: int, counted: int | None
+) -> None:
+    if counted is not None:
+        built.facts["model"]["parameters"] = counted
+    found = failures(job, built, "model", max_parameters=most)
+    assert list(found) == ["max_parameters"]
+    assert f"at most {most:,}" in found["max_parameters"]
+
+
+def test_another_class_than_the_receipt_names(job: MakeJob, built: Built) -> None:
+    built.facts["model"]["class"] = "LlamaForSequenceClassification"
+    assert "reload" in failures(job, built, "model")
+
+
+# --- dataset and bundle ---------------------------------------------------------------------------
+
+
+def parquet(folder: Path) -> Path:
+    return folder / "dataset" / "data" / "train-00000-of-00001.parquet"
+
+
+def test_a_row_is_missing(job: MakeJob, built: Built) -> None:
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(parquet(built.root))
+    pyarrow.parquet.write_table(table.slice(1), parquet(built.root))
+    found = failures(job, built, "dataset")
+    assert list(found) == ["dataset_loads"]
+    assert "measured 4 rows of text, kind, wanted 5 rows of text, kind" in found["dataset_loads"]
+
+
+def test_a_column_has_another_name(job: MakeJob, built: Built) -> None:
+    built.facts["dataset"]["columns"] = [["words", "string"]]
+    assert "wanted 5 rows of words" in failures(job, built, "dataset")["dataset_loads"]
+
+
+def test_a_dataset_that_does_not_load(job: MakeJob, built: Built) -> None:
+    parquet(built.root).write_bytes(b"PAR1")
+    assert "wanted no error" in failures(job, built, "dataset")["dataset_loads"]
+
+
+def test_max_bytes(job: MakeJob, built: Built) -> None:
+    found = failures(job, built, max_bytes=1000)
+    assert list(found) == ["max_bytes"]
+    assert "bytes, wanted at most 1,000 / the largest files: model.safetensors" in (
+        found["max_bytes"]
+    )
+
+
+def test_all_that_is_broken_is_reported_together(job: MakeJob, built: Built) -> None:
+    import pyarrow.parquet
+
+    def spoil(tensors: dict[str, Any]) -> None:
+        tensors["model.embed_tokens.weight"].fill_(float("nan"))
+
+    def lose(data: Any) -> None:
+        vocab = data["model"]["vocab"]
+        vocab[max(vocab, key=vocab.__getitem__)] += 5
+
+    edit(built.root / "tokenizer" / "tokenizer.json", lose)
+    weights(built.root / "model", spoil)
+    built.facts["model"]["dtype"] = "float16"
+    table = pyarrow.parquet.read_table(parquet(built.root))
+    pyarrow.parquet.write_table(table.slice(1), parquet(built.root))
+    found = failures(job, built, max_bytes=1)
+    assert {
+        *("ids_without_holes", "dtype", "ids_in_vocabulary", "forward", "backward"),
+        *("dataset_loads", "max_bytes"),
+    } <= set(found)
+
+
+def test_every_check_has_a_mutant() -> None:
+    """A new check needs a mutant here: this counts the checks there are."""
+    names = {check.__name__ for checks in validate.CHECKS.values() for check in checks}
+    assert names == {
+        *("tokenizer_loads", "ids_without_holes", "special_tokens", "round_trip"),
+        *("reload", "dtype", "ids_in_vocabulary", "forward", "backward", "generate"),
+        *("save_load_equal", "max_parameters", "dataset_loads", "max_bytes"),
+    }
