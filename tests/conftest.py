@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,21 @@ def job(tmp_path: Path) -> MakeJob:
         )
 
     return make
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nobody may look up a name or connect: what is tried is reported at the end."""
+    tried: list[str] = []
+
+    def refuse(*address: object, **options: object) -> None:
+        tried.append(repr(address[:2]))
+        raise OSError("the test forbids it")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    yield
+    assert tried == []
 
 
 @pytest.fixture

@@ -381,6 +381,11 @@ def test_align_by_equality_with_another_role() -> None:
     assert ids.align(data, facts(), {}) == {"pad_token_id": 3, "decoder_start_token_id": 3}
 
 
+def test_align_by_equality_with_one_of_a_list() -> None:
+    data = {"vocab_size": 200, "eos_token_id": [150, 100], "forced_eos_token_id": 150}
+    assert ids.align(data, facts(), {})["forced_eos_token_id"] == 2
+
+
 def test_align_by_equality_finds_the_role_at_the_top() -> None:
     data = {"eos_token_id": 150, "text_config": {"vocab_size": 200, "forced_eos_token_id": 150}}
     found = ids.align(data, facts(), {})

@@ -247,6 +247,11 @@ def test_load_dataset_reads_the_folder(build: Any, tmp_path: Path) -> None:
     assert loaded["train"].column_names == [name for name, _ in facts["columns"]]
 
 
+@pytest.mark.usefixtures("no_network")
+def test_nothing_is_asked_of_the_network(build: Any) -> None:
+    assert len(build(None, samples=3)[0]) == 3
+
+
 @pytest.mark.parametrize("select", ["first", "random"])
 def test_the_same_bytes_twice(build: Any, tmp_path: Path, select: str) -> None:
     first, second = (build(None, samples=30, select=select, seed=5)[2] for _ in range(2))

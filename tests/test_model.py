@@ -114,7 +114,9 @@ def test_the_bound_is_inclusive(job: MakeJob, tmp_path: Path) -> None:
 
 def test_tied_weights_are_counted_once(job: MakeJob, tmp_path: Path) -> None:
     apart, _ = build(job, tmp_path, architecture=LLAMA)
-    tied, out = build(job, tmp_path, architecture=LLAMA, config={**TINY, "tie_word_embeddings": True})
+    tied, out = build(
+        job, tmp_path, architecture=LLAMA, config={**TINY, "tie_word_embeddings": True}
+    )
     assert apart["parameters"] - tied["parameters"] == 50 * 16
     assert "lm_head.weight" not in weights(out)
 
@@ -153,6 +155,11 @@ def test_it_loads_again(job: MakeJob, tmp_path: Path) -> None:
     assert not info["unexpected_keys"]
     for name, tensor in weights(out).items():
         assert loaded.state_dict()[name].equal(tensor)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_nothing_is_asked_of_the_network(job: MakeJob, tmp_path: Path) -> None:
+    assert build(job, tmp_path, architecture=LLAMA)[0]["class"] == LLAMA
 
 
 # --- classes --------------------------------------------------------------------------------------
@@ -331,15 +338,13 @@ def test_the_generation_config_of_the_source_is_kept_and_its_ids_follow(
     assert (found["do_sample"], found["temperature"]) == (True, 0.5)
     assert found["eos_token_id"] == [5, 41]
     assert found["suppress_tokens"] == [41]
-    assert "forced_eos_token_id" in found
+    assert found["forced_eos_token_id"] == 5  # it was one of the eos
 
 
 def test_an_id_of_the_recipe_reaches_the_generation_config(job: MakeJob, tmp_path: Path) -> None:
     generation = json.dumps({"eos_token_id": 2})
     config = {**FREE, "eos_token_id": 7}
-    _, out = build(
-        job, tmp_path, architecture=LLAMA, config=config, generation=generation, ids=IDS
-    )
+    _, out = build(job, tmp_path, architecture=LLAMA, config=config, generation=generation, ids=IDS)
     assert read(out)["eos_token_id"] == read(out, "generation_config.json")["eos_token_id"] == 7
 
 

@@ -117,6 +117,7 @@ def test_train_gives_the_exact_size_and_the_family_pipeline(
     assert type(made) is type(source)
     assert (facts["class"], facts["vocab_size"]) == (type(source).__name__, size)
     assert made.special_tokens_map == source.special_tokens_map
+    assert made.all_special_tokens == source.all_special_tokens
     for role, number in facts["ids"]["special"].items():
         assert made.convert_ids_to_tokens(number) == getattr(source, f"{role}_token")
     assert facts["ids"]["moved"] == {}  # a blank tokenizer's ids mean nothing
@@ -239,7 +240,9 @@ def test_train_a_slow_class(job: MakeJob, tmp_path: Path) -> None:
 
 def test_keep_leaves_everything_as_it_is(job: MakeJob, tmp_path: Path) -> None:
     fetch = tmp_path / "fetch"
-    trained = wish(job, blank(tmp_path, "bart"), kind="transformers", method="train", vocab_size=600)
+    trained = wish(
+        job, blank(tmp_path, "bart"), kind="transformers", method="train", vocab_size=600
+    )
     tokenizer.make(trained)
     shutil.copytree(trained.out, fetch / "source")
     made, facts = build(job, fetch, method="keep")
@@ -252,7 +255,9 @@ def test_keep_leaves_everything_as_it_is(job: MakeJob, tmp_path: Path) -> None:
 
 def test_keep_notes_the_ids_the_configs_speak_of(job: MakeJob, tmp_path: Path) -> None:
     fetch = tmp_path / "fetch"
-    trained = wish(job, blank(tmp_path, "bart"), kind="transformers", method="train", vocab_size=600)
+    trained = wish(
+        job, blank(tmp_path, "bart"), kind="transformers", method="train", vocab_size=600
+    )
     tokenizer.make(trained)
     shutil.copytree(trained.out, fetch / "source")
     config = {"model_type": "bart", "eos_token_id": 17, "sub": {"x_token_id": 18, "width": 19}}
@@ -265,11 +270,15 @@ def test_keep_notes_the_ids_the_configs_speak_of(job: MakeJob, tmp_path: Path) -
     assert set(trained_again["ids"]["moved"]) <= {"17", "18", "21", "22"}
 
 
+@pytest.mark.usefixtures("no_network")
+def test_nothing_is_asked_of_the_network(job: MakeJob, tmp_path: Path) -> None:
+    made, _ = build(job, blank(tmp_path, "bert"), kind="transformers", method="keep")
+    complete(made, 5)
+
+
 @pytest.mark.parametrize("name", ["config.json", "generation_config.json"])
 @pytest.mark.parametrize("content", ["{", "[1]", "\x00"])
-def test_keep_beside_a_broken_config(
-    job: MakeJob, tmp_path: Path, name: str, content: str
-) -> None:
+def test_keep_beside_a_broken_config(job: MakeJob, tmp_path: Path, name: str, content: str) -> None:
     fetch = blank(tmp_path, "bert")
     (fetch / "source" / name).write_text(content)
     text, key = refused(job, fetch, method="keep")
@@ -320,14 +329,10 @@ def test_a_broken_tokenizer_json(job: MakeJob, tmp_path: Path, content: str) -> 
         ("Tokenizer", "did you mean"),
     ],
 )
-def test_unknown_classes(
-    job: MakeJob, tmp_path: Path, method: str, name: str, hint: str
-) -> None:
+def test_unknown_classes(job: MakeJob, tmp_path: Path, method: str, name: str, hint: str) -> None:
     more: dict[str, Any] = {"vocab": ["a"]} if method == "scratch" else {}
     fetch = blank(tmp_path, "llama")
-    text, key = refused(
-        job, fetch, kind="transformers", method=method, **{"class": name}, **more
-    )
+    text, key = refused(job, fetch, kind="transformers", method=method, **{"class": name}, **more)
     assert f"transformers has no tokenizer class {name}" in text
     assert hint in text
     assert key == ("tokenizer", "class")
@@ -538,7 +543,8 @@ from tinybuild.source import blank_tokenizer
 from tinybuild.workers import Job
 
 out = Path(sys.argv[1])
-for name, size in (("gpt2", 500), ("llama", 600), ("bert", 2100), ("albert", 2000)):
+for name, size in (("gpt2", 500), ("llama", 600), ("clip", 650), ("bert", 2100),
+                   ("albert", 3000)):
     blank_tokenizer(name).save_pretrained(out / "fetch" / name)
     section = {"method": "train", "vocab_size": size}
     settings = {"tokenizer": section, "slot": name, "kind": "transformers", "blank": True,
@@ -563,7 +569,7 @@ def twice(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 RANDOM = pytest.mark.xfail(
-    strict=True, reason="the trainer of tokenizers 0.23 numbers and scores in the order of a hash"
+    strict=True, reason="UnigramTrainer (tokenizers 0.23) adds up scores in the order of a hash map"
 )
 
 
@@ -572,7 +578,8 @@ RANDOM = pytest.mark.xfail(
     [
         "gpt2",
         "llama",
-        pytest.param("bert", marks=RANDOM),
+        "clip",
+        "bert",
         pytest.param("albert", marks=RANDOM),
     ],
 )
@@ -642,9 +649,7 @@ def test_train_a_real_one(
     assert max(made(TEXT)["input_ids"]) < size
 
 
-def test_train_a_real_slow_one_is_refused(
-    job: MakeJob, tmp_path: Path, upstreams: Path
-) -> None:
+def test_train_a_real_slow_one_is_refused(job: MakeJob, tmp_path: Path, upstreams: Path) -> None:
     fetch = real(tmp_path, upstreams, "opus-mt-en-mg")
     text, _ = refused(job, fetch, method="train", vocab_size=1000)
     assert "MarianTokenizer cannot be trained" in text

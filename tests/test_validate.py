@@ -136,10 +136,17 @@ def test_a_sound_bundle_passes_every_check(job: MakeJob, sound: Built) -> None:
         assert check["wanted"]
     assert facts["checks"] == len(names)
     size = sum(
-        path.stat().st_size for folder in sound.inputs.values() for path in folder.rglob("*.*")
+        path.stat().st_size
+        for folder in sound.inputs.values()
+        for path in folder.rglob("*.*")
         if path.is_file()
     )
     assert facts["bytes"] == size
+
+
+@pytest.mark.usefixtures("no_network")
+def test_nothing_is_asked_of_the_network(job: MakeJob, sound: Built) -> None:
+    assert validate.make(validating(job, sound))["checks"] == 13
 
 
 def test_the_report_is_the_same_twice_and_names_no_place(
@@ -169,8 +176,9 @@ def test_a_hole_in_the_ids(job: MakeJob, built: Built) -> None:
 
     edit(built.root / "tokenizer" / "tokenizer.json", move_last)
     found = failures(job, built, "tokenizer")
-    assert f"1 holes (first {SIZE - 1}), 1 ids past the end (last {SIZE + 4})" in (
-        found["ids_without_holes"]
+    assert (
+        f"1 holes (first {SIZE - 1}), 1 ids past the end (last {SIZE + 4})"
+        in (found["ids_without_holes"])
     )
 
 
@@ -188,8 +196,9 @@ def test_another_number_of_tokens(job: MakeJob, built: Built) -> None:
     built.facts["tokenizer"]["vocab_size"] = SIZE + 1
     found = failures(job, built, "tokenizer")
     assert list(found) == ["tokenizer_loads"]
-    assert f"measured LlamaTokenizer, {SIZE} tokens, wanted LlamaTokenizer, {SIZE + 1}" in (
-        found["tokenizer_loads"]
+    assert (
+        f"measured LlamaTokenizer, {SIZE} tokens, wanted LlamaTokenizer, {SIZE + 1}"
+        in (found["tokenizer_loads"])
     )
 
 
@@ -289,6 +298,7 @@ def test_bytes_that_are_lost_without_a_trace(job: MakeJob, built: Built) -> None
 
 
 # --- model ----------------------------------------------------------------------------------------
+
 
 def test_a_nan_weight(job: MakeJob, built: Built) -> None:
     def spoil(tensors: dict[str, Any]) -> None:
@@ -450,8 +460,8 @@ def test_a_dataset_that_does_not_load(job: MakeJob, built: Built) -> None:
 def test_max_bytes(job: MakeJob, built: Built) -> None:
     found = failures(job, built, max_bytes=1000)
     assert list(found) == ["max_bytes"]
-    assert "bytes, wanted at most 1,000 / the largest files: model.safetensors" in (
-        found["max_bytes"]
+    assert (
+        "bytes, wanted at most 1,000 / the largest files: model.safetensors" in (found["max_bytes"])
     )
 
 

@@ -98,7 +98,7 @@ def model_class(name: str | None, config: Any) -> Any:
             key=("model", "architecture"),
             hint=f"one of {', '.join(known)}",
         )
-    if kind.forward is torch.nn.Module.forward:
+    if getattr(kind, "forward", None) is torch.nn.Module.forward:
         raise BuildFault.of(
             f"{name} is the base of model classes, none itself",
             key=("model", "architecture"),
@@ -200,9 +200,9 @@ def _generation(
     try:
         generation = GenerationConfig.from_pretrained(folder)
     except (OSError, ValueError, TypeError, AttributeError) as error:
+        why = overrides.reason(error).replace(f"{folder}/", "")
         raise BuildFault.of(
-            f"transformers refuses the source's generation_config.json: {overrides.reason(error)}",
-            key=("source",),
+            f"transformers refuses the source's generation_config.json: {why}", key=("source",)
         ) from None
     data = {name: value for name, value in generation.to_dict().items() if value is not None}
     if tokenizer is not None:

@@ -161,7 +161,8 @@ def _new(
         return by_role
     for node in (data, top):
         for other in ("pad", "eos", "bos", "sep", "cls", "mask", "unk"):
-            if node.get(f"{other}_token_id") == old:
+            known = node.get(f"{other}_token_id")
+            if known == old or (isinstance(known, list) and old in known):
                 by_role = _role(f"{other}_token_id", special)
                 if by_role is not None:
                     return by_role

@@ -43,7 +43,7 @@ def load(folder: Any) -> Any:
         )
     try:
         return AutoConfig.from_pretrained(folder)
-    except (*refusals(), AttributeError) as error:
+    except refusals() as error:
         raise BuildFault.of(
             f"transformers refuses the source's config.json: {reason(error)}", key=("source",)
         ) from None
@@ -53,7 +53,8 @@ def refusals() -> tuple[type[Exception], ...]:
     """What a config class raises for values it does not take: wrong types come as its own kind."""
     from huggingface_hub.errors import StrictDataclassError
 
-    return (StrictDataclassError, TypeError, ValueError, KeyError)
+    plain = (TypeError, ValueError, KeyError, AttributeError, ImportError, ZeroDivisionError)
+    return (StrictDataclassError, *plain)
 
 
 def reason(error: BaseException) -> str:
@@ -78,7 +79,7 @@ def override(config: Any, wishes: Mapping[str, Any], implied: Mapping[str, Any],
     arguments = _arguments(config, wanted)
     try:
         made = type(config)(**arguments)
-    except (*refusals(), AttributeError, ZeroDivisionError) as error:
+    except refusals() as error:
         raise BuildFault.of(
             f"{type(config).__name__} refuses these overrides: {reason(error)}",
             key=_named_in(str(error), wishes, key),
@@ -101,7 +102,7 @@ def _fields(config: Any) -> set[str]:
     }
     known |= set(kind.sub_configs)
     # A class without a complete default has only its fields.
-    with contextlib.suppress(*refusals(), ImportError):
+    with contextlib.suppress(*refusals()):
         known |= set(kind().to_dict())
     return {name for name in known if not name.startswith("_")} - set(OURS)
 
@@ -202,7 +203,7 @@ def _derived(config: Any, arguments: Mapping[str, Any], wanted: set[str]) -> lis
         trial = {k: v for k, v in left.items() if k != name}
         try:
             same = _plain(kind(**trial)) == full
-        except (*refusals(), AttributeError, ImportError):
+        except refusals():
             same = False
         if same:
             left = trial

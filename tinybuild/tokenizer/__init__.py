@@ -73,20 +73,21 @@ def load(folder: Path, name: str | None, kind: str) -> Any:
     try:
         return loader.from_pretrained(folder)
     except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
-        raise _unloadable(error, files, name) from None
+        raise _unloadable(error, folder, files, name) from None
     except Exception as error:
         if type(error).__module__ == "builtins":  # tokenizers raises bare Exception for bad files
-            raise _unloadable(error, files, name) from None
+            raise _unloadable(error, folder, files, name) from None
         raise
 
 
-def _unloadable(error: Exception, files: list[str], name: str | None) -> Fault:
+def _unloadable(error: Exception, folder: Path, files: list[str], name: str | None) -> Fault:
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    first = lines[0].replace(f"{folder}/", "")
     hint = f"the source holds {', '.join(files)}"
     if name is None:
         hint += "; name the class if they do not: tokenizer.class"
     return BuildFault.of(
-        f"transformers cannot load the source's tokenizer: {lines[0]}",
+        f"transformers cannot load the source's tokenizer: {first}",
         key=("tokenizer",),
         hint=hint,
     )

@@ -55,6 +55,9 @@ def train(settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path]) 
     if bytes_ and backend["model"]["type"] == "BPE":
         characters = _characters(texts(), source.backend_tokenizer, room // 2)
         options = {"initial_alphabet": characters, "limit_alphabet": len(characters)}
+    letters = _letters(texts(), source.backend_tokenizer, backend["model"])
+    if letters:
+        options["new_special_tokens"] = letters
     try:
         made = source.train_new_from_iterator(
             _batches(texts()),
@@ -70,7 +73,12 @@ def train(settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path]) 
         # tokenizers raises bare Exception, for example when the alphabet alone exceeds vocab_size
         hint = "ask for more tokens, or give text with fewer different characters"
         raise BuildFault.of(f"training failed: {error}", key=key, hint=hint) from None
-    _repair(made, bytes_)
+    if letters:
+        made.extra_special_tokens = source.extra_special_tokens
+        made.init_kwargs.pop("extra_special_tokens", None)
+        if "extra_special_tokens" in source.init_kwargs:
+            made.init_kwargs["extra_special_tokens"] = source.extra_special_tokens
+    _repair(made, bytes_, letters)
     found = len(made)
     if found != wanted:
         less = found < wanted
@@ -84,19 +92,25 @@ def train(settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path]) 
     return made
 
 
-def _repair(made: Any, bytes_: tuple[str, ...]) -> None:
-    """Put right what training leaves wrong: byte pieces lost, stale ids in the post-processor.
+def _repair(made: Any, bytes_: tuple[str, ...], letters: list[str]) -> None:
+    """Put right what training leaves wrong.
 
-    A tokenizer that falls back to bytes needs all 256 of them, or it drops the characters it does
-    not know without a trace. They follow the tokens at the start (the special ones), as in
-    SentencePiece models.
+    Letters (see `_letters`) are no special tokens. The scores of a Unigram differ from run to run
+    (`_settled`). Byte pieces are lost: a tokenizer that falls back to bytes needs all 256 of them,
+    or it drops the characters it does not know without a trace; they follow the tokens at the start
+    (the special ones), as in SentencePiece models. Ids in the post-processor are stale.
     """
     from tokenizers import Tokenizer
 
     backend = json.loads(made.backend_tokenizer.to_str())
+    plain = set(letters)
+    backend["added_tokens"] = [t for t in backend["added_tokens"] if t["content"] not in plain]
     model, added = backend["model"], {token["content"] for token in backend["added_tokens"]}
+    scored = isinstance(model["vocab"], list)
+    if scored:
+        model["vocab"] = _settled(model["vocab"], added)
     if bytes_:
-        scored = isinstance(model["vocab"], list)
+        model[FALLBACK] = True
         tokens = [t for t, _ in model["vocab"]] if scored else sorted_tokens(model["vocab"])
         start = next((i for i, token in enumerate(tokens) if token not in added), len(tokens))
         tokens[start:start] = bytes_
@@ -108,14 +122,69 @@ def _repair(made: Any, bytes_: tuple[str, ...]) -> None:
         places = {token: number for number, token in enumerate(tokens)}
         for token in backend["added_tokens"]:  # the others follow the model's own tokens
             token["id"] = places.setdefault(token["content"], token["id"] + len(bytes_))
-    vocabulary = made.get_vocab() if not bytes_ else places
-    backend["post_processor"] = repoint(backend["post_processor"], vocabulary)
+    post_processor = backend.pop("post_processor")
+    made._tokenizer = Tokenizer.from_str(json.dumps(backend))
+    backend["post_processor"] = repoint(post_processor, made.get_vocab())
     made._tokenizer = Tokenizer.from_str(json.dumps(backend))
 
 
 def sorted_tokens(vocabulary: Mapping[str, int]) -> list[str]:
     """The tokens of a vocabulary in the order of their ids."""
     return sorted(vocabulary, key=vocabulary.__getitem__)
+
+
+def _settled(vocab: list[list[Any]], added: set[str]) -> list[list[Any]]:
+    """A trained Unigram vocabulary with scores and order that do not depend on the run.
+
+    UnigramTrainer keeps words in hash maps seeded at random: sums of floats differ in the last
+    bits, pieces of equal score change places, and the characters that pruning lost (they come back
+    at steps of 0.0001 above the lowest score) get their steps in any order. So scores are rounded,
+    those characters get the lowest score, and equal scores go by their text. The set of pieces was
+    the same in 24 of 24 trainings.
+    """
+    start = next((i for i, (piece, _) in enumerate(vocab) if piece not in added), len(vocab))
+    lowest = min((score for _, score in vocab[start:]), default=0.0)
+
+    def settled(piece: str, score: float) -> float:
+        steps = (score - lowest) * 10_000
+        lost = len(piece) == 1 and abs(steps - round(steps)) < 1e-6
+        return round(lowest if lost else score, 3)
+
+    pieces = [[piece, settled(piece, score)] for piece, score in vocab[start:]]
+    return vocab[:start] + sorted(pieces, key=lambda item: (-item[1], item[0]))
+
+
+def _letters(texts: Iterator[str], backend: Any, model: Mapping[str, Any]) -> list[str]:
+    """The letters that carry a model's prefix or suffix (##a, a</w>), sorted.
+
+    BpeTrainer, which also trains WordPiece, numbers these in the order of a hash map, another one
+    in each process, and breaks ties between merges by these numbers. Given to it as special tokens
+    they have the same numbers every time.
+    """
+    prefix = model.get("continuing_subword_prefix") or ""
+    suffix = model.get("end_of_word_suffix") or ""
+    if not prefix and not suffix:
+        return []
+    found = set()
+    for word in _words(texts, backend):
+        last = len(word) - 1
+        for place, letter in enumerate(word):
+            found.add((prefix if place else "") + letter + (suffix if place == last else ""))
+    return sorted(letter for letter in found if len(letter) > 1)
+
+
+def _words(texts: Iterator[str], backend: Any) -> Counter[str]:
+    """The words that a pipeline makes of texts, and how often."""
+    counts: Counter[str] = Counter()
+    for text, times in Counter(texts).items():
+        if backend.normalizer is not None:
+            text = backend.normalizer.normalize_str(text)
+        words = [text]
+        if backend.pre_tokenizer is not None:
+            words = [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
+        for word in words:
+            counts[word] += times
+    return counts
 
 
 def _characters(texts: Iterator[str], backend: Any, most: int) -> list[str]:
@@ -126,13 +195,8 @@ def _characters(texts: Iterator[str], backend: Any, most: int) -> list[str]:
     BpeTrainer's limit_alphabet alone breaks ties at random.
     """
     counts: Counter[str] = Counter()
-    for text, times in Counter(texts).items():
-        if backend.normalizer is not None:
-            text = backend.normalizer.normalize_str(text)
-        words = [text]
-        if backend.pre_tokenizer is not None:
-            words = [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
-        for character in "".join(words):
+    for word, times in _words(texts, backend).items():
+        for character in word:
             counts[character] += times
     ranked = sorted(counts, key=lambda character: (-counts[character], character))
     return sorted(ranked[:most])

@@ -1,0 +1,318 @@
+"""A bundle: a card that says what it is, checksums that hold, an archive that never varies."""
+
+from __future__ import annotations
+
+import getpass
+import gzip
+import hashlib
+import json
+import os
+import socket
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import MakeJob, contents
+
+import tinybuild
+from tinybuild import dataset, model, pack, tokenizer
+from tinybuild.errors import BuildFault
+from tinybuild.files import digest, sha256
+from tinybuild.progress import count
+from tinybuild.source import blank_tokenizer
+from tinybuild.workers import Job
+
+NAME = "tiny-llama"
+SUMMARY = "Llama: for 'quotes', *stars* & tests"
+RECIPE = """\
+# ünïcode and ``` fences
+version: 1
+summary: x
+source: {transformers: llama}
+"""
+PINS = {
+    "source": {
+        "wish": {"transformers": "llama"},
+        "transformers": "5.23.0",
+        "files": {"config.json": {"sha256": "0" * 64, "size": 3}},
+    }
+}
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The folders of the stages before pack, and their facts."""
+    from transformers import LlamaConfig
+
+    root = tmp_path_factory.mktemp("stages")
+    found = blank_tokenizer("llama")
+    assert found is not None
+    found.save_pretrained(root / "fetch" / "source")
+    LlamaConfig().save_pretrained(root / "fetch" / "source")
+    facts: dict[str, Any] = {"fetch": {"pins": PINS}}
+
+    def stage(name: str, function: Any, settings: dict[str, Any], **known: Any) -> None:
+        (root / name).mkdir()
+        inputs = {"fetch": root / "fetch"}
+        facts[name] = function(
+            Job(
+                task="x",
+                settings=settings,
+                inputs=inputs,
+                facts=known,
+                root=root,
+                out=root / name,
+                seed=1,
+            )
+        )
+        for paper in ("receipt.json", "provenance.json"):
+            (root / name / paper).write_text("{}")
+
+    section = {"method": "train", "vocab_size": 600}
+    common = {"slot": "source", "kind": "transformers", "blank": True, "related": True}
+    stage("tokenizer", tokenizer.make, {"tokenizer": section, **common})
+    config = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    wish = {"architecture": "LlamaForCausalLM", "config": config, "dtype": "bfloat16"}
+    settings = {"model": wish, "max_parameters": 1_000_000}
+    stage("model", model.make, settings, tokenizer=facts["tokenizer"])
+    stage("dataset", dataset.make, {"dataset": {"samples": 12, "select": "first"}})
+    (root / "validate").mkdir()
+    (root / "validate" / "report.json").write_text('{"checks": [], "version": 1}')
+    (root / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    return root, facts
+
+
+def wish(
+    job: MakeJob, stages: tuple[Path, dict[str, Any]], *kept: str, pins: Any = None, **more: Any
+) -> Job:
+    root, facts = stages
+    kept = kept or ("tokenizer", "model", "dataset")
+    settings = {"name": NAME, "summary": SUMMARY, "recipe": digest(RECIPE), **more}
+    return job(
+        settings,
+        facts={
+            "fetch": {"pins": PINS if pins is None else pins},
+            **{name: facts[name] for name in kept},
+        },
+        recipe=root / "recipe.yaml",
+        validate=root / "validate",
+        **{name: root / name for name in kept},
+    )
+
+
+def card(folder: Path) -> tuple[dict[str, Any], str]:
+    """The front matter of README.md, and the text below it."""
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert text.startswith("---\n")
+    front, _, body = text[4:].partition("\n---\n")
+    return yaml.safe_load(front), body
+
+
+# --- the folder -----------------------------------------------------------------------------------
+
+
+def test_the_layout(job: MakeJob, stages: Any) -> None:
+    work = wish(job, stages)
+    facts = pack.make(work)
+    found = contents(work.out / NAME)
+    assert set(found) == {
+        *("README.md", "SHA256SUMS", "recipe.yaml", "recipe.lock.json", "report.json"),
+        *("config.json", "generation_config.json", "model.safetensors"),
+        *("tokenizer.json", "tokenizer_config.json"),
+        *("dataset/README.md", "dataset/data/train-00000-of-00001.parquet"),
+    }
+    assert {path.name for path in work.out.iterdir()} == {NAME, f"{NAME}.tar.gz"}
+    assert found["recipe.yaml"].decode() == RECIPE
+    assert found["model.safetensors"] == (stages[0] / "model/model.safetensors").read_bytes()
+    assert json.loads(found["recipe.lock.json"]) == {"version": 1, "pins": PINS}
+    assert facts["bytes"] == sum(map(len, found.values()))
+
+
+def test_sha256sums_hold_and_name_every_file(job: MakeJob, stages: Any) -> None:
+    work = wish(job, stages)
+    pack.make(work)
+    found = contents(work.out / NAME)
+    sums = {}
+    for line in found.pop("SHA256SUMS").decode().splitlines():
+        number, _, name = line.partition("  ")
+        sums[name] = number
+    assert sums == {name: hashlib.sha256(data).hexdigest() for name, data in found.items()}
+    assert list(sums) == sorted(sums)
+
+
+def test_nothing_of_this_machine_in_any_file(job: MakeJob, stages: Any, tmp_path: Path) -> None:
+    work = wish(job, stages)
+    pack.make(work)
+    repository = Path(tinybuild.__file__).parents[1]
+    words = [str(tmp_path), str(stages[0]), str(Path.home()), str(repository)]
+    words += [word for word in (getpass.getuser(), socket.gethostname()) if len(word) > 4]
+    words = [word for word in words if len(word) > 4]
+    assert words
+    packed = {
+        **contents(work.out),
+        "tar": gzip.decompress((work.out / f"{NAME}.tar.gz").read_bytes()),
+    }
+    for name, data in packed.items():
+        for word in words:
+            assert word.encode() not in data, (name, word)
+
+
+def test_a_recipe_edited_meanwhile(job: MakeJob, stages: Any) -> None:
+    with pytest.raises(BuildFault, match="the recipe was edited while it was built") as caught:
+        pack.make(wish(job, stages, recipe=digest(RECIPE + "#")))
+    assert caught.value.findings[0].hint == "run doit again"
+
+
+# --- the card -------------------------------------------------------------------------------------
+
+
+def test_the_card(job: MakeJob, stages: Any) -> None:
+    work = wish(job, stages)
+    pack.make(work)
+    front, body = card(work.out / NAME)
+    assert front == {
+        "library_name": "transformers",
+        "tags": ["tinybuild", "tiny", "random-weights"],
+    }
+    facts = stages[1]
+    for words in (
+        f"# {NAME}\n",
+        SUMMARY,
+        "The weights are random",
+        "the defaults of `llama` in transformers 5.23.0",
+        "the corpus that ships with tinybuild",
+        "| class | `LlamaForCausalLM` |",
+        f"| parameters | {count(facts['model']['parameters'])} (bfloat16) |",
+        "| tokens | 600 (`LlamaTokenizer`) |",
+        "| rows | 12 (text",
+        f'AutoTokenizer.from_pretrained("dist/{NAME}")',
+        f'LlamaForCausalLM.from_pretrained("dist/{NAME}")',
+        f'load_dataset("dist/{NAME}/dataset")',
+        f"Built by tinybuild {tinybuild.__version__}",
+    ):
+        assert words in body
+    assert f"````yaml\n{RECIPE.rstrip()}\n````" in body  # a longer fence than the recipe's own
+
+
+def test_the_card_of_a_dataset_alone(job: MakeJob, stages: Any) -> None:
+    work = wish(job, stages, "dataset", pins={})
+    pack.make(work)
+    front, body = card(work.out / NAME)
+    assert front == {"tags": ["tinybuild", "tiny"]}
+    assert "random" not in body.partition("## Make it again")[0]
+    assert "from_pretrained" not in body
+    assert "load_dataset" in body
+
+
+def test_the_card_of_a_tokenizer_alone(job: MakeJob, stages: Any) -> None:
+    work = wish(job, stages, "tokenizer")
+    pack.make(work)
+    front, body = card(work.out / NAME)
+    assert front == {"library_name": "transformers", "tags": ["tinybuild", "tiny"]}
+    assert "AutoTokenizer" in body
+    assert "load_dataset" not in body
+    assert "LlamaForCausalLM" not in body
+
+
+def test_the_card_names_each_origin(job: MakeJob, stages: Any) -> None:
+    commit = "c" * 40
+    pins = {
+        "source": {"wish": {"hub": "owner/name"}, "commit": commit, "files": {}},
+        "tokenizer": {
+            "wish": {"package": "mistral-common", "files": {"tokenizer.model": "a/b.model.v3"}},
+            "version": "1.13.1",
+            "files": {},
+        },
+        "dataset": {"wish": {"path": "../rows.jsonl"}, "files": {}},
+    }
+    work = wish(job, stages, pins=pins)
+    pack.make(work)
+    front, body = card(work.out / NAME)
+    assert front["base_model"] == ["owner/name"]
+    for line in (
+        f"- config: `owner/name` on the Hub at commit `{commit}`",
+        "- tokenizer: `a/b.model.v3` of the package mistral-common 1.13.1",
+        "- dataset: local files (`../rows.jsonl`)",
+    ):
+        assert line in body.splitlines()
+
+
+def test_the_code_of_the_card_runs(
+    job: MakeJob, stages: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = wish(job, stages)
+    pack.make(work)
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo" / "dist").symlink_to(work.out)
+    monkeypatch.chdir(tmp_path / "zoo")
+    code = card(work.out / NAME)[1].partition("```python\n")[2].partition("\n```")[0]
+    code = code.replace('dataset")', f'dataset", cache_dir={str(tmp_path / "cache")!r})')
+    names: dict[str, Any] = {}
+    exec(compile(code, "card", "exec"), names)
+    assert len(names["tokenizer"]) == names["model"].config.vocab_size == 600
+    assert names["dataset"]["train"].num_rows == 12
+
+
+# --- the archive ----------------------------------------------------------------------------------
+
+
+def test_the_archive_is_plain(job: MakeJob, stages: Any) -> None:
+    work = wish(job, stages)
+    facts = pack.make(work)
+    data = (work.out / f"{NAME}.tar.gz").read_bytes()
+    assert hashlib.sha256(gzip.decompress(data)).hexdigest() == facts["tar"]
+    assert data[3] == 0  # no file name in the gzip header
+    assert data[4:8] == bytes(4)  # and no time
+    with tarfile.open(work.out / f"{NAME}.tar.gz") as tar:
+        members = tar.getmembers()
+    names = [member.name for member in members]
+    assert names == sorted(names)
+    assert names[0] == NAME
+    for member in members:
+        assert member.name == NAME or member.name.startswith(f"{NAME}/")
+        assert ".." not in member.name.split("/")
+        assert member.isfile() or member.isdir()
+        assert (member.uid, member.gid, member.uname, member.gname) == (0, 0, "", "")
+        assert member.mtime == 0
+        assert member.mode == (0o644 if member.isfile() else 0o755)
+
+
+def test_the_archive_holds_the_folder_and_loads_again(
+    job: MakeJob, stages: Any, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    work = wish(job, stages)
+    pack.make(work)
+    with tarfile.open(work.out / f"{NAME}.tar.gz") as tar:
+        tar.extractall(tmp_path / "elsewhere", filter="data")
+    folder = tmp_path / "elsewhere" / NAME
+    assert contents(folder) == contents(work.out / NAME)
+    loaded = AutoModelForCausalLM.from_pretrained(folder)
+    ids = AutoTokenizer.from_pretrained(folder)("hello", return_tensors="pt")["input_ids"]
+    assert loaded(ids).logits.shape == (*ids.shape, 600)
+
+
+def test_the_archive_does_not_know_times_modes_or_umask(
+    job: MakeJob, stages: Any, tmp_path: Path
+) -> None:
+    first = wish(job, stages)
+    facts = pack.make(first)
+    old = os.umask(0o077)
+    try:
+        second = wish(job, stages)
+        for folder in (path for path in second.inputs.values() if path.is_dir()):
+            for file in folder.rglob("*.json"):
+                os.utime(file, (1, 1))
+        assert pack.make(second) == facts
+    finally:
+        os.umask(old)
+    assert sha256(first.out / f"{NAME}.tar.gz") == sha256(second.out / f"{NAME}.tar.gz")
+    assert contents(first.out) == contents(second.out)
