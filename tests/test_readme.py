@@ -1,0 +1,117 @@
+"""What the README says is so: its recipe, its commands, its Python, and the repository's zoo."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from zoo import Result, doit, make
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
+
+
+def block(language: str) -> str:
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+@pytest.fixture(scope="module")
+def mt5(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """A zoo with the README's recipe, a group named hub, and the first `doit`."""
+    root = make(tmp_path_factory.mktemp("readme") / "zoo")
+    shutil.copy(ROOT / "recipes/mt5.yaml", root / "recipes")
+    (root / "recipes/hub").mkdir()
+    (root / "recipes/hub/rows.yaml").write_text("version: 1\nsummary: x\ndataset: {samples: 3}\n")
+    return root, doit(root)
+
+
+def test_the_recipe_is_the_one_in_the_zoo() -> None:
+    assert block("yaml") == (ROOT / "recipes/mt5.yaml").read_text()
+
+
+def test_the_python_runs(mt5: tuple[Path, Result]) -> None:
+    root, first = mt5
+    assert first.code == 0, first.out + first.err
+    done = subprocess.run(
+        [sys.executable, "-c", block("python")],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_command_runs(mt5: tuple[Path, Result]) -> None:
+    root, _ = mt5
+    commands = [c for c in re.findall(r"`(doit[^`]*)`", README) if "NAME" not in c]
+    commands = [c for c in dict.fromkeys(commands) if "/" not in c and "GROUP" not in c]
+    assert {"doit", "doit mt5", "doit why mt5", "doit check", "doit -n 2"} <= set(commands)
+    clean = [c for c in commands if "clean" in c]
+    for command in [c for c in commands if c not in clean] + clean:
+        result = doit(root, *shlex.split(command)[1:])
+        assert result.code == 0, f"{command}\n{result.out}{result.err}"
+    assert not (root / "dist/mt5").exists()
+
+
+def test_the_two_commands_are_those_of_ci() -> None:
+    script = (ROOT / ".ci/run").read_text()
+    for extra, then in (("zoo", "doit"), ("test", "pytest")):
+        assert f"pip install -c constraints.txt -e '.[{extra}]' && {then}\n" in README
+        assert f"-c constraints.txt -e '.[{extra}]' && {then}\n" in script
+
+
+def test_the_zoo_is_well_formed_and_complete() -> None:
+    result = doit(ROOT, "check")
+    assert result.code == 0, result.out
+    assert result.out == f"{len(RECIPES)} recipes are well-formed\n"
+    names = {path.stem for path in RECIPES if path.parent.name == "recipes"}
+    wanted = {"mt5", "mt5-config-only", "llama", "bert", "deberta", "gpt2", "t5", "bart"}
+    wanted |= {"xlm-roberta", "bloom-176b", "fsmt-super-tiny", "vit", "clip", "mistral"}
+    assert wanted <= names
+    hubs = {
+        yaml.safe_load(path.read_text())["source"]["hub"]
+        for path in RECIPES
+        if path.parent.name == "hub"
+    }
+    assert hubs == {
+        "google/mt5-small",
+        "microsoft/deberta-base",
+        "meta-llama/Llama-2-7b-hf",
+        "xlm-roberta-base",
+        "gpt2",
+        "bigscience/bloom",
+        "facebook/wmt19-en-ru",
+        "HuggingFaceM4/idefics-9b",
+    }
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_recipes_of_the_zoo_name_the_schema_and_their_bounds(path: Path) -> None:
+    first = path.read_text().splitlines()[0]
+    relative = first.removeprefix("# yaml-language-server: $schema=")
+    assert (path.parent / relative).resolve() == ROOT / "schemas/recipe.v1.schema.json"
+    assert "max_bytes" in yaml.safe_load(path.read_text())["checks"]
+
+
+def test_locks_and_reports_are_as_their_schemas_say(mt5: tuple[Path, Result]) -> None:
+    root, _ = mt5
+    assert doit(root, "mt5").code == 0
+    for name, files in {
+        "lock": [*RECIPES[0].parent.glob("*.lock.json"), root / "dist/mt5/recipe.lock.json"],
+        "report": [root / "dist/mt5/report.json"],
+    }.items():
+        schema = json.loads((ROOT / f"schemas/{name}.v1.schema.json").read_text())
+        jsonschema.Draft202012Validator.check_schema(schema)
+        for file in files:
+            jsonschema.validate(json.loads(file.read_text()), schema)
