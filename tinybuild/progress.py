@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 import time
@@ -92,7 +93,8 @@ class Progress:
             bar = "█" * full + "░" * (BAR - full)
             now = time.monotonic()
             tasks = ", ".join(f"{t} {now - begun:.0f} s" for t, begun in self.working.items())
-            self.out.write(f"{bar} {self.done}/{self.total}  {tasks}"[:100])
+            width = shutil.get_terminal_size().columns - 1
+            self.out.write(f"{bar} {self.done}/{self.total}  {tasks}"[:width])
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:

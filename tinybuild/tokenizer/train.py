@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -59,12 +60,14 @@ def train(settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path]) 
     if letters:
         options["new_special_tokens"] = letters
     try:
-        made = source.train_new_from_iterator(
-            _batches(texts()),
-            vocab_size=wanted - len(bytes_) - extra,
-            show_progress=False,
-            **options,
-        )
+        with _words_apart(source.backend_tokenizer) as pre_tokenizer:
+            made = source.train_new_from_iterator(
+                _batches(texts()),
+                vocab_size=wanted - len(bytes_) - extra,
+                show_progress=False,
+                **options,
+            )
+        made.backend_tokenizer.pre_tokenizer = pre_tokenizer
     except ValueError as error:
         raise BuildFault.of(f"training failed: {error}", key=("tokenizer",)) from None
     except Exception as error:
@@ -90,6 +93,27 @@ def train(settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path]) 
             else f"ask for at least {found:,}, or give text with fewer different characters",
         )
     return made
+
+
+@contextlib.contextmanager
+def _words_apart(backend: Any) -> Iterator[Any]:
+    """While a vocabulary is learned, a pipeline that hands over whole texts splits them into words.
+
+    Llama's and Gemma's pipelines write spaces as U+2581 and leave it to the merges, which
+    SentencePiece learned within words, that no token crosses a space; a trainer that sees whole
+    texts learns tokens such as "o▁un". Yields the pre-tokenizer as it was, for the result.
+    """
+    from tokenizers import pre_tokenizers
+
+    before = backend.pre_tokenizer
+    if list(_words(iter(["a b"]), backend)) in (["▁a▁b"], ["a▁b"]):
+        split = pre_tokenizers.Split("▁", "merged_with_next")
+        chain = [split] if before is None else [before, split]
+        backend.pre_tokenizer = pre_tokenizers.Sequence(chain)
+    try:
+        yield before
+    finally:
+        backend.pre_tokenizer = before
 
 
 def _repair(made: Any, bytes_: tuple[str, ...], letters: list[str]) -> None:
