@@ -38,7 +38,7 @@ STAGES: Mapping[str, Stage] = {
     "tokenizer": Stage(
         function="tinybuild.tokenizer:make",
         code=("tokenizer", "ids.py", "dataset/corpus.jsonl"),
-        libraries=("transformers", "tokenizers"),
+        libraries=("transformers", "tokenizers", "sentencepiece", "sacremoses"),
     ),
     "model": Stage(
         function="tinybuild.model:make",

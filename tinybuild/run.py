@@ -226,13 +226,21 @@ def _code(parts: tuple[str, ...]) -> dict[str, str]:
 
 
 @functools.cache
-def _versions(libraries: tuple[str, ...]) -> dict[str, str]:
+def _versions(libraries: tuple[str, ...]) -> dict[str, str | None]:
     """{name: version} of the toolchain that a stage's bytes depend on."""
     return {
         "python": ".".join(platform.python_version_tuple()[:2]),
         "zlib": zlib.ZLIB_RUNTIME_VERSION,
-        **{name: importlib.metadata.version(name) for name in libraries},
+        **{name: _version(name) for name in libraries},
     }
+
+
+def _version(name: str) -> str | None:
+    """The version of an installed distribution; None for an optional one that is not there."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _differences(before: Mapping[str, Any], now: State) -> Iterator[str]:
@@ -247,7 +255,7 @@ def _differences(before: Mapping[str, Any], now: State) -> Iterator[str]:
     for path, _, _ in _changed(before.get("inputs"), now["inputs"]):
         yield f"what it takes from {path[0]} changed"
     for path, old, new in _changed(before.get("upstream"), now["upstream"]):
-        if path[-1] in ("transformers", "version"):
+        if path[-1] in ("transformers", "tokenizers", "version"):
             yield f"upstream {'.'.join(path)}: {_short(old)} -> {_short(new)}"
         else:
             yield f"the upstream file {path[-1]} changed"

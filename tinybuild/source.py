@@ -275,12 +275,15 @@ def _resolve_package(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> P
 
 
 @functools.cache
-def _transformers() -> str:
-    return importlib.metadata.version("transformers")
+def _version(name: str) -> str:
+    return importlib.metadata.version(name)
 
 
 def _look_transformers(wish: Wish, memo: Memo) -> Any:
-    return {"transformers": _transformers()}
+    return {
+        "transformers": _version("transformers"),
+        "tokenizers": _version("tokenizers"),
+    }
 
 
 def _resolve_transformers(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> Pin:
@@ -291,7 +294,7 @@ def _resolve_transformers(wish: Wish, lock: Mapping[str, Any] | None, out: Path)
     if kind not in CONFIG_MAPPING:
         raise _fault(
             wish,
-            f"transformers {_transformers()} has no model type {kind!r}",
+            f"transformers {_version('transformers')} has no model type {kind!r}",
             did_you_mean(kind, CONFIG_MAPPING.keys()),
         )
     out.mkdir(parents=True)
@@ -310,7 +313,7 @@ def _resolve_transformers(wish: Wish, lock: Mapping[str, Any] | None, out: Path)
         blank.save_pretrained(out)
     files = sorted(path.name for path in out.iterdir())
     return Pin(
-        facts={"transformers": _transformers()},
+        facts={"transformers": _version("transformers")},
         files={name: functools.partial(Path, out, name) for name in files},
     )
 

@@ -81,13 +81,14 @@ def load(folder: Path, name: str | None, kind: str) -> Any:
 
 
 def _unloadable(error: Exception, folder: Path, files: list[str], name: str | None) -> Fault:
-    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    first = lines[0].replace(f"{folder}/", "")
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    # A single line says what is wrong; many are a lecture on how transformers looks for files.
+    told = f": {lines[0].replace(f'{folder}/', '')}" if len(lines) == 1 else ""
     hint = f"the source holds {', '.join(files)}"
     if name is None:
         hint += "; name the class if they do not: tokenizer.class"
     return BuildFault.of(
-        f"transformers cannot load the source's tokenizer: {first}",
+        f"transformers cannot load the source's tokenizer{told}",
         key=("tokenizer",),
         hint=hint,
     )

@@ -91,12 +91,12 @@ def round_trip(subject: Subject) -> Check:
     compared instead.
     """
     tokenizer = subject.tokenizer
-    source = _source_tokens(tokenizer)
+    source, unknowns = _source_tokens(tokenizer), _unknowns(tokenizer)
     tried = unknown = exact = 0
     bad = []
     for text in _texts(tokenizer):
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-        if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
+        if unknowns.intersection(ids):
             unknown += 1
             continue
         tried += 1
@@ -122,6 +122,16 @@ def round_trip(subject: Subject) -> Check:
     )
 
 
+def _unknowns(tokenizer: Any) -> set[int | None]:
+    """The id of the unknown token, as the tokenizer names it and as its model does."""
+    found = {tokenizer.unk_token_id}
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        token = getattr(backend.model, "unk_token", None)
+        found.add(backend.token_to_id(token) if token else getattr(backend.model, "unk_id", None))
+    return found
+
+
 def _source_tokens(tokenizer: Any) -> dict[int, str]:
     """id -> token of the source vocabulary, if the target's is another one; else {}."""
     if not hasattr(tokenizer, "get_src_vocab"):
@@ -135,9 +145,9 @@ def _texts(tokenizer: Any) -> Iterator[str]:
     with CORPUS.open(encoding="utf-8") as file:
         for _, line in zip(range(TEXTS), file, strict=False):
             yield json.loads(line)["text"]
-    special = set(tokenizer.all_special_tokens)
+    added = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
     vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    plain = [token for token, _ in vocabulary if token not in special]
+    plain = [token for token, _ in vocabulary if token not in added]
     for token in plain[:: max(1, len(plain) // TEXTS)]:
         surface = tokenizer.convert_tokens_to_string([token]).strip()
         if surface and "\N{REPLACEMENT CHARACTER}" not in surface:
