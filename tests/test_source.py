@@ -95,7 +95,8 @@ def test_transformers_look_is_light_and_names_the_version(tmp_path: Path) -> Non
     wish = source.Wish(
         slot="source", kind="transformers", data={"transformers": "x"}, base=tmp_path
     )
-    assert source.look(wish, Memo()) == {"transformers": importlib.metadata.version("transformers")}
+    versions = {name: importlib.metadata.version(name) for name in ("transformers", "tokenizers")}
+    assert source.look(wish, Memo()) == versions
 
 
 # --- path -----------------------------------------------------------------------------------------

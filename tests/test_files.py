@@ -1,0 +1,210 @@
+"""Digests, atomic writes, locks and archives."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinybuild import files
+from tinybuild.errors import Fault
+from tinybuild.files import Memo
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_canonical_json_is_one_text_for_one_value(value: object) -> None:
+    if any(abs(f) == float("inf") for f in _floats(value)):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            files.canonical(value)
+        return
+    text = files.canonical(value)
+    assert json.loads(text) == value
+    assert files.canonical(json.loads(text)) == text
+    if isinstance(value, dict):
+        assert files.digest(dict(reversed(value.items()))) == files.digest(value)
+
+
+def _floats(value: object) -> list[float]:
+    if isinstance(value, float):
+        return [value]
+    if isinstance(value, list):
+        return [f for item in value for f in _floats(item)]
+    if isinstance(value, dict):
+        return [f for item in value.values() for f in _floats(item)]
+    return []
+
+
+def aged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the clock of the memo run ahead, so that files are old enough to be remembered."""
+    monkeypatch.setattr(files, "TOO_YOUNG", -(10**15))
+
+
+def test_memo_reads_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    aged(tmp_path, monkeypatch)
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    memo = Memo(tmp_path / "memo.json")
+    assert memo.sha256(str(path)) == hashlib.sha256(b"one").hexdigest()
+    memo.save()
+    read: list[str] = []
+    monkeypatch.setattr(files, "sha256", lambda p: read.append(str(p)) or "new")
+    again = Memo(tmp_path / "memo.json")
+    assert again.sha256(str(path)) == hashlib.sha256(b"one").hexdigest()
+    assert read == []
+    times = path.stat()
+    path.write_bytes(b"two")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # only the ctime tells
+    assert again.sha256(str(path)) == "new"
+
+
+def test_memo_does_not_trust_young_files(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    memo = Memo()
+    memo.sha256(str(path))
+    assert memo.entries == {}
+
+
+def test_memo_of_what_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "memo.json").write_text("[1")
+    memo = Memo(tmp_path / "memo.json")
+    assert memo.sha256(str(tmp_path)) is None
+    assert memo.sha256(str(tmp_path / "nothing")) is None
+    assert memo.sha256(str(tmp_path / "memo.json" / "below")) is None
+
+
+def test_write_leaves_the_old_bytes_when_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    files.write(path, "old")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(files.os, "replace", full)
+    with pytest.raises(OSError, match="no space"):
+        files.write(path, "new")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["", "/etc/passwd", "../a", "a/../../b", "a\\b", "a\0b"])
+def test_no_name_leads_out_of_its_folder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(Fault, match="leads out"):
+        files.inside(tmp_path, name)
+
+
+def test_no_link_leads_out_of_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/link").symlink_to(tmp_path)
+    with pytest.raises(Fault, match="through a link"):
+        files.inside(tmp_path / "in", "link/secret")
+    assert files.inside(tmp_path / "in", "a/b") == tmp_path / "in/a/b"
+
+
+@given(st.text(max_size=30))
+def test_inside_is_inside(name: str) -> None:
+    root = Path("/nowhere/at/all")
+    try:
+        path = files.inside(root, name)
+    except Fault:
+        return
+    assert path.resolve().is_relative_to(root)
+
+
+def test_tree_refuses_links(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    assert files.tree(tmp_path) == {
+        "a": {"sha256": hashlib.sha256(b"a").hexdigest(), "size": 1},
+    }
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(Fault, match="not a plain file"):
+        files.tree(tmp_path)
+
+
+def test_fresh_removes_leftovers_and_itself(tmp_path: Path) -> None:
+    place = tmp_path / "stage"
+    (tmp_path / ".stage.killed").mkdir()
+    (tmp_path / ".other.killed").mkdir()
+    with files.fresh(place) as folder:
+        (folder / "a").write_text("a")
+        assert not (tmp_path / ".stage.killed").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".other.killed"]
+    with files.fresh(place) as folder:
+        (folder / "a").write_text("new")
+        files.put(folder, place)
+    with files.fresh(place) as folder:
+        (folder / "b").write_text("newer")
+        files.put(folder, place)
+    assert [p.name for p in place.iterdir()] == ["b"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".other.killed", "stage"]
+
+
+def test_a_lock_is_waited_for_and_given_back_by_a_killed_process(tmp_path: Path) -> None:
+    place = tmp_path / "stage"
+    code = (
+        "import sys, time; from pathlib import Path; from tinybuild.files import locked\n"
+        "with locked(Path(sys.argv[1]), lambda: None):\n"
+        "    print('locked', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(place)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "locked\n"
+    begun = time.monotonic()
+    with files.locked(place, process.kill) as waited:
+        assert waited
+    assert time.monotonic() - begun < 30
+    process.wait()
+    process.stdout.close()
+    with files.locked(place, pytest.fail) as waited:
+        assert not waited
+
+
+def test_archives_are_equal_whatever_the_times_and_modes(tmp_path: Path) -> None:
+    made = []
+    for number, mode in ((1, 0o600), (2, 0o755)):
+        folder = tmp_path / f"f{number}"
+        (folder / "sub").mkdir(parents=True)
+        for name in ("b", "sub/c", "a") if number == 1 else ("a", "sub/c", "b"):
+            path = folder / name
+            path.write_bytes(name.encode() * 1000)
+            path.chmod(mode)
+            os.utime(path, (number * 1e6, number * 1e6))
+        target = tmp_path / f"{number}.tar.gz"
+        made.append((files.archive(folder, target, "top"), target.read_bytes()))
+    assert made[0] == made[1]
+    with tarfile.open(tmp_path / "1.tar.gz") as tar:
+        names = tar.getnames()
+        assert names == ["top", "top/a", "top/b", "top/sub", "top/sub/c"]
+        assert all((m.uid, m.gid, m.mtime, m.uname) == (0, 0, 0, "") for m in tar.getmembers())
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT])
+def test_expected_system_errors_are_faults(number: int) -> None:
+    fault = files.explain(OSError(number, "x", "build/a"))
+    assert fault is not None
+    assert str(fault).startswith("build/a: ")
+    assert "hint:" in str(fault)
+
+
+def test_other_system_errors_are_bugs() -> None:
+    assert files.explain(OSError(errno.EBADF, "x")) is None

@@ -1,0 +1,101 @@
+"""Recipes become tasks: their slices, seeds and needs; locks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from zoo import FULL, LIGHT, make
+
+from tinybuild import lock, plan
+from tinybuild.errors import Fault
+from tinybuild.files import Memo
+from tinybuild.recipe import Cache
+
+
+def load(root: Path) -> plan.Zoo:
+    return plan.load(root, Memo(), Cache(root / "cache.json", Memo()))
+
+
+def test_planning_touches_nothing(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", a=FULL)
+    before = sorted(root.rglob("*"))
+    zoo = load(root)
+    assert sorted(root.rglob("*")) == before
+    assert [task.name for task in zoo.tasks_of("a")] == [f"{stage}:a" for stage in plan.STAGES]
+
+
+def test_each_task_has_its_own_slice(tmp_path: Path) -> None:
+    zoo = load(make(tmp_path / "zoo", a=FULL))
+    tasks = {task.stage: task for task in zoo.tasks.values()}
+    assert tasks["dataset"].needs == ()
+    assert tasks["dataset"].settings == {"dataset": {"samples": 60, "select": "first"}}
+    needs = {need.name: need for need in tasks["model"].needs}
+    assert needs["fetch"].files == ("source/",)
+    assert (needs["tokenizer"].files, needs["tokenizer"].facts) == ((), ("ids",))
+    assert "vocab_size" not in str(tasks["model"].settings)
+    assert {n.name for n in tasks["validate"].needs} == {"tokenizer", "model", "dataset"}
+    assert tasks["pack"].before[0] == "fetch:a"
+
+
+def test_a_recipe_has_only_the_stages_it_asks_for(tmp_path: Path) -> None:
+    zoo = load(make(tmp_path / "zoo", a=LIGHT))
+    assert set(zoo.tasks) == {"dataset:a", "validate:a", "pack:a"}
+
+
+@given(st.integers(0, 2**32 - 1), st.text(max_size=20), st.sampled_from(list(plan.STAGES)))
+def test_seeds_are_within_bounds_and_their_own(given_: int, name: str, stage: str) -> None:
+    found = plan.seed(given_, name, stage)
+    assert 0 <= found < 2**32
+    assert found == plan.seed(given_, name, stage)
+    assert found != plan.seed(given_, name + "x", stage)
+
+
+def test_a_stage_may_have_a_seed_of_its_own(tmp_path: Path) -> None:
+    own = FULL.replace("model:", "model:\n  seed: 7")
+    zoo = load(make(tmp_path / "zoo", a=own, b=FULL + "seed: 7\n"))
+    tasks = zoo.tasks
+    assert tasks["model:a"].seed == plan.seed(7, "a", "model")
+    assert tasks["dataset:a"].seed == plan.seed(0, "a", "dataset")
+    assert tasks["dataset:b"].seed == plan.seed(7, "b", "dataset")
+    assert "seed" not in str(tasks["model:a"].settings)
+
+
+def test_locks_are_kept_only_while_the_wish_is_the_same(tmp_path: Path) -> None:
+    recipe = tmp_path / "a.yaml"
+    assert lock.read(recipe) == {}
+    pin = {"wish": {"hub": "a/b"}, "commit": "c", "files": {}}
+    lock.save(recipe, {"source": pin})
+    before = lock.place(recipe).stat().st_mtime_ns
+    lock.save(recipe, {"source": pin})
+    assert lock.place(recipe).stat().st_mtime_ns == before
+    pins = lock.read(recipe)
+    assert lock.holding(pins, {"source": {"hub": "a/b"}}) == {"source": pin}
+    assert lock.holding(pins, {"source": {"hub": "a/b", "revision": "x"}}) == {}
+    lock.save(recipe, {})
+    assert not lock.place(recipe).exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "cannot be read"),
+        ('{"version": 1, "pins": {"source": 1}}', "cannot be read"),
+        ('{"version": 2, "pins": {}}', "version 2 of the lock is not known"),
+    ],
+)
+def test_a_lock_that_cannot_be_used_breaks_its_recipe(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "zoo", a=FULL, b=LIGHT)
+    (root / "recipes/a.lock.json").write_text(text)
+    zoo = load(root)
+    (broken,) = zoo.broken
+    assert broken.name == "a"
+    assert message in str(broken.fault)
+    assert set(zoo.recipes) == {"b"}
+    with pytest.raises(Fault, match="hint"):
+        lock.read(root / "recipes/a.yaml")
