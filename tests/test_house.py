@@ -14,6 +14,7 @@ FLOORS = {
     "errors": 0,
     "files": 1,
     "ids": 1,
+    "marked": 1,
     "progress": 1,
     "workers": 1,
     "source": 2,

@@ -17,7 +17,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinybuild import recipe
+from tinybuild import marked, recipe
 from tinybuild.errors import BuildFault, Fault, Finding, RecipeFault
 from tinybuild.files import Memo
 
@@ -89,12 +89,12 @@ def test_a_finding_points_at_the_key_it_names() -> None:
 
 
 def test_a_huge_file_is_refused_without_being_parsed() -> None:
-    text = HEAD + b"model: {}\n" + b"#" * recipe.LARGEST
+    text = HEAD + b"model: {}\n" + b"#" * marked.LARGEST
     assert refused(text) == [
         f"x.yaml:1:1: the file has {len(text):,} bytes; a recipe has at most 262,144\n"
         "  hint: a recipe names its upstream, it does not contain it"
     ]
-    assert read(text[: recipe.LARGEST])
+    assert read(text[: marked.LARGEST])
 
 
 @pytest.mark.parametrize(
@@ -555,7 +555,7 @@ def test_an_unknown_key_is_refused_and_named_with_its_line(
     data = copy.deepcopy(VALID)
     section(data, path)[key] = value
     text = yaml.safe_dump(data, default_flow_style=flow, allow_unicode=True, sort_keys=False)
-    place = recipe.parse(text.encode())[1][(*path, key)]
+    place = marked.parse(text.encode())[1][(*path, key)]
     at = f" in {'.'.join(path)}" if path else ""
     (said,) = refused(text)
     assert said.startswith(f"x.yaml:{place[0]}:{place[1]}: unknown key {key!r}{at}\n  hint: ")

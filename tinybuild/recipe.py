@@ -7,26 +7,19 @@ import functools
 import hashlib
 import importlib.resources
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import yaml
-
+from tinybuild import marked
 from tinybuild.errors import Fault, Finding, RecipeFault, did_you_mean, nearest
 from tinybuild.files import Memo, digest, sha256
+from tinybuild.marked import Key, named, parse, place
 
 KNOWN_VERSIONS = (1,)
-LARGEST = 256 * 1024  # bytes of a recipe file; the longest in the zoo has 2 kB
-LARGEST_EXPANDED = 400_000  # values and letters once aliases are expanded; no file without is near
-DEEPEST = 40  # levels of nesting
-
-Path_ = tuple[str | int, ...]
-Mark = tuple[int, int]  # line and column, from 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,185 +37,7 @@ class Recipe:
         return str(self.data["summary"])
 
 
-# --- YAML -> values with marks ------------------------------------------------------------------
-
-
-class _Loader(yaml.CSafeLoader):
-    """libyaml's composer with YAML 1.2's core scalars: `no` is text, 1e-5 a number."""
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        list("-+.0123456789"),
-    ),
-):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first
-    )
-
-
-Found = list[tuple[Mark, str, str]]  # place, what, hint
-
-
-class _Broken(Exception):
-    """Reading cannot go on."""
-
-
-def _mark(mark: Any) -> Mark:
-    return mark.line + 1, mark.column + 1
-
-
-class _Reader:
-    """Turns a node graph into plain values; `marks` says where each key path stands."""
-
-    def __init__(self, found: Found) -> None:
-        self.found = found
-        self.marks: dict[Path_, Mark] = {}
-        self.size = 0
-
-    def read(self, node: yaml.Node, path: Path_ = (), above: tuple[yaml.Node, ...] = ()) -> Any:
-        mark = self.marks.setdefault(path, _mark(node.start_mark))
-        self.size += 1 + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
-        if node in above:
-            self.stop(mark, "an alias (*name) stands inside what it repeats")
-        if self.size > LARGEST_EXPANDED or len(above) > DEEPEST:
-            self.stop(mark, "too large or too deep once its aliases (*name) are written out")
-        if isinstance(node, yaml.ScalarNode):
-            return self.scalar(node, mark)
-        above = (*above, node)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.read(item, (*path, i), above) for i, item in enumerate(node.value)]
-        values: dict[str, Any] = {}
-        for key, value in node.value:
-            where, name = _mark(key.start_mark), key.value
-            if not isinstance(key, yaml.ScalarNode) or (name == "" and not key.style):
-                self.found.append((where, "a key must be plain text", "write key: value"))
-            elif name == "<<" and not key.style:
-                what = "merge keys (<<) are not part of YAML 1.2"
-                self.found.append((where, what, "write the values out"))
-            elif name in values:
-                line = self.marks[(*path, name)][0]
-                what = f"the key {_named(name)} stands twice (first in line {line})"
-                self.found.append((where, what, "delete one"))
-            else:
-                self.marks[(*path, name)] = where
-                values[name] = self.read(value, (*path, name), above)
-        return values
-
-    def stop(self, mark: Mark, what: str) -> NoReturn:
-        self.found.append((mark, what, "write the values out, without aliases"))
-        raise _Broken
-
-    def scalar(self, node: yaml.ScalarNode, mark: Mark) -> Any:
-        text: str = node.value
-        kind = node.tag.rpartition(":")[2]
-        if kind == "null":
-            return None
-        if kind == "bool":
-            return text.lower() == "true"
-        if kind == "int" and len(text) > 40:
-            what = f"a number of {len(text):,} characters"
-            self.found.append((mark, what, "at most 40 are read; write text in quotes"))
-        elif kind == "int":
-            return int(text, 0 if text[:2] in ("0o", "0x") else 10)
-        elif kind == "float":
-            number = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-            if math.isfinite(number):
-                return number
-            what = f"{_named(text)} is not a finite number"
-            self.found.append((mark, what, "write a number that JSON can hold"))
-        return text
-
-
-def _events(text: str, found: Found) -> None:
-    """What must be refused before composing: tags, which composing forgets, and deep nesting,
-    on which libyaml's composer recurses until it crashes."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
-            mark = _mark(event.start_mark)
-            if event.tag is not None:
-                tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-                what = f"the tag {_named(tag)} is not allowed"
-                found.append((mark, what, "a recipe is plain data; delete the tag"))
-            depth += isinstance(event, yaml.CollectionStartEvent)
-            if depth > DEEPEST:
-                what = f"nested deeper than {DEEPEST} levels"
-                found.append((mark, what, "a recipe is flat; is a bracket missing?"))
-                raise _Broken
-    if found:
-        raise _Broken
-
-
-def _scanned(error: yaml.MarkedYAMLError, text: str) -> tuple[Mark, str, str]:
-    """libyaml's complaint, with the place where the thing it could not finish began."""
-    mark, problem = error.problem_mark or error.context_mark, error.problem or "not YAML"
-    assert mark is not None  # libyaml sets one of them
-    if "but found another" in problem:
-        return _mark(mark), "a second document starts here", "one recipe, one file, one document"
-    if "cannot start any token" in problem and text[mark.index : mark.index + 1] == "\t":
-        return _mark(mark), "a tab where only spaces may stand", "YAML is indented with spaces"
-    what = f"not YAML: {problem}"
-    if error.context and error.context_mark and "next token" not in error.context:
-        what = f"not YAML: {error.context} (line {error.context_mark.line + 1}): {problem}"
-    return _mark(mark), what, _LIBYAML.get(problem, "check the brackets, quotes and indentation")
-
-
-_LIBYAML = {
-    "mapping values are not allowed in this context": "quote text with a colon; check indentation",
-    "second occurrence": "an anchor (&name) stands once; without aliases none is needed",
-    "found undefined alias": "text that starts with * needs quotes",
-    "found a tab character that violates indentation": "YAML is indented with spaces",
-    "found character that cannot start any token": "text that starts with @, ` or % needs quotes",
-}
-
-
-def parse(raw: bytes) -> tuple[Any, dict[Path_, Mark], Found]:
-    """YAML bytes -> (value, marks, findings); where reading broke off the value is None."""
-    if len(raw) > LARGEST:
-        what = f"the file has {len(raw):,} bytes; a recipe has at most {LARGEST:,}"
-        return None, {}, [((1, 1), what, "a recipe names its upstream, it does not contain it")]
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = error.object[: error.start].decode()
-        return None, {}, [(_end(before), "the file is not UTF-8", "save it as UTF-8")]
-    found: Found = []
-    reader = _Reader(found)
-    loader = None
-    try:
-        _events(text, found)
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        return reader.read(node) if node is not None else None, reader.marks, found
-    except _Broken:
-        pass
-    except yaml.MarkedYAMLError as error:
-        found.append(_scanned(error, text))
-    except yaml.reader.ReaderError as error:
-        before = text.encode()[: error.position].decode(errors="ignore")
-        what = f"the character U+{error.character:04X} is not allowed in YAML"
-        found.append((_end(before), what, 'delete it, or write it as "\\u...." in double quotes'))
-    finally:
-        if loader is not None:
-            loader.dispose()
-    return None, {}, found
-
-
-def _end(before: str) -> Mark:
-    """The line and column that follow a piece of text."""
-    return before.count("\n") + 1, len(before) - before.rfind("\n")
-
-
-# --- values -> findings ---------------------------------------------------------------------------
+# --- the schema, and its findings in words --------------------------------------------------------
 
 
 @functools.cache
@@ -283,20 +98,6 @@ _TYPES = {
 }
 
 
-def _named(value: Any) -> str:
-    """What a value is, in words, with the value itself when it is short."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 def _types(types: str | list[str]) -> str:
     names = [_TYPES[t] for t in ([types] if isinstance(types, str) else types)]
     return " or ".join(names)
@@ -346,7 +147,7 @@ def _moot(error: Any, data: Mapping[str, Any]) -> bool:
     return method not in _METHOD_KEYS or not (forbids or about[-1] in _METHOD_KEYS[method])
 
 
-def _findings(error: Any) -> Iterator[tuple[Path_, str, str]]:
+def _findings(error: Any) -> Iterator[tuple[Key, str, str]]:
     """One jsonschema error -> (path, what, hint), usually one, in words."""
     path = tuple(error.absolute_path)
     name = ".".join(str(p) for p in path) or "the recipe"
@@ -359,7 +160,7 @@ def _findings(error: Any) -> Iterator[tuple[Path_, str, str]]:
     elif "propertyNames" in error.absolute_schema_path:
         yield (
             (*path, value),
-            f"{name} cannot have the key {_named(value)}",
+            f"{name} cannot have the key {named(value)}",
             f"write {_wanted(error.schema)}",
         )
     elif kind == "additionalProperties":
@@ -367,7 +168,7 @@ def _findings(error: Any) -> Iterator[tuple[Path_, str, str]]:
         at = f" in {name}" if path else ""
         for key in value:
             if key not in known:
-                yield (*path, key), f"unknown key {_named(key)}{at}", did_you_mean(key, known)
+                yield (*path, key), f"unknown key {named(key)}{at}", did_you_mean(key, known)
     elif kind == "required":
         for key in wanted:
             if key not in value:
@@ -399,18 +200,18 @@ def _findings(error: Any) -> Iterator[tuple[Path_, str, str]]:
                     yield from _findings(inner)
                 return
         choices = " or ".join(_wanted(branch) for branch in wanted)
-        yield path, f"{name} must be {choices}, not {_named(value)}", hint
+        yield path, f"{name} must be {choices}, not {named(value)}", hint
     elif kind == "type":
         if wanted == "string" and isinstance(value, int | float | None):
             hint = hint if value is None and hint else "write it in quotes"
-        yield path, f"{name} must be {_types(wanted)}, not {_named(value)}", hint
+        yield path, f"{name} must be {_types(wanted)}, not {named(value)}", hint
     elif kind == "enum":
         near = nearest(value, wanted, 1) if isinstance(value, str) else []
         choices = f"one of {', '.join(wanted)}" if len(wanted) > 1 else wanted[0]
         hint = f"did you mean {near[0]}?" if near else ""
-        yield path, f"{name} must be {choices}, not {_named(value)}", hint
+        yield path, f"{name} must be {choices}, not {named(value)}", hint
     elif kind == "const":
-        yield path, f"{name} must be {wanted}, not {_named(value)}", _SAID.get(last, hint)
+        yield path, f"{name} must be {wanted}, not {named(value)}", _SAID.get(last, hint)
     elif kind == "minimum":
         yield path, f"{name} must be at least {wanted:,}, not {value:,}", hint
     elif kind == "maximum":
@@ -427,15 +228,15 @@ def _findings(error: Any) -> Iterator[tuple[Path_, str, str]]:
         for i, item in enumerate(value):
             if isinstance(item, str):
                 if item in seen:
-                    yield (*path, i), f"{name} holds {_named(item)} twice", "each token has one id"
+                    yield (*path, i), f"{name} holds {named(item)} twice", "each token has one id"
                 seen.add(item)
     elif kind == "pattern":
-        yield path, f"{name} cannot be {_named(value)}", hint or f"write {_wanted(error.schema)}"
+        yield path, f"{name} cannot be {named(value)}", hint or f"write {_wanted(error.schema)}"
     else:
         yield path, f"{name}: {error.message}", hint
 
 
-def _agree(data: Mapping[str, Any]) -> Iterator[tuple[Path_, str, str]]:
+def _agree(data: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:
     """What a schema cannot say: sections that need one another."""
     tokenizer, model, dataset = (data.get(k) for k in ("tokenizer", "model", "dataset"))
     if tokenizer is None and model is None and dataset is None:
@@ -471,13 +272,6 @@ def _fill(rules: Mapping[str, Any], data: dict[str, Any]) -> None:
             _fill(rule, data[key])
 
 
-def _place(marks: Mapping[Path_, Mark], path: Path_) -> Mark:
-    """Where a key path stands, or the nearest section around it that does."""
-    while path and path not in marks:
-        path = path[:-1]
-    return marks.get(path, (1, 1))
-
-
 def _known(version: Any) -> bool:
     return type(version) is int and version in KNOWN_VERSIONS  # 1 == 1.0 == True in Python
 
@@ -490,16 +284,14 @@ def read(file: Path, shown: str, group: str, text: bytes | None = None) -> Recip
     if not broken or value is not None:
         if not isinstance(value, dict):
             what = "the file is empty" if value is None else "a recipe is a mapping of keys"
-            found.append((_place(marks, ()), what, "start with `version: 1` and `summary: ...`"))
+            found.append((place(marks, ()), what, "start with `version: 1` and `summary: ...`"))
         elif "version" in value and not _known(value["version"]):
-            what = f"version must be {KNOWN_VERSIONS[-1]}, not {_named(value['version'])}"
-            found.append((_place(marks, ("version",)), what, _SAID["version"]))
+            what = f"version must be {KNOWN_VERSIONS[-1]}, not {named(value['version'])}"
+            found.append((place(marks, ("version",)), what, _SAID["version"]))
         else:
             errors = [e for e in _validator().iter_errors(value) if not _moot(e, value)]
             wrong = [f for e in errors for f in _findings(e)] or _agree(value)
-            placed = [
-                (_place(marks, path), what, hint) for path, what, hint in dict.fromkeys(wrong)
-            ]
+            placed = [(place(marks, path), what, hint) for path, what, hint in dict.fromkeys(wrong)]
             found += [f for f in placed if f[0] not in {mark for mark, _, _ in broken}]
     if found:
         raise RecipeFault(
@@ -521,7 +313,7 @@ def locate(fault: Fault, file: Path, shown: str) -> Fault:
     findings = []
     for finding in fault.findings:
         if finding.key and not finding.where:
-            line, column = _place(marks, finding.key)
+            line, column = place(marks, finding.key)
             finding = dataclasses.replace(finding, where=f"{shown}:{line}:{column}")
         findings.append(finding)
     return type(fault)(findings)
@@ -566,7 +358,7 @@ class Cache:
 
     def __init__(self, path: Path, memo: Memo):
         self.path, self.memo, self.dirty = path, memo, False
-        self.stamp = digest([schema(), sha256(__file__)])
+        self.stamp = digest([schema(), sha256(__file__), sha256(marked.__file__)])
         self.known: dict[str, Any] = {}
         try:
             loaded = json.loads(path.read_text())
