@@ -381,7 +381,7 @@ def test_a_failed_check_packs_nothing(tmp_path: Path) -> None:
     assert not (root / "build/a/validate").exists()
 
 
-def test_a_failed_rebuild_takes_the_old_bundle_out_of_service(copy: Path) -> None:
+def test_a_failed_rebuild_is_not_forgotten(copy: Path) -> None:
     edit(copy, "seed", "model:", "checks: {max_bytes: 1kB}\nmodel:")
     assert doit(copy, "seed").code == 1
     result = doit(copy, "why", "seed")

@@ -442,6 +442,11 @@ def test_scratch_options_reach_the_class(job: MakeJob) -> None:
             ("merges",),
         ),
         (
+            {"class": "GPT2Tokenizer", "vocab": ["a", "b"], "merges": []},
+            "GPT2Tokenizer adds tokens that are not in vocab: <|endoftext|>",
+            ("vocab",),
+        ),
+        (
             {"class": "FSMTTokenizer", "vocab": ["a"]},
             "FSMTTokenizer takes no vocab_file (it takes merges_file, src_vocab_file",
             ("vocab",),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinybuild.errors import Fault, SourceFault, did_you_mean
+from tinybuild.errors import Fault, SourceFault, did_you_mean, nearest
 from tinybuild.files import Memo, copy, inside, pretty, sha256
 from tinybuild.workers import Job
 
@@ -246,11 +246,11 @@ def _resolve_package(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> P
     for target, listed in sorted(wish.data["files"].items()):
         entry = record.get(listed)
         if entry is None or entry.hash is None:
-            known = [k for k in record if k.endswith(suffixes)]
+            known = [k for k in record if not k.endswith((".py", ".pyc"))]
             raise SourceFault.of(
                 f"{name} {distribution.version} ships no {listed}",
                 key=(*_key(wish), "files", target),
-                hint=did_you_mean(listed, known) if len(known) < 50 else "see its RECORD",
+                hint=did_you_mean(listed, known) if nearest(listed, known) else "see its RECORD",
             )
         if not _wanted(target, suffixes):
             use = "data" if wish.slot == "dataset" else "config or tokenizer"

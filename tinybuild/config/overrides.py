@@ -83,7 +83,9 @@ def override(config: Any, wishes: Mapping[str, Any], implied: Mapping[str, Any],
         raise BuildFault.of(
             f"{type(config).__name__} refuses these overrides: {reason(error)}",
             key=_named_in(str(error), wishes, key),
-            hint="override the keys that it depends on as well",
+            hint="a value of another kind is wanted"
+            if "expected" in str(error)
+            else "override the keys that it depends on as well",
         ) from None
     ignored = list(_ignored(made, _canonical(config, wishes), key))
     if ignored:

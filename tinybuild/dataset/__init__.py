@@ -62,9 +62,8 @@ def make(job: Job) -> dict[str, Any]:
 
 def _open(files: Iterable[Path]) -> Any:
     """The rows of files of one format, streamed."""
-    from datasets import config, load_dataset
+    from datasets import load_dataset
 
-    config.HF_UPDATE_DOWNLOAD_COUNTS = False  # load_dataset reports each load to a server
     paths = [str(path) for path in files]
     formats = sorted({READERS[Path(path).suffix] for path in paths if Path(path).suffix in READERS})
     tabs = sorted({path.endswith(".tsv") for path in paths})

@@ -19,6 +19,8 @@ def scratch(settings: Mapping[str, Any], source: None, inputs: Mapping[str, Path
     files it names in `vocab_files_names`, written from the recipe: `vocab` for vocab_file, `merges`
     for merges_file, `src` of a mapping for src_vocab_file. Raises BuildFault.
     """
+    from transformers import TokenizersBackend
+
     from tinybuild.tokenizer import tokenizer_class
 
     name = settings.get("class") or _named(settings["folder"])
@@ -26,9 +28,7 @@ def scratch(settings: Mapping[str, Any], source: None, inputs: Mapping[str, Path
     vocab, merges = settings["vocab"], settings.get("merges")
     options = dict(settings.get("options") or {})
     try:
-        if "vocab" in inspect.signature(kind.__init__).parameters and not kind.__name__.startswith(
-            "Marian"
-        ):
+        if issubclass(kind, TokenizersBackend):
             return _fast(kind, vocab, merges, options)
         return _slow(kind, vocab, merges, options)
     except (TypeError, ValueError, KeyError, ImportError, AttributeError, OSError) as error:
@@ -67,7 +67,16 @@ def _fast(kind: Any, vocab: Any, merges: list[str] | None, options: Mapping[str,
     if json.loads(kind().backend_tokenizer.to_str())["model"]["type"] == "Unigram":
         # A Unigram vocabulary carries log probabilities: the order of the list is the rank.
         arguments["vocab"] = [(token, -float(number)) for token, number in ids.items()]
-    return kind(**arguments, **options)
+    made = kind(**arguments, **options)
+    more = sorted(set(made.get_vocab()) - set(ids))
+    if more:
+        shown = ", ".join(more[:5]) + (f" and {len(more) - 5} more" if len(more) > 5 else "")
+        raise BuildFault.of(
+            f"{kind.__name__} adds tokens that are not in vocab: {shown}",
+            key=("tokenizer", "vocab"),
+            hint="give them their places in vocab, or other special tokens in options",
+        )
+    return made
 
 
 def _pairs(merges: list[str], ids: Mapping[str, int]) -> list[tuple[str, str]]:
