@@ -538,3 +538,9 @@ def test_overriding_twice_is_overriding_once(data: st.DataObject, name: str) -> 
         del wishes[key]
     once = override(source(name), wishes)
     assert override(once, wishes).to_dict() == once.to_dict()
+
+
+def test_ids_of_generation_are_keys_though_the_class_has_no_field() -> None:
+    source = config("T5Config")
+    made = override(source, {"decoder_start_token_id": 5})
+    assert made.decoder_start_token_id == 5

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tinybuild.errors import BuildFault, Finding, did_you_mean
+from tinybuild.ids import is_id
 
 # Written by transformers itself, no wish of anybody's.
 OURS = ("transformers_version", "_name_or_path", "model_type")
@@ -94,7 +95,13 @@ def override(config: Any, wishes: Mapping[str, Any], implied: Mapping[str, Any],
 
 
 def _fields(config: Any) -> set[str]:
-    """The keys a config class has: its fields, their aliases, its settable properties."""
+    """The keys a config class has: its fields, their aliases, its settable properties.
+
+    Also the ids that generation knows, such as decoder_start_token_id: a config may carry them
+    without a field of its own (T5's does), and models read them there.
+    """
+    from transformers import GenerationConfig
+
     kind = type(config)
     known = {field.name for field in dataclasses.fields(kind)} | set(kind.attribute_map)
     known |= {
@@ -103,6 +110,7 @@ def _fields(config: Any) -> set[str]:
         if isinstance(getattr(kind, name, None), property) and getattr(kind, name).fset is not None
     }
     known |= set(kind.sub_configs)
+    known |= {name for name in GenerationConfig().to_dict() if is_id(name)}
     # A class without a complete default has only its fields.
     with contextlib.suppress(*refusals()):
         known |= set(kind().to_dict())
