@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,20 @@ def test_load_dataset_reads_the_folder(build: Any, tmp_path: Path) -> None:
     assert list(loaded) == ["train"]
     assert loaded["train"].num_rows == facts["rows"] == 20
     assert loaded["train"].column_names == [name for name, _ in facts["columns"]]
+
+
+def test_each_folder_gives_its_own_rows_from_one_cache(build: Any, tmp_path: Path) -> None:
+    """load_dataset keeps what it read; no bundle gets another's rows or its own old ones."""
+    from datasets import load_dataset
+
+    cache = str(tmp_path / "cache")
+    for samples, place in ((5, "a"), (7, "b"), (9, "a")):
+        _, _, out = build(None, samples=samples)
+        folder = tmp_path / place / "dataset"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(out, folder, copy_function=shutil.copyfile)
+        loaded = load_dataset(str(folder), split="train", cache_dir=cache)
+        assert loaded.num_rows == samples
 
 
 @pytest.mark.usefixtures("no_network")

@@ -137,6 +137,16 @@ def test_train_byte_alphabets_spell_every_text(job: MakeJob, tmp_path: Path, kin
         assert back.strip() == text.strip()
 
 
+@pytest.mark.parametrize("kind", ["llama", "gemma2", "t5"])
+def test_train_no_token_crosses_a_space(job: MakeJob, tmp_path: Path, kind: str) -> None:
+    """Llama's and Gemma's pipelines do not split; a trainer would learn tokens like "o▁un"."""
+    fetch = blank(tmp_path, kind)
+    made, _ = build(job, fetch, kind="transformers", method="train", vocab_size=2500)
+    tokens = set(made.get_vocab()) - set(made.all_special_tokens)
+    assert sum(token.startswith("▁") for token in tokens) > 100
+    assert [token for token in tokens if "▁" in token.lstrip("▁")] == []
+
+
 def test_train_template_points_at_its_tokens(job: MakeJob, tmp_path: Path) -> None:
     fetch = blank(tmp_path, "bert")
     made, _ = build(job, fetch, kind="transformers", method="train", vocab_size=2000)
