@@ -309,6 +309,21 @@ def test_files_say_nothing_of_how_they_were_loaded(job: MakeJob, tmp_path: Path)
 # --- loading --------------------------------------------------------------------------------------
 
 
+def test_code_of_an_upstream_is_not_run_nor_asked_about(
+    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "fetch" / "source"
+    folder.mkdir(parents=True)
+    config = {"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": ["mine.Mine", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    ran = tmp_path / "ran"
+    (folder / "mine.py").write_text(f"open({str(ran)!r}, 'w')")
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on the terminal"))
+    text, _ = refused(job, folder.parent, method="keep")
+    assert "transformers cannot load the source's tokenizer" in text
+    assert not ran.exists()
+
+
 def test_no_tokenizer_in_the_source(job: MakeJob, tmp_path: Path) -> None:
     (tmp_path / "fetch" / "source").mkdir(parents=True)
     (tmp_path / "fetch" / "source" / "config.json").write_text("{}")

@@ -43,7 +43,7 @@ def load(folder: Any) -> Any:
             hint=did_you_mean(str(kind), CONFIG_MAPPING.keys()),
         )
     try:
-        return AutoConfig.from_pretrained(folder)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except refusals() as error:
         raise BuildFault.of(
             f"transformers refuses the source's config.json: {reason(error)}", key=("source",)

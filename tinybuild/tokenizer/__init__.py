@@ -71,7 +71,7 @@ def load(folder: Path, name: str | None, kind: str) -> Any:
     if name is not None:
         loader = tokenizer_class(name)
     try:
-        return loader.from_pretrained(folder)
+        return loader.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
         raise _unloadable(error, folder, files, name) from None
     except Exception as error:
