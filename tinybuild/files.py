@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import stat
 import tarfile
@@ -62,10 +63,15 @@ class Memo:
         self.dirty = False
         self.entries: dict[str, list[Any]] = {}
         if path is not None:
-            with contextlib.suppress(FileNotFoundError, ValueError):
-                loaded = json.loads(path.read_text())
+            # Whatever is wrong with the memo, it is forgotten: it only saves time.
+            with contextlib.suppress(OSError, ValueError, RecursionError):
+                loaded = json.loads(path.read_bytes())
                 if isinstance(loaded, dict):
-                    self.entries = loaded
+                    self.entries = {
+                        name: entry
+                        for name, entry in loaded.items()
+                        if isinstance(entry, list) and len(entry) == 5
+                    }
 
     def sha256(self, path: str) -> str | None:
         """sha256 of a regular file, or None where there is none."""
@@ -169,15 +175,28 @@ def fresh(place: Path) -> Iterator[Path]:
 
 
 def put(made: Path, place: Path) -> None:
-    """Move a finished file or folder to its place, over what stood there.
+    """Move a finished file or folder to its place, over what stood there, link or not.
 
     A folder cannot be replaced in one step: between the two renames there is nothing at `place`,
-    which is noticed and rebuilt; there is never a mixture.
+    which is noticed and rebuilt; there is never a mixture. On another file system (dist/ as a link
+    to a larger disk) a complete copy is made beside the place first. What a killed `put` left
+    beside it is removed; the caller holds the lock.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    if made.is_dir() and place.exists():
+    ours = re.compile(rf"\.{re.escape(place.name)}\.(old|new)-[0-9]+")
+    for leftover in place.parent.glob(f".{place.name}.*"):
+        if ours.fullmatch(leftover.name):
+            remove(leftover)
+    if made.stat().st_dev != place.parent.stat().st_dev:
+        new = place.with_name(f".{place.name}.new-{os.getpid()}")
+        if made.is_dir():
+            shutil.copytree(made, new)
+            remove(made)
+        else:
+            copy(made, new)
+        made = new
+    if os.path.lexists(place) and (made.is_dir() or place.is_dir()):
         old = place.with_name(f".{place.name}.old-{os.getpid()}")
-        remove(old)
         os.rename(place, old)
         os.rename(made, place)
         remove(old)
@@ -190,21 +209,27 @@ def locked(place: Path, waiting: Callable[[], None]) -> Iterator[bool]:
     """Hold the lock of a place to be built; yields True if another process had it and we waited.
 
     The lock is the kernel's (flock), so a killed process gives it back. Its file, .lock.NAME beside
-    the place, stays: removing it would let two processes hold two files of one name.
+    the place, stays. Where somebody removed it (doit clean) while we waited, what we hold is a lock
+    on nothing, and we ask again.
     """
-    place.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(place.with_name(f".lock.{place.name}"), os.O_RDWR | os.O_CREAT, 0o644)
-    waited = False
-    try:
+    file = place.with_name(f".lock.{place.name}")
+    waited = held = False
+    while not held:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waited = True
-            waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield waited
-    finally:
-        os.close(handle)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waited = True
+                waiting()
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                held = os.path.samestat(os.fstat(handle), os.stat(file))
+            if held:
+                yield waited
+        finally:
+            os.close(handle)
 
 
 def archive(folder: Path, target: Path, top: str) -> str:

@@ -11,6 +11,7 @@ from tinybuild.errors import RecipeFault
 from tinybuild.files import pretty, write
 
 VERSION = 1
+_FACTS = {"hub": "commit", "package": "version"}  # what a pin of each kind must say
 
 
 def place(recipe: Path) -> Path:
@@ -25,13 +26,22 @@ def read(recipe: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise RecipeFault.of(f"the lock cannot be read ({why})", where=path.name) from None
     try:
         data = json.loads(text)
         version, pins = data["version"], data["pins"]
         for pin in pins.values():
             if not isinstance(pin["wish"], dict) or not isinstance(pin["files"], dict):
                 raise TypeError
-    except (ValueError, KeyError, TypeError, AttributeError):
+            fact = next((fact for kind, fact in _FACTS.items() if kind in pin["wish"]), None)
+            if fact is not None and not isinstance(pin[fact], str):
+                raise TypeError
+            for entry in pin["files"].values():
+                if not isinstance(entry["sha256"], str) or not isinstance(entry["size"], int):
+                    raise TypeError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise RecipeFault.of(
             "the lock cannot be read", where=path.name, hint="delete it to make it anew"
         ) from None

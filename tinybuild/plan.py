@@ -29,15 +29,15 @@ class Stage:
 
 
 STAGES: Mapping[str, Stage] = {
-    "fetch": Stage(function="tinybuild.source:fetch", code=("source.py",), libraries=()),
+    "fetch": Stage(function="tinybuild.source:fetch", code=("source.py", "files.py"), libraries=()),
     "dataset": Stage(
         function="tinybuild.dataset:make",
-        code=("dataset",),
+        code=("dataset", "dataset/corpus.jsonl"),
         libraries=("datasets", "pyarrow"),
     ),
     "tokenizer": Stage(
         function="tinybuild.tokenizer:make",
-        code=("tokenizer", "ids.py", "dataset/corpus.jsonl"),
+        code=("tokenizer", "ids.py", "files.py", "dataset/corpus.jsonl"),
         libraries=("transformers", "tokenizers", "sentencepiece", "sacremoses"),
     ),
     "model": Stage(
@@ -47,11 +47,13 @@ STAGES: Mapping[str, Stage] = {
     ),
     "validate": Stage(
         function="tinybuild.validate:make",
-        code=("validate", "bundle.py", "ids.py", "dataset/corpus.jsonl"),
+        code=("validate", "bundle.py", "ids.py", "files.py", "dataset/corpus.jsonl"),
         libraries=("transformers", "tokenizers", "torch", "datasets"),
     ),
     "pack": Stage(
-        function="tinybuild.pack:make", code=("pack.py", "bundle.py", "files.py"), libraries=()
+        function="tinybuild.pack:make",
+        code=("pack.py", "bundle.py", "files.py", "progress.py", "__init__.py"),
+        libraries=(),
     ),
 }
 
@@ -131,13 +133,19 @@ def load(root: Path, memo: Memo, cache: Cache) -> Zoo:
     files: list[tuple[Path, str]] = []
     groups: dict[str, list[str]] = {"": []}
     for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue  # an editor's lock, or checkpoints
         if path.suffix in (".yaml", ".yml"):
             files.append((path, ""))
         elif path.is_dir():
             inner = [
-                (p, path.name) for p in sorted(path.iterdir()) if p.suffix in (".yaml", ".yml")
+                (p, path.name)
+                for p in sorted(path.iterdir())
+                if p.suffix in (".yaml", ".yml") and not p.name.startswith(".")
             ]
-            if inner:
+            if path.name in RESERVED or not _NAME.match(path.name):
+                inner = [(p, "") for p, _ in inner]  # each of its recipes will say so
+            elif inner:
                 groups[path.name] = []
             files += inner
     recipes: dict[str, Recipe] = {}
@@ -152,7 +160,7 @@ def load(root: Path, memo: Memo, cache: Cache) -> Zoo:
         if faults or isinstance(read, Broken):
             more = read.fault.findings if isinstance(read, Broken) else ()
             taken = name in recipes or any(b.name == name for b in broken) or name in RESERVED
-            name = shown if taken or not _NAME.match(name) else name
+            name = _task_name(shown) if taken or not _NAME.match(name) else name
             fault = RecipeFault([*faults, *more])
             broken.append(Broken(name=name, file=path, group=group, fault=fault))
         else:
@@ -161,6 +169,7 @@ def load(root: Path, memo: Memo, cache: Cache) -> Zoo:
     for name, recipe in list(recipes.items()):
         try:
             _chain(recipe, recipes)
+            _outside(recipe, root)
             made = list(_tasks(recipe, recipes, root))
         except Fault as fault:
             broken.append(Broken(name=name, file=recipe.file, group=recipe.group, fault=fault))
@@ -183,6 +192,12 @@ def load(root: Path, memo: Memo, cache: Cache) -> Zoo:
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+LONGEST = 96  # characters of a name; the Hub's limit, and a tar entry has 100
+
+
+def _task_name(shown: str) -> str:
+    """A file's path as doit can have it: without `=`, and as UTF-8."""
+    return shown.encode("utf-8", "backslashreplace").decode().replace("=", "%3D")
 
 
 def _name_faults(
@@ -193,9 +208,23 @@ def _name_faults(
     if not _NAME.match(name):
         what = f"{name!r} cannot be a recipe's name"
         yield Finding(what=what, where=shown, hint="use letters, digits, -, _ and .")
+    elif len(name) > LONGEST:
+        what = f"the name has {len(name)} characters; at most {LONGEST} are allowed"
+        yield Finding(what=what, where=shown, hint="rename the file")
+    elif name.endswith(".tar.gz"):
+        what = f"{name} would be built where the archive of {name.removesuffix('.tar.gz')} is"
+        yield Finding(what=what, where=shown, hint="rename the file")
     elif name in RESERVED or (name in groups and name):
         other = "a group of recipes" if name in groups else "a command or a stage"
         yield Finding(what=f"{name} is the name of {other}", where=shown, hint="rename the file")
+    within = path.parent.name
+    if "/" in shown.removeprefix("recipes/") and within not in groups:
+        if within in RESERVED:
+            what, hint = f"{within} is the name of a command or a stage", "rename the folder"
+        else:
+            what = f"{within!r} cannot be the name of a group of recipes"
+            hint = "rename the folder: use letters, digits, -, _ and ."
+        yield Finding(what=what, where=shown, hint=hint)
     if name in first:
         yield Finding(
             what=f"there are two recipes named {name}",
@@ -223,6 +252,25 @@ def _chain(recipe: Recipe, recipes: Mapping[str, Recipe]) -> None:
             if name not in seen:
                 seen.append(name)
                 queue.append(recipes[name])
+
+
+def _outside(recipe: Recipe, root: Path) -> None:
+    """Refuse sources that are what this zoo builds: in which order would be anybody's guess."""
+    for wish in source.wishes(recipe.data, recipe.file.parent):
+        if wish.kind != "path":
+            continue
+        place = (wish.base / wish.data["path"]).resolve()
+        for made in (root / "build", root / "dist"):
+            out = made.resolve()
+            below = wish.slot == "dataset" and out.is_relative_to(place)
+            if below or place.is_relative_to(out):
+                key = ("source", "path") if wish.slot == "source" else (wish.slot, "source", "path")
+                raise RecipeFault.of(
+                    f"{wish.data['path']} {'holds' if below else 'is in'} {made.name}/, "
+                    "which this zoo writes",
+                    key=key,
+                    hint="name the recipe instead (source: {recipe: NAME}), or copy the files",
+                )
 
 
 def _upstreams(recipe: Recipe) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -20,7 +21,11 @@ class Progress:
     """
 
     def __init__(self, out: TextIO | None = None):
-        self.out = out or sys.stdout
+        # A locale that lacks a letter must not stop a build, nor a closed stdout (doit >&-).
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        self.out = out or sys.stdout or io.StringIO()
         self.terminal = self.out.isatty()
         self.lock = threading.RLock()
         self.done = self.total = 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import time
 import zlib
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tinybuild import lock, recipe, source
-from tinybuild.errors import Fault
+from tinybuild.errors import BuildFault, Fault
 from tinybuild.files import Memo, digest, explain, fresh, locked, pretty, put, remove, sha256, tree
 from tinybuild.plan import STAGES, Need, Task
 from tinybuild.workers import Job, Pool
@@ -35,6 +37,9 @@ class Builder:
         self.receipts: dict[str, Any] = {}
         self.places: dict[str, Path] = {}
         self.busy: set[str] = set()
+        # The code as it is before any worker loads it: an edit made later is seen next time.
+        for stage in STAGES.values():
+            _code(stage.code)
 
     def place(self, task: str) -> Path:
         """build/NAME/STAGE of the task STAGE:NAME."""
@@ -48,19 +53,36 @@ class Builder:
         return self.root / "dist" if task.startswith("pack:") else self.place(task)
 
     def receipt(self, task: str) -> Any | None:
-        """A task's receipt, or None. Read once; forgotten when the task runs."""
+        """A task's receipt, or None. Read once; forgotten when the task runs.
+
+        Its provenance holds its digest: a receipt that was edited is none.
+        """
         if task not in self.receipts:
-            self.receipts[task] = _json(f"{self.place(task)}/{RECEIPT}")
+            self.receipts[task] = self._papers(task)[0]
         return self.receipts[task]
+
+    def _papers(self, task: str) -> tuple[Any | None, Mapping[str, Any] | None]:
+        """A task's receipt and provenance; None and None unless they belong together."""
+        folder = self.place(task)
+        text, before = _read(f"{folder}/{RECEIPT}"), _json(_read(f"{folder}/{PROVENANCE}"))
+        parts = ("settings", "inputs", "upstream", "code", "versions")
+        if (
+            isinstance(before, dict)
+            and before.get("receipt") == _sha256(text)
+            and all(isinstance(before.get(part), dict) for part in parts)
+        ):
+            return _json(text), before
+        return None, None
 
     # --- why -------------------------------------------------------------------------------------
 
     def reasons(self, task: Task) -> tuple[str, ...]:
         """Why a task must run; empty when it is up to date. Tasks before it are taken as done."""
-        receipt = self.receipt(task.name)
-        before = _json(f"{self.place(task.name)}/{PROVENANCE}") if receipt is not None else None
+        receipt, before = self._papers(task.name)
+        self.receipts[task.name] = receipt
         if receipt is None or before is None:
-            return ("not built yet",)
+            edited = (self.place(task.name) / RECEIPT).exists()
+            return (f"{RECEIPT} or {PROVENANCE} was altered" if edited else "not built yet",)
         found = list(_differences(before, self.state(task)))
         return tuple(found or self._altered(task.name, receipt))
 
@@ -91,6 +113,11 @@ class Builder:
             found = self.memo.sha256(f"{folder}/{name}")
             if found != entry["sha256"]:
                 yield f"{name} was deleted" if found is None else f"{name} was altered"
+        own = (RECEIPT, PROVENANCE)
+        for name in _below(str(self.place(task))):
+            # The stages after this one take the folder as it is.
+            if name not in own and (name not in receipt["files"] or task.startswith("pack:")):
+                yield f"{name} was added"
 
     # --- doing -----------------------------------------------------------------------------------
 
@@ -107,7 +134,11 @@ class Builder:
         waiting = functools.partial(say, f"{task.name} waits: another doit is building it")
         shown = task.recipe.file.relative_to(self.root).as_posix()
         self.busy.add(task.name)
+        # `doit -P process` forks: what we know may be from before another process did a need.
+        for need in task.needs:
+            self.receipts.pop(need.task, None)
         try:
+            self._folders(place.parent)
             with locked(place, waiting) as waited:
                 if waited:
                     self.receipts.clear()
@@ -115,8 +146,14 @@ class Builder:
                         return False
                 state = self.state(task)
                 with fresh(place) as made:
-                    facts = self.pool.call(STAGES[task.stage].function, self._job(task, made))
+                    job = self._job(task, made)
+                    try:
+                        facts = self.pool.call(STAGES[task.stage].function, job)
+                    except FileNotFoundError:
+                        self._still_there(job)
+                        raise
                     if task.stage == "fetch":
+                        _unchanged(task, state, facts["pins"])
                         state["settings"]["locks"] = self._lock(task, facts["pins"])
                     self._leave(task, made, {"files": tree(made), "facts": facts}, state)
         except Fault as fault:
@@ -133,11 +170,27 @@ class Builder:
             self.busy.discard(task.name)
         return True
 
+    def _folders(self, place: Path) -> None:
+        """Refuse to build where something else stands in the way of a folder."""
+        for folder in (self.root / "build", place, self.root / "dist"):
+            if os.path.lexists(folder) and not folder.is_dir():
+                what = f"{folder.relative_to(self.root)} is not a folder"
+                raise BuildFault.of(what, hint="move it away, or make the link lead to a folder")
+
+    def _still_there(self, job: Job) -> None:
+        """Say so when what a stage works with was deleted meanwhile."""
+        for path in (*job.inputs.values(), job.out):
+            if not path.exists():
+                shown = path.relative_to(self.root)
+                raise BuildFault.of(f"{shown} was deleted meanwhile", hint="run doit again")
+
     def _job(self, task: Task, out: Path) -> Job:
         facts = {}
         for need in task.needs:
             receipt = self.receipt(need.task)
-            assert receipt is not None, f"{need.task} comes before {task.name}"
+            if receipt is None:
+                what = f"what {need.task} made was deleted meanwhile"
+                raise BuildFault.of(what, hint="run doit again")
             known = receipt["facts"]
             facts[need.name] = {name: known[name] for name in need.facts}
         return Job(
@@ -163,7 +216,9 @@ class Builder:
     def _leave(self, task: Task, made: Path, receipt: Mapping[str, Any], state: State) -> None:
         """Move what was made to its place, the receipt last."""
         place = self.place(task.name)
-        papers = {RECEIPT: pretty(receipt), PROVENANCE: pretty({"task": task.name, **state})}
+        text = pretty(receipt)
+        before = {"task": task.name, "receipt": _sha256(text.encode()), **state}
+        papers = {RECEIPT: text, PROVENANCE: pretty(before)}
         if task.stage != "pack":
             for name, text in papers.items():
                 (made / name).write_text(text, encoding="utf-8")
@@ -193,16 +248,52 @@ class Builder:
         remove(place)
         remove(place.with_name(f".lock.{place.name}"))
         for folder in (place.parent, place.parent.parent, self.root / "dist"):
-            if folder.is_dir() and not any(folder.iterdir()):
+            if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
                 folder.rmdir()
 
 
-def _json(path: str) -> Any | None:
+def _read(path: str) -> bytes:
+    """A file's bytes; none where there is no file."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - read 12,000 times for 1,000 recipes
-            return json.loads(file.read())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return b""
+
+
+def _json(text: bytes) -> Any | None:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
         return None
+
+
+def _sha256(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
+
+
+def _below(folder: str, prefix: str = "") -> Iterator[str]:
+    """Posix paths of the files below a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _below(entry.path, f"{prefix}{entry.name}/")
+                else:
+                    yield prefix + entry.name
+    except (FileNotFoundError, NotADirectoryError):
+        return
+
+
+def _unchanged(task: Task, state: State, pins: Mapping[str, Any]) -> None:
+    """Refuse local files that were others when they were looked at than when they were copied."""
+    for wish in task.wishes:
+        looked = state["upstream"][wish.slot]
+        if wish.kind == "path" and looked is not None:
+            found = {name: entry["sha256"] for name, entry in pins[wish.slot]["files"].items()}
+            if looked != found:
+                what = f"{wish.data['path']} was edited while it was fetched"
+                raise BuildFault.of(what, hint="run doit again")
 
 
 def _files(receipt: Mapping[str, Any], need: Need) -> dict[str, Any]:

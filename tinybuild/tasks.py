@@ -115,6 +115,7 @@ def task_recipes() -> Iterator[dict[str, Any]]:
             "basename": name,
             "actions": None,
             "task_dep": [f"pack:{name}"],
+            "clean": [functools.partial(here.builder.clean, t.name) for t in zoo.tasks_of(name)],
             "doc": recipe.summary,
         }
     for broken in zoo.broken:
@@ -311,6 +312,7 @@ class Reporter:
         if task.name not in here.zoo.tasks:
             return
         took = here.screen.finish(task.name)
+        here.builder.receipts.pop(task.name, None)  # doit -P process: it was done elsewhere
         if task.name in here.elsewhere:
             return
         here.built[task.name] = took

@@ -1,0 +1,294 @@
+"""Accidents and oddities: edited papers, odd names, links, other file systems, other locales."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.zoo import LIGHT, doit, edit, make, snapshot
+from tinybuild import files, lock
+from tinybuild.errors import BuildFault, RecipeFault
+from tinybuild.files import Memo, locked, put
+from tinybuild.plan import STAGES, Task, load
+from tinybuild.recipe import Cache
+from tinybuild.run import Builder
+from tinybuild.workers import Job, Pool
+
+PACKAGE = Path(files.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = make(tmp_path_factory.mktemp("attack") / "zoo", x=LIGHT)
+    assert doit(root).code == 0
+    return root
+
+
+@pytest.fixture
+def copy(built: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(built, tmp_path / "zoo"))
+
+
+def tasks(root: Path) -> Mapping[str, Task]:
+    memo = Memo()
+    return load(root, memo, Cache(root / "none", memo)).tasks
+
+
+def reasons(root: Path, task: str) -> tuple[str, ...]:
+    return Builder(root, Memo(), Pool()).reasons(tasks(root)[task])
+
+
+@pytest.mark.parametrize("name", ["receipt.json", "provenance.json"])
+@pytest.mark.parametrize("text", ["[]", "3", '{"files": [], "facts": 3}', "[" * 200_000, "\0"])
+def test_edited_papers_are_not_believed(copy: Path, name: str, text: str) -> None:
+    (copy / "build/x/dataset" / name).write_text(text)
+    assert reasons(copy, "dataset:x") == ("receipt.json or provenance.json was altered",)
+
+
+@pytest.mark.parametrize("part", ["settings", "inputs", "upstream", "code", "versions", "seed"])
+def test_provenance_with_other_types_inside(copy: Path, part: str) -> None:
+    path = copy / "build/x/dataset/provenance.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), part: [3]}))
+    assert len(reasons(copy, "dataset:x")) == 1
+
+
+def test_an_edited_fact_is_mended(copy: Path, built: Path) -> None:
+    path = copy / "build/x/dataset/receipt.json"
+    path.write_text(path.read_text().replace('"rows": 5', '"rows": 99'))
+    edit(copy, "x", "rows only", "rows, only")
+    assert doit(copy).code == 0
+    assert "| rows | 5 " in (copy / "dist/x/README.md").read_text()
+    assert path.read_bytes() == (built / "build/x/dataset/receipt.json").read_bytes()
+
+
+def test_an_added_file_never_reaches_a_bundle(copy: Path) -> None:
+    (copy / "build/x/dataset/notes.txt").write_text("mine")
+    assert reasons(copy, "dataset:x") == ("notes.txt was added",)
+    edit(copy, "x", "rows only", "rows, only")
+    assert doit(copy).code == 0
+    assert not (copy / "dist/x/dataset/notes.txt").exists()
+
+
+@pytest.mark.parametrize("text", ['{"%s": 5}', '{"%s": [1]}', "[]", "[" * 200_000])
+def test_a_corrupt_memo_is_forgotten(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "file"
+    file.write_text("x")
+    (tmp_path / "memo").write_text(text.replace("%s", str(file)))
+    assert Memo(tmp_path / "memo").sha256(str(file)) == files.sha256(file)
+    assert Memo(tmp_path).entries == {}  # a folder
+
+
+def test_odd_names_break_their_recipe_only(tmp_path: Path) -> None:
+    odd = {"a=b": LIGHT, "ok": LIGHT, "ok.tar.gz": LIGHT, "n" * 97: LIGHT}
+    root = make(tmp_path / "zoo", **odd)
+    (root / "recipes/.#ok.yaml").symlink_to("me@host.1")  # an editor's lock
+    with open(os.fsencode(root / "recipes") + b"/\xff.yaml", "w") as file:  # noqa: PTH123
+        file.write(LIGHT)
+    for group in ("zoo", "model", "a=c", "check"):
+        (root / "recipes" / group).mkdir()
+        (root / "recipes" / group / f"in-{group[0]}.yaml").write_text(LIGHT)
+    result = doit(root, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert (result.code, result.err) == (1, "")
+    assert result.ran == {"dataset:ok", "validate:ok", "pack:ok"}
+    for text in (
+        "recipes/a=b.yaml: 'a=b' cannot be a recipe's name",
+        "recipes/ok.tar.gz.yaml: ok.tar.gz would be built where the archive of ok is",
+        ": the name has 97 characters; at most 96 are allowed",
+        "recipes/zoo/in-z.yaml: zoo is the name of a command or a stage",
+        "recipes/a=c/in-a.yaml: 'a=c' cannot be the name of a group of recipes",
+    ):
+        assert text in result.out, result.out
+
+
+def test_letters_that_the_locale_lacks_are_escaped(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", x="version: 1\nsummary: 日\n日: 1\n")
+    result = doit(root, "check", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert (result.code, result.err) == (1, "")
+    assert "unknown key '\\u65e5'" in result.out
+
+
+@pytest.mark.parametrize("path", ["../build/y", "../dist/y/dataset", ".."])
+def test_a_source_is_not_what_the_zoo_builds(tmp_path: Path, path: str) -> None:
+    text = f"version: 1\nsummary: x\ndataset: {{samples: 5, source: {{path: {path}}}}}\n"
+    memo = Memo()
+    zoo = load(make(tmp_path / "zoo", x=text), memo, Cache(tmp_path / "none", memo))
+    assert "which this zoo writes" in str(zoo.broken[0].fault)
+
+
+@pytest.mark.parametrize("old", ["link", "file", "folder", "none"])
+@pytest.mark.parametrize("new", ["file", "folder"])
+def test_put_replaces_whatever_stands_there(tmp_path: Path, old: str, new: str) -> None:
+    made, place, mine = tmp_path / "made", tmp_path / "out/place", tmp_path / "mine"
+    mine.mkdir()
+    (mine / "file").write_text("mine")
+    place.parent.mkdir()
+    (place.parent / ".place.old-77").mkdir()  # of a killed process
+    (place.parent / ".place.old-x").mkdir()
+    if new == "folder":
+        made.mkdir()
+    else:
+        made.write_text("new")
+    if old == "link":
+        place.symlink_to(tmp_path / "nowhere")
+    elif old == "folder":
+        shutil.copytree(mine, place)
+    elif old == "file":
+        place.write_text("old")
+    put(made, place)
+    assert not place.is_symlink()
+    assert place.is_dir() == (new == "folder")
+    assert sorted(p.name for p in place.parent.iterdir()) == [".place.old-x", "place"]
+    assert (mine / "file").read_text() == "mine"
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """A folder on another file system."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK) or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
+
+
+def test_dist_may_be_a_link_to_another_file_system(
+    copy: Path, built: Path, elsewhere: Path
+) -> None:
+    shutil.rmtree(copy / "dist")
+    (copy / "dist").symlink_to(elsewhere)
+    assert doit(copy).ran == {"pack:x"}
+    assert snapshot(elsewhere) == snapshot(built / "dist")
+    assert sorted(p.name for p in elsewhere.iterdir()) == ["x", "x.tar.gz"]
+    assert doit(copy, "clean").err == ""
+    assert (copy / "dist").is_symlink()
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["build", "dist", "build/x"])
+def test_a_file_where_a_folder_goes_is_a_message(tmp_path: Path, name: str) -> None:
+    root = make(tmp_path / "zoo", x=LIGHT)
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_text("mine")
+    here = Builder(root, Memo(), Pool())
+    with pytest.raises(BuildFault, match=f"{name} is not a folder"):
+        here.perform(tasks(root)["dataset:x"], print)
+    assert (root / name).read_text() == "mine"
+
+
+def test_processes_of_doit_see_what_the_others_made(copy: Path) -> None:
+    edit(copy, "x", "5", "6")
+    assert doit(copy, "-P", "process", "-n", "2").ran == {"dataset:x", "validate:x", "pack:x"}
+    assert doit(copy).ran == set()
+
+
+def test_one_recipe_can_be_cleaned(copy: Path) -> None:
+    assert doit(copy, "clean", "x").code == 0
+    assert not (copy / "dist").exists()
+    assert not (copy / "build/x").exists()
+
+
+class Accident(Pool):
+    """A pool whose work is an accident."""
+
+    def call(self, function: str, argument: Job) -> object:
+        if function.endswith("source:fetch"):
+            data = argument.root / "rows.txt"
+            before = data.read_text()
+            data.write_text("other")
+            (argument.out / "dataset").mkdir()
+            shutil.copy(data, argument.out / "dataset")
+            entry = {"sha256": files.sha256(data), "size": 5}
+            data.write_text(before)
+            return {"pins": {"dataset": {"files": {"rows.txt": entry}}}}
+        shutil.rmtree(argument.root / "build")
+        raise FileNotFoundError(2, "No such file or directory", str(argument.out / "x"))
+
+
+def test_a_source_edited_and_reverted_while_it_is_fetched(tmp_path: Path) -> None:
+    text = "version: 1\nsummary: x\ndataset: {samples: 1, source: {path: ../rows.txt}}\n"
+    root = make(tmp_path / "zoo", x=text)
+    (root / "rows.txt").write_text("one\n")
+    here = Builder(root, Memo(), Accident())
+    with pytest.raises(BuildFault, match="was edited while it was fetched"):
+        here.perform(tasks(root)["fetch:x"], print)
+    assert not (root / "build/x/fetch").exists()
+
+
+@pytest.mark.parametrize("stage", ["dataset", "validate"])
+def test_build_deleted_in_the_middle_is_a_message(copy: Path, stage: str) -> None:
+    here = Builder(copy, Memo(), Accident())
+    with pytest.raises(BuildFault, match="was deleted meanwhile"):
+        here.perform(tasks(copy)[f"{stage}:x"], print)
+
+
+def test_a_lock_that_was_removed_while_we_waited_is_not_held(tmp_path: Path) -> None:
+    place, order = tmp_path / "place", list[str]()
+    waits, entered = threading.Event(), threading.Event()
+
+    def second() -> None:
+        with locked(place, waits.set):
+            order.append("second")
+            entered.set()
+
+    other = threading.Thread(target=second)
+    with locked(place, lambda: None):
+        other.start()
+        assert waits.wait(10)
+        (tmp_path / ".lock.place").unlink()
+        third = locked(place, lambda: None)
+        third.__enter__()  # a new file: free
+    assert not entered.wait(0.3)
+    order.append("third")
+    third.__exit__(None, None, None)
+    other.join(10)
+    assert order == ["third", "second"]
+
+
+@pytest.mark.parametrize(
+    "pin",
+    [
+        {"wish": {"hub": "a/b"}, "files": {}},
+        {"wish": {"hub": "a/b"}, "commit": 3, "files": {}},
+        {"wish": {"path": "x"}, "files": {"a.json": 3}},
+        {"wish": {"path": "x"}, "files": {"a.json": {"sha256": None, "size": 1}}},
+    ],
+)
+def test_a_lock_with_other_types_inside(tmp_path: Path, pin: object) -> None:
+    (tmp_path / "x.lock.json").write_text(json.dumps({"version": 1, "pins": {"source": pin}}))
+    with pytest.raises(RecipeFault, match="the lock cannot be read"):
+        lock.read(tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_code_that_it_imports(stage: str) -> None:
+    """Errors and workers decide no byte; everything else that a stage imports is in its `code`."""
+    seen, todo = set[str](), [STAGES[stage].function.partition(":")[0]]
+    while todo:
+        parts = todo.pop().split(".")[1:]
+        path = PACKAGE.joinpath(*parts)
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        name = path.relative_to(PACKAGE).as_posix()
+        if not path.is_file() or name in seen or name in ("errors.py", "workers.py"):
+            continue
+        if name == "__init__.py" and stage != "pack":
+            continue
+        seen.add(name)
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                todo += [a.name for a in node.names if a.name.split(".")[0] == "tinybuild"]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tinybuild"):
+                todo += [f"{node.module}.{alias.name}" for alias in node.names]
+                todo.append(str(node.module))
+    listed = STAGES[stage].code
+    assert {n for n in seen if not n.startswith(tuple(p for p in listed))} == set()
+    if "dataset/__init__.py" in seen:
+        assert "dataset/corpus.jsonl" in listed
