@@ -56,7 +56,7 @@ def card(settings: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]], co
     parts = ["\n".join(front), f"# {name}", settings["summary"]]
     if model:
         parts.append("The weights are random: this is for testing machinery, not for what it says.")
-    parts.append("## Made from\n\n" + _origins(pins, tokenizer, dataset))
+    parts.append("## Made from\n\n" + _origins(pins, model, tokenizer, dataset))
     parts.append("## Sizes\n\n" + _sizes(model, tokenizer, dataset, content))
     parts.append("## Load it\n\n```python\n" + _loading(name, model, tokenizer, dataset) + "\n```")
     parts.append(
@@ -75,9 +75,13 @@ def _fenced(text: str) -> str:
     return f"{fence}yaml\n{text.rstrip()}\n{fence}"
 
 
-def _origins(pins: Mapping[str, Any], tokenizer: Any, dataset: Any) -> str:
+def _origins(pins: Mapping[str, Any], model: Any, tokenizer: Any, dataset: Any) -> str:
     lines = []
-    what = {"source": "config and tokenizer", "tokenizer": "tokenizer", "dataset": "dataset"}
+    scratch = bool(tokenizer) and tokenizer["method"] == "scratch"
+    fed = [*(["config"] if model else []), *(["tokenizer"] if tokenizer and not scratch else [])]
+    if "tokenizer" in pins and "tokenizer" in fed:
+        fed.remove("tokenizer")
+    what = {"source": " and ".join(fed), "tokenizer": "tokenizer", "dataset": "dataset"}
     for slot, pin in pins.items():
         wish = pin["wish"]
         if "hub" in wish:
@@ -93,8 +97,10 @@ def _origins(pins: Mapping[str, Any], tokenizer: Any, dataset: Any) -> str:
             origin = f"the recipe `{wish['recipe']}`"
         else:
             origin = f"local files (`{wish['path']}`)"
-        kind = "config" if slot == "source" and "tokenizer" in pins else what[slot]
-        lines.append(f"- {kind}: {origin}")
+        if what[slot]:
+            lines.append(f"- {what[slot]}: {origin}")
+    if scratch:
+        lines.append("- tokenizer: the vocabulary in the recipe")
     if dataset and "dataset" not in pins:
         lines.append("- dataset: the corpus that ships with tinybuild")
     return "\n".join(lines) or "Nothing but the recipe."

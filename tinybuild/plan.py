@@ -396,7 +396,7 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
 
 
 _FACTS = {
-    "tokenizer": ("class", "vocab_size"),
+    "tokenizer": ("class", "method", "vocab_size"),
     "model": ("class", "parameters", "dtype"),
     "dataset": ("rows", "columns"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -360,12 +361,13 @@ class Cache:
         self.path, self.memo, self.dirty = path, memo, False
         self.stamp = digest([schema(), sha256(__file__), sha256(marked.__file__)])
         self.known: dict[str, Any] = {}
-        try:
+        # Whatever is wrong with the file, it is only a cache.
+        with contextlib.suppress(
+            OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError
+        ):
             loaded = json.loads(path.read_text())
-            if loaded.get("stamp") == self.stamp:
+            if loaded["stamp"] == self.stamp and loaded["digest"] == digest(loaded["recipes"]):
                 self.known = dict(loaded["recipes"])
-        except (FileNotFoundError, ValueError, AttributeError, KeyError, TypeError):
-            pass
         self.used: dict[str, Any] = {}
 
     def read(self, file: Path, shown: str, group: str) -> Recipe | Broken:
@@ -390,4 +392,5 @@ class Cache:
         return recipe
 
     def content(self) -> str:
-        return json.dumps({"stamp": self.stamp, "recipes": self.used}, separators=(",", ":"))
+        data = {"stamp": self.stamp, "digest": digest(self.used), "recipes": self.used}
+        return json.dumps(data, separators=(",", ":"))

@@ -202,6 +202,8 @@ def _resolve_path(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> Pin:
                 "data" if wish.slot == "dataset" else "config or tokenizer",
             )
             raise _fault(wish, f"{name} is not a {use} file", f"of use are {wanted}")
+        if not place.is_dir():
+            raise _fault(wish, f"{wish.data['path']} is no plain file", "give a file or a folder")
         state = "is empty" if not any(place.iterdir()) else "holds no file that is of use"
         raise _fault(wish, f"the folder {wish.data['path']} {state}", f"of use are {wanted}")
     if wish.slot != "dataset":

@@ -382,7 +382,7 @@ def _gist(task: str) -> str:
     if "rows" in facts:
         return f"{facts['rows']:,} rows"
     if "checks" in facts:
-        return f"{facts['checks']} checks passed"
+        return f"{facts['checks']} check{'s' * (facts['checks'] != 1)} passed"
     if "tar" in facts:
         return f"dist/{task.partition(':')[2]}/, {progress.size(facts['bytes'])}"
     if "pins" in facts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,12 @@ def make(job: Job) -> dict[str, Any]:
     if "source" in section:
         folder = job.inputs["fetch"] / "dataset"
         files = sorted(path for path in folder.rglob("*") if path.is_file())
-    stream = _open(files)
-    features = stream.features
     wanted = section["samples"]
-    with _readable():  # rows are read as they are asked for: what is broken may stand far down
+    cache = tempfile.TemporaryDirectory(dir=job.out, prefix=".cache-")
+    # Rows are read as they are asked for: what is broken may stand far down.
+    with cache, _readable():
+        stream = _open(files, Path(cache.name))
+        features = stream.features
         if section["select"] == "first":
             rows = list(stream.take(wanted))
         else:
@@ -60,8 +63,8 @@ def make(job: Job) -> dict[str, Any]:
     return {"rows": len(data), "columns": columns}
 
 
-def _open(files: Iterable[Path]) -> Any:
-    """The rows of files of one format, streamed."""
+def _open(files: Iterable[Path], cache: Path) -> Any:
+    """The rows of files of one format, streamed; `cache` is a folder for what the reader leaves."""
     from datasets import load_dataset
 
     paths = [str(path) for path in files]
@@ -76,13 +79,15 @@ def _open(files: Iterable[Path]) -> Any:
             hint=f"give files of one format: {', '.join(READERS)}",
         )
     options = {"delimiter": "\t"} if tabs == [True] else {}
-    with _readable():
-        stream = load_dataset(
-            formats[0], data_files={"train": paths}, split="train", streaming=True, **options
-        )
-        if stream.features is None:
-            stream = stream._resolve_features()
-        return stream
+    stream = load_dataset(
+        formats[0],
+        data_files={"train": paths},
+        split="train",
+        streaming=True,
+        cache_dir=str(cache),
+        **options,
+    )
+    return stream if stream.features is not None else stream._resolve_features()
 
 
 @contextlib.contextmanager

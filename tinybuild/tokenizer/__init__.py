@@ -35,7 +35,7 @@ def make(job: Job) -> dict[str, Any]:
 
     Settings: tokenizer (the recipe's section), slot (whose fetched folder to use, or none), blank
     (whether the source's ids mean nothing), related (whether config and tokenizer share a source).
-    Inputs: fetch, dataset. Facts: class; vocab_size; ids, what a model must know (ids.facts).
+    Inputs: fetch, dataset. Facts: class; method; vocab_size; ids, what a model must know.
     Raises Fault.
     """
     section, slot = job.settings["tokenizer"], job.settings["slot"]
@@ -51,6 +51,7 @@ def make(job: Job) -> dict[str, Any]:
     related = source if job.settings["related"] and not job.settings["blank"] else None
     return {
         "class": type(made).__name__,
+        "method": section["method"],
         "vocab_size": len(made),
         "ids": ids.facts(made, related, folder, section["method"]),
     }
