@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tinybuild.files import copy
-
-OURS = ("receipt.json", "provenance.json")
+from tinybuild.files import PROVENANCE, RECEIPT, copy
 
 
 def lay(inputs: Mapping[str, Path], folder: Path) -> None:
@@ -18,7 +16,7 @@ def lay(inputs: Mapping[str, Path], folder: Path) -> None:
             continue
         for path in sorted(source.rglob("*")):
             name = path.relative_to(source)
-            if path.is_file() and name.as_posix() not in OURS:
+            if path.is_file() and name.as_posix() not in (RECEIPT, PROVENANCE):
                 copy(path, folder / below / name)
 
 

@@ -27,6 +27,9 @@ from tinybuild.errors import BuildFault, Fault, SourceFault
 # "racily clean" index entries, with the granularity of the coarsest file system in use (2 s).
 TOO_YOUNG = 2_000_000_000
 
+# What a stage's folder holds beside the files that the stage made.
+RECEIPT, PROVENANCE = "receipt.json", "provenance.json"
+
 
 def canonical(value: Any) -> bytes:
     """JSON with sorted keys, no spaces, UTF-8: equal values have equal bytes. NaN is refused."""

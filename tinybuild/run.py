@@ -16,11 +16,23 @@ from typing import Any
 
 from tinybuild import lock, recipe, source
 from tinybuild.errors import BuildFault, Fault
-from tinybuild.files import Memo, digest, explain, fresh, locked, pretty, put, remove, sha256, tree
+from tinybuild.files import (
+    PROVENANCE,
+    RECEIPT,
+    Memo,
+    digest,
+    explain,
+    fresh,
+    locked,
+    pretty,
+    put,
+    remove,
+    sha256,
+    tree,
+)
 from tinybuild.plan import STAGES, Need, Task
 from tinybuild.workers import Job, Pool
 
-RECEIPT, PROVENANCE = "receipt.json", "provenance.json"
 State = dict[str, Any]
 
 
@@ -121,11 +133,7 @@ class Builder:
 
     # --- doing -----------------------------------------------------------------------------------
 
-    def perform(
-        self,
-        task: Task,
-        say: Callable[[str], None],
-    ) -> bool:
+    def perform(self, task: Task, say: Callable[[str], None]) -> bool:
         """Run a task; False if another doit had just done it. Raises Fault, or what a bug raises.
 
         The state is taken before the work begins: a change made meanwhile is seen next time.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinybuild.errors import Fault, SourceFault, did_you_mean, nearest
-from tinybuild.files import Memo, copy, inside, pretty, sha256
+from tinybuild.files import PROVENANCE, RECEIPT, Memo, copy, inside, pretty, sha256
 from tinybuild.workers import Job
 
 if TYPE_CHECKING:
@@ -436,15 +436,12 @@ def _recipe(wish: Wish, inputs: Mapping[str, Path]) -> Pin:
     for stage in ("tokenizer", "model"):
         folder = inputs.get(f"{wish.slot}.{stage}")
         for path in sorted(folder.iterdir()) if folder is not None else ():
-            if _wanted(path.name, WANTED) and path.name not in OURS:
+            if _wanted(path.name, WANTED) and path.name not in (RECEIPT, PROVENANCE):
                 files[path.name] = functools.partial(Path, path)
     if not files:
         name = wish.data["recipe"]
         raise _fault(wish, f"the recipe {name} makes neither a model nor a tokenizer")
     return Pin(facts={}, files=files)
-
-
-OURS = ("receipt.json", "provenance.json", "ids.json")
 
 
 def _unreachable(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> Pin:

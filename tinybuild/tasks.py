@@ -21,7 +21,7 @@ from typing import Any
 from doit.exceptions import BaseFail, TaskError, TaskFailed, UnmetDependency
 
 from tinybuild import progress
-from tinybuild.errors import Fault, Finding
+from tinybuild.errors import Fault, Finding, did_you_mean
 from tinybuild.files import Memo, write
 from tinybuild.plan import STAGES, Task, Zoo, load
 from tinybuild.recipe import Broken, Cache, locate
@@ -217,8 +217,6 @@ def _check(names: list[str]) -> BaseFail | None:
 
 
 def _unknown(name: str, known: Any) -> BaseFail:
-    from tinybuild.errors import did_you_mean
-
     return TaskFailed(f"there is no recipe {name}\n  hint: {did_you_mean(name, known)}")
 
 
