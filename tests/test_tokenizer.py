@@ -334,13 +334,20 @@ def test_no_tokenizer_in_the_source(job: MakeJob, tmp_path: Path) -> None:
     assert "hint: take another family's" in text
 
 
-@pytest.mark.parametrize("content", ["{", "{}", '{"model": {"type": "Nope"}}', "\x00"])
-def test_a_broken_tokenizer_json(job: MakeJob, tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "tokenizer.json is not JSON: Expecting property name"),
+        ("{}", "tokenizer.json has no model with a vocabulary"),
+        ('{"model": {"type": "Nope", "vocab": {}}}', "tokenizer.json has a model of type 'Nope'"),
+        ("\x00", "tokenizer.json is not JSON: Expecting value (line 1, column 1)"),
+    ],
+)
+def test_a_broken_tokenizer_json(job: MakeJob, tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "fetch" / "source").mkdir(parents=True)
     (tmp_path / "fetch" / "source" / "tokenizer.json").write_text(content)
     text, key = refused(job, tmp_path / "fetch", method="keep")
-    assert "transformers cannot load the source's tokenizer" in text
-    assert "hint: the source holds tokenizer.json" in text
+    assert text.startswith(message)
     assert key == ("tokenizer",)
     assert str(tmp_path) not in text
 

@@ -1,25 +1,70 @@
-"""Which keys of a config hold token ids."""
+"""Which keys of a config hold token ids, and in what shape."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-SUFFIXES = ("_token_id", "_token_ids", "_token_index")
+# One id, a list of them, or lists of lists: eos_token_id, suppress_tokens, bad_words_ids.
+SUFFIXES = ("_token_id", "_token_ids", "_token_index", "_words_ids")
 LISTS = ("suppress_tokens", "begin_suppress_tokens")
+PAIRS = ("forced_decoder_ids",)  # [position, id] each
+NAMED = ("lang_to_id", "task_to_id")  # mappings of names to ids
 
 
 def is_id(name: str) -> bool:
-    """Whether the config key `name` holds a token id or a list of them."""
-    return name.endswith(SUFFIXES) or name in LISTS
+    """Whether the config key `name` holds token ids."""
+    return name.endswith(SUFFIXES) or name in (*LISTS, *PAIRS, *NAMED)
 
 
-def mentioned(data: Mapping[str, Any]) -> Iterator[int]:
-    """Every token id that stands anywhere in a config (JSON data), sub-configs included."""
+def found(name: str, value: Any) -> Iterator[int]:
+    """The token ids in the value of a key that holds them; -1 and the like are none."""
+    if name in PAIRS:
+        for pair in value if isinstance(value, list) else ():
+            if isinstance(pair, list) and len(pair) == 2:
+                yield from found("", pair[1])
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from found("", item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from found("", item)
+    elif isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        yield value
+
+
+def replaced(name: str, value: Any, new: Callable[[int], int | None]) -> Any:
+    """The value of a key with `new` in place of each id.
+
+    Where `new` gives None: an item of a list or mapping is left out (equal ones are kept once), a
+    single id becomes None.
+    """
+    if name in PAIRS and isinstance(value, list):
+        pairs = [(pair, new(pair[1]) if pair[1] is not None else None) for pair in value]
+        return [[p[0], number] for p, number in pairs if number is not None or p[1] is None]
+    if isinstance(value, Mapping):
+        items = {key: replaced("", item, new) for key, item in value.items()}
+        return {key: item for key, item in items.items() if item is not None}
+    if isinstance(value, list):
+        made = [replaced("", item, new) for item in value]
+        unique: list[Any] = []
+        for item in made:
+            if item is not None and item != [] and item not in unique:
+                unique.append(item)
+        return unique
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return new(value)
+    return value
+
+
+def mentioned(data: Mapping[str, Any], *, named: bool = True) -> Iterator[int]:
+    """Every token id that stands anywhere in a config (JSON data), sub-configs included.
+
+    named: also those in mappings of names to ids, which only list what there is.
+    """
     for name, value in data.items():
-        if isinstance(value, Mapping):
-            yield from mentioned(value)
-        elif is_id(name):
-            for item in value if isinstance(value, list) else [value]:
-                if isinstance(item, int) and not isinstance(item, bool) and item >= 0:
-                    yield item
+        if is_id(name):
+            if named or name not in NAMED:
+                yield from found(name, value)
+        elif isinstance(value, Mapping):
+            yield from mentioned(value, named=named)

@@ -97,7 +97,7 @@ def _origins(pins: Mapping[str, Any], model: Any, tokenizer: Any, dataset: Any) 
             origin = f"the recipe `{wish['recipe']}`"
         else:
             origin = f"local files (`{wish['path']}`)"
-        if what[slot]:
+        if what.get(slot):
             lines.append(f"- {what[slot]}: {origin}")
     if scratch:
         lines.append("- tokenizer: the vocabulary in the recipe")
@@ -113,6 +113,7 @@ def _sizes(model: Any, tokenizer: Any, dataset: Any, content: int) -> str:
         rows.append(("parameters", f"{count(model['parameters'])} ({model['dtype']})"))
     if tokenizer:
         rows.append(("tokens", f"{count(tokenizer['vocab_size'])} (`{tokenizer['class']}`)"))
+        rows += _shrunk(tokenizer)
     if dataset:
         rows.append(
             (
@@ -122,6 +123,34 @@ def _sizes(model: Any, tokenizer: Any, dataset: Any, content: int) -> str:
         )
     rows.append(("bytes", size(content)))
     return "| | |\n| --- | --- |\n" + "\n".join(f"| {k} | {v} |" for k, v in rows)
+
+
+def _shrunk(tokenizer: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What became of a vocabulary of which a part was kept; nothing for other methods."""
+    shrunk, rows = tokenizer["shrunk"], list[tuple[str, str]]()
+    padded = tokenizer["ids"]["sizes"]["vocab_size"]
+    if padded != tokenizer["vocab_size"]:
+        rows.append(("rows of the embedding", count(padded)))
+    if not shrunk:
+        return rows
+    kept, dead = shrunk["kept"], shrunk["unreachable"]
+    per = shrunk["characters_per_token"]
+    rows.append(
+        (
+            "kept of the source",
+            f"{count(tokenizer['vocab_size'])} of {count(shrunk['source_size'])}",
+        )
+    )
+    rows.append(("kept because of", ", ".join(f"{why} {count(n)}" for why, n in kept.items())))
+    if shrunk["trimmed"]:
+        gone = ", ".join(f"`{shape}` {count(n)}" for shape, n in shrunk["trimmed"].items())
+        rows.append(("no room for", gone))
+    rows.append(
+        ("unreachable", f"{count(dead['tokens'])} (in the source {count(dead['in_source'])})")
+    )
+    rows.append(("characters per token", f"{per['tiny']} (source {per['source']})"))
+    rows.append(("coverage of the sample", f"{shrunk['coverage']:.1%}"))
+    return rows
 
 
 def _loading(name: str, model: Any, tokenizer: Any, dataset: Any) -> str:

@@ -47,7 +47,7 @@ STAGES: Mapping[str, Stage] = {
     ),
     "validate": Stage(
         function="tinybuild.validate:make",
-        code=("validate", "bundle.py", "ids.py", "files.py", "dataset/corpus.jsonl"),
+        code=("validate", "tokenizer", "bundle.py", "ids.py", "files.py", "dataset/corpus.jsonl"),
         libraries=("transformers", "tokenizers", "torch", "datasets"),
     ),
     "pack": Stage(
@@ -325,8 +325,8 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
             **more,
         )
 
-    def fetched(slot: str) -> Need:
-        return Need(name="fetch", task=f"fetch:{name}", files=(f"{slot}/",))
+    def fetched(*slots: str) -> Need:
+        return Need(name="fetch", task=f"fetch:{name}", files=tuple(f"{slot}/" for slot in slots))
 
     if wishes:
         wanted = {wish.slot: dict(wish.data) for wish in wishes}
@@ -357,9 +357,10 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
         slot = next((s for s in ("tokenizer", "source") if s in slots), "")
         if tokenizer["method"] == "scratch" and "class" in tokenizer:
             slot = ""
-        needs = [fetched(slot)] if slot else []
+        lists = [s for s in slots if s.startswith(tuple(f"{name}-" for name in source.LISTS))]
+        needs = [fetched(slot, *lists)] if slot else []
         text = tokenizer.get("text", "dataset" if dataset is not None else "corpus")
-        if tokenizer["method"] == "train" and text == "dataset":
+        if tokenizer["method"] in READING and text == "dataset":
             needs.append(Need(name="dataset", task=f"dataset:{name}", files=("data/",)))
         kind = slots[slot].kind if slot else ""
         yield task(
@@ -385,7 +386,12 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
     checks = {"max_parameters": amount(data["checks"]["max_parameters"])}
     if "max_bytes" in data["checks"]:
         checks["max_bytes"] = size(data["checks"]["max_bytes"])
-    yield task("validate", {"checks": checks}, parts)
+    settings = {"checks": checks}
+    if tokenizer is not None and tokenizer["method"] in SHRINKING:
+        parts.append(fetched(slot))
+        settings["source"] = {"slot": slot, "class": tokenizer.get("class"), "kind": kind}
+    yield task("validate", settings, parts)
+    parts = [part for part in parts if part.name != "fetch"]
     pins = [Need(name="fetch", task=f"fetch:{name}", facts=("pins",))] if wishes else []
     report = Need(name="validate", task=f"validate:{name}", files=("report.json",))
     yield task(
@@ -395,8 +401,10 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
     )
 
 
+READING = ("truncate", "corpus", "train")  # methods that read the dataset
+SHRINKING = READING[:2]  # methods whose result is compared with the source
 _FACTS = {
-    "tokenizer": ("class", "method", "vocab_size"),
+    "tokenizer": ("class", "method", "vocab_size", "rows", "bytes", "shrunk"),
     "model": ("class", "parameters", "dtype"),
     "dataset": ("rows", "columns"),
 }

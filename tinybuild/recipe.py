@@ -124,15 +124,17 @@ _SAID = {
     "summary": "one line that says what this is for",
     "version": "the first line is `version: 1`",
     "samples": "how many rows to keep",
-    "method": "one of keep, train, scratch",
-    "vocab_size": "the number of tokens to train, special tokens included",
+    "method": "one of truncate, corpus, train, scratch, keep",
+    "vocab_size": "the number of tokens, special tokens included",
     "vocab": "the tokens in the order of their ids",
-    "text": "text: vocabulary is what weighted is for",
+    "text": "dataset, corpus, vocabulary (which is what weighted is for), or a list of texts",
     "files": "add files: {NAME HERE: ITS PATH IN THE PACKAGE}",
 }
 
 _METHOD_KEYS = {
     "keep": (),
+    "truncate": ("vocab_size", "text", "keep"),
+    "corpus": ("vocab_size", "text", "keep"),
     "train": ("vocab_size", "text", "weighted"),
     "scratch": ("vocab", "merges", "options"),
 }
@@ -156,8 +158,11 @@ def _findings(error: Any) -> Iterator[tuple[Key, str, str]]:
     value, wanted, kind = error.instance, error.validator_value, error.validator
     hint = _example(error.schema)
     if kind == "properties":  # `false`: the key has no meaning beside the chosen method
-        method = next(m for m, keys in _METHOD_KEYS.items() if last in keys)
-        yield path, f"{name} is only for method: {method}", f"delete {last}"
+        methods = " or ".join(m for m, keys in _METHOD_KEYS.items() if last in keys)
+        yield path, f"{name} is only for method: {methods}", f"delete {last}"
+    elif kind == "not":
+        hint = "its own tokens are kept: give text to say which (dataset, corpus, or a list)"
+        yield path, f"{name} cannot be {named(value)} here", hint
     elif "propertyNames" in error.absolute_schema_path:
         yield (
             (*path, value),
@@ -246,7 +251,7 @@ def _agree(data: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:
         yield ("model",), "the model has no source", "add source: {transformers: ...}, or another"
     if tokenizer is not None:
         given = "source" in tokenizer or "source" in data
-        if tokenizer["method"] in ("keep", "train") and not given:
+        if tokenizer["method"] != "scratch" and not given:
             hint = "add source: {transformers: ...}, or another"
             yield ("tokenizer",), f"method: {tokenizer['method']} needs a source", hint
         if tokenizer["method"] == "scratch" and not given and "class" not in tokenizer:

@@ -24,9 +24,14 @@ if TYPE_CHECKING:
 
 # Suffixes of files that describe a config, a tokenizer or a processor. Weights (.safetensors, .bin,
 # .pt, .h5, .onnx, .gguf ...), pickles and code (.py) are not among them.
-WANTED = (".json", ".txt", ".model", ".spm", ".tiktoken", ".jinja", ".bpe", ".vocab")
+WANTED = (
+    *(".json", ".txt", ".model", ".spm", ".tiktoken", ".jinja", ".bpe", ".vocab", ".codes"),
+    ".tokenizer",
+)
 UNWANTED = (".index.json",)  # the table of contents of sharded weights
 DATA = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
+TEXT = (".txt",)
+LISTS = ("keep", "text")  # lists of the tokenizer section that may name files of text
 LARGEST = 100_000_000  # bytes of one upstream file; the largest tokenizer.json known has 35 MB
 
 
@@ -34,8 +39,9 @@ LARGEST = 100_000_000  # bytes of one upstream file; the largest tokenizer.json 
 class Wish:
     """What a recipe asks for: `kind` is one of KINDS, `data` the recipe's mapping as it stands.
 
-    `slot` is the part of the recipe it feeds: source, tokenizer or dataset. Paths are relative to
-    `base`, the recipe's folder.
+    `slot` is the part of the recipe it feeds: source, tokenizer, dataset, or keep-0, text-3 for a
+    file of text in a list of the tokenizer section. Paths are relative to `base`, the recipe's
+    folder.
     """
 
     slot: str
@@ -71,7 +77,7 @@ class Kind:
 
 
 def wishes(data: Mapping[str, Any], base: Path) -> tuple[Wish, ...]:
-    """The wishes of a recipe, in the order source, tokenizer, dataset."""
+    """The wishes of a recipe, in the order source, tokenizer, dataset, files of text."""
     found = []
     for slot, holder in (("source", data), ("tokenizer", "tokenizer"), ("dataset", "dataset")):
         section = holder if isinstance(holder, Mapping) else data.get(holder, {})
@@ -79,6 +85,12 @@ def wishes(data: Mapping[str, Any], base: Path) -> tuple[Wish, ...]:
         if wish is not None:
             kind = next(k for k in KINDS if k in wish)
             found.append(Wish(slot=slot, kind=kind, data=wish, base=base))
+    for name in LISTS:
+        items = data.get("tokenizer", {}).get(name)
+        for number, item in enumerate(items if isinstance(items, list) else ()):
+            if isinstance(item, Mapping) and "file" in item:
+                wish = {"path": item["file"]}
+                found.append(Wish(slot=f"{name}-{number}", kind="path", data=wish, base=base))
     return tuple(found)
 
 
@@ -137,8 +149,18 @@ def _hold(wish: Wish, lock: Mapping[str, Any], files: Mapping[str, Any]) -> None
         )
 
 
-def _key(wish: Wish) -> tuple[str, ...]:
+def _key(wish: Wish) -> tuple[str | int, ...]:
+    name, _, number = wish.slot.partition("-")
+    if number:
+        return ("tokenizer", name, int(number))
     return ("source",) if wish.slot == "source" else (wish.slot, "source")
+
+
+def _useful(wish: Wish) -> tuple[tuple[str, ...], str]:
+    """The suffixes of the files that a wish may stand for, and what they are."""
+    if wish.slot.startswith(tuple(f"{name}-" for name in LISTS)):
+        return TEXT, "text"
+    return (DATA, "data") if wish.slot == "dataset" else (WANTED, "config or tokenizer")
 
 
 def _title(wish: Wish) -> str:
@@ -169,7 +191,7 @@ def _check_sizes(wish: Wish, sizes: Iterable[tuple[str, int]]) -> None:
 def _local(wish: Wish) -> dict[str, Path]:
     """{name: path} of the files that a path wish stands for, sorted; {} where there are none."""
     place = (wish.base / wish.data["path"]).resolve()
-    suffixes = DATA if wish.slot == "dataset" else WANTED
+    suffixes, _ = _useful(wish)
     if place.is_file():
         return {place.name: place} if _wanted(place.name, suffixes) else {}
     if not place.is_dir():
@@ -195,12 +217,10 @@ def _resolve_path(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> Pin:
         raise _fault(wish, f"there is no {wish.data['path']}", f"looked for {_shown(wish)}")
     files = _local(wish)
     if not files:
-        wanted = ", ".join(f"*{s}" for s in (DATA if wish.slot == "dataset" else WANTED))
+        suffixes, use = _useful(wish)
+        wanted = ", ".join(f"*{s}" for s in suffixes)
         if place.is_file():
-            name, use = (
-                wish.data["path"],
-                "data" if wish.slot == "dataset" else "config or tokenizer",
-            )
+            name = wish.data["path"]
             raise _fault(wish, f"{name} is not a {use} file", f"of use are {wanted}")
         if not place.is_dir():
             raise _fault(wish, f"{wish.data['path']} is no plain file", "give a file or a folder")
@@ -243,7 +263,7 @@ def _resolve_package(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> P
             wish, f"the package {name} is not installed", f"pip install -c constraints.txt {name}"
         ) from None
     record = {str(entry): entry for entry in distribution.files or ()}
-    suffixes = DATA if wish.slot == "dataset" else WANTED
+    suffixes, use = _useful(wish)
     files: dict[str, Callable[[], Path]] = {}
     for target, listed in sorted(wish.data["files"].items()):
         entry = record.get(listed)
@@ -255,7 +275,6 @@ def _resolve_package(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> P
                 hint=did_you_mean(listed, known) if nearest(listed, known) else "see its RECORD",
             )
         if not _wanted(target, suffixes):
-            use = "data" if wish.slot == "dataset" else "config or tokenizer"
             raise SourceFault.of(
                 f"{target} is not the name of a {use} file",
                 key=(*_key(wish), "files", target),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinybuild.errors import BuildFault, Finding
-from tinybuild.ids import is_id
+from tinybuild.ids import is_id, replaced
 
 # What a family calls the token at the end (or start) of a sequence when it has no eos (or bos).
 STAND_INS = {"eos": "sep", "bos": "cls"}
@@ -62,8 +62,8 @@ def align(
     the ids whose token is known). An id is looked up, in this order, by its token, by its role
     (eos_token_id is the tokenizer's eos), by another role that had the same id in the source
     (T5 starts its decoder with the padding token), in `fallback` (a generation config's is the
-    config), and is otherwise an error, unless the recipe sets it (`given`). Lists drop the ids
-    whose token is gone. Raises BuildFault.
+    config), and is otherwise the unknown token where the recipe says so (`missing`), or an error,
+    unless the recipe sets it (`given`). Lists drop the ids whose token is gone. Raises BuildFault.
     """
     findings: list[Finding] = []
     result = _align(data, data, tokenizer, given, _vocabulary(data), (), findings)
@@ -106,7 +106,7 @@ def _align(
         # A decoder without a start id starts with bos; T5's family has none and starts with pad.
         result[START] = special["pad"]
     for name, value in data.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and not is_id(name):
             below = given.get(name)
             below = below if isinstance(below, Mapping) else {}
             inner = _align(value, top, tokenizer, below, vocabulary, (*path, name), findings)
@@ -121,17 +121,20 @@ def _align(
                 if role is not None:
                     result[name] = role
             continue
-        if isinstance(value, list):
-            found = [_new(item, name, data, top, tokenizer) for item in value]
-            kept = list(dict.fromkeys(item for item in found if item is not None))
-            if kept or not value:
-                result[name] = kept
-                continue
-        else:
-            new = _new(value, name, data, top, tokenizer)
-            if new is not None:
-                result[name] = new
-                continue
+        lost: list[int] = []
+
+        def new(old: int, name: str = name, lost: list[int] = lost) -> int | None:
+            number = _new(old, name, data, top, tokenizer)
+            if number is None and tokenizer.get("missing") == "unk":
+                number = special.get("unk")
+            if number is None:
+                lost.append(old)
+            return None if number is None else int(number)
+
+        made = replaced(name, value, new)
+        if not lost or (isinstance(made, list | dict) and made):
+            result[name] = made
+            continue
         findings.append(
             Finding(
                 what=f"{'.'.join((*path, name))} is {value} in the source, "

@@ -7,26 +7,50 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tinybuild.errors import BuildFault, Fault, did_you_mean
 from tinybuild.files import pretty
-from tinybuild.tokenizer import ids
+from tinybuild.tokenizer import ids, upstream
+from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.scratch import scratch
+from tinybuild.tokenizer.shrink import shrink
 from tinybuild.tokenizer.train import train
 from tinybuild.workers import Job
 
+Method = Callable[
+    [Mapping[str, Any], Any, Mapping[str, Path], Path], tuple[Any, dict[str, Any] | None]
+]
+
 # Keys of tokenizer_config.json that tell how the tokenizer was loaded, not what it is.
-TRANSIENT = ("is_local", "local_files_only", "name_or_path", "files_loaded")
+TRANSIENT = (
+    *("is_local", "local_files_only", "name_or_path", "files_loaded"),
+    *("special_tokens_map_file", "tokenizer_file"),
+)
 
 
-def keep(settings: Mapping[str, Any], source: Any, texts: Any) -> Any:
+def keep(settings: Mapping[str, Any], source: Any, inputs: Any) -> Any:
     """method: keep. The source's tokenizer as it is."""
     return source
 
 
-METHODS: dict[str, Callable[[Mapping[str, Any], Any, Any], Any]] = {
-    "keep": keep,
-    "train": train,
-    "scratch": scratch,
+def _saved(make: Callable[[Mapping[str, Any], Any, Any], Any]) -> Method:
+    """A method that gives a tokenizer, as one that leaves its files in a folder."""
+
+    def method(
+        settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path], out: Path
+    ) -> tuple[Any, None]:
+        made = make(settings, source, inputs)
+        made.save_pretrained(out)
+        return made, None
+
+    return method
+
+
+# (settings, source, input folders, folder to write) -> the tokenizer, and facts for the card.
+METHODS: dict[str, Method] = {
+    "keep": _saved(keep),
+    "truncate": shrink,
+    "corpus": shrink,
+    "train": _saved(train),
+    "scratch": _saved(scratch),
 }
 
 
@@ -35,77 +59,27 @@ def make(job: Job) -> dict[str, Any]:
 
     Settings: tokenizer (the recipe's section), slot (whose fetched folder to use, or none), blank
     (whether the source's ids mean nothing), related (whether config and tokenizer share a source).
-    Inputs: fetch, dataset. Facts: class; method; vocab_size; ids, what a model must know.
-    Raises Fault.
+    Inputs: fetch, dataset. Facts: class; method; vocab_size; rows of the embedding it wants; ids,
+    what a model must know; shrunk, what truncate and corpus kept; bytes of the files. Raises Fault.
     """
     section, slot = job.settings["tokenizer"], job.settings["slot"]
     folder = job.inputs["fetch"] / slot if slot else job.out
-    source = None
+    settings, source = {**section, "folder": folder}, None
     if section["method"] != "scratch":
+        settings["files"] = upstream.read(folder)
         source = load(folder, section.get("class"), job.settings["kind"])
-    made = METHODS[section["method"]]({**section, "folder": folder}, source, job.inputs)
-    made.save_pretrained(job.out)
+    made, shrunk = METHODS[section["method"]](settings, source, job.inputs, job.out)
     config = job.out / "tokenizer_config.json"
     data = json.loads(config.read_text())
     config.write_text(pretty({k: v for k, v in data.items() if k not in TRANSIENT}))
     related = source if job.settings["related"] and not job.settings["blank"] else None
+    known = ids.facts(made, related, folder, section)
     return {
         "class": type(made).__name__,
         "method": section["method"],
         "vocab_size": len(made),
-        "ids": ids.facts(made, related, folder, section["method"]),
+        "rows": known["sizes"]["vocab_size"],
+        "ids": known,
+        "shrunk": shrunk,
+        "bytes": sum(path.stat().st_size for path in job.out.iterdir()),
     }
-
-
-def load(folder: Path, name: str | None, kind: str) -> Any:
-    """The tokenizer of a fetched folder, of class `name` or the one the folder names."""
-    import transformers
-
-    files = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if set(files) <= {"config.json", "generation_config.json"}:
-        what, hint = "the source has no tokenizer", "give tokenizer.source another one"
-        if kind == "transformers":
-            what = "this model type has no blank tokenizer of its own"
-            hint = "take another family's: tokenizer: {source: {transformers: gpt2}, ...}"
-        raise BuildFault.of(what, key=("tokenizer",), hint=hint)
-    loader: Any = transformers.AutoTokenizer
-    if name is not None:
-        loader = tokenizer_class(name)
-    try:
-        return loader.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
-        raise _unloadable(error, folder, files, name) from None
-    except Exception as error:
-        if type(error).__module__ == "builtins":  # tokenizers raises bare Exception for bad files
-            raise _unloadable(error, folder, files, name) from None
-        raise
-
-
-def _unloadable(error: Exception, folder: Path, files: list[str], name: str | None) -> Fault:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    # A single line says what is wrong; many are a lecture on how transformers looks for files.
-    told = f": {lines[0].replace(f'{folder}/', '')}" if len(lines) == 1 else ""
-    hint = f"the source holds {', '.join(files)}"
-    if name is None:
-        hint += "; name the class if they do not: tokenizer.class"
-    return BuildFault.of(
-        f"transformers cannot load the source's tokenizer{told}",
-        key=("tokenizer",),
-        hint=hint,
-    )
-
-
-def tokenizer_class(name: str) -> Any:
-    """The tokenizer class of transformers with that name; raises BuildFault."""
-    import transformers
-    from transformers import PreTrainedTokenizerBase
-
-    found = getattr(transformers, name, None)
-    if not isinstance(found, type) or not issubclass(found, PreTrainedTokenizerBase):
-        known = [n for n in dir(transformers) if n.endswith(("Tokenizer", "TokenizerFast"))]
-        raise BuildFault.of(
-            f"transformers has no tokenizer class {name}",
-            key=("tokenizer", "class"),
-            hint=did_you_mean(name, known) if len(name) > 3 else "",
-        )
-    return found

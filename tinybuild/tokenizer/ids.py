@@ -36,18 +36,24 @@ def repoint(processor: Any, vocabulary: Mapping[str, int]) -> Any:
     return made
 
 
-def facts(made: Any, source: Any | None, folder: Path, method: str) -> dict[str, Any]:
+def facts(
+    made: Any, source: Any | None, folder: Path, section: Mapping[str, Any]
+) -> dict[str, Any]:
     """What a model must know of its tokenizer (JSON data).
 
-    sizes: config key -> number of tokens (vocab_size; src_vocab_size and tgt_vocab_size where the
-    class has two vocabularies). special: role -> id. moved: the source's id (as text) -> new id,
-    for the ids that the source's configs mention and whose token is still there; empty where the
-    source's ids mean nothing (a blank tokenizer). keep: whether it is the source's own tokenizer.
+    sizes: config key -> rows of an embedding (vocab_size; src_vocab_size and tgt_vocab_size where
+    the class has two vocabularies), a multiple of `pad_to_multiple_of`. special: role -> id. moved:
+    the source's id (as text) -> new id, for the ids that the source's configs mention and whose
+    token is still there; empty where the source's ids mean nothing (a blank tokenizer). keep:
+    whether it is the source's own tokenizer. missing: what becomes of an id that has no token
+    (error or unk).
     """
     sizes = {"vocab_size": len(made)}
     for name in dir(type(made)):
         if name.endswith("_vocab_size") and isinstance(getattr(type(made), name), property):
             sizes[name] = int(getattr(made, name))
+    multiple = section.get("pad_to_multiple_of", 1)
+    sizes = {name: -(-size // multiple) * multiple for name, size in sizes.items()}
     special = {}
     for role in ROLES:
         token = getattr(made, f"{role}_token", None)
@@ -58,28 +64,27 @@ def facts(made: Any, source: Any | None, folder: Path, method: str) -> dict[str,
     moved = {}
     if source is not None:
         vocabulary = made.get_vocab()
-        old_size = len(source)
+        tokens = {number: token for token, number in source.get_vocab().items()}
         for name in ("config.json", "generation_config.json"):
-            for old in mentioned(_read(folder / name)):
-                if old < old_size:
-                    token = source.convert_ids_to_tokens(old)
-                    if token in vocabulary:
-                        moved[str(old)] = vocabulary[token]
+            for old in mentioned(read(folder / name)):
+                if tokens.get(old) in vocabulary:
+                    moved[str(old)] = vocabulary[tokens[old]]
     return {
         "sizes": sizes,
         "special": special,
         "moved": dict(sorted(moved.items())),
-        "keep": method == "keep",
+        "keep": section["method"] == "keep",
+        "missing": section.get("missing_ids", "error"),
     }
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """A config of the source, {} where there is none; raises BuildFault."""
+def read(path: Path) -> dict[str, Any]:
+    """A JSON object of the source, {} where there is no such file; raises BuildFault."""
     if not path.is_file():
         return {}
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
         raise BuildFault.of(f"the source's {path.name} is not a JSON object", key=("source",))

@@ -21,7 +21,7 @@ def scratch(settings: Mapping[str, Any], source: None, inputs: Mapping[str, Path
     """
     from transformers import TokenizersBackend
 
-    from tinybuild.tokenizer import tokenizer_class
+    from tinybuild.tokenizer.loading import tokenizer_class
 
     name = settings.get("class") or _named(settings["folder"])
     kind = tokenizer_class(name)

@@ -10,20 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from tinybuild.errors import BuildFault
+from tinybuild.tokenizer import sample
+from tinybuild.tokenizer.bpe import BYTES
 from tinybuild.tokenizer.ids import repoint
 
-CORPUS = Path(__file__).parents[1] / "dataset" / "corpus.jsonl"
 FALLBACK = "byte_fallback"
-BYTES = tuple(f"<0x{number:02X}>" for number in range(256))
 HEAVIEST = 100  # how often the lowest id counts when a vocabulary is weighted by rank
 
 
 def train(settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path]) -> Any:
     """A tokenizer of exactly `vocab_size` tokens trained by train_new_from_iterator.
 
-    The text is the recipe's dataset (input "dataset"), the corpus that ships with tinybuild, or the
-    source's own vocabulary. Raises BuildFault when the class cannot be trained or the text does not
-    hold that many tokens.
+    The text is the recipe's sample (`sample.texts`), or the source's own vocabulary. Raises
+    BuildFault when the class cannot be trained or the text does not hold that many tokens.
     """
     wanted = settings["vocab_size"]
     key = ("tokenizer", "vocab_size")
@@ -43,14 +42,11 @@ def train(settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path]) 
     if wanted <= special + len(bytes_):
         beside = f"{special} special and added tokens" + (" and 256 bytes" if bytes_ else "")
         raise BuildFault.of(f"vocab_size {wanted} leaves no room beside {beside}", key=key)
-    kind = settings.get("text") or ("dataset" if "dataset" in inputs else "corpus")
 
     def texts() -> Iterator[str]:
-        if kind == "dataset":
-            return _rows(inputs["dataset"])
-        if kind == "vocabulary":
+        if settings.get("text") == "vocabulary":
             return _vocabulary(source, settings.get("weighted", False))
-        return _corpus()
+        return sample.texts(settings, inputs)
 
     room, options = wanted - special - len(bytes_), dict[str, Any]()
     if bytes_ and backend["model"]["type"] == "BPE":
@@ -106,7 +102,7 @@ def _words_apart(backend: Any) -> Iterator[Any]:
     from tokenizers import pre_tokenizers
 
     before = backend.pre_tokenizer
-    if list(_words(iter(["a b"]), backend)) in (["▁a▁b"], ["a▁b"]):
+    if list(sample.words(["a b"], backend)) in (["▁a▁b"], ["a▁b"]):
         split = pre_tokenizers.Split("▁", "merged_with_next")
         chain = [split] if before is None else [before, split]
         backend.pre_tokenizer = pre_tokenizers.Sequence(chain)
@@ -190,25 +186,11 @@ def _letters(texts: Iterator[str], backend: Any, model: Mapping[str, Any]) -> li
     if not prefix and not suffix:
         return []
     found = set()
-    for word in _words(texts, backend):
+    for word in sample.words(texts, backend):
         last = len(word) - 1
         for place, letter in enumerate(word):
             found.add((prefix if place else "") + letter + (suffix if place == last else ""))
     return sorted(letter for letter in found if len(letter) > 1)
-
-
-def _words(texts: Iterator[str], backend: Any) -> Counter[str]:
-    """The words that a pipeline makes of texts, and how often."""
-    counts: Counter[str] = Counter()
-    for text, times in Counter(texts).items():
-        if backend.normalizer is not None:
-            text = backend.normalizer.normalize_str(text)
-        words = [text]
-        if backend.pre_tokenizer is not None:
-            words = [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
-        for word in words:
-            counts[word] += times
-    return counts
 
 
 def _characters(texts: Iterator[str], backend: Any, most: int) -> list[str]:
@@ -219,7 +201,7 @@ def _characters(texts: Iterator[str], backend: Any, most: int) -> list[str]:
     BpeTrainer's limit_alphabet alone breaks ties at random.
     """
     counts: Counter[str] = Counter()
-    for word, times in _words(texts, backend).items():
+    for word, times in sample.words(texts, backend).items():
         for character in word:
             counts[character] += times
     ranked = sorted(counts, key=lambda character: (-counts[character], character))
@@ -235,42 +217,6 @@ def _batches(texts: Iterator[str], size: int = 1000) -> Iterator[list[str]]:
             batch = []
     if batch:
         yield batch
-
-
-def _corpus() -> Iterator[str]:
-    with CORPUS.open(encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)["text"]
-
-
-def _rows(folder: Path) -> Iterator[str]:
-    """Every text of a dataset stage's Parquet files, row by row, in the order of the columns."""
-    import pyarrow.parquet
-
-    found = False
-    for path in sorted(folder.rglob("*.parquet")):
-        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
-            for row in batch.to_pylist():
-                for value in _strings(row):
-                    found = True
-                    yield value
-    if not found:
-        raise BuildFault.of(
-            "the dataset holds no text to learn from",
-            key=("tokenizer",),
-            hint="learn from the corpus instead: tokenizer.text: corpus",
-        )
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)
 
 
 def _vocabulary(source: Any, weighted: bool) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from tinybuild import bundle
 from tinybuild.errors import CheckFault, Finding
 from tinybuild.files import pretty
-from tinybuild.validate import dataset, model, tokenizer
+from tinybuild.validate import dataset, model, shrunk, tokenizer
 from tinybuild.validate.check import Check, Subject, failed
 from tinybuild.workers import Job
 
@@ -22,6 +22,13 @@ CHECKS: Mapping[str, tuple[Callable[[Subject], Check | None], ...]] = {
         tokenizer.ids_without_holes,
         tokenizer.special_tokens,
         tokenizer.round_trip,
+        shrunk.vocabulary_mapped,
+        shrunk.same_pipeline,
+        shrunk.segmentation,
+        shrunk.special_strings,
+        shrunk.chat_template,
+        shrunk.batches,
+        shrunk.formats_agree,
     ),
     "model": (
         model.reload,
@@ -42,9 +49,11 @@ def make(job: Job) -> dict[str, Any]:
     """The validate stage: report.json. All checks run and are reported; one that fails fails the
     task (CheckFault).
 
-    Settings: checks (bounds as numbers). Inputs: tokenizer, model, dataset, as far as the
-    recipe makes them. Facts: checks (how many passed), bytes.
+    Settings: checks (bounds as numbers), source (where the files of a shrunken tokenizer's source
+    are, and its class). Inputs: tokenizer, model, dataset, as far as the recipe makes them, and
+    fetch for a shrunken tokenizer. Facts: checks (how many passed), bytes.
     """
+    origin = job.settings.get("source", {})
     with tempfile.TemporaryDirectory(dir=job.out, prefix=".packed-") as temporary:
         packed = Path(temporary) / "bundle"
         packed.mkdir()
@@ -55,6 +64,8 @@ def make(job: Job) -> dict[str, Any]:
             facts=job.facts,
             checks=job.settings["checks"],
             seed=job.seed,
+            upstream=job.inputs["fetch"] / origin["slot"] if origin else None,
+            tokenizer_class=origin.get("class"),
         )
         results = [
             run(check, subject)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tinybuild.errors import Fault
+from tinybuild.tokenizer.loading import load
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,8 @@ class Subject:
     """The bundle under test, loaded from its packed form, each part once.
 
     `folder` is the bundle's layout, `scratch` an empty folder, `facts` the receipts' facts by
-    stage, `checks` the recipe's bounds.
+    stage, `checks` the recipe's bounds. `upstream` holds the files of the tokenizer that a
+    shrunken one is compared with, `tokenizer_class` its class if the recipe names one.
     """
 
     def __init__(
@@ -55,13 +57,26 @@ class Subject:
         facts: Mapping[str, Mapping[str, Any]],
         checks: Mapping[str, Any],
         seed: int,
+        upstream: Path | None = None,
+        tokenizer_class: str | None = None,
     ):
+        self._upstream, self._class = upstream, tokenizer_class
         self.folder, self.scratch, self.facts = folder, scratch, facts
         self.checks, self.seed = checks, seed
 
     @functools.cached_property
     def tokenizer(self) -> Any:
         return self.load_tokenizer(self.folder)
+
+    @property
+    def upstream(self) -> Path:
+        assert self._upstream is not None  # the plan gives it to methods that shrink
+        return self._upstream
+
+    @functools.cached_property
+    def source(self) -> Any:
+        """The tokenizer that a shrunken one comes from."""
+        return load(self.upstream, self._class, "path")
 
     def load_tokenizer(self, folder: Path) -> Any:
         from transformers import AutoTokenizer

@@ -1,0 +1,187 @@
+"""Which tokens of a vocabulary stay, and why."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Protocol
+
+from tinybuild.errors import BuildFault
+
+
+class Segmenter(Protocol):
+    """An algorithm over a set of tokens: Bpe, Unigram or Words."""
+
+    def parts(self, token: str) -> Set[str] | None: ...
+    def emitted(self, token: str) -> bool: ...
+    def misleads(self, token: str) -> bool: ...
+    def letters(self, characters: Iterable[str]) -> Set[str]: ...
+    def required(self) -> Mapping[str, str]: ...
+    def ranked(self) -> Iterator[str]: ...
+    @property
+    def tokens(self) -> Mapping[str, float]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """A vocabulary with ids of its own.
+
+    name: "" for the main one (a class may have another for its targets). ids: token -> id, as the
+    loaded tokenizer numbers them. segmenters: what cuts text into these tokens. atoms: special and
+    added tokens, which are found in a text before it is cut, and need no merges.
+    """
+
+    name: str
+    ids: Mapping[str, int]
+    segmenters: tuple[Segmenter, ...]
+    atoms: Set[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """kept: the tokens that stay -> why each was first taken. trimmed: reserved, no room."""
+
+    kept: Mapping[str, str]
+    trimmed: Sequence[str]
+
+
+def choose(
+    space: Space,
+    *,
+    size: int,
+    must: Mapping[str, str],
+    alphabet: Set[str],
+    used: Mapping[str, int],
+) -> Chosen:
+    """Exactly `size` tokens of a vocabulary.
+
+    In this order: what must live (token -> reason), the alphabet, the other special and added
+    tokens (reserved; `_by_worth`), the tokens of a sample by their frequency (`used`, empty for
+    truncate), and all others by rank; at last come tokens that no text gives, and those that would
+    mislead (`Words.misleads`). A token comes with all that it is merged from. Raises BuildFault
+    when `size` is larger than the vocabulary, or too small for what must live and the alphabet; it
+    then names the smallest size that is not.
+    """
+    ids, key = space.ids, ("tokenizer", "vocab_size")
+    if size > len(ids):
+        raise BuildFault.of(
+            f"vocab_size {size:,} is more than the source's {len(ids):,} tokens",
+            key=key,
+            hint=f"ask for at most {len(ids):,}, or take the source as it is: method: keep",
+        )
+    choice = _Choice(space)
+    for token, reason in must.items():
+        choice.take(token, reason, size=len(ids))
+    alive = len(choice.kept)
+    for token in sorted(alphabet & ids.keys(), key=ids.__getitem__):
+        choice.take(token, "alphabet", size=len(ids))
+    least = len(choice.kept)
+    if least > size:
+        raise BuildFault.of(
+            f"vocab_size {size:,} is too small: {alive:,} tokens must live and "
+            f"{least - alive:,} more are the alphabet",
+            key=key,
+            hint=f"ask for at least {least:,}, or give text with fewer different characters",
+        )
+    reserved = _by_worth((t for t in space.atoms & ids.keys() if t not in choice.kept), ids)
+    sampled = sorted(used, key=lambda token: (-used[token], ids.get(token, 0)))
+    for reason, tokens in (
+        ("reserved", reserved),
+        ("sample", (token for token in sampled if _useful(space, token))),
+        ("rank", (token for token in _ranked(space) if _useful(space, token))),
+        ("rank", _ranked(space)),
+    ):
+        for token in tokens:
+            if len(choice.kept) == size:
+                break
+            if token in ids:
+                choice.take(token, reason, size=size)
+    return Chosen(kept=choice.kept, trimmed=[t for t in reserved if t not in choice.kept])
+
+
+class _Choice:
+    """The tokens kept so far -> why."""
+
+    def __init__(self, space: Space):
+        self.space = space
+        self.kept: dict[str, str] = {}
+
+    def take(self, token: str, reason: str, *, size: int) -> None:
+        """Keep a token and what it is merged from, if all of that fits into `size`."""
+        missing = self._missing(token)
+        if len(self.kept) + len(missing) <= size:
+            for number, one in enumerate(missing):
+                self.kept[one] = "derivation" if number and reason != "alphabet" else reason
+
+    def _missing(self, token: str) -> list[str]:
+        """`token` and what it needs, as far as it is not kept yet; [] for one that is.
+
+        An atom needs nothing. The parts that a segmenter gives are complete; another one may make
+        the same token, and its parts, otherwise.
+        """
+        if token in self.kept:
+            return []
+        found, segmenters = {token: None}, self.space.segmenters
+        queue = [] if token in self.space.atoms else [token]
+        while queue:
+            one = queue.pop()
+            for segmenter in segmenters:
+                for part in (segmenter.parts(one) or ()) if one in segmenter.tokens else ():
+                    if part in self.space.ids and part not in found and part not in self.kept:
+                        found[part] = None
+                        if len(segmenters) > 1:
+                            queue.append(part)
+        return list(found)
+
+
+def emitted(token: str, segmenters: Iterable[Segmenter]) -> bool:
+    """Whether a token comes out of any text, as far as the algorithms alone decide it."""
+    owners = [segmenter for segmenter in segmenters if token in segmenter.tokens]
+    return not owners or any(segmenter.emitted(token) for segmenter in owners)
+
+
+def _useful(space: Space, token: str) -> bool:
+    """Whether a text gives the token, and no text is cut otherwise because it is there."""
+    misleads = any(s.misleads(token) for s in space.segmenters if token in s.tokens)
+    return emitted(token, space.segmenters) and not misleads
+
+
+def _ranked(space: Space) -> Iterator[str]:
+    """All tokens by rank."""
+    for segmenter in space.segmenters:
+        yield from segmenter.ranked()
+    yield from sorted(space.ids, key=space.ids.__getitem__)
+
+
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def _by_worth(tokens: Iterable[str], ids: Mapping[str, int]) -> list[str]:
+    """Reserved tokens in the order in which they are worth keeping.
+
+    Tokens of their own come first, by id; then the numbered runs (<extra_id_0> ..), shortest run
+    first, each by its numbers: a run loses its high numbers first.
+    """
+    ordered = sorted(tokens, key=ids.__getitem__)
+    runs = Counter(NUMBER.sub("#", token) for token in ordered)
+
+    def worth(token: str) -> tuple[int, str, tuple[float, ...], int]:
+        shape = NUMBER.sub("#", token)
+        if runs[shape] < 2 or shape == token:
+            return (0, "", (), ids[token])
+        return (runs[shape], shape, tuple(map(float, NUMBER.findall(token))), ids[token])
+
+    return sorted(ordered, key=worth)
+
+
+def runs(tokens: Iterable[str]) -> dict[str, int]:
+    """Tokens summed up by shape, numbers written as #: {"<extra_id_#>": 40}; single ones as is."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for token in tokens:
+        groups[NUMBER.sub("#", token)].append(token)
+    return {
+        (shape if len(group) > 1 else group[0]): len(group)
+        for shape, group in sorted(groups.items())
+    }

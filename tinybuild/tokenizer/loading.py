@@ -1,0 +1,181 @@
+"""A folder of upstream files becomes a tokenizer of transformers, or a fault that says why not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from tinybuild.errors import BuildFault, Fault, did_you_mean
+from tinybuild.tokenizer.bpe import LETTERS
+
+
+def load(folder: Path, name: str | None, kind: str) -> Any:
+    """The tokenizer of a fetched folder, of class `name` or the one the folder names.
+
+    Where the folder names none that transformers can load without code from the upstream, the files
+    tell what they are (`_by_files`). Raises BuildFault.
+    """
+    import transformers
+
+    files = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if set(files) <= {"config.json", "generation_config.json"}:
+        what, hint = "the source has no tokenizer", "give tokenizer.source another one"
+        if kind == "transformers":
+            what = "this model type has no blank tokenizer of its own"
+            hint = "take another family's: tokenizer: {source: {transformers: gpt2}, ...}"
+        raise BuildFault.of(what, key=("tokenizer",), hint=hint)
+    loader: Any = transformers.AutoTokenizer
+    if name is not None:
+        loader = tokenizer_class(name)
+    try:
+        try:
+            made = loader.from_pretrained(folder, trust_remote_code=False)
+            empty = "tokenizer.json" not in files and _empty(made)
+        except Exception:
+            made, empty = _by_files(folder) if name is None else None, False
+            if made is None:
+                raise
+    except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
+        raise _unloadable(error, folder, files, name) from None
+    except Exception as error:
+        if type(error).__module__ == "builtins":  # tokenizers raises bare Exception for bad files
+            raise _unloadable(error, folder, files, name) from None
+        raise
+    if empty:
+        # transformers gives the special tokens alone where a class finds none of its files.
+        told = made if name is not None else _by_files(folder)
+        if told is None or _empty(told):
+            raise BuildFault.of(
+                f"{type(made).__name__} finds no vocabulary in the source's files",
+                key=("tokenizer",),
+                hint=f"it reads {', '.join(made.vocab_files_names.values())}; "
+                f"the source holds {', '.join(files)}",
+            )
+        made = told
+    return made
+
+
+def _empty(made: Any) -> bool:
+    """Whether a tokenizer that reads files has nothing but special and added tokens."""
+    vocabulary = made.get_vocab().keys() - made.get_added_vocab().keys()
+    return bool(made.vocab_files_names) and vocabulary <= {*made.all_special_tokens}
+
+
+def _by_files(folder: Path) -> Any | None:
+    """The tokenizer that the files of a folder are, whatever their configs say; None if unclear.
+
+    In this order: a tokenizer.json; one SentencePiece model or tiktoken file of any name;
+    vocab.json and merges.txt over the 256 letters of byte-level vocabularies (GPT-2); a vocab.txt
+    with ## (BERT; its text is lowered if no token has a capital letter).
+    """
+    import transformers
+    from transformers import TokenizersBackend
+
+    def only(suffix: str) -> Path | None:
+        found = sorted(folder.glob(f"*{suffix}"))
+        return found[0] if len(found) == 1 else None
+
+    model, ranked = only(".model"), only(".tiktoken")
+    if (folder / "tokenizer.json").is_file():
+        return TokenizersBackend.from_pretrained(folder)
+    if model is not None:
+        made = TokenizersBackend.convert_to_native_format(vocab_file=str(model))
+        return TokenizersBackend(**made) if "tokenizer_object" in made else None
+    if ranked is not None:
+        return _tiktoken(ranked)
+    vocabulary, words = folder / "vocab.json", folder / "vocab.txt"
+    if vocabulary.is_file() and (folder / "merges.txt").is_file():
+        tokens = _object(vocabulary)
+        if {*LETTERS} <= tokens.keys():
+            end = "<|endoftext|>" if "<|endoftext|>" in tokens else None
+            roles = dict.fromkeys(("unk_token", "bos_token", "eos_token"), end)
+            return transformers.GPT2Tokenizer.from_pretrained(folder, **roles)
+    elif words.is_file():
+        lines = words.read_text(encoding="utf-8").splitlines()
+        if any(line.startswith("##") for line in lines) and "[UNK]" in lines:
+            lower = not any(line.lower() != line for line in lines if not line.startswith("["))
+            return transformers.BertTokenizer.from_pretrained(folder, do_lower_case=lower)
+    return None
+
+
+def _object(path: Path) -> Mapping[str, Any]:
+    try:
+        data = json.loads(path.read_bytes()) if path.is_file() else {}
+    except (ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _tiktoken(path: Path) -> Any:
+    """The tokenizer of a tiktoken file, which holds neither pattern nor special tokens.
+
+    Both are those of the encoding of the tiktoken library that has the file's name (cl100k_base);
+    for another name the pattern is the one that transformers takes (TikTokenConverter), and special
+    tokens are those of a tokenizer_config.json. They have the ids given there.
+    """
+    import tiktoken.registry
+    import tiktoken_ext.openai_public as public
+    from tokenizers import AddedToken, Tokenizer
+    from transformers import TokenizersBackend
+    from transformers.convert_slow_tokenizer import TikTokenConverter
+
+    config = _object(path.parent / "tokenizer_config.json")
+    added = config.get("added_tokens_decoder", {})
+    special = {token["content"]: int(number) for number, token in added.items()}
+    options: dict[str, Any] = {}
+    if path.stem in tiktoken.list_encoding_names():
+        # What the library says of an encoding, without the ranks, which it would download.
+        constructors: Any = tiktoken.registry.ENCODING_CONSTRUCTORS
+        nothing = mock.Mock(return_value={})
+        with (
+            mock.patch.object(public, "load_tiktoken_bpe", nothing),
+            mock.patch.object(public, "data_gym_to_mergeable_bpe_ranks", nothing),
+        ):
+            known = constructors[path.stem]()
+        options["pattern"] = known["pat_str"]
+        special = special or known["special_tokens"]
+    made = json.loads(TikTokenConverter(vocab_file=str(path), **options).converted().to_str())
+    vocabulary = made["model"]["vocab"]
+    vocabulary.pop("", None)  # a token of no bytes stands for an id that is not used
+    taken = {*vocabulary.values()}
+    vocabulary |= {token: number for token, number in special.items() if number not in taken}
+    backend = Tokenizer.from_str(json.dumps(made))
+    backend.add_special_tokens([AddedToken(t, normalized=False) for t in special])
+    roles = {role: token for role, token in config.items() if role.endswith("_token") and token}
+    end = "<|endoftext|>"  # what the library calls eot_token
+    if not roles and end in special:
+        roles["eos_token"] = end
+    return TokenizersBackend(tokenizer_object=backend, **roles)
+
+
+def _unloadable(error: Exception, folder: Path, files: list[str], name: str | None) -> Fault:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    # A single line says what is wrong; many are a lecture on how transformers looks for files.
+    told = f": {lines[0].replace(f'{folder}/', '')}" if len(lines) == 1 else ""
+    hint = f"the source holds {', '.join(files)}"
+    if name is None:
+        hint += "; name the class if they do not: tokenizer.class"
+    return BuildFault.of(
+        f"transformers cannot load the source's tokenizer{told}",
+        key=("tokenizer",),
+        hint=hint,
+    )
+
+
+def tokenizer_class(name: str) -> Any:
+    """The tokenizer class of transformers with that name; raises BuildFault."""
+    import transformers
+    from transformers import PreTrainedTokenizerBase
+
+    found = getattr(transformers, name, None)
+    if not isinstance(found, type) or not issubclass(found, PreTrainedTokenizerBase):
+        known = [n for n in dir(transformers) if n.endswith(("Tokenizer", "TokenizerFast"))]
+        raise BuildFault.of(
+            f"transformers has no tokenizer class {name}",
+            key=("tokenizer", "class"),
+            hint=did_you_mean(name, known) if len(name) > 3 else "",
+        )
+    return found

@@ -1,0 +1,117 @@
+"""The text that a vocabulary is learned from, or measured against."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tinybuild.errors import BuildFault
+
+CORPUS = Path(__file__).parents[1] / "dataset" / "corpus.jsonl"
+
+
+def texts(section: Mapping[str, Any], inputs: Mapping[str, Path]) -> Iterator[str]:
+    """The recipe's sample: `text` of its tokenizer section.
+
+    dataset (the default where there is one, input "dataset"), corpus (what ships with tinybuild),
+    or a list of texts and {file: ...} (fetched below input "fetch"). Raises BuildFault.
+    """
+    kind = section.get("text") or ("dataset" if "dataset" in inputs else "corpus")
+    if kind == "dataset":
+        return _rows(inputs["dataset"])
+    if kind == "corpus":
+        return corpus()
+    return listed(kind, "text", inputs)
+
+
+def listed(
+    items: Iterable[str | Mapping[str, str]], name: str, inputs: Mapping[str, Path]
+) -> Iterator[str]:
+    """Texts given in a list: as they stand, as {text: ...}, or the lines of a {file: ...}."""
+    for number, item in enumerate(items):
+        if isinstance(item, str):
+            yield item
+        elif "text" in item:
+            yield item["text"]
+        else:
+            path = inputs["fetch"] / f"{name}-{number}" / Path(item["file"]).name
+            try:
+                yield from (line for line in path.read_text(encoding="utf-8").split("\n") if line)
+            except UnicodeDecodeError as error:
+                raise BuildFault.of(
+                    f"{item['file']} is not UTF-8 (byte {error.start:,})",
+                    key=("tokenizer", name, number, "file"),
+                ) from None
+
+
+def corpus() -> Iterator[str]:
+    """The texts that ship with tinybuild: many scripts, code, emoji."""
+    with CORPUS.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)["text"]
+
+
+def cut(tokenizer: Any, texts: Sequence[str]) -> list[list[int] | None]:
+    """The ids of each text, special tokens left out; None for a text that cannot be cut.
+
+    (A Unigram without an unknown piece raises for a character that it has no piece for.)
+    """
+    plain = {"add_special_tokens": False, "truncation": False, "padding": False, "verbose": False}
+    if not texts:
+        return []
+    try:
+        return list(tokenizer(list(texts), **plain)["input_ids"])
+    except Exception as error:
+        if type(error).__module__ != "builtins":  # tokenizers raises bare Exception
+            raise
+        if len(texts) == 1:
+            return [None]
+        half = len(texts) // 2
+        return cut(tokenizer, texts[:half]) + cut(tokenizer, texts[half:])
+
+
+def words(texts: Iterable[str], backend: Any) -> Counter[str]:
+    """The words that a pipeline of the tokenizers library makes of texts, and how often."""
+    counts: Counter[str] = Counter()
+    for text, times in Counter(texts).items():
+        if backend.normalizer is not None:
+            text = backend.normalizer.normalize_str(text)
+        found = [text]
+        if backend.pre_tokenizer is not None:
+            found = [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
+        for word in found:
+            counts[word] += times
+    return counts
+
+
+def _rows(folder: Path) -> Iterator[str]:
+    """Every text of a dataset stage's Parquet files, row by row, in the order of the columns."""
+    import pyarrow.parquet
+
+    found = False
+    for path in sorted(folder.rglob("*.parquet")):
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
+            for row in batch.to_pylist():
+                for value in _strings(row):
+                    found = True
+                    yield value
+    if not found:
+        raise BuildFault.of(
+            "the dataset holds no text to learn from",
+            key=("tokenizer",),
+            hint="learn from the corpus instead: tokenizer.text: corpus",
+        )
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)

@@ -1,0 +1,266 @@
+"""methods: truncate and corpus. The source's tokenizer with N of its own tokens, and no other.
+
+The files of the source are rewritten, not what transformers makes of them: what is not an id or a
+token stays as it was. Ids keep their order: a token's new id is its rank among the kept ones.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tinybuild.errors import BuildFault
+from tinybuild.files import copy, pretty
+from tinybuild.ids import is_id, replaced
+from tinybuild.tokenizer import choose, ids, sample, slow, tokenizer_json, upstream
+from tinybuild.tokenizer.choose import Space
+from tinybuild.tokenizer.living import PROCESSORS, living
+from tinybuild.tokenizer.loading import load
+from tinybuild.tokenizer.tokenizer_json import TokenizerJson
+from tinybuild.tokenizer.upstream import Upstream
+
+VOCAB_MAP = "vocab_map.json"
+ROUNDS = 3  # how often tokens may turn up that the class adds by itself
+
+
+def shrink(
+    settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path], out: Path
+) -> tuple[Any, dict[str, Any]]:
+    """Write the shrunken tokenizer into `out`; the loaded result, and the facts about it.
+
+    Settings: the recipe's section, and `files` of the source. Raises BuildFault.
+    """
+    origin, size = Upstream.of(settings["files"], source), settings["vocab_size"]
+    texts = list(sample.texts(settings, inputs))
+    used, spaces, alphabet = origin.used(texts), origin.spaces(), origin.alphabet(texts)
+    must = {space.name: living(settings, origin, space, inputs) for space in spaces}
+    for _ in range(ROUNDS):
+        choices = {
+            space.name: choose.choose(
+                space,
+                size=min(size, len(space.ids)) if space.name else size,
+                must=must[space.name],
+                alphabet={t for s in space.segmenters for t in s.letters(alphabet)},
+                used=used[space.name] if settings["method"] == "corpus" else {},
+            )
+            for space in spaces
+        }
+        kept = {
+            space.name: {
+                token: number
+                for number, token in enumerate(
+                    sorted(choices[space.name].kept, key=space.ids.__getitem__)
+                )
+            }
+            for space in spaces
+        }
+        _write(origin, out, spaces, kept, settings.get("missing_ids", "error"))
+        made = load(out, None, "path")
+        again = made.get_vocab().keys() - kept[""].keys()
+        if not again or not again <= spaces[0].ids.keys():
+            break
+        # The class adds these by itself, whatever the files say: so they live.
+        must[""] |= dict.fromkeys(sorted(again, key=spaces[0].ids.__getitem__), "class")
+        shutil.rmtree(out)
+        out.mkdir()
+    slow.verify(made, kept)
+    (out / VOCAB_MAP).write_text(_map(spaces, kept), encoding="utf-8")
+    tiny = Upstream.of(upstream.read(out), made)
+    return made, _facts(tiny, texts, used, spaces, kept, choices)
+
+
+# --- the new files --------------------------------------------------------------------------------
+
+
+def _write(
+    origin: Upstream,
+    out: Path,
+    spaces: Sequence[Space],
+    kept: Mapping[str, Mapping[str, int]],
+    missing: str,
+) -> None:
+    """Every file of the source that says something of its tokens, with the kept ones.
+
+    missing: what becomes of an id in a config that stands for no token (error or unk).
+    """
+    source, main, folder = origin.loaded, kept[""], origin.files.folder
+    moved = {spaces[0].ids[token]: number for token, number in main.items()}
+    unknown = main.get(str(source.unk_token)) if missing == "unk" else None
+
+    def config(data: Any, name: str) -> str:
+        return pretty(_ids_in(data, moved, unknown, (name,)))
+
+    texts = {"tokenizer_config.json": config(_config(origin, main), "tokenizer_config.json")}
+    if origin.fast is not None:
+        texts["tokenizer.json"] = tokenizer_json.cut(origin.fast, main, moved)
+    else:
+        slow.write(source, folder, out, kept)
+    for path in sorted(folder.iterdir()):
+        name = path.name
+        if name in texts or (out / name).exists():
+            continue
+        if name in origin.beside:
+            kind, content = origin.beside[name]
+            (out / name).write_bytes(kind.cut(content, main))
+        elif name in PROCESSORS:
+            texts[name] = config(ids.read(path), name)
+        elif name == "special_tokens_map.json":
+            texts[name] = pretty(_special(ids.read(path), main))
+        elif name in ("added_tokens.json", "vocab.json"):
+            texts[name] = tokenizer_json.dumps(_numbered(ids.read(path), main)) + "\n"
+        elif name in ("merges.txt", "vocab.txt") and origin.fast is not None:
+            texts[name] = _lines(path, origin.fast, main)
+        elif path.suffix == ".jinja" or name in ("chat_template.json", *_carried(source)):
+            shutil.copyfile(path, out / name)
+        elif path.is_dir():
+            for template in sorted(path.glob("*.jinja")):
+                copy(template, out / name / template.name)
+    for name, text in texts.items():
+        (out / name).write_text(text, encoding="utf-8", newline="\n")
+
+
+def _settings(origin: Upstream) -> dict[str, Any]:
+    """The source's tokenizer_config.json; where there is no tokenizer.json, also what the class has
+    been told otherwise, and the special tokens that it has found in its files."""
+    data = ids.read(origin.files.folder / "tokenizer_config.json")
+    if origin.fast is None or origin.files.json is not None:
+        return data
+    told = origin.loaded.init_kwargs.items()
+    given = {name: value for name, value in told if isinstance(value, bool | int | float)}
+    return {**given, **origin.loaded.special_tokens_map, **data}
+
+
+def _carried(source: Any) -> set[str]:
+    """Files of a class that hold no tokens: Whisper's normalizer.json."""
+    return {name for role, name in source.vocab_files_names.items() if role == "normalizer_file"}
+
+
+def _lines(path: Path, fast: TokenizerJson, kept: Mapping[str, int]) -> str:
+    """merges.txt or vocab.txt with the kept tokens."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    if path.name == "vocab.txt":
+        return "".join(f"{line}\n" for line in lines if line.rstrip("\r") in kept)
+    prefix = len(fast.data["model"].get("continuing_subword_prefix") or "")
+
+    def stays(line: str) -> bool:
+        left, _, right = line.rstrip("\r").partition(" ")
+        return line.startswith("#version") or {left, right, left + right[prefix:]} <= kept.keys()
+
+    return "".join(f"{line}\n" for line in lines if stays(line))
+
+
+def _numbered(data: Mapping[str, Any], kept: Mapping[str, int]) -> dict[str, int]:
+    return {token: kept[token] for token in sorted(data.keys() & kept.keys(), key=kept.__getitem__)}
+
+
+def _text(token: Any) -> str:
+    """The text of a token as configs write it: a string, or {"content": ...}."""
+    return str(token["content"] if isinstance(token, Mapping) else token)
+
+
+def _special(data: Mapping[str, Any], kept: Mapping[str, int]) -> dict[str, Any]:
+    """A mapping of roles to tokens whose lists lose the tokens that are gone."""
+    return {
+        name: [token for token in value if _text(token) in kept]
+        if name in ("additional_special_tokens", "extra_special_tokens") and isinstance(value, list)
+        else value
+        for name, value in data.items()
+    }
+
+
+def _config(origin: Upstream, kept: Mapping[str, int]) -> dict[str, Any]:
+    """tokenizer_config.json: the class, and lists and counts of tokens brought in line."""
+    source, data = origin.loaded, _settings(origin)
+    made = _special(data, kept)
+    if "added_tokens_decoder" in data:
+        decoder = {
+            kept[_text(token)]: token
+            for token in data["added_tokens_decoder"].values()
+            if _text(token) in kept
+        }
+        made["added_tokens_decoder"] = {str(number): decoder[number] for number in sorted(decoder)}
+    count = data.get("extra_ids", source.init_kwargs.get("extra_ids"))
+    if isinstance(count, int):
+        made["extra_ids"] = sum(f"<extra_id_{number}>" in kept for number in range(count))
+    made.pop("auto_map", None)  # it leads to code that is not here
+    made["tokenizer_class"] = type(source).__name__
+    return made
+
+
+def _ids_in(
+    data: Mapping[str, Any], moved: Mapping[int, int], unknown: int | None, path: tuple[str, ...]
+) -> dict[str, Any]:
+    """A config with each token id replaced, at any depth; `unknown` stands in for ids without a
+    token. Raises BuildFault where there is none."""
+    made = {}
+    for name, value in data.items():
+        if not is_id(name):
+            inner = isinstance(value, Mapping)
+            made[name] = _ids_in(value, moved, unknown, (*path, name)) if inner else value
+            continue
+        made[name] = replaced(name, value, lambda old: moved.get(old, unknown))
+        if made[name] is None and value is not None:
+            raise BuildFault.of(
+                f"{'.'.join((*path, name))} is {value} in the source, which stands for no token",
+                key=("tokenizer",),
+                hint="let it become the unknown token: tokenizer.missing_ids: unk",
+            )
+    return made
+
+
+def _map(spaces: Sequence[Space], kept: Mapping[str, Mapping[str, int]]) -> str:
+    """vocab_map.json: see schemas/vocab_map.v1.schema.json."""
+    maps = {
+        space.name or "vocab": {
+            "old_size": len(space.ids),
+            "new_size": len(kept[space.name]),
+            "old_to_new": {
+                str(space.ids[token]): number for token, number in kept[space.name].items()
+            },
+        }
+        for space in spaces
+    }
+    return json.dumps({"version": 1, **maps.pop("vocab"), **maps}, separators=(",", ":")) + "\n"
+
+
+# --- facts ----------------------------------------------------------------------------------------
+
+
+def _facts(
+    tiny: Upstream,
+    texts: Sequence[str],
+    used: Mapping[str, Counter[str]],
+    spaces: Sequence[Space],
+    kept: Mapping[str, Mapping[str, int]],
+    choices: Mapping[str, choose.Chosen],
+) -> dict[str, Any]:
+    """What was kept, as the receipt has it.
+
+    source_size and source_largest_id: tokens of the source, and its largest id (higher, if its ids
+    have holes). kept: reason -> number of tokens. trimmed: reserved tokens without room (see
+    `choose.runs`). unreachable: tokens that no text gives, now and in the source. coverage: share
+    of the sample's source tokens that were kept. characters_per_token: of the sample.
+    """
+    space, counts = spaces[0], used[""]
+    total, characters = counts.total(), sum(map(len, texts))
+    tokens, segmenters = tiny.used(texts)[""].total(), tiny.spaces()[0].segmenters
+    dead = [t for t in kept[""] if t not in space.atoms and not choose.emitted(t, segmenters)]
+    return {
+        "source_size": len(space.ids),
+        "source_largest_id": max(space.ids.values()),
+        "kept": dict(Counter(choices[""].kept.values()).most_common()),
+        "trimmed": choose.runs(choices[""].trimmed),
+        "unreachable": {
+            "tokens": len(dead),
+            "in_source": sum(not choose.emitted(token, space.segmenters) for token in dead),
+        },
+        "coverage": round(sum(counts[t] for t in kept[""]) / total, 4) if total else 1.0,
+        "characters_per_token": {
+            "source": round(characters / total, 3) if total else 0.0,
+            "tiny": round(characters / tokens, 3) if tokens else 0.0,
+        },
+    }

@@ -1,0 +1,144 @@
+"""SentencePiece .model files: read, checked, and cut down.
+
+The format is the protobuf of google/sentencepiece, src/sentencepiece_model.proto: a list of pieces,
+whose places are their ids, and the specs of trainer and normaliser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from pathlib import Path
+from typing import Any
+
+from tinybuild.errors import BuildFault, Fault
+from tinybuild.tokenizer.bpe import Bpe
+from tinybuild.tokenizer.choose import Segmenter
+from tinybuild.tokenizer.unigram import Unigram
+from tinybuild.tokenizer.words import Words
+
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+UNIGRAM, BPE, WORD, CHAR = 1, 2, 3, 4
+ROLES = ("unk", "bos", "eos", "pad")  # trainer_spec names their pieces and ids
+
+
+def is_model(path: Path) -> bool:
+    """Whether the file's bytes are a SentencePiece model with pieces."""
+    return _parsed(path) is not None
+
+
+def read(path: Path) -> Any:
+    """The ModelProto of a file. Raises BuildFault for what the sentencepiece library would refuse
+    less clearly: no protobuf, no pieces, a piece that stands twice, not one unknown piece."""
+    proto = _parsed(path)
+    if proto is None:
+        raise _fault(
+            f"{path.name} is not a SentencePiece model",
+            "the file may have been cut off, or be a pointer to the real one: fetch it again",
+        )
+    names = [piece.piece for piece in proto.pieces]
+    if len(set(names)) < len(names):
+        seen: set[str] = set()
+        twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise _fault(f"{path.name} holds the piece {twice!r} twice", "each piece has one id")
+    unknown = [piece.piece for piece in proto.pieces if piece.type == UNKNOWN]
+    if len(unknown) != 1:
+        what = f"{path.name} has {len(unknown)} unknown pieces; SentencePiece wants one"
+        raise _fault(what, "the file may be damaged: fetch it again")
+    return proto
+
+
+def _parsed(path: Path) -> Any:
+    try:
+        from sentencepiece import sentencepiece_model_pb2
+    except ImportError as error:
+        raise _fault(
+            f"{path.name} needs a library that is not installed: {error.name or error}",
+            "pip install -c constraints.txt sentencepiece protobuf",
+        ) from None
+    from google.protobuf.message import DecodeError
+
+    proto = sentencepiece_model_pb2.ModelProto()
+    try:
+        proto.ParseFromString(path.read_bytes())
+    except DecodeError:
+        return None
+    return proto if proto.pieces else None
+
+
+def _fault(what: str, hint: str) -> Fault:
+    return BuildFault.of(what, key=("tokenizer",), hint=hint)
+
+
+def _named(proto: Any, *kinds: int) -> list[str]:
+    return [piece.piece for piece in proto.pieces if piece.type in kinds]
+
+
+def strangers(proto: Any, known: Set[str]) -> list[str]:
+    """The pieces of text, in their order, that are no tokens of the tokenizer beside the model."""
+    return [piece for piece in _named(proto, NORMAL, USER_DEFINED) if piece not in known]
+
+
+def segmenter(proto: Any) -> Segmenter:
+    """The algorithm and pieces of a model.
+
+    User-defined pieces are found before text is cut: no merge makes one, no path takes one.
+    """
+    kind, scores = proto.trainer_spec.model_type, {p.piece: p.score for p in proto.pieces}
+    (unknown,) = _named(proto, UNKNOWN)
+    bytes_ = bool(_named(proto, BYTE))
+    if kind == BPE:
+        ids = {piece.piece: number for number, piece in enumerate(proto.pieces)}
+        merged = _named(proto, NORMAL, UNUSED)
+        return Bpe(
+            tokens=ids,
+            merges=None,
+            priority={piece: -scores[piece] for piece in merged},
+            unknown=unknown,
+            bytes_=bytes_,
+        )
+    if kind == UNIGRAM:
+        plain = frozenset(_named(proto, NORMAL))
+        return Unigram(tokens=scores, plain=plain, unknown=unknown, bytes_=bytes_)
+    ids = {piece.piece: number for number, piece in enumerate(proto.pieces)}
+    return Words(tokens=ids, unknown=unknown, prefix="" if kind == CHAR else None)
+
+
+def required(proto: Any) -> Mapping[str, str]:
+    """Pieces without which the model does not load, or cuts other text otherwise -> why.
+
+    The pieces that trainer_spec gives a role. Unused pieces of a BPE: text is merged into them, and
+    taken apart again into what they were merged from.
+    """
+    names, spec = {piece.piece for piece in proto.pieces}, proto.trainer_spec
+    found = {}
+    for role in ROLES:
+        piece = getattr(spec, f"{role}_piece")
+        if getattr(spec, f"{role}_id") >= 0 and piece in names:
+            found[piece] = "special"
+    if spec.model_type == BPE:
+        found |= dict.fromkeys(_named(proto, UNUSED), "unused")
+    return found
+
+
+def cut(proto: Any, kept: Iterable[str]) -> bytes:
+    """A model with the kept pieces only, in their order, as bytes that are the same every time.
+
+    All else stands as it was, but for sizes and ids in trainer_spec, and what the installed library
+    does not know: among that is the self test of older ones (samples of how the whole model cuts
+    text; they do not load a model that fails it).
+    """
+    made, stay = type(proto)(), set(kept)
+    made.CopyFrom(proto)
+    pieces = [piece for piece in proto.pieces if piece.piece in stay]
+    del made.pieces[:]
+    made.pieces.extend(pieces)
+    made.DiscardUnknownFields()
+    spec, places = made.trainer_spec, {p.piece: number for number, p in enumerate(pieces)}
+    if spec.HasField("vocab_size"):
+        spec.vocab_size = len(pieces)
+    for role in ROLES:
+        if getattr(spec, f"{role}_id") >= 0:
+            number = places.get(getattr(spec, f"{role}_piece"), -1)
+            if getattr(spec, f"{role}_id") != number:
+                setattr(spec, f"{role}_id", number)
+    return bytes(made.SerializeToString(deterministic=True))

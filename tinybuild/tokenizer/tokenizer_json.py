@@ -1,0 +1,296 @@
+"""tokenizer.json, the format of the tokenizers library: read, checked, and cut down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tinybuild.errors import BuildFault, Fault
+from tinybuild.tokenizer.bpe import Bpe
+from tinybuild.tokenizer.choose import Segmenter
+from tinybuild.tokenizer.unigram import Unigram
+from tinybuild.tokenizer.words import Words
+
+KINDS = ("BPE", "Unigram", "WordPiece", "WordLevel")
+Data = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerJson:
+    """data: the file, with `model.type` filled in where an old one has none."""
+
+    data: Data
+
+    @cached_property
+    def pairs(self) -> Sequence[Sequence[str]]:
+        """The merges of a BPE, which stand as "a b" or as ["a", "b"], in their order."""
+        merges = self.data["model"].get("merges") or ()
+        return [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
+
+
+def read(path: Path) -> TokenizerJson:
+    """A checked tokenizer.json.
+
+    Raises BuildFault for what the tokenizers library would refuse less clearly, or load wrongly:
+    no JSON, an unknown model, two tokens with one id, a token that stands twice, a merge whose
+    parts or whole are no tokens.
+    """
+    name = path.name
+    try:
+        data = json.loads(path.read_bytes(), object_pairs_hook=_object)
+    except UnicodeDecodeError as error:
+        raise _fault(f"{name} is not UTF-8 (byte {error.start:,})") from None
+    except json.JSONDecodeError as error:
+        raise _fault(
+            f"{name} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})",
+            "the file may have been cut off: fetch it again",
+        ) from None
+    except RecursionError:
+        raise _fault(f"{name} is nested too deeply") from None
+    except _Twice as twice:
+        raise _fault(f"{name} holds {twice.args[0]!r} twice", "each token has one id") from None
+    model = data.get("model") if isinstance(data, dict) else None
+    if not isinstance(model, dict) or "vocab" not in model:
+        raise _fault(f"{name} has no model with a vocabulary")
+    kind = model.setdefault("type", _kind(model))
+    if kind not in KINDS:
+        raise _fault(f"{name} has a model of type {kind!r}", f"known are {', '.join(KINDS)}")
+    _vocabulary(name, model)
+    for token in data.get("added_tokens") or ():
+        if not isinstance(token, dict) or not isinstance(token.get("content"), str):
+            raise _fault(f"{name} has an added token without content: {json.dumps(token)[:60]}")
+    made = TokenizerJson(data=dict(data))
+    if kind == "BPE":
+        _merges(name, made)
+    return made
+
+
+class _Twice(Exception):
+    """A key stands twice in one object."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Data:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _Twice(key)
+            seen.add(key)
+    return found
+
+
+def _fault(what: str, hint: str = "") -> Fault:
+    return BuildFault.of(what, key=("tokenizer",), hint=hint)
+
+
+def _kind(model: Data) -> str:
+    """The type of a model in a file from before types were written."""
+    if isinstance(model["vocab"], list):
+        return "Unigram"
+    if "merges" in model:
+        return "BPE"
+    return "WordPiece" if "max_input_chars_per_word" in model else "WordLevel"
+
+
+def _vocabulary(name: str, model: Data) -> None:
+    vocab = model["vocab"]
+    if model["type"] == "Unigram":
+        if not isinstance(vocab, list) or not all(
+            isinstance(entry, list)
+            and len(entry) == 2
+            and isinstance(entry[0], str)
+            and isinstance(entry[1], int | float)
+            for entry in vocab
+        ):
+            raise _fault(f"{name}: the vocabulary of a Unigram is a list of [piece, score]")
+        unknown = model.get("unk_id")
+        if unknown is not None and not (isinstance(unknown, int) and 0 <= unknown < len(vocab)):
+            raise _fault(f"{name}: unk_id {unknown} is no piece of the {len(vocab):,}")
+        return
+    if not isinstance(vocab, dict) or not all(
+        isinstance(number, int) and number >= 0 for number in vocab.values()
+    ):
+        raise _fault(f"{name}: the vocabulary of a {model['type']} maps tokens to ids")
+    if len(set(vocab.values())) < len(vocab):
+        first: dict[int, str] = {}
+        for token, number in vocab.items():
+            if number in first:
+                raise _fault(f"{name}: {first[number]!r} and {token!r} have the same id {number}")
+            first[number] = token
+
+
+def _merges(name: str, made: TokenizerJson) -> None:
+    model = made.data["model"]
+    vocab, cut = model["vocab"], len(model.get("continuing_subword_prefix") or "")
+    for number, merge in enumerate(made.pairs):
+        if list(map(type, merge)) != [str, str]:
+            shown = json.dumps(model["merges"][number], ensure_ascii=False)[:60]
+            raise _fault(
+                f"{name}: merge {number:,} is {shown}, which is not two tokens",
+                "tokens with spaces need merges written as pairs",
+            )
+        left, right = merge
+        if left not in vocab or right not in vocab or left + right[cut:] not in vocab:
+            lost = next(part for part in (left, right, left + right[cut:]) if part not in vocab)
+            raise _fault(
+                f"{name}: merge {number:,} ({left!r} {right!r}) needs the token {lost!r}, "
+                "which is not in the vocabulary"
+            )
+
+
+def segmenter(made: TokenizerJson) -> Segmenter:
+    """The algorithm and vocabulary of a tokenizer.json."""
+    model = made.data["model"]
+    if model["type"] == "Unigram":
+        scores = {piece: float(score) for piece, score in model["vocab"]}
+        unknown = model.get("unk_id")
+        return Unigram(
+            tokens=scores,
+            plain=scores.keys(),
+            unknown=None if unknown is None else model["vocab"][unknown][0],
+            bytes_=bool(model.get("byte_fallback")),
+        )
+    vocab, unknown = model["vocab"], model.get("unk_token")
+    if model["type"] == "BPE":
+        # Of a merge that stands twice the library sees the last.
+        merges = {(left, right): rank for rank, (left, right) in enumerate(made.pairs)}
+        return Bpe(
+            tokens=vocab,
+            merges=merges,
+            prefix=model.get("continuing_subword_prefix") or "",
+            suffix=model.get("end_of_word_suffix") or "",
+            whole=bool(model.get("ignore_merges")),
+            unknown=unknown,
+            bytes_=bool(model.get("byte_fallback")),
+        )
+    prefix = model.get("continuing_subword_prefix") if model["type"] == "WordPiece" else None
+    return Words(tokens=vocab, unknown=unknown, prefix=prefix)
+
+
+def cut(made: TokenizerJson, kept: Mapping[str, int], moved: Mapping[int, int]) -> str:
+    """A tokenizer.json with the kept tokens (-> new id) only; the rest stands as it was.
+
+    `moved` maps old ids to new ones, for the places that hold ids: post-processor and padding.
+    """
+    data, model = made.data, dict(made.data["model"])
+    if model["type"] == "Unigram":
+        # Of a piece that stands twice the library sees the last.
+        last = {piece: number for number, (piece, _) in enumerate(model["vocab"])}
+        model["vocab"] = [
+            entry
+            for number, entry in enumerate(model["vocab"])
+            if entry[0] in kept and last[entry[0]] == number
+        ]
+        if model.get("unk_id") is not None:
+            unknown = data["model"]["vocab"][model["unk_id"]][0]
+            model["unk_id"] = [piece for piece, _ in model["vocab"]].index(unknown)
+    else:
+        # In the order of the ids: without holes, whatever order the file had.
+        own = [token for token in model["vocab"] if token in kept]
+        model["vocab"] = {token: kept[token] for token in sorted(own, key=kept.__getitem__)}
+    if model["type"] == "BPE":
+        prefix = len(model.get("continuing_subword_prefix") or "")
+        vocab = model["vocab"]
+        model["merges"] = [
+            merge
+            for merge, (left, right) in zip(model.get("merges") or (), made.pairs, strict=True)
+            if left in vocab and right in vocab and left + right[prefix:] in vocab
+        ]
+    small = {**data, "model": model}
+    small["added_tokens"] = [
+        {**token, "id": kept[token["content"]]}
+        for token in data.get("added_tokens") or ()
+        if token["content"] in kept
+    ]
+    small["post_processor"] = _moved(data.get("post_processor"), kept, moved)
+    padding = data.get("padding")
+    if isinstance(padding, dict) and "pad_token" in padding:
+        number = kept.get(padding["pad_token"], moved.get(padding.get("pad_id", -1)))
+        small["padding"] = padding if number is None else {**padding, "pad_id": number}
+    return dumps(small)
+
+
+def _moved(processor: Any, kept: Mapping[str, int], moved: Mapping[int, int]) -> Any:
+    """A post-processor of any kind, also nested, with new ids.
+
+    What is written is the id, so an id goes on meaning its token; one that meant none in the source
+    takes the id of the token that is named beside it.
+    """
+    if not isinstance(processor, dict):
+        return processor
+    made = dict(processor)
+    if made.get("type") == "Sequence":
+        made["processors"] = [_moved(inner, kept, moved) for inner in made["processors"]]
+    elif made.get("type") == "TemplateProcessing":
+        made["special_tokens"] = {
+            name: {
+                **token,
+                "ids": [
+                    moved.get(old, kept.get(text, old))
+                    for old, text in zip(token["ids"], token["tokens"], strict=True)
+                ],
+            }
+            for name, token in made["special_tokens"].items()
+        }
+    elif made.get("type") in ("BertProcessing", "RobertaProcessing"):
+        for part in ("sep", "cls"):
+            text, old = made[part]
+            made[part] = [text, moved.get(old, kept.get(text, old))]
+    return made
+
+
+def referred(made: TokenizerJson, names: Mapping[int, str]) -> Iterator[tuple[str, str]]:
+    """(token, reason) of each token that post-processor or padding name. `names`: id -> token."""
+
+    def walk(processor: Any) -> Iterator[str]:
+        if not isinstance(processor, dict):
+            return
+        for inner in processor.get("processors") or ():
+            yield from walk(inner)
+        special = processor.get("special_tokens")
+        for token in special.values() if isinstance(special, dict) else ():
+            for old, text in zip(token["ids"], token["tokens"], strict=True):
+                yield names.get(old, text)
+        for part in ("sep", "cls"):
+            if part in processor:
+                text, old = processor[part]
+                yield names.get(old, text)
+
+    for token in walk(made.data.get("post_processor")):
+        yield token, "post-processor"
+    padding = made.data.get("padding")
+    if isinstance(padding, dict) and "pad_token" in padding:
+        yield padding["pad_token"], "padding"
+
+
+def byte_level(made: TokenizerJson) -> bool:
+    """Whether text is cut into the 256 letters that stand for bytes."""
+
+    def walk(part: Any) -> bool:
+        if isinstance(part, dict):
+            return part.get("type") == "ByteLevel" or any(walk(inner) for inner in part.values())
+        return isinstance(part, list) and any(walk(inner) for inner in part)
+
+    return walk(made.data.get("pre_tokenizer")) or walk(made.data.get("normalizer"))
+
+
+def dumps(data: Data) -> str:
+    """The file's text, compact: with one merge a line it would be twice as large."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+def added(made: TokenizerJson) -> Set[str]:
+    """The added tokens, which are found in a text before it is cut."""
+    return {token["content"] for token in made.data.get("added_tokens") or ()}
+
+
+def strangers(made: TokenizerJson, known: Iterable[str]) -> Sequence[str]:
+    """The tokens, in their order, that the loaded tokenizer does not have."""
+    known, vocab = {*known}, made.data["model"]["vocab"]
+    own = vocab if isinstance(vocab, dict) else [piece for piece, _ in vocab]
+    return [token for token in own if token not in known]

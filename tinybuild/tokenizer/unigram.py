@@ -1,0 +1,87 @@
+"""Unigram: pieces with scores, of which a text takes the best path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass
+from functools import cached_property
+
+from tinybuild.tokenizer.bpe import BYTES
+
+UNKNOWN_PENALTY = 10.0  # below the lowest score; the same in tokenizers and sentencepiece
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unigram:
+    """A Unigram vocabulary: tokens in the order of their ids -> log probability.
+
+    `plain` are the pieces that text is cut into (no control or byte pieces). unknown: the piece for
+    characters without one; bytes_: whether such characters are spelled in byte pieces.
+
+    Why a subset cuts text as the whole does: the paths through a text that use kept pieces only are
+    some of the source's, with the same scores. If all pieces of the source's best path are kept, it
+    is among them and still the best, ties being broken in the same order. Only the score of an
+    unknown character depends on the other pieces: it is the lowest score less a constant. So the
+    piece with the lowest score always stays.
+    """
+
+    tokens: Mapping[str, float]
+    plain: Set[str]
+    unknown: str | None
+    bytes_: bool = False
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self.plain), default=0)
+
+    @cached_property
+    def _lowest(self) -> str | None:
+        """The last piece of the lowest score."""
+        return min(reversed([*self.tokens]), key=self._score, default=None)
+
+    def _score(self, piece: str) -> float:
+        return self.tokens[piece] if piece in self.plain else float("inf")
+
+    def parts(self, token: str) -> Set[str] | None:
+        """Nothing; None if another path is better than the piece itself."""
+        return frozenset() if self.emitted(token) else None
+
+    def emitted(self, token: str) -> bool:
+        """Whether the piece is the best path through its own text."""
+        if token not in self.plain or self._lowest is None:
+            return token in self.tokens
+        unknown = self.tokens[self._lowest] - UNKNOWN_PENALTY
+        best = [0.0] + [float("-inf")] * len(token)
+        for start in range(len(token)):
+            single = False
+            for end in range(start + 1, min(len(token), start + self._longest) + 1):
+                piece = token[start:end]
+                if piece in self.plain and end - start < len(token):
+                    best[end] = max(best[end], best[start] + self.tokens[piece])
+                    single = single or end == start + 1
+            if not single:
+                best[start + 1] = max(best[start + 1], best[start] + unknown)
+        return len(token) == 1 or self.tokens[token] >= best[-1]
+
+    def misleads(self, token: str) -> bool:
+        """False: a piece that is there is part of the paths that it is part of in the source."""
+        return False
+
+    def letters(self, characters: Iterable[str]) -> Set[str]:
+        """The pieces that spell these characters."""
+        return {character for character in characters if character in self.tokens}
+
+    def required(self) -> Mapping[str, str]:
+        """Pieces without which other text is cut otherwise -> why."""
+        found = {}
+        if self.unknown is not None:
+            found[self.unknown] = "unknown"
+        if self._lowest is not None and self._lowest in self.plain:
+            found.setdefault(self._lowest, "lowest score")
+        if self.bytes_:
+            found |= {piece: "alphabet" for piece in BYTES if piece in self.tokens}
+        return found
+
+    def ranked(self) -> Iterator[str]:
+        """Pieces in the order of their ids."""
+        return iter(self.tokens)

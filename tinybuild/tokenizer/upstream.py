@@ -1,0 +1,139 @@
+"""The files of a source that say something of its tokens, and what they say together."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tinybuild.errors import BuildFault
+from tinybuild.tokenizer import ranks, sample, slow, spm, tokenizer_json
+from tinybuild.tokenizer.bpe import LETTERS
+from tinybuild.tokenizer.choose import Space
+from tinybuild.tokenizer.tokenizer_json import TokenizerJson
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Vocabulary files, checked.
+
+    folder: where they are. json: tokenizer.json, None where there is none. beside: other files that
+    one library or the other reads a whole vocabulary from, by name: the module of the format (spm
+    or ranks), and the content.
+    """
+
+    folder: Path
+    json: TokenizerJson | None
+    beside: Mapping[str, tuple[ModuleType, Any]]
+
+
+def read(folder: Path) -> Files:
+    """The vocabulary files of a folder. Raises BuildFault for what transformers would read wrongly,
+    or complain of unclearly."""
+    path, beside = folder / "tokenizer.json", {}
+    for other in sorted(folder.iterdir()) if folder.is_dir() else ():
+        tekken = other.suffix == ".json" and "tekken" in other.name
+        if other.suffix in (".model", ".spm"):
+            # A name says nothing: tokenizer.model may also be a tiktoken file.
+            kind: ModuleType = ranks if ranks.is_tiktoken(other) else spm
+        elif tekken or other.suffix == ".tiktoken":
+            kind = ranks
+        else:
+            continue
+        beside[other.name] = (kind, kind.read(other))
+    json_ = tokenizer_json.read(path) if path.is_file() else None
+    return Files(folder=folder, json=json_, beside=beside)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upstream:
+    """A tokenizer to shrink: its files, and what transformers makes of them.
+
+    fast: the pipeline and vocabulary of a fast tokenizer, from its tokenizer.json or from what
+    transformers made of other files; None for a class that has none.
+    """
+
+    files: Files
+    loaded: Any
+    fast: TokenizerJson | None
+
+    @classmethod
+    def of(cls, files: Files, loaded: Any) -> Upstream:
+        fast = files.json if loaded.is_fast else None
+        if loaded.is_fast and fast is None:
+            fast = TokenizerJson(data=json.loads(loaded.backend_tokenizer.to_str()))
+        return cls(files=files, loaded=loaded, fast=fast)
+
+    @property
+    def beside(self) -> Mapping[str, tuple[ModuleType, Any]]:
+        """The other vocabulary files; those of a slow class are its own (module slow)."""
+        return self.files.beside if self.fast is not None else {}
+
+    def spaces(self) -> tuple[Space, ...]:
+        """The vocabularies, ids as the loaded tokenizer numbers them. Raises BuildFault."""
+        if self.fast is None:
+            return slow.spaces(self.loaded, self.files.folder)
+        ids, source = self.loaded.get_vocab(), self.loaded
+        numbers = Counter(ids.values())
+        if len(numbers) < len(ids):
+            number = next(n for n, times in numbers.items() if times > 1)
+            tokens = " and ".join(repr(token) for token, n in ids.items() if n == number)
+            raise BuildFault.of(f"{tokens} have the same id {number}", key=("tokenizer",))
+        parts: dict[str, tuple[ModuleType, Any]] = {"tokenizer.json": (tokenizer_json, self.fast)}
+        for name, (kind, content) in (parts | dict(self.beside)).items():
+            strangers = kind.strangers(content, ids.keys())
+            if strangers:
+                shown = ", ".join(map(repr, strangers[:3]))
+                raise BuildFault.of(
+                    f"{name} disagrees with {type(source).__name__}: {len(strangers):,} of its "
+                    f"tokens are none there, such as {shown}",
+                    key=("tokenizer",),
+                    hint="they are not of one tokenizer; leave one of the two out",
+                )
+        added = {*source.get_added_vocab(), *source.all_special_tokens}
+        return (
+            Space(
+                name="",
+                ids=ids,
+                segmenters=(
+                    tokenizer_json.segmenter(self.fast),
+                    *(kind.segmenter(content) for kind, content in self.beside.values()),
+                ),
+                atoms=tokenizer_json.added(self.fast) | added,
+            ),
+        )
+
+    def alphabet(self, texts: Sequence[str]) -> Sequence[str]:
+        """The letters that a vocabulary must hold: all of a closed alphabet, or the texts'.
+
+        Where unknown characters are spelled in bytes (`byte_fallback`) only those that the pipeline
+        itself writes are needed: U+2581 for a space, as bytes, would come back as U+2581.
+        """
+        if self.fast is None:
+            return sorted({character for text in texts for character in text} | {"\u2581"})
+        if tokenizer_json.byte_level(self.fast):
+            return LETTERS
+        backend, given = self.loaded.backend_tokenizer, "a a"
+        written = {c for word in sample.words([given], backend) for c in word} - set(given)
+        if self.fast.data["model"].get("byte_fallback"):
+            return sorted(written)
+        return sorted({c for word in sample.words(texts, backend) for c in word} | written)
+
+    def used(self, texts: Sequence[str]) -> Mapping[str, Counter[str]]:
+        """Space name -> how often each token occurs in the texts."""
+        return used(self.loaded, texts)
+
+
+def used(tokenizer: Any, texts: Sequence[str]) -> Mapping[str, Counter[str]]:
+    """Space name -> how often a loaded tokenizer uses each of its tokens for the texts."""
+    if not tokenizer.is_fast:
+        return slow.used(tokenizer, texts)
+    names = {number: token for token, number in tokenizer.get_vocab().items()}
+    counts: Counter[int] = Counter()
+    for cut in sample.cut(tokenizer, texts):
+        counts.update(cut or ())
+    return {"": Counter({names[number]: times for number, times in counts.items()})}

@@ -1,0 +1,362 @@
+"""Checks of a shrunken tokenizer: it does what its source does, as far as its tokens reach."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tinybuild.tokenizer import ranks, sample, spm
+from tinybuild.tokenizer.living import chats
+from tinybuild.tokenizer.shrink import VOCAB_MAP
+from tinybuild.tokenizer.upstream import Upstream, read
+from tinybuild.validate.check import Check, Subject
+from tinybuild.validate.tokenizer import unknowns
+
+PIPELINE = (
+    *("normalizer", "pre_tokenizer", "decoder", "post_processor"),
+    *("padding", "truncation"),
+)
+SET_BY_CALLS = PIPELINE[4:]  # a loaded tokenizer holds those of the last call
+RANDOM_TEXTS, SURFACES = 200, 400
+# Ranges that random characters are drawn from: ASCII and controls, Latin to CJK, all of Unicode.
+RANGES = ((0, 0x80), (0x80, 0x250), (0x250, 0x3100), (0x3100, 0xD800), (0xE000, 0x110000))
+
+
+def _only_shrunk(check: Callable[[Subject], Check | None]) -> Callable[[Subject], Check | None]:
+    """A check that applies to methods truncate and corpus."""
+
+    @functools.wraps(check)
+    def checked(subject: Subject) -> Check | None:
+        return check(subject) if subject.facts["tokenizer"].get("shrunk") else None
+
+    return checked
+
+
+def _map(subject: Subject) -> dict[int, int]:
+    data = json.loads((subject.folder / VOCAB_MAP).read_text(encoding="utf-8"))
+    return {int(old): new for old, new in data["old_to_new"].items()}
+
+
+@_only_shrunk
+def vocabulary_mapped(subject: Subject) -> Check:
+    """vocab_map.json leads from ids of the source to 0 .. N-1, in order, token for token."""
+    mapped = _map(subject)
+    source = {number: token for token, number in subject.source.get_vocab().items()}
+    made = subject.tokenizer.get_vocab()
+    bad = [
+        f"{old} ({source.get(old)!r}) became {new}"
+        for old, new in mapped.items()
+        if made.get(source.get(old)) != new
+    ]
+    if [mapped[old] for old in sorted(mapped)] != list(range(len(subject.tokenizer))):
+        bad.append("the new ids are not 0 to N-1 in the order of the old ones")
+    surfaces = _differing(
+        lambda pair: subject.source.decode([pair[0]]) == subject.tokenizer.decode([pair[1]]),
+        sorted(mapped.items()),
+    )
+    bad += [f"{source.get(old)!r} has another surface" for old, _ in surfaces]
+    return _check("vocabulary_mapped", bad, f"{len(mapped):,} of {len(source):,} tokens")
+
+
+def _differing(same: Callable[[Any], bool], items: Sequence[Any]) -> list[Any]:
+    return [item for item in items if not same(item)]
+
+
+def _check(name: str, bad: Sequence[str], measured: str, wanted: str = "as in the source") -> Check:
+    more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
+    return Check(name=name, ok=not bad, measured=bad[0] + more if bad else measured, wanted=wanted)
+
+
+@_only_shrunk
+def same_pipeline(subject: Subject) -> Check | None:
+    """Normaliser, pre-tokenizer, decoder, post-processor, padding and truncation are the source's,
+    after AutoTokenizer and in the file itself."""
+    if not subject.tokenizer.is_fast:
+        return None
+    mapped, bad, compared = _map(subject), [], 0
+    views = [(subject.source.backend_tokenizer, subject.tokenizer.backend_tokenizer, "loaded")]
+    file, upstream = subject.folder / "tokenizer.json", subject.upstream / "tokenizer.json"
+    if upstream.is_file():
+        views.append((_raw(upstream), _raw(file), "tokenizer.json"))
+    for old, new, where in views:
+        before, after = (json.loads(backend.to_str()) for backend in (old, new))
+        for part in PIPELINE:
+            if part in SET_BY_CALLS and where == "loaded":
+                continue
+            compared += 1
+            if _renumbered(before[part], mapped) != after[part]:
+                bad.append(f"{where}: another {part}")
+    return _check("same_pipeline", bad, f"{compared} parts equal")
+
+
+def _raw(path: Path) -> Any:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(path))
+
+
+def _renumbered(part: Any, mapped: Mapping[int, int]) -> Any:
+    """Part of a pipeline with the ids that its tokens have now."""
+    if isinstance(part, list):
+        return [_renumbered(item, mapped) for item in part]
+    if not isinstance(part, Mapping):
+        return part
+    made = {name: _renumbered(value, mapped) for name, value in part.items()}
+    if "ids" in made:
+        made["ids"] = [mapped.get(number) for number in part["ids"]]
+    if "pad_id" in made:
+        made["pad_id"] = mapped.get(part["pad_id"])
+    for name in ("sep", "cls"):
+        if name in made:
+            made[name] = [part[name][0], mapped.get(part[name][1])]
+    return made
+
+
+def texts(subject: Subject) -> list[str]:
+    """Texts in many scripts, code, emoji, random characters, and the tokens' own surfaces."""
+    drawn = random.Random(subject.seed)
+    found = list(sample.corpus())
+    for _ in range(RANDOM_TEXTS):
+        low, high = RANGES[drawn.randrange(len(RANGES))]
+        found.append(
+            "".join(chr(drawn.randrange(low, high)) for _ in range(drawn.randrange(1, 20)))
+        )
+    kept = sorted(_map(subject))
+    surfaces = [subject.source.decode([number]) for number in kept]
+    plain = [
+        surface for surface in surfaces if surface and "\N{REPLACEMENT CHARACTER}" not in surface
+    ]
+    for _ in range(SURFACES if plain else 0):
+        found.append("".join(drawn.choices(plain, k=drawn.randrange(1, 8))))
+    return [text for text in found if text.isprintable() or "\ud800" not in text]
+
+
+def _ids(tokenizer: Any, text: str) -> list[int] | None:
+    return sample.cut(tokenizer, [text])[0]
+
+
+@_only_shrunk
+def segmentation(subject: Subject) -> Check:
+    """Text whose source tokens were all kept is cut as the source cuts it; other text into tokens
+    of the source all the same, and it comes back as it comes back from the source.
+
+    Text with characters that only the source has tokens for is counted as lost.
+    """
+    mapped, source, made, tried = _map(subject), subject.source, subject.tokenizer, texts(subject)
+    # Where tokens were kept that may mislead, words that the source gives up are left out.
+    misled, unknown = _misled(subject), unknowns(source)
+    cut = back = lost = 0
+    bad: list[str] = []
+    pairs = zip(tried, sample.cut(source, tried), sample.cut(made, tried), strict=True)
+    for text, before, after in pairs:
+        if before is None:
+            continue
+        given_up = misled and not unknown.isdisjoint(before)
+        if all(number in mapped for number in before) and not given_up:
+            cut += 1
+            if [mapped[number] for number in before] != after:
+                bad.append(f"{text[:40]!r} is cut otherwise")
+        elif after is None or loses((source, made), text, before, after):
+            lost += 1
+        elif not given_up:
+            back += 1
+            if _back(source, before) != _back(made, after):
+                bad.append(f"{text[:40]!r} comes back as {_back(made, after)[:40]!r}")
+    measured = (
+        f"{cut} texts of kept tokens cut alike, {back} came back alike, {lost} with new unknowns"
+    )
+    if not cut:
+        bad.append("no text has only kept tokens")
+    return _check("segmentation", bad, measured)
+
+
+def loses(pair: tuple[Any, Any], text: str, before: Sequence[int], after: Sequence[int]) -> bool:
+    """Whether a text has characters that the source has tokens for, and the shrunken one has none.
+
+    pair: both tokenizers; before, after: their ids. Slow classes do not tell where a token stands
+    in the text: there any unknown token counts.
+    """
+    if not pair[1].is_fast:
+        return not unknowns(pair[1]).isdisjoint(after)
+    known = []
+    for tokenizer, ids in zip(pair, (before, after), strict=True):
+        unknown = unknowns(tokenizer)
+        options = {"add_special_tokens": False, "return_offsets_mapping": True}
+        places: dict[bool, set[int]] = {True: set(), False: set()}
+        for number, span in zip(ids, tokenizer(text, **options)["offset_mapping"], strict=True):
+            places[number in unknown].update(range(*span))
+        known.append(len(places[False]) - len(places[True]))
+    return known[1] < known[0]
+
+
+def _back(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of ids; where nothing says how tokens join (no decoder), the tokens themselves."""
+    if not tokenizer.is_fast or tokenizer.backend_tokenizer.decoder is not None:
+        return str(tokenizer.decode(ids))
+    prefix = getattr(tokenizer.backend_tokenizer.model, "continuing_subword_prefix", None) or ""
+    return "".join(token.removeprefix(prefix) for token in tokenizer.convert_ids_to_tokens(ids))
+
+
+def _misled(subject: Subject) -> bool:
+    """Whether a token was kept, of those that had a choice, that `misleads`."""
+    made = subject.tokenizer
+    if not made.is_fast or type(made.backend_tokenizer.model).__name__ != "WordPiece":
+        return False
+    origin = Upstream.of(read(subject.upstream), subject.source)
+    (space,) = origin.spaces()
+    free = made.get_vocab().keys() - space.atoms
+    return any(segmenter.misleads(token) for segmenter in space.segmenters for token in free)
+
+
+@_only_shrunk
+def special_strings(subject: Subject) -> Check:
+    """The text of each special and added token, alone and between words, gives the ids it gave."""
+    mapped, source, made = _map(subject), subject.source, subject.tokenizer
+    kept = made.get_vocab()
+    tokens = list({**made.get_added_vocab(), **dict.fromkeys(made.all_special_tokens)})
+    bad = []
+    for token in tokens:
+        before = _ids(source, token)
+        if before == [source.convert_tokens_to_ids(token)] and _ids(made, token) != [kept[token]]:
+            bad.append(f"{token!r} gives {_ids(made, token)}, not {[kept[token]]}")
+        for text in (f"a{token}a", f" {token} {token}"):
+            expected = [mapped.get(number) for number in _ids(source, text) or ()]
+            if expected and None not in expected and _ids(made, text) != expected:
+                bad.append(f"{text!r} gives {_ids(made, text)}, not {expected}")
+    return _check("special_strings", bad, f"{len(tokens)} tokens")
+
+
+@_only_shrunk
+def chat_template(subject: Subject) -> Check | None:
+    """What the chat templates write around messages gives the source's ids, through the map."""
+    if not subject.source.chat_template:
+        return None
+    mapped, bad = _map(subject), []
+    written = list(chats(subject.source))
+    if written != list(chats(subject.tokenizer)):
+        bad.append("the template writes other text")
+    for text in written:
+        before, after = _ids(subject.source, text), _ids(subject.tokenizer, text)
+        if before is None or [mapped.get(number) for number in before] != after:
+            bad.append(f"{text[:40]!r} gives other ids")
+    return _check("chat_template", bad, f"{len(written)} rendered chats")
+
+
+@_only_shrunk
+def batches(subject: Subject) -> Check:
+    """Offsets, pairs, padding and truncation are the source's, on texts of kept tokens."""
+    mapped, source, made = _map(subject), subject.source, subject.tokenizer
+    tried = [text for text in texts(subject) if text.strip()]
+    whole = [
+        text
+        for text, found in zip(tried, sample.cut(source, tried), strict=True)
+        if found is not None and mapped.keys() >= {*found}
+    ][:50]
+    bad = []
+    calls: list[tuple[str, dict[str, Any]]] = [
+        ("alone", {}),
+        ("truncated", {"truncation": True, "max_length": 4}),
+    ]
+    if source.pad_token is not None and source.pad_token_id in mapped:
+        calls.append(("padded", {"padding": "max_length", "truncation": True, "max_length": 12}))
+    for name, options in calls:
+        if made.is_fast:
+            options["return_offsets_mapping"] = True
+        for text in whole:
+            before, after = source(text, **options), made(text, **options)
+            before["input_ids"] = [mapped.get(number) for number in before["input_ids"]]
+            if dict(before) != dict(after):
+                bad.append(f"{name}: {text[:30]!r} gives {dict(after)}"[:160])
+    for first, second in itertools.pairwise(whole):
+        expected = [mapped.get(number) for number in source(first, second)["input_ids"]]
+        if expected != made(first, second)["input_ids"]:
+            bad.append(f"as a pair {first[:20]!r} and {second[:20]!r} differ")
+    if not whole:
+        bad.append("no text has only kept tokens")
+    names = ", ".join(name for name, _ in calls)
+    return _check("batches", bad, f"{len(whole)} texts {names} and in pairs")
+
+
+@_only_shrunk
+def formats_agree(subject: Subject) -> Check | None:
+    """Each vocabulary file of the bundle, read by its format's own library, cuts text like the
+    source's does, and agrees with AutoTokenizer wherever the source's did."""
+    source, made = subject.source, subject.tokenizer
+    readers = [
+        (path.name, _reader(path, source), _reader(subject.folder / path.name, made))
+        for path in sorted(subject.upstream.iterdir())
+        if (subject.folder / path.name).is_file()
+    ]
+    bad, agreed, tried, read = [], 0, texts(subject), []
+    mapped, names = _map(subject), {number: token for token, number in source.get_vocab().items()}
+    kept = {names[number] for number in mapped}
+    loaded = sample.cut(source, tried)
+    for name, old, new in readers:
+        if old is None or new is None:
+            continue
+        read.append(name)
+        for text, ids in zip(tried, loaded, strict=True):
+            before = None if ids is None else old(text)
+            if before is None or not kept.issuperset(before):
+                continue
+            after = new(text)
+            if before != after:
+                bad.append(f"{name}: {text[:40]!r} is cut otherwise")
+            if before == [names[number] for number in ids or ()]:
+                agreed += 1
+                if after != made.convert_ids_to_tokens(_ids(made, text)):
+                    bad.append(f"{name}: {text[:40]!r} is cut otherwise than by AutoTokenizer")
+    return _check("formats_agree", bad, f"{', '.join(read)}: {agreed} texts") if read else None
+
+
+Cut = Callable[[str], list[str]]
+
+
+def _reader(path: Path, tokenizer: Any) -> Cut | None:
+    """How a vocabulary file cuts text, read by the library of its format; None if it has none.
+
+    A tiktoken file does not hold its pattern: that comes from the tokenizer beside it.
+    """
+    if path.name == "tokenizer.json":
+        backend = _raw(path)
+        return lambda text: list(backend.encode(text, add_special_tokens=False).tokens)
+    if path.suffix in (".model", ".spm") and spm.is_model(path):
+        from sentencepiece import SentencePieceProcessor
+
+        processor = SentencePieceProcessor(model_file=str(path))
+        return lambda text: list(processor.encode(text, out_type=str))
+    if path.suffix == ".json" and "tekken" in path.name:
+        from mistral_common.tokens.tokenizers.tekken import Tekkenizer
+
+        tekken, names = Tekkenizer.from_file(path), tokenizer.convert_ids_to_tokens
+        return lambda text: list(names(tekken.encode(text, bos=False, eos=False)))
+    if path.suffix in (".model", ".tiktoken") and ranks.is_tiktoken(path):
+        import tiktoken
+
+        (pattern,) = _patterns(json.loads(tokenizer.backend_tokenizer.to_str())["pre_tokenizer"])
+        tokens = ranks.read(path).tokens
+        encoding = tiktoken.Encoding(
+            path.stem,
+            pat_str=pattern,
+            mergeable_ranks={ranks.to_bytes(token): rank for token, rank in tokens.items()},
+            special_tokens={},
+        )
+        names = {rank: token for token, rank in tokens.items()}
+        return lambda text: [names[rank] for rank in encoding.encode_ordinary(text)]
+    return None
+
+
+def _patterns(part: Any) -> list[str]:
+    """The regular expressions in a pre-tokenizer."""
+    if isinstance(part, list):
+        return [pattern for item in part for pattern in _patterns(item)]
+    if not isinstance(part, Mapping):
+        return []
+    if "Regex" in part:
+        return [str(part["Regex"])]
+    return [pattern for item in part.values() for pattern in _patterns(item)]
