@@ -127,27 +127,21 @@ def _sizes(model: Any, tokenizer: Any, dataset: Any, content: int) -> str:
 
 def _shrunk(tokenizer: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What became of a vocabulary of which a part was kept; nothing for other methods."""
-    shrunk, rows = tokenizer["shrunk"], list[tuple[str, str]]()
-    padded = tokenizer["ids"]["sizes"]["vocab_size"]
-    if padded != tokenizer["vocab_size"]:
-        rows.append(("rows of the embedding", count(padded)))
+    rows, tokens, shrunk = list[tuple[str, str]](), tokenizer["vocab_size"], tokenizer["shrunk"]
+    if tokenizer["rows"] != tokens:
+        rows.append(("rows of the embedding", count(tokenizer["rows"])))
     if not shrunk:
         return rows
-    kept, dead = shrunk["kept"], shrunk["unreachable"]
-    per = shrunk["characters_per_token"]
+    dead, per = shrunk["unreachable"], shrunk["characters_per_token"]
+    rows.append(("kept of the source", f"{count(tokens)} of {count(shrunk['source_size'])}"))
     rows.append(
-        (
-            "kept of the source",
-            f"{count(tokenizer['vocab_size'])} of {count(shrunk['source_size'])}",
-        )
+        ("kept because of", ", ".join(f"{why} {count(n)}" for why, n in shrunk["kept"].items()))
     )
-    rows.append(("kept because of", ", ".join(f"{why} {count(n)}" for why, n in kept.items())))
     if shrunk["trimmed"]:
         gone = ", ".join(f"`{shape}` {count(n)}" for shape, n in shrunk["trimmed"].items())
         rows.append(("no room for", gone))
-    rows.append(
-        ("unreachable", f"{count(dead['tokens'])} (in the source {count(dead['in_source'])})")
-    )
+    unreachable = f"{count(dead['tokens'])} (in the source {count(dead['in_source'])})"
+    rows.append(("tokens that no text gives", unreachable))
     rows.append(("characters per token", f"{per['tiny']} (source {per['source']})"))
     rows.append(("coverage of the sample", f"{shrunk['coverage']:.1%}"))
     return rows

@@ -27,12 +27,16 @@ def load(folder: Path, name: str | None, kind: str) -> Any:
             what = "this model type has no blank tokenizer of its own"
             hint = "take another family's: tokenizer: {source: {transformers: gpt2}, ...}"
         raise BuildFault.of(what, key=("tokenizer",), hint=hint)
-    loader: Any = transformers.AutoTokenizer
+    # Beside a tekken.json AutoTokenizer would take a class of mistral-common, of another kind.
+    loader, options = transformers.AutoTokenizer, {"mistral_format": False}
     if name is not None:
-        loader = tokenizer_class(name)
+        loader, options = tokenizer_class(name), {}
     try:
         try:
-            made = loader.from_pretrained(folder, trust_remote_code=False)
+            if name is None and {"tekken.json", "tokenizer.json"} & {*files} == {"tekken.json"}:
+                made = _tekken(folder / "tekken.json")
+            else:
+                made = loader.from_pretrained(folder, trust_remote_code=False, **options)
             empty = "tokenizer.json" not in files and _empty(made)
         except Exception:
             made, empty = _by_files(folder) if name is None else None, False
@@ -107,6 +111,14 @@ def _object(path: Path) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
+
+
+def _tekken(path: Path) -> Any:
+    """The tokenizer of a Tekken file, with Mistral's roles and chat template, as transformers
+    converts it. (AutoTokenizer by itself gives it neither.)"""
+    from transformers.integrations.mistral.tokenizer import convert_tekken_tokenizer
+
+    return convert_tekken_tokenizer(str(path))
 
 
 def _tiktoken(path: Path) -> Any:

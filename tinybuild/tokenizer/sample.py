@@ -77,14 +77,18 @@ def words(texts: Iterable[str], backend: Any) -> Counter[str]:
     """The words that a pipeline of the tokenizers library makes of texts, and how often."""
     counts: Counter[str] = Counter()
     for text, times in Counter(texts).items():
-        if backend.normalizer is not None:
-            text = backend.normalizer.normalize_str(text)
-        found = [text]
-        if backend.pre_tokenizer is not None:
-            found = [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
-        for word in found:
+        for word in split(text, backend):
             counts[word] += times
     return counts
+
+
+def split(text: str, backend: Any) -> list[str]:
+    """The words that a pipeline of the tokenizers library makes of a text, in their order."""
+    if backend.normalizer is not None:
+        text = backend.normalizer.normalize_str(text)
+    if backend.pre_tokenizer is None:
+        return [text]
+    return [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
 
 
 def _rows(folder: Path) -> Iterator[str]:

@@ -117,8 +117,11 @@ def _write(
         elif path.suffix == ".jinja" or name in ("chat_template.json", *_carried(source)):
             shutil.copyfile(path, out / name)
         elif path.is_dir():
-            for template in sorted(path.glob("*.jinja")):
-                copy(template, out / name / template.name)
+            for below in sorted(path.glob("*.jinja")):
+                copy(below, out / name / below.name)
+    template = source.chat_template if origin.files.json is None else None
+    if isinstance(template, str) and "chat_template" not in _settings(origin):
+        texts.setdefault("chat_template.jinja", template)
     for name, text in texts.items():
         (out / name).write_text(text, encoding="utf-8", newline="\n")
 

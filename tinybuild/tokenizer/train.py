@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tinybuild.errors import BuildFault
-from tinybuild.tokenizer import sample
-from tinybuild.tokenizer.bpe import BYTES
+from tinybuild.tokenizer import sample, tokenizer_json
+from tinybuild.tokenizer.bpe import BYTES, LETTERS
 from tinybuild.tokenizer.ids import repoint
 
 FALLBACK = "byte_fallback"
@@ -52,32 +52,23 @@ def train(settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path]) 
     if bytes_ and backend["model"]["type"] == "BPE":
         characters = _characters(texts(), source.backend_tokenizer, room // 2)
         options = {"initial_alphabet": characters, "limit_alphabet": len(characters)}
+    elif tokenizer_json.byte_level(tokenizer_json.TokenizerJson(data=backend)):
+        options = {"initial_alphabet": list(LETTERS)}
     letters = _letters(texts(), source.backend_tokenizer, backend["model"])
     if letters:
         options["new_special_tokens"] = letters
-    try:
-        with _words_apart(source.backend_tokenizer) as pre_tokenizer:
-            made = source.train_new_from_iterator(
-                _batches(texts()),
-                vocab_size=wanted - len(bytes_) - extra,
-                show_progress=False,
-                **options,
-            )
-        made.backend_tokenizer.pre_tokenizer = pre_tokenizer
-    except ValueError as error:
-        raise BuildFault.of(f"training failed: {error}", key=("tokenizer",)) from None
-    except Exception as error:
-        if type(error).__module__ != "builtins":
-            raise
-        # tokenizers raises bare Exception, for example when the alphabet alone exceeds vocab_size
-        hint = "ask for more tokens, or give text with fewer different characters"
-        raise BuildFault.of(f"training failed: {error}", key=key, hint=hint) from None
+    # A Unigram learns added tokens once more, if the text has them; for these it gets more room.
+    size, more = wanted - len(bytes_) - extra, 0
+    made = _trained(source, texts(), size, options)
+    while _twice(made) > more:
+        more = _twice(made)
+        made = _trained(source, texts(), size + more, options)
     if letters:
         made.extra_special_tokens = source.extra_special_tokens
         made.init_kwargs.pop("extra_special_tokens", None)
         if "extra_special_tokens" in source.init_kwargs:
             made.init_kwargs["extra_special_tokens"] = source.extra_special_tokens
-    _repair(made, bytes_, letters)
+    _repair(made, bytes_, letters, source.get_added_vocab())
     found = len(made)
     if found != wanted:
         less = found < wanted
@@ -89,6 +80,31 @@ def train(settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path]) 
             else f"ask for at least {found:,}, or give text with fewer different characters",
         )
     return made
+
+
+def _trained(source: Any, texts: Iterator[str], size: int, options: Mapping[str, Any]) -> Any:
+    try:
+        with _words_apart(source.backend_tokenizer) as pre_tokenizer:
+            made = source.train_new_from_iterator(
+                _batches(texts), vocab_size=size, show_progress=False, **options
+            )
+        made.backend_tokenizer.pre_tokenizer = pre_tokenizer
+    except ValueError as error:
+        raise BuildFault.of(f"training failed: {error}", key=("tokenizer",)) from None
+    except Exception as error:
+        if type(error).__module__ != "builtins":
+            raise
+        # tokenizers raises bare Exception, for example when the alphabet alone exceeds vocab_size
+        hint = "ask for more tokens, or give text with fewer different characters"
+        key = ("tokenizer", "vocab_size")
+        raise BuildFault.of(f"training failed: {error}", key=key, hint=hint) from None
+    return made
+
+
+def _twice(made: Any) -> int:
+    """How many entries of a Unigram's list stand there twice."""
+    vocab = json.loads(made.backend_tokenizer.to_str())["model"]["vocab"]
+    return len(vocab) - len({piece for piece, _ in vocab}) if isinstance(vocab, list) else 0
 
 
 @contextlib.contextmanager
@@ -112,13 +128,16 @@ def _words_apart(backend: Any) -> Iterator[Any]:
         backend.pre_tokenizer = before
 
 
-def _repair(made: Any, bytes_: tuple[str, ...], letters: list[str]) -> None:
+def _repair(
+    made: Any, bytes_: tuple[str, ...], letters: list[str], order: Mapping[str, int]
+) -> None:
     """Put right what training leaves wrong.
 
     Letters (see `_letters`) are no special tokens. The scores of a Unigram differ from run to run
     (`_settled`). Byte pieces are lost: a tokenizer that falls back to bytes needs all 256 of them,
     or it drops the characters it does not know without a trace; they follow the tokens at the start
-    (the special ones), as in SentencePiece models. Ids in the post-processor are stale.
+    (the special ones), as in SentencePiece models. Added tokens are in another order than in the
+    source (`order`: token -> id there). Ids in the post-processor are stale.
     """
     from tokenizers import Tokenizer
 
@@ -129,23 +148,55 @@ def _repair(made: Any, bytes_: tuple[str, ...], letters: list[str]) -> None:
     scored = isinstance(model["vocab"], list)
     if scored:
         model["vocab"] = _settled(model["vocab"], added)
+    tokens = [t for t, _ in model["vocab"]] if scored else sorted_tokens(model["vocab"])
     if bytes_:
         model[FALLBACK] = True
-        tokens = [t for t, _ in model["vocab"]] if scored else sorted_tokens(model["vocab"])
         start = next((i for i, token in enumerate(tokens) if token not in added), len(tokens))
         tokens[start:start] = bytes_
-        if scored:
-            scores = {**dict.fromkeys(bytes_, 0.0), **dict(model["vocab"])}
-            model["vocab"] = [[token, scores[token]] for token in tokens]
-        else:
-            model["vocab"] = {token: number for number, token in enumerate(tokens)}
-        places = {token: number for number, token in enumerate(tokens)}
-        for token in backend["added_tokens"]:  # the others follow the model's own tokens
-            token["id"] = places.setdefault(token["content"], token["id"] + len(bytes_))
+    places = {token: number for number, token in enumerate(tokens)}
+    if scored:
+        scores = {**dict.fromkeys(bytes_, 0.0), **dict(model["vocab"])}
+        model["vocab"] = [[token, scores[token]] for token in tokens]
+    else:
+        model["vocab"] = places
+    for token in backend["added_tokens"]:  # those that are no tokens of the model follow them
+        token["id"] = places.get(token["content"], token["id"] + len(bytes_))
+    _reorder(backend, order)
     post_processor = backend.pop("post_processor")
     made._tokenizer = Tokenizer.from_str(json.dumps(backend))
     backend["post_processor"] = repoint(post_processor, made.get_vocab())
     made._tokenizer = Tokenizer.from_str(json.dumps(backend))
+
+
+def _reorder(backend: dict[str, Any], order: Mapping[str, int]) -> None:
+    """Give the places that training gave to added tokens to them in the order of the source's ids.
+
+    (Special tokens are numbered first, the other added ones behind all that was learned.)
+    """
+    model, added = backend["model"], backend["added_tokens"]
+    scored, ranked = isinstance(model["vocab"], list), sorted(t["id"] for t in added)
+    names = sorted((t["content"] for t in added), key=lambda t: order.get(t, len(order)))
+    places = dict(zip(names, ranked, strict=True))
+    tokens = [t for t, _ in model["vocab"]] if scored else sorted_tokens(model["vocab"])
+    unknown = model.get("unk_token")
+    if model.get("unk_id") is not None:
+        unknown = tokens[model["unk_id"]]
+    if places.get(unknown, 0) >= len(tokens):
+        tokens += [""] * len(places)  # the model itself has to hold its unknown token
+        del tokens[1 + ranked[-1] :]
+    for token, place in places.items():
+        if place < len(tokens):
+            tokens[place] = token
+    if scored:
+        scores = [score for _, score in model["vocab"]]
+        model["vocab"] = [[token, score] for token, score in zip(tokens, scores, strict=True)]
+    else:
+        model["vocab"] = {token: number for number, token in enumerate(tokens)}
+    if model.get("unk_id") is not None:
+        model["unk_id"] = tokens.index(unknown)
+    for token in added:
+        token["id"] = places[token["content"]]
+    added.sort(key=lambda token: token["id"])
 
 
 def sorted_tokens(vocabulary: Mapping[str, int]) -> list[str]:
@@ -170,7 +221,8 @@ def _settled(vocab: list[list[Any]], added: set[str]) -> list[list[Any]]:
         lost = len(piece) == 1 and abs(steps - round(steps)) < 1e-6
         return round(lowest if lost else score, 3)
 
-    pieces = [[piece, settled(piece, score)] for piece, score in vocab[start:]]
+    learned = [item for item in vocab[start:] if item[0] not in added]
+    pieces = [[piece, settled(piece, score)] for piece, score in learned]
     return vocab[:start] + sorted(pieces, key=lambda item: (-item[1], item[0]))
 
 

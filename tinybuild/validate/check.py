@@ -79,9 +79,7 @@ class Subject:
         return load(self.upstream, self._class, "path")
 
     def load_tokenizer(self, folder: Path) -> Any:
-        from transformers import AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(folder)
+        return load(folder, None, "path")
 
     @functools.cached_property
     def model(self) -> Any:

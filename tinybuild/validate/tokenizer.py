@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tinybuild.tokenizer.sample import corpus
+from tinybuild.tokenizer.sample import corpus, split
 from tinybuild.validate.check import Check, Subject
 
 GENERIC = "TokenizersBackend"
@@ -21,12 +21,15 @@ def tokenizer_loads(subject: Subject) -> Check:
     For some model types AutoTokenizer takes the class without a pipeline of its own instead
     (TokenizersBackend); that is as good where it reads the pipeline in tokenizer.json unchanged.
     """
+    from transformers import AutoTokenizer
+
     wanted = subject.facts["tokenizer"]
     found = type(subject.tokenizer).__name__
-    measured = f"{found}, {len(subject.tokenizer):,} tokens"
+    size = len(AutoTokenizer.from_pretrained(subject.folder))
+    measured = f"{found}, {size:,} tokens"
     expected = f"{wanted['class']}, {wanted['vocab_size']:,} tokens"
     same = found == wanted["class"] or (found == GENERIC and _as_written(subject))
-    ok = same and len(subject.tokenizer) == wanted["vocab_size"]
+    ok = same and size == len(subject.tokenizer) == wanted["vocab_size"]
     note = "" if measured == expected or not ok else "it reads the same pipeline"
     return Check(name="tokenizer_loads", ok=ok, measured=measured, wanted=expected, note=note)
 
@@ -86,10 +89,12 @@ def special_tokens(subject: Subject) -> Check:
 def round_trip(subject: Subject) -> Check | None:
     """Decoding an encoded text gives it back, spaces aside, wherever no token is unknown.
 
-    Compared with the text as the tokenizer's own normaliser leaves it (lower case, NFKC ...). Tried
-    on the corpus and on the surfaces of the vocabulary's own tokens. Where source and target have
-    vocabularies of their own, ids are decoded by the target's: there the source's tokens are
-    compared instead. (What a shrunken one owes is its source's own round trip: `segmentation`.)
+    Compared with the text as the tokenizer's own normaliser leaves it (lower case, NFKC ...); where
+    no decoder says how tokens join, their texts are compared with the uncut words. Tried on the
+    corpus and on the surfaces of the vocabulary's own tokens. Where source and target of a
+    translation have vocabularies of their own, ids are decoded by the target's: there the source's
+    tokens are compared instead. (What a shrunken one owes is its source's own round trip:
+    `shrunk.segmentation`.)
     """
     if subject.facts["tokenizer"].get("shrunk"):
         return None
@@ -107,10 +112,7 @@ def round_trip(subject: Subject) -> Check | None:
             back = " ".join(source[number] for number in ids)
             text = wanted = " ".join(tokenizer.tokenize(text))
         else:
-            back = tokenizer.decode(
-                ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
-            )
-            wanted = _normalised(tokenizer, text)
+            back, wanted = _decoded(tokenizer, ids), _whole(tokenizer, text)
         exact += back == text
         if _squash(back) != _squash(wanted):
             bad.append(f"{text[:40]!r} came back as {back[:40]!r}")
@@ -123,6 +125,11 @@ def round_trip(subject: Subject) -> Check | None:
         wanted="every text without unknown tokens comes back, and there are some",
         note="" if tried else "every text has unknown tokens: a larger vocabulary, or other text",
     )
+
+
+def _decoded(tokenizer: Any, ids: list[int]) -> str:
+    plain = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+    return str(tokenizer.decode(ids, **plain))
 
 
 def unknowns(tokenizer: Any) -> frozenset[int]:
@@ -163,9 +170,14 @@ def _texts(tokenizer: Any) -> Iterator[str]:
             yield surface
 
 
-def _normalised(tokenizer: Any, text: str) -> str:
+def _whole(tokenizer: Any, text: str) -> str:
+    """A text as its tokens have to spell it."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    normaliser = getattr(backend, "normalizer", None)
+    if backend is None:
+        return text
+    if backend.decoder is None:
+        return "".join(split(text, backend))
+    normaliser = backend.normalizer
     return str(normaliser.normalize_str(text)) if normaliser is not None else text
 
 
