@@ -64,8 +64,8 @@ def load(folder: Path, name: str | None, kind: str) -> Any:
 
 def _empty(made: Any) -> bool:
     """Whether a tokenizer that reads files has nothing but special and added tokens."""
-    vocabulary = made.get_vocab().keys() - made.get_added_vocab().keys()
-    return bool(made.vocab_files_names) and vocabulary <= {*made.all_special_tokens}
+    added = {*made.get_added_vocab(), *made.all_special_tokens}
+    return bool(made.vocab_files_names) and len(made) <= len(added)
 
 
 def _by_files(folder: Path) -> Any | None:

@@ -60,6 +60,7 @@ def cut(tokenizer: Any, texts: Sequence[str]) -> list[list[int] | None]:
     (A Unigram without an unknown piece raises for a character that it has no piece for.)
     """
     plain = {"add_special_tokens": False, "truncation": False, "padding": False, "verbose": False}
+    plain |= {"return_attention_mask": False, "return_token_type_ids": False}
     if not texts:
         return []
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def shrink(
     """
     origin, size = Upstream.of(settings["files"], source), settings["vocab_size"]
     texts = list(sample.texts(settings, inputs))
-    used, spaces, alphabet = origin.used(texts), origin.spaces(), origin.alphabet(texts)
+    used, spaces, alphabet = origin.used(texts), origin.spaces, origin.alphabet(texts)
     must = {space.name: living(settings, origin, space, inputs) for space in spaces}
     for _ in range(ROUNDS):
         choices = {
@@ -233,6 +233,15 @@ def _map(spaces: Sequence[Space], kept: Mapping[str, Mapping[str, int]]) -> str:
 # --- facts ----------------------------------------------------------------------------------------
 
 
+def _same(space: Space, token: str, kept: Container[str]) -> bool:
+    """Whether the source gives a token for some text, and all that it is merged from was kept."""
+    for segmenter in space.segmenters:
+        if token in segmenter.tokens and segmenter.emitted(token):
+            parts = segmenter.parts(token) or ()
+            return all(part in kept for part in parts if part in space.ids)
+    return False
+
+
 def _facts(
     tiny: Upstream,
     texts: Sequence[str],
@@ -250,8 +259,10 @@ def _facts(
     """
     space, counts = spaces[0], used[""]
     total, characters = counts.total(), sum(map(len, texts))
-    tokens, segmenters = tiny.used(texts)[""].total(), tiny.spaces()[0].segmenters
-    dead = [t for t in kept[""] if t not in space.atoms and not choose.emitted(t, segmenters)]
+    tokens = tiny.used(texts)[""].total()
+    # What comes out of a text in the source does so here, for all that it is made of was kept.
+    doubtful = [t for t in kept[""] if t not in space.atoms and not _same(space, t, kept[""])]
+    dead = [t for t in doubtful if not choose.emitted(t, tiny.spaces[0].segmenters)]
     return {
         "source_size": len(space.ids),
         "source_largest_id": max(space.ids.values()),

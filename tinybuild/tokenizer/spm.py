@@ -83,23 +83,21 @@ def segmenter(proto: Any) -> Segmenter:
 
     User-defined pieces are found before text is cut: no merge makes one, no path takes one.
     """
-    kind, scores = proto.trainer_spec.model_type, {p.piece: p.score for p in proto.pieces}
-    (unknown,) = _named(proto, UNKNOWN)
-    bytes_ = bool(_named(proto, BYTE))
-    if kind == BPE:
-        ids = {piece.piece: number for number, piece in enumerate(proto.pieces)}
-        merged = _named(proto, NORMAL, UNUSED)
-        return Bpe(
-            tokens=ids,
-            merges=None,
-            priority={piece: -scores[piece] for piece in merged},
-            unknown=unknown,
-            bytes_=bytes_,
-        )
+    kind, pieces = proto.trainer_spec.model_type, [(p.piece, p.type, p.score) for p in proto.pieces]
+    types = {kind for _, kind, _ in pieces}
+    unknown = next(piece for piece, kind, _ in pieces if kind == UNKNOWN)
     if kind == UNIGRAM:
-        plain = frozenset(_named(proto, NORMAL))
-        return Unigram(tokens=scores, plain=plain, unknown=unknown, bytes_=bytes_)
-    ids = {piece.piece: number for number, piece in enumerate(proto.pieces)}
+        return Unigram(
+            tokens={piece: score for piece, _, score in pieces},
+            plain=frozenset(piece for piece, kind, _ in pieces if kind == NORMAL),
+            unknown=unknown,
+            bytes_=BYTE in types,
+        )
+    ids = {piece: number for number, (piece, _, _) in enumerate(pieces)}
+    if kind == BPE:
+        priority = {piece: -score for piece, kind, score in pieces if kind in (NORMAL, UNUSED)}
+        bytes_ = BYTE in types
+        return Bpe(tokens=ids, merges=None, priority=priority, unknown=unknown, bytes_=bytes_)
     return Words(tokens=ids, unknown=unknown, prefix="" if kind == CHAR else None)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -289,8 +289,8 @@ def added(made: TokenizerJson) -> Set[str]:
     return {token["content"] for token in made.data.get("added_tokens") or ()}
 
 
-def strangers(made: TokenizerJson, known: Iterable[str]) -> Sequence[str]:
+def strangers(made: TokenizerJson, known: Set[str]) -> Sequence[str]:
     """The tokens, in their order, that the loaded tokenizer does not have."""
-    known, vocab = {*known}, made.data["model"]["vocab"]
+    vocab = made.data["model"]["vocab"]
     own = vocab if isinstance(vocab, dict) else [piece for piece, _ in vocab]
     return [token for token in own if token not in known]

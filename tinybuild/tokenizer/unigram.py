@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from tinybuild.tokenizer.bpe import BYTES
@@ -29,6 +29,7 @@ class Unigram:
     plain: Set[str]
     unknown: str | None
     bytes_: bool = False
+    _known: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def _longest(self) -> int:
@@ -37,10 +38,9 @@ class Unigram:
     @cached_property
     def _lowest(self) -> str | None:
         """The last piece of the lowest score."""
-        return min(reversed([*self.tokens]), key=self._score, default=None)
-
-    def _score(self, piece: str) -> float:
-        return self.tokens[piece] if piece in self.plain else float("inf")
+        low = min((self.tokens[piece] for piece in self.plain), default=None)
+        last = (p for p in reversed([*self.tokens]) if self.tokens[p] == low and p in self.plain)
+        return next(last, None)
 
     def parts(self, token: str) -> Set[str] | None:
         """Nothing; None if another path is better than the piece itself."""
@@ -48,6 +48,11 @@ class Unigram:
 
     def emitted(self, token: str) -> bool:
         """Whether the piece is the best path through its own text."""
+        if token not in self._known:
+            self._known[token] = self._emitted(token)
+        return self._known[token]
+
+    def _emitted(self, token: str) -> bool:
         if token not in self.plain or self._lowest is None:
             return token in self.tokens
         unknown = self.tokens[self._lowest] - UNKNOWN_PENALTY

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -73,11 +74,18 @@ class Upstream:
         """The other vocabulary files; those of a slow class are its own (module slow)."""
         return self.files.beside if self.fast is not None else {}
 
+    @cached_property
+    def ids(self) -> Mapping[str, int]:
+        """The vocabulary, as the loaded tokenizer numbers it."""
+        found: dict[str, int] = self.loaded.get_vocab()
+        return found
+
+    @cached_property
     def spaces(self) -> tuple[Space, ...]:
-        """The vocabularies, ids as the loaded tokenizer numbers them. Raises BuildFault."""
+        """The vocabularies, the main one first. Raises BuildFault."""
         if self.fast is None:
             return slow.spaces(self.loaded, self.files.folder)
-        ids, source = self.loaded.get_vocab(), self.loaded
+        ids, source = self.ids, self.loaded
         numbers = Counter(ids.values())
         if len(numbers) < len(ids):
             number = next(n for n, times in numbers.items() if times > 1)
@@ -125,15 +133,10 @@ class Upstream:
 
     def used(self, texts: Sequence[str]) -> Mapping[str, Counter[str]]:
         """Space name -> how often each token occurs in the texts."""
-        return used(self.loaded, texts)
-
-
-def used(tokenizer: Any, texts: Sequence[str]) -> Mapping[str, Counter[str]]:
-    """Space name -> how often a loaded tokenizer uses each of its tokens for the texts."""
-    if not tokenizer.is_fast:
-        return slow.used(tokenizer, texts)
-    names = {number: token for token, number in tokenizer.get_vocab().items()}
-    counts: Counter[int] = Counter()
-    for cut in sample.cut(tokenizer, texts):
-        counts.update(cut or ())
-    return {"": Counter({names[number]: times for number, times in counts.items()})}
+        if self.fast is None:
+            return slow.used(self.loaded, texts)
+        counts: Counter[int] = Counter()
+        for cut in sample.cut(self.loaded, texts):
+            counts.update(cut or ())
+        found = self.loaded.convert_ids_to_tokens(list(counts))
+        return {"": Counter(dict(zip(found, counts.values(), strict=True)))}

@@ -208,7 +208,7 @@ def _misled(subject: Subject) -> bool:
     if not made.is_fast or type(made.backend_tokenizer.model).__name__ != "WordPiece":
         return False
     origin = Upstream.of(read(subject.upstream), subject.source)
-    (space,) = origin.spaces()
+    (space,) = origin.spaces
     free = made.get_vocab().keys() - space.atoms
     return any(segmenter.misleads(token) for segmenter in space.segmenters for token in free)
 
