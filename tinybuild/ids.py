@@ -10,11 +10,12 @@ SUFFIXES = ("_token_id", "_token_ids", "_token_index", "_words_ids")
 LISTS = ("suppress_tokens", "begin_suppress_tokens")
 PAIRS = ("forced_decoder_ids",)  # [position, id] each
 NAMED = ("lang_to_id", "task_to_id")  # mappings of names to ids
+NAMES = tuple(f"{role}_id" for role in ("bos", "eos", "pad", "unk", "sep", "cls", "mask"))
 
 
 def is_id(name: str) -> bool:
     """Whether the config key `name` holds token ids."""
-    return name.endswith(SUFFIXES) or name in (*LISTS, *PAIRS, *NAMED)
+    return name.endswith(SUFFIXES) or name in (*LISTS, *PAIRS, *NAMED, *NAMES, "token_ids")
 
 
 def found(name: str, value: Any) -> Iterator[int]:
@@ -66,5 +67,7 @@ def mentioned(data: Mapping[str, Any], *, named: bool = True) -> Iterator[int]:
         if is_id(name):
             if named or name not in NAMED:
                 yield from found(name, value)
-        elif isinstance(value, Mapping):
-            yield from mentioned(value, named=named)
+            continue
+        for inner in value if isinstance(value, list) else [value]:
+            if isinstance(inner, Mapping):
+                yield from mentioned(inner, named=named)

@@ -31,6 +31,7 @@ WANTED = (
 UNWANTED = (".index.json",)  # the table of contents of sharded weights
 DATA = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
 TEXT = (".txt",)
+TEMPLATES = "additional_chat_templates/*.jinja"
 LISTS = ("keep", "text")  # lists of the tokenizer section that may name files of text
 LARGEST = 100_000_000  # bytes of one upstream file; the largest tokenizer.json known has 35 MB
 
@@ -197,7 +198,10 @@ def _local(wish: Wish) -> dict[str, Path]:
     if not place.is_dir():
         return {}
     found = {}
-    for path in sorted(place.rglob("*") if wish.slot == "dataset" else place.iterdir()):
+    whole = (
+        place.rglob("*") if wish.slot == "dataset" else [*place.iterdir(), *place.glob(TEMPLATES)]
+    )
+    for path in sorted(whole):
         name = path.relative_to(place).as_posix()
         if _wanted(path.name, suffixes) and path.is_file():
             found[name] = inside(place, name)

@@ -81,5 +81,5 @@ def make(job: Job) -> dict[str, Any]:
         "rows": known["sizes"]["vocab_size"],
         "ids": known,
         "shrunk": shrunk,
-        "bytes": sum(path.stat().st_size for path in job.out.iterdir()),
+        "bytes": sum(path.stat().st_size for path in job.out.rglob("*") if path.is_file()),
     }

@@ -74,6 +74,8 @@ class Bpe:
     def _parts(self, token: str) -> Set[str] | None:
         if self.bytes_ and token in BYTES:
             return frozenset()
+        if not token:
+            return None
         symbols = self._symbols(token)
         if self.merges is not None and not all(symbol in self.tokens for symbol in symbols):
             return None

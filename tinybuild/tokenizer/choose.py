@@ -30,7 +30,7 @@ class Space:
 
     name: "" for the main one (a class may have another for its targets). ids: token -> id, as the
     loaded tokenizer numbers them. segmenters: what cuts text into these tokens. atoms: special and
-    added tokens, which are found in a text before it is cut, and need no merges.
+    added tokens, which are found in a text before it is cut.
     """
 
     name: str
@@ -118,13 +118,14 @@ class _Choice:
     def _missing(self, token: str) -> list[str]:
         """`token` and what it needs, as far as it is not kept yet; [] for one that is.
 
-        An atom needs nothing. The parts that a segmenter gives are complete; another one may make
-        the same token, and its parts, otherwise.
+        Atoms too: a text that is not the very token may still become it (" " where it is U+2581,
+        capitals where it is lowered). The parts that a segmenter gives are complete; another one
+        may make the same token, and its parts, otherwise.
         """
         if token in self.kept:
             return []
         found, segmenters = {token: None}, self.space.segmenters
-        queue = [] if token in self.space.atoms else [token]
+        queue = [token]
         while queue:
             one = queue.pop()
             for segmenter in segmenters:

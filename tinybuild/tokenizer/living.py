@@ -39,7 +39,7 @@ def living(
         for token in _named(data):
             add(token, name)
     if upstream.fast is not None:
-        for token, reason in tokenizer_json.referred(upstream.fast, names):
+        for token, reason in tokenizer_json.referred(upstream.fast):
             add(token, reason)
     needed = [segmenter.required() for segmenter in space.segmenters]
     needed += [kind.required(content) for kind, content in upstream.beside.values()]

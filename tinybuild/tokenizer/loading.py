@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from tinybuild.errors import BuildFault, Fault, did_you_mean
+from tinybuild.tokenizer import spm
 from tinybuild.tokenizer.bpe import LETTERS
 
 
@@ -86,8 +88,7 @@ def _by_files(folder: Path) -> Any | None:
     if (folder / "tokenizer.json").is_file():
         return TokenizersBackend.from_pretrained(folder)
     if model is not None:
-        made = TokenizersBackend.convert_to_native_format(vocab_file=str(model))
-        return TokenizersBackend(**made) if "tokenizer_object" in made else None
+        return _sentencepiece(model)
     if ranked is not None:
         return _tiktoken(ranked)
     vocabulary, words = folder / "vocab.json", folder / "vocab.txt"
@@ -103,6 +104,47 @@ def _by_files(folder: Path) -> Any | None:
             lower = not any(line.lower() != line for line in lines if not line.startswith("["))
             return transformers.BertTokenizer.from_pretrained(folder, do_lower_case=lower)
     return None
+
+
+def _sentencepiece(path: Path) -> Any | None:
+    """The tokenizer of a SentencePiece model, as its specs want it.
+
+    (transformers' own conversion, which knows no class, leaves out the space before a text, and
+    orders merges by ids where SentencePiece goes by scores.) None for a model that keeps spaces
+    otherwise than as U+2581 before words.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+    from transformers import TokenizersBackend
+
+    converted = TokenizersBackend.convert_to_native_format(vocab_file=str(path))
+    proto = spm.read(path)
+    spec = proto.normalizer_spec
+    odd = proto.trainer_spec.treat_whitespace_as_suffix or not spec.escape_whitespaces
+    if "tokenizer_object" not in converted or odd:
+        return None
+    data = json.loads(converted["tokenizer_object"].to_str())
+    if data["model"]["type"] == "BPE":
+        scores = {piece.piece: piece.score for piece in proto.pieces}
+        data["model"]["merges"].sort(key=lambda pair: -scores["".join(pair)])
+    backend = Tokenizer.from_str(json.dumps(data))
+    steps: list[Any] = []
+    joined = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+    if spec.precompiled_charsmap:
+        steps.append(normalizers.Precompiled(spec.precompiled_charsmap))
+    if spec.remove_extra_whitespaces:
+        steps += [
+            normalizers.Replace(Regex("^ +| +$"), ""),
+            normalizers.Replace(Regex(" {2,}"), " "),
+        ]
+    if spec.add_dummy_prefix:
+        joined.append(decoders.Strip(" ", 1, 0))
+        if spec.remove_extra_whitespaces:  # no text starts with a space of its own
+            backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+        else:
+            steps.append(normalizers.Prepend("\u2581"))
+    backend.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "\u2581")])
+    backend.decoder = decoders.Sequence(joined)
+    return TokenizersBackend(**{**converted, "tokenizer_object": backend})
 
 
 def _object(path: Path) -> Mapping[str, Any]:
@@ -147,7 +189,9 @@ def _tiktoken(path: Path) -> Any:
             mock.patch.object(public, "data_gym_to_mergeable_bpe_ranks", nothing),
         ):
             known = constructors[path.stem]()
-        options["pattern"] = known["pat_str"]
+        # Oniguruma, which tokenizers cuts with, reads a possessive {1,3}+ as repeated; without
+        # the + it gives the same words, for what follows never needs a digit back.
+        options["pattern"] = re.sub(r"(\{\d+(?:,\d*)?\})\+", r"\1", known["pat_str"])
         special = special or known["special_tokens"]
     made = json.loads(TikTokenConverter(vocab_file=str(path), **options).converted().to_str())
     vocabulary = made["model"]["vocab"]

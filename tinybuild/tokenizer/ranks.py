@@ -20,6 +20,8 @@ from tinybuild.errors import BuildFault, Fault
 from tinybuild.tokenizer.bpe import LETTERS, Bpe
 from tinybuild.tokenizer.choose import Segmenter
 
+ROLES = ("<unk>", "<s>", "</s>", "<pad>")  # what mistral-common looks up by name
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
@@ -91,7 +93,9 @@ def _read_tekken(path: Path) -> Ranks:
         count = config.get("default_num_special_tokens", len(special))
         size = config.get("default_vocab_size", len(data["vocab"]) + count)
         entries = data["vocab"][: size - count]
-        words = [_letters(base64.b64decode(entry["token_bytes"])) for entry in entries]
+        words = [_letters(base64.b64decode(e["token_bytes"], validate=True)) for e in entries]
+        if [entry["rank"] for entry in entries] != list(range(len(entries))):
+            raise ValueError("ranks are not 0, 1, 2 and so on")
         special = sorted(special, key=lambda entry: entry["rank"])
         names = {entry["token_str"] for entry in special}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -133,8 +137,10 @@ def strangers(ranks: Ranks, known: Set[str]) -> list[str]:
 
 
 def required(ranks: Ranks) -> Mapping[str, str]:
-    """Tokens without which the file does not load -> why: none but its bytes, the alphabet."""
-    return dict.fromkeys(LETTERS, "alphabet")
+    """Tokens without which a library does not load or use the file -> why."""
+    special = {entry["token_str"] for entry in ranks.special}
+    roles = [token for token in ROLES if token in special]
+    return dict.fromkeys(roles, "special") | dict.fromkeys(LETTERS, "alphabet")
 
 
 def segmenter(ranks: Ranks) -> Segmenter:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from tinybuild.tokenizer import choose, ids, sample, slow, tokenizer_json, upstr
 from tinybuild.tokenizer.choose import Space
 from tinybuild.tokenizer.living import PROCESSORS, living
 from tinybuild.tokenizer.loading import load
-from tinybuild.tokenizer.tokenizer_json import TokenizerJson
 from tinybuild.tokenizer.upstream import Upstream
 
 VOCAB_MAP = "vocab_map.json"
@@ -96,12 +95,16 @@ def _write(
 
     texts = {"tokenizer_config.json": config(_config(origin, main), "tokenizer_config.json")}
     if origin.fast is not None:
-        texts["tokenizer.json"] = tokenizer_json.cut(origin.fast, main, moved)
+        texts["tokenizer.json"] = tokenizer_json.cut(origin.fast, main)
     else:
         slow.write(source, folder, out, kept)
     for path in sorted(folder.iterdir()):
         name = path.name
         if name in texts or (out / name).exists():
+            continue
+        if path.is_dir():
+            for below in sorted(path.glob("*.jinja")):
+                copy(below, out / name / below.name)
             continue
         if name in origin.beside:
             kind, content = origin.beside[name]
@@ -111,14 +114,11 @@ def _write(
         elif name == "special_tokens_map.json":
             texts[name] = pretty(_special(ids.read(path), main))
         elif name in ("added_tokens.json", "vocab.json"):
-            texts[name] = tokenizer_json.dumps(_numbered(ids.read(path), main)) + "\n"
+            texts[name] = tokenizer_json.dumps(_numbered(path, origin, main)) + "\n"
         elif name in ("merges.txt", "vocab.txt") and origin.fast is not None:
-            texts[name] = _lines(path, origin.fast, main)
+            texts[name] = _lines(path, origin, main)
         elif path.suffix == ".jinja" or name in ("chat_template.json", *_carried(source)):
             shutil.copyfile(path, out / name)
-        elif path.is_dir():
-            for below in sorted(path.glob("*.jinja")):
-                copy(below, out / name / below.name)
     template = source.chat_template if origin.files.json is None else None
     if isinstance(template, str) and "chat_template" not in _settings(origin):
         texts.setdefault("chat_template.jinja", template)
@@ -142,22 +142,44 @@ def _carried(source: Any) -> set[str]:
     return {name for role, name in source.vocab_files_names.items() if role == "normalizer_file"}
 
 
-def _lines(path: Path, fast: TokenizerJson, kept: Mapping[str, int]) -> str:
-    """merges.txt or vocab.txt with the kept tokens."""
-    lines = path.read_text(encoding="utf-8").split("\n")
-    if path.name == "vocab.txt":
-        return "".join(f"{line}\n" for line in lines if line.rstrip("\r") in kept)
-    prefix = len(fast.data["model"].get("continuing_subword_prefix") or "")
+def _lines(path: Path, origin: Upstream, kept: Mapping[str, int]) -> str:
+    """merges.txt or vocab.txt with the kept tokens. Raises BuildFault for another tokenizer's."""
+    try:
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        what = f"{path.name} is not UTF-8 (byte {error.start:,})"
+        raise BuildFault.of(what, key=("tokenizer",)) from None
+    assert origin.fast is not None  # slow classes have files of their own
+    prefix = len(origin.fast.data["model"].get("continuing_subword_prefix") or "")
 
-    def stays(line: str) -> bool:
-        left, _, right = line.rstrip("\r").partition(" ")
-        return line.startswith("#version") or {left, right, left + right[prefix:]} <= kept.keys()
+    def tokens(line: str) -> set[str]:
+        left, space, right = line.rstrip("\r").partition(" ")
+        merge = path.name == "merges.txt" and space
+        return {left, right, left + right[prefix:]} if merge else {line.rstrip("\r")}
 
-    return "".join(f"{line}\n" for line in lines if stays(line))
+    headed = [line for line in lines[:1] if line.startswith("#version")]
+    _own(path.name, origin, (tokens(line) for line in lines[len(headed) :] if line))
+    stay = [line for line in lines[len(headed) :] if tokens(line) <= kept.keys()]
+    return "".join(f"{line}\n" for line in headed + stay)
 
 
-def _numbered(data: Mapping[str, Any], kept: Mapping[str, int]) -> dict[str, int]:
+def _numbered(path: Path, origin: Upstream, kept: Mapping[str, int]) -> dict[str, int]:
+    """vocab.json or added_tokens.json with the kept tokens. Raises BuildFault as `_lines` does."""
+    data = ids.read(path)
+    _own(path.name, origin, ({token} for token in data))
     return {token: kept[token] for token in sorted(data.keys() & kept.keys(), key=kept.__getitem__)}
+
+
+def _own(name: str, origin: Upstream, entries: Iterable[Set[str]]) -> None:
+    """Refuse a file most of whose entries are none of the tokenizer's."""
+    own = Counter(entry <= origin.ids.keys() for entry in entries)
+    if own[False] > own[True]:
+        raise BuildFault.of(
+            f"{name} disagrees with {type(origin.loaded).__name__}: {own[False]:,} of its "
+            f"{own.total():,} entries are none of its tokens",
+            key=("tokenizer",),
+            hint="it is another tokenizer's, or a pointer to the real file; leave it out",
+        )
 
 
 def _text(token: Any) -> str:
@@ -199,11 +221,16 @@ def _ids_in(
 ) -> dict[str, Any]:
     """A config with each token id replaced, at any depth; `unknown` stands in for ids without a
     token. Raises BuildFault where there is none."""
+
+    def inner(value: Any, at: tuple[str, ...]) -> Any:
+        if isinstance(value, Mapping):
+            return _ids_in(value, moved, unknown, at)
+        return [inner(item, at) for item in value] if isinstance(value, list) else value
+
     made = {}
     for name, value in data.items():
         if not is_id(name):
-            inner = isinstance(value, Mapping)
-            made[name] = _ids_in(value, moved, unknown, (*path, name)) if inner else value
+            made[name] = inner(value, (*path, name))
             continue
         made[name] = replaced(name, value, lambda old: moved.get(old, unknown))
         if made[name] is None and value is not None:

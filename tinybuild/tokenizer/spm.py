@@ -30,7 +30,7 @@ def read(path: Path) -> Any:
     """The ModelProto of a file. Raises BuildFault for what the sentencepiece library would refuse
     less clearly: no protobuf, no pieces, a piece that stands twice, not one unknown piece."""
     proto = _parsed(path)
-    if proto is None:
+    if proto is None or not (proto.HasField("trainer_spec") and proto.HasField("normalizer_spec")):
         raise _fault(
             f"{path.name} is not a SentencePiece model",
             "the file may have been cut off, or be a pointer to the real one: fetch it again",
@@ -104,8 +104,8 @@ def segmenter(proto: Any) -> Segmenter:
 def required(proto: Any) -> Mapping[str, str]:
     """Pieces without which the model does not load, or cuts other text otherwise -> why.
 
-    The pieces that trainer_spec gives a role. Unused pieces of a BPE: text is merged into them, and
-    taken apart again into what they were merged from.
+    The pieces that trainer_spec gives a role. Byte pieces: all of them or none. Unused pieces of a
+    BPE: text is merged into them, and taken apart again into what they were merged from.
     """
     names, spec = {piece.piece for piece in proto.pieces}, proto.trainer_spec
     found = {}
@@ -113,6 +113,7 @@ def required(proto: Any) -> Mapping[str, str]:
         piece = getattr(spec, f"{role}_piece")
         if getattr(spec, f"{role}_id") >= 0 and piece in names:
             found[piece] = "special"
+    found |= dict.fromkeys(_named(proto, BYTE), "alphabet")
     if spec.model_type == BPE:
         found |= dict.fromkeys(_named(proto, UNUSED), "unused")
     return found

@@ -60,7 +60,10 @@ def read(path: Path) -> TokenizerJson:
     if kind not in KINDS:
         raise _fault(f"{name} has a model of type {kind!r}", f"known are {', '.join(KINDS)}")
     _vocabulary(name, model)
-    for token in data.get("added_tokens") or ():
+    added, merges = data.get("added_tokens") or [], model.get("merges") or []
+    if not isinstance(added, list) or not isinstance(merges, list):
+        raise _fault(f"{name}: added_tokens and merges are lists")
+    for token in added:
         if not isinstance(token, dict) or not isinstance(token.get("content"), str):
             raise _fault(f"{name} has an added token without content: {json.dumps(token)[:60]}")
     made = TokenizerJson(data=dict(data))
@@ -126,9 +129,12 @@ def _vocabulary(name: str, model: Data) -> None:
 
 def _merges(name: str, made: TokenizerJson) -> None:
     model = made.data["model"]
-    vocab, cut = model["vocab"], len(model.get("continuing_subword_prefix") or "")
+    vocab, prefix = model["vocab"], model.get("continuing_subword_prefix") or ""
+    if not isinstance(prefix, str):
+        raise _fault(f"{name}: continuing_subword_prefix is {prefix!r}, not a text")
+    cut = len(prefix)
     for number, merge in enumerate(made.pairs):
-        if list(map(type, merge)) != [str, str]:
+        if not isinstance(merge, list) or list(map(type, merge)) != [str, str]:
             shown = json.dumps(model["merges"][number], ensure_ascii=False)[:60]
             raise _fault(
                 f"{name}: merge {number:,} is {shown}, which is not two tokens",
@@ -172,12 +178,25 @@ def segmenter(made: TokenizerJson) -> Segmenter:
     return Words(tokens=vocab, unknown=unknown, prefix=prefix)
 
 
-def cut(made: TokenizerJson, kept: Mapping[str, int], moved: Mapping[int, int]) -> str:
-    """A tokenizer.json with the kept tokens (-> new id) only; the rest stands as it was.
+def _names(made: TokenizerJson) -> dict[int, str]:
+    """id -> token, as the file numbers them: what an id in its post-processor means."""
+    vocab = made.data["model"]["vocab"]
+    listed = enumerate(piece for piece, _ in vocab) if isinstance(vocab, list) else None
+    names = dict(listed or ((number, token) for token, number in vocab.items()))
+    added = made.data.get("added_tokens") or ()
+    return names | {token["id"]: token["content"] for token in added if "id" in token}
 
-    `moved` maps old ids to new ones, for the places that hold ids: post-processor and padding.
+
+def cut(made: TokenizerJson, kept: Mapping[str, int]) -> str:
+    """The text of a tokenizer.json with the kept tokens (-> new id) only.
+
+    Ids follow, in added tokens, post-processor and padding; the rest stands as it was.
     """
     data, model = made.data, dict(made.data["model"])
+    added = [token for token in data.get("added_tokens") or () if token["content"] in kept]
+    added = sorted(
+        ({**token, "id": kept[token["content"]]} for token in added), key=lambda token: token["id"]
+    )
     if model["type"] == "Unigram":
         # Of a piece that stands twice the library sees the last.
         last = {piece: number for number, (piece, _) in enumerate(model["vocab"])}
@@ -190,9 +209,12 @@ def cut(made: TokenizerJson, kept: Mapping[str, int], moved: Mapping[int, int]) 
             unknown = data["model"]["vocab"][model["unk_id"]][0]
             model["unk_id"] = [piece for piece, _ in model["vocab"]].index(unknown)
     else:
-        # In the order of the ids: without holes, whatever order the file had.
-        own = [token for token in model["vocab"] if token in kept]
-        model["vocab"] = {token: kept[token] for token in sorted(own, key=kept.__getitem__)}
+        # In the order of the ids, whatever order the file had. Added tokens that are none of the
+        # model are numbered behind its own; one that stands among those has to be one of them.
+        own = {token: kept[token] for token in model["vocab"] if token in kept}
+        end = max(own.values(), default=-1)
+        own |= {token["content"]: token["id"] for token in added if token["id"] < end}
+        model["vocab"] = dict(sorted(own.items(), key=lambda item: item[1]))
     if model["type"] == "BPE":
         prefix = len(model.get("continuing_subword_prefix") or "")
         vocab = model["vocab"]
@@ -201,51 +223,49 @@ def cut(made: TokenizerJson, kept: Mapping[str, int], moved: Mapping[int, int]) 
             for merge, (left, right) in zip(model.get("merges") or (), made.pairs, strict=True)
             if left in vocab and right in vocab and left + right[prefix:] in vocab
         ]
-    small = {**data, "model": model}
-    small["added_tokens"] = [
-        {**token, "id": kept[token["content"]]}
-        for token in data.get("added_tokens") or ()
-        if token["content"] in kept
-    ]
-    small["post_processor"] = _moved(data.get("post_processor"), kept, moved)
-    padding = data.get("padding")
-    if isinstance(padding, dict) and "pad_token" in padding:
-        number = kept.get(padding["pad_token"], moved.get(padding.get("pad_id", -1)))
-        small["padding"] = padding if number is None else {**padding, "pad_id": number}
+    names, padding = _names(made), data.get("padding")
+    small = {**data, "model": model, "added_tokens": added}
+    small["post_processor"] = _moved(data.get("post_processor"), names, kept)
+    if isinstance(padding, dict):
+        tokens = (names.get(padding.get("pad_id", -1)), padding.get("pad_token"))
+        found = [kept[token] for token in tokens if token is not None and token in kept]
+        small["padding"] = {**padding, "pad_id": found[0]} if found else padding
     return dumps(small)
 
 
-def _moved(processor: Any, kept: Mapping[str, int], moved: Mapping[int, int]) -> Any:
+def _moved(processor: Any, names: Mapping[int, str], kept: Mapping[str, int]) -> Any:
     """A post-processor of any kind, also nested, with new ids.
 
     What is written is the id, so an id goes on meaning its token; one that meant none in the source
-    takes the id of the token that is named beside it.
+    takes the id of the token that is named beside it. Raises BuildFault where there is none.
     """
     if not isinstance(processor, dict):
         return processor
+
+    def new(old: int, text: str) -> int:
+        token = names.get(old, text)
+        if token not in kept:
+            raise _fault(f"the post-processor names {text!r} as {old}, and neither is a token")
+        return kept[token]
+
     made = dict(processor)
     if made.get("type") == "Sequence":
-        made["processors"] = [_moved(inner, kept, moved) for inner in made["processors"]]
+        made["processors"] = [_moved(inner, names, kept) for inner in made["processors"]]
     elif made.get("type") == "TemplateProcessing":
         made["special_tokens"] = {
-            name: {
-                **token,
-                "ids": [
-                    moved.get(old, kept.get(text, old))
-                    for old, text in zip(token["ids"], token["tokens"], strict=True)
-                ],
-            }
+            name: {**token, "ids": list(map(new, token["ids"], token["tokens"]))}
             for name, token in made["special_tokens"].items()
         }
     elif made.get("type") in ("BertProcessing", "RobertaProcessing"):
         for part in ("sep", "cls"):
             text, old = made[part]
-            made[part] = [text, moved.get(old, kept.get(text, old))]
+            made[part] = [text, new(old, text)]
     return made
 
 
-def referred(made: TokenizerJson, names: Mapping[int, str]) -> Iterator[tuple[str, str]]:
-    """(token, reason) of each token that post-processor or padding name. `names`: id -> token."""
+def referred(made: TokenizerJson) -> Iterator[tuple[str, str]]:
+    """(token, reason) of each token that post-processor or padding name."""
+    names = _names(made)
 
     def walk(processor: Any) -> Iterator[str]:
         if not isinstance(processor, dict):
@@ -254,6 +274,9 @@ def referred(made: TokenizerJson, names: Mapping[int, str]) -> Iterator[tuple[st
             yield from walk(inner)
         special = processor.get("special_tokens")
         for token in special.values() if isinstance(special, dict) else ():
+            if len(token["ids"]) != len(token["tokens"]):
+                shown = f"{len(token['ids'])} ids for {len(token['tokens'])} tokens"
+                raise _fault(f"the template names {shown} ({token['tokens'][:3]})")
             for old, text in zip(token["ids"], token["tokens"], strict=True):
                 yield names.get(old, text)
         for part in ("sep", "cls"):
@@ -265,7 +288,7 @@ def referred(made: TokenizerJson, names: Mapping[int, str]) -> Iterator[tuple[st
         yield token, "post-processor"
     padding = made.data.get("padding")
     if isinstance(padding, dict) and "pad_token" in padding:
-        yield padding["pad_token"], "padding"
+        yield names.get(padding.get("pad_id", -1)) or str(padding["pad_token"]), "padding"
 
 
 def byte_level(made: TokenizerJson) -> bool:

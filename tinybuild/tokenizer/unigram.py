@@ -43,8 +43,16 @@ class Unigram:
         return next(last, None)
 
     def parts(self, token: str) -> Set[str] | None:
-        """Nothing; None if another path is better than the piece itself."""
-        return frozenset() if self.emitted(token) else None
+        """Nothing; None if another path is better than the piece itself.
+
+        Where no piece stands for the unknown, each of its letters: tokenizers refuses a text as
+        soon as one has no piece, be it on the best path or not.
+        """
+        if not self.emitted(token):
+            return None
+        if self.unknown is None and token in self.plain:
+            return {letter for letter in token if letter in self.plain} - {token}
+        return frozenset()
 
     def emitted(self, token: str) -> bool:
         """Whether the piece is the best path through its own text."""

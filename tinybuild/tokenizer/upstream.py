@@ -36,7 +36,7 @@ def read(folder: Path) -> Files:
     """The vocabulary files of a folder. Raises BuildFault for what transformers would read wrongly,
     or complain of unclearly."""
     path, beside = folder / "tokenizer.json", {}
-    for other in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for other in sorted(filter(Path.is_file, folder.iterdir())) if folder.is_dir() else ():
         tekken = other.suffix == ".json" and "tekken" in other.name
         if other.suffix in (".model", ".spm"):
             # A name says nothing: tokenizer.model may also be a tiktoken file.

@@ -16,10 +16,10 @@ class Words:
     Why a subset cuts text as the whole does: at each place WordPiece takes the longest token that
     fits. If the source's is kept it is still the longest, for none was added. A word in which no
     token fits at some place is unknown as a whole; there a subset could go another way, without
-    the token that led the source into the dead end, and come through. But then all its letters
-    stand in kept tokens; if each of those letters is a token by itself too, then one fits at every
-    place, and the source comes through as well. So tokens with a letter that is none are kept last
-    (`misleads`: real vocabularies have a handful at most).
+    the token that led the source into the dead end, and come through. Then the place is inside one
+    of its tokens that go on a word, behind its first letter; if that letter goes on words by itself
+    too, it fits at the place, which is no dead end. So tokens with a letter behind the first that
+    does not are kept last, all or none of them (`misleads`; real vocabularies have a handful).
     """
 
     tokens: Mapping[str, int]
@@ -35,14 +35,11 @@ class Words:
         return True
 
     def misleads(self, token: str) -> bool:
-        """Whether the token has a letter that is no token where it stands, or ## inside."""
-        if self.prefix is None or token == self.unknown:
+        """Whether the token goes on a word, and has a letter behind its first that goes on none."""
+        if self.prefix is None or not token.startswith(self.prefix) or token == self.unknown:
             return False
-        inner = len(token) > len(self.prefix) and token.startswith(self.prefix) and self.prefix
-        letters = token.removeprefix(self.prefix) if inner else token
-        first = (self.prefix if inner else "") + letters[:1]
-        rest = {self.prefix + letter for letter in letters[1:]}
-        return not self.tokens.keys() >= {first, *rest}
+        behind = token.removeprefix(self.prefix)[1:]
+        return any(self.prefix + letter not in self.tokens for letter in behind)
 
     def letters(self, characters: Iterable[str]) -> Set[str]:
         """The pieces that spell these characters at the start of a word and inside."""

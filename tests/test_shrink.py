@@ -1,0 +1,666 @@
+"""Shrunken tokenizers: exactly N of the source's own tokens, and nothing else has changed."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from conftest import MakeJob, contents, edit
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinybuild import model, tokenizer, validate
+from tinybuild.errors import BuildFault
+from tinybuild.tokenizer import sample, upstream
+from tinybuild.tokenizer.loading import load
+from tinybuild.tokenizer.shrink import shrink
+from tinybuild.validate.check import Subject
+from tinybuild.workers import Job
+
+SCHEMA = Path(__file__).parents[1] / "schemas" / "vocab_map.v1.schema.json"
+END = "<|endoftext|>"
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+
+
+# --- material made here ---------------------------------------------------------------------------
+
+
+@functools.cache
+def byte_level(size: int = 1200) -> str:
+    """A tokenizer.json as GPT-2's: the end of text has the last id; a template in a Sequence.
+
+    [CLS] and [SEP] have ids far behind the others, as ModernBERT's.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    learned = size - 3
+    trainer = trainers.BpeTrainer(
+        vocab_size=learned,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    made.train_from_iterator(sample.corpus(), trainer)
+    made.add_special_tokens(["[CLS]", "[SEP]", END])
+    data = json.loads(made.to_str())
+    assert [token["id"] for token in data["added_tokens"]] == [learned, learned + 1, learned + 2]
+    ids = {token["content"]: token["id"] for token in data["added_tokens"]}
+    template = {
+        "type": "TemplateProcessing",
+        "single": [
+            {"SpecialToken": {"id": "[CLS]", "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}},
+            {"SpecialToken": {"id": "[SEP]", "type_id": 0}},
+        ],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {
+            name: {"id": name, "ids": [ids[name]], "tokens": [name]} for name in ("[CLS]", "[SEP]")
+        },
+    }
+    bytes_ = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False}
+    bytes_["use_regex"] = True
+    data["post_processor"] = {"type": "Sequence", "processors": [bytes_, template]}
+    return json.dumps(data, ensure_ascii=False)
+
+
+@functools.cache
+def llama_like() -> bytes:
+    """A SentencePiece BPE with byte pieces: its letters stand behind all that was merged."""
+    import io
+
+    import sentencepiece
+
+    out = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([*sample.corpus()] * 2),
+        model_writer=out,
+        model_type="bpe",
+        vocab_size=2400,
+        byte_fallback=True,
+        character_coverage=0.99,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        minloglevel=2,
+        num_threads=1,
+    )
+    return out.getvalue()
+
+
+def folder_of(place: Path, files: Mapping[str, str | bytes | Mapping[str, Any]]) -> Path:
+    """A fetch stage's folder with these files of a source."""
+    (place / "source").mkdir(parents=True)
+    for name, content in files.items():
+        path = place / "source" / name
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return place
+
+
+@pytest.fixture
+def gpt(tmp_path: Path) -> Path:
+    """A source as GPT-2's, with configs that name ids."""
+    ids = {t["content"]: t["id"] for t in json.loads(byte_level())["added_tokens"]}
+    return folder_of(
+        tmp_path / "gpt",
+        {
+            "tokenizer.json": byte_level(),
+            "tokenizer_config.json": {"eos_token": END, "model_max_length": 64},
+            "config.json": {
+                "model_type": "gpt2",
+                "vocab_size": 1200,
+                "bos_token_id": ids[END],
+                "eos_token_id": [ids[END], ids["[SEP]"]],
+            },
+        },
+    )
+
+
+def job_of(job: MakeJob, fetch: Path, **section: Any) -> Job:
+    common = {"slot": "source", "kind": "path", "blank": False, "related": True}
+    return job({"tokenizer": section, **common}, fetch=fetch)
+
+
+def build(
+    job: MakeJob, fetch: Path, size: int, method: str = "truncate", **more: Any
+) -> tuple[Any, dict[str, Any], Path]:
+    """The tokenizer as AutoTokenizer loads it, the facts, and the folder; all checks pass."""
+    from transformers import AutoTokenizer
+
+    work = job_of(job, fetch, method=method, vocab_size=size, **more)
+    facts = tokenizer.make(work)
+    made = AutoTokenizer.from_pretrained(work.out)
+    checked(fetch / "source", work.out, facts)
+    return made, facts, work.out
+
+
+def checked(source: Path, out: Path, facts: Mapping[str, Any], loaded: Any = None) -> None:
+    """Every check of tokenizers passes on a folder, and sizes and ids are exact."""
+    subject = Subject(
+        folder=out, scratch=out, facts={"tokenizer": facts}, checks={}, seed=0, upstream=source
+    )
+    if loaded is not None:
+        subject.__dict__["source"] = loaded
+    found = [validate.run(check, subject) for check in validate.CHECKS["tokenizer"]]
+    assert [check for check in found if check is not None and not check.ok] == []
+    made, size = subject.tokenizer, facts["vocab_size"]
+    assert len(made) == size
+    assert sorted(made.get_vocab().values()) == list(range(size))
+    data = json.loads((out / "vocab_map.json").read_text())
+    jsonschema.validate(data, json.loads(SCHEMA.read_text()))
+    assert data["new_size"] == size
+    if (out / "tokenizer.json").is_file():
+        raw(out, size)
+
+
+def raw(out: Path, size: int) -> None:
+    """tokenizer.json by itself: ids dense, and every id in it is that of the token beside it."""
+    from tokenizers import Tokenizer
+
+    made = Tokenizer.from_file(str(out / "tokenizer.json"))
+    ids = made.get_vocab()
+    assert sorted(ids.values()) == list(range(size))
+    data = json.loads((out / "tokenizer.json").read_text())
+    for token in data["added_tokens"]:
+        assert ids[token["content"]] == token["id"]
+
+    def walk(part: Any) -> None:
+        if isinstance(part, list):
+            for item in part:
+                walk(item)
+        elif isinstance(part, dict):
+            if "ids" in part and "tokens" in part:
+                assert [ids[token] for token in part["tokens"]] == part["ids"]
+            for name in ("sep", "cls"):
+                if isinstance(part.get(name), list):
+                    assert ids[part[name][0]] == part[name][1]
+            for item in part.values():
+                walk(item)
+
+    walk(data["post_processor"])
+    if data.get("padding"):
+        assert ids[data["padding"]["pad_token"]] == data["padding"]["pad_id"]
+
+
+def refused(job: MakeJob, fetch: Path, size: int, **more: Any) -> tuple[str, tuple[Any, ...]]:
+    with pytest.raises(BuildFault) as caught:
+        tokenizer.make(job_of(job, fetch, **{"method": "truncate", "vocab_size": size, **more}))
+    return str(caught.value), caught.value.findings[0].key
+
+
+# --- the tutorial's ways, and how they fail -------------------------------------------------------
+
+
+def test_gpt2_s_end_of_text_at_the_end_of_the_vocabulary(job: MakeJob, gpt: Path) -> None:
+    from tokenizers import Tokenizer
+
+    # The tutorial: keep the lowest ids.
+    data = json.loads((gpt / "source" / "tokenizer.json").read_text())
+    model_ = data["model"]
+    model_["vocab"] = {token: n for token, n in model_["vocab"].items() if n < 500}
+    model_["merges"] = [m for m in model_["merges"] if {*m, "".join(m)} <= model_["vocab"].keys()]
+    data["post_processor"] = None
+    naive = Tokenizer.from_str(json.dumps(data))
+    assert naive.get_vocab_size() == 503  # three come on top
+    assert naive.token_to_id(END) != 1199  # it moved, and the config still says 1199
+
+    made, facts, _ = build(job, gpt, 500)
+    assert len(made) == 500
+    assert made.eos_token_id == made.convert_tokens_to_ids(END) == 499
+    assert facts["ids"]["moved"] == {"1198": 498, "1199": 499}
+    assert made.decode(made("a b").input_ids, skip_special_tokens=True) == "a b"
+
+
+def test_ids_that_added_tokens_left_behind(job: MakeJob, gpt: Path) -> None:
+    from tokenizers import Tokenizer
+
+    data = json.loads((gpt / "source" / "tokenizer.json").read_text())
+    model_ = data["model"]
+    model_["vocab"] = {token: n for token, n in model_["vocab"].items() if n < 500}
+    model_["merges"] = [m for m in model_["merges"] if {*m, "".join(m)} <= model_["vocab"].keys()]
+    naive = Tokenizer.from_str(json.dumps(data))
+    assert max(naive.encode("a b").ids) >= naive.get_vocab_size()  # the template's ids
+
+    made, _, out = build(job, gpt, 500)
+    ids = made("a b").input_ids
+    assert max(ids) < 500
+    assert made.convert_ids_to_tokens(ids)[:1] == ["[CLS]"]
+    assert made.convert_ids_to_tokens(ids)[-1:] == ["[SEP]"]
+    raw(out, 500)
+
+
+def test_stale_ids_in_a_nested_post_processor_after_training(job: MakeJob, gpt: Path) -> None:
+    source = load(gpt / "source", None, "path")
+    # The tutorial: train_new_from_iterator.
+    naive = source.train_new_from_iterator([[*sample.corpus()]], 500, show_progress=False)
+    nested = json.loads(naive.backend_tokenizer.to_str())["post_processor"]["processors"][1]
+    assert nested["special_tokens"]["[CLS]"]["ids"] != [naive.convert_tokens_to_ids("[CLS]")]
+
+    work = job_of(job, gpt, method="train", vocab_size=500)
+    tokenizer.make(work)
+    raw(work.out, 500)
+    made = load(work.out, None, "path")
+    assert made.convert_ids_to_tokens(made("a").input_ids) == ["[CLS]", "a", "[SEP]"]
+
+
+def test_letters_at_the_end_of_llama_s_vocabulary(job: MakeJob, tmp_path: Path) -> None:
+    from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
+
+    # The tutorial: pop the last pieces of the model.
+    proto = sentencepiece_model_pb2.ModelProto.FromString(llama_like())
+    del proto.pieces[1000:]
+    popped = folder_of(tmp_path / "popped", {"tokenizer.model": proto.SerializeToString()})
+    naive, text = load(popped / "source", None, "path"), "Hello, world!"
+    assert len(naive) == 1000
+    assert "<0xE2>" in naive.tokenize(text)  # U+2581 itself has become three bytes,
+    assert naive.decode(naive(text).input_ids) != text  # and stays what it is
+
+    fetch = folder_of(tmp_path / "llama", {"spiece.model": llama_like()})
+    for method in ("truncate", "corpus"):
+        made, facts, out = build(job, fetch, 1000, method)
+        ours = SentencePieceProcessor(model_file=str(out / "spiece.model"))
+        assert ours.get_piece_size() == len(made) == 1000
+        for text in ("Hello, world!", "naïve café 你好 🙂", "def f(x):\n    return x"):
+            assert ours.decode(ours.encode(text)) == text
+            assert made.decode(made(text, add_special_tokens=False).input_ids) == text
+            assert made.tokenize(text) == ours.encode(text, out_type=str)
+        assert {"<0x00>", "<0xFF>", "\u2581"} <= made.get_vocab().keys()
+        assert facts["shrunk"]["unreachable"]["tokens"] == 0
+
+
+# --- real tokenizers ------------------------------------------------------------------------------
+
+NAMES = (
+    *("all-minilm-l6-v2", "cl100k-tiktoken", "clip-vit", "gpt2", "mistral-v3-spm"),
+    *("modernbert-base", "opus-mt-en-mg", "phi-3-mini", "roberta-base", "spm-op-128k"),
+    *("t5-small", "whisper-tiny", "wordlevel-opus-it"),
+)
+SIZES = (500, 1000, 3000, 5000)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Any]]:
+    """real(name): the folder of a real tokenizer, and what transformers makes of it."""
+    place = Path(__file__).parents[2] / "shared" / "upstreams"
+    if not place.is_dir():
+        pytest.skip("there are no real upstream files: shared/upstreams is not beside the project")
+
+    @functools.lru_cache(maxsize=1)
+    def loaded(name: str) -> tuple[Path, Any]:
+        folder = tmp_path_factory.mktemp(name) / "source"
+        shutil.copytree(place / name, folder, copy_function=shutil.copyfile)
+        return folder, load(folder, None, "path")
+
+    return loaded
+
+
+def shrunken(
+    folder: Path, source: Any, out: Path, method: str, size: int, texts: Sequence[str] = ()
+) -> tuple[Any, dict[str, Any]]:
+    """The smallest size instead, where `size` is too small."""
+    section = {"method": method, "vocab_size": size, "files": upstream.read(folder)}
+    if texts:
+        section["text"] = list(texts)
+    try:
+        return shrink(section, source, {}, out)
+    except BuildFault as fault:
+        (least,) = re.findall(r"hint: ask for at least ([\d,]+),", str(fault))
+        section["vocab_size"] = int(least.replace(",", ""))
+        with pytest.raises(BuildFault, match="is too small"):
+            shrink({**section, "vocab_size": section["vocab_size"] - 1}, source, {}, out)
+        return shrink(section, source, {}, out)
+
+
+@pytest.mark.parametrize("method", ["truncate", "corpus"])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", NAMES)
+def test_real_tokenizers(
+    name: str,
+    size: int,
+    method: str,
+    real: Callable[[str], tuple[Path, Any]],
+    tmp_path: Path,
+) -> None:
+    folder, source = real(name)
+    made, facts = shrunken(folder, source, tmp_path, method, size)
+    assert len(made) >= size
+    known = {"class": type(made).__name__, "vocab_size": len(made), "shrunk": facts}
+    checked(folder, tmp_path, known, source)
+    assert sum(facts["kept"].values()) == len(made)
+    assert facts["unreachable"]["tokens"] <= facts["unreachable"]["in_source"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_text_of_kept_tokens_is_cut_alike(
+    name: str, real: Callable[[str], tuple[Path, Any]], tmp_path: Path
+) -> None:
+    folder, source = real(name)
+    made, _ = shrunken(folder, source, tmp_path, "corpus", 3000)
+    mapped = json.loads((tmp_path / "vocab_map.json").read_text())["old_to_new"]
+    plain = [source.decode([int(old)]) for old in mapped]
+    plain = [text for text in plain if text and "\N{REPLACEMENT CHARACTER}" not in text]
+    alike = other = 0
+
+    @settings(deadline=None, derandomize=True, max_examples=150, database=None)
+    @given(st.lists(st.sampled_from(plain) | st.text(max_size=4), max_size=8))
+    def exact(parts: list[str]) -> None:
+        nonlocal alike, other
+        text = "".join(parts)
+        (before,), (after,) = sample.cut(source, [text]), sample.cut(made, [text])
+        assert before is not None
+        assert after is not None
+        if all(str(number) in mapped for number in before):
+            alike += 1
+            assert [mapped[str(number)] for number in before] == after
+        else:
+            other += 1
+            assert max(after, default=0) < len(made)
+
+    exact()
+    assert alike > 20
+    assert other > 5
+
+
+# --- what is kept ---------------------------------------------------------------------------------
+
+
+def test_the_keep_list(job: MakeJob, gpt: Path, tmp_path: Path) -> None:
+    source = load(gpt / "source", None, "path")
+    texts = ["The kettle whistled while rain drummed", "Xylophone  zebra 42", "naïve café"]
+    fetch = tmp_path / "with-file"
+    shutil.copytree(gpt, fetch)
+    (fetch / "keep-2").mkdir()
+    (fetch / "keep-2" / "lines.txt").write_text(f"{texts[1]}\n\n{texts[2]}\n", encoding="utf-8")
+    token = max(source.get_vocab(), key=lambda t: source.get_vocab()[t] if t[0] != "<" else 0)
+    assert token.startswith("[")
+    literal = next(t for t, n in source.get_vocab().items() if n == 1190)
+    made, facts, _ = build(
+        job, fetch, 420, keep=[literal, {"text": texts[0]}, {"file": "deep/lines.txt"}], text=["a"]
+    )
+    assert literal in made.get_vocab()
+    for text in texts:
+        assert made.tokenize(text) == source.tokenize(text)
+    assert facts["shrunk"]["kept"]["keep"] > 10
+    assert made.tokenize("Elsewhere whatever") != source.tokenize("Elsewhere whatever")
+
+    text, key = refused(job, gpt, 420, keep=["nowhere"])
+    assert "the source has no token 'nowhere'" in text
+    assert "for text write {text: ...}" in text
+    assert key == ("tokenizer", "keep", 0)
+
+
+def test_a_corpus_keeps_what_it_uses_most(job: MakeJob, gpt: Path) -> None:
+    source = load(gpt / "source", None, "path")
+    text = ["the kettle and the train " * 20, "zebra"]
+    made, facts, _ = build(job, gpt, 300, "corpus", text=text)
+    assert made.tokenize(text[0]) == source.tokenize(text[0])
+    assert facts["shrunk"]["coverage"] == 1.0
+    per = facts["shrunk"]["characters_per_token"]
+    assert per["tiny"] == per["source"] > 1.5
+    less, facts, _ = build(job, gpt, 263, "corpus", text=text)
+    assert 0.1 < facts["shrunk"]["coverage"] < 1
+    assert len(less.tokenize(text[0])) > len(made.tokenize(text[0]))
+
+
+def test_truncate_keeps_the_first_merges(job: MakeJob, gpt: Path) -> None:
+    data = json.loads(byte_level())
+    made, facts, out = build(job, gpt, 400)
+    kept = json.loads((out / "tokenizer.json").read_text())["model"]["merges"]
+    assert kept == data["model"]["merges"][: 400 - 256 - 3]
+    reasons = {"alphabet": 256, "rank": 141, "special": 1, "config.json": 1, "post-processor": 1}
+    assert facts["shrunk"]["kept"] == reasons
+    assert made.get_vocab().keys() >= {"[CLS]", "[SEP]", END}
+
+
+def test_reserved_runs_go_only_when_there_is_no_room(job: MakeJob, tmp_path: Path) -> None:
+    data = json.loads(byte_level())
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    for number in range(100):
+        entry = {"id": 1200 + number, "content": f"<extra_id_{number}>", "special": True, **flags}
+        data["added_tokens"].append(entry)
+    fetch = folder_of(tmp_path / "extra", {"tokenizer.json": json.dumps(data)})
+    made, facts, _ = build(job, fetch, 500)
+    assert facts["shrunk"]["trimmed"] == {}
+    assert made.tokenize("a<extra_id_99>b") == ["a", "<extra_id_99>", "b"]
+    made, facts, _ = build(job, fetch, 300)
+    assert facts["shrunk"]["trimmed"] == {"<extra_id_#>": 59}
+    assert {t for t in made.get_vocab() if t.startswith("<extra")} == {
+        f"<extra_id_{number}>" for number in range(41)
+    }
+
+
+def test_sizes_that_cannot_be(job: MakeJob, gpt: Path) -> None:
+    text, key = refused(job, gpt, 1201)
+    assert text == (
+        "vocab_size 1,201 is more than the source's 1,200 tokens\n"
+        "  hint: ask for at most 1,200, or take the source as it is: method: keep"
+    )
+    assert key == ("tokenizer", "vocab_size")
+    text, key = refused(job, gpt, 10)
+    assert text == (
+        "vocab_size 10 is too small: 3 tokens must live and 256 more are the alphabet\n"
+        "  hint: ask for at least 259, or give text with fewer different characters"
+    )
+    assert len(build(job, gpt, 259)[0]) == 259
+    assert len(build(job, gpt, 1200)[0]) == 1200
+
+
+# --- ids ------------------------------------------------------------------------------------------
+
+
+def test_one_map_for_every_id(job: MakeJob, tmp_path: Path) -> None:
+    from transformers import GPT2Config
+
+    old = json.loads(byte_level())["model"]["vocab"]
+    end, cls, sep = 1199, 1197, 1198
+    the, kettle = old["\u0120the"], 1100
+    config = json.loads(GPT2Config(n_embd=16, n_layer=1, n_head=2, n_positions=32).to_json_string())
+    config |= {"vocab_size": 1200, "bos_token_id": cls, "eos_token_id": [end, sep]}
+    fetch = folder_of(
+        tmp_path / "many",
+        {
+            "tokenizer.json": byte_level(),
+            "tokenizer_config.json": {
+                "eos_token": END,
+                "image_token": "[SEP]",
+                "image_token_id": sep,
+                "added_tokens_decoder": {
+                    str(end): {"content": END, "special": True},
+                    str(cls): {"content": "[CLS]", "special": True},
+                    str(sep): {"content": "[SEP]", "special": True},
+                },
+                "auto_map": {"AutoTokenizer": ["mine.Mine", None]},
+            },
+            "special_tokens_map.json": {"eos_token": END, "additional_special_tokens": ["[CLS]"]},
+            "added_tokens.json": {END: end, "[CLS]": cls, "[SEP]": sep},
+            "config.json": config,
+            "generation_config.json": {
+                "eos_token_id": end,
+                "suppress_tokens": [the, kettle, -1],
+                "begin_suppress_tokens": [the],
+                "forced_decoder_ids": [[1, the], [2, None]],
+                "bad_words_ids": [[the, kettle]],
+                "decoder_start_token_id": cls,
+                "forced_bos_token_id": -100,
+                "lang_to_id": {"the": the, "gone": 1150},
+            },
+            "preprocessor_config.json": {"image_token_id": sep, "nested": {"pad_token_id": end}},
+        },
+    )
+    made, facts, out = build(job, fetch, 300)
+    new = made.get_vocab()
+    late = load(fetch / "source", None, "path").convert_ids_to_tokens(kettle)
+    assert {late, "\u0120the", "[CLS]", "[SEP]", END} <= new.keys()
+
+    told = json.loads((out / "tokenizer_config.json").read_text())
+    assert told["image_token_id"] == new["[SEP]"]
+    assert told["added_tokens_decoder"].keys() == {str(new[t]) for t in ("[CLS]", "[SEP]", END)}
+    assert "auto_map" not in told
+    assert json.loads((out / "added_tokens.json").read_text()) == {
+        token: new[token] for token in ("[CLS]", "[SEP]", END)
+    }
+    processor = json.loads((out / "preprocessor_config.json").read_text())
+    assert processor == {"image_token_id": new["[SEP]"], "nested": {"pad_token_id": new[END]}}
+
+    settings_ = {"model": {"architecture": "GPT2LMHeadModel"}, "max_parameters": 1_000_000}
+    settings_["model"] |= {"dtype": "float32", "config": {}}
+    work = job(settings_, fetch=fetch, facts={"tokenizer": facts})
+    model.make(work)
+    config = json.loads((work.out / "config.json").read_text())
+    assert config["vocab_size"] == 300
+    assert config["bos_token_id"] == new["[CLS]"]
+    assert config["eos_token_id"] == [new[END], new["[SEP]"]]
+    generation = json.loads((work.out / "generation_config.json").read_text())
+    assert generation["suppress_tokens"] == [new["\u0120the"], new[late], -1]
+    assert generation["begin_suppress_tokens"] == [new["\u0120the"]]
+    assert generation["bad_words_ids"] == [[new["\u0120the"], new[late]]]
+    assert generation["decoder_start_token_id"] == new["[CLS]"]
+    assert generation["forced_bos_token_id"] == -100
+    assert generation["lang_to_id"] == {"the": new["\u0120the"]}
+
+
+def test_an_id_without_a_token(job: MakeJob, gpt: Path) -> None:
+    def stale(data: Any) -> None:
+        data["pad_token_id"] = 5000
+
+    (gpt / "source" / "preprocessor_config.json").write_text("{}")
+    edit(gpt / "source" / "preprocessor_config.json", stale)
+    text, key = refused(job, gpt, 300)
+    assert text == (
+        "preprocessor_config.json.pad_token_id is 5000 in the source, which stands for no token\n"
+        "  hint: let it become the unknown token: tokenizer.missing_ids: unk"
+    )
+    assert key == ("tokenizer",)
+    made, _, out = build(job, gpt, 300, missing_ids="unk")
+    found = json.loads((out / "preprocessor_config.json").read_text())
+    assert found == {"pad_token_id": made.convert_tokens_to_ids(END)}
+
+
+def test_rows_of_the_embedding_may_be_rounded_up(job: MakeJob, gpt: Path) -> None:
+    made, facts, _ = build(job, gpt, 300, pad_to_multiple_of=64)
+    assert len(made) == 300
+    assert facts["rows"] == facts["ids"]["sizes"]["vocab_size"] == 320
+
+
+def test_holes_in_the_source_s_ids_are_closed_and_told(job: MakeJob, tmp_path: Path) -> None:
+    data = json.loads(byte_level())
+    vocab = data["model"]["vocab"]
+    for token in vocab:
+        vocab[token] += 7 if vocab[token] > 600 else 0
+    data["added_tokens"] = data["added_tokens"][:0]
+    data["post_processor"] = None
+    fetch = folder_of(tmp_path / "holes", {"tokenizer.json": json.dumps(data)})
+    _, facts, _ = build(job, fetch, 700)
+    assert facts["shrunk"]["source_size"] == 1197
+    assert facts["shrunk"]["source_largest_id"] == 1203
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def test_the_same_bytes_twice_and_in_another_process(
+    job: MakeJob, gpt: Path, tmp_path: Path
+) -> None:
+    fetch = folder_of(tmp_path / "llama", {"tokenizer.model": llama_like()})
+    program = (
+        "import json, sys; from pathlib import Path; from tinybuild import tokenizer;"
+        "from tinybuild.workers import Job; s, fetch, out = json.loads(sys.argv[1]);"
+        "Path(out).mkdir(); tokenizer.make(Job(task='x', settings=s, inputs={'fetch': Path(fetch)},"
+        "facts={}, root=Path(fetch), out=Path(out), seed=0))"
+    )
+    for number, folder in enumerate((gpt, fetch)):
+        work = job_of(job, folder, method="corpus", vocab_size=600)
+        tokenizer.make(work)
+        other = tmp_path / f"other-{number}"
+        given_ = json.dumps([work.settings, str(folder), str(other)])
+        env = {**os.environ, "PYTHONHASHSEED": "7"}
+        subprocess.run([sys.executable, "-c", program, given_], check=True, env=env)
+        assert contents(work.out) == contents(other)
+        assert str(tmp_path).encode() not in b"".join(contents(work.out).values())
+
+
+def test_merges_and_vocabulary_as_two_files(job: MakeJob, gpt: Path, tmp_path: Path) -> None:
+    from transformers import GPT2Tokenizer
+
+    data = json.loads(byte_level())
+    vocab = data["model"]["vocab"] | {t["content"]: t["id"] for t in data["added_tokens"]}
+    merges = "#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in data["model"]["merges"])
+    files = {"vocab.json": json.dumps(vocab), "merges.txt": merges}
+    fetch = folder_of(tmp_path / "two", files)
+    made, facts, out = build(job, fetch, 400)
+    assert facts["class"] == "GPT2Tokenizer"
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in files:
+        shutil.copy(out / name, bare)
+    alone = GPT2Tokenizer.from_pretrained(bare, unk_token=END, eos_token=END, bos_token=END)
+    assert alone.get_vocab() == made.get_vocab()
+    drawn = random.Random(0)
+    for text in drawn.sample([*sample.corpus()], 50):
+        assert alone.tokenize(text) == made.tokenize(text)
+
+
+def test_a_model_beside_a_tokenizer_json_of_another_tokenizer(
+    job: MakeJob, gpt: Path, tmp_path: Path
+) -> None:
+    (gpt / "source" / "tokenizer.model").write_bytes(llama_like())
+    text, key = refused(job, gpt, 500)
+    assert text.startswith("tokenizer.model disagrees with ")
+    assert "of its tokens are none there, such as" in text
+    assert "leave one of the two out" in text
+    assert key == ("tokenizer",)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("tokenizer.json", byte_level()[:5000], "tokenizer.json is not JSON: "),
+        (
+            "tokenizer.json",
+            POINTER,
+            "tokenizer.json is not JSON",
+        ),
+        ("tokenizer.json", "[]", "tokenizer.json has no model with a vocabulary"),
+        (
+            "tokenizer.model",
+            POINTER,
+            "tokenizer.model is not a",
+        ),
+        ("tokenizer.model", llama_like()[:999], "tokenizer.model is not a SentencePiece model"),
+        ("tokenizer.model", b"", "tokenizer.model is not a SentencePiece model"),
+        ("x.tiktoken", "IQ== 0\nIg== x\n", "x.tiktoken:2 is not a token in base64 and its rank"),
+        ("x.tiktoken", "IQ== 0\n", "x.tiktoken holds no token for 255 of the 256 bytes"),
+        ("tekken.json", "{}", "tekken.json is not a Tekken file"),
+    ],
+)
+def test_broken_files(
+    job: MakeJob, tmp_path: Path, name: str, content: str | bytes, message: str
+) -> None:
+    fetch = folder_of(tmp_path / "broken", {name: content})
+    text, key = refused(job, fetch, 500)
+    assert text.startswith(message)
+    assert key == ("tokenizer",)
+    assert str(tmp_path) not in text
+
+
+def test_a_class_whose_files_cannot_be_cut(job: MakeJob, tmp_path: Path) -> None:
+    from transformers import ByT5Tokenizer
+
+    fetch = folder_of(tmp_path / "byt5", {"special_tokens_map.json": {}})
+    ByT5Tokenizer().save_pretrained(fetch / "source")
+    text, _ = refused(job, fetch, 100)
+    assert text.startswith("ByT5Tokenizer: the class has no vocabulary file that could be cut")
