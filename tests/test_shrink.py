@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -325,9 +325,17 @@ def shrunken(
         return shrink(section, source, {}, out)
 
 
-@pytest.mark.parametrize("method", ["truncate", "corpus"])
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", NAMES)
+def cases() -> Iterator[Any]:
+    """Every name, size and method; half of them only with -m slow."""
+    for name in NAMES:
+        for size in SIZES:
+            for method in ("truncate", "corpus"):
+                quick = method == ("truncate" if size in (500, 5000) else "corpus")
+                marks = () if quick else (pytest.mark.slow,)
+                yield pytest.param(name, size, method, marks=marks, id=f"{name}-{size}-{method}")
+
+
+@pytest.mark.parametrize(("name", "size", "method"), cases())
 def test_real_tokenizers(
     name: str,
     size: int,
@@ -372,7 +380,7 @@ def test_any_text_of_kept_tokens_is_cut_alike(
 
     exact()
     assert alike > 20
-    assert other > 5
+    assert other > 5 or name == "wordlevel-opus-it"  # for which all other words are unknown
 
 
 # --- what is kept ---------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from conftest import MakeJob, contents, edit
 from tinybuild import dataset, model, tokenizer, validate
 from tinybuild.errors import CheckFault
 from tinybuild.source import blank_tokenizer
+from tinybuild.tokenizer.sample import corpus
 from tinybuild.validate.check import Subject
 from tinybuild.workers import Job
 
@@ -70,23 +71,67 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return built
 
 
+TEMPLATE = "{% for m in messages %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}"
+
+
+@pytest.fixture(scope="session")
+def shrunken(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """500 of the tokens of a Llama-like SentencePiece model, which has a chat template."""
+    import io
+
+    import sentencepiece
+
+    built, model = Built(tmp_path_factory.mktemp("shrunken")), io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=(text for text in corpus()),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=1800,
+        byte_fallback=True,
+        character_coverage=0.98,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        minloglevel=2,
+        num_threads=1,
+    )
+    source = built.root / "fetch" / "source"
+    source.mkdir(parents=True)
+    (source / "spiece.model").write_bytes(model.getvalue())
+    (source / "chat_template.jinja").write_text(TEMPLATE)
+    section = {"method": "corpus", "vocab_size": 500}
+    common = {"slot": "source", "kind": "path", "blank": False, "related": True}
+    built.stage("tokenizer", tokenizer.make, {"tokenizer": section, **common})
+    return built
+
+
 @pytest.fixture
-def built(sound: Built, tmp_path: Path) -> Built:
+def cut(shrunken: Built, tmp_path: Path) -> Built:
     """A copy of it to break."""
-    mutant = Built(tmp_path / "mutant")
-    for name in sound.facts:
+    return copied(shrunken, tmp_path, "fetch")
+
+
+def copied(sound: Built, place: Path, *more: str) -> Built:
+    mutant = Built(place / "mutant")
+    for name in (*sound.facts, *more):
         shutil.copytree(sound.root / name, mutant.root / name)
     mutant.facts = copy.deepcopy(sound.facts)
     return mutant
 
 
+@pytest.fixture
+def built(sound: Built, tmp_path: Path) -> Built:
+    """A copy of it to break."""
+    return copied(sound, tmp_path)
+
+
 def validating(job: MakeJob, built: Built, *stages: str, **checks: Any) -> Job:
     kept = stages or tuple(built.facts)
-    return job(
-        {"checks": {"max_parameters": 1_000_000, **checks}},
-        facts={name: built.facts[name] for name in kept},
-        **{name: built.inputs[name] for name in kept},
-    )
+    settings: dict[str, Any] = {"checks": {"max_parameters": 1_000_000, **checks}}
+    folders = {name: built.inputs[name] for name in kept}
+    if built.facts.get("tokenizer", {}).get("shrunk"):
+        settings["source"] = {"slot": "source", "class": None}
+        folders["fetch"] = built.root / "fetch"
+    return job(settings, facts={name: built.facts[name] for name in kept}, **folders)
 
 
 def failures(job: MakeJob, built: Built, *stages: str, **checks: Any) -> dict[str, str]:
@@ -164,6 +209,114 @@ def test_the_report_is_the_same_twice_and_names_no_place(
 def test_a_stage_alone_gets_only_its_checks(job: MakeJob, sound: Built) -> None:
     for stage, count in (("tokenizer", 4), ("dataset", 1)):
         assert validate.make(validating(job, sound, stage))["checks"] == count
+
+
+# --- a shrunken tokenizer -------------------------------------------------------------------------
+
+
+def test_a_sound_shrunken_tokenizer_passes_every_check(job: MakeJob, shrunken: Built) -> None:
+    work = validating(job, shrunken)
+    validate.make(work)
+    report = json.loads((work.out / "report.json").read_text())
+    assert [check["name"] for check in report["checks"]] == [
+        *("tokenizer_loads", "ids_without_holes", "special_tokens", "vocabulary_mapped"),
+        *("same_pipeline", "segmentation", "special_strings", "chat_template", "batches"),
+        "formats_agree",
+    ]
+
+
+def test_a_map_that_leads_to_other_tokens(job: MakeJob, cut: Built) -> None:
+    def swap(data: Any) -> None:
+        first, second = list(data["old_to_new"])[300:302]
+        ids = data["old_to_new"]
+        ids[first], ids[second] = ids[second], ids[first]
+
+    edit(cut.root / "tokenizer" / "vocab_map.json", swap)
+    assert "became" in failures(job, cut)["vocabulary_mapped"]
+
+
+def test_another_normaliser(job: MakeJob, cut: Built) -> None:
+    def lower(data: Any) -> None:
+        data["normalizer"]["normalizers"].insert(0, {"type": "Lowercase"})
+
+    edit(cut.root / "tokenizer" / "tokenizer.json", lower)
+    found = failures(job, cut)
+    assert "loaded: another normalizer" in found["same_pipeline"]
+    assert "comes back as 'the kettle" in found["segmentation"]
+
+
+def test_an_id_that_the_template_kept(job: MakeJob, cut: Built) -> None:
+    def stale(data: Any) -> None:
+        data["post_processor"] = {
+            "type": "TemplateProcessing",
+            "single": [
+                {"SpecialToken": {"id": "<s>", "type_id": 0}},
+                {"Sequence": {"id": "A", "type_id": 0}},
+            ],
+            "pair": [
+                {"Sequence": {"id": "A", "type_id": 0}},
+                {"Sequence": {"id": "B", "type_id": 1}},
+            ],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [1700], "tokens": ["<s>"]}},
+        }
+
+    edit(cut.root / "tokenizer" / "tokenizer.json", stale)
+    found = failures(job, cut)
+    assert "another post_processor" in found["same_pipeline"]
+    assert "special_tokens" in found
+
+
+def test_a_merge_that_is_missing(job: MakeJob, cut: Built) -> None:
+    def lose(data: Any) -> None:
+        del data["model"]["merges"][5]
+
+    edit(cut.root / "tokenizer" / "tokenizer.json", lose)
+    assert "is cut otherwise" in failures(job, cut)["segmentation"]
+
+
+def test_a_merge_in_another_place(job: MakeJob, cut: Built) -> None:
+    def turn(data: Any) -> None:
+        data["model"]["merges"].reverse()
+
+    edit(cut.root / "tokenizer" / "tokenizer.json", turn)
+    assert "is cut otherwise" in failures(job, cut)["segmentation"]
+
+
+def test_a_special_token_that_is_cut(job: MakeJob, cut: Built) -> None:
+    def wide(data: Any) -> None:
+        for token in data["added_tokens"]:
+            token["lstrip"] = True
+
+    edit(cut.root / "tokenizer" / "tokenizer.json", wide)
+    assert "gives [" in failures(job, cut)["special_strings"]
+
+
+def test_another_chat_template(job: MakeJob, cut: Built) -> None:
+    path = cut.root / "tokenizer" / "chat_template.jinja"
+    path.write_text(TEMPLATE.replace("</s>", ""))
+    assert "writes other text" in failures(job, cut)["chat_template"]
+
+
+def test_another_way_to_truncate(job: MakeJob, cut: Built) -> None:
+    edit(
+        cut.root / "tokenizer" / "tokenizer_config.json",
+        lambda data: data.update(truncation_side="left"),
+    )
+    found = failures(job, cut)
+    assert list(found) == ["batches"]
+    assert "truncated: " in found["batches"]
+
+
+def test_a_model_that_lost_a_piece(job: MakeJob, cut: Built) -> None:
+    from tinybuild.tokenizer import spm
+
+    path = cut.root / "tokenizer" / "spiece.model"
+    proto = spm.read(path)
+    pieces = [piece.piece for piece in proto.pieces if piece.type == spm.NORMAL]
+    path.write_bytes(spm.cut(proto, {p.piece for p in proto.pieces} - {pieces[3]}))
+    found = failures(job, cut)
+    assert list(found) == ["formats_agree"]
+    assert "spiece.model: " in found["formats_agree"]
 
 
 # --- tokenizer ------------------------------------------------------------------------------------
@@ -492,6 +645,8 @@ def test_every_check_has_a_mutant() -> None:
     names = {check.__name__ for checks in validate.CHECKS.values() for check in checks}
     assert names == {
         *("tokenizer_loads", "ids_without_holes", "special_tokens", "round_trip"),
+        *("vocabulary_mapped", "same_pipeline", "segmentation", "special_strings"),
+        *("chat_template", "batches", "formats_agree"),
         *("reload", "dtype", "ids_in_vocabulary", "forward", "backward", "generate"),
         *("save_load_equal", "max_parameters", "dataset_loads", "max_bytes"),
     }

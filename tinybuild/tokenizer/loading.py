@@ -61,6 +61,9 @@ def load(folder: Path, name: str | None, kind: str) -> Any:
                 f"the source holds {', '.join(files)}",
             )
         made = told
+    template = folder / "chat_template.jinja"
+    if made.chat_template is None and template.is_file():
+        made.chat_template = template.read_text(encoding="utf-8")
     return made
 
 
