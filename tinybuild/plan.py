@@ -38,7 +38,10 @@ STAGES: Mapping[str, Stage] = {
     "tokenizer": Stage(
         function="tinybuild.tokenizer:make",
         code=("tokenizer", "ids.py", "files.py", "dataset/corpus.jsonl"),
-        libraries=("transformers", "tokenizers", "sentencepiece", "sacremoses"),
+        libraries=(
+            *("transformers", "tokenizers", "sentencepiece", "sacremoses"),
+            *("tiktoken", "mistral-common", "protobuf"),
+        ),
     ),
     "model": Stage(
         function="tinybuild.model:make",
