@@ -32,10 +32,12 @@ LARGEST = ("gpt2", "modernbert-base", "spm-op-128k")
 SIZE, RUNS = 5000, 3
 TIMES, PEAKS = 2.0, 3.0  # at most so many times reading and writing, and the peak of loading
 
+# The peak of the largest process that a command starts, in MB; started by a small process, for a
+# process begins with the peak of the one that started it.
 PEAK = """
-import resource, sys
-exec(sys.argv[1])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000)
 """
 LOAD = "from transformers import AutoTokenizer; AutoTokenizer.from_pretrained({folder!r})"
 SHRINK = """
@@ -75,15 +77,11 @@ def parsed(folder: Path, out: Path) -> None:
 
 
 def peak(program: str) -> float:
-    """MB that a fresh process takes at most, beyond importing transformers."""
-    given = [sys.executable, "-c", PEAK]
+    """MB that a fresh process takes at most."""
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-    runs = (
-        subprocess.run([*given, code], check=True, capture_output=True, text=True, env=env).stdout
-        for code in ("from transformers import AutoTokenizer", program)
-    )
-    imports, whole = (float(out.split()[-1]) for out in runs)
-    return whole - imports
+    command = [sys.executable, "-c", PEAK, sys.executable, "-c", program]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+    return float(done.stdout.split()[-1])
 
 
 def measure(folder: Path) -> None:

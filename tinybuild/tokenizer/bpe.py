@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 
 # A byte as the piece that spells it where characters are unknown (SentencePiece's byte_fallback).
 BYTES = tuple(f"<0x{number:02X}>" for number in range(256))
@@ -43,10 +44,12 @@ class Bpe:
     bytes_: bool = False
     _known: dict[str, Set[str] | None] = field(default_factory=dict, repr=False, compare=False)
 
-    def _rank(self, left: str, right: str) -> float | None:
+    @cached_property
+    def _rank(self) -> Callable[[str, str], float | None]:
         if self.merges is None:
-            return self.priority.get(left + right)
-        return self.merges.get((left, right))
+            return lambda left, right: self.priority.get(left + right)
+        merges = self.merges
+        return lambda left, right: merges.get((left, right))
 
     def _join(self, left: str, right: str) -> str:
         return left + (right[len(self.prefix) :] if self.prefix else right)
@@ -81,13 +84,11 @@ class Bpe:
             return None
         made = set(symbols)
         while len(symbols) > 1:
-            best, place = None, 0
-            for number in range(len(symbols) - 1):
-                rank = self._rank(symbols[number], symbols[number + 1])
-                if rank is not None and (best is None or rank < best):
-                    best, place = rank, number
+            ranks = list(map(self._rank, symbols, symbols[1:]))
+            best = min((rank for rank in ranks if rank is not None), default=None)
             if best is None:
                 return None
+            place = ranks.index(best)
             symbols[place : place + 2] = [self._join(*symbols[place : place + 2])]
             made.add(symbols[place])
         if symbols != [token]:

@@ -87,16 +87,17 @@ def choose(
         )
     reserved = _by_worth((t for t in space.atoms & ids.keys() if t not in choice.kept), ids)
     sampled = sorted(used, key=lambda token: (-used[token], ids.get(token, 0)))
-    for reason, tokens in (
-        ("reserved", reserved),
-        ("sample", (token for token in sampled if _useful(space, token))),
-        ("rank", (token for token in _ranked(space) if _useful(space, token))),
-        ("rank", _ranked(space)),
+    for reason, tokens, useful in (
+        ("reserved", reserved, False),
+        ("sample", sampled, True),
+        ("rank", _ranked(space), True),
+        ("rank", _ranked(space), False),
     ):
         for token in tokens:
             if len(choice.kept) == size:
                 break
-            if token in ids:
+            new = token in ids and token not in choice.kept
+            if new and (not useful or _useful(space, token)):
                 choice.take(token, reason, size=size)
     return Chosen(kept=choice.kept, trimmed=[t for t in reserved if t not in choice.kept])
 

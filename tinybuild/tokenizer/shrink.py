@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -150,33 +150,36 @@ def _lines(path: Path, origin: Upstream, kept: Mapping[str, int]) -> str:
         what = f"{path.name} is not UTF-8 (byte {error.start:,})"
         raise BuildFault.of(what, key=("tokenizer",)) from None
     assert origin.fast is not None  # slow classes have files of their own
-    prefix = len(origin.fast.data["model"].get("continuing_subword_prefix") or "")
-
-    def tokens(line: str) -> set[str]:
-        left, space, right = line.rstrip("\r").partition(" ")
-        merge = path.name == "merges.txt" and space
-        return {left, right, left + right[prefix:]} if merge else {line.rstrip("\r")}
-
     headed = [line for line in lines[:1] if line.startswith("#version")]
-    _own(path.name, origin, (tokens(line) for line in lines[len(headed) :] if line))
-    stay = [line for line in lines[len(headed) :] if tokens(line) <= kept.keys()]
+    lines = [line.rstrip("\r") for line in lines[len(headed) :] if line]
+    if path.name == "vocab.txt":
+        _own(path.name, origin, lines)
+        return "".join(f"{line}\n" for line in lines if line in kept)
+    prefix = len(origin.fast.data["model"].get("continuing_subword_prefix") or "")
+    pairs = [line.partition(" ")[::2] for line in lines]
+    _own(path.name, origin, [left for left, _ in pairs])
+    stay = [
+        f"{left} {right}"
+        for left, right in pairs
+        if left in kept and right in kept and left + right[prefix:] in kept
+    ]
     return "".join(f"{line}\n" for line in headed + stay)
 
 
 def _numbered(path: Path, origin: Upstream, kept: Mapping[str, int]) -> dict[str, int]:
     """vocab.json or added_tokens.json with the kept tokens. Raises BuildFault as `_lines` does."""
     data = ids.read(path)
-    _own(path.name, origin, ({token} for token in data))
+    _own(path.name, origin, data.keys())
     return {token: kept[token] for token in sorted(data.keys() & kept.keys(), key=kept.__getitem__)}
 
 
-def _own(name: str, origin: Upstream, entries: Iterable[Set[str]]) -> None:
-    """Refuse a file most of whose entries are none of the tokenizer's."""
-    own = Counter(entry <= origin.ids.keys() for entry in entries)
-    if own[False] > own[True]:
+def _own(name: str, origin: Upstream, tokens: Collection[str]) -> None:
+    """Refuse a file most of whose tokens are none of the tokenizer's."""
+    strange = sum(token not in origin.ids for token in tokens)
+    if strange > len(tokens) / 2:
         raise BuildFault.of(
-            f"{name} disagrees with {type(origin.loaded).__name__}: {own[False]:,} of its "
-            f"{own.total():,} entries are none of its tokens",
+            f"{name} disagrees with {type(origin.loaded).__name__}: {strange:,} of its "
+            f"{len(tokens):,} entries are none of its tokens",
             key=("tokenizer",),
             hint="it is another tokenizer's, or a pointer to the real file; leave it out",
         )

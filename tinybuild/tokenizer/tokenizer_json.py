@@ -132,21 +132,23 @@ def _merges(name: str, made: TokenizerJson) -> None:
     vocab, prefix = model["vocab"], model.get("continuing_subword_prefix") or ""
     if not isinstance(prefix, str):
         raise _fault(f"{name}: continuing_subword_prefix is {prefix!r}, not a text")
-    cut = len(prefix)
-    for number, merge in enumerate(made.pairs):
-        if not isinstance(merge, list) or list(map(type, merge)) != [str, str]:
-            shown = json.dumps(model["merges"][number], ensure_ascii=False)[:60]
-            raise _fault(
-                f"{name}: merge {number:,} is {shown}, which is not two tokens",
-                "tokens with spaces need merges written as pairs",
-            )
-        left, right = merge
-        if left not in vocab or right not in vocab or left + right[cut:] not in vocab:
+    cut, number = len(prefix), 0
+    try:
+        for number, merge in enumerate(made.pairs):
+            left, right = merge
+            if left in vocab and right in vocab and left + right[cut:] in vocab:
+                continue
             lost = next(part for part in (left, right, left + right[cut:]) if part not in vocab)
             raise _fault(
                 f"{name}: merge {number:,} ({left!r} {right!r}) needs the token {lost!r}, "
                 "which is not in the vocabulary"
             )
+    except (TypeError, ValueError):
+        shown = json.dumps(model["merges"][number], ensure_ascii=False)[:60]
+        raise _fault(
+            f"{name}: merge {number:,} is {shown}, which is not two tokens",
+            "tokens with spaces need merges written as pairs",
+        ) from None
 
 
 def segmenter(made: TokenizerJson) -> Segmenter:
