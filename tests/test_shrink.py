@@ -383,6 +383,18 @@ def test_any_text_of_kept_tokens_is_cut_alike(
     assert other > 5 or name == "wordlevel-opus-it"  # for which all other words are unknown
 
 
+def test_letters_that_a_normaliser_makes_are_lost_one_by_one(
+    real: Callable[[str], tuple[Path, Any]], tmp_path: Path
+) -> None:
+    # Of U+320F it makes three letters; T5 has two of them, and here one is left.
+    folder, source = real("t5-small")
+    made, facts = shrunken(folder, source, tmp_path, "corpus", 125, ["Two lines of text (one"])
+    assert "(" in made.get_vocab()
+    assert ")" not in made.get_vocab()
+    known = {"class": type(made).__name__, "vocab_size": len(made), "shrunk": facts}
+    checked(folder, tmp_path, known, source)
+
+
 # --- what is kept ---------------------------------------------------------------------------------
 
 

@@ -62,13 +62,14 @@ def facts(
             if number is not None:
                 special[role] = int(number)
     moved = {}
-    if source is not None:
+    configs = ("config.json", "generation_config.json")
+    named = {old for name in configs for old in mentioned(read(folder / name))}
+    if source is not None and named:
         vocabulary = made.get_vocab()
         tokens = {number: token for token, number in source.get_vocab().items()}
-        for name in ("config.json", "generation_config.json"):
-            for old in mentioned(read(folder / name)):
-                if tokens.get(old) in vocabulary:
-                    moved[str(old)] = vocabulary[tokens[old]]
+        moved = {
+            str(old): vocabulary[tokens[old]] for old in named if tokens.get(old) in vocabulary
+        }
     return {
         "sizes": sizes,
         "special": special,

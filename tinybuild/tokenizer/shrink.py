@@ -134,7 +134,8 @@ def _settings(origin: Upstream) -> dict[str, Any]:
         return data
     told = origin.loaded.init_kwargs.items()
     given = {name: value for name, value in told if isinstance(value, bool | int | float)}
-    return {**given, **origin.loaded.special_tokens_map, **data}
+    roles = {f"{role}_token": getattr(origin.loaded, f"{role}_token") for role in ids.ROLES}
+    return {**given, **roles, **origin.loaded.special_tokens_map, **data}
 
 
 def _carried(source: Any) -> set[str]:

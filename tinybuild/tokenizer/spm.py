@@ -107,15 +107,15 @@ def required(proto: Any) -> Mapping[str, str]:
     The pieces that trainer_spec gives a role. Byte pieces: all of them or none. Unused pieces of a
     BPE: text is merged into them, and taken apart again into what they were merged from.
     """
-    names, spec = {piece.piece for piece in proto.pieces}, proto.trainer_spec
+    types, spec = {piece.piece: piece.type for piece in proto.pieces}, proto.trainer_spec
     found = {}
     for role in ROLES:
         piece = getattr(spec, f"{role}_piece")
-        if getattr(spec, f"{role}_id") >= 0 and piece in names:
+        if getattr(spec, f"{role}_id") >= 0 and piece in types:
             found[piece] = "special"
-    found |= dict.fromkeys(_named(proto, BYTE), "alphabet")
-    if spec.model_type == BPE:
-        found |= dict.fromkeys(_named(proto, UNUSED), "unused")
+    always = {BYTE: "alphabet"} | ({UNUSED: "unused"} if spec.model_type == BPE else {})
+    if not always.keys().isdisjoint(types.values()):
+        found |= {piece: always[kind] for piece, kind in types.items() if kind in always}
     return found
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tinybuild.tokenizer import ranks, sample, spm
+from tinybuild.tokenizer.bpe import BYTES
 from tinybuild.tokenizer.living import chats
 from tinybuild.tokenizer.shrink import VOCAB_MAP
 from tinybuild.tokenizer.upstream import Upstream, read
@@ -149,7 +150,7 @@ def segmentation(subject: Subject) -> Check:
     """
     mapped, source, made, tried = _map(subject), subject.source, subject.tokenizer, texts(subject)
     # Where tokens were kept that may mislead, words that the source gives up are left out.
-    misled, unknown = _misled(subject), unknowns(source)
+    misled, unknown, losses = _misled(subject), unknowns(source), _Losses(source, made)
     cut = back = lost = 0
     bad: list[str] = []
     pairs = zip(tried, sample.cut(source, tried), sample.cut(made, tried), strict=True)
@@ -161,7 +162,7 @@ def segmentation(subject: Subject) -> Check:
             cut += 1
             if [mapped[number] for number in before] != after:
                 bad.append(f"{text[:40]!r} is cut otherwise")
-        elif after is None or loses((source, made), text, before, after):
+        elif after is None or losses.in_(text, before, after):
             lost += 1
         elif not given_up:
             back += 1
@@ -175,23 +176,42 @@ def segmentation(subject: Subject) -> Check:
     return _check("segmentation", bad, measured)
 
 
-def loses(pair: tuple[Any, Any], text: str, before: Sequence[int], after: Sequence[int]) -> bool:
-    """Whether a text has characters that the source has tokens for, and the shrunken one has none.
+class _Losses:
+    """Which texts have characters that a source has tokens for, and the shrunken one has none."""
 
-    pair: both tokenizers; before, after: their ids. Slow classes do not tell where a token stands
-    in the text: there any unknown token counts.
-    """
-    if not pair[1].is_fast:
-        return not unknowns(pair[1]).isdisjoint(after)
-    known = []
-    for tokenizer, ids in zip(pair, (before, after), strict=True):
-        unknown = unknowns(tokenizer)
+    def __init__(self, source: Any, made: Any):
+        self.source, self.made = source, made
+        self.letters = _letters(source) - _letters(made) if made.is_fast else set()
+
+    def in_(self, text: str, before: Sequence[int], after: Sequence[int]) -> bool:
+        """Whether the text is one; before, after: its ids in both.
+
+        Slow classes do not tell where a token stands in the text: there any unknown token counts.
+        """
+        if not self.made.is_fast:
+            return not unknowns(self.made).isdisjoint(after)
+        if not self.letters.isdisjoint("".join(sample.split(text, self.source.backend_tokenizer))):
+            return True
+        return self._known(self.made, text, after) < self._known(self.source, text, before)
+
+    def _known(self, tokenizer: Any, text: str, ids: Sequence[int]) -> int:
+        """Characters of the text in known tokens, less those in unknown ones."""
+        unknown, places = unknowns(tokenizer), {True: set[int](), False: set[int]()}
         options = {"add_special_tokens": False, "return_offsets_mapping": True}
-        places: dict[bool, set[int]] = {True: set(), False: set()}
         for number, span in zip(ids, tokenizer(text, **options)["offset_mapping"], strict=True):
             places[number in unknown].update(range(*span))
-        known.append(len(places[False]) - len(places[True]))
-    return known[1] < known[0]
+        return len(places[False]) - len(places[True])
+
+
+def _letters(tokenizer: Any) -> set[str]:
+    """The letters that are tokens in every form a word has them in, at its start, inside and at its
+    end; none where bytes spell a letter that is not there."""
+    vocabulary, model = tokenizer.get_vocab(), tokenizer.backend_tokenizer.model
+    if BYTES[0] in vocabulary:
+        return set()
+    prefix = getattr(model, "continuing_subword_prefix", None) or ""
+    suffix = getattr(model, "end_of_word_suffix", None) or ""
+    return {t for t in vocabulary if len(t) == 1 and {prefix + t, t + suffix} <= vocabulary.keys()}
 
 
 def _back(tokenizer: Any, ids: Sequence[int]) -> str:
@@ -199,7 +219,9 @@ def _back(tokenizer: Any, ids: Sequence[int]) -> str:
     if not tokenizer.is_fast or tokenizer.backend_tokenizer.decoder is not None:
         return str(tokenizer.decode(ids))
     prefix = getattr(tokenizer.backend_tokenizer.model, "continuing_subword_prefix", None) or ""
-    return "".join(token.removeprefix(prefix) for token in tokenizer.convert_ids_to_tokens(ids))
+    tokens = [token.removeprefix(prefix) for token in tokenizer.convert_ids_to_tokens(ids)]
+    spelled = (bytes([BYTES.index(t)]) if t in BYTES else t.encode() for t in tokens)
+    return b"".join(spelled).decode("utf-8", "replace")
 
 
 def _misled(subject: Subject) -> bool:
