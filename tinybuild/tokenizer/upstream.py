@@ -90,7 +90,12 @@ class Upstream:
         if len(numbers) < len(ids):
             number = next(n for n, times in numbers.items() if times > 1)
             tokens = " and ".join(repr(token) for token, n in ids.items() if n == number)
-            raise BuildFault.of(f"{tokens} have the same id {number}", key=("tokenizer",))
+            raise BuildFault.of(
+                f"{tokens} have the same id {number} when transformers has loaded the source",
+                key=("tokenizer",),
+                hint="its ids have holes, and added tokens are numbered by the size of the vocabulary;"
+                " give a source whose ids have none",
+            )
         parts: dict[str, tuple[ModuleType, Any]] = {"tokenizer.json": (tokenizer_json, self.fast)}
         for name, (kind, content) in (parts | dict(self.beside)).items():
             strangers = kind.strangers(content, ids.keys())
