@@ -5,8 +5,9 @@ prints, in one process with transformers imported, the fastest of a few runs of
 
 - read + write: what the files hold, parsed and written again (JSON, protobuf, lines); and
   from_pretrained and save_pretrained, which is how transformers reads and writes them
-- the whole tokenizer stage (method truncate, 5,000 tokens): it reads, writes, loads the result,
-  measures it on the corpus
+- shrinking: method truncate, 5,000 tokens, of a source that has been read: choose, write, load the
+  result and measure it on the corpus
+- the whole tokenizer stage, which also reads the source
 - train_new_from_iterator on the corpus that ships with tinybuild, to 5,000 tokens
 
 and, each in a process of its own, the peak memory of loading and of shrinking.
@@ -29,7 +30,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LARGEST = ("gpt2", "modernbert-base", "spm-op-128k")
-SIZE, RUNS = 5000, 3
+SIZE, RUNS = 5000, 5
 TIMES, PEAKS = 2.0, 3.0  # at most so many times reading and writing, and the peak of loading
 
 # The peak of the largest process that a command starts, in MB; started by a small process, for a
@@ -88,6 +89,8 @@ def measure(folder: Path) -> None:
     from transformers import AutoTokenizer
 
     from tinybuild.tokenizer import sample
+    from tinybuild.tokenizer.shrink import shrink
+    from tinybuild.tokenizer.upstream import read
 
     def stage(out: Path) -> None:
         code = SHRINK.format(size=SIZE, fetch=str(folder.parent), out=str(out))
@@ -96,7 +99,10 @@ def measure(folder: Path) -> None:
     loaded = AutoTokenizer.from_pretrained(folder)
     files = fastest(lambda out: parsed(folder, out))
     through = fastest(lambda out: AutoTokenizer.from_pretrained(folder).save_pretrained(out))
-    shrunk = fastest(stage)
+    section = {"method": "truncate", "vocab_size": SIZE}
+    shrunk = fastest(lambda out: shrink({**section, "files": read(folder)}, loaded, {}, out))
+    shrunk -= fastest(lambda out: read(folder))
+    whole = fastest(stage)
     corpus = [*sample.corpus()]
     trained = fastest(
         lambda out: loaded.train_new_from_iterator([corpus], SIZE, show_progress=False)
@@ -108,6 +114,7 @@ def measure(folder: Path) -> None:
     print(f"{folder.parent.name}: {len(loaded):,} tokens")
     print(f"  read + write         {once:6.2f} s   files {files:.2f}, transformers {through:.2f}")
     print(f"  shrink to {SIZE:,}      {shrunk:6.2f} s   ratio {shrunk / once:.2f}  aim {TIMES}")
+    print(f"  the whole stage      {whole:6.2f} s   ratio {whole / once:.2f}")
     print(f"  train on the corpus  {trained:6.2f} s   ratio {trained / once:.2f}")
     print(
         f"  memory               {shrinking:6.0f} MB  loading {loading:.0f} MB, "

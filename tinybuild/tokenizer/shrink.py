@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,7 @@ def _lines(path: Path, origin: Upstream, kept: Mapping[str, int]) -> str:
         return "".join(f"{line}\n" for line in lines if line in kept)
     prefix = len(origin.fast.data["model"].get("continuing_subword_prefix") or "")
     pairs = [line.partition(" ")[::2] for line in lines]
-    _own(path.name, origin, [left for left, _ in pairs])
+    _own(path.name, origin, (left for left, _ in pairs))
     stay = [
         f"{left} {right}"
         for left, right in pairs
@@ -174,13 +174,14 @@ def _numbered(path: Path, origin: Upstream, kept: Mapping[str, int]) -> dict[str
     return {token: kept[token] for token in sorted(data.keys() & kept.keys(), key=kept.__getitem__)}
 
 
-def _own(name: str, origin: Upstream, tokens: Collection[str]) -> None:
+def _own(name: str, origin: Upstream, tokens: Iterable[str]) -> None:
     """Refuse a file most of whose tokens are none of the tokenizer's."""
-    strange = sum(token not in origin.ids for token in tokens)
-    if strange > len(tokens) / 2:
+    own = set(tokens)
+    strange = len(own - origin.ids.keys())
+    if strange > len(own) / 2:
         raise BuildFault.of(
             f"{name} disagrees with {type(origin.loaded).__name__}: {strange:,} of its "
-            f"{len(tokens):,} entries are none of its tokens",
+            f"{len(own):,} entries are none of its tokens",
             key=("tokenizer",),
             hint="it is another tokenizer's, or a pointer to the real file; leave it out",
         )

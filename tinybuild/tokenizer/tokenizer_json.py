@@ -31,6 +31,16 @@ class TokenizerJson:
         merges = self.data["model"].get("merges") or ()
         return [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
 
+    @cached_property
+    def names(self) -> Mapping[int, str]:
+        """id -> token, as the file numbers them: what an id in its post-processor means."""
+        vocab, added = self.data["model"]["vocab"], self.data.get("added_tokens") or ()
+        if isinstance(vocab, list):
+            names = dict(enumerate(piece for piece, _ in vocab))
+        else:
+            names = {number: token for token, number in vocab.items()}
+        return names | {token["id"]: token["content"] for token in added if "id" in token}
+
 
 def read(path: Path) -> TokenizerJson:
     """A checked tokenizer.json.
@@ -180,15 +190,6 @@ def segmenter(made: TokenizerJson) -> Segmenter:
     return Words(tokens=vocab, unknown=unknown, prefix=prefix)
 
 
-def _names(made: TokenizerJson) -> dict[int, str]:
-    """id -> token, as the file numbers them: what an id in its post-processor means."""
-    vocab = made.data["model"]["vocab"]
-    listed = enumerate(piece for piece, _ in vocab) if isinstance(vocab, list) else None
-    names = dict(listed or ((number, token) for token, number in vocab.items()))
-    added = made.data.get("added_tokens") or ()
-    return names | {token["id"]: token["content"] for token in added if "id" in token}
-
-
 def cut(made: TokenizerJson, kept: Mapping[str, int]) -> str:
     """The text of a tokenizer.json with the kept tokens (-> new id) only.
 
@@ -225,17 +226,17 @@ def cut(made: TokenizerJson, kept: Mapping[str, int]) -> str:
             for merge, (left, right) in zip(model.get("merges") or (), made.pairs, strict=True)
             if left in vocab and right in vocab and left + right[prefix:] in vocab
         ]
-    names, padding = _names(made), data.get("padding")
+    padding = data.get("padding")
     small = {**data, "model": model, "added_tokens": added}
-    small["post_processor"] = _moved(data.get("post_processor"), names, kept)
+    small["post_processor"] = _moved(data.get("post_processor"), made, kept)
     if isinstance(padding, dict):
-        tokens = (names.get(padding.get("pad_id", -1)), padding.get("pad_token"))
+        tokens = (made.names.get(padding.get("pad_id", -1)), padding.get("pad_token"))
         found = [kept[token] for token in tokens if token is not None and token in kept]
         small["padding"] = {**padding, "pad_id": found[0]} if found else padding
     return dumps(small)
 
 
-def _moved(processor: Any, names: Mapping[int, str], kept: Mapping[str, int]) -> Any:
+def _moved(processor: Any, source: TokenizerJson, kept: Mapping[str, int]) -> Any:
     """A post-processor of any kind, also nested, with new ids.
 
     What is written is the id, so an id goes on meaning its token; one that meant none in the source
@@ -245,14 +246,14 @@ def _moved(processor: Any, names: Mapping[int, str], kept: Mapping[str, int]) ->
         return processor
 
     def new(old: int, text: str) -> int:
-        token = names.get(old, text)
+        token = source.names.get(old, text)
         if token not in kept:
             raise _fault(f"the post-processor names {text!r} as {old}, and neither is a token")
         return kept[token]
 
     made = dict(processor)
     if made.get("type") == "Sequence":
-        made["processors"] = [_moved(inner, names, kept) for inner in made["processors"]]
+        made["processors"] = [_moved(inner, source, kept) for inner in made["processors"]]
     elif made.get("type") == "TemplateProcessing":
         made["special_tokens"] = {
             name: {**token, "ids": list(map(new, token["ids"], token["tokens"]))}
@@ -267,7 +268,6 @@ def _moved(processor: Any, names: Mapping[int, str], kept: Mapping[str, int]) ->
 
 def referred(made: TokenizerJson) -> Iterator[tuple[str, str]]:
     """(token, reason) of each token that post-processor or padding name."""
-    names = _names(made)
 
     def walk(processor: Any) -> Iterator[str]:
         if not isinstance(processor, dict):
@@ -280,17 +280,17 @@ def referred(made: TokenizerJson) -> Iterator[tuple[str, str]]:
                 shown = f"{len(token['ids'])} ids for {len(token['tokens'])} tokens"
                 raise _fault(f"the template names {shown} ({token['tokens'][:3]})")
             for old, text in zip(token["ids"], token["tokens"], strict=True):
-                yield names.get(old, text)
+                yield made.names.get(old, text)
         for part in ("sep", "cls"):
             if part in processor:
                 text, old = processor[part]
-                yield names.get(old, text)
+                yield made.names.get(old, text)
 
     for token in walk(made.data.get("post_processor")):
         yield token, "post-processor"
     padding = made.data.get("padding")
     if isinstance(padding, dict) and "pad_token" in padding:
-        yield names.get(padding.get("pad_id", -1)) or str(padding["pad_token"]), "padding"
+        yield made.names.get(padding.get("pad_id", -1)) or str(padding["pad_token"]), "padding"
 
 
 def byte_level(made: TokenizerJson) -> bool:

@@ -93,8 +93,8 @@ class Upstream:
             raise BuildFault.of(
                 f"{tokens} have the same id {number} when transformers has loaded the source",
                 key=("tokenizer",),
-                hint="its ids have holes, and added tokens are numbered by the size of the vocabulary;"
-                " give a source whose ids have none",
+                hint="its ids have holes, and added tokens are numbered by how many there are; "
+                "give a source whose ids have none",
             )
         parts: dict[str, tuple[ModuleType, Any]] = {"tokenizer.json": (tokenizer_json, self.fast)}
         for name, (kind, content) in (parts | dict(self.beside)).items():
