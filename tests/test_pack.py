@@ -221,6 +221,32 @@ def test_the_card_of_a_tokenizer_alone(job: MakeJob, stages: Any) -> None:
     assert "LlamaForCausalLM" not in body
 
 
+def test_the_card_of_a_shrunken_tokenizer(job: MakeJob, stages: Any) -> None:
+    root, facts = stages
+    shrunk = {
+        "source_size": 32_000,
+        "kept": {"alphabet": 257, "sample": 340, "special": 3},
+        "trimmed": {"<extra_id_#>": 59, "<odd>": 1},
+        "unreachable": {"tokens": 2, "in_source": 2},
+        "coverage": 0.8548,
+        "characters_per_token": {"source": 2.021, "tiny": 1.214},
+    }
+    told = {"tokenizer": {**facts["tokenizer"], "rows": 640, "shrunk": shrunk}}
+    work = wish(job, (root, {**facts, **told}), "tokenizer")
+    pack.make(work)
+    _, body = card(work.out / NAME)
+    for row in (
+        "| rows of the embedding | 640 |",
+        "| kept of the source | 600 of 32,000 |",
+        "| kept because of | alphabet 257, sample 340, special 3 |",
+        "| no room for | `<extra_id_#>` 59, `<odd>` 1 |",
+        "| tokens that no text gives | 2 (in the source 2) |",
+        "| characters per token | 1.214 (source 2.021) |",
+        "| coverage of the sample | 85.5% |",
+    ):
+        assert row in body
+
+
 def test_the_card_names_each_origin(job: MakeJob, stages: Any) -> None:
     commit = "c" * 40
     pins = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import os
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 
 from tinybuild import model, tokenizer, validate
 from tinybuild.errors import BuildFault
-from tinybuild.tokenizer import sample, upstream
+from tinybuild.tokenizer import ranks, sample, upstream
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.shrink import shrink
 from tinybuild.validate.check import Subject
@@ -74,6 +75,25 @@ def byte_level(size: int = 1200) -> str:
     bytes_["use_regex"] = True
     data["post_processor"] = {"type": "Sequence", "processors": [bytes_, template]}
     return json.dumps(data, ensure_ascii=False)
+
+
+@functools.cache
+def pieces() -> bytes:
+    """A SentencePiece Unigram."""
+    import io
+
+    import sentencepiece
+
+    out = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=(text for text in sample.corpus() if text.isascii()),
+        model_writer=out,
+        model_type="unigram",
+        vocab_size=900,
+        minloglevel=2,
+        num_threads=1,
+    )
+    return out.getvalue()
 
 
 @functools.cache
@@ -335,7 +355,7 @@ def cases() -> Iterator[Any]:
                 yield pytest.param(name, size, method, marks=marks, id=f"{name}-{size}-{method}")
 
 
-@pytest.mark.parametrize(("name", "size", "method"), cases())
+@pytest.mark.parametrize(("name", "size", "method"), [*cases()])
 def test_real_tokenizers(
     name: str,
     size: int,
@@ -632,6 +652,52 @@ def test_merges_and_vocabulary_as_two_files(job: MakeJob, gpt: Path, tmp_path: P
     drawn = random.Random(0)
     for text in drawn.sample([*sample.corpus()], 50):
         assert alone.tokenize(text) == made.tokenize(text)
+
+
+def test_ids_that_a_class_shifts_by_one(job: MakeJob, tmp_path: Path) -> None:
+    # fairseq's: <s>, <pad>, </s> and <unk> first, then the model's pieces at their place plus one.
+    from sentencepiece import SentencePieceProcessor
+
+    name = "sentencepiece.bpe.model"
+    files = {name: pieces(), "config.json": {"model_type": "xlm-roberta", "pad_token_id": 1}}
+    fetch = folder_of(tmp_path / "xlm", files)
+    for method in ("truncate", "corpus"):
+        made, facts, out = build(job, fetch, 600, method, text=["The kettle whistled."])
+        assert facts["class"] == "XLMRobertaTokenizer"
+        assert [made.convert_ids_to_tokens(n) for n in range(4)] == [
+            "<s>",
+            "<pad>",
+            "</s>",
+            "<unk>",
+        ]
+        assert made.mask_token_id == 599
+        model_ = SentencePieceProcessor(model_file=str(out / name))
+        for number in range(3, model_.get_piece_size()):
+            assert made.convert_tokens_to_ids(model_.id_to_piece(number)) == number + 1
+        for text in ("The kettle whistled.", "kettle the tables"):
+            assert made.tokenize(text) == model_.encode(text, out_type=str)
+
+
+def test_a_tiktoken_file(job: MakeJob, tmp_path: Path) -> None:
+    import tiktoken
+    from tiktoken.load import load_tiktoken_bpe
+
+    vocab = json.loads(byte_level())["model"]["vocab"]
+    lines = "".join(
+        f"{base64.b64encode(ranks.to_bytes(token)).decode()} {number}\r\n"
+        for token, number in sorted(vocab.items(), key=lambda item: item[1])
+    )
+    fetch = folder_of(tmp_path / "tik", {"cl100k_base.tiktoken": lines.encode()})
+    made, facts, out = build(job, fetch, 500, "corpus")
+    assert made.eos_token == "<|endoftext|>"
+    assert facts["shrunk"]["source_largest_id"] == 100_276  # as the library numbers <|endofprompt|>
+    tokens = load_tiktoken_bpe(str(out / "cl100k_base.tiktoken"))
+    assert sorted(tokens.values()) == list(range(495))
+    pattern = made.backend_tokenizer.pre_tokenizer.__getstate__()
+    regex = json.loads(pattern)["pretokenizers"][0]["pattern"]["Regex"]
+    own = tiktoken.Encoding("x", pat_str=regex, mergeable_ranks=tokens, special_tokens={})
+    for text in [*sample.corpus()][:60]:
+        assert own.encode_ordinary(text) == made(text, add_special_tokens=False).input_ids
 
 
 def test_a_model_beside_a_tokenizer_json_of_another_tokenizer(
