@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import itertools
 import json
 import random
@@ -340,7 +341,8 @@ Cut = Callable[[str], list[str]]
 
 
 def _reader(path: Path, tokenizer: Any) -> Cut | None:
-    """How a vocabulary file cuts text, read by the library of its format; None if it has none.
+    """How a vocabulary file cuts text, read by the library of its format; None if it has none, or
+    (mistral-common, for Tekken) if that is not installed.
 
     A tiktoken file does not hold its pattern: that comes from the tokenizer beside it.
     """
@@ -353,6 +355,8 @@ def _reader(path: Path, tokenizer: Any) -> Cut | None:
         processor = SentencePieceProcessor(model_file=str(path))
         return lambda text: list(processor.encode(text, out_type=str))
     if path.suffix == ".json" and "tekken" in path.name:
+        if importlib.util.find_spec("mistral_common") is None:
+            return None
         from mistral_common.tokens.tokenizers.tekken import Tekkenizer
 
         tekken, names = Tekkenizer.from_file(path), tokenizer.convert_ids_to_tokens
