@@ -386,6 +386,10 @@ def test_align_by_equality_with_one_of_a_list() -> None:
     assert ids.align(data, facts(), {})["forced_eos_token_id"] == 2
 
 
+def test_a_short_name_is_a_role_too() -> None:
+    assert ids.align({"pad_id": 7, "eos_id": 7}, facts(), {}) == {"pad_id": 3, "eos_id": 2}
+
+
 def test_align_by_equality_finds_the_role_at_the_top() -> None:
     data = {"eos_token_id": 150, "text_config": {"vocab_size": 200, "forced_eos_token_id": 150}}
     found = ids.align(data, facts(), {})

@@ -533,7 +533,7 @@ def test_one_map_for_every_id(job: MakeJob, tmp_path: Path) -> None:
                 "suppress_tokens": [the, kettle, -1],
                 "begin_suppress_tokens": [the],
                 "forced_decoder_ids": [[1, the], [2, None]],
-                "bad_words_ids": [[the, kettle]],
+                "bad_words_ids": [[the, the, kettle]],
                 "decoder_start_token_id": cls,
                 "forced_bos_token_id": -100,
                 "lang_to_id": {"the": the, "gone": 1150},
@@ -567,7 +567,7 @@ def test_one_map_for_every_id(job: MakeJob, tmp_path: Path) -> None:
     generation = json.loads((work.out / "generation_config.json").read_text())
     assert generation["suppress_tokens"] == [new["\u0120the"], new[late], -1]
     assert generation["begin_suppress_tokens"] == [new["\u0120the"]]
-    assert generation["bad_words_ids"] == [[new["\u0120the"], new[late]]]
+    assert generation["bad_words_ids"] == [[new["\u0120the"], new["\u0120the"], new[late]]]
     assert generation["decoder_start_token_id"] == new["[CLS]"]
     assert generation["forced_bos_token_id"] == -100
     assert generation["lang_to_id"] == {"the": new["\u0120the"]}

@@ -10,7 +10,8 @@ SUFFIXES = ("_token_id", "_token_ids", "_token_index", "_words_ids")
 LISTS = ("suppress_tokens", "begin_suppress_tokens")
 PAIRS = ("forced_decoder_ids",)  # [position, id] each
 NAMED = ("lang_to_id", "task_to_id")  # mappings of names to ids
-NAMES = tuple(f"{role}_id" for role in ("bos", "eos", "pad", "unk", "sep", "cls", "mask"))
+ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+NAMES = tuple(f"{role}_id" for role in ROLES)
 
 
 def is_id(name: str) -> bool:
@@ -38,7 +39,7 @@ def replaced(name: str, value: Any, new: Callable[[int], int | None]) -> Any:
     """The value of a key with `new` in place of each id.
 
     Where `new` gives None: an item of a list or mapping is left out (equal ones are kept once), a
-    single id becomes None.
+    single id becomes None. A list inside a list is a sequence: it stays as it is, or goes whole.
     """
     if name in PAIRS and isinstance(value, list):
         pairs = [(pair, new(pair[1]) if pair[1] is not None else None) for pair in value]
@@ -47,15 +48,20 @@ def replaced(name: str, value: Any, new: Callable[[int], int | None]) -> Any:
         items = {key: replaced("", item, new) for key, item in value.items()}
         return {key: item for key, item in items.items() if item is not None}
     if isinstance(value, list):
-        made = [replaced("", item, new) for item in value]
+        made = [_sequence(i, new) if isinstance(i, list) else replaced("", i, new) for i in value]
         unique: list[Any] = []
         for item in made:
-            if item is not None and item != [] and item not in unique:
+            if item is not None and item not in unique:
                 unique.append(item)
         return unique
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return new(value)
     return value
+
+
+def _sequence(ids: list[Any], new: Callable[[int], int | None]) -> list[Any] | None:
+    made = [replaced("", item, new) for item in ids]
+    return None if None in made else made
 
 
 def mentioned(data: Mapping[str, Any], *, named: bool = True) -> Iterator[int]:

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinybuild.errors import BuildFault
-from tinybuild.ids import mentioned
-
-ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+from tinybuild.ids import ROLES, mentioned
 
 
 def repoint(processor: Any, vocabulary: Mapping[str, int]) -> Any:

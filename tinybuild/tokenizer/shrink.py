@@ -15,7 +15,7 @@ from typing import Any
 
 from tinybuild.errors import BuildFault
 from tinybuild.files import copy, pretty
-from tinybuild.ids import is_id, replaced
+from tinybuild.ids import ROLES, is_id, replaced
 from tinybuild.tokenizer import choose, ids, sample, slow, tokenizer_json, upstream
 from tinybuild.tokenizer.choose import Space
 from tinybuild.tokenizer.living import PROCESSORS, living
@@ -93,7 +93,8 @@ def _write(
     def config(data: Any, name: str) -> str:
         return pretty(_ids_in(data, moved, unknown, (name,)))
 
-    texts = {"tokenizer_config.json": config(_config(origin, main), "tokenizer_config.json")}
+    told = _config(origin, main)
+    texts = {"tokenizer_config.json": config(told, "tokenizer_config.json")}
     if origin.fast is not None:
         texts["tokenizer.json"] = tokenizer_json.cut(origin.fast, main)
     else:
@@ -120,7 +121,7 @@ def _write(
         elif path.suffix == ".jinja" or name in ("chat_template.json", *_carried(source)):
             shutil.copyfile(path, out / name)
     template = source.chat_template if origin.files.json is None else None
-    if isinstance(template, str) and "chat_template" not in _settings(origin):
+    if isinstance(template, str) and "chat_template" not in told:
         texts.setdefault("chat_template.jinja", template)
     for name, text in texts.items():
         (out / name).write_text(text, encoding="utf-8", newline="\n")
@@ -134,7 +135,7 @@ def _settings(origin: Upstream) -> dict[str, Any]:
         return data
     told = origin.loaded.init_kwargs.items()
     given = {name: value for name, value in told if isinstance(value, bool | int | float)}
-    roles = {f"{role}_token": getattr(origin.loaded, f"{role}_token") for role in ids.ROLES}
+    roles = {f"{role}_token": getattr(origin.loaded, f"{role}_token") for role in ROLES}
     return {**given, **roles, **origin.loaded.special_tokens_map, **data}
 
 
