@@ -51,7 +51,10 @@ STAGES: Mapping[str, Stage] = {
     "validate": Stage(
         function="tinybuild.validate:make",
         code=("validate", "tokenizer", "bundle.py", "ids.py", "files.py", "dataset/corpus.jsonl"),
-        libraries=("transformers", "tokenizers", "torch", "datasets"),
+        libraries=(
+            *("transformers", "tokenizers", "torch", "datasets"),
+            *("sentencepiece", "tiktoken", "mistral-common"),
+        ),
     ),
     "pack": Stage(
         function="tinybuild.pack:make",
@@ -360,8 +363,7 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
         slot = next((s for s in ("tokenizer", "source") if s in slots), "")
         if tokenizer["method"] == "scratch" and "class" in tokenizer:
             slot = ""
-        lists = [s for s in slots if s.startswith(tuple(f"{name}-" for name in source.LISTS))]
-        needs = [fetched(slot, *lists)] if slot else []
+        needs = [fetched(slot, *filter(source.is_text, slots))] if slot else []
         text = tokenizer.get("text", "dataset" if dataset is not None else "corpus")
         if tokenizer["method"] in READING and text == "dataset":
             needs.append(Need(name="dataset", task=f"dataset:{name}", files=("data/",)))
@@ -389,12 +391,11 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
     checks = {"max_parameters": amount(data["checks"]["max_parameters"])}
     if "max_bytes" in data["checks"]:
         checks["max_bytes"] = size(data["checks"]["max_bytes"])
-    settings = {"checks": checks}
+    settings, origin = {"checks": checks}, []
     if tokenizer is not None and tokenizer["method"] in SHRINKING:
-        parts.append(fetched(slot))
-        settings["source"] = {"slot": slot, "class": tokenizer.get("class"), "kind": kind}
-    yield task("validate", settings, parts)
-    parts = [part for part in parts if part.name != "fetch"]
+        origin = [fetched(slot)]
+        settings["source"] = {"slot": slot, "class": tokenizer.get("class")}
+    yield task("validate", settings, [*parts, *origin])
     pins = [Need(name="fetch", task=f"fetch:{name}", facts=("pins",))] if wishes else []
     report = Need(name="validate", task=f"validate:{name}", files=("report.json",))
     yield task(

@@ -157,9 +157,14 @@ def _key(wish: Wish) -> tuple[str | int, ...]:
     return ("source",) if wish.slot == "source" else (wish.slot, "source")
 
 
+def is_text(slot: str) -> bool:
+    """Whether a slot is that of a file in a list of texts."""
+    return slot.startswith(tuple(f"{name}-" for name in LISTS))
+
+
 def _useful(wish: Wish) -> tuple[tuple[str, ...], str]:
     """The suffixes of the files that a wish may stand for, and what they are."""
-    if wish.slot.startswith(tuple(f"{name}-" for name in LISTS)):
+    if is_text(wish.slot):
         return TEXT, "text"
     return (DATA, "data") if wish.slot == "dataset" else (WANTED, "config or tokenizer")
 

@@ -121,7 +121,7 @@ class Bpe:
         return found
 
     def ranked(self) -> Iterator[str]:
-        """Tokens in the order of the merges that make them; the others follow by id."""
+        """Tokens in the order of the merges that make them."""
         if self.merges is None:
             yield from sorted(self.priority, key=lambda token: self.priority[token])
         else:

@@ -21,7 +21,7 @@ CONFIGS = ("config.json", "generation_config.json", *PROCESSORS, "tokenizer_conf
 def living(
     settings: Mapping[str, Any], upstream: Upstream, space: Space, inputs: Mapping[str, Path]
 ) -> dict[str, str]:
-    """Tokens that must live -> why."""
+    """Tokens that must live -> why. Raises BuildFault for a wish that names no token."""
     source, names = upstream.loaded, {number: token for token, number in space.ids.items()}
     found: dict[str, str] = {}
 

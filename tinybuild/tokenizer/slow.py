@@ -94,7 +94,7 @@ class Merged:
         return {self.unknown: "unknown"} if self.unknown in self.tokens else {}  # type: ignore[dict-item]
 
     def ranked(self) -> Iterator[str]:
-        """Tokens in the order of the merges that make them; the others follow by id."""
+        """Tokens in the order of the merges that make them."""
         return filter(self.tokens.__contains__, map(self.spell, self.bpe.ranked()))
 
 

@@ -6,6 +6,7 @@ whose places are their ids, and the specs of trainer and normaliser.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,7 @@ def read(path: Path) -> Any:
         )
     names = [piece.piece for piece in proto.pieces]
     if len(set(names)) < len(names):
-        seen: set[str] = set()
-        twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        twice = next(name for name, times in Counter(names).items() if times > 1)
         raise _fault(f"{path.name} holds the piece {twice!r} twice", "each piece has one id")
     unknown = [piece.piece for piece in proto.pieces if piece.type == UNKNOWN]
     if len(unknown) != 1:

@@ -60,8 +60,8 @@ def train(settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path]) 
     # A Unigram learns added tokens once more, if the text has them; for these it gets more room.
     size, more = wanted - len(bytes_) - extra, 0
     made = _trained(source, texts(), size, options)
-    while _twice(made) > more:
-        more = _twice(made)
+    while (twice := _twice(made)) > more:
+        more = twice
         made = _trained(source, texts(), size + more, options)
     if letters:
         made.extra_special_tokens = source.extra_special_tokens
