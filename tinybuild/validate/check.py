@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import json
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinybuild.config import overrides, reads
 from tinybuild.errors import Fault
 from tinybuild.tokenizer.loading import load
+from tinybuild.validate.reader import Reader, reader
+
+NEW_TOKENS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +32,12 @@ class Check:
     def data(self) -> dict[str, Any]:
         """The check as it stands in report.json."""
         return dict(vars(self))
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first of some names, and how many more there are."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def failed(name: str, error: Exception) -> Check:
@@ -46,7 +58,9 @@ class Subject:
 
     `folder` is the bundle's layout, `scratch` an empty folder, `facts` the receipts' facts by
     stage, `checks` the recipe's bounds. `upstream` holds the files of the tokenizer that a
-    shrunken one is compared with, `tokenizer_class` its class if the recipe names one.
+    shrunken one is compared with, `tokenizer_class` its class if the recipe names one. `origin`
+    holds the config files of the model's source, `wish` what the recipe's model section says
+    (config: the overrides, shrink, size).
     """
 
     def __init__(
@@ -59,8 +73,11 @@ class Subject:
         seed: int,
         upstream: Path | None = None,
         tokenizer_class: str | None = None,
+        origin: Path | None = None,
+        wish: Mapping[str, Any] | None = None,
     ):
-        self._upstream, self._class = upstream, tokenizer_class
+        self._upstream, self._class, self._origin = upstream, tokenizer_class, origin
+        self.wish = {"config": {}, "shrink": "none", "size": "tiny", **(wish or {})}
         self.folder, self.scratch, self.facts = folder, scratch, facts
         self.checks, self.seed = checks, seed
 
@@ -93,18 +110,142 @@ class Subject:
         model, info = kind.from_pretrained(folder, dtype="auto", output_loading_info=True)
         return model.eval(), info
 
+    @property
+    def reader(self) -> Reader:
+        return reader()
+
     @functools.cached_property
-    def batch(self) -> dict[str, Any]:
+    def source_config(self) -> Any:
+        """The config of the model's source as transformers reads it; None without one."""
+        return None if self._origin is None else overrides.load(self._origin)
+
+    def source_file(self, name: str) -> dict[str, Any]:
+        """A JSON file of the model's source; empty if there is none."""
+        path = None if self._origin is None else self._origin / name
+        return self._json(path)
+
+    def file(self, name: str) -> dict[str, Any]:
+        """A JSON file of the bundle; empty if there is none."""
+        return self._json(self.folder / name)
+
+    def _json(self, path: Path | None) -> dict[str, Any]:
+        if path is None or not path.is_file():
+            return {}
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return data if isinstance(data, dict) else {}
+
+    @functools.cached_property
+    def anew(self) -> tuple[Any, reads.Reads]:
+        """A model made anew from the config, all memory that is not initialised filled with NaN,
+        and which keys of the config were read by that."""
+        import torch
+
+        memory = torch.utils.deterministic
+        before = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            memory.fill_uninitialized_memory,
+        )
+        with torch.random.fork_rng(devices=[]), reads.recording() as found:
+            torch.manual_seed(self.seed)
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            memory.fill_uninitialized_memory = True
+            try:
+                model = type(self.model)(copy.deepcopy(self.model.config))
+            finally:
+                torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+                memory.fill_uninitialized_memory = before[2]
+        return model, found
+
+    def batch_of(self, number: int) -> dict[str, Any]:
+        """One more seeded batch, as many as there are numbers; 0 is `batch`."""
         from tinybuild.validate.inputs import batch
 
-        return batch(self.model, self.seed)
+        return batch(self.model, self.seed + number)
+
+    @functools.cached_property
+    def batch(self) -> dict[str, Any]:
+        return self.batch_of(0)
 
     @functools.cached_property
     def outputs(self) -> dict[str, Any]:
         """The model's floating-point outputs for the batch, name -> tensor, without gradients."""
+        return self.computed(self.batch)
+
+    def computed(self, batch: Mapping[str, Any], model: Any = None) -> dict[str, Any]:
+        """The outputs for another batch (of another model), drawn with the same random numbers."""
         import torch
 
         from tinybuild.validate.inputs import tensors
 
-        with torch.no_grad():
-            return tensors(self.model(**self.batch))
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return tensors((model or self.model)(**batch))
+
+    @functools.cached_property
+    def exact(self) -> Any:
+        """The model in float32, for what rounding would hide: gradients, steps, differences."""
+        import torch
+
+        if all(p.dtype == torch.float32 for p in self.model.parameters()):
+            return self.model
+        return copy.deepcopy(self.model).float()
+
+    def exact_batch(self, number: int = 0) -> dict[str, Any]:
+        """A batch for `exact`."""
+        import torch
+
+        batch = self.batch if number == 0 else self.batch_of(number)
+        return {
+            name: value.float()
+            if isinstance(value, torch.Tensor) and value.is_floating_point()
+            else value
+            for name, value in batch.items()
+        }
+
+    @property
+    def rows(self) -> int | None:
+        """Rows of the token embedding; None for a model without one."""
+        size = getattr(self.model.config.get_text_config(), "vocab_size", None)
+        try:
+            weight = getattr(self.model.get_input_embeddings(), "weight", None)
+        except NotImplementedError:
+            weight = None
+        if size is None:
+            return None
+        if weight is not None and weight.dim() == 2 and weight.shape[0] >= size:
+            return int(weight.shape[0])
+        return int(size)
+
+    @functools.cached_property
+    def generated(self) -> list[tuple[Any, Any]] | None:
+        """Greedy continuations of two batches: the new tokens and the logits (steps, rows, ids) of
+        each; None for a class that generates nothing from token ids."""
+        import torch
+
+        model = self.model
+        if not model.can_generate() or "input_ids" not in self.batch or self.rows is None:
+            return None
+        encoder = bool(model.config.is_encoder_decoder)
+        found = []
+        for number in range(2):
+            batch = self.batch_of(number) if number else self.batch
+            inputs = {k: v for k, v in batch.items() if k not in ("labels", "decoder_input_ids")}
+            if not encoder:
+                for name in ("input_ids", "attention_mask"):  # without the eos at the end
+                    if name in inputs:
+                        inputs[name] = inputs[name][:, :-1]
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)
+                made = model.generate(
+                    **inputs,
+                    max_new_tokens=NEW_TOKENS,
+                    min_new_tokens=NEW_TOKENS,
+                    do_sample=False,
+                    num_beams=1,
+                    return_dict_in_generate=True,
+                    output_logits=True,
+                )
+            start = 1 if encoder else inputs["input_ids"].shape[1]
+            found.append((made.sequences[..., start:], torch.stack(tuple(made.logits))))
+        return found
