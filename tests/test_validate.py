@@ -35,6 +35,7 @@ class Built:
     def __init__(self, root: Path):
         self.root = root
         self.facts: dict[str, Any] = {}
+        self.wish: dict[str, Any] = {"config": {}}
 
     @property
     def inputs(self) -> dict[str, Path]:
@@ -66,6 +67,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Built:
     wish = {"architecture": "LlamaForCausalLM", "config": CONFIG, "dtype": "float32"}
     settings = {"model": wish, "max_parameters": 1_000_000}
     built.stage("model", model.make, settings, tokenizer=built.facts["tokenizer"])
+    built.wish = {"config": CONFIG}
     rows = {"samples": 5, "select": "first"}
     built.stage("dataset", dataset.make, {"dataset": rows})
     return built
@@ -114,14 +116,14 @@ def copied(sound: Built, place: Path, *more: str) -> Built:
     mutant = Built(place / "mutant")
     for name in (*sound.facts, *more):
         shutil.copytree(sound.root / name, mutant.root / name)
-    mutant.facts = copy.deepcopy(sound.facts)
+    mutant.facts, mutant.wish = copy.deepcopy(sound.facts), copy.deepcopy(sound.wish)
     return mutant
 
 
 @pytest.fixture
 def built(sound: Built, tmp_path: Path) -> Built:
     """A copy of it to break."""
-    return copied(sound, tmp_path)
+    return copied(sound, tmp_path, "fetch")
 
 
 def validating(job: MakeJob, built: Built, *stages: str, **checks: Any) -> Job:
@@ -130,6 +132,9 @@ def validating(job: MakeJob, built: Built, *stages: str, **checks: Any) -> Job:
     folders = {name: built.inputs[name] for name in kept}
     if built.facts.get("tokenizer", {}).get("shrunk"):
         settings["source"] = {"slot": "source", "class": None}
+        folders["fetch"] = built.root / "fetch"
+    if "model" in kept:
+        settings["model"] = {"shrink": "none", **built.wish}
         folders["fetch"] = built.root / "fetch"
     return job(settings, facts={name: built.facts[name] for name in kept}, **folders)
 

@@ -61,9 +61,9 @@ def make(job: Job) -> dict[str, Any]:
     task (CheckFault).
 
     Settings: checks (bounds as numbers), source (where the files of a shrunken tokenizer's source
-    are, and its class), model (what the recipe says of it: config, shrink, size). Inputs: tokenizer,
-    model, dataset, as far as the recipe makes them, and fetch: the config of the model's source, and
-    the files of a shrunken tokenizer's. Facts: checks (how many passed), bytes.
+    are, and its class), model (what the recipe says of it: config, shrink, size). Inputs:
+    tokenizer, model, dataset, as far as the recipe makes them, and fetch: the config of the
+    model's source, and the files of a shrunken tokenizer's. Facts: checks (how many passed), bytes.
     """
     origin = job.settings.get("source", {})
     with tempfile.TemporaryDirectory(dir=job.out, prefix=".packed-") as temporary:

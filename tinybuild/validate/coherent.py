@@ -76,7 +76,8 @@ def overrides_read(subject: Subject) -> Check | None:
 
 def leaves(data: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Every value of a config tree that is no mapping, with its path."""
-    for name, value in data.items():
+    for key, value in data.items():
+        name = str(key)  # labels have numbers
         if isinstance(value, Mapping) and not is_id(name):
             yield from leaves(value, (*path, name))
         else:
@@ -137,7 +138,8 @@ def _ids(data: Mapping[str, Any], config: Any) -> Iterator[tuple[Path, Any]]:
     def walk(node: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, Any]]:
         if node.get("vocab_size", size) != size:
             return
-        for name, value in node.items():
+        for key, value in node.items():
+            name = str(key)
             if is_id(name):
                 if value is not None:
                     yield (*path, name), value

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tinybuild.config import overrides
+from tinybuild.config.shrink import SIZES
 from tinybuild.validate.check import Check, Subject
 
 Path = tuple[str, ...]
 
-WIDTH = {"tiny": 64, "small": 256}  # the largest width that shrinking aims at
 TIMES = 4  # a feed-forward part has four times the width, as a rule
 TABLE = 2048  # rows of a position table
 SHOWN = 5
@@ -32,18 +32,18 @@ def no_dimension_left(subject: Subject) -> Check | None:
 
     What is larger is put to the config: each whole number is changed by itself on the meta
     device, and where the axis follows one that is larger than any width that was aimed at, that
-    key was left behind. Without `shrink: auto` the widths aimed at are those that the recipe sets; what it sets
-    is as large as it wants.
+    key was left behind. Without `shrink: auto` the widths aimed at are those that the recipe
+    sets; what it sets is as large as it wants.
     """
     model, wish = subject.model, subject.wish
     asked = dict(_numbers(wish["config"]))
     if wish["shrink"] == "auto":
-        width = WIDTH[wish["size"]]
+        width = SIZES[wish["size"]].width
     else:
         widths = [v for path, v in asked.items() if _WIDE.search(path[-1])]
         if not widths:
             return None
-        width = max(WIDTH["tiny"], *widths)
+        width = max(SIZES["tiny"].width, *widths)
     bound = TIMES * width
     config = model.config.to_dict()
     numbers = dict(_numbers(config))
