@@ -21,7 +21,7 @@ LENGTHS = (text.LENGTH, 16, 32, 64, 128)
 
 # argument -> (modality, rule for its candidates); the first that forward takes is the modality's.
 RULES: Mapping[str, tuple[str, Any]] = {
-    **{name: ("image", vision.images) for name in vision.PIXELS},
+    **dict.fromkeys(vision.PIXELS, ("image", vision.images)),
     "pixel_values_videos": ("video", vision.videos),
     "input_features": ("audio", audio.features),
     "audio_input_features": ("audio", audio.features),
@@ -231,7 +231,9 @@ def _texts(
     if "text" not in kinds:
         given = dict(values)
         if "decoder_input_ids" in facts.takes:
-            given["decoder_input_ids"] = text.ids(facts, draw, "decoder_input_ids", side="decoder")[0]
+            given["decoder_input_ids"] = text.ids(facts, draw, "decoder_input_ids", side="decoder")[
+                0
+            ]
         yield given
         return
     for length in LENGTHS if not counts else LENGTHS[:1]:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from tinybuild.inputs import tensors
 from tinybuild.validate.check import NEW_TOKENS, Check, Subject, listed
-from tinybuild.validate.inputs import tensors
 
 BATCHES = 4  # drawn before a parameter is called dead: few tokens reach few experts
 MARGIN = 0.1  # logits between the first token and the second, below which rounding decides

@@ -159,7 +159,7 @@ class Subject:
 
     def batch_of(self, number: int) -> dict[str, Any]:
         """One more seeded batch, as many as there are numbers; 0 is `batch`."""
-        from tinybuild.validate.inputs import batch
+        from tinybuild.inputs import batch
 
         return batch(self.model, self.seed + number)
 
@@ -176,7 +176,7 @@ class Subject:
         """The outputs for another batch (of another model), drawn with the same random numbers."""
         import torch
 
-        from tinybuild.validate.inputs import tensors
+        from tinybuild.inputs import tensors
 
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)

@@ -161,7 +161,7 @@ def _read(question: Mapping[str, Any]) -> dict[str, Any]:
     import transformers
     from safetensors.torch import load_file, save_file
 
-    from tinybuild.validate.inputs import tensors
+    from tinybuild.inputs import tensors
 
     scratch = Path(question["scratch"])
     kind = getattr(transformers, question["class"])
