@@ -11,7 +11,7 @@ from tinybuild import bundle
 from tinybuild.errors import CheckFault, Finding
 from tinybuild.files import pretty
 from tinybuild.validate import alive, coherent, dataset, dimensions, loaded, shrunk, tokenizer
-from tinybuild.validate.check import Check, Subject, failed
+from tinybuild.validate.check import Check, NoBatch, Subject, failed
 from tinybuild.workers import Job
 
 # Stage whose output a check is about -> the checks, in the order they run and are reported.
@@ -114,6 +114,8 @@ def run(check: Callable[[Subject], Check | None], subject: Subject) -> Check | N
     """One check; what it raises is what it measured. None: it does not apply to this bundle."""
     try:
         return check(subject)
+    except NoBatch as fault:
+        return failed(check.__name__, fault) if check is alive.forward else None
     except (MemoryError, KeyboardInterrupt):
         raise
     except Exception as error:  # noqa: BLE001 - a model that raises has failed its check

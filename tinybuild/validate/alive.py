@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from tinybuild.inputs import tensors
-from tinybuild.validate.check import NEW_TOKENS, Check, Subject, listed
+from tinybuild.validate.check import NEW_TOKENS, Check, Subject, contents, listed
 
 BATCHES = 4  # drawn before a parameter is called dead: few tokens reach few experts
+TRIALS = 16  # forward passes to tell what acts from what is not used
 MARGIN = 0.1  # logits between the first token and the second, below which rounding decides
 STEPS = (1e-1, 1e-2, 1e-3, 1e-4)  # parts of the loss that one step is meant to take away
 
@@ -31,9 +33,12 @@ def objective(model: Any, batch: Mapping[str, Any], seed: int) -> Any:
     """What is minimised: the class's loss, or the outputs' mean square where it has none."""
     import torch
 
+    given = dict(batch)
+    if "use_cache" in inspect.signature(model.forward).parameters:
+        given["use_cache"] = False  # a state that is written in place has no gradient
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        found = tensors(model(**batch))
+        found = tensors(model(**given))
     loss = found.get("loss")
     if loss is not None:
         return loss.float().mean()
@@ -85,26 +90,25 @@ def gradients(subject: Subject) -> Check:
         _behind_gates(subject, dead, alive, reasons)
         dead = [name for name in dead if name not in alive]
     faults = []
-    if dead:
-        acting = _acting(subject, dead)
-        idle = [name for name in dead if name not in acting]
-        for name in dead:
-            if name in acting and name not in reached:
-                reasons.setdefault("selects, without a gradient", []).append(name)
-            elif name in acting:
-                faults.append(name)
-            elif "expert" in name:
-                reasons.setdefault("an expert that no token reached", []).append(name)
-            elif name in reached:
-                faults.append(name)
-        skipped = _skipped(named, idle)
-        unused = [n for n in idle if n not in reached and "expert" not in n and n not in skipped]
-        faults += [name for name in idle if name in skipped and name not in faults]
+    for name in dead:
+        if "expert" in name:
+            reasons.setdefault("an expert that no token reached", []).append(name)
+        elif name in reached:
+            faults.append(name)
+    left = [name for name in dead if name not in reached and "expert" not in name]
+    skipped = _skipped(named, left)
+    faults += [name for name in left if name in skipped]
+    left = [name for name in left if name not in skipped]
+    if left:
+        acting = _acting(subject, left)
+        unused = [name for name in left if name not in acting]
         total = sum(p.numel() for p in named.values())
         if 2 * sum(named[name].numel() for name in unused) > total:
             faults += unused
         elif unused:
             reasons["not used by this forward"] = unused
+        if acting:
+            reasons["acts without a gradient (it selects, or is fixed)"] = sorted(acting)
     notes = [f"{reason}: {listed(names)}" for reason, names in sorted(reasons.items())]
     return Check(
         name="gradients",
@@ -163,7 +167,8 @@ def _behind_gates(
 
 
 def _acting(subject: Subject, names: list[str]) -> set[str]:
-    """Those of some parameters that change an output or the loss when they change."""
+    """Those of some parameters that change an output or the loss when they change, and those of
+    which so few trials cannot tell."""
     import torch
 
     model = subject.exact
@@ -187,19 +192,18 @@ def _acting(subject: Subject, names: list[str]) -> set[str]:
                     named[name].copy_(value)
 
     found: set[str] = set()
-
-    def search(group: list[str]) -> None:
-        if not group or not matter(group):
-            return
-        if len(group) == 1:
-            found.update(group)
-            return
-        half = len(group) // 2
-        search(group[:half])
-        search(group[half:])
-
-    search(names)
-    return found
+    groups = [names]
+    for _ in range(TRIALS):
+        if not groups:
+            break
+        group = groups.pop(0)
+        if matter(group):
+            half = len(group) // 2
+            if half:
+                groups += [group[:half], group[half:]]
+            else:
+                found.update(group)
+    return found.union(*groups)
 
 
 _LAYER = re.compile(r"(.*?\b(?:layers?|blocks?|h|stages)\.)(\d+)\.")
@@ -243,32 +247,18 @@ def differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return False
 
 
-_BESIDE = re.compile(
-    r"(labels|mask|masks|position_ids|token_type_ids|type_ids|grid_thw|sizes?|lengths?|"
-    r"num_\w+|pos|ids_restore|observed\w*|use_cache|.*_indices|noise)$"
-)
-
-
-def contents(batch: Mapping[str, Any]) -> list[str]:
-    """The inputs that carry something to understand: not masks, positions, sizes and labels."""
-    import torch
-
-    return [
-        name
-        for name, value in batch.items()
-        if isinstance(value, torch.Tensor) and value.numel() > 1 and not _BESIDE.search(name)
-    ]
-
-
 def inputs_matter(subject: Subject) -> Check:
     """Each input, changed alone, changes the outputs: text, image, sound, decoder."""
+    import torch
+
     batch = subject.exact_batch()
     plain = {name: value for name, value in batch.items() if "labels" not in name}
     before = subject.computed(plain, subject.exact)
     names = contents(plain)
     idle = []
     for name in names:
-        changed = {**plain, name: _other(subject, name, plain[name])}
+        drawn = torch.Generator().manual_seed(subject.seed + 1)
+        changed = {**plain, name: subject.other(name, plain[name], drawn)}
         if not differ(before, subject.computed(changed, subject.exact)):
             idle.append(name)
     return Check(
@@ -281,33 +271,6 @@ def inputs_matter(subject: Subject) -> Check:
     )
 
 
-def _other(subject: Subject, name: str, value: Any) -> Any:
-    """Another input of the same shape: other noise; each token id that stands for nothing special
-    replaced by another such id of the batch."""
-    import torch
-
-    drawn = torch.Generator().manual_seed(subject.seed + 1)
-    if value.is_floating_point():
-        return value + torch.randn(value.shape, generator=drawn) * max(float(value.std()), 0.1)
-    if value.dtype == torch.bool:
-        return ~value
-    from tinybuild.ids import mentioned
-
-    special = set(mentioned(subject.file("config.json"))) | set(
-        mentioned(subject.file("generation_config.json"))
-    )
-    flat = value.clone().reshape(-1)
-    plain = [i for i, number in enumerate(flat.tolist()) if number not in special]
-    if len({int(flat[i]) for i in plain}) > 1:
-        # Rotated by one place: the same ids, each where another one was.
-        flat[plain] = flat[plain].roll(1)
-        if flat.equal(value.reshape(-1)):
-            flat[plain] = flat[plain].flip(0)
-    else:
-        flat[plain] = flat[plain] + 1
-    return flat.reshape(value.shape)
-
-
 def generate(subject: Subject) -> Check | None:
     """A class that generates does so, and every id is in the vocabulary."""
     rows = subject.rows
@@ -316,7 +279,7 @@ def generate(subject: Subject) -> Check | None:
         return None
     low = min(int(tokens.min()) for tokens, _ in made)
     high = max(int(tokens.max()) for tokens, _ in made)
-    new = min(tokens.shape[-1] for tokens, _ in made)
+    new = min(len(logits) for _, logits in made)
     return Check(
         name="generate",
         ok=low >= 0 and high < rows and new == NEW_TOKENS,
@@ -336,7 +299,7 @@ def generation_differs(subject: Subject) -> Check | None:
     made = subject.generated
     if made is None:
         return None
-    texts = [tuple(row) for tokens, _ in made for row in tokens.reshape(-1, NEW_TOKENS).tolist()]
+    texts = [tuple(row) for tokens, _ in made for row in tokens.flatten(0, -2).tolist()]
     top = torch.cat([logits.float().topk(2, -1).values.reshape(-1, 2) for _, logits in made])
     margin = float((top[:, 0] - top[:, 1]).median())
     least = MARGIN if subject.wish["shrink"] == "auto" else 0.0

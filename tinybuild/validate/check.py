@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import re
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tinybuild.config import overrides, reads
-from tinybuild.errors import Fault
+from tinybuild.errors import BuildFault, Fault
+from tinybuild.ids import mentioned
 from tinybuild.tokenizer.loading import load
 from tinybuild.validate.reader import Reader, reader
 
@@ -51,6 +53,27 @@ def failed(name: str, error: Exception) -> Check:
     last = frames[-1]
     note = f"raised in {Path(last.filename).name}:{last.lineno} ({last.name})"
     return Check(name=name, ok=False, measured=measured, wanted="no error", note=note)
+
+
+class NoBatch(BuildFault):
+    """No rule makes inputs for the model: the check `forward` says so, for all that need them."""
+
+
+_BESIDE = re.compile(
+    r"(labels|mask|masks|position_ids|type_ids|grid_thw|sizes?|lengths?|num_\w+|pos|ids_restore|"
+    r"observed\w*|indices|noise)$"
+)
+
+
+def contents(batch: Mapping[str, Any]) -> list[str]:
+    """The inputs that carry something to understand: not masks, positions, sizes and labels."""
+    import torch
+
+    return [
+        name
+        for name, value in batch.items()
+        if isinstance(value, torch.Tensor) and value.numel() > 1 and not _BESIDE.search(name)
+    ]
 
 
 class Subject:
@@ -99,8 +122,17 @@ class Subject:
         return load(folder, None, "path")
 
     @functools.cached_property
+    def _loaded(self) -> tuple[Any, dict[str, Any]]:
+        return self.load_model(self.folder)
+
+    @property
     def model(self) -> Any:
-        return self.load_model(self.folder)[0]
+        return self._loaded[0]
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """What from_pretrained says of missing, unexpected and mismatched keys."""
+        return self._loaded[1]
 
     def load_model(self, folder: Path) -> tuple[Any, dict[str, Any]]:
         """The model as from_pretrained gives it, in its own dtype, and the loading report."""
@@ -157,15 +189,65 @@ class Subject:
                 memory.fill_uninitialized_memory = before[2]
         return model, found
 
-    def batch_of(self, number: int) -> dict[str, Any]:
-        """One more seeded batch, as many as there are numbers; 0 is `batch`."""
+    @functools.cached_property
+    def _batch(self) -> dict[str, Any] | Fault:
         from tinybuild.inputs import batch
 
-        return batch(self.model, self.seed + number)
+        try:
+            return batch(self.model, self.seed)
+        except Fault as fault:
+            return fault
+
+    @property
+    def batch(self) -> dict[str, Any]:
+        """One seeded batch; raises NoBatch where no rule makes one."""
+        if isinstance(self._batch, Fault):
+            raise NoBatch(self._batch.findings)
+        return self._batch
+
+    def batch_of(self, number: int) -> dict[str, Any]:
+        """The batch with other contents, as many as there are numbers: other noise, other ids;
+        masks, positions and placeholders stay. 0 is `batch`."""
+        import torch
+
+        if not number:
+            return self.batch
+        drawn = torch.Generator().manual_seed(self.seed + number)
+        given = dict(self.batch)
+        for name in contents(given):
+            given[name] = self.other(name, given[name], drawn)
+        return given
 
     @functools.cached_property
-    def batch(self) -> dict[str, Any]:
-        return self.batch_of(0)
+    def special(self) -> frozenset[int]:
+        """The ids that config and generation config name."""
+        return frozenset(
+            number
+            for name in ("config.json", "generation_config.json")
+            for number in mentioned(self.file(name))
+        )
+
+    def other(self, name: str, value: Any, drawn: Any) -> Any:
+        """Other contents for one input: other noise of the same width, other token ids in place of
+        all that are nothing special, and otherwise the same numbers in other places."""
+        import torch
+
+        if value.dtype == torch.bool:
+            return ~value
+        if value.is_floating_point():
+            width = max(float(value.float().std(correction=0)), 0.1)
+            return value + (torch.randn(value.shape, generator=drawn) * width).to(value.dtype)
+        flat = value.clone().reshape(-1)
+        plain = [i for i, number in enumerate(flat.tolist()) if number not in self.special]
+        low, high = (int(flat[plain].min()), int(flat[plain].max())) if plain else (0, 0)
+        if "input_ids" in name:
+            pool = [number for number in range(low, high + 1) if number not in self.special]
+            if len(pool) > 1:
+                at = torch.randint(len(pool), (len(plain),), generator=drawn)
+                flat[plain] = torch.tensor(pool, dtype=flat.dtype)[at]
+        elif len(plain) > 1:
+            flat[plain] = flat[plain].roll(1)
+        return flat.reshape(value.shape)
 
     @functools.cached_property
     def outputs(self) -> dict[str, Any]:
@@ -229,12 +311,14 @@ class Subject:
         encoder = bool(model.config.is_encoder_decoder)
         found = []
         for number in range(2):
-            batch = self.batch_of(number) if number else self.batch
+            batch = self.batch_of(number)
             inputs = {k: v for k, v in batch.items() if k not in ("labels", "decoder_input_ids")}
             if not encoder:
-                for name in ("input_ids", "attention_mask"):  # without the eos at the end
-                    if name in inputs:
-                        inputs[name] = inputs[name][:, :-1]
+                length = inputs["input_ids"].shape[-1]
+                for name, value in inputs.items():  # without the eos at the end
+                    text = name in ("input_ids", "attention_mask") or name.endswith("type_ids")
+                    if text and value.dim() == 2 and value.shape[-1] == length:
+                        inputs[name] = value[:, :-1]
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
                 made = model.generate(
@@ -246,6 +330,7 @@ class Subject:
                     return_dict_in_generate=True,
                     output_logits=True,
                 )
-            start = 1 if encoder else inputs["input_ids"].shape[1]
-            found.append((made.sequences[..., start:], torch.stack(tuple(made.logits))))
+            # Some classes give what they were given back, some do not: the last ones are new.
+            new = made.sequences[..., -len(made.logits) :]
+            found.append((new, torch.stack(tuple(made.logits))))
         return found

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from tinybuild import bundle
+from tinybuild.config.precision import keeps
 from tinybuild.validate.check import Check, Subject, listed
 from tinybuild.validate.reader import digests, tied
 
@@ -17,7 +18,7 @@ TOLERANCE = {"float32": 1e-4, "float16": 2e-3, "bfloat16": 2e-2}
 
 def reload(subject: Subject) -> Check:
     """from_pretrained finds every weight it wants, and no other."""
-    _, info = subject.load_model(subject.folder)
+    info = subject.loading
     faults = {
         kind: sorted(str(key) for key in info[kind])
         for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
@@ -116,17 +117,16 @@ def dtype(subject: Subject) -> Check:
 
     wanted = subject.facts["model"]["dtype"]
     model = subject.model
+    kept = keeps(type(model), model.config, getattr(torch, wanted))
     loaded = {
         name: str(tensor.dtype).removeprefix("torch.")
-        for name, tensor in (*model.named_parameters(), *model.named_buffers())
+        for name, tensor in model.state_dict().items()
         if tensor.is_floating_point()
     }
-    exceptions = insisting(type(model), model.config, getattr(torch, wanted))
     wrong = sorted(
         f"{name} ({found})"
         for name, found in loaded.items()
-        if name in dict(model.named_parameters())
-        and found != ("float32" if name in exceptions else wanted)
+        if found != ("float32" if name in kept else wanted)
     )
     # The file's names are the loader's where it renames nothing.
     wrong += sorted(
@@ -134,44 +134,13 @@ def dtype(subject: Subject) -> Check:
         for name, found in stored(subject).items()
         if name in loaded and _SPELT.get(found, found) != loaded[name]
     )
-    kept = sorted(name for name in exceptions if wanted != "float32")
     return Check(
         name="dtype",
         ok=not wrong,
         measured=listed(wrong) if wrong else wanted + (f", {len(kept)} float32" if kept else ""),
         wanted=wanted,
-        note=f"its class keeps {listed(kept)} in float32" if kept else "",
+        note=f"its class keeps {listed(sorted(kept))} in float32" if kept else "",
     )
-
-
-def insisting(kind: Any, config: Any, wanted: Any) -> set[str]:
-    """The parameters that a class keeps in float32 when it is loaded in a smaller dtype: those that
-    its `_keep_in_fp32_modules` name, and those it makes in float32 whatever the default is."""
-    import copy
-
-    import torch
-    from transformers.initialization import no_init_weights
-
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(wanted)
-    try:
-        with torch.device("meta"), no_init_weights():
-            model = kind(copy.deepcopy(config))
-    finally:
-        torch.set_default_dtype(before)
-    plan = model._get_dtype_plan(wanted)
-    from transformers.core_model_loading import build_glob_alternation
-
-    named = build_glob_alternation(list(plan))[0] if plan else None
-    return {
-        name
-        for name, parameter in model.named_parameters()
-        if parameter.is_floating_point()
-        and (
-            (named is not None and named.search(name))
-            or (parameter.dtype == torch.float32 and wanted != torch.float32)
-        )
-    }
 
 
 def initialised(subject: Subject) -> Check:
