@@ -7,8 +7,11 @@ it changes a reason; the recipe's own keys are left as they are, and what depend
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
+import json
 import math
+import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -223,6 +226,7 @@ KINDS: tuple[tuple[str, str], ...] = tuple(
         ("positions", r"max_num_patches|max_image_tokens"),
         ("queries", r"num_(queries|query_tokens|latents|detection_tokens)|~n_latents|~num_latents"),
         ("queries", r"num_denoising|two_stage_num_proposals|latent_query_num|num_prototypes"),
+        ("mels", r"model_in_dim|~mel_bins|num_mels|n_mels|input_feat_per_channel|input_feat_size"),
         (
             "width",
             r"~hidden_size(_~)?|~hidden_dim|d_model|n_embd|dim|~emb_dim|~embed_dim|"
@@ -231,11 +235,10 @@ KINDS: tuple[tuple[str, str], ...] = tuple(
             r"~width|~units|embedding_dim|~mask_feature_size|classifier_proj_size|"
             r"~(output|input)_size|xvector_output_dim|codebook_dim|codevector_dim|vit_dim|mask_dim|"
             r"merged_hidden_size|shape_size|~coordinate_size|entity_emb_size|upsample_groups|"
-            r"~initial_channel|d_latents|~inplanes|~dim|"
+            r"~initial_channel|~bottleneck_size|d_latents|~inplanes|~dim|"
             r"~quantization_~dimension|flow_size|latent_dim|~predictor_channels|~filter_channels",
         ),
         ("channels", r"~channels?|num_filters|n_filters"),
-        ("mels", r"~mel_bins|num_mels|n_mels|input_feat_per_channel|input_feat_size"),
     )
 )
 
@@ -274,6 +277,21 @@ def widths(tree: Tree) -> None:
             tree.set((*path, name), wished[was], "rule width: as the recipe's")
         elif node[name] > tree.size.width:
             tree.set((*path, name), tree.size.width, "rule width")
+
+
+def multiples(tree: Tree) -> None:
+    """A width that joins several neighbours (merged patches, several layers) stays the same
+    multiple of its tower's width, unless it is the width of another tower."""
+    towers = {width(_mapping(tree.was(path))) for path, _ in tree.nodes()}
+    for path, node, name, was in _scalars(tree, "width"):
+        before, now = width(_mapping(tree.was(path))), width(node)
+        if name in WIDTH_NAMES or not before or not now or was in towers:
+            continue
+        if was % before == 0 and 2 <= was // before <= 16 and JOINED.fullmatch(name):
+            tree.set((*path, name), was // before * now, "rule width: a multiple as in the source")
+
+
+JOINED = re.compile(r".*(out|output|input|in|merged)_(dim|hidden_size|size)|merged_.*")
 
 
 def plain_sizes(tree: Tree) -> None:
@@ -413,10 +431,14 @@ def latent_attention(tree: Tree) -> None:
             continue
         if _whole(node.get("qk_head_dim")):
             tree.set((*path, "qk_head_dim"), rope + plain, "derived: nope + rope")
-        if _whole(node.get("head_dim")) and tree.was((*path, "head_dim")) == tree.was(
-            (*path, "qk_rope_head_dim")
-        ):
+        was = {name: tree.was((*path, name)) for name in LATENT}
+        if _whole(was["head_dim"]) and was["head_dim"] == was["qk_rope_head_dim"]:
             tree.set((*path, "head_dim"), rope, "derived: the rotated part")
+        elif _whole(was["head_dim"]) and was["head_dim"] == was["qk_head_dim"]:
+            tree.set((*path, "head_dim"), rope + plain, "derived: nope + rope")
+
+
+LATENT = ("head_dim", "qk_rope_head_dim", "qk_head_dim")
 
 
 def state_space(tree: Tree) -> None:
@@ -431,12 +453,18 @@ def state_space(tree: Tree) -> None:
             if was_wide and wide and before * had % was_wide == 0:
                 new = before * had // was_wide * wide // now
                 tree.set((*path, dim), new, "rule state heads: as wide as in the source")
+        for name in STATE_GROUPS:
+            value = node.get(name)
+            heads_now = next((node[h] for h, _ in STATE_HEADS if _whole(node.get(h))), None)
+            if _whole(value) and value > 2 and heads_now:
+                tree.set((*path, name), math.gcd(2, heads_now), "rule state groups")
         value = node.get("mamba_d_ssm")
         if _whole(value) and _whole(node.get("mamba_n_heads")):
             inner = node["mamba_n_heads"] * node.get("mamba_d_head", 1)
             tree.set((*path, "mamba_d_ssm"), inner, "derived: heads x head dim")
 
 
+STATE_GROUPS = ("n_groups", "mamba_n_groups", "mamba_ngroups")
 STATE_HEADS = (
     ("mamba_n_heads", "mamba_d_head"),
     ("mamba_num_heads", "mamba_head_dim"),
@@ -468,7 +496,8 @@ def rotary(tree: Tree) -> None:
         if isinstance(rope, dict) and "rope_theta" in rope and "mrope_section" not in rope:
             sections = _sections(node.get("model_type"))
             if sections:
-                half = (_head_dim(node) or tree.size.head_dim) // 2
+                share = rope.get("partial_rotary_factor", 1.0) or 1.0
+                half = int((_head_dim(node) or tree.size.head_dim) * share) // 2
                 tree.set(
                     (*path, "rope_parameters", "mrope_section"),
                     _shares(sections, half),
@@ -696,7 +725,7 @@ def _layers(
     least = tree.layers or 2
     least = max(least, *(len(set(value)) for value in taken.values()), 0)
     if not by_layer:
-        least = max(least, _period(node))
+        least = max(least, _period(node), *(len(cycle) for cycle in _cycles(node, number)), 0)
     extra = [index for index in range(number) if index not in kept]
     more = max(0, min(least, number) - len(kept))
     kept = sorted([*kept, *extra[:more]])
@@ -737,6 +766,16 @@ def _numbers_layers(name: str, value: Any, number: int) -> bool:
     return rising and not is_id(name) and value[0] >= 0 and value[-1] < number
 
 
+def _cycles(node: Mapping[str, Any], number: int) -> Iterator[list[str]]:
+    """Lists of kinds shorter than the depth, which repeat."""
+    for name, value in node.items():
+        if not isinstance(value, list | tuple) or not CYCLE.fullmatch(name):
+            continue
+        if 1 < len(value) < number and all(isinstance(item, str) for item in value):
+            yield list(value)
+
+
+CYCLE = re.compile(r"block_types|attn_layers|.*(layer|block)_(types?|pattern)")
 PERIODS = re.compile(
     r".*(_period|_interval|_step|_every|_freq|_frequency|_every_n(_layers)?|_pattern|"
     r"layer_freq|_every_k_layers|every_n_layers|_layer_step)"
@@ -786,6 +825,10 @@ def token_ids(tree: Tree) -> None:
     moved = {number: next(free, None) for number in sorted(set(large), reverse=True)}
     for path, node in tree.nodes():
         for name, value in list(node.items()):
+            if value is None and re.fullmatch(r"(image|video|audio)_token_(id|index)", name):
+                tree.set((*path, name), next(free), "rule ids: left open in the source")
+    for path, node in tree.nodes():
+        for name, value in list(node.items()):
             if is_id(name) and any(number in moved for number in found(name, value)):
                 new = replaced(name, value, lambda number: moved.get(number, number))
                 tree.set((*path, name), new, "rule ids: inside the vocabulary")
@@ -807,6 +850,8 @@ def pyramids(tree: Tree) -> None:
     """Widths by stage shrink by one common power of two, so that equal ones stay equal."""
     lists: list[tuple[Path, str, list[int]]] = []
     for path, node in tree.nodes():
+        if any(MULTIPLIER.fullmatch(name) for name in node):
+            continue  # the factor shrinks what the lists say
         for name, value in node.items():
             if _whole_list(value) and WIDTH_LISTS.fullmatch(name) and max(value) > 16:
                 lists.append((path, name, list(value)))
@@ -822,6 +867,10 @@ def pyramids(tree: Tree) -> None:
         else:
             new = [_rounded(item, factor) for item in value]
         tree.set((*path, name), new, "rule pyramid")
+    for path, node, name, was in _scalars(tree, "width", "channels"):
+        for place, other, value in lists:
+            if place == path and was in value and len(set(value)) > 1:
+                tree.set((*path, name), node[other][value.index(was)], "rule pyramid: as its list")
     for path, node in tree.nodes():
         wide = next((node[n] for p, n, _ in lists if p == path), None)
         groups = node.get("num_groups")
@@ -841,6 +890,7 @@ def pyramids(tree: Tree) -> None:
                 tree.set((*path, name), [min(i, BLOCKS) for i in value], "rule blocks in a stage")
 
 
+SHARE = 16
 MULTIPLIER = re.compile(r"width_coefficient|width_multiplier|depth_multiplier")
 
 
@@ -851,7 +901,10 @@ def multipliers(tree: Tree) -> None:
             if not isinstance(value, float):
                 continue
             if MULTIPLIER.fullmatch(name):
-                tree.set((*path, name), value / 16, "rule width factor")
+                tree.set((*path, name), value / SHARE, "rule width factor")
+                last = tree.was((*path, "hidden_dim"))
+                if _whole(last):  # the last convolution's, which has the factor in it
+                    tree.set((*path, "hidden_dim"), last // SHARE, "rule width factor")
             elif name == "depth_coefficient" and value > 1:
                 tree.set((*path, name), 1.0, "rule depth factor")
 
@@ -881,6 +934,33 @@ def doubled_widths(tree: Tree) -> None:
                 )
 
 
+def layout(tree: Tree) -> None:
+    """Four coordinates and two sides of a box are put side by side to a whole width."""
+    for path, node in tree.nodes():
+        wide = width(node)
+        if wide and _whole(node.get("coordinate_size")) and _whole(node.get("shape_size")):
+            tree.set((*path, "coordinate_size"), wide // 8, "rule layout: 4 and 2 parts of a width")
+            rest = (wide - 4 * (wide // 8)) // 2
+            tree.set((*path, "shape_size"), rest, "rule layout: 4 and 2 parts of a width")
+
+
+def exceptions(tree: Tree) -> None:
+    """What no rule sees: a small file of keys by model type, each with its reason."""
+    for path, node in tree.nodes():
+        entry = _exceptions().get(str(node.get("model_type")))
+        if entry:
+            for inner, value in _leaves(entry["config"]):
+                tree.set((*path, *inner), value, f"exception: {entry['reason']}")
+
+
+@functools.cache
+def _exceptions() -> Mapping[str, Any]:
+    """config/exceptions.json: model type -> config (keys and values), reason, transformers (the
+    version it was seen in)."""
+    path = pathlib.Path(__file__).with_name("exceptions.json")
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
 def _rounded(item: int, factor: int) -> int:
     """An eighth that heads and groups divide; what is small already stays."""
     return item if item <= 8 else max(8, round(item / factor / 8) * 8)
@@ -901,6 +981,16 @@ def images(tree: Tree) -> None:
                 tree.set((*path, name), PATCH, "rule patch size")
             elif _whole_list(value) and max(value) > PATCH:
                 tree.set((*path, name), [min(v, PATCH) for v in value], "rule patch size")
+    for path, node in tree.nodes():
+        window, stages = node.get("window_size"), node.get("depths")
+        patch = node.get("patch_size")
+        size = next((node[n] for n in IMAGE_SIZES if _whole(node.get(n))), IMAGE)
+        if _whole(window) and isinstance(stages, list | tuple) and _whole(patch):
+            least = max(1, size // patch >> (len(stages) - 1))
+            if window > least:
+                tree.set((*path, "window_size"), least, "rule window: the last stage's image")
+        elif _whole(window) and _whole(patch) and window > size // patch // 2 > 0:
+            tree.set((*path, "window_size"), size // patch // 2, "rule window: half an image")
     grids: dict[int, int] = {}
     for path, node in tree.nodes():
         size, patch = tree.was((*path, "image_size")), tree.was((*path, "patch_size"))
@@ -908,6 +998,8 @@ def images(tree: Tree) -> None:
             grids[size // patch] = node["image_size"] // node["patch_size"]
     for path, node in tree.nodes():
         for name, value in list(node.items()):
+            if _whole(value) and value in grids and SIDES.fullmatch(name):
+                tree.set((*path, name), grids[value], "derived: patches on a side")
             if not _whole(value) or value < 4 or not COUNTS.fullmatch(name):
                 continue
             new = _count(value, grids)
@@ -919,6 +1011,7 @@ IMAGE_SIZES = (
     *("image_size", "img_size", "resolution", "pretrain_image_size", "max_image_size"),
     *("max_img_size", "min_image_size", "spec_size", "crop_size"),
 )
+SIDES = re.compile(r"image_embedding_size|.*_grid_size|num_patches_per_side")
 COUNTS = re.compile(
     r"num_patches|num_position_embeddings|image_seq_length|mm_tokens_per_image|num_image_tokens|"
     r"video_seq_length|vision_soft_tokens_per_image|num_image_tokens|image_seq_len|max_num_patches"
@@ -937,6 +1030,7 @@ def _count(value: int, grids: Mapping[int, int]) -> int | None:
 
 RULES: tuple[Callable[[Tree], None], ...] = (
     widths,
+    multiples,
     plain_sizes,
     by_layer_sizes,
     feed_forward,
@@ -950,6 +1044,8 @@ RULES: tuple[Callable[[Tree], None], ...] = (
     multipliers,
     doubled_widths,
     images,
+    layout,
+    exceptions,
     token_ids,
 )
 
