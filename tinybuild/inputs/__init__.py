@@ -7,7 +7,7 @@ from typing import Any
 
 from tinybuild.inputs.draw import Draw
 from tinybuild.inputs.facts import ROWS, Facts
-from tinybuild.inputs.search import found, quiet, search
+from tinybuild.inputs.trial import found, quiet, search
 
 
 def batch(model: Any, seed: int) -> dict[str, Any]:

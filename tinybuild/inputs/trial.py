@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tinybuild.errors import BuildFault
+from tinybuild.errors import BuildFault, Finding
 from tinybuild.inputs import audio, others, text, vision
 from tinybuild.inputs.draw import Draw
 from tinybuild.inputs.facts import ROWS, Facts
@@ -94,6 +94,7 @@ def search(facts: Facts, draw: Draw) -> dict[str, Any]:
         options = list(itertools.islice(others.states(facts, draw, name), WIDE))
         parts.append([("state", values, None) for values in options])
     tries = 0
+    first = last[0] if last and not parts else None
     works: dict[str, Any] | None = None
     for combination in _ordered(parts):
         values: dict[str, Any] = {}
@@ -112,25 +113,27 @@ def search(facts: Facts, draw: Draw) -> dict[str, Any]:
                     return given
                 works = works or given
             elif error is not None:
-                last.append(error)
+                first = first or error
         if tries > MOST_TRIES:
             break
     if works is not None:
         return works
     del torch
-    raise failed(facts, last[-1] if last else None)
+    raise failed(facts, tries, first)
 
 
-def failed(facts: Facts, error: BaseException | None) -> BuildFault:
+def failed(facts: Facts, tries: int, error: BaseException | None) -> BuildFault:
     name = type(facts.model).__name__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] if error else []
-    why = f": {type(error).__name__}: {lines[0] if lines else ''}" if error else ""
-    fault = BuildFault.of(
-        f"no rule makes inputs for {name}{why}",
-        hint=f"its forward takes {', '.join(facts.takes)}",
+    why = f" {type(error).__name__}: {lines[0] if lines else ''}" if error else ""
+    return BuildFault(
+        [
+            Finding(
+                what=f"no rule makes inputs for {name}, {tries} were tried; the likeliest gives{why}",
+                hint=f"its forward takes {', '.join(facts.takes)}",
+            )
+        ]
     )
-    assert isinstance(fault, BuildFault)
-    return fault
 
 
 def _new(name: str, kinds: Mapping[str, tuple[str, Any]]) -> bool:
