@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tinybuild.config import ids, overrides
-from tinybuild.errors import BuildFault, Fault, did_you_mean
+from tinybuild import inputs
+from tinybuild.config import ids, overrides, precision, reads
+from tinybuild.errors import BuildFault, Fault, Finding, did_you_mean
 from tinybuild.ids import is_id
 from tinybuild.workers import Job
 
@@ -30,13 +31,16 @@ def make(job: Job) -> dict[str, Any]:
     kind = model_class(section.get("architecture"), config)
     parameters = measure(kind, config, job.settings["max_parameters"])
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), reads.recording() as seen:
         torch.manual_seed(job.seed)
         model = _refusable(lambda: kind(config), kind)
-    model.to(getattr(torch, section["dtype"]))
+        _fill(model)
+    dtype = getattr(torch, section["dtype"])
+    precision.cast(model, dtype, precision.keeps(kind, config, dtype))
     if model.can_generate():
         _generation(model, folder, tokenizer, section["config"])
     model.eval()
+    _all_read(model, source, section["config"], seen, job.seed)
     try:
         model.save_pretrained(job.out)
     except ValueError as error:
@@ -51,6 +55,44 @@ def make(job: Job) -> dict[str, Any]:
         "dtype": section["dtype"],
         "vocab_size": getattr(config.get_text_config(), "vocab_size", None),
     }
+
+
+def _fill(model: Any) -> None:
+    """Draw the code books that their class leaves at zero for training to fill: with all codes
+    equal nothing that follows depends on the input."""
+    saved = model.state_dict().keys()
+    for name, buffer in model.named_buffers():
+        if name in saved and buffer.is_floating_point() and buffer.dim() >= 2 and not buffer.any():
+            buffer.normal_()
+
+
+def _all_read(
+    model: Any, source: Any, wishes: Mapping[str, Any], seen: reads.Reads, seed: int
+) -> None:
+    """Refuse overrides that no code of the model reads, neither made (`seen`) nor run."""
+    import torch
+
+    if not reads.unread(model.config, source, wishes, seen):
+        return
+    try:
+        with reads.recording() as running, torch.no_grad():
+            model(**inputs.batch(model, seed))
+    except Exception:  # noqa: BLE001 - a model that does not run is what the check `forward` finds
+        return
+    for kind, names in running.items():
+        seen.setdefault(kind, set()).update(names)
+    findings = []
+    for path in reads.unread(model.config, source, wishes, seen):
+        offers = reads.offers(model.config, path, seen)
+        findings.append(
+            Finding(
+                what=f"{type(model).__name__} does not read {'.'.join(path)}",
+                key=("model", "config", *path),
+                hint=f"did you mean {' or '.join(offers)}?" if offers else "leave it out",
+            )
+        )
+    if findings:
+        raise BuildFault(findings)
 
 
 def resize(source: Any, section: Mapping[str, Any], tokenizer: Mapping[str, Any] | None) -> Any:
@@ -196,7 +238,11 @@ def _generation(
 
     path = folder / "generation_config.json"
     if not path.is_file():
-        return  # the class made one from the config, whose ids are right
+        own = model.generation_config  # made by the class from the config, whose ids are right
+        if model.config.is_encoder_decoder and own.decoder_start_token_id is None:
+            if own.bos_token_id is None:  # T5's family has none, and starts with the padding
+                own.decoder_start_token_id = own.pad_token_id
+        return
     try:
         generation = GenerationConfig.from_pretrained(folder)
     except (OSError, ValueError, TypeError, AttributeError) as error:

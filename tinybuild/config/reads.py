@@ -9,6 +9,7 @@ from pathlib import PurePath
 from types import FrameType
 from typing import Any
 
+from tinybuild import files
 from tinybuild.config import overrides
 from tinybuild.errors import BuildFault, nearest
 from tinybuild.ids import is_id
@@ -59,6 +60,7 @@ def recording() -> Iterator[Reads]:
         PreTrainedConfig.__getattribute__ = original
 
 
+_OURS = str(files.__file__).removesuffix("files.py")
 _KEEPING = frozenset(
     (
         *("__init__", "__post_init__", "__setattr__", "__eq__", "__repr__", "__deepcopy__"),
@@ -69,12 +71,14 @@ _KEEPING = frozenset(
 
 
 def _by_model(frame: FrameType | None) -> bool:
-    """Whether model code stands behind a read: no config's own bookkeeping in between."""
+    """Whether model code stands behind a read: no config's own bookkeeping in between, not ours."""
     while frame is not None:
         code = frame.f_code
         name = PurePath(code.co_filename).name
         if "huggingface_hub" in code.co_filename or name == "dataclasses.py":
             return False  # the validators of a strict data class
+        if code.co_filename.startswith(_OURS):
+            return False
         if not name.startswith("configuration_"):
             return True
         if code.co_name in _KEEPING or code.co_name.startswith("validate"):

@@ -308,17 +308,17 @@ class Subject:
         model = self.model
         if not model.can_generate() or "input_ids" not in self.batch or self.rows is None:
             return None
-        encoder = bool(model.config.is_encoder_decoder)
         found = []
         for number in range(2):
             batch = self.batch_of(number)
-            inputs = {k: v for k, v in batch.items() if k not in ("labels", "decoder_input_ids")}
-            if not encoder:
-                length = inputs["input_ids"].shape[-1]
-                for name, value in inputs.items():  # without the eos at the end
-                    text = name in ("input_ids", "attention_mask") or name.endswith("type_ids")
-                    if text and value.dim() == 2 and value.shape[-1] == length:
-                        inputs[name] = value[:, :-1]
+            inputs = {
+                k: v for k, v in batch.items() if "labels" not in k and not k.startswith("decoder_")
+            }
+            if not model.config.is_encoder_decoder and inputs["input_ids"].shape[-1] > 1:
+                # An eos at the end: all prompts would end alike, in what they are to go on from.
+                ids = inputs["input_ids"].clone()
+                ids[..., -1] = ids[..., -2]
+                inputs["input_ids"] = ids
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
                 made = model.generate(

@@ -139,7 +139,10 @@ def dtype(subject: Subject) -> Check:
         ok=not wrong,
         measured=listed(wrong) if wrong else wanted + (f", {len(kept)} float32" if kept else ""),
         wanted=wanted,
-        note=f"its class keeps {listed(sorted(kept))} in float32" if kept else "",
+        note=f"its class keeps {listed(sorted(kept))} in float32"
+        + (", and reads all of it so: set model.dtype to float32" if wrong else "")
+        if kept
+        else "",
     )
 
 
@@ -158,10 +161,17 @@ def initialised(subject: Subject) -> Check:
     unset = sorted(
         name
         for name, tensor in fresh.items()
-        if tensor.is_floating_point() and tensor.numel() and tensor.isnan().any()
+        if tensor.is_floating_point() and tensor.isnan().any()
     )
     flat: list[str] = []
     gates: list[str] = []
+    books = {
+        name: tensor
+        for name, tensor in subject.model.state_dict().items()
+        if tensor.is_floating_point() and name not in dict(subject.model.named_parameters())
+    }
+    # A matrix that is no parameter is a code book or a table: of zeros, it tells nothing apart.
+    flat += [n for n, tensor in books.items() if tensor.dim() >= 2 and not tensor.any()]
     for name, tensor in subject.model.named_parameters():
         if tensor.dim() >= 2 and tensor.numel() > 1 and _constant(tensor):
             same = name in fresh and _constant(fresh[name])
