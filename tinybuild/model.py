@@ -13,6 +13,7 @@ from tinybuild.ids import is_id
 from tinybuild.workers import Job
 
 LARGEST_SHOWN = 8
+CODES = 0.02
 
 
 def make(job: Job) -> dict[str, Any]:
@@ -59,11 +60,12 @@ def make(job: Job) -> dict[str, Any]:
 
 def _fill(model: Any) -> None:
     """Draw the code books that their class leaves at zero for training to fill: with all codes
-    equal nothing that follows depends on the input."""
+    equal nothing that follows depends on the input. Small ones: the nearest of codes that are
+    longer than what is looked up is the shortest code, whatever the input."""
     saved = model.state_dict().keys()
     for name, buffer in model.named_buffers():
         if name in saved and buffer.is_floating_point() and buffer.dim() >= 2 and not buffer.any():
-            buffer.normal_()
+            buffer.normal_(std=CODES)
 
 
 def _all_read(
@@ -88,7 +90,8 @@ def _all_read(
             Finding(
                 what=f"{type(model).__name__} does not read {'.'.join(path)}",
                 key=("model", "config", *path),
-                hint=f"did you mean {' or '.join(offers)}?" if offers else "leave it out",
+                hint=reads.expertless(model.config, path)
+                or (f"did you mean {' or '.join(offers)}?" if offers else "leave it out"),
             )
         )
     if findings:
@@ -239,9 +242,9 @@ def _generation(
     path = folder / "generation_config.json"
     if not path.is_file():
         own = model.generation_config  # made by the class from the config, whose ids are right
-        if model.config.is_encoder_decoder and own.decoder_start_token_id is None:
-            if own.bos_token_id is None:  # T5's family has none, and starts with the padding
-                own.decoder_start_token_id = own.pad_token_id
+        start = own.decoder_start_token_id is None and own.bos_token_id is None
+        if model.config.is_encoder_decoder and start:
+            own.decoder_start_token_id = own.pad_token_id  # as T5's family does
         return
     try:
         generation = GenerationConfig.from_pretrained(folder)

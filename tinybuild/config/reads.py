@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
@@ -142,6 +143,22 @@ def offers(config: Any, path: Path, reads: Reads) -> list[str]:
     same = [name for group in SYNONYMS if path[-1] in group for name in group if name != path[-1]]
     first = [name for name in same if name in known]
     return (first + [name for name in nearest(path[-1], known) if name not in first])[:3]
+
+
+STARTS = ("first_k_dense_replace", "moe_layer_start_index", "num_dense_layers")
+
+
+def expertless(config: Any, path: Path) -> str:
+    """A hint where a key is one of experts, and they start past the last layer; else nothing."""
+    node = dict(_nodes(config)).get(path[:-1])
+    depth = getattr(node, "num_hidden_layers", None)
+    if not re.search(r"expert|moe|top_?k|n_group|router|routed", path[-1]) or depth is None:
+        return ""
+    for name in STARTS:
+        first = getattr(node, name, None)
+        if isinstance(first, int) and first >= depth:
+            return f"no layer has experts: {name} is {first}, num_hidden_layers {depth}"
+    return ""
 
 
 def _common() -> set[str]:

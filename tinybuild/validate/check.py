@@ -65,6 +65,10 @@ _BESIDE = re.compile(
 )
 
 
+# What generation makes by itself, or must not be given.
+_MADE = re.compile(r"labels|^decoder_|^perm_mask$|^target_mapping$")
+
+
 def contents(batch: Mapping[str, Any]) -> list[str]:
     """The inputs that carry something to understand: not masks, positions, sizes and labels."""
     import torch
@@ -271,7 +275,8 @@ class Subject:
 
         if all(p.dtype == torch.float32 for p in self.model.parameters()):
             return self.model
-        return copy.deepcopy(self.model).float()
+        kind = type(self.model)  # read anew: some classes remember what they computed before
+        return kind.from_pretrained(self.folder, dtype=torch.float32).eval()
 
     def exact_batch(self, number: int = 0) -> dict[str, Any]:
         """A batch for `exact`."""
