@@ -207,19 +207,29 @@ def test_keys_of_experts_that_no_layer_has(build: Build) -> None:
 
 
 def test_heads_of_the_tower_under_the_name_of_the_text(build: Build) -> None:
-    """Qwen2-VL's vision tower has num_heads."""
+    """Qwen2-VL's vision tower has num_heads, and maps the other name to it; MPT's has n_heads."""
+    import transformers
+
     config = {"vision_config": {"num_attention_heads": 2}}
+    source = transformers.Qwen2VLConfig()
+    made = model.resize(source, {"config": config, "dtype": "float32"}, None)
+    assert made.vision_config.num_heads == 2
+
+
+def test_sizes_that_are_not_read_are_told_with_a_model_that_is_too_large(build: Build) -> None:
     with pytest.raises(BuildFault) as caught:
-        build("Qwen2VLConfig", "Qwen2VLForConditionalGeneration", config)
-    assert "num_attention_heads" in str(caught.value)
-    assert "did you mean num_heads?" in str(caught.value)
+        build("LlamaConfig", "LlamaForCausalLM", {"pretraining_tp": 2})
+    large, unread = caught.value.findings
+    assert "the model would have " in large.what
+    assert unread.what == "LlamaForCausalLM does not read pretraining_tp"
+    assert unread.key == ("model", "config", "pretraining_tp")
 
 
 def test_the_feed_forward_part_under_another_name(build: Build) -> None:
     with pytest.raises(BuildFault) as caught:
         build("OPTConfig", "OPTForCausalLM", {"intermediate_size": 64})
     assert "OPTConfig has no 'intermediate_size'" in str(caught.value)
-    assert "ffn_dim" in str(caught.value)
+    assert "did you mean ffn_dim" in str(caught.value)
 
 
 def test_a_key_under_its_other_name_is_read(build: Build, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tinybuild.ids import is_id
 from tinybuild.workers import Job
 
 LARGEST_SHOWN = 8
+Key = tuple[str | int, ...]
 CODES = 0.02
 
 
@@ -30,7 +31,7 @@ def make(job: Job) -> dict[str, Any]:
     source = overrides.load(folder)
     config = resize(source, section, tokenizer)
     kind = model_class(section.get("architecture"), config)
-    parameters = measure(kind, config, job.settings["max_parameters"])
+    parameters = measure(kind, config, job.settings["max_parameters"], source, section["config"])
 
     with torch.random.fork_rng(devices=[]), reads.recording() as seen:
         torch.manual_seed(job.seed)
@@ -83,6 +84,12 @@ def _all_read(
         return
     for kind, names in running.items():
         seen.setdefault(kind, set()).update(names)
+    findings = _unread(model, source, wishes, seen)
+    if findings:
+        raise BuildFault(findings)
+
+
+def _unread(model: Any, source: Any, wishes: Mapping[str, Any], seen: reads.Reads) -> list[Finding]:
     findings = []
     for path in reads.unread(model.config, source, wishes, seen):
         offers = reads.offers(model.config, path, seen)
@@ -94,8 +101,7 @@ def _all_read(
                 or (f"did you mean {' or '.join(offers)}?" if offers else "leave it out"),
             )
         )
-    if findings:
-        raise BuildFault(findings)
+    return findings
 
 
 def resize(source: Any, section: Mapping[str, Any], tokenizer: Mapping[str, Any] | None) -> Any:
@@ -164,28 +170,41 @@ def classes(config: Any) -> list[str]:
     return sorted(found)
 
 
-def measure(kind: Any, config: Any, most: int) -> int:
+def measure(kind: Any, config: Any, most: int, source: Any, wishes: Mapping[str, Any]) -> int:
     """The number of parameters, counted on the meta device before any memory is taken.
 
-    Raises BuildFault with a table of the largest tensors when there are more than `most`.
+    Raises BuildFault with a table of the largest tensors when there are more than `most`, and with
+    the sizes among the wishes (on `source`) that were not read on the way: one may be mistyped.
     """
     import torch
     from transformers.initialization import no_init_weights
 
-    with torch.device("meta"), no_init_weights():
+    with reads.recording() as seen, torch.device("meta"), no_init_weights():
         model = _refusable(lambda: kind(config), kind)
         model.tie_weights()  # no_init_weights leaves it out, and would count them twice
     tensors = dict(model.named_parameters())
     count = int(sum(tensor.numel() for tensor in tensors.values()))
     if count > most:
-        raise BuildFault.of(
-            f"the model would have {count:,} parameters; at most {most:,} are allowed\n"
+        large = Finding(
+            what=f"the model would have {count:,} parameters; at most {most:,} are allowed\n"
             + _table(tensors, count),
             key=("model",),
             hint="make the keys smaller that these tensors come from (model.config), "
             "or raise checks.max_parameters",
         )
+        sizes = [
+            finding
+            for finding in _unread(model, source, wishes, seen)
+            if isinstance(_value(wishes, finding.key[2:]), int)
+        ]
+        raise BuildFault([large, *sizes])
     return count
+
+
+def _value(data: Any, path: Key) -> Any:
+    for name in path:
+        data = data[name]
+    return data
 
 
 def _table(tensors: Mapping[str, Any], count: int) -> str:

@@ -12,26 +12,11 @@ from typing import Any
 
 from tinybuild import files
 from tinybuild.config import overrides
-from tinybuild.errors import BuildFault, nearest
+from tinybuild.errors import BuildFault
 from tinybuild.ids import is_id
 
 Reads = dict[type, set[str]]  # config class -> the names that model code asked of it
 Path = tuple[str, ...]
-
-# What a family calls a dimension: the first names to offer for a key that nothing reads.
-SYNONYMS: tuple[tuple[str, ...], ...] = (
-    *(
-        ("hidden_size", "d_model", "n_embd", "dim", "embed_dim", "hidden_dim", "encoder_dim"),
-        ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "depth", "encoder_layers"),
-        ("num_attention_heads", "num_heads", "n_head", "n_heads", "attention_heads"),
-        ("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num"),
-        ("intermediate_size", "ffn_dim", "d_ff", "n_inner", "ffn_hidden_size", "d_inner"),
-        ("head_dim", "d_kv", "attention_head_dim", "d_head"),
-        ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx", "max_sequence_length"),
-        ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"),
-        ("num_experts_per_tok", "moe_topk", "top_k", "num_selected_experts", "moe_k"),
-    ),
-)
 
 
 @contextlib.contextmanager
@@ -140,9 +125,7 @@ def offers(config: Any, path: Path, reads: Reads) -> list[str]:
         for name in reads.get(type(node), ())
         if name in node.to_dict() and name not in common and not is_id(name)
     }
-    same = [name for group in SYNONYMS if path[-1] in group for name in group if name != path[-1]]
-    first = [name for name in same if name in known]
-    return (first + [name for name in nearest(path[-1], known) if name not in first])[:3]
+    return overrides.alike(path[-1], known)
 
 
 STARTS = ("first_k_dense_replace", "moe_layer_start_index", "num_dense_layers")

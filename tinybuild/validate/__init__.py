@@ -12,6 +12,7 @@ from tinybuild.errors import CheckFault, Finding
 from tinybuild.files import pretty
 from tinybuild.validate import alive, coherent, dataset, dimensions, loaded, shrunk, tokenizer
 from tinybuild.validate.check import Check, NoBatch, Subject, failed
+from tinybuild.validate.reader import reader
 from tinybuild.workers import Job
 
 # Stage whose output a check is about -> the checks, in the order they run and are reported.
@@ -65,6 +66,8 @@ def make(job: Job) -> dict[str, Any]:
     tokenizer, model, dataset, as far as the recipe makes them, and fetch: the config of the
     model's source, and the files of a shrunken tokenizer's. Facts: checks (how many passed), bytes.
     """
+    if "model" in job.inputs:
+        reader()  # it starts while the other checks run
     origin = job.settings.get("source", {})
     with tempfile.TemporaryDirectory(dir=job.out, prefix=".packed-") as temporary:
         packed = Path(temporary) / "bundle"

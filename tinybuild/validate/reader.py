@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -144,8 +146,10 @@ def tied(model: Any) -> list[list[str]]:
 
 def serve() -> None:
     """The reader's life: a question a line, an answer a line, until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker's end decides
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is no answer
+    importlib.import_module("transformers.modeling_utils")  # while the first checks run
     for line in sys.stdin:
         try:
             answer = _read(json.loads(line))
