@@ -97,8 +97,8 @@ def unread(config: Any, source: Any, wishes: Mapping[str, Any], reads: Reads) ->
 
     left = [
         path
-        for path in _leaves(config, wishes)
-        if not (is_id(path[-1]) or path[-1] in common or is_read(path))
+        for path, value in _leaves(config, wishes)
+        if not (is_id(path[-1]) or path[-1] in common or _names(value) or is_read(path))
     ]
     if not left:
         return []
@@ -159,13 +159,18 @@ def _nodes(config: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield from _nodes(sub, (*path, name))
 
 
-def _leaves(config: Any, wishes: Mapping[str, Any], path: Path = ()) -> Iterator[Path]:
+def _names(value: Any) -> bool:
+    """Whether a value is a list of words, as a translator's languages, which its tokenizer reads."""
+    return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
+
+
+def _leaves(config: Any, wishes: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:
     for name, value in wishes.items():
         sub = getattr(config, name, None) if config is not None else None
         if isinstance(value, Mapping) and hasattr(sub, "sub_configs"):
             yield from _leaves(sub, value, (*path, name))
         else:
-            yield (*path, name)
+            yield (*path, name), value
 
 
 def _named(nodes: Mapping[Path, Any], path: Path) -> Path:
