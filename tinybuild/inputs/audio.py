@@ -124,7 +124,9 @@ def codes(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
     size = facts.integer("codebook_size", "audio_vocab_size", "vocab_size", near="audio", default=8)
     books = [
         n
-        for n in facts.every("num_codebooks", "num_quantizers", "n_codebooks", "audio_num_codebooks")
+        for n in facts.every(
+            "num_codebooks", "num_quantizers", "n_codebooks", "audio_num_codebooks"
+        )
         if isinstance(n, int)
     ]
     for count in [*books[:2], 1]:

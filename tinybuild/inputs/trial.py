@@ -234,7 +234,9 @@ def _texts(
     if "text" not in kinds:
         given = dict(values)
         if "decoder_input_ids" in facts.takes:
-            given["decoder_input_ids"] = text.ids(facts, draw, "decoder_input_ids", side="decoder")[0]
+            given["decoder_input_ids"] = text.ids(facts, draw, "decoder_input_ids", side="decoder")[
+                0
+            ]
         yield given
         return
     for length in LENGTHS if not counts else LENGTHS[:1]:

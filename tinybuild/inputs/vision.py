@@ -140,7 +140,11 @@ def flat(facts: Facts, draw: Draw, name: str, grid: str, near: str) -> Iterator[
             if "images_per_sample" in facts.takes:
                 each = torch.ones(ROWS, dtype=torch.long)
                 for width in widths(facts, near, temporal):
-                    yield {name: draw.normal(name, count, width), **extra, "images_per_sample": each}
+                    yield {
+                        name: draw.normal(name, count, width),
+                        **extra,
+                        "images_per_sample": each,
+                    }
 
 
 def naflex(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
@@ -225,9 +229,7 @@ def pooled(facts: Facts, draw: Draw, name: str, near: str) -> Iterator[dict[str,
                 }
 
 
-def strips(
-    facts: Facts, draw: Draw, name: str, arg: str, near: str
-) -> Iterator[dict[str, Any]]:
+def strips(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator[dict[str, Any]]:
     """Patches of all images side by side, one patch high: (1, channels, patch, width)."""
     import torch
 
