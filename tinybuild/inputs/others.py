@@ -145,12 +145,8 @@ FOLLOWS: Mapping[str, Callable[[Facts, Draw, Given], Any]] = {
     "image_embeds_position_mask": _places,
     "image_attention_mask": _seen,
     "langs": _languages,
-    "xpath_tags_seq": lambda f, d, g: _xpath(
-        f, d, g, "xpath_tags_seq", "max_xpath_tag_unit_embeddings"
-    ),
-    "xpath_subs_seq": lambda f, d, g: _xpath(
-        f, d, g, "xpath_subs_seq", "max_xpath_subs_unit_embeddings"
-    ),
+    "xpath_tags_seq": _xpath("xpath_tags_seq", "max_xpath_tag_unit_embeddings"),
+    "xpath_subs_seq": _xpath("xpath_subs_seq", "max_xpath_subs_unit_embeddings"),
     "input_shape_ids": _small("input_shape_ids", "shape_vocab_size"),
     "input_pronunciation_ids": _small("input_pronunciation_ids", "pronunciation_vocab_size"),
     "task_type_ids": _zeros,
