@@ -33,6 +33,8 @@ def features(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
         for width in bins(facts):
             for shape in shapes(facts, length, width):
                 found: dict[str, Any] = {name: draw.normal(name, *shape)}
+                if "decoder_input_values" in facts.takes:
+                    found |= {"decoder_input_values": draw.normal("decoder", ROWS, 8, shape[-1])}
                 masked = [mask for mask in MASKS if mask in facts.takes]
                 for mask in masked:
                     found[mask] = torch.ones(ROWS, length, dtype=torch.bool)
@@ -98,6 +100,8 @@ def waves(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
     for length in samples(facts):
         for shape in ((ROWS, length), (ROWS, wide, length)):
             found: dict[str, Any] = {name: draw.normal(name, *shape)}
+            if "decoder_input_values" in facts.takes:
+                found |= next(targets(facts, draw, "decoder_input_values"))
             for mask in ("padding_mask", "input_values_mask"):
                 if mask in facts.takes:
                     found[mask] = torch.ones(ROWS, length, dtype=torch.bool)
@@ -109,6 +113,12 @@ def waves(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
                     yield {**found, mask: torch.ones(shape, dtype=torch.long)}
                     yield {key: value for key, value in found.items() if key != mask}
     yield from features(facts, draw, name)  # some call a spectrogram so
+
+
+def targets(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
+    """Spectrograms that a decoder of speech goes on from: (rows, frames, bins)."""
+    for width in bins(facts):
+        yield {name: draw.normal(name, ROWS, 8, width)}
 
 
 def samples(facts: Facts) -> list[int]:

@@ -32,7 +32,7 @@ def _segments(facts: Facts, draw: Draw, given: Given) -> Any:
         return (sorts > 0).long()
     found = torch.zeros_like(given["input_ids"])
     several = facts.find("type_vocab_sizes")
-    if isinstance(several, list):  # of tables: a column for each property of a token
+    if isinstance(several, list | tuple):  # of tables: a column for each property of a token
         return found.unsqueeze(-1).repeat(1, 1, len(several))
     if facts.integer("type_vocab_size", near="text", default=1) > 1:
         found[:, found.shape[1] // 2 :] = 1
@@ -165,6 +165,9 @@ def _task(facts: Facts, draw: Draw, given: Given) -> Any:
 ALONE: Mapping[str, Callable[[Facts, Draw, Given], Any]] = {
     "lang_ids": _language,
     "task_inputs": _task,
+    "speaker_embeddings": lambda f, d, g: d.normal(
+        "speaker_embeddings", ROWS, f.integer("speaker_embedding_dim", default=512)
+    ),
     "qformer_input_ids": _like("qformer_input_ids"),
     "protein_input_ids": _like("protein_input_ids"),
 }
@@ -227,15 +230,23 @@ def trajectory(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
     }
 
 
+def encoded(facts: Facts, draw: Draw) -> Any:
+    """The states of an encoder: (rows, length, width)."""
+    names = ("encoder_hidden_size", "cross_attention_hidden_size", "encoder_width", "hidden_size")
+    width = facts.integer(*names, default=64)
+    return draw.normal("encoder_hidden_states", ROWS, 8, width)
+
+
 def states(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
     """Hidden states under the argument `name`: (rows, length, width), (rows, width, length)."""
-    first = []
-    for _, module in facts.modules("Linear", "Conv1d", "LayerNorm"):
-        first.append(getattr(module, "in_features", None) or getattr(module, "in_channels", None))
-        if len(first) > 2:
+    first: list[int] = []
+    for _, module in facts.modules("Linear", "Conv1d"):
+        width = getattr(module, "in_features", None) or getattr(module, "in_channels", None)
+        first += [] if width is None or width in first else [width]
+        if len(first) > 4:
             break
     own = facts.every("hidden_size", "d_model", "embed_dim", "d_latents", "hidden_dim")
-    for width in dict.fromkeys([*(n for n in own if isinstance(n, int)), *(n for n in first if n)]):
+    for width in dict.fromkeys([*(n for n in own if isinstance(n, int)), *first]):
         for length in (8, 32):
             for shape in ((ROWS, length, width), (ROWS, width, length)):
                 yield {name: draw.normal(name, *shape)}

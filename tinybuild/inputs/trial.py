@@ -33,6 +33,7 @@ RULES: Mapping[str, tuple[str, Any]] = {
     "audio_input_features": ("audio", audio.features),
     "audio_mel": ("audio", audio.features),
     "input_values": ("audio", audio.waves),
+    "decoder_input_values": ("audio", audio.targets),
     "audio_input_ids": ("audio", audio.codes),
     "audio_codes": ("audio", audio.codes),
     "past_values": ("series", others.series),
@@ -95,6 +96,16 @@ def search(facts: Facts, draw: Draw) -> dict[str, Any]:
     for kind, (name, rule) in kinds.items():
         if rule is not None:
             parts.append(_options(facts, draw, kind, name, rule, failures))
+    arguments = {argument for argument, _ in kinds.values()}
+    for name in facts.required():
+        if name in RULES and name not in arguments:  # a second view of a modality
+            options = RULES[name][1](facts, draw, name)
+            parts.append(
+                [
+                    Option(kind="", values={k: v for k, v in values.items() if k in facts.takes})
+                    for values in itertools.islice(options, WIDE)
+                ]
+            )
     for name in _rest(facts, kinds):
         options = itertools.islice(others.states(facts, draw, name), WIDE)
         parts.append([Option(kind="state", values=values) for values in options])
@@ -223,6 +234,7 @@ class Form:
     decoder_books: int = 0  # the same for the decoder
     flat: bool = False  # (rows * books, tokens) for the decoder
     instead: bool = False  # the image's placeholder stands for the video's
+    attended: bool = False  # with states of an encoder to attend to
 
 
 def _options(
@@ -309,6 +321,8 @@ def _tries(
 def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]:
     yield Form()
     if "text" not in kinds and "decoder_input_ids" not in facts.takes:
+        if "encoder_hidden_states" in facts.takes:
+            yield Form(attended=True)
         return
     if {"image", "video"} <= set(kinds):
         yield Form(instead=True)
@@ -320,6 +334,8 @@ def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]
             yield Form(books=count)
             yield Form(decoder_books=count)
         yield Form(decoder_books=books, flat=True)
+    if "encoder_hidden_states" in facts.takes:
+        yield Form(attended=True)
     for length in LENGTHS:
         yield Form(length=length)
     sides = facts.find("axial_pos_shape")
@@ -357,6 +373,8 @@ def _with_text(
     for name, plain in others.ALONE.items():
         if name in facts.takes and name not in values:
             given[name] = plain(facts, draw, given)
+    if form.attended:
+        given["encoder_hidden_states"] = others.encoded(facts, draw)
     if "decoder_input_ids" in facts.takes:
         ids, _ = text.ids(facts, draw, "decoder_input_ids", length=form.length, side="decoder")
         if form.decoder_books:
