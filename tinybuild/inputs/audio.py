@@ -68,7 +68,8 @@ def shapes(facts: Facts, length: int, width: int) -> list[tuple[int, ...]]:
 
 
 def lengths(facts: Facts) -> list[int]:
-    found = []
+    # Beside a waveform, a frame of each of its own.
+    found = [FRAMES] if "input_values" in facts.takes else []
     for value in facts.every("max_source_positions", near="audio"):
         found += [2 * value] if isinstance(value, int) else []
     for value in facts.every("n_window", near="audio"):

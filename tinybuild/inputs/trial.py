@@ -28,6 +28,8 @@ LENGTHS = (16, 32, 64, 128, 4)
 # argument -> (modality, rule for its candidates); the first that forward takes is the modality's.
 RULES: Mapping[str, tuple[str, Any]] = {
     **dict.fromkeys(vision.PIXELS, ("image", vision.images)),
+    "visual_feats": ("image", vision.regions),
+    "visual_embeds": ("image", vision.regions),
     "pixel_values_videos": ("video", vision.videos),
     "input_features": ("audio", audio.features),
     "audio_input_features": ("audio", audio.features),
@@ -235,6 +237,8 @@ class Form:
     flat: bool = False  # (rows * books, tokens) for the decoder
     instead: bool = False  # the image's placeholder stands for the video's
     attended: bool = False  # with states of an encoder to attend to
+    cache: bool | None = None  # said to forward
+    single: bool = False  # one row
 
 
 def _options(
@@ -259,16 +263,26 @@ def _options(
             given = {key: value for key, value in values.items() if key in wanted}
             if name not in given:
                 given[first] = values[name]
-            try:
-                features = method(**given)
-            except Exception as error:  # noqa: BLE001  see attempt
-                failures.append(error)
+            features = _asked(method, given, failures)
+            if features is None and values[name].dim() == 5:  # forward may join rows and images
+                joined = {key: value.flatten(0, 1) for key, value in given.items()}
+                features = _asked(method, joined, failures)
+            if features is None:
                 continue
             counts = _counts(facts, kind, features)
             kept.append(Option(kind=kind, values=values, counts=counts))
             if len(kept) == KEPT:
                 break
     return kept or [Option(kind=kind, values=values) for values in candidates(WIDE)]
+
+
+def _asked(method: Any, given: Mapping[str, Any], failures: list[BaseException]) -> Any:
+    """The features that a method makes of these arguments; None, and its error, in their place."""
+    try:
+        return method(**given)
+    except Exception as error:  # noqa: BLE001  see attempt
+        failures.append(error)
+        return None
 
 
 def _counts(facts: Facts, kind: str, features: Any) -> tuple[int, ...] | None:
@@ -323,6 +337,9 @@ def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]
     if "text" not in kinds and "decoder_input_ids" not in facts.takes:
         if "encoder_hidden_states" in facts.takes:
             yield Form(attended=True)
+        if "use_cache" in facts.takes:
+            yield Form(cache=True)
+        yield Form(single=True)
         return
     if {"image", "video"} <= set(kinds):
         yield Form(instead=True)
@@ -336,8 +353,12 @@ def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]
         yield Form(decoder_books=books, flat=True)
     if "encoder_hidden_states" in facts.takes:
         yield Form(attended=True)
+    if "use_cache" in facts.takes:
+        yield Form(cache=True)
+        yield Form(cache=False)
     for length in LENGTHS:
         yield Form(length=length)
+    yield Form(single=True)
     sides = facts.find("axial_pos_shape")
     if isinstance(sides, list | tuple):
         yield Form(length=math.prod(sides))
@@ -382,7 +403,12 @@ def _with_text(
         if form.flat:
             ids = ids.transpose(1, 2).flatten(0, 1)
         given["decoder_input_ids"] = ids
-    return {**given, **values}
+    if form.cache is not None:
+        given["use_cache"] = form.cache
+    given.update(values)
+    if form.single:
+        return {name: value[:1] for name, value in given.items()}
+    return given
 
 
 def _stacked(ids: Any, books: int) -> Any:

@@ -11,6 +11,7 @@ from tinybuild.inputs.facts import ROWS, Facts
 
 SIZES = (32, 64, 96, 128, 224)  # tried after the config's own
 LARGEST = 256
+REGIONS = 4
 MERGES: tuple[str, ...] = (
     *("spatial_merge_size", "merge_size", "pixel_shuffle_factor", "downsample_factor"),
     *("scale_factor", "pooling_kernel_size", "projector_scale_factor", "merge_kernel_size"),
@@ -136,8 +137,9 @@ def flat(facts: Facts, draw: Draw, name: str, grid: str, near: str) -> Iterator[
             for sort in ("merge_sizes", f"{near}_merge_sizes"):
                 if sort in facts.takes:
                     extra[sort] = torch.tensor([least] * ROWS)
-            if "images_per_sample" in facts.takes:
-                extra["images_per_sample"] = torch.ones(ROWS, dtype=torch.long)
+            if "images_per_sample" in facts.takes:  # the one given, and one to be made
+                extra["images_per_sample"] = torch.tensor([2] * ROWS)
+                extra[grid] = grids.repeat_interleave(2, 0)
             for width in widths(facts, near, temporal):
                 yield {name: draw.normal(name, count, width), **extra}
             yield {name: draw.normal(name, count, deep, side, side), **extra}
@@ -267,6 +269,19 @@ def sized(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
                 ROWS, 3, high // patch(facts), wide // patch(facts), dtype=torch.bool
             ),
         }
+
+
+def regions(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
+    """Features of regions that a detector has found, with their places."""
+    import torch
+
+    width = facts.integer("visual_feat_dim", "visual_embedding_dim", default=64)
+    yield {
+        name: draw.normal(name, ROWS, REGIONS, width),
+        "visual_pos": draw.uniform("visual_pos", ROWS, REGIONS, 4),
+        "visual_attention_mask": torch.ones(ROWS, REGIONS, dtype=torch.long),
+        "visual_token_type_ids": torch.ones(ROWS, REGIONS, dtype=torch.long),
+    }
 
 
 def plain(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
