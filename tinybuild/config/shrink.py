@@ -318,6 +318,18 @@ def plain_sizes(tree: Tree) -> None:
             tree.set((*path, name), target, f"rule {kind(name)}")
 
 
+def shuffled_pixels(tree: Tree) -> None:
+    """Pixels shuffled into channels: what comes out is as many widths as in the source."""
+    for path, node in tree.nodes():
+        share, wide = node.get("pixel_shuffle_ratio"), width(node)
+        before = width(_mapping(tree.was(path)))
+        if isinstance(share, float) and share and wide and before:
+            inner = tree.was((*path, "intermediate_size"))
+            if _whole(inner) and inner == int(before // share**2):
+                new = int(wide // share**2)
+                tree.set((*path, "intermediate_size"), new, "rule shuffled pixels")
+
+
 def by_layer_sizes(tree: Tree) -> None:
     """Lists that give each layer its own size: every entry shrinks as the plain key would."""
     size = tree.size
@@ -879,6 +891,21 @@ def pyramids(tree: Tree) -> None:
         else:
             new = [_rounded(item, factor) for item in value]
         tree.set((*path, name), new, "rule pyramid")
+    mapped = {
+        item: _rounded(item, factor)
+        for _, _, value in lists
+        if len(set(value)) > 1
+        for item in value
+    }
+    for path, node in tree.nodes():
+        for name, value in list(node.items()):
+            if isinstance(value, list | tuple) and value and _nested(value):
+                tree.set((*path, name), _through(value, mapped), "rule pyramid: its table")
+            elif _whole_list(value) and MULTIPLIERS.fullmatch(name):
+                ones = [1] * (len(value) - 1) + [min(2, value[-1])]
+                tree.set((*path, name), ones, "rule pyramid: widths of its stages")
+            elif name == "num_res_blocks" and _whole(value):
+                tree.set((*path, name), 1, "rule blocks in a stage")
     for path, node, name, was in _scalars(tree, "width", "channels"):
         for place, other, value in lists:
             if place == path and was in value and len(set(value)) > 1:
@@ -900,6 +927,22 @@ def pyramids(tree: Tree) -> None:
                 tree.set((*path, name), new, "rule pyramid heads")
             elif _whole_list(value) and BLOCK_LISTS.fullmatch(name):
                 tree.set((*path, name), [min(i, BLOCKS) for i in value], "rule blocks in a stage")
+
+
+MULTIPLIERS = re.compile(r"(channel|ch)_mult(iplier)?s?")
+
+
+def _nested(value: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether a list holds tables of blocks: lists of numbers and switches, at some depth."""
+    return all(isinstance(item, list | tuple) for item in value) and any(
+        isinstance(inner, list | tuple) or _whole(inner) for item in value for inner in item
+    )
+
+
+def _through(value: Any, mapped: Mapping[int, int]) -> Any:
+    if isinstance(value, list | tuple):
+        return [_through(item, mapped) for item in value]
+    return mapped.get(value, value) if _whole(value) and value > 8 else value
 
 
 SHARE = 16
@@ -994,6 +1037,12 @@ def images(tree: Tree) -> None:
             elif _whole_list(value) and max(value) > PATCH:
                 tree.set((*path, name), [min(v, PATCH) for v in value], "rule patch size")
     for path, node in tree.nodes():
+        points = node.get("image_grid_pinpoints")
+        if isinstance(points, list | tuple) and points and all(map(_whole_list, points)):
+            base = math.gcd(*(number for point in points for number in point))
+            new_points = [[number // base * IMAGE for number in point] for point in points]
+            tree.set((*path, "image_grid_pinpoints"), new_points, "rule image size: its tiles")
+    for path, node in tree.nodes():
         window, stages = node.get("window_size"), node.get("depths")
         patch = node.get("patch_size")
         size = next((node[n] for n in IMAGE_SIZES if _whole(node.get(n))), IMAGE)
@@ -1001,6 +1050,10 @@ def images(tree: Tree) -> None:
             least = max(1, size // patch >> (len(stages) - 1))
             if window > least:
                 tree.set((*path, "window_size"), least, "rule window: the last stage's image")
+        elif _whole(window) and _whole(patch) and _whole(node.get("spatial_merge_size")):
+            # In pixels: of two merged patches on a side.
+            least = 2 * patch * node["spatial_merge_size"]
+            tree.set((*path, "window_size"), min(window, least), "rule window: merged patches")
         elif _whole(window) and _whole(patch) and window > size // patch // 2 > 0:
             tree.set((*path, "window_size"), size // patch // 2, "rule window: half an image")
     grids: dict[int, int] = {}
@@ -1049,6 +1102,7 @@ RULES: tuple[Callable[[Tree], None], ...] = (
     plain_sizes,
     by_layer_sizes,
     feed_forward,
+    shuffled_pixels,
     attention,
     latent_attention,
     state_space,
