@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from tinybuild.config.overrides import BY_LAYER
+from tinybuild.config.overrides import BY_LAYER, substituted
 from tinybuild.ids import found, is_id, replaced
 
 Path = tuple[str, ...]
@@ -90,7 +90,7 @@ def shrink(
     `wishes` are the recipe's overrides under the class's own names: they stay, and what depends on
     them follows. `layers` is the depth wanted instead of the least that has every kind of layer.
     """
-    tree = Tree(config.to_dict(), wishes, SIZES[size], layers)
+    tree = Tree(substituted(config, wishes).to_dict(), wishes, SIZES[size], layers)
     for rule in RULES:
         rule(tree)
     return Shrunk(
