@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from tinybuild.config.overrides import BY_LAYER
+from tinybuild.config.overrides import BY_LAYER, substituted
 from tinybuild.ids import found, is_id, replaced
 
 Path = tuple[str, ...]
@@ -82,7 +82,7 @@ def shrink(
     `wishes` are the recipe's overrides under the class's own names: they stay, and what depends on
     them follows. `layers` is the depth wanted instead of the least that has every kind of layer.
     """
-    tree = Tree(config.to_dict(), wishes, SIZES[size], layers)
+    tree = Tree(substituted(config, wishes).to_dict(), wishes, SIZES[size], layers)
     for rule in RULES:
         rule(tree)
     return tree
@@ -292,7 +292,16 @@ def multiples(tree: Tree) -> None:
             tree.set((*path, name), was // before * now, "rule width: a multiple as in the source")
 
 
+HALF = re.compile(r"num_pos_feats")
 JOINED = re.compile(r".*(out|output|input|in|merged)_(dim|hidden_size|size)|merged_.*")
+
+
+def halves(tree: Tree) -> None:
+    """Features of a position: one half for each axis of the image."""
+    for path, node in tree.nodes():
+        for name, value in list(node.items()):
+            if HALF.fullmatch(name) and _whole(value):
+                tree.set((*path, name), min(value, tree.size.width // 2), "rule width: a half")
 
 
 def plain_sizes(tree: Tree) -> None:
@@ -726,7 +735,8 @@ def _layers(
         if _whole(value) and 0 < value <= number and (FIRST.fullmatch(name) or LAST.fullmatch(name))
     }
 
-    own = {int(index): value for index, value in (node.get(BY_LAYER) or {}).items()}
+    given = {int(index): value for index, value in (node.get(BY_LAYER) or {}).items()}
+    own = _smaller(given, node)
 
     def mark(index: int) -> str:
         parts = [repr(own.get(index))] + [repr(value[index]) for value in by_layer.values()]
@@ -761,7 +771,7 @@ def _layers(
         tree.set((*path, name), places, reason)
     if own:
         cut = {place: own[index] for place, index in enumerate(kept) if index in own}
-        tree.set((*path, BY_LAYER), _smaller(cut, node), reason)
+        tree.set((*path, BY_LAYER), cut, reason)
     for name, bound in bounds.items():
         before = sum(index < bound for index in kept)
         new = before if FIRST.fullmatch(name) else len(kept) - before
@@ -926,7 +936,32 @@ def pyramids(tree: Tree) -> None:
                     ]
                 tree.set((*path, name), new, "rule pyramid heads")
             elif _whole_list(value) and BLOCK_LISTS.fullmatch(name):
-                tree.set((*path, name), [min(i, BLOCKS) for i in value], "rule blocks in a stage")
+                _blocks(tree, path, node, name, list(value))
+
+
+def _blocks(tree: Tree, path: Path, node: dict[str, Any], name: str, stages: list[int]) -> None:
+    """The first block of each stage and another, of another kind where there is one."""
+    members = {
+        other: list(value)
+        for other, value in node.items()
+        if _numbers_layers(other, value, sum(stages))
+    }
+    kept: list[int] = []
+    start = 0
+    for count in stages:
+        blocks = list(range(start, start + count))
+        first = [any(blocks[0] in value for value in members.values())] if blocks else []
+        others = [
+            block
+            for block in blocks[1:]
+            if [any(block in value for value in members.values())] != first
+        ]
+        kept += sorted([*blocks[:1], *(others or blocks[1:])[: BLOCKS - 1]])
+        start += count
+    tree.set((*path, name), [min(count, BLOCKS) for count in stages], "rule blocks in a stage")
+    for other, value in members.items():
+        places = [place for place, block in enumerate(kept) if block in value]
+        tree.set((*path, other), places, "rule blocks in a stage: the kept blocks'")
 
 
 MULTIPLIERS = re.compile(r"(channel|ch)_mult(iplier)?s?")
@@ -1099,6 +1134,7 @@ def _count(value: int, grids: Mapping[int, int]) -> int | None:
 RULES: tuple[Callable[[Tree], None], ...] = (
     widths,
     multiples,
+    halves,
     plain_sizes,
     by_layer_sizes,
     feed_forward,
