@@ -1063,8 +1063,9 @@ def images(tree: Tree) -> None:
             value = node.get(name)
             if _whole(value) and value > IMAGE:
                 tree.set((*path, name), IMAGE, "rule image size")
-            elif _whole_list(value) and len(value) == 2 and max(value) > IMAGE:
-                tree.set((*path, name), [min(v, IMAGE) for v in value], "rule image size")
+            elif _whole_list(value) and len(value) == 2 and min(value) > IMAGE:
+                shape = [side * IMAGE // min(value) for side in value]
+                tree.set((*path, name), shape, "rule image size")
         for name in ("patch_size",):
             value = node.get(name)
             if _whole(value) and value > PATCH:
@@ -1098,6 +1099,10 @@ def images(tree: Tree) -> None:
             grids[size // patch] = node["image_size"] // node["patch_size"]
     for path, node in tree.nodes():
         for name, value in list(node.items()):
+            if MAPS.fullmatch(name) and isinstance(value, list | tuple | int):
+                least = min(_flat(value), default=0)
+                before, now = (least, grids[least]) if least in grids else (1024, IMAGE)
+                tree.set((*path, name), _scaled(value, before, now), "derived: maps of an image")
             if _whole(value) and value in grids and SIDES.fullmatch(name):
                 tree.set((*path, name), grids[value], "derived: patches on a side")
             if not _whole(value) or value < 4 or not COUNTS.fullmatch(name):
@@ -1114,6 +1119,21 @@ IMAGE_SIZES = (
     *("image_size", "img_size", "resolution", "pretrain_image_size", "max_image_size"),
     *("max_img_size", "min_image_size", "spec_size", "crop_size"),
 )
+MAPS = re.compile(r"backbone_feature_sizes|.*rope_feat_sizes|low_res_mask_size")
+
+
+def _flat(value: Any) -> list[int]:
+    return (
+        [n for item in value for n in _flat(item)] if isinstance(value, list | tuple) else [value]
+    )
+
+
+def _scaled(value: Any, before: int, now: int) -> Any:
+    if isinstance(value, list | tuple):
+        return [_scaled(item, before, now) for item in value]
+    return max(1, value * now // before)
+
+
 SIDES = re.compile(r"image_embedding_size|.*_grid_size|num_patches_per_side")
 COUNTS = re.compile(
     r"num_patches|num_position_embeddings|image_seq_length|mm_tokens_per_image|num_image_tokens|"
