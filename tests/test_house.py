@@ -22,6 +22,7 @@ FLOORS = {
     "tokenizer": 2,
     "dataset": 2,
     "bundle": 2,
+    "heads": 2,
     "model": 3,
     "validate": 3,
     "pack": 3,

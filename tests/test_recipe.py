@@ -205,7 +205,7 @@ def test_defaults_are_filled_in_sections_that_are_there() -> None:
         "summary": "a tiny model",
         "seed": 0,
         "source": {"transformers": "mt5"},
-        "model": {"shrink": "none", "config": {}, "dtype": "float32"},
+        "model": {"architecture": "auto", "shrink": "none", "config": {}, "dtype": "float32"},
         "checks": {"max_parameters": 50_000_000},
     }
     data = read("version: 1\nsummary: s\ndataset: {samples: 3}\nchecks: {max_parameters: 1M}").data

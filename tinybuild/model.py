@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tinybuild import heads
 from tinybuild.config import ids, overrides
-from tinybuild.errors import BuildFault, Fault, did_you_mean
+from tinybuild.errors import BuildFault, Fault
 from tinybuild.ids import is_id
 from tinybuild.workers import Job
 
@@ -25,9 +26,8 @@ def make(job: Job) -> dict[str, Any]:
 
     section, tokenizer = job.settings["model"], job.facts.get("tokenizer", {}).get("ids")
     folder = job.inputs["fetch"] / "source"
-    source = overrides.load(folder)
+    kind, source = heads.choose(section.get("architecture", heads.AUTO), overrides.load(folder))
     config = resize(source, section, tokenizer)
-    kind = model_class(section.get("architecture"), config)
     parameters = measure(kind, config, job.settings["max_parameters"])
 
     with torch.random.fork_rng(devices=[]):
@@ -68,55 +68,6 @@ def resize(source: Any, section: Mapping[str, Any], tokenizer: Mapping[str, Any]
     config = overrides.override(source, wishes, implied, ("model", "config"))
     config.dtype = section["dtype"]
     return config
-
-
-def model_class(name: str | None, config: Any) -> Any:
-    """The model class a recipe or its source's config names; raises BuildFault."""
-    import torch
-    import transformers
-
-    known = classes(config)
-    if name is None:
-        named = config.architectures or []
-        if not named:
-            raise BuildFault.of(
-                f"the source's config names no model class for {config.model_type}",
-                key=("model",),
-                hint=f"add model.architecture, one of {', '.join(known)}",
-            )
-        name = named[0]
-    kind = getattr(transformers, name, None)
-    if kind is None or not isinstance(kind, type) or not hasattr(kind, "config_class"):
-        raise BuildFault.of(
-            f"transformers has no model class {name}",
-            key=("model", "architecture"),
-            hint=did_you_mean(name, known),
-        )
-    if kind.config_class is None or not isinstance(config, kind.config_class):
-        raise BuildFault.of(
-            f"{name} is not a class for {config.model_type}",
-            key=("model", "architecture"),
-            hint=f"one of {', '.join(known)}",
-        )
-    if getattr(kind, "forward", None) is torch.nn.Module.forward:
-        raise BuildFault.of(
-            f"{name} is the base of model classes, none itself",
-            key=("model", "architecture"),
-            hint=f"one of {', '.join(known)}",
-        )
-    return kind
-
-
-def classes(config: Any) -> list[str]:
-    """The names of the model classes that transformers maps to a config's type, sorted."""
-    from transformers.models.auto import modeling_auto
-
-    found = set()
-    for name, mapping in vars(modeling_auto).items():
-        if name.endswith("_MAPPING_NAMES") and name.startswith("MODEL_"):
-            entry = mapping.get(config.model_type, ())
-            found |= {entry} if isinstance(entry, str) else set(entry)
-    return sorted(found)
 
 
 def measure(kind: Any, config: Any, most: int) -> int:
@@ -180,6 +131,8 @@ def _refusable(build: Any, kind: Any) -> Any:
 
 
 def _refused(kind: Any, error: Exception) -> Fault:
+    if isinstance(error, ImportError):
+        return heads.absent(kind.__name__, error)
     return BuildFault.of(
         f"{kind.__name__} cannot be made from this config: "
         f"{type(error).__name__}: {overrides.reason(error)}",

@@ -45,7 +45,7 @@ STAGES: Mapping[str, Stage] = {
     ),
     "model": Stage(
         function="tinybuild.model:make",
-        code=("model.py", "config", "ids.py"),
+        code=("model.py", "heads.py", "config", "ids.py"),
         libraries=("transformers", "torch", "safetensors"),
     ),
     "validate": Stage(
