@@ -192,7 +192,7 @@ def _named(name: str, config: Any) -> tuple[Any, Any]:
 
 
 def find(name: str, kind: str) -> Any:
-    """The class of that name: transformers' own, or one that only the type's module has; or None."""
+    """The class of that name, also where only the type's own module has it; None if none has."""
     import importlib
 
     import transformers
