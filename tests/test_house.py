@@ -30,7 +30,8 @@ FLOORS = {
     "lock": 4,
     "plan": 5,
     "run": 6,
-    "tasks": 7,
+    "architectures": 7,
+    "tasks": 8,
 }
 HEAVY = {"torch", "transformers", "datasets", "tokenizers", "huggingface_hub", "pyarrow", "numpy"}
 MODULES = sorted(PACKAGE.rglob("*.py"))

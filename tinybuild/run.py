@@ -11,12 +11,12 @@ import os
 import platform
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tinybuild import lock, recipe, source
-from tinybuild.errors import BuildFault, Fault, Finding
+from tinybuild.errors import BuildFault, Fault
 from tinybuild.files import (
     PROVENANCE,
     RECEIPT,
@@ -174,11 +174,11 @@ class Builder:
                     self._leave(task, made, {"files": tree(made), "facts": facts}, state)
         except Fault as fault:
             placed = recipe.locate(fault, task.recipe.file, shown)
-            self._note(task, state, placed.findings, report)
+            self._note(task, state, placed, report)
             raise placed from None
         except Bug as bug:
             last = str(bug).strip().splitlines()[-1]
-            self._note(task, state, [Finding(what=f"a bug: {last}")], None)
+            self._note(task, state, Fault.of(f"a bug: {last}"))
             raise
         except OSError as error:
             if error.filename is not None:
@@ -186,7 +186,7 @@ class Builder:
             expected = explain(error)
             if expected is None:
                 what = f"a bug: {type(error).__name__}: {error}"
-                self._note(task, state, [Finding(what=what)], None)
+                self._note(task, state, Fault.of(what))
                 raise
             raise expected from None
         finally:
@@ -197,8 +197,8 @@ class Builder:
     def failure(self, task: Task) -> Any | None:
         """What is known of a task's last run, if that failed and would fail again; else None.
 
-        {"findings": [{what, where, hint}], "report": {...} or None}; a failure of another state
-        (recipe, inputs, code, versions) says nothing about this one.
+        {"kind": the fault's class, "findings": [{what, where, hint}], "report": {...} or None}; a
+        failure of another state (recipe, inputs, code, versions) says nothing about this one.
         """
         found = _json(_read(str(self._failure(task.name))))
         if isinstance(found, dict) and found.get("state") == digest(self.state(task)):
@@ -210,14 +210,13 @@ class Builder:
         place = self.place(task)
         return place.with_name(f"{place.name}.failure.json")
 
-    def _note(
-        self, task: Task, state: State | None, findings: Iterable[Finding], report: Any
-    ) -> None:
+    def _note(self, task: Task, state: State | None, fault: Fault, report: Any = None) -> None:
         """Keep why a task failed, for whoever asks later; a full disk must not hide the reason."""
         if state is None:
             return  # it was not the task's own work that failed
-        said = [{"what": f.what, "where": f.where, "hint": f.hint} for f in findings]
-        data = {"task": task.name, "state": digest(state), "findings": said, "report": report}
+        said = [{"what": f.what, "where": f.where, "hint": f.hint} for f in fault.findings]
+        kind, about = type(fault).__name__, digest(state)
+        data = {"task": task.name, "kind": kind, "state": about, "findings": said, "report": report}
         with contextlib.suppress(OSError):
             write(self._failure(task.name), pretty({"version": 1, **data}))
 

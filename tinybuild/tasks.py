@@ -20,7 +20,7 @@ from typing import Any
 
 from doit.exceptions import BaseFail, TaskError, TaskFailed, UnmetDependency
 
-from tinybuild import progress
+from tinybuild import architectures, progress
 from tinybuild.errors import Fault, Finding, did_you_mean
 from tinybuild.files import Memo, write
 from tinybuild.plan import STAGES, Task, Zoo, load
@@ -28,7 +28,9 @@ from tinybuild.recipe import Broken, Cache, locate
 from tinybuild.run import Builder
 from tinybuild.workers import Bug, Pool
 
-__all__ = ["DOIT_CONFIG", "task_check", "task_recipes", "task_why"]
+__all__ = [
+    *("DOIT_CONFIG", "task_check", "task_missing", "task_recipes", "task_table", "task_why"),
+]
 
 
 class Session:
@@ -237,6 +239,33 @@ def _why(names: list[str]) -> BaseFail | None:
             return _unknown(name, here.zoo.recipes)
         here.screen.say("\n".join(_explained(name)))
     return None
+
+
+def task_missing() -> dict[str, Any]:
+    """write a recipe for each model type of transformers that recipes/architectures/ lacks"""
+    return {"actions": [_missing], "uptodate": [False]}
+
+
+def _missing() -> None:
+    here = session()
+    files = architectures.missing(here.root)
+    for file, text in files.items():
+        write(file, text)
+        here.screen.say(f"wrote {file.relative_to(here.root)}")
+    if not files:
+        here.screen.say("every model type has its recipe")
+
+
+def task_table() -> dict[str, Any]:
+    """write docs/architectures.md: what became of each architecture"""
+    return {"actions": [_table], "uptodate": [False]}
+
+
+def _table() -> None:
+    here = session()
+    text = architectures.table(architectures.rows(here.zoo, here.builder))
+    write(here.root / architectures.TABLE, text)
+    here.screen.say(f"wrote {architectures.TABLE}")
 
 
 def _explained(name: str) -> Iterator[str]:
