@@ -95,13 +95,13 @@ def _row(kind: str, name: str, zoo: Zoo, builder: Builder) -> Row:
         failure = builder.failure(task)
         if failure is None:
             return _filled(kind, facts, reason=f"{task.stage} not built yet", known=False)
-        report = failure["report"] or {"checks": ()}
-        facts["checks"] = len(report["checks"])
-        facts["passed"] = sum(check["ok"] for check in report["checks"])
+        checks = (failure["report"] or {"checks": ()})["checks"]
+        facts |= {"checks": len(checks), "passed": sum(check["ok"] for check in checks)}
+        wrong = [check for check in checks if not check["ok"]]
         return _filled(
             kind,
             facts,
-            reason=_reason(failure["findings"], builder.root),
+            reason=_short(_failed(wrong) if wrong else _said(failure), builder.root),
             package=failure["kind"] == PackageFault.__name__,
         )
     return _filled(kind, facts)
@@ -120,18 +120,28 @@ def _filled(kind: str, facts: Mapping[str, Any], **more: Any) -> Row:
     )
 
 
+def _failed(checks: list[Mapping[str, str]]) -> str:
+    """The first check that failed as it was measured, and the names of the others."""
+    first, others = checks[0], [check["name"] for check in checks[1:]]
+    text = f"{first['name']}: {first['measured']}, wanted {first['wanted']}"
+    return f"also {', '.join(others)}; {text}" if others else text
+
+
+def _said(failure: Mapping[str, Any]) -> str:
+    """The first line of the first finding; where a package is missing, how to get it as well."""
+    first = failure["findings"][0]
+    text = str(first["what"]).splitlines()[0]
+    if failure["kind"] == PackageFault.__name__ and first["hint"]:
+        text += f" ({first['hint']})"
+    return text
+
+
 LONGEST = 240  # characters of a reason
 
 
-def _reason(findings: Iterable[Mapping[str, str]], root: Path) -> str:
-    """The first lines of what failed, without what differs from machine to machine."""
-    said = [finding for finding in findings if not finding["what"].startswith("passed: ")]
-    texts = [
-        finding["what"].splitlines()[0]
-        + (f" ({finding['hint']})" if "package" in finding["what"] else "")
-        for finding in said
-    ]
-    text = re.sub(r"0x[0-9a-f]{6,}", "0x...", "; ".join(texts).replace(f"{root}/", ""))
+def _short(text: str, root: Path) -> str:
+    """A reason without what differs from machine to machine."""
+    text = re.sub(r"0x[0-9a-f]{6,}", "0x...", text.replace(f"{root}/", ""))
     text = re.sub(r"/\S*/site-packages/", "", text)
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 

@@ -211,11 +211,17 @@ def _named(name: str, config: Any) -> tuple[Any, Any]:
 
 
 def find(name: str, kind: str) -> Any:
-    """The class of that name, also where only the type's own module has it; None if none has."""
+    """The class of that name, also where only the type's own module has it; None if none has.
+
+    Raises PackageFault.
+    """
     import transformers
     from transformers.models.auto.configuration_auto import model_type_to_module_name
 
-    found = getattr(transformers, name, None)
+    try:
+        found = getattr(transformers, name, None)
+    except ImportError as error:  # a package of its module is there, and broken
+        raise absent(name, error) from None
     if found is None:
         module = model_type_to_module_name(kind)
         try:
@@ -226,11 +232,14 @@ def find(name: str, kind: str) -> Any:
     return found
 
 
-def absent(name: str, error: ImportError) -> Fault:
+def absent(name: str, error: Exception) -> Fault:
     """The fault for a class or config that needs a package which cannot be imported here.
 
-    transformers says which one, and how to install it, in a text of its own.
+    transformers says which one, and how to install it, in a text of its own; of a package that is
+    there and broken it keeps the reason in the error's cause.
     """
+    while isinstance(error.__cause__, Exception):
+        error = error.__cause__
     text = " ".join(str(error).split())
     package = re.search(r"requires the (.+?) library", text)
     install = re.search(r"`(pip install [^`]+)`", text)
