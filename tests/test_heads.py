@@ -125,3 +125,9 @@ def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     fault = heads.absent("A", ImportError("A requires the b library but see https://b.org/x now"))
     assert fault.findings[0].hint == "see https://b.org/x"
     assert "No module named 'c'" in str(heads.absent("A", ImportError("No module named 'c'")))
+
+
+def test_the_text_part_is_where_ids_go() -> None:
+    assert heads.text_part(default("llama4")).model_type == "llama4_text"
+    assert heads.text_part(default("llama")).model_type == "llama"
+    assert heads.text_part(default("musicgen")).model_type == "t5"  # it has a decoder beside it

@@ -131,6 +131,7 @@ def test_facts_and_files(job: MakeJob, tmp_path: Path) -> None:
         "model_type": "llama",
         "parameters": 6800,
         "dtype": "float32",
+        "modalities": ["text"],
         "vocab_size": 50,
     }
     assert set(contents(out)) == {"config.json", "generation_config.json", "model.safetensors"}

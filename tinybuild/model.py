@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tinybuild import heads
+from tinybuild import heads, inputs
 from tinybuild.config import ids, overrides
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.ids import is_id
@@ -20,7 +20,7 @@ def make(job: Job) -> dict[str, Any]:
 
     Settings: model (the recipe's section), max_parameters. Inputs: fetch; of the tokenizer only the
     fact `ids`, so that another vocabulary of the same size leaves the model as it is.
-    Facts: class, model_type, parameters, dtype, vocab_size. Raises Fault.
+    Facts: class, model_type, parameters, dtype, modalities, vocab_size. Raises Fault.
     """
     import torch
 
@@ -49,7 +49,8 @@ def make(job: Job) -> dict[str, Any]:
         "model_type": config.model_type,
         "parameters": parameters,
         "dtype": section["dtype"],
-        "vocab_size": getattr(config.get_text_config(), "vocab_size", None),
+        "modalities": list(inputs.modalities(model)),
+        "vocab_size": getattr(heads.text_part(config), "vocab_size", None),
     }
 
 

@@ -50,7 +50,15 @@ STAGES: Mapping[str, Stage] = {
     ),
     "validate": Stage(
         function="tinybuild.validate:make",
-        code=("validate", "tokenizer", "bundle.py", "ids.py", "files.py", "dataset/corpus.jsonl"),
+        code=(
+            "validate",
+            "tokenizer",
+            "bundle.py",
+            "heads.py",
+            "ids.py",
+            "files.py",
+            "dataset/corpus.jsonl",
+        ),
         libraries=(
             *("transformers", "tokenizers", "torch", "datasets"),
             *("sentencepiece", "tiktoken", "mistral-common"),
