@@ -113,7 +113,7 @@ def test_the_table_says_what_was_built_and_why_the_rest_was_not(tmp_path: Path) 
     assert line(root, "qwen2")[-1] == "this took longer than 1 s and was stopped"
     cells = line(root, "higgs_audio_v2_tokenizer")
     assert "needs the package torchaudio" in cells[-1]
-    assert "pip install torchaudio" in cells[-1]
+    assert "install torchaudio" in cells[-1]
     assert "BarkModel has no forward" in line(root, "bark")[-1]
     assert line(root, "gpt2")[-1] == "nothing to build"
     assert line(root, "account for themselves") == ["6 of 605 (1.0 %)", "100 %"]

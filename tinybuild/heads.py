@@ -249,7 +249,7 @@ def absent(name: str, error: Exception) -> Fault:
         return PackageFault.of(what)
     return PackageFault.of(
         f"{name} needs the package {package[1]}, which is not installed or does not load here",
-        hint=install[1] if install else f"see {address[0]}" if address else "install it",
+        hint=install[1] if install else f"see {address[0]}" if address else f"install {package[1]}",
     )
 
 

@@ -52,6 +52,7 @@ class Builder:
         self.receipts: dict[str, Any] = {}
         self.places: dict[str, Path] = {}
         self.busy: set[str] = set()
+        self.stopping = False
         # The code as it is before any worker loads it: an edit made later is seen next time.
         for stage in STAGES.values():
             _code(stage.code)
@@ -212,7 +213,7 @@ class Builder:
 
     def _note(self, task: Task, state: State | None, fault: Fault, report: Any = None) -> None:
         """Keep why a task failed, for whoever asks later; a full disk must not hide the reason."""
-        if state is None:
+        if state is None or self.stopping:
             return  # it was not the task's own work that failed
         said = [{"what": f.what, "where": f.where, "hint": f.hint} for f in fault.findings]
         kind, about = type(fault).__name__, digest(state)
@@ -284,6 +285,7 @@ class Builder:
 
     def stop(self) -> None:
         """End the workers; give the threads that waited for them the time to clean up."""
+        self.stopping = True
         self.pool.stop()
         patience = time.monotonic() + 2
         while self.busy and time.monotonic() < patience:

@@ -388,7 +388,7 @@ class Reporter:
             names = ", ".join(name for name, _ in self.faults)
             here.screen.say(f"{count} task{'s' if count > 1 else ''} failed: {names}")
         bug = self.errors or any(not isinstance(fail, TaskFailed) for _, fail in self.faults)
-        if self.unmet and not bug:
+        if self.unmet and not bug and sys.exc_info()[0] is None:  # an interruption goes its own way
             raise SystemExit(1)
 
 
