@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from tinybuild import inputs
+from tinybuild import heads, inputs
 from tinybuild.config import ids, overrides, precision, reads
-from tinybuild.errors import BuildFault, Fault, Finding, did_you_mean
+from tinybuild.config.search import search
+from tinybuild.config.shrink import Tree, shrink
+from tinybuild.config.spread import spread
+from tinybuild.errors import BuildFault, Fault, Finding
+from tinybuild.files import pretty
 from tinybuild.ids import is_id
 from tinybuild.workers import Job
 
 LARGEST_SHOWN = 8
+CODES = 0.02  # standard deviation of code books, see _fill
 Key = tuple[str | int, ...]
-CODES = 0.02
 
 
 def make(job: Job) -> dict[str, Any]:
-    """The model stage: config.json, generation_config.json and model.safetensors.
+    """The model stage: config.json, generation_config.json, model.safetensors, and
+    config_changes.json: what differs from the source's config, and why.
 
     Settings: model (the recipe's section), max_parameters. Inputs: fetch; of the tokenizer only the
     fact `ids`, so that another vocabulary of the same size leaves the model as it is.
-    Facts: class, model_type, parameters, dtype, vocab_size. Raises Fault.
+    Facts: class, model_type, parameters, dtype, modalities, vocab_size. Raises Fault.
     """
     import torch
 
     section, tokenizer = job.settings["model"], job.facts.get("tokenizer", {}).get("ids")
     folder = job.inputs["fetch"] / "source"
-    source = overrides.load(folder)
-    config = resize(source, section, tokenizer)
-    kind = model_class(section.get("architecture"), config)
+    kind, source = heads.choose(section.get("architecture", heads.AUTO), overrides.load(folder))
+    config, changes = resize(source, section, tokenizer, kind, job.seed)
     parameters = measure(kind, config, job.settings["max_parameters"], source, section["config"])
 
     with torch.random.fork_rng(devices=[]), reads.recording() as seen:
@@ -50,12 +54,15 @@ def make(job: Job) -> dict[str, Any]:
             f"transformers refuses to save the model: {overrides.reason(error)}",
             key=("model", "config"),
         ) from None
+    record = {"version": 1, "changes": changes}
+    (job.out / "config_changes.json").write_text(pretty(record), encoding="utf-8")
     return {
         "class": kind.__name__,
         "model_type": config.model_type,
         "parameters": parameters,
         "dtype": section["dtype"],
-        "vocab_size": getattr(config.get_text_config(), "vocab_size", None),
+        "modalities": list(inputs.modalities(model)),
+        "vocab_size": getattr(heads.text_part(config), "vocab_size", None),
     }
 
 
@@ -104,70 +111,139 @@ def _unread(model: Any, source: Any, wishes: Mapping[str, Any], seen: reads.Read
     return findings
 
 
-def resize(source: Any, section: Mapping[str, Any], tokenizer: Mapping[str, Any] | None) -> Any:
-    """The source's config with the recipe's overrides and the tokenizer's sizes and ids.
+def resize(
+    source: Any,
+    section: Mapping[str, Any],
+    tokenizer: Mapping[str, Any] | None,
+    kind: Any,
+    seed: int,
+) -> tuple[Any, list[dict[str, Any]]]:
+    """The source's config with the recipe's overrides, the tokenizer's sizes and ids, and made
+    small by rule where the recipe says so; and each changed key with its values and its reason.
 
     Raises BuildFault.
     """
     wishes, implied = section["config"], dict[str, Any]()
-    if "initializer_range" in section:
-        implied = overrides.widths(source, section["initializer_range"])
     if tokenizer is not None:
         data = json.loads(source.to_json_string(use_diff=False))
-        implied = overrides.merge(implied, ids.sizes(data, tokenizer))
-        implied = overrides.merge(implied, ids.align(data, tokenizer, wishes))
-    config = overrides.override(source, wishes, implied, ("model", "config"))
+        implied = overrides.merge(ids.sizes(data, tokenizer), ids.align(data, tokenizer, wishes))
+    given = {"recipe": overrides.canonical(source, wishes), "tokenizer": implied}
+    if "initializer_range" in section:
+        deviations = overrides.widths(source, section["initializer_range"])
+        given["recipe: initializer_range"] = deviations
+        implied = overrides.merge(deviations, implied)
+    where = ("model", "config")
+    if section.get("shrink") != "auto":
+        config = overrides.override(source, wishes, implied, where)
+        reasons = dict[tuple[str, ...], str]()
+    else:
+        fixed = overrides.merge(implied, given["recipe"])
+        tree = shrink(source, fixed, section.get("size", "tiny"), section.get("layers"))
+
+        def small(changed: Mapping[str, Any]) -> Any:
+            made = overrides.override(source, wishes, overrides.merge(changed, implied), where)
+            made.dtype = section["dtype"]
+            return made
+
+        vocabularies = set(tokenizer["sizes"].values()) if tokenizer else set[int]()
+        _reduce(tree, section, kind, small, seed, vocabularies)
+        config, reasons = small(tree.overrides), tree.reasons
+        wide = spread(config.to_dict())
+        given["rule: spread"] = wide
+        config = small(overrides.merge(tree.overrides, wide))
     config.dtype = section["dtype"]
-    return config
+    return config, changed(source, config, given, reasons)
 
 
-def model_class(name: str | None, config: Any) -> Any:
-    """The model class a recipe or its source's config names; raises BuildFault."""
+GOAL = 500_000  # parameters of a tiny model beside its vocabulary: 1 MB in bfloat16
+
+
+def _reduce(
+    tree: Tree,
+    section: Mapping[str, Any],
+    kind: Any,
+    small: Callable[[Mapping[str, Any]], Any],
+    seed: int,
+    vocabularies: set[int],
+) -> None:
+    """Search for fewer parameters where the rules' answer has more than the recipe's goal.
+
+    Without one a tiny model has GOAL beside its vocabulary's rows, which is an aim and no bound.
+    Raises BuildFault when the recipe's own goal is not reached.
+    """
+    width = 4 if section["dtype"] == "float32" else 2
+    wanted = [section["max_parameters"]] if "max_parameters" in section else []
+    wanted += [section["max_bytes"] // width] if "max_bytes" in section else []
+    if not wanted and section.get("size", "tiny") != "tiny":
+        return
+    goal = min(wanted, default=GOAL)
+
+    def shapes(changed: Mapping[str, Any]) -> dict[str, tuple[int, ...]] | None:
+        try:
+            tensors = dict(_on_meta(kind, small(changed)).named_parameters())
+        except BuildFault:
+            return None
+        found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        if wanted:
+            return found
+        return {n: shape for n, shape in found.items() if not vocabularies & set(shape)}
+
+    def works(changed: Mapping[str, Any]) -> bool:
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                torch.manual_seed(seed)
+                model = _refusable(lambda: kind(small(changed)), kind).eval()
+                _refusable(lambda: model(**inputs.batch(model, seed)), kind)
+        except BuildFault:
+            return False
+        return True
+
     import torch
-    import transformers
 
-    known = classes(config)
-    if name is None:
-        named = config.architectures or []
-        if not named:
-            raise BuildFault.of(
-                f"the source's config names no model class for {config.model_type}",
-                key=("model",),
-                hint=f"add model.architecture, one of {', '.join(known)}",
-            )
-        name = named[0]
-    kind = getattr(transformers, name, None)
-    if kind is None or not isinstance(kind, type) or not hasattr(kind, "config_class"):
+    reached = search(tree, goal, shapes, works)
+    if wanted and reached is not None and reached > goal:
+        tensors = dict(_on_meta(kind, small(tree.overrides)).named_parameters())
         raise BuildFault.of(
-            f"transformers has no model class {name}",
-            key=("model", "architecture"),
-            hint=did_you_mean(name, known),
+            f"the smallest model found has {reached:,} parameters; the recipe wants {goal:,}\n"
+            + _table(tensors, reached),
+            key=("model", "max_parameters" if "max_parameters" in section else "max_bytes"),
+            hint="set the keys that these tensors come from in model.config, or raise the goal",
         )
-    if kind.config_class is None or not isinstance(config, kind.config_class):
-        raise BuildFault.of(
-            f"{name} is not a class for {config.model_type}",
-            key=("model", "architecture"),
-            hint=f"one of {', '.join(known)}",
-        )
-    if getattr(kind, "forward", None) is torch.nn.Module.forward:
-        raise BuildFault.of(
-            f"{name} is the base of model classes, none itself",
-            key=("model", "architecture"),
-            hint=f"one of {', '.join(known)}",
-        )
-    return kind
 
 
-def classes(config: Any) -> list[str]:
-    """The names of the model classes that transformers maps to a config's type, sorted."""
-    from transformers.models.auto import modeling_auto
+def changed(
+    source: Any,
+    config: Any,
+    given: Mapping[str, Mapping[str, Any]],
+    reasons: Mapping[tuple[str, ...], str],
+) -> list[dict[str, Any]]:
+    """Each key in which two configs differ, sorted: key (dotted), from, to, reason.
 
-    found = set()
-    for name, mapping in vars(modeling_auto).items():
-        if name.endswith("_MAPPING_NAMES") and name.startswith("MODEL_"):
-            entry = mapping.get(config.model_type, ())
-            found |= {entry} if isinstance(entry, str) else set(entry)
-    return sorted(found)
+    The reason is who gave the value (`given`: recipe, tokenizer), the rule by name, the search, an
+    exception, or "derived": the class makes it of others.
+    """
+    before, after = (json.loads(c.to_json_string(use_diff=False)) for c in (source, config))
+    found = []
+
+    def why(path: tuple[str, ...]) -> str:
+        for name, tree in given.items():
+            node: Any = tree
+            for key in path:
+                node = node.get(key) if isinstance(node, Mapping) else None
+            if node is not None:
+                return name
+        return next((reasons[path[:n]] for n in range(len(path), 0, -1) if path[:n] in reasons), "")
+
+    def walk(path: tuple[str, ...], old: Any, new: Any) -> None:
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            for name in sorted({*old, *new}):
+                walk((*path, name), old.get(name), new.get(name))
+        elif old != new and path[-1] not in overrides.OURS:
+            reason = why(path) or "derived"
+            found.append({"key": ".".join(path), "from": old, "to": new, "reason": reason})
+
+    walk((), before, after)
+    return found
 
 
 def measure(kind: Any, config: Any, most: int, source: Any, wishes: Mapping[str, Any]) -> int:
@@ -176,12 +252,8 @@ def measure(kind: Any, config: Any, most: int, source: Any, wishes: Mapping[str,
     Raises BuildFault with a table of the largest tensors when there are more than `most`, and with
     the sizes among the wishes (on `source`) that were not read on the way: one may be mistyped.
     """
-    import torch
-    from transformers.initialization import no_init_weights
-
-    with reads.recording() as seen, torch.device("meta"), no_init_weights():
-        model = _refusable(lambda: kind(config), kind)
-        model.tie_weights()  # no_init_weights leaves it out, and would count them twice
+    with reads.recording() as seen:
+        model = _on_meta(kind, config)
     tensors = dict(model.named_parameters())
     count = int(sum(tensor.numel() for tensor in tensors.values()))
     if count > most:
@@ -205,6 +277,17 @@ def _value(data: Any, path: Key) -> Any:
     for name in path:
         data = data[name]
     return data
+
+
+def _on_meta(kind: Any, config: Any) -> Any:
+    """The model without memory. Raises BuildFault for a config that makes none."""
+    import torch
+    from transformers.initialization import no_init_weights
+
+    with torch.device("meta"), no_init_weights():
+        model = _refusable(lambda: kind(config), kind)
+        model.tie_weights()  # no_init_weights leaves it out, and would count them twice
+    return model
 
 
 def _table(tensors: Mapping[str, Any], count: int) -> str:
@@ -244,6 +327,8 @@ def _refusable(build: Any, kind: Any) -> Any:
 
 
 def _refused(kind: Any, error: Exception) -> Fault:
+    if isinstance(error, ImportError):
+        return heads.absent(kind.__name__, error)
     return BuildFault.of(
         f"{kind.__name__} cannot be made from this config: "
         f"{type(error).__name__}: {overrides.reason(error)}",

@@ -160,7 +160,7 @@ def _nodes(config: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def _names(value: Any) -> bool:
-    """Whether a value is a list of words, as a translator's languages, which its tokenizer reads."""
+    """Whether a value is a list of words: a translator's languages are for its tokenizer."""
     return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from tinybuild.config.overrides import BY_LAYER
+from tinybuild.config.overrides import BY_LAYER, substituted
 from tinybuild.ids import found, is_id, replaced
 
 Path = tuple[str, ...]
@@ -74,29 +74,18 @@ NORM_GROUPS = 32  # groups of a group norm that some classes fix
 BLOCKS = 2  # in each stage of a pyramid: one that changes the resolution, one that does not
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shrunk:
-    """What to change: a nested mapping of new values, and the reason of each dotted key."""
-
-    overrides: Mapping[str, Any]
-    reasons: Mapping[str, str]
-
-
 def shrink(
     config: Any, wishes: Mapping[str, Any], size: str = "tiny", layers: int | None = None
-) -> Shrunk:
-    """The changes that make `config` (a config object with its sub-configs) small.
+) -> Tree:
+    """The config tree of `config` (an object with its sub-configs), made small by the rules.
 
     `wishes` are the recipe's overrides under the class's own names: they stay, and what depends on
     them follows. `layers` is the depth wanted instead of the least that has every kind of layer.
     """
-    tree = Tree(config.to_dict(), wishes, SIZES[size], layers)
+    tree = Tree(substituted(config, wishes).to_dict(), wishes, SIZES[size], layers)
     for rule in RULES:
         rule(tree)
-    return Shrunk(
-        overrides=tree.changes(),
-        reasons={".".join(path): reason for path, reason in sorted(tree.reasons.items())},
-    )
+    return tree
 
 
 class Tree:
@@ -144,7 +133,19 @@ class Tree:
         else:
             self.reasons[path] = reason
 
-    def changes(self) -> dict[str, Any]:
+    def touches(self, path: Path) -> bool:
+        """Whether the recipe sets this key, or something in it."""
+        return any(path[: len(fixed)] == fixed[: len(path)] for fixed in self.fixed)
+
+    def copy(self) -> Tree:
+        """The same tree, to try something on."""
+        other = copy.copy(self)
+        other.data, other.reasons = copy.deepcopy(self.data), dict(self.reasons)
+        return other
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The changed keys with their values, nested: overrides of the source's config."""
         made: dict[str, Any] = {}
         for path in self.reasons:
             value: Any = self.data
@@ -291,7 +292,16 @@ def multiples(tree: Tree) -> None:
             tree.set((*path, name), was // before * now, "rule width: a multiple as in the source")
 
 
+HALF = re.compile(r"num_pos_feats")
 JOINED = re.compile(r".*(out|output|input|in|merged)_(dim|hidden_size|size)|merged_.*")
+
+
+def halves(tree: Tree) -> None:
+    """Features of a position: one half for each axis of the image."""
+    for path, node in tree.nodes():
+        for name, value in list(node.items()):
+            if HALF.fullmatch(name) and _whole(value):
+                tree.set((*path, name), min(value, tree.size.width // 2), "rule width: a half")
 
 
 def plain_sizes(tree: Tree) -> None:
@@ -315,6 +325,18 @@ def plain_sizes(tree: Tree) -> None:
         target = targets[kind(name)]
         if node[name] > target:
             tree.set((*path, name), target, f"rule {kind(name)}")
+
+
+def shuffled_pixels(tree: Tree) -> None:
+    """Pixels shuffled into channels: what comes out is as many widths as in the source."""
+    for path, node in tree.nodes():
+        share, wide = node.get("pixel_shuffle_ratio"), width(node)
+        before = width(_mapping(tree.was(path)))
+        if isinstance(share, float) and share and wide and before:
+            inner = tree.was((*path, "intermediate_size"))
+            if _whole(inner) and inner == int(before // share**2):
+                new = int(wide // share**2)
+                tree.set((*path, "intermediate_size"), new, "rule shuffled pixels")
 
 
 def by_layer_sizes(tree: Tree) -> None:
@@ -632,11 +654,14 @@ def depth(tree: Tree) -> None:
         if _is_depth(name, node[name])
     ]
     for path, node in tree.nodes():
-        depths = {name: value for name, value in node.items() if _is_depth(name, value)}
+        stacks: dict[tuple[int, int | None], list[str]] = {}
+        for name, value in node.items():
+            if _is_depth(name, value):
+                number = _number(tree.was((*path, name)), value)
+                stacks.setdefault((number, tree.fixed.get((*path, name))), []).append(name)
         elsewhere = _taken_elsewhere(tree, path, towers)
-        for number in sorted(set(depths.values()), reverse=True):
-            names = [name for name, value in depths.items() if value == number]
-            kept = _layers(tree, path, node, number, elsewhere)
+        for (number, wished), names in sorted(stacks.items(), key=repr, reverse=True):
+            kept = _layers(tree, path, node, number, wished, elsewhere)
             for name in names:
                 tree.set((*path, name), len(kept), "rule depth: one layer of each kind")
 
@@ -682,9 +707,14 @@ def _layers(
     path: Path,
     node: dict[str, Any],
     number: int,
+    wished: int | None,
     elsewhere: list[tuple[Path, list[int]]],
 ) -> list[int]:
-    """The layers to keep of `number`; cuts the lists and numbers that speak of layers alike."""
+    """The layers to keep of `number`; cuts the lists and numbers that speak of layers alike.
+
+    `wished` is the recipe's own depth: as many, the kinds first, and the pattern again where that
+    is deeper than the source.
+    """
     by_layer = {
         name: value
         for name, value in node.items()
@@ -705,7 +735,8 @@ def _layers(
         if _whole(value) and 0 < value <= number and (FIRST.fullmatch(name) or LAST.fullmatch(name))
     }
 
-    own = {int(index): value for index, value in (node.get(BY_LAYER) or {}).items()}
+    given = {int(index): value for index, value in (node.get(BY_LAYER) or {}).items()}
+    own = _smaller(given, node)
 
     def mark(index: int) -> str:
         parts = [repr(own.get(index))] + [repr(value[index]) for value in by_layer.values()]
@@ -727,8 +758,11 @@ def _layers(
     if not by_layer:
         least = max(least, _period(node), *(len(cycle) for cycle in _cycles(node, number)), 0)
     extra = [index for index in range(number) if index not in kept]
-    more = max(0, min(least, number) - len(kept))
-    kept = sorted([*kept, *extra[:more]])
+    if wished is not None:
+        kept = sorted([*kept, *extra][:wished])
+        kept += [index % number for index in range(len(kept), wished)]
+    else:
+        kept = sorted([*kept, *extra[: max(0, min(least, number) - len(kept))]])
     reason = "rule depth: the kept layers'"
     for name, value in by_layer.items():
         tree.set((*path, name), [value[index] for index in kept], reason)
@@ -737,7 +771,7 @@ def _layers(
         tree.set((*path, name), places, reason)
     if own:
         cut = {place: own[index] for place, index in enumerate(kept) if index in own}
-        tree.set((*path, BY_LAYER), _smaller(cut, node), reason)
+        tree.set((*path, BY_LAYER), cut, reason)
     for name, bound in bounds.items():
         before = sum(index < bound for index in kept)
         new = before if FIRST.fullmatch(name) else len(kept) - before
@@ -867,6 +901,21 @@ def pyramids(tree: Tree) -> None:
         else:
             new = [_rounded(item, factor) for item in value]
         tree.set((*path, name), new, "rule pyramid")
+    mapped = {
+        item: _rounded(item, factor)
+        for _, _, value in lists
+        if len(set(value)) > 1
+        for item in value
+    }
+    for path, node in tree.nodes():
+        for name, value in list(node.items()):
+            if isinstance(value, list | tuple) and value and _nested(value):
+                tree.set((*path, name), _through(value, mapped), "rule pyramid: its table")
+            elif _whole_list(value) and MULTIPLIERS.fullmatch(name):
+                ones = [1] * (len(value) - 1) + [min(2, value[-1])]
+                tree.set((*path, name), ones, "rule pyramid: widths of its stages")
+            elif name == "num_res_blocks" and _whole(value):
+                tree.set((*path, name), 1, "rule blocks in a stage")
     for path, node, name, was in _scalars(tree, "width", "channels"):
         for place, other, value in lists:
             if place == path and was in value and len(set(value)) > 1:
@@ -887,7 +936,48 @@ def pyramids(tree: Tree) -> None:
                     ]
                 tree.set((*path, name), new, "rule pyramid heads")
             elif _whole_list(value) and BLOCK_LISTS.fullmatch(name):
-                tree.set((*path, name), [min(i, BLOCKS) for i in value], "rule blocks in a stage")
+                _blocks(tree, path, node, name, list(value))
+
+
+def _blocks(tree: Tree, path: Path, node: dict[str, Any], name: str, stages: list[int]) -> None:
+    """The first block of each stage and another, of another kind where there is one."""
+    members = {
+        other: list(value)
+        for other, value in node.items()
+        if _numbers_layers(other, value, sum(stages))
+    }
+    kept: list[int] = []
+    start = 0
+    for count in stages:
+        blocks = list(range(start, start + count))
+        first = [any(blocks[0] in value for value in members.values())] if blocks else []
+        others = [
+            block
+            for block in blocks[1:]
+            if [any(block in value for value in members.values())] != first
+        ]
+        kept += sorted([*blocks[:1], *(others or blocks[1:])[: BLOCKS - 1]])
+        start += count
+    tree.set((*path, name), [min(count, BLOCKS) for count in stages], "rule blocks in a stage")
+    for other, value in members.items():
+        places = [place for place, block in enumerate(kept) if block in value]
+        tree.set((*path, other), places, "rule blocks in a stage: the kept blocks'")
+
+
+MULTIPLIERS = re.compile(r"(channel|ch)_mult(iplier)?s?")
+
+
+def _nested(value: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether a list holds tables of blocks: lists of numbers and switches, at some depth."""
+    return all(isinstance(item, list | tuple) for item in value) and any(
+        isinstance(inner, list | tuple) or _whole(inner) for item in value for inner in item
+    )
+
+
+def _through(value: Any, mapped: Mapping[int, int]) -> Any:
+    if isinstance(value, list | tuple):
+        return [_through(item, mapped) for item in value]
+    return mapped.get(value, value) if _whole(value) and value > 8 else value
 
 
 SHARE = 16
@@ -973,14 +1063,21 @@ def images(tree: Tree) -> None:
             value = node.get(name)
             if _whole(value) and value > IMAGE:
                 tree.set((*path, name), IMAGE, "rule image size")
-            elif _whole_list(value) and len(value) == 2 and max(value) > IMAGE:
-                tree.set((*path, name), [min(v, IMAGE) for v in value], "rule image size")
+            elif _whole_list(value) and len(value) == 2 and min(value) > IMAGE:
+                shape = [side * IMAGE // min(value) for side in value]
+                tree.set((*path, name), shape, "rule image size")
         for name in ("patch_size",):
             value = node.get(name)
             if _whole(value) and value > PATCH:
                 tree.set((*path, name), PATCH, "rule patch size")
             elif _whole_list(value) and max(value) > PATCH:
                 tree.set((*path, name), [min(v, PATCH) for v in value], "rule patch size")
+    for path, node in tree.nodes():
+        points = node.get("image_grid_pinpoints")
+        if isinstance(points, list | tuple) and points and all(map(_whole_list, points)):
+            base = math.gcd(*(number for point in points for number in point))
+            new_points = [[number // base * IMAGE for number in point] for point in points]
+            tree.set((*path, "image_grid_pinpoints"), new_points, "rule image size: its tiles")
     for path, node in tree.nodes():
         window, stages = node.get("window_size"), node.get("depths")
         patch = node.get("patch_size")
@@ -989,6 +1086,10 @@ def images(tree: Tree) -> None:
             least = max(1, size // patch >> (len(stages) - 1))
             if window > least:
                 tree.set((*path, "window_size"), least, "rule window: the last stage's image")
+        elif _whole(window) and _whole(patch) and _whole(node.get("spatial_merge_size")):
+            # In pixels: of two merged patches on a side.
+            least = 2 * patch * node["spatial_merge_size"]
+            tree.set((*path, "window_size"), min(window, least), "rule window: merged patches")
         elif _whole(window) and _whole(patch) and window > size // patch // 2 > 0:
             tree.set((*path, "window_size"), size // patch // 2, "rule window: half an image")
     grids: dict[int, int] = {}
@@ -998,19 +1099,41 @@ def images(tree: Tree) -> None:
             grids[size // patch] = node["image_size"] // node["patch_size"]
     for path, node in tree.nodes():
         for name, value in list(node.items()):
+            if MAPS.fullmatch(name) and isinstance(value, list | tuple | int):
+                least = min(_flat(value), default=0)
+                before, now = (least, grids[least]) if least in grids else (1024, IMAGE)
+                tree.set((*path, name), _scaled(value, before, now), "derived: maps of an image")
             if _whole(value) and value in grids and SIDES.fullmatch(name):
                 tree.set((*path, name), grids[value], "derived: patches on a side")
             if not _whole(value) or value < 4 or not COUNTS.fullmatch(name):
                 continue
             new = _count(value, grids)
-            if new is not None:
-                tree.set((*path, name), new, "derived: patches of an image")
+            if new is None:  # of an image that the config does not show
+                side = max(grids.values(), default=IMAGE // PATCH)
+                pooled = side // 2 if name == "mm_tokens_per_image" else side
+                new = min(value, pooled**2)
+            tree.set((*path, name), new, "derived: patches of an image")
 
 
 IMAGE_SIZES = (
     *("image_size", "img_size", "resolution", "pretrain_image_size", "max_image_size"),
     *("max_img_size", "min_image_size", "spec_size", "crop_size"),
 )
+MAPS = re.compile(r"backbone_feature_sizes|.*rope_feat_sizes|low_res_mask_size")
+
+
+def _flat(value: Any) -> list[int]:
+    return (
+        [n for item in value for n in _flat(item)] if isinstance(value, list | tuple) else [value]
+    )
+
+
+def _scaled(value: Any, before: int, now: int) -> Any:
+    if isinstance(value, list | tuple):
+        return [_scaled(item, before, now) for item in value]
+    return max(1, value * now // before)
+
+
 SIDES = re.compile(r"image_embedding_size|.*_grid_size|num_patches_per_side")
 COUNTS = re.compile(
     r"num_patches|num_position_embeddings|image_seq_length|mm_tokens_per_image|num_image_tokens|"
@@ -1031,9 +1154,11 @@ def _count(value: int, grids: Mapping[int, int]) -> int | None:
 RULES: tuple[Callable[[Tree], None], ...] = (
     widths,
     multiples,
+    halves,
     plain_sizes,
     by_layer_sizes,
     feed_forward,
+    shuffled_pixels,
     attention,
     latent_attention,
     state_space,
@@ -1049,4 +1174,4 @@ RULES: tuple[Callable[[Tree], None], ...] = (
     token_ids,
 )
 
-__all__ = ["SIZES", "Shrunk", "Size", "Tree", "kind", "shrink"]
+__all__ = ["SIZES", "Path", "Size", "Tree", "kind", "shrink"]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinybuild import heads
 from tinybuild.config import overrides, reads
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.ids import mentioned
@@ -140,9 +141,8 @@ class Subject:
 
     def load_model(self, folder: Path) -> tuple[Any, dict[str, Any]]:
         """The model as from_pretrained gives it, in its own dtype, and the loading report."""
-        import transformers
-
-        kind = getattr(transformers, self.facts["model"]["class"])
+        config = json.loads((folder / "config.json").read_text())
+        kind = heads.find(self.facts["model"]["class"], config["model_type"])
         model, info = kind.from_pretrained(folder, dtype="auto", output_loading_info=True)
         return model.eval(), info
 
@@ -153,7 +153,9 @@ class Subject:
     @functools.cached_property
     def source_config(self) -> Any:
         """The config of the model's source as transformers reads it; None without one."""
-        return None if self._origin is None else overrides.load(self._origin)
+        if self._origin is None:
+            return None
+        return heads.choose(self.facts["model"]["class"], overrides.load(self._origin))[1]
 
     def source_file(self, name: str) -> dict[str, Any]:
         """A JSON file of the model's source; empty if there is none."""
@@ -293,7 +295,7 @@ class Subject:
     @property
     def rows(self) -> int | None:
         """Rows of the token embedding; None for a model without one."""
-        size = getattr(self.model.config.get_text_config(), "vocab_size", None)
+        size = getattr(heads.text_part(self.model.config), "vocab_size", None)
         try:
             weight = getattr(self.model.get_input_embeddings(), "weight", None)
         except NotImplementedError:

@@ -36,7 +36,12 @@ def fresh_process(subject: Subject) -> Check:
     """Another process, which builds nothing, reads the same weights, ties and outputs."""
     kind, dtype = subject.facts["model"]["class"], subject.facts["model"]["dtype"]
     answer, outputs = subject.reader.ask(
-        subject.folder, kind, subject.batch, subject.seed, subject.scratch / "read"
+        subject.folder,
+        kind,
+        subject.model.config.model_type,
+        subject.batch,
+        subject.seed,
+        subject.scratch / "read",
     )
     here, there = digests(subject.model), answer["weights"]
     faults = []

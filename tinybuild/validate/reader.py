@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tinybuild import heads
 from tinybuild.errors import BuildFault
 
 
@@ -45,9 +46,15 @@ class Reader:
         )
 
     def ask(
-        self, folder: Path, kind: str, batch: Mapping[str, Any], seed: int, scratch: Path
+        self,
+        folder: Path,
+        kind: str,
+        model_type: str,
+        batch: Mapping[str, Any],
+        seed: int,
+        scratch: Path,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Load `folder` as class `kind` there and run one batch.
+        """Load `folder` as class `kind` of a model type there and run one batch.
 
         Gives what was found (weights: name -> digest; tied: groups of names that share memory;
         missing, unexpected, mismatched: keys) and the floating-point outputs. `scratch` is an empty
@@ -60,6 +67,7 @@ class Reader:
         question = {
             "folder": str(folder),
             "class": kind,
+            "type": model_type,
             "batch": shape,
             "seed": seed,
             "scratch": str(scratch),
@@ -162,13 +170,12 @@ def serve() -> None:
 
 def _read(question: Mapping[str, Any]) -> dict[str, Any]:
     import torch
-    import transformers
     from safetensors.torch import load_file, save_file
 
     from tinybuild.inputs import tensors
 
     scratch = Path(question["scratch"])
-    kind = getattr(transformers, question["class"])
+    kind = heads.find(question["class"], question["type"])
     model, info = kind.from_pretrained(question["folder"], dtype="auto", output_loading_info=True)
     model.eval()
     batch = unpack(question["batch"], load_file(scratch / "batch.safetensors"))
