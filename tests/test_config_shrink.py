@@ -1,4 +1,4 @@
-"""A full-size config becomes a small one that is coherent; what peers got wrong by hand is right."""
+"""A full-size config becomes a small one that is coherent; what peers got wrong is right."""
 
 from __future__ import annotations
 
