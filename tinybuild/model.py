@@ -9,7 +9,8 @@ from typing import Any
 from tinybuild import heads, inputs
 from tinybuild.config import ids, overrides
 from tinybuild.config.search import search
-from tinybuild.config.shrink import Tree, shrink
+from tinybuild.config.shrink import shrink
+from tinybuild.config.tree import Tree
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.files import pretty
 from tinybuild.ids import is_id
