@@ -16,13 +16,13 @@ from tinybuild.inputs import audio, labels, others, text, vision
 from tinybuild.inputs.draw import Draw
 from tinybuild.inputs.facts import ROWS, Facts
 
-MOST_TRIES = 160  # forward calls for a batch
+MOST_TRIES = 80  # combinations of candidates
 MOST_PROBES = 120  # calls of one feature method
 KEPT = 6  # candidates of a modality whose features could be computed
 WIDE = 60  # candidates of a modality that has no feature method
 MOST_LABELS = 20
 MOST_PLACES = 4096  # of features in a row of text
-FEW = 8  # combinations tried with a text of another form
+FEW = 6  # combinations tried with a text of another form
 LENGTHS = (16, 32, 64, 128, 4)
 
 # argument -> (modality, rule for its candidates); the first that forward takes is the modality's.
@@ -111,27 +111,27 @@ def search(facts: Facts, draw: Draw) -> dict[str, Any]:
     for name in _rest(facts, kinds):
         options = itertools.islice(others.states(facts, draw, name), WIDE)
         parts.append([Option(kind="state", values=values) for values in options])
-    first: BaseException | None = None
+    tries: list[Try] = []
     works: tuple[dict[str, Any], dict[str, Any]] | None = None
-    tries = 0
-    for given in itertools.islice(_tries(facts, draw, kinds, parts), MOST_TRIES):
-        outputs, error = attempt(facts.model, given)
-        tries += 1
+    for given in _tries(facts, draw, kinds, parts, tries):
+        outputs, error, far = attempt(facts.model, given)
         if error is not None:
-            first = first or error
+            tries.append(Try(far=far, error=error))
             told = _told(facts, draw, kinds, given, error)
             if told is None:
                 continue
             given = told
-            outputs, error = attempt(facts.model, given)
+            outputs, error, _ = attempt(facts.model, given)
             if error is not None:
                 continue
+        else:
+            tries.append(Try(far=far))
         if all(bool(tensor.isfinite().all()) for tensor in outputs.values()):
             return labelled(facts, draw, given, outputs)
         works = works or (given, outputs)
     if works is not None:
         return labelled(facts, draw, *works)
-    raise failed(facts, tries, first or (failures[0] if failures else None))
+    raise failed(facts, tries, failures)
 
 
 def labelled(
@@ -142,7 +142,7 @@ def labelled(
     if loss is not None and bool(loss.isfinite().all()):
         return given
     for some in itertools.islice(labels.labels(facts, draw, given, outputs), MOST_LABELS):
-        again, _ = attempt(facts.model, {**given, **some})
+        again, _, _ = attempt(facts.model, {**given, **some})
         loss = again.get("loss")
         if loss is not None and bool(loss.isfinite().all()):
             return {**given, **some}
@@ -161,6 +161,7 @@ def _rest(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> list[str]:
 NUMBERS = (  # what models say when features and places differ: the number of features
     re.compile(r"features:? (\d+)"),
     re.compile(r"value tensor of shape \[(\d+)"),
+    re.compile(r"tokens from \w+ \((\d+)\)"),
     re.compile(r"source tensor .*?(\d+)"),
 )
 
@@ -182,39 +183,60 @@ def _told(
     for pattern in NUMBERS:
         said = pattern.search(str(error))
         if said is not None and 0 < int(said[1]) <= MOST_PLACES * ROWS:
-            counts = {media[0]: _shared(int(said[1]))}
             follows = {*others.FOLLOWS, "input_ids", "decoder_input_ids"}
             values = {name: value for name, value in given.items() if name not in follows}
-            return _with_text(facts, draw, values, counts, Form())
+            option = Option(kind=media[0], values=values, counts=_shared(int(said[1])))
+            return _with_text(facts, draw, (option,), Form())
     return None
 
 
-def failed(facts: Facts, tries: int, error: BaseException | None) -> BuildFault:
-    name = type(facts.model).__name__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] if error else []
-    why = f" {type(error).__name__}: {lines[0] if lines else ''}" if error else ""
+def failed(facts: Facts, tries: list[Try], failures: list[BaseException]) -> BuildFault:
+    """What is said when nothing worked: the error of the try that came farthest."""
+    errors = [one.error for one in sorted(tries, key=lambda one: -one.far) if one.error is not None]
+    error = next(iter([*errors, *failures]), None)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    why = f"; the best of {len(tries)} gives {type(error).__name__}: {lines[0] if lines else ''}"
     return BuildFault(
         [
             Finding(
-                what=f"no rule makes inputs for {name}, {tries} were tried; "
-                f"the likeliest gives{why}",
+                what=f"no rule makes inputs for {type(facts.model).__name__}"
+                + (why if error is not None else ""),
                 hint=f"its forward takes {', '.join(facts.takes)}",
             )
         ]
     )
 
 
-def attempt(model: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], BaseException | None]:
-    """The floating-point outputs for these arguments by name, or the error in their place."""
+def attempt(
+    model: Any, given: Mapping[str, Any]
+) -> tuple[dict[str, Any], BaseException | None, int]:
+    """The floating-point outputs for these arguments by name, or the error in their place.
+
+    Also how far forward came: the number of modules that it had been through.
+    """
+    from torch.nn.modules.module import register_module_forward_hook
+
     from tinybuild.inputs import tensors
 
+    passed: list[None] = []
+    hook = register_module_forward_hook(lambda *_: passed.append(None))
     try:
         outputs = tensors(model(**given))
     except Exception as error:  # noqa: BLE001  any model may raise anything: the next one is tried
-        return {}, error
+        return {}, error, len(passed)
+    finally:
+        hook.remove()
     if not outputs:
-        return {}, ValueError("forward gives no floating-point tensor")
-    return outputs, None
+        return {}, ValueError("forward gives no floating-point tensor"), len(passed)
+    return outputs, None, len(passed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Try:
+    """How far a candidate came, in modules, and the error that stopped it."""
+
+    far: int
+    error: BaseException | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,19 +339,25 @@ def _ordered(parts: list[list[Any]]) -> Iterator[tuple[Any, ...]]:
 
 
 def _tries(
-    facts: Facts, draw: Draw, kinds: Mapping[str, tuple[str, Any]], parts: list[list[Option]]
+    facts: Facts,
+    draw: Draw,
+    kinds: Mapping[str, tuple[str, Any]],
+    parts: list[list[Option]],
+    tries: list[Try],
 ) -> Iterator[dict[str, Any]]:
-    """All that is tried: the plain form of text with every combination, others with the first."""
-    for number, form in enumerate(_forms(facts, kinds)):
-        most = MOST_TRIES // 2 if number == 0 else FEW
-        for combination in itertools.islice(_ordered(parts), most):
-            values: dict[str, Any] = {}
-            counts: dict[str, tuple[int, ...]] = {}
-            for option in combination:
-                values.update(option.values)
-                if option.counts is not None:
-                    counts[option.kind] = option.counts
-            yield _with_text(facts, draw, values, counts, form)
+    """All that is tried: the plain form of text with many combinations, then other forms with FEW.
+
+    Those are the combinations that came farthest; `tries` grows by one for each that was taken.
+    """
+    combinations = list(itertools.islice(_ordered(parts), MOST_TRIES))
+    forms = _forms(facts, kinds)
+    form = next(forms)
+    for combination in combinations:
+        yield _with_text(facts, draw, combination, form)
+    order = sorted(range(len(combinations)), key=lambda number: -tries[number].far)
+    for form in forms:
+        for number in order[:FEW]:
+            yield _with_text(facts, draw, combinations[number], form)
 
 
 def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]:
@@ -364,14 +392,12 @@ def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]
         yield Form(length=math.prod(sides))
 
 
-def _with_text(
-    facts: Facts,
-    draw: Draw,
-    values: Mapping[str, Any],
-    counts: Mapping[str, tuple[int, ...]],
-    form: Form,
-) -> dict[str, Any]:
-    """`values` with token ids and what follows from them, as far as forward takes them."""
+def _with_text(facts: Facts, draw: Draw, options: tuple[Option, ...], form: Form) -> dict[str, Any]:
+    """The values of all options, token ids, and what follows from them."""
+    values: dict[str, Any] = {}
+    for option in options:
+        values.update(option.values)
+    counts = {option.kind: option.counts for option in options if option.counts is not None}
     given: dict[str, Any] = {}
     if "input_ids" in facts.takes:
         instead = {"video": "image"} if form.instead else None
