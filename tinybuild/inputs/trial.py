@@ -261,6 +261,7 @@ class Form:
     attended: bool = False  # with states of an encoder to attend to
     cache: bool | None = None  # said to forward
     single: bool = False  # one row
+    decoder: bool = False  # only the decoder reads text: the encoder reads something else instead
 
 
 def _options(
@@ -373,6 +374,8 @@ def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]
         yield Form(instead=True)
     if facts.model.__class__.__name__.endswith("ForMultipleChoice"):
         yield Form(choices=True)
+    if "decoder_input_ids" in facts.takes and len(kinds) > 1:
+        yield Form(decoder=True)
     names = ("num_codebooks", "num_channels", "num_audio_codebooks", "n_codes_total")
     for books in dict.fromkeys(n for n in facts.every(*names) if isinstance(n, int)):
         for count in (books, books + 1):
@@ -399,7 +402,7 @@ def _with_text(facts: Facts, draw: Draw, options: tuple[Option, ...], form: Form
         values.update(option.values)
     counts = {option.kind: option.counts for option in options if option.counts is not None}
     given: dict[str, Any] = {}
-    if "input_ids" in facts.takes:
+    if "input_ids" in facts.takes and not form.decoder:
         instead = {"video": "image"} if form.instead else None
         ids, sorts = text.ids(
             facts, draw, "input_ids", length=form.length, counts=counts, instead=instead

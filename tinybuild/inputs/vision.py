@@ -331,6 +331,7 @@ def plain(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
         yield {name: draw.normal(name, ROWS, time, side, side, deep)}
     for width in widths(facts, "image", 1):
         yield {name: draw.normal(name, ROWS, 16, width)}
+        yield {name: draw.normal(name, ROWS * 16, width)}
         yield {  # each patch with its row and column
             name: draw.normal(name, ROWS, 16, width + 2).abs().ceil(),
             "height": torch.tensor([4] * ROWS),
