@@ -37,9 +37,7 @@ KINDS: Mapping[str, int] = {"image": 1, "video": 2, "audio": 3}
 
 def vocabulary(facts: Facts, side: str = "encoder") -> int:
     """The number of token ids that may be used: what the config says and the embedding holds."""
-    text = facts.config.get_text_config(**{side: True}) if side == "decoder" else None
-    text = text if text is not None else facts.config.get_text_config()
-    size = getattr(text, "vocab_size", None)
+    size = getattr(_text(facts.config, side), "vocab_size", None)
     if side == "encoder":
         size = facts.find("src_vocab_size") or size
     if not isinstance(size, int):
@@ -53,6 +51,21 @@ def vocabulary(facts: Facts, side: str = "encoder") -> int:
     if not size and weight is not None:
         size = weight.shape[0]
     return int(size or CHARACTERS)
+
+
+SIDES = {"encoder": ("text_encoder", "encoder"), "decoder": ("decoder", "generator")}
+
+
+def _text(config: Any, side: str) -> Any:
+    """The config of the text that one side of a model reads."""
+    for name in SIDES[side]:
+        below = getattr(config, name, None)
+        if isinstance(getattr(below, "vocab_size", None), int):
+            return below
+    try:
+        return config.get_text_config()
+    except ValueError:  # several, none of them named as expected
+        return config
 
 
 def plain(facts: Facts, size: int) -> list[int]:

@@ -296,7 +296,13 @@ def _options(
             kept.append(Option(kind=kind, values=values, counts=counts))
             if len(kept) == KEPT:
                 break
-    return kept or [Option(kind=kind, values=values) for values in candidates(WIDE)]
+    if kept:
+        return kept
+    # Two places are a run, by which models know that there is a place for each feature; what they
+    # say of the number is heeded (_told).
+    known = kind in text.MEDIA and text.placeholder(facts, kind) is not None
+    counts = (2,) * ROWS if known else None
+    return [Option(kind=kind, values=values, counts=counts) for values in candidates(WIDE)]
 
 
 def _asked(method: Any, given: Mapping[str, Any], failures: list[BaseException]) -> Any:
