@@ -13,11 +13,13 @@ CHARACTERS = 256  # ids of a model without a vocabulary: it reads characters
 MEDIA = ("image", "video", "audio")
 # What a config calls the placeholder of a feature, and the tokens around a run of them.
 PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {
-    "image": ("image_token_id", "image_token_index", "image_token_idx", "media_token_id"),
+    "image": (
+        *("image_token_id", "image_token_index", "image_token_idx", "image_patch_token_id"),
+        *("media_token_id", "video_token_id", "video_token_index"),  # frames as images
+    ),
     "video": ("video_token_id", "video_token_index", "video_token_idx", "video_context_token_id"),
     "audio": ("audio_token_id", "audio_token_index", "audio_token_idx", "audio_pad_token_id"),
 }
-PLACEHOLDERS = {**PLACEHOLDERS, "image": (*PLACEHOLDERS["image"], "image_patch_token_id")}
 AROUND: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "image": (
         ("image_start_token_id", "vision_start_token_id", "boi_token_id", "image_bos_token_id"),

@@ -8,7 +8,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tinybuild.errors import BuildFault, Finding
@@ -113,19 +113,14 @@ def search(facts: Facts, draw: Draw) -> dict[str, Any]:
         parts.append([Option(kind="state", values=values) for values in options])
     tries: list[Try] = []
     works: tuple[dict[str, Any], dict[str, Any]] | None = None
-    for given in _tries(facts, draw, kinds, parts, tries):
+    for options, form in _tries(facts, kinds, parts, tries):
+        given = _with_text(facts, draw, options, form)
         outputs, error, far = attempt(facts.model, given)
         if error is not None:
-            tries.append(Try(far=far, error=error))
-            told = _told(facts, draw, kinds, given, error)
-            if told is None:
-                continue
-            given = told
-            outputs, error, _ = attempt(facts.model, given)
-            if error is not None:
-                continue
-        else:
-            tries.append(Try(far=far))
+            given, outputs, error, far = _told(facts, draw, options, form, error, far)
+        tries.append(Try(far=far, error=error))
+        if error is not None:
+            continue
         if all(bool(tensor.isfinite().all()) for tensor in outputs.values()):
             return labelled(facts, draw, given, outputs)
         works = works or (given, outputs)
@@ -169,25 +164,35 @@ NUMBERS = (  # what models say when features and places differ: the number of fe
 def _told(
     facts: Facts,
     draw: Draw,
-    kinds: Mapping[str, tuple[str, Any]],
-    given: Mapping[str, Any],
+    options: tuple[Option, ...],
+    form: Form,
     error: BaseException,
-) -> dict[str, Any] | None:
-    """The same batch with as many places for features as the model's complaint says.
+    far: int,
+) -> tuple[dict[str, Any], dict[str, Any], BaseException | None, int]:
+    """A try again, with as many places for features as the model's complaint says.
 
-    The last resort for models that have no method to compute the features of their only medium.
+    The last resort where no method computes the features, or others than forward's: each medium
+    in turn is given the number, and has it where forward then comes farther. Arguments, outputs, error and how far it came.
     """
-    media = [kind for kind in kinds if kind in text.MEDIA]
-    if "text" not in kinds or len(media) != 1:
-        return None
-    for pattern in NUMBERS:
-        said = pattern.search(str(error))
-        if said is not None and 0 < int(said[1]) <= MOST_PLACES * ROWS:
-            follows = {*others.FOLLOWS, "input_ids", "decoder_input_ids"}
-            values = {name: value for name, value in given.items() if name not in follows}
-            option = Option(kind=media[0], values=values, counts=_shared(int(said[1])))
-            return _with_text(facts, draw, (option,), Form())
-    return None
+    given: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
+    left = [option for option in options if option.counts is not None]
+    while left and error is not None:
+        said = next((m for pattern in NUMBERS if (m := pattern.search(str(error)))), None)
+        if said is None or not 0 < int(said[1]) <= MOST_PLACES * ROWS:
+            break
+        for option in left:
+            counted = replace(option, counts=_shared(int(said[1])))
+            changed = tuple(counted if one is option else one for one in options)
+            given = _with_text(facts, draw, changed, form)
+            outputs, again, farther = attempt(facts.model, given)
+            if again is None or farther > far:
+                options, error, far = changed, again, farther
+                left = [one for one in left if one is not option]
+                break
+        else:
+            break
+    return given, outputs, error, far
 
 
 def failed(facts: Facts, tries: list[Try], failures: list[BaseException]) -> BuildFault:
@@ -286,6 +291,9 @@ def _options(
             given = {key: value for key, value in values.items() if key in wanted}
             if name not in given:
                 given[first] = values[name]
+            for needed, plain in others.ALONE.items():
+                if needed in wanted:
+                    given[needed] = plain(facts, draw, {})
             features = _asked(method, given, failures)
             if features is None and values[name].dim() == 5:  # forward may join rows and images
                 joined = {key: value.flatten(0, 1) for key, value in given.items()}
@@ -301,8 +309,18 @@ def _options(
     # Two places are a run, by which models know that there is a place for each feature; what they
     # say of the number is heeded (_told).
     known = kind in text.MEDIA and text.placeholder(facts, kind) is not None
-    counts = (2,) * ROWS if known else None
-    return [Option(kind=kind, values=values, counts=counts) for values in candidates(WIDE)]
+    each = facts.integer("num_query_tokens", default=2)
+    return [
+        Option(kind=kind, values=values, counts=(each * _frames(values[name]),) * ROWS)
+        if known
+        else Option(kind=kind, values=values)
+        for values in candidates(WIDE)
+    ]
+
+
+def _frames(pixels: Any) -> int:
+    """Images in a row of pixels: 1, or the second axis of five."""
+    return int(pixels.shape[1]) if pixels.dim() == 5 else 1
 
 
 def _asked(method: Any, given: Mapping[str, Any], failures: list[BaseException]) -> Any:
@@ -325,7 +343,11 @@ def _counts(facts: Facts, kind: str, features: Any) -> tuple[int, ...] | None:
     if isinstance(features, tuple | list) and features and isinstance(features[0], torch.Tensor):
         numbers = [_rows(tensor) for tensor in features]
         return tuple(numbers) if len(numbers) == ROWS else _shared(sum(numbers))
-    return _shared(_rows(features)) if isinstance(features, torch.Tensor) else None
+    if not isinstance(features, torch.Tensor):
+        return None
+    if tuple(features.shape[:-1]) == (ROWS,):  # pooled: the places are those of queries
+        return (facts.integer("num_query_tokens", default=1),) * ROWS
+    return _shared(_rows(features))
 
 
 def _shared(total: int) -> tuple[int, ...]:
@@ -347,11 +369,10 @@ def _ordered(parts: list[list[Any]]) -> Iterator[tuple[Any, ...]]:
 
 def _tries(
     facts: Facts,
-    draw: Draw,
     kinds: Mapping[str, tuple[str, Any]],
     parts: list[list[Option]],
     tries: list[Try],
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[tuple[tuple[Option, ...], Form]]:
     """All that is tried: the plain form of text with many combinations, then other forms with FEW.
 
     Those are the combinations that came farthest; `tries` grows by one for each that was taken.
@@ -360,11 +381,21 @@ def _tries(
     forms = _forms(facts, kinds)
     form = next(forms)
     for combination in combinations:
-        yield _with_text(facts, draw, combination, form)
-    order = sorted(range(len(combinations)), key=lambda number: -tries[number].far)
+        yield combination, form
+        if _worked(tries) > 1:  # but not with finite outputs: another form may
+            break
+    order = sorted(range(len(tries)), key=lambda number: -tries[number].far)
     for form in forms:
+        for number in order[: 1 if _worked(tries) else FEW]:
+            yield combinations[number], form
+    if {"image", "video"} <= set(kinds) and not _worked(tries):  # some take one of them at a time
         for number in order[:FEW]:
-            yield _with_text(facts, draw, combinations[number], form)
+            fewer = tuple(option for option in combinations[number] if option.kind != "video")
+            yield fewer, Form()
+
+
+def _worked(tries: list[Try]) -> int:
+    return sum(one.error is None for one in tries)
 
 
 def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]:
@@ -393,7 +424,7 @@ def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]
     if "use_cache" in facts.takes:
         yield Form(cache=True)
         yield Form(cache=False)
-    for length in LENGTHS:
+    for length in (*LENGTHS, *facts.every("max_text_len")):
         yield Form(length=length)
     yield Form(single=True)
     sides = facts.find("axial_pos_shape")

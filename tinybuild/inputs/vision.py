@@ -301,7 +301,8 @@ def plain(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
             pixels = draw.normal(name, *shape, high, wide)
             found = {name: pixels}
             if "pixel_attention_mask" in takes and len(shape) == 3:
-                found["pixel_attention_mask"] = torch.ones(ROWS, 1, high, wide, dtype=torch.long)
+                # Not of integers: as an index, they would gather more than memory holds.
+                found["pixel_attention_mask"] = torch.ones(ROWS, 1, high, wide, dtype=torch.bool)
             if "pixel_values_local" in takes:
                 found["pixel_values_local"] = draw.normal(
                     "pixel_values_local", 2 * ROWS, deep, high, wide
