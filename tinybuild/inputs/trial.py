@@ -166,13 +166,14 @@ def _told(
     draw: Draw,
     options: tuple[Option, ...],
     form: Form,
-    error: BaseException,
+    error: BaseException | None,
     far: int,
 ) -> tuple[dict[str, Any], dict[str, Any], BaseException | None, int]:
     """A try again, with as many places for features as the model's complaint says.
 
     The last resort where no method computes the features, or others than forward's: each medium
-    in turn is given the number, and has it where forward then comes farther. Arguments, outputs, error and how far it came.
+    in turn is given the number, and has it where forward then comes farther. Gives the arguments,
+    the outputs, the error, and how far forward came.
     """
     given: dict[str, Any] = {}
     outputs: dict[str, Any] = {}

@@ -298,8 +298,9 @@ def plain(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
         shapes = [(ROWS, count, deep) for count in frames(facts)] + shapes
     for high, wide in sizes(facts):
         for shape in shapes:
-            pixels = draw.normal(name, *shape, high, wide)
-            found = {name: pixels}
+            if "prompt_pixel_values" in takes:  # the prompt stands above the image
+                high = high // 2
+            found = {name: draw.normal(name, *shape, high, wide)}
             if "pixel_attention_mask" in takes and len(shape) == 3:
                 # Not of integers: as an index, they would gather more than memory holds.
                 found["pixel_attention_mask"] = torch.ones(ROWS, 1, high, wide, dtype=torch.bool)
