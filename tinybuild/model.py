@@ -167,25 +167,30 @@ def changed(
     """Each key in which two configs differ, sorted: key (dotted), from, to, reason.
 
     The reason is who gave the value (`given`: recipe, tokenizer), the rule by name, the search, an
-    exception, or "derived": the class makes it of others.
+    exception, or "derived": the class makes it of others. What a sub-config has because the recipe
+    gave it another type says so.
     """
     before, after = (json.loads(c.to_json_string(use_diff=False)) for c in (source, config))
     found = []
 
     def why(path: tuple[str, ...]) -> str:
+        other = ""
         for name, tree in given.items():
             node: Any = tree
             for key in path:
                 node = node.get(key) if isinstance(node, Mapping) else None
+                if isinstance(node, Mapping) and "model_type" in node:
+                    other = f"{name}: another model_type"
             if node is not None:
                 return name
-        return next((reasons[path[:n]] for n in range(len(path), 0, -1) if path[:n] in reasons), "")
+        rule = next((reasons[path[:n]] for n in range(len(path), 0, -1) if path[:n] in reasons), "")
+        return rule or other
 
     def walk(path: tuple[str, ...], old: Any, new: Any) -> None:
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             for name in sorted({*old, *new}):
                 walk((*path, name), old.get(name), new.get(name))
-        elif old != new and path[-1] not in overrides.OURS:
+        elif old != new and (path[-1] not in overrides.OURS or why(path) == "recipe"):
             reason = why(path) or "derived"
             found.append({"key": ".".join(path), "from": old, "to": new, "reason": reason})
 

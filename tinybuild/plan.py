@@ -353,7 +353,8 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
         for slot, upstream in _upstreams(recipe):
             for stage in ("tokenizer", "model"):
                 if stage in recipes[upstream].data:
-                    files = ("",) if stage == "tokenizer" else ("config", "generation_config")
+                    whole = stage == "tokenizer"
+                    files = ("",) if whole else ("config.json", "generation_config.json")
                     needs.append(
                         Need(name=f"{slot}.{stage}", task=f"{stage}:{upstream}", files=files)
                     )

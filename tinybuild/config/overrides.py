@@ -231,6 +231,7 @@ BASE = frozenset(
 
 def canonical(config: Any, wishes: Mapping[str, Any]) -> dict[str, Any]:
     """The same wishes under the class's own names (hidden_size -> n_embd for GPT-2)."""
+    config = substituted(config, wishes)
     result = {}
     for name, value in wishes.items():
         sub = _sub(config, name)
@@ -366,9 +367,3 @@ def _widths(config: Any, value: float) -> dict[str, Any]:
         if inner:
             found[name] = inner
     return found
-
-
-__all__ = [
-    *("BY_LAYER", "OURS", "canonical", "load", "merge", "override", "reason"),
-    *("substituted", "widths"),
-]

@@ -136,6 +136,7 @@ def plain_sizes(tree: Tree) -> None:
         "queries": QUERIES,
         "mels": MELS,
         "pooled": 4,
+        "text": 16,
         "grid": IMAGE // PATCH,
         "norm channels": NORM_GROUPS,
     }
