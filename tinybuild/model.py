@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ from tinybuild import heads, inputs
 from tinybuild.config import ids, overrides, precision, reads
 from tinybuild.config.search import search
 from tinybuild.config.shrink import shrink
-from tinybuild.config.spread import SPREAD, spread
+from tinybuild.config.spread import spread
 from tinybuild.config.tree import Tree
 from tinybuild.errors import BuildFault, Fault, Finding
 from tinybuild.files import pretty
@@ -19,6 +18,7 @@ from tinybuild.ids import is_id
 from tinybuild.workers import Job
 
 LARGEST_SHOWN = 8
+GATES = 0.25  # 2 / sqrt(64), as wide as a tiny model's other weights
 CODES = 0.02  # standard deviation of code books, see _fill
 Key = tuple[str | int, ...]
 
@@ -42,7 +42,7 @@ def make(job: Job) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]), reads.recording() as seen:
         torch.manual_seed(job.seed)
         model = _refusable(lambda: kind(config), kind)
-        _fill(model, section.get("shrink") == "auto")
+        _fill(model)
     dtype = getattr(torch, section["dtype"])
     precision.cast(model, dtype, precision.keeps(kind, config, dtype))
     if model.can_generate():
@@ -68,33 +68,24 @@ def make(job: Job) -> dict[str, Any]:
     }
 
 
-_GATE = re.compile(r"gate|alpha|scale|gamma|lambda")
+def _fill(model: Any) -> None:
+    """Draw what its class leaves at zero: nothing would pass there, and all behind it were dead.
 
-
-def _fill(model: Any, small: bool) -> None:
-    """Draw what the class leaves at zero for training or a checkpoint to fill.
-
-    Code books: with all codes equal nothing that follows depends on the input. Small ones: the
-    nearest of codes that are longer than what is looked up is the shortest code, whatever the
-    input. In a model that is made small by rule also gates and projections (what stands behind
-    them, an image in a language model, does nothing) and tables; not biases, nor norms, for which
-    zero is where to start.
+    Gates, projections, positions and norms that add one: as other weights are. Biases stay. Code
+    books, which training fills: small ones, for the nearest of codes that are longer than what is
+    looked up is the shortest code, whatever the input.
     """
     import torch
 
-    saved = model.state_dict().keys()
-    for name, buffer in model.named_buffers():
-        if name in saved and buffer.is_floating_point() and buffer.dim() >= 2 and not buffer.any():
-            buffer.normal_(std=CODES)
     with torch.no_grad():
-        for name, parameter in model.named_parameters() if small else ():
-            last = name.rpartition(".")[2]
-            if not parameter.numel() or parameter.any() or last == "bias" or "log" in last:
-                continue
-            if parameter.dim() >= 2 and parameter.numel() > 1:
-                parameter.normal_(std=SPREAD / parameter.shape[-1] ** 0.5)
-            elif _GATE.search(last) and "norm" not in name:
-                parameter.uniform_(0.25, 0.75)
+        for name, parameter in model.named_parameters():
+            if not parameter.any() and not name.endswith("bias"):
+                parameter.normal_(std=GATES)
+        saved = model.state_dict().keys()
+        for name, buffer in model.named_buffers():
+            code = name in saved and buffer.is_floating_point() and buffer.dim() >= 2
+            if code and not buffer.any():
+                buffer.normal_(std=CODES)
 
 
 def _all_read(
@@ -318,6 +309,8 @@ def _on_meta(kind: Any, config: Any) -> Any:
 
 def _table(tensors: Mapping[str, Any], count: int) -> str:
     """The largest tensors, those of repeated layers in one line."""
+    import re
+
     groups: dict[tuple[str, tuple[int, ...]], int] = {}
     for name, tensor in tensors.items():
         group = (re.sub(r"\.\d+(?=\.|$)", ".*", name), tuple(tensor.shape))
