@@ -279,6 +279,8 @@ def _options(
     their rows are counted.
     """
 
+    import torch
+
     def candidates(most: int) -> Iterator[dict[str, Any]]:
         for values in itertools.islice(rule(facts, draw, name), most):
             yield {key: value for key, value in values.items() if key in facts.takes}
@@ -297,7 +299,10 @@ def _options(
                     given[needed] = plain(facts, draw, {})
             features = _asked(method, given, failures)
             if features is None and values[name].dim() == 5:  # forward may join rows and images
-                joined = {key: value.flatten(0, 1) for key, value in given.items()}
+                joined = {
+                    key: value.flatten(0, 1) if isinstance(value, torch.Tensor) else value
+                    for key, value in given.items()
+                }
                 features = _asked(method, joined, failures)
             if features is None:
                 continue
