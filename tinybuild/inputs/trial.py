@@ -286,7 +286,7 @@ def _options(
             yield {key: value for key, value in values.items() if key in facts.takes}
 
     kept: list[Option] = []
-    method = facts.method(f"get_{kind}_features")
+    method = facts.method(f"get_{kind}_features", name)
     if method is not None:
         wanted = inspect.signature(method).parameters
         first = next(iter(wanted), name)
@@ -314,7 +314,7 @@ def _options(
         return kept
     # Two places are a run, by which models know that there is a place for each feature; what they
     # say of the number is heeded (_told).
-    known = kind in text.MEDIA and text.placeholder(facts, kind) is not None
+    known = kind in text.MEDIA and _placed(facts, kind)
     each = facts.integer("num_query_tokens", default=2)
     return [
         Option(kind=kind, values=values, counts=(each * _frames(values[name]),) * ROWS)
@@ -338,14 +338,22 @@ def _asked(method: Any, given: Mapping[str, Any], failures: list[BaseException])
         return None
 
 
+def _placed(facts: Facts, kind: str) -> bool:
+    """Whether text holds places for the features of a medium."""
+    masked = kind == "image" and "image_embeds_position_mask" in facts.takes
+    return masked or text.placeholder(facts, kind) is not None
+
+
 def _counts(facts: Facts, kind: str, features: Any) -> tuple[int, ...] | None:
     """How many features each row's image, video or sound has; None where text holds no place."""
     import torch
 
-    if text.placeholder(facts, kind) is None and "image_embeds_position_mask" not in facts.takes:
+    if not _placed(facts, kind):
         return None
-    pooled = getattr(features, "pooler_output", None)
-    features = pooled if pooled is not None else features
+    for name in ("pooler_output", "last_hidden_state"):
+        if getattr(features, name, None) is not None:
+            features = getattr(features, name)
+            break
     if isinstance(features, tuple | list) and features and isinstance(features[0], torch.Tensor):
         numbers = [_rows(tensor) for tensor in features]
         return tuple(numbers) if len(numbers) == ROWS else _shared(sum(numbers))
