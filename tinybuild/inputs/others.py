@@ -240,6 +240,17 @@ def trajectory(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
     }
 
 
+def robot(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
+    """The state of a robot, and its actions with the noise that they are to be freed of."""
+    steps, acts = facts.integer("chunk_size", default=4), facts.integer("max_action_dim", default=4)
+    yield {
+        name: draw.normal(name, ROWS, facts.integer("max_state_dim", default=4)),
+        "actions": draw.normal("actions", ROWS, steps, acts),
+        "noise": draw.normal("noise", ROWS, steps, acts),
+        "timestep": draw.uniform("timestep", ROWS),
+    }
+
+
 def encoded(facts: Facts, draw: Draw) -> Any:
     """The states of an encoder: (rows, length, width)."""
     names = ("encoder_hidden_size", "cross_attention_hidden_size", "encoder_width", "hidden_size")

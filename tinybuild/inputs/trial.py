@@ -18,6 +18,7 @@ from tinybuild.inputs.facts import ROWS, Facts
 
 MOST_TRIES = 80  # combinations of candidates
 MOST_PROBES = 120  # calls of one feature method
+MOST_MISSED = 16  # calls in a row after the first that worked
 KEPT = 6  # candidates of a modality whose features could be computed
 WIDE = 60  # candidates of a modality that has no feature method
 MOST_LABELS = 20
@@ -40,7 +41,9 @@ RULES: Mapping[str, tuple[str, Any]] = {
     "audio_codes": ("audio", audio.codes),
     "past_values": ("series", others.series),
     "states": ("trajectory", others.trajectory),
+    "state": ("trajectory", others.robot),
 }
+OPTIONAL = ("state",)  # what a recurrent model goes on from, where forward can do without
 # Taken only where forward has none of the above, or cannot do without.
 STATES: tuple[str, ...] = (
     *("hidden_states", "inputs_embeds", "inputs", "input"),
@@ -52,12 +55,14 @@ STATES: tuple[str, ...] = (
 def found(facts: Facts) -> dict[str, tuple[str, Any]]:
     """modality -> (argument, rule), for each modality that the model takes."""
     result: dict[str, tuple[str, Any]] = {}
+    needed = facts.required()
     if "input_ids" in facts.takes:
         result["text"] = ("input_ids", None)
     for name, (kind, rule) in RULES.items():
+        if name in OPTIONAL and name not in needed:
+            continue
         if name in facts.takes and kind not in result and not _absent(facts, kind, name):
             result[kind] = (name, rule)
-    needed = facts.required()
     if "hidden_states" in needed and "grid_thw" in needed:
         result["image"] = ("hidden_states", vision.images)
     return result
@@ -289,7 +294,7 @@ def _options(
     method = facts.method(f"get_{kind}_features", name)
     if method is not None:
         wanted = inspect.signature(method).parameters
-        first = next(iter(wanted), name)
+        first, missed = next(iter(wanted), name), 0
         for values in candidates(MOST_PROBES):
             given = {key: value for key, value in values.items() if key in wanted}
             if name not in given:
@@ -305,7 +310,11 @@ def _options(
                 }
                 features = _asked(method, joined, failures)
             if features is None:
+                missed += 1
+                if kept and missed > MOST_MISSED:
+                    break
                 continue
+            missed = 0
             counts = _counts(facts, kind, features)
             kept.append(Option(kind=kind, values=values, counts=counts))
             if len(kept) == KEPT:
