@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tinybuild.ids import text_part
 from tinybuild.inputs.draw import Draw
 from tinybuild.inputs.facts import ROWS, Facts
 
@@ -38,7 +39,7 @@ KINDS: Mapping[str, int] = {"image": 1, "video": 2, "audio": 3}
 def vocabulary(facts: Facts, side: str = "encoder") -> int:
     """The number of token ids that may be used: what the config says and the embedding holds."""
     text = facts.config.get_text_config(**{side: True}) if side == "decoder" else None
-    text = text if text is not None else facts.config.get_text_config()
+    text = text if text is not None else text_part(facts.config)
     size = getattr(text, "vocab_size", None)
     if side == "encoder":
         size = facts.find("src_vocab_size") or size
