@@ -111,7 +111,9 @@ def multiples(tree: Tree) -> None:
 
 
 HALF = re.compile(r"num_pos_feats")
-JOINED = re.compile(r".*(out|output|input|in|merged)_(dim|hidden_size|size)|merged_.*")
+JOINED = re.compile(
+    r".*(out|output|input|in|merged)_(dim|hidden_size|size)|merged_.*|quantization_dim"
+)
 
 
 def halves(tree: Tree) -> None:
