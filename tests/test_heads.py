@@ -8,7 +8,6 @@ import pytest
 
 from tinybuild import heads
 from tinybuild.errors import BuildFault
-from tinybuild.ids import text_part
 
 
 def default(kind: str, **more: Any) -> Any:
@@ -129,6 +128,6 @@ def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_text_part_is_where_ids_go() -> None:
-    assert text_part(default("llama4")).model_type == "llama4_text"
-    assert text_part(default("llama")).model_type == "llama"
-    assert text_part(default("musicgen")).model_type == "t5"  # it has a decoder beside it
+    assert heads.text_part(default("llama4")).model_type == "llama4_text"
+    assert heads.text_part(default("llama")).model_type == "llama"
+    assert heads.text_part(default("musicgen")).model_type == "t5"  # it has a decoder beside it

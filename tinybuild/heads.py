@@ -272,6 +272,18 @@ def _parts(wanted: Any, config: Any) -> Iterator[Any]:
             yield from _parts(wanted, sub)
 
 
+def text_part(config: Any) -> Any:
+    """The config that says how many rows the embedding of `input_ids` has.
+
+    get_text_config refuses to choose between a text encoder and a decoder with a vocabulary of its
+    own (MusicgenConfig); ids go into the encoder.
+    """
+    try:
+        return config.get_text_config()
+    except ValueError:
+        return config.get_text_config(encoder=True)
+
+
 def _has(config: Any) -> str:
     """A hint: the tasks and the classes of a config's type."""
     tasks, known = of_type(config.model_type), classes(config)

@@ -1,4 +1,4 @@
-"""Which keys of a config hold token ids, in what shape, and which part of it is about them."""
+"""Which keys of a config hold token ids, and in what shape."""
 
 from __future__ import annotations
 
@@ -12,18 +12,6 @@ PAIRS = ("forced_decoder_ids",)  # [position, id] each
 NAMED = ("lang_to_id", "task_to_id")  # mappings of names to ids
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 NAMES = tuple(f"{role}_id" for role in ROLES)
-
-
-def text_part(config: Any) -> Any:
-    """The config that says how many rows the embedding of `input_ids` has.
-
-    get_text_config refuses to choose between a text encoder and a decoder with a vocabulary of its
-    own (MusicgenConfig); ids go into the encoder.
-    """
-    try:
-        return config.get_text_config()
-    except ValueError:
-        return config.get_text_config(encoder=True)
 
 
 def is_id(name: str) -> bool:

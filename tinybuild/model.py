@@ -14,7 +14,7 @@ from tinybuild.config.spread import spread
 from tinybuild.config.tree import Tree
 from tinybuild.errors import BuildFault, Fault, Finding
 from tinybuild.files import pretty
-from tinybuild.ids import is_id, text_part
+from tinybuild.ids import is_id
 from tinybuild.workers import Job
 
 LARGEST_SHOWN = 8
@@ -63,7 +63,7 @@ def make(job: Job) -> dict[str, Any]:
         "parameters": parameters,
         "dtype": section["dtype"],
         "modalities": list(inputs.modalities(model)),
-        "vocab_size": getattr(text_part(config), "vocab_size", None),
+        "vocab_size": getattr(heads.text_part(config), "vocab_size", None),
     }
 
 
