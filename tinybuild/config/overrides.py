@@ -75,11 +75,10 @@ def override(config: Any, wishes: Mapping[str, Any], implied: Mapping[str, Any],
     Raises BuildFault for keys that the class does not have, for values it refuses, and for wishes
     that did not take effect.
     """
-    findings = list(_unknown(config, wishes, key))
+    findings = list(unknown(config, wishes, key))
     if findings:
         raise BuildFault(findings)
-    wanted = merge(_canonical(config, implied), _canonical(config, wishes))
-    arguments = _arguments(config, wanted)
+    arguments = requested(config, wishes, implied)
     try:
         made = type(config)(**arguments)
     except refusals() as error:
@@ -90,10 +89,15 @@ def override(config: Any, wishes: Mapping[str, Any], implied: Mapping[str, Any],
             if "expected" in str(error)
             else "override the keys that it depends on as well",
         ) from None
-    ignored = list(_ignored(made, _canonical(config, wishes), key))
+    ignored = list(_ignored(made, canonical(config, wishes), key))
     if ignored:
         raise BuildFault(ignored)
     return made
+
+
+def requested(config: Any, wishes: Mapping[str, Any], implied: Mapping[str, Any]) -> dict[str, Any]:
+    """What `override` asks the class for, as nested mappings: without what the class derives."""
+    return _arguments(config, merge(canonical(config, implied), canonical(config, wishes)))
 
 
 def _fields(config: Any) -> set[str]:
@@ -119,7 +123,7 @@ def _fields(config: Any) -> set[str]:
     return {name for name in known if not name.startswith("_")} - set(OURS)
 
 
-def _sub(config: Any, name: str) -> Any | None:
+def sub_config(config: Any, name: str) -> Any | None:
     """The sub-config of that name, or None."""
     value = _value(config, config.attribute_map.get(name, name))
     return value if hasattr(value, "sub_configs") else None
@@ -132,7 +136,8 @@ def _value(config: Any, name: str) -> Any:
     return held[name] if name in held else getattr(config, name, None)
 
 
-def _unknown(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Finding]:
+def unknown(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Finding]:
+    """Wishes that no key of the class can take, each with the nearest names."""
     known = _fields(config)
     for name, value in wishes.items():
         if name not in known:
@@ -153,10 +158,10 @@ def _unknown(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Findi
                 key=(*key, name),
                 hint="give one of them",
             )
-        sub = _sub(config, name)
+        sub = sub_config(config, name)
         if sub is not None:
             if isinstance(value, Mapping):
-                yield from _unknown(sub, value, (*key, name))
+                yield from unknown(sub, value, (*key, name))
             else:
                 yield Finding(
                     what=f"{name} is a config of its own ({type(sub).__name__}), not a value",
@@ -171,13 +176,13 @@ BASE = frozenset(
 )
 
 
-def _canonical(config: Any, wishes: Mapping[str, Any]) -> dict[str, Any]:
+def canonical(config: Any, wishes: Mapping[str, Any]) -> dict[str, Any]:
     """The same wishes under the class's own names (hidden_size -> n_embd for GPT-2)."""
     result = {}
     for name, value in wishes.items():
-        sub = _sub(config, name)
+        sub = sub_config(config, name)
         if sub is not None and isinstance(value, Mapping):
-            value = _canonical(sub, value)
+            value = canonical(sub, value)
         result[config.attribute_map.get(name, name)] = value
     return result
 
@@ -200,7 +205,7 @@ def _arguments(config: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
     for name in _derived(config, arguments, set(wanted)):
         del arguments[name]
     for name, value in copy.deepcopy(dict(wanted)).items():  # classes write into what they get
-        sub = _sub(config, name)
+        sub = sub_config(config, name)
         if sub is not None and isinstance(value, Mapping):
             # Of the class: upstreams name another one here (idefics in a vision_config).
             arguments[name] = {**_arguments(sub, value), "model_type": type(sub).model_type}
@@ -223,7 +228,7 @@ def _derived(config: Any, arguments: Mapping[str, Any], wanted: set[str]) -> lis
     left = dict(arguments)
     dropped = []
     for name in arguments:
-        if name in wanted or _sub(config, name) is not None:
+        if name in wanted or sub_config(config, name) is not None:
             continue
         trial = {k: v for k, v in left.items() if k != name}
         try:
@@ -299,11 +304,11 @@ def widths(config: Any, value: float) -> dict[str, Any]:
 def _widths(config: Any, value: float) -> dict[str, Any]:
     found: dict[str, Any] = {name: value for name in WIDTHS if name in config.to_dict()}
     for name in config.sub_configs:
-        sub = _sub(config, name)
+        sub = sub_config(config, name)
         inner = _widths(sub, value) if sub is not None else {}
         if inner:
             found[name] = inner
     return found
 
 
-__all__ = ["load", "merge", "override", "reason", "widths"]
+__all__ = ["BY_LAYER", "OURS", "canonical", "load", "merge", "override", "reason", "widths"]
