@@ -21,6 +21,7 @@ FLOORS = {
     "config": 2,
     "tokenizer": 2,
     "dataset": 2,
+    "inputs": 2,
     "bundle": 2,
     "model": 3,
     "validate": 3,
