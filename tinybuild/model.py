@@ -33,7 +33,8 @@ def make(job: Job) -> dict[str, Any]:
     source = overrides.load(folder)
     config, changes = resize(source, section, tokenizer, job.seed)
     kind = model_class(section.get("architecture"), config)
-    parameters = measure(kind, config, job.settings["max_parameters"])
+    with relations.explained(source, config, section["config"], ("model", "config")):
+        parameters = measure(kind, config, job.settings["max_parameters"])
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)

@@ -8,11 +8,15 @@ tower's output need not be as wide as the text.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
+import importlib.util
 import itertools
 import math
+import pathlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from operator import mod
 from typing import Any, TypeGuard
@@ -35,7 +39,7 @@ class Node:
 
     path: Path
     data: Tree
-    strict: bool  # the class has refused: a head's size that is given does not excuse the heads
+    strict: bool  # the class has refused the heads: nothing excuses them
 
     def at(self, *names: str) -> Path:
         return (*self.path, *names)
@@ -70,7 +74,8 @@ def broken(
     path of each key that it calls by another name than the class.
     """
     wish = Wish(wishes=wishes, key=key, names=names or {})
-    return [clash.finding(wish) for clash in _clashes(tree, wish)]
+    clashes = list(_clashes(tree, wish))
+    return [clash.finding(wish, clashes) for clash in clashes]
 
 
 def override(source: Any, wishes: Tree, implied: Tree, key: overrides.Key) -> Any:
@@ -85,7 +90,8 @@ def override(source: Any, wishes: Tree, implied: Tree, key: overrides.Key) -> An
     except BuildFault as fault:
         # A class that speaks of heads may want more of them than others do.
         strict = any("heads" in finding.what for finding in fault.findings)
-        findings = _told(overrides.requested(source, wishes, implied), wish, source, strict=strict)
+        tree = _asked(source, overrides.requested(source, wishes, implied))
+        findings = _told(tree, wish, source, strict=strict)
         if not findings:
             raise
         places = {finding.key for finding in findings}
@@ -102,9 +108,28 @@ def possible(source: Any, wishes: Tree, key: overrides.Key) -> None:
     and those that contradict one another."""
     wish = Wish.of(source, wishes, key)
     findings = list(overrides.unknown(source, wishes, key))
-    findings += _told(overrides.requested(source, wishes, {}), wish, source, alone=True)
+    tree = overrides.merge(source.to_dict(), overrides.canonical(source, wishes))
+    findings += _told(tree, wish, source, alone=True)
     if findings:
         raise BuildFault(findings)
+
+
+@contextlib.contextmanager
+def explained(source: Any, config: Any, wishes: Tree, key: overrides.Key) -> Iterator[None]:
+    """Where the model class refuses the heads of a config, the relation and what works are told."""
+    try:
+        yield
+    except BuildFault as fault:
+        if not any(REFUSED.search(finding.what) for finding in fault.findings):
+            raise
+        wish = Wish.of(source, wishes, key)
+        findings = _told(config.to_dict(), wish, source, strict=True)
+        if not findings:
+            raise
+        raise BuildFault(findings) from None
+
+
+REFUSED = re.compile(r"cannot be made from this config.*(heads|divisib|multiple)", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,13 +172,31 @@ def _told(
     """Findings of relations in which overrides are (alone: nothing else is), and which the source's
     own config keeps."""
     nobody = Wish(wishes={}, key=(), names={})
-    before = {(clash.relation, clash.paths) for clash in _clashes(source.to_dict(), nobody)}
+    before = {clash.name for clash in _clashes(source.to_dict(), nobody)}
+    clashes = list(_clashes(tree, wish, strict))
     return [
-        clash.finding(wish)
-        for clash in _clashes(tree, wish, strict)
+        clash.finding(wish, clashes)
+        for clash in clashes
         if (all if alone else any)(wish.has(path) for path in clash.paths)
-        and (clash.relation, clash.paths) not in before
+        and clash.name not in before
     ]
+
+
+def _asked(source: Any, tree: Tree) -> Tree:
+    """What is asked of a class that refuses: its plain defaults too, not what it derives."""
+    made = dict(tree)
+    plain = {
+        field.name
+        for field in dataclasses.fields(source)
+        if field.default is not None and field.default is not dataclasses.MISSING
+    }
+    for name, value in source.to_dict().items():
+        inner = overrides.sub_config(source, name)
+        if name not in made and (name in plain or isinstance(value, Mapping)):
+            made[name] = value
+        elif inner is not None and isinstance(made.get(name), Mapping):
+            made[name] = _asked(inner, made[name])
+    return made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,27 +208,33 @@ class Clash:
     tree: Tree
     strict: bool
 
-    def finding(self, wish: Wish) -> Finding:
+    @property
+    def name(self) -> tuple[Relation, tuple[Path, ...]]:
+        return self.relation, self.paths
+
+    def finding(self, wish: Wish, present: Sequence[Clash]) -> Finding:
+        """`present`: all clashes of the tree; a value in the hint makes no new one."""
         wished = [path for path in self.paths if wish.has(path)]
         place = (*wish.key, *wish.called(wished[0])) if wished else wish.key
-        return Finding(what=self._what(wish), key=place, hint=self._hint(wish, wished))
+        known = {clash.name for clash in present}
+        return Finding(what=self._what(wish), key=place, hint=self._hint(wish, wished, known))
 
     def _what(self, wish: Wish) -> str:
         named = [f"{_dotted(wish, path)} ({_shown(_at(self.tree, path))})" for path in self.paths]
         return self.relation.words.format(*named, head=" / ".join(named[1:]))
 
-    def _hint(self, wish: Wish, wished: list[Path]) -> str:
+    def _hint(self, wish: Wish, wished: list[Path], known: Set[Any]) -> str:
         """What works for two of the keys, those of the recipe first."""
         parts = []
         for path in [*wished, *(path for path in self.paths if path not in wished)]:
-            values = self._values(path, wish)
+            values = self._values(path, wish, known)
             if values:
                 parts.append(f"{_dotted(wish, path)}: {values}")
         return ", or ".join(parts[:2])
 
-    def _values(self, path: Path, wish: Wish) -> str:
+    def _values(self, path: Path, wish: Wish, known: Set[Any]) -> str:
         if _whole(_at(self.tree, path)):
-            return " or ".join(str(number) for number in self._nearest(path, wish))
+            return " or ".join(str(number) for number in self._nearest(path, wish, known))
         if path == self.paths[0] and self.relation.other is not None:
             return self.relation.other(*self._with(path, _at(self.tree, path))) or ""
         return ""
@@ -193,15 +242,17 @@ class Clash:
     def _with(self, path: Path, value: Any) -> list[Any]:
         return [value if place == path else _at(self.tree, place) for place in self.paths]
 
-    def _nearest(self, path: Path, wish: Wish) -> list[int]:
+    def _nearest(self, path: Path, wish: Wish, known: Set[Any]) -> list[int]:
         """The next value below and the next above that work, for this relation and, if there are
-        such near by, for all others that the key is in."""
+        such near by, for all others that the key is in and that hold now."""
         value = _at(self.tree, path)
         least = self.relation.least if path == self.paths[0] else 1
         most = max(v for v in self._with(path, value) if _whole(v))
         ways = [range(value - 1, least - 1, -1), range(max(value + 1, least), 2 * most + NEAR)]
         works = [list(itertools.islice(filter(self._fits(path), way), NEAR)) for way in ways]
-        best = [next((n for n in way if not self._breaks(path, n, wish)), None) for way in works]
+        best = [
+            next((n for n in way if not self._breaks(path, n, wish, known)), None) for way in works
+        ]
         if best == [None, None]:
             best = [next(iter(way), None) for way in works]
         return [number for number in best if number is not None]
@@ -215,9 +266,9 @@ class Clash:
 
         return fits
 
-    def _breaks(self, path: Path, number: int, wish: Wish) -> bool:
-        tree = _put(self.tree, path, number)
-        return any(path in clash.paths for clash in _clashes(tree, wish, self.strict))
+    def _breaks(self, path: Path, number: int, wish: Wish, known: Set[Any]) -> bool:
+        clashes = _clashes(_put(self.tree, path, number), wish, self.strict)
+        return any(path in clash.paths and clash.name not in known for clash in clashes)
 
 
 def _clashes(tree: Tree, wish: Wish, strict: bool = False) -> Iterator[Clash]:
@@ -265,7 +316,11 @@ def _shown(value: Any) -> str:
     if not _is_list(value):
         return str(value)
     entries = list(value)
-    return str(entries) if _is_numbers(entries) and len(entries) <= 8 else f"{len(entries)} entries"
+    return str(entries) if _is_numbers(entries) and len(entries) <= 8 else _entries(len(entries))
+
+
+def _entries(number: int) -> str:
+    return f"{number} entr{'y' if number == 1 else 'ies'}"
 
 
 # --- which keys ----------------------------------------------------------------------------------
@@ -305,15 +360,39 @@ def _head_dims(data: Tree) -> list[str]:
 
 
 def heads_and_width(node: Node) -> Iterator[tuple[Path, ...]]:
-    """Where a head is the width shared among the heads. With rotation there is mostly a key for it,
-    or the class rounds down: those that do not say so themselves."""
+    """Where a head is the width shared among the heads. Many classes round that down, and their
+    attention is a little narrower than the layer: only those that say so refuse."""
     wide = _first(node.data, WIDTH_NAMES)
-    free = _head_dims(node.data) or "rope_parameters" in node.data
-    if wide is None or (free and not node.strict):
+    if wide is None or node.data[wide] < 1 or "expand" in node.data:  # expand: no attention
         return
+    rotated = "rope_parameters" in node.data  # with rotation there is mostly a key for a head
+    shared = not _head_dims(node.data) and not rotated and _insists(node.data.get("model_type"))
     for name in MAIN_HEADS:
-        if _whole(node.data.get(name)) and node.data[name] > 0 < node.data[wide]:
+        if _whole(node.data.get(name)) and node.data[name] > 0 and (shared or node.strict):
             yield node.at(name), node.at(wide)
+
+
+@functools.cache
+def _insists(model_type: Any) -> bool:
+    """Whether a model's code raises for a width that the heads do not divide, as far as its text
+    tells. It is read, not imported: imports of all models take minutes."""
+    from transformers.models.auto.configuration_auto import model_type_to_module_name
+
+    if not isinstance(model_type, str) or not model_type:
+        return False
+    name = model_type_to_module_name(model_type)
+    package = importlib.util.find_spec(f"transformers.models.{name}")
+    for folder in (package.submodule_search_locations or ()) if package is not None else ():
+        file = pathlib.Path(folder, f"modeling_{name}.py")
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
+        if RAISES.search(text) and 'getattr(config, "head_dim"' not in text:
+            return True
+    return False
+
+
+RAISES = re.compile(
+    r"not a multiple of the number of|must be divisible by `?num_?(attention_)?heads"
+)
 
 
 STAGE_WIDTHS = ("hidden_sizes", "embed_dim", "embed_dims")
@@ -630,7 +709,7 @@ def _listed(numbers: int | list[int]) -> list[int]:
 
 
 def _cut(value: list[Any], number: int) -> str | None:
-    return f"the first {number} of its entries" if len(value) > number else f"{number} entries"
+    return f"the first {_entries(number)}" if len(value) > number else _entries(number)
 
 
 def _kept(numbers: list[int], number: int) -> str | None:
@@ -817,4 +896,4 @@ IDS = Relation(
     least=0,
 )
 
-__all__ = ["RELATIONS", "broken", "override", "possible"]
+__all__ = ["RELATIONS", "broken", "explained", "override", "possible"]
