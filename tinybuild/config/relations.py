@@ -737,8 +737,8 @@ RELATIONS: tuple[Relation, ...] = (
         words="{0} must be a number for each of {1}, and divide it",
         keys=stage_heads_and_widths,
         holds=lambda heads, wide: len(heads) >= len(wide) and not any(map(mod, wide, heads)),
-        other=lambda heads, wide: (
-            str(list(map(math.gcd, heads, wide))) if len(heads) >= len(wide) else None
+        other=lambda heads, wide: str(
+            [math.gcd(heads[min(stage, len(heads) - 1)], w) for stage, w in enumerate(wide)]
         ),
     ),
     Relation(
@@ -832,16 +832,18 @@ RELATIONS: tuple[Relation, ...] = (
         other=_kept,
     ),
     Relation(
-        words="{0} must be layers that there are, at most {1}",
+        words="{0} must be layers that there are: {1}",
         keys=layer_outputs,
         holds=_inside,
         other=_seen,
     ),
     Relation(
-        words="{0} must be a layer that there is, at most {1}",
+        words="{0} must be a layer that there is: {1}",
         keys=layers_seen,
         holds=_inside,
+        prefer=lambda numbers, number: all(-number <= n <= number for n in _listed(numbers)),
         other=_seen,
+        least=-1000,
     ),
     Relation(
         words="{0} must be at most {1}",
