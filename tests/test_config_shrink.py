@@ -1,4 +1,4 @@
-"""A full-size config becomes a small one that is coherent; what peers got wrong by hand is right."""
+"""A full-size config becomes a small one that is coherent; what peers got wrong is right."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinybuild.config import overrides
-from tinybuild.config.shrink import SIZES, Tree, _shares, kind, shrink
+from tinybuild.config.shrink import SIZES, _shares, shrink
+from tinybuild.config.tree import Tree, kind
 from tinybuild.errors import BuildFault
 
 TINY = SIZES["tiny"]
@@ -36,7 +37,7 @@ def shapes(config: Any, name: str) -> dict[str, tuple[int, ...]]:
     return {n: tuple(p.shape) for n, p in model.named_parameters()}
 
 
-# --- what peers got wrong --------------------------------------------------------------------------
+# --- what peers got wrong -------------------------------------------------------------------------
 
 
 def test_opt_feed_forward_is_not_left_at_full_size() -> None:
@@ -117,7 +118,7 @@ def test_mt5_is_small_on_both_sides() -> None:
     assert (config.d_model, config.num_layers, config.num_decoder_layers) == (TINY.width, 2, 2)
 
 
-# --- kinds of layers -------------------------------------------------------------------------------
+# --- kinds of layers ------------------------------------------------------------------------------
 
 
 def test_one_layer_of_each_kind_in_order() -> None:
@@ -145,7 +146,7 @@ def test_a_recipe_may_want_a_depth_of_its_own() -> None:
     assert len(longer.layer_types) == 40
 
 
-# --- a recipe's own keys ---------------------------------------------------------------------------
+# --- a recipe's own keys --------------------------------------------------------------------------
 
 
 def test_what_depends_on_the_recipes_keys_follows() -> None:
@@ -195,6 +196,39 @@ def test_every_change_has_a_reason() -> None:
     assert all(re.match("rule|derived|exception", reason) for reason in tree.reasons.values())
 
 
+def test_another_type_for_a_sub_config_shrinks_and_says_so() -> None:
+    from transformers import DetrConfig
+
+    from tinybuild import model
+
+    stages = ["stage1", "stage2", "stage3", "stage4"]
+    section = {
+        "config": {"backbone_config": {"model_type": "resnet", "out_features": stages}},
+        **{"shrink": "auto", "dtype": "float32"},
+    }
+    config, changes = model.resize(DetrConfig(architectures=["DetrModel"]), section, None, 0)
+    reasons = {change["key"]: change["reason"] for change in changes}
+    assert max(config.backbone_config.hidden_sizes) <= SIZES["tiny"].width
+    assert reasons["backbone_config.model_type"] == "recipe"
+    assert reasons["backbone_config.hidden_sizes"] == "rule pyramid"
+    assert reasons["backbone_config.layer_type"] == "recipe: another model_type"
+
+
+@pytest.mark.parametrize(
+    ("model_type", "wishes"), [("dbrx", {}), ("moonshine_streaming", {}), ("t5gemma2_encoder", {})]
+)
+def test_keys_that_the_config_class_lacks_are_an_exception(
+    model_type: str, wishes: dict[str, Any]
+) -> None:
+    import torch
+    from transformers import AutoModel
+
+    config = small(model_type, wishes)
+    with torch.device("meta"):
+        model = AutoModel.from_config(config)
+    assert sum(tensor.numel() for tensor in model.parameters()) < 500_000
+
+
 def test_ids_are_inside_the_vocabulary_and_equal_ones_stay_equal() -> None:
     config = small("qwen2_vl")
     size = config.text_config.vocab_size
@@ -203,7 +237,7 @@ def test_ids_are_inside_the_vocabulary_and_equal_ones_stay_equal() -> None:
     assert max(ids) < size
 
 
-# --- names and shares ------------------------------------------------------------------------------
+# --- names and shares -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

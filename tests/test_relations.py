@@ -80,6 +80,12 @@ BROKEN: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         "and divide it | num_attention_heads: [2, 2]",
     ),
     (
+        {"depths": [2, 2], "num_heads": [3, 6], "embed_dim": 24},
+        {"num_heads": [5, 6]},
+        "num_heads ([5, 6]) must divide embed_dim (24), doubled with each stage | "
+        "num_heads: [1, 6], or embed_dim: 15 or 30",
+    ),
+    (
         {"num_key_value_heads": 2, "num_attention_heads": 8},
         {"num_key_value_heads": 3},
         "num_key_value_heads (3) must divide num_attention_heads (8) | "

@@ -45,7 +45,10 @@ STAGES: Mapping[str, Stage] = {
     ),
     "model": Stage(
         function="tinybuild.model:make",
-        code=("model.py", "config", "config/exceptions.json", "inputs", "ids.py", "files.py"),
+        code=(
+            *("model.py", "heads.py", "config", "config/exceptions.json", "inputs"),
+            *("ids.py", "files.py"),
+        ),
         libraries=("transformers", "torch", "safetensors"),
     ),
     "validate": Stage(
@@ -55,6 +58,7 @@ STAGES: Mapping[str, Stage] = {
             "inputs",
             "tokenizer",
             "bundle.py",
+            "heads.py",
             "ids.py",
             "files.py",
             "dataset/corpus.jsonl",
@@ -75,7 +79,7 @@ STAGES: Mapping[str, Stage] = {
 RESERVED = frozenset(
     (
         *STAGES,
-        *("all", "zoo", "check", "why"),
+        *("all", "zoo", "check", "why", "missing", "table"),
         *("run", "list", "clean", "forget", "ignore", "info", "help", "auto", "dumpdb"),
         *("strace", "tabcompletion", "reset-dep"),
     )
@@ -349,7 +353,8 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
         for slot, upstream in _upstreams(recipe):
             for stage in ("tokenizer", "model"):
                 if stage in recipes[upstream].data:
-                    files = ("",) if stage == "tokenizer" else ("config", "generation_config")
+                    whole = stage == "tokenizer"
+                    files = ("",) if whole else ("config.json", "generation_config.json")
                     needs.append(
                         Need(name=f"{slot}.{stage}", task=f"{stage}:{upstream}", files=files)
                     )

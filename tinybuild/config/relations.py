@@ -18,7 +18,6 @@ import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from operator import mod
 from typing import Any, TypeGuard
 
 from tinybuild.config import ids, overrides, shrink
@@ -75,7 +74,7 @@ def broken(
     """
     wish = Wish(wishes=wishes, key=key, names=names or {})
     clashes = list(_clashes(tree, wish))
-    return [clash.finding(wish, clashes) for clash in clashes]
+    return [clash.finding(clashes) for clash in clashes]
 
 
 def override(source: Any, wishes: Tree, implied: Tree, key: overrides.Key) -> Any:
@@ -84,20 +83,20 @@ def override(source: Any, wishes: Tree, implied: Tree, key: overrides.Key) -> An
     What the source's own config breaks is no relation of its class. Where the class refuses the
     overrides itself, the relations say why, if they know. Raises BuildFault.
     """
-    wish = Wish.of(source, wishes, key)
+    source = overrides.substituted(source, wishes, key)
     try:
         made = overrides.override(source, wishes, implied, key)
     except BuildFault as fault:
         # A class that speaks of heads may want more of them than others do.
         strict = any("heads" in finding.what for finding in fault.findings)
         tree = _asked(source, overrides.requested(source, wishes, implied))
-        findings = _told(tree, wish, source, strict=strict)
+        findings = _told(tree, Wish.of(source, wishes, key, strict=strict), source)
         if not findings:
             raise
         places = {finding.key for finding in findings}
         findings += [f for f in overrides.unknown(source, wishes, key) if f.key not in places]
         raise BuildFault(findings) from None
-    findings = _told(made.to_dict(), wish, source)
+    findings = _told(made.to_dict(), Wish.of(source, wishes, key), source)
     if findings:
         raise BuildFault(findings)
     return made
@@ -106,10 +105,10 @@ def override(source: Any, wishes: Tree, implied: Tree, key: overrides.Key) -> An
 def possible(source: Any, wishes: Tree, key: overrides.Key) -> None:
     """Raises BuildFault for overrides that cannot be, whatever all other keys become: unknown ones,
     and those that contradict one another."""
-    wish = Wish.of(source, wishes, key)
+    source = overrides.substituted(source, wishes, key)
     findings = list(overrides.unknown(source, wishes, key))
     tree = overrides.merge(source.to_dict(), overrides.canonical(source, wishes))
-    findings += _told(tree, wish, source, alone=True)
+    findings += _told(tree, Wish.of(source, wishes, key, alone=True), source)
     if findings:
         raise BuildFault(findings)
 
@@ -122,8 +121,8 @@ def explained(source: Any, config: Any, wishes: Tree, key: overrides.Key) -> Ite
     except BuildFault as fault:
         if not any(REFUSED.search(finding.what) for finding in fault.findings):
             raise
-        wish = Wish.of(source, wishes, key)
-        findings = _told(config.to_dict(), wish, source, strict=True)
+        source = overrides.substituted(source, wishes, key)
+        findings = _told(config.to_dict(), Wish.of(source, wishes, key, strict=True), source)
         if not findings:
             raise
         raise BuildFault(findings) from None
@@ -134,15 +133,29 @@ REFUSED = re.compile(r"cannot be made from this config.*(heads|divisib|multiple)
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """The recipe's overrides, where they stand, and how it calls the keys of the class."""
+    """The recipe's overrides, where they stand, and how it calls the keys of the class.
+
+    `strict`: the class has refused the heads. `alone`: other keys may yet become anything.
+    """
 
     wishes: Tree
     key: overrides.Key
     names: Mapping[Path, Path]
+    strict: bool = False
+    alone: bool = False
 
     @classmethod
-    def of(cls, source: Any, wishes: Tree, key: overrides.Key) -> Wish:
-        return cls(wishes=wishes, key=key, names=dict(_names(source, wishes, (), ())))
+    def of(
+        cls,
+        source: Any,
+        wishes: Tree,
+        key: overrides.Key,
+        *,
+        strict: bool = False,
+        alone: bool = False,
+    ) -> Wish:
+        names = dict(_names(source, wishes, (), ()))
+        return cls(wishes=wishes, key=key, names=names, strict=strict, alone=alone)
 
     def called(self, path: Path) -> Path:
         return self.names.get(path, path)
@@ -166,19 +179,14 @@ def _names(config: Any, wishes: Tree, path: Path, said: Path) -> Iterator[tuple[
             yield from _names(inner, value, (*path, own), (*said, name))
 
 
-def _told(
-    tree: Tree, wish: Wish, source: Any, *, strict: bool = False, alone: bool = False
-) -> list[Finding]:
-    """Findings of relations in which overrides are (alone: nothing else is), and which the source's
-    own config keeps."""
-    nobody = Wish(wishes={}, key=(), names={})
-    before = {clash.name for clash in _clashes(source.to_dict(), nobody)}
-    clashes = list(_clashes(tree, wish, strict))
+def _told(tree: Tree, wish: Wish, source: Any) -> list[Finding]:
+    """Findings of relations in which overrides are, and which the source's own config keeps."""
+    before = {clash.name for clash in _clashes(source.to_dict(), NOBODY)}
+    clashes = list(_clashes(tree, wish))
     return [
-        clash.finding(wish, clashes)
+        clash.finding(clashes)
         for clash in clashes
-        if (all if alone else any)(wish.has(path) for path in clash.paths)
-        and clash.name not in before
+        if any(map(wish.has, clash.paths)) and clash.name not in before
     ]
 
 
@@ -199,6 +207,9 @@ def _asked(source: Any, tree: Tree) -> Tree:
     return made
 
 
+NOBODY = Wish(wishes={}, key=(), names={})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clash:
     """A relation that does not hold between the keys at these paths of a tree."""
@@ -206,84 +217,81 @@ class Clash:
     relation: Relation
     paths: tuple[Path, ...]
     tree: Tree
-    strict: bool
+    wish: Wish
 
     @property
     def name(self) -> tuple[Relation, tuple[Path, ...]]:
         return self.relation, self.paths
 
-    def finding(self, wish: Wish, present: Sequence[Clash]) -> Finding:
+    def finding(self, present: Sequence[Clash]) -> Finding:
         """`present`: all clashes of the tree; a value in the hint makes no new one."""
-        wished = [path for path in self.paths if wish.has(path)]
-        place = (*wish.key, *wish.called(wished[0])) if wished else wish.key
+        named = [f"{self._called(path)} ({_shown(_at(self.tree, path))})" for path in self.paths]
+        wished = [path for path in self.paths if self.wish.has(path)]
         known = {clash.name for clash in present}
-        return Finding(what=self._what(wish), key=place, hint=self._hint(wish, wished, known))
-
-    def _what(self, wish: Wish) -> str:
-        named = [f"{_dotted(wish, path)} ({_shown(_at(self.tree, path))})" for path in self.paths]
-        return self.relation.words.format(*named, head=" / ".join(named[1:]))
-
-    def _hint(self, wish: Wish, wished: list[Path], known: Set[Any]) -> str:
-        """What works for two of the keys, those of the recipe first."""
-        parts = []
+        hints = []  # what works for two of the keys, those of the recipe first
         for path in [*wished, *(path for path in self.paths if path not in wished)]:
-            values = self._values(path, wish, known)
+            values = self._values(path, known)
             if values:
-                parts.append(f"{_dotted(wish, path)}: {values}")
-        return ", or ".join(parts[:2])
+                hints.append(f"{self._called(path)}: {values}")
+        return Finding(
+            what=self.relation.words.format(*named, head=" / ".join(named[1:])),
+            key=(*self.wish.key, *(self.wish.called(wished[0]) if wished else ())),
+            hint=", or ".join(hints[:2]),
+        )
 
-    def _values(self, path: Path, wish: Wish, known: Set[Any]) -> str:
+    def _called(self, path: Path) -> str:
+        return ".".join(self.wish.called(path))
+
+    def _values(self, path: Path, known: Set[Any]) -> str:
         if _whole(_at(self.tree, path)):
-            return " or ".join(str(number) for number in self._nearest(path, wish, known))
+            return " or ".join(str(number) for number in self._nearest(path, known))
         if path == self.paths[0] and self.relation.other is not None:
-            return self.relation.other(*self._with(path, _at(self.tree, path))) or ""
+            return self.relation.other(*(_at(self.tree, place) for place in self.paths)) or ""
         return ""
 
-    def _with(self, path: Path, value: Any) -> list[Any]:
-        return [value if place == path else _at(self.tree, place) for place in self.paths]
-
-    def _nearest(self, path: Path, wish: Wish, known: Set[Any]) -> list[int]:
+    def _nearest(self, path: Path, known: Set[Any]) -> list[int]:
         """The next value below and the next above that work, for this relation and, if there are
         such near by, for all others that the key is in and that hold now."""
         value = _at(self.tree, path)
         least = self.relation.least if path == self.paths[0] else 1
-        most = max(v for v in self._with(path, value) if _whole(v))
+        most = max(v for v in (_at(self.tree, place) for place in self.paths) if _whole(v))
         ways = [range(value - 1, least - 1, -1), range(max(value + 1, least), 2 * most + NEAR)]
         works = [list(itertools.islice(filter(self._fits(path), way), NEAR)) for way in ways]
-        best = [
-            next((n for n in way if not self._breaks(path, n, wish, known)), None) for way in works
-        ]
+        best = [next((n for n in way if not self._breaks(path, n, known)), None) for way in works]
         if best == [None, None]:
             best = [next(iter(way), None) for way in works]
         return [number for number in best if number is not None]
 
     def _fits(self, path: Path) -> Callable[[int], bool]:
         relation = self.relation
+        now = {place: _at(self.tree, place) for place in self.paths}
 
         def fits(number: int) -> bool:
-            values = self._with(path, number)
-            return relation.holds(*values) and (not relation.prefer or relation.prefer(*values))
+            given = tuple({**now, path: number}.values())
+            return relation.holds(*given) and (not relation.prefer or relation.prefer(*given))
 
         return fits
 
-    def _breaks(self, path: Path, number: int, wish: Wish, known: Set[Any]) -> bool:
-        clashes = _clashes(_put(self.tree, path, number), wish, self.strict)
+    def _breaks(self, path: Path, number: int, known: Set[Any]) -> bool:
+        clashes = _clashes(_put(self.tree, path, number), self.wish)
         return any(path in clash.paths and clash.name not in known for clash in clashes)
 
 
-def _clashes(tree: Tree, wish: Wish, strict: bool = False) -> Iterator[Clash]:
+def _clashes(tree: Tree, wish: Wish) -> Iterator[Clash]:
     """Of relations between the same keys, the first that does not hold."""
     seen: set[frozenset[Path]] = set()
     for path, data in _nodes((), tree):
-        node = Node(path=path, data=data, strict=strict)
+        node = Node(path=path, data=data, strict=wish.strict)
         for relation in (*RELATIONS, IDS):
             for paths in relation.keys(node):
                 if relation is IDS and not wish.has(paths[0]):
                     continue
+                if wish.alone and not all(map(wish.has, paths)):
+                    continue
                 if frozenset(paths) in seen or relation.holds(*(_at(tree, p) for p in paths)):
                     continue
                 seen.add(frozenset(paths))
-                yield Clash(relation=relation, paths=paths, tree=tree, strict=strict)
+                yield Clash(relation=relation, paths=paths, tree=tree, wish=wish)
 
 
 def _nodes(path: Path, data: Tree) -> Iterator[tuple[Path, Tree]]:
@@ -306,10 +314,6 @@ def _put(tree: Tree, path: Path, value: Any) -> Tree:
     """The tree with another value at a path."""
     inner = value if len(path) == 1 else _put(tree[path[0]], path[1:], value)
     return {**tree, path[0]: inner}
-
-
-def _dotted(wish: Wish, path: Path) -> str:
-    return ".".join(wish.called(path))
 
 
 def _shown(value: Any) -> str:
@@ -393,6 +397,17 @@ def _insists(model_type: Any) -> bool:
 RAISES = re.compile(
     r"not a multiple of the number of|must be divisible by `?num_?(attention_)?heads"
 )
+
+
+def stage_heads_and_first_width(node: Node) -> Iterator[tuple[Path, ...]]:
+    """Where the width doubles from stage to stage (Swin)."""
+    stages = node.data.get("depths")
+    wide = _first(node.data, ("embed_dim", "patch_embeds_hidden_size"))
+    if wide is None or not _is_list(stages):
+        return
+    for name, value in node.data.items():
+        if _is_numbers(value) and kind(name) == "heads" and len(value) == len(stages):
+            yield node.at(name), node.at(wide)
 
 
 STAGE_WIDTHS = ("hidden_sizes", "embed_dim", "embed_dims")
@@ -736,10 +751,19 @@ RELATIONS: tuple[Relation, ...] = (
     Relation(
         words="{0} must be a number for each of {1}, and divide it",
         keys=stage_heads_and_widths,
-        holds=lambda heads, wide: len(heads) >= len(wide) and not any(map(mod, wide, heads)),
+        holds=lambda heads, wide: (
+            len(heads) >= len(wide)
+            and not any(h < 1 or w % h for h, w in zip(heads, wide, strict=False))
+        ),
         other=lambda heads, wide: str(
             [math.gcd(heads[min(stage, len(heads) - 1)], w) for stage, w in enumerate(wide)]
         ),
+    ),
+    Relation(
+        words="{0} must divide {1}, doubled with each stage",
+        keys=stage_heads_and_first_width,
+        holds=lambda heads, wide: not any(wide * 2**i % h for i, h in enumerate(heads) if h > 0),
+        other=lambda heads, wide: str([math.gcd(h, wide * 2**i) for i, h in enumerate(heads)]),
     ),
     Relation(
         words="{0} must be {1}: with latent attention each head has keys of its own",
