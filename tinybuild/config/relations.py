@@ -20,15 +20,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from tinybuild.config import ids, overrides, shrink
+from tinybuild.config import ids, overrides
 from tinybuild.config.overrides import BY_LAYER
-from tinybuild.config.shrink import MAIN_HEADS, PLAIN, WIDTH_NAMES, _shares
+from tinybuild.config.shrink import MAIN_HEADS, _shares
+from tinybuild.config.tree import PLAIN, WIDTH_NAMES, Path, whole, whole_list
+from tinybuild.config.tree import kind as measured
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.ids import found, is_id
 
-Path = tuple[str, ...]
 Tree = Mapping[str, Any]
-kind = functools.cache(shrink.kind)  # the same few hundred names, over and over
+kind = functools.cache(measured)  # the same few hundred names, over and over
 NEAR = 64  # so many values that this relation allows are tried on all others
 
 
@@ -243,7 +244,7 @@ class Clash:
         return ".".join(self.wish.called(path))
 
     def _values(self, path: Path, known: Set[Any]) -> str:
-        if _whole(_at(self.tree, path)):
+        if whole(_at(self.tree, path)):
             return " or ".join(str(number) for number in self._nearest(path, known))
         if path == self.paths[0] and self.relation.other is not None:
             return self.relation.other(*(_at(self.tree, place) for place in self.paths)) or ""
@@ -254,7 +255,7 @@ class Clash:
         such near by, for all others that the key is in and that hold now."""
         value = _at(self.tree, path)
         least = self.relation.least if path == self.paths[0] else 1
-        most = max(v for v in (_at(self.tree, place) for place in self.paths) if _whole(v))
+        most = max(v for v in (_at(self.tree, place) for place in self.paths) if whole(v))
         ways = [range(value - 1, least - 1, -1), range(max(value + 1, least), 2 * most + NEAR)]
         works = [list(itertools.islice(filter(self._fits(path), way), NEAR)) for way in ways]
         best = [next((n for n in way if not self._breaks(path, n, known)), None) for way in works]
@@ -320,7 +321,7 @@ def _shown(value: Any) -> str:
     if not _is_list(value):
         return str(value)
     entries = list(value)
-    return str(entries) if _is_numbers(entries) and len(entries) <= 8 else _entries(len(entries))
+    return str(entries) if whole_list(entries) and len(entries) <= 8 else _entries(len(entries))
 
 
 def _entries(number: int) -> str:
@@ -330,10 +331,6 @@ def _entries(number: int) -> str:
 # --- which keys ----------------------------------------------------------------------------------
 
 
-def _whole(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _is_list(value: Any) -> TypeGuard[list[Any]]:
     return isinstance(value, list | tuple)
 
@@ -341,12 +338,12 @@ def _is_list(value: Any) -> TypeGuard[list[Any]]:
 def _numbers(data: Tree, *kinds: str) -> Iterator[tuple[str, int]]:
     """The positive whole numbers of these kinds; 0 often means that there is no such thing."""
     for name, value in data.items():
-        if _whole(value) and value > 0 and not is_id(name) and kind(name) in kinds:
+        if whole(value) and value > 0 and not is_id(name) and kind(name) in kinds:
             yield name, value
 
 
 def _first(data: Tree, names: tuple[str, ...]) -> str | None:
-    return next((name for name in names if _whole(data.get(name))), None)
+    return next((name for name in names if whole(data.get(name))), None)
 
 
 # Heads of other mixers than attention; theirs are not the width shared among the heads.
@@ -359,7 +356,7 @@ def _head_dims(data: Tree) -> list[str]:
     return [
         name
         for name, value in data.items()
-        if _whole(value) and kind(name) in wide and not MIXERS.fullmatch(name)
+        if whole(value) and kind(name) in wide and not MIXERS.fullmatch(name)
     ]
 
 
@@ -372,7 +369,7 @@ def heads_and_width(node: Node) -> Iterator[tuple[Path, ...]]:
     rotated = "rope_parameters" in node.data  # with rotation there is mostly a key for a head
     shared = not _head_dims(node.data) and not rotated and _insists(node.data.get("model_type"))
     for name in MAIN_HEADS:
-        if _whole(node.data.get(name)) and node.data[name] > 0 and (shared or node.strict):
+        if whole(node.data.get(name)) and node.data[name] > 0 and (shared or node.strict):
             yield node.at(name), node.at(wide)
 
 
@@ -406,7 +403,7 @@ def stage_heads_and_first_width(node: Node) -> Iterator[tuple[Path, ...]]:
     if wide is None or not _is_list(stages):
         return
     for name, value in node.data.items():
-        if _is_numbers(value) and kind(name) == "heads" and len(value) == len(stages):
+        if whole_list(value) and kind(name) == "heads" and len(value) == len(stages):
             yield node.at(name), node.at(wide)
 
 
@@ -414,8 +411,8 @@ STAGE_WIDTHS = ("hidden_sizes", "embed_dim", "embed_dims")
 
 
 def stage_heads_and_widths(node: Node) -> Iterator[tuple[Path, ...]]:
-    heads = [n for n, v in node.data.items() if _is_numbers(v) and kind(n) == "heads"]
-    widths = [n for n in STAGE_WIDTHS if _is_numbers(node.data.get(n))]
+    heads = [n for n, v in node.data.items() if whole_list(v) and kind(n) == "heads"]
+    widths = [n for n in STAGE_WIDTHS if whole_list(node.data.get(n))]
     for name in heads:
         for wide in widths:
             yield node.at(name), node.at(wide)
@@ -443,13 +440,13 @@ def _heads_of(name: str, data: Tree) -> str | None:
 
 def latent_heads(node: Node) -> Iterator[tuple[Path, ...]]:
     names = ("num_key_value_heads", "num_attention_heads", "kv_lora_rank", "qk_rope_head_dim")
-    if all(_whole(node.data.get(name)) for name in names):
+    if all(whole(node.data.get(name)) for name in names):
         yield node.at(names[0]), node.at(names[1])
 
 
 def latent_head_dim(node: Node) -> Iterator[tuple[Path, ...]]:
     names = ("qk_head_dim", "qk_nope_head_dim", "qk_rope_head_dim")
-    if all(_whole(node.data.get(name)) for name in names):
+    if all(whole(node.data.get(name)) for name in names):
         yield tuple(node.at(name) for name in names)
 
 
@@ -465,7 +462,7 @@ def _share(node: Node) -> Any:
 def _head(node: Node) -> tuple[Path, ...] | None:
     """The keys that say what the rotated head is wide: one, or the width and the heads."""
     for name in ("qk_rope_head_dim", "head_dim"):
-        if _whole(node.data.get(name)):
+        if whole(node.data.get(name)):
             return (node.at(name),)
     wide, heads = _first(node.data, WIDTH_NAMES), _first(node.data, MAIN_HEADS)
     if wide and heads and not _head_dims(node.data) and node.data[heads] > 0:
@@ -489,7 +486,7 @@ def sections_and_head(node: Node) -> Iterator[tuple[Path, ...]]:
     rope, head = node.data.get("rope_parameters"), _head(node)
     if not isinstance(rope, Mapping) or not head or _share(node) != 1.0:
         return
-    if _is_numbers(rope.get("mrope_section")):
+    if whole_list(rope.get("mrope_section")):
         yield (node.at("rope_parameters", "mrope_section"), *head)
 
 
@@ -504,7 +501,7 @@ def factors_and_head(node: Node) -> Iterator[tuple[Path, ...]]:
 
 def rotary_dim(node: Node) -> Iterator[tuple[Path, ...]]:
     head = _head(node)
-    if _whole(node.data.get("rotary_dim")) and head:
+    if whole(node.data.get("rotary_dim")) and head:
         yield (node.at("rotary_dim"), *head)
 
 
@@ -572,7 +569,7 @@ LAYERS_SEEN = ("vision_feature_layer", "vision_feature_layers")
 
 def depth(node: Node) -> Iterator[tuple[Path, ...]]:
     for name in (*DEPTHS, *SIDES):
-        if _whole(node.data.get(name)):
+        if whole(node.data.get(name)):
             yield (node.at(name),)
 
 
@@ -595,19 +592,15 @@ def entries(node: Node) -> Iterator[tuple[Path, ...]]:
     )
 
 
-def _is_numbers(value: Any) -> TypeGuard[list[int]]:
-    return _is_list(value) and bool(value) and all(_whole(item) for item in value)
-
-
 def layer_numbers(node: Node) -> Iterator[tuple[Path, ...]]:
     return _with_depth(
-        node, lambda name, value: bool(NUMBERS.fullmatch(name)) and _is_numbers(value)
+        node, lambda name, value: bool(NUMBERS.fullmatch(name)) and whole_list(value)
     )
 
 
 def layer_outputs(node: Node) -> Iterator[tuple[Path, ...]]:
     return _with_depth(
-        node, lambda name, value: bool(OUTPUTS.fullmatch(name)) and _is_numbers(value)
+        node, lambda name, value: bool(OUTPUTS.fullmatch(name)) and whole_list(value)
     )
 
 
@@ -619,22 +612,22 @@ def layers_seen(node: Node) -> Iterator[tuple[Path, ...]]:
         return
     for name in LAYERS_SEEN:
         value = node.data.get(name)
-        if _whole(value) or _is_numbers(value):
+        if whole(value) or whole_list(value):
             yield node.at(name), node.at("vision_config", deep)
 
 
 def dense_layers(node: Node) -> Iterator[tuple[Path, ...]]:
-    return _with_depth(node, lambda name, value: name in DENSE and _whole(value))
+    return _with_depth(node, lambda name, value: name in DENSE and whole(value))
 
 
 def shared_layers(node: Node) -> Iterator[tuple[Path, ...]]:
-    return _with_depth(node, lambda name, value: name == "num_kv_shared_layers" and _whole(value))
+    return _with_depth(node, lambda name, value: name == "num_kv_shared_layers" and whole(value))
 
 
 def sizes(node: Node) -> Iterator[tuple[Path, ...]]:
     """What no model has none of. Of other sizes 0 says that there is no such part."""
     for name, value in node.data.items():
-        if _whole(value) and not is_id(name):
+        if whole(value) and not is_id(name):
             main = name in (*WIDTH_NAMES, "vocab_size", *PATCHES)
             if main or kind(name) in ("heads", "kv heads", "top k"):
                 yield (node.at(name),)
@@ -645,7 +638,7 @@ PATCHES = ("patch_size", "image_size")
 
 def patch_and_image(node: Node) -> Iterator[tuple[Path, ...]]:
     padded = "window_size" in node.data  # Swin: what is missing is filled up
-    if all(_whole(node.data.get(name)) for name in PATCHES) and not padded:
+    if all(whole(node.data.get(name)) for name in PATCHES) and not padded:
         yield node.at("patch_size"), node.at("image_size")
 
 
@@ -665,7 +658,7 @@ def _vocabulary(node: Node) -> Path | None:
         return node.at(max(own)[1]) if "vocab_size" in node.data else None
     for name in ids.TEXTS:
         inner = node.data.get(name)
-        if isinstance(inner, Mapping) and _whole(inner.get("vocab_size")):
+        if isinstance(inner, Mapping) and whole(inner.get("vocab_size")):
             return node.at(name, "vocab_size")
     return None
 
@@ -673,22 +666,22 @@ def _vocabulary(node: Node) -> Path | None:
 def padding(node: Node) -> Iterator[tuple[Path, ...]]:
     place = _vocabulary(node)
     own = place == node.at("vocab_size") and "num_codebooks" not in node.data
-    if own and place is not None and _whole(node.data.get("pad_token_id")):
+    if own and place is not None and whole(node.data.get("pad_token_id")):
         yield node.at("pad_token_id"), place
 
 
 def mamba_width(node: Node) -> Iterator[tuple[Path, ...]]:
     names = ("mamba_d_head", "mamba_n_heads", "mamba_expand", "hidden_size")
-    if all(_whole(node.data.get(n)) for n in names) and node.data.get("mamba_d_ssm") is None:
+    if all(whole(node.data.get(n)) for n in names) and node.data.get("mamba_d_ssm") is None:
         yield tuple(node.at(name) for name in names)
     names = ("head_dim", "num_heads", "expand", "hidden_size")
-    if all(_whole(node.data.get(n)) for n in (*names, "state_size")):
+    if all(whole(node.data.get(n)) for n in (*names, "state_size")):
         yield tuple(node.at(name) for name in names)
 
 
 def mamba_inner(node: Node) -> Iterator[tuple[Path, ...]]:
     names = ("mamba_d_ssm", "mamba_n_heads", "mamba_d_head")
-    if all(_whole(node.data.get(name)) for name in names):
+    if all(whole(node.data.get(name)) for name in names):
         yield tuple(node.at(name) for name in names)
 
 
@@ -701,7 +694,7 @@ def mamba_groups(node: Node) -> Iterator[tuple[Path, ...]]:
 
 def conv_groups(node: Node) -> Iterator[tuple[Path, ...]]:
     names = ("num_conv_pos_embedding_groups", "hidden_size")
-    if all(_whole(node.data.get(name)) and node.data[name] > 0 for name in names):
+    if all(whole(node.data.get(name)) and node.data[name] > 0 for name in names):
         yield tuple(node.at(name) for name in names)
 
 
