@@ -356,6 +356,28 @@ def test_hints_are_the_nearest(heads: int, kv_heads: int, wide: int) -> None:
     assert bool(relations.broken(bert, bert, KEY)) == (wide % heads != 0)
 
 
+def test_hints_of_far_values_come_at_once() -> None:
+    far = {"num_experts": 4, "num_experts_per_tok": 10**12}
+    assert relations.broken(far, far, KEY)[0].hint == "num_experts_per_tok: 4"
+    wide = {"model_type": "bert", "hidden_size": 10**12 + 1, "num_attention_heads": 64}
+    assert relations.broken(wide, wide, KEY)[0].hint.startswith("num_attention_heads: ")
+
+
+GARBAGE = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 70) | st.floats(allow_nan=False) | st.text("ab"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner),
+    max_leaves=4,
+)
+NAMES = sorted({name for tree, _, _ in BROKEN for name in tree} | {"rope_parameters", "model_type"})
+
+
+@given(tree=st.dictionaries(st.sampled_from(NAMES), GARBAGE, max_size=12))
+@settings(max_examples=300, deadline=None)
+def test_values_of_any_kind_are_looked_at(tree: dict[str, Any]) -> None:
+    for finding in relations.broken({"num_hidden_layers": 2, **tree}, tree, KEY):
+        assert finding.what
+
+
 # --- what is no relation ------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ import itertools
 import math
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -30,7 +30,9 @@ from tinybuild.ids import found, is_id
 
 Tree = Mapping[str, Any]
 kind = functools.cache(measured)  # the same few hundred names, over and over
-NEAR = 64  # so many values that this relation allows are tried on all others
+# Values that are tried for a hint: so many of the nearest on this relation, and so many of those
+# that it allows on all others.
+FAR, NEAR = 10_000, 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,8 +257,14 @@ class Clash:
         such near by, for all others that the key is in and that hold now."""
         value = _at(self.tree, path)
         least = self.relation.least if path == self.paths[0] else 1
-        most = max(v for v in (_at(self.tree, place) for place in self.paths) if whole(v))
-        ways = [range(value - 1, least - 1, -1), range(max(value + 1, least), 2 * most + NEAR)]
+        others = (_at(self.tree, place) for place in self.paths if place != path)
+        most = 2 * max((abs(v) for v in others if whole(v)), default=0) + NEAR
+        low, high = max(value - FAR, least), max(value + 1, least)
+        near = range(value - 1, low - 1, -1)
+        ways: list[Iterable[int]] = [
+            itertools.chain(near, range(min(low - 1, most), max(least, most - FAR) - 1, -1)),
+            range(high, min(max(most, 2 * value + NEAR), high + FAR)),
+        ]
         works = [list(itertools.islice(filter(self._fits(path), way), NEAR)) for way in ways]
         best = [next((n for n in way if not self._breaks(path, n, known)), None) for way in works]
         if best == [None, None]:
@@ -367,22 +375,24 @@ def heads_and_width(node: Node) -> Iterator[tuple[Path, ...]]:
     if wide is None or node.data[wide] < 1 or "expand" in node.data:  # expand: no attention
         return
     rotated = "rope_parameters" in node.data  # with rotation there is mostly a key for a head
-    shared = not _head_dims(node.data) and not rotated and _insists(node.data.get("model_type"))
+    shared = (
+        not _head_dims(node.data) and not rotated and _insists(str(node.data.get("model_type")))
+    )
     for name in MAIN_HEADS:
         if whole(node.data.get(name)) and node.data[name] > 0 and (shared or node.strict):
             yield node.at(name), node.at(wide)
 
 
 @functools.cache
-def _insists(model_type: Any) -> bool:
+def _insists(model_type: str) -> bool:
     """Whether a model's code raises for a width that the heads do not divide, as far as its text
     tells. It is read, not imported: imports of all models take minutes."""
     from transformers.models.auto.configuration_auto import model_type_to_module_name
 
-    if not isinstance(model_type, str) or not model_type:
-        return False
     name = model_type_to_module_name(model_type)
-    package = importlib.util.find_spec(f"transformers.models.{name}")
+    package = (
+        importlib.util.find_spec(f"transformers.models.{name}") if name.isidentifier() else None
+    )
     for folder in (package.submodule_search_locations or ()) if package is not None else ():
         file = pathlib.Path(folder, f"modeling_{name}.py")
         text = file.read_text(encoding="utf-8") if file.is_file() else ""
