@@ -153,6 +153,7 @@ FOLLOWS: Mapping[str, Callable[[Facts, Draw, Given], Any]] = {
     "entity_ids": _entities,
     "entity_position_ids": _entity_places,
     "ple_input_ids": lambda f, d, g: g["input_ids"],
+    "input_ids_masked": lambda f, d, g: g["input_ids"],
 }
 
 
@@ -161,10 +162,19 @@ def _task(facts: Facts, draw: Draw, given: Given) -> Any:
     return draw.whole("task_inputs", 0, size, ROWS, facts.integer("task_seq_len", default=77))
 
 
+def _coded(facts: Facts, draw: Draw, given: Given) -> Any:
+    """Pixels of which a codebook makes a code for each patch: it halves them three times."""
+    from tinybuild.inputs import vision
+
+    side = 8 * (vision.sizes(facts)[0][0] // vision.patch(facts))
+    return draw.normal("codebook_pixel_values", ROWS, 3, side, side)
+
+
 # Arguments that need no text.
 ALONE: Mapping[str, Callable[[Facts, Draw, Given], Any]] = {
     "lang_ids": _language,
     "task_inputs": _task,
+    "codebook_pixel_values": _coded,
     "speaker_embeddings": lambda f, d, g: d.normal(
         "speaker_embeddings", ROWS, f.integer("speaker_embedding_dim", default=512)
     ),
@@ -230,6 +240,17 @@ def trajectory(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
     }
 
 
+def robot(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
+    """The state of a robot, and its actions with the noise that they are to be freed of."""
+    steps, acts = facts.integer("chunk_size", default=4), facts.integer("max_action_dim", default=4)
+    yield {
+        name: draw.normal(name, ROWS, facts.integer("max_state_dim", default=4)),
+        "actions": draw.normal("actions", ROWS, steps, acts),
+        "noise": draw.normal("noise", ROWS, steps, acts),
+        "timestep": draw.uniform("timestep", ROWS),
+    }
+
+
 def encoded(facts: Facts, draw: Draw) -> Any:
     """The states of an encoder: (rows, length, width)."""
     names = ("encoder_hidden_size", "cross_attention_hidden_size", "encoder_width", "hidden_size")
@@ -239,6 +260,8 @@ def encoded(facts: Facts, draw: Draw) -> Any:
 
 def states(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
     """Hidden states under the argument `name`: (rows, length, width), (rows, width, length)."""
+    import torch
+
     first: list[int] = []
     for _, module in facts.modules("Linear", "Conv1d"):
         width = getattr(module, "in_features", None) or getattr(module, "in_channels", None)
@@ -247,6 +270,9 @@ def states(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
             break
     own = facts.every("hidden_size", "d_model", "embed_dim", "d_latents", "hidden_dim")
     for width in dict.fromkeys([*(n for n in own if isinstance(n, int)), *first]):
+        if name == "context_hidden_states" and "attention_mask" in facts.takes:
+            mask = torch.ones(ROWS, 8 + 8, dtype=torch.long)  # of the context, then of what is new
+            yield {name: draw.normal(name, ROWS, 8, width), "attention_mask": mask}
         for length in (8, 32):
             for shape in ((ROWS, length, width), (ROWS, width, length)):
                 yield {name: draw.normal(name, *shape)}
