@@ -604,6 +604,14 @@ def test_a_refusal_that_no_relation_explains_stays(job: MakeJob, tmp_path: Path)
     assert "KeyError: 'lama3'" in text
 
 
+def test_what_the_class_says_of_another_key_is_told_as_well(job: MakeJob, tmp_path: Path) -> None:
+    config = {**TINY, "num_attention_heads": 8, "num_key_value_heads": 3, "rms_norm_eps": "small"}
+    text, key = refused(job, tmp_path, architecture="LlamaForCausalLM", config=config)
+    assert key == (*KEY, "rms_norm_eps")
+    assert "num_key_value_heads (3) must divide num_attention_heads (8)" in text
+    assert text.count("hint:") == 2
+
+
 def test_heads_of_a_size_of_their_own_need_not_divide(job: MakeJob, tmp_path: Path) -> None:
     config = {**TINY, "num_attention_heads": 3, "num_key_value_heads": 3, "head_dim": 8}
     facts, out = build(job, tmp_path, "Qwen3Config", architecture="Qwen3Model", config=config)

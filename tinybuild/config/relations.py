@@ -1,9 +1,9 @@
 """What the numbers of a config must be to one another, and the nearest values that work.
 
 `RELATIONS` is the table: which keys of a config are in a relation, the relation in words, and when
-it holds. A relation is here only if no default config of any model type breaks it; what merely is
-so in most of them is not: a patch need not divide the image (classes leave the rest out), a vision
-tower's output need not be as wide as the text.
+it holds. A relation is here only if no default config that its class can run breaks it; what merely
+is so in most of them is not: a patch need not divide the image (classes leave the rest out), a
+vision tower's output need not be as wide as the text.
 """
 
 from __future__ import annotations
@@ -93,13 +93,15 @@ def override(source: Any, wishes: Tree, implied: Tree, key: overrides.Key) -> An
         # A class that speaks of heads may want more of them than others do.
         strict = any("heads" in finding.what for finding in fault.findings)
         tree = _asked(source, overrides.requested(source, wishes, implied))
-        findings = _told(tree, Wish.of(source, wishes, key, strict=strict), source)
-        if not findings:
+        wish = Wish.of(source, wishes, key, strict=strict)
+        told = list(_told(tree, wish, source))
+        if not told:
             raise
-        places = {finding.key for finding in findings}
-        findings += [f for f in overrides.unknown(source, wishes, key) if f.key not in places]
-        raise BuildFault(findings) from None
-    findings = _told(made.to_dict(), Wish.of(source, wishes, key), source)
+        # What the class says of other keys, or of none by name, is another matter or the same.
+        places = {(*key, *wish.called(path)) for clash, _ in told for path in clash.paths}
+        others = [f for f in fault.findings if f.key != key and f.key not in places]
+        raise BuildFault([*others, *(finding for _, finding in told)]) from None
+    findings = [f for _, f in _told(made.to_dict(), Wish.of(source, wishes, key), source)]
     if findings:
         raise BuildFault(findings)
     return made
@@ -111,7 +113,7 @@ def possible(source: Any, wishes: Tree, key: overrides.Key) -> None:
     source = overrides.substituted(source, wishes, key)
     findings = list(overrides.unknown(source, wishes, key))
     tree = overrides.merge(source.to_dict(), overrides.canonical(source, wishes))
-    findings += _told(tree, Wish.of(source, wishes, key, alone=True), source)
+    findings += [f for _, f in _told(tree, Wish.of(source, wishes, key, alone=True), source)]
     if findings:
         raise BuildFault(findings)
 
@@ -125,10 +127,10 @@ def explained(source: Any, config: Any, wishes: Tree, key: overrides.Key) -> Ite
         if not any(REFUSED.search(finding.what) for finding in fault.findings):
             raise
         source = overrides.substituted(source, wishes, key)
-        findings = _told(config.to_dict(), Wish.of(source, wishes, key, strict=True), source)
-        if not findings:
+        told = list(_told(config.to_dict(), Wish.of(source, wishes, key, strict=True), source))
+        if not told:
             raise
-        raise BuildFault(findings) from None
+        raise BuildFault(finding for _, finding in told) from None
 
 
 REFUSED = re.compile(r"cannot be made from this config.*(heads|divisib|multiple)", re.DOTALL)
@@ -182,15 +184,13 @@ def _names(config: Any, wishes: Tree, path: Path, said: Path) -> Iterator[tuple[
             yield from _names(inner, value, (*path, own), (*said, name))
 
 
-def _told(tree: Tree, wish: Wish, source: Any) -> list[Finding]:
-    """Findings of relations in which overrides are, and which the source's own config keeps."""
+def _told(tree: Tree, wish: Wish, source: Any) -> Iterator[tuple[Clash, Finding]]:
+    """What breaks a relation in which overrides are, and which the source's own config keeps."""
     before = {clash.name for clash in _clashes(source.to_dict(), NOBODY)}
     clashes = list(_clashes(tree, wish))
-    return [
-        clash.finding(clashes)
-        for clash in clashes
-        if any(map(wish.has, clash.paths)) and clash.name not in before
-    ]
+    for clash in clashes:
+        if any(map(wish.has, clash.paths)) and clash.name not in before:
+            yield clash, clash.finding(clashes)
 
 
 def _asked(source: Any, tree: Tree) -> Tree:
