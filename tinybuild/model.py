@@ -138,6 +138,8 @@ def resize(
 
     Raises BuildFault.
     """
+    import torch
+
     wishes, implied = section["config"], dict[str, Any]()
     if tokenizer is not None:
         data = json.loads(source.to_json_string(use_diff=False))
@@ -158,7 +160,7 @@ def resize(
 
         def small(changed: Mapping[str, Any]) -> Any:
             made = relations.override(source, wishes, overrides.merge(changed, implied), where)
-            made.dtype = section["dtype"]
+            made.dtype = getattr(torch, section["dtype"])
             return made
 
         vocabularies = set(tokenizer["sizes"].values()) if tokenizer else set[int]()
@@ -167,7 +169,7 @@ def resize(
         wide = spread(config.to_dict())
         given["rule: spread"] = wide
         config = small(overrides.merge(tree.overrides, wide))
-    config.dtype = section["dtype"]
+    config.dtype = getattr(torch, section["dtype"])
     return config, changed(source, config, given, reasons)
 
 
