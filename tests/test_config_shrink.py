@@ -228,6 +228,20 @@ def test_keys_that_the_config_class_lacks_are_an_exception(
     assert sum(tensor.numel() for tensor in model.parameters()) < 500_000
 
 
+def test_latent_heads_that_differ_by_layer() -> None:
+    config = small("dots3_note_text")
+    assert "sliding_attention" in config.layer_types
+    layer = config.per_layer_config["sliding_attention"]
+    assert layer.head_dim == layer.qk_nope_head_dim + layer.qk_rope_head_dim == 32
+
+
+@pytest.mark.parametrize("model_type", ["gemma4_text", "embedding_gemma2_text"])
+def test_heads_of_some_layers_are_small_too(model_type: str) -> None:
+    config = small(model_type)
+    assert "full_attention" in config.layer_types
+    assert config.per_layer_config["full_attention"].head_dim == SIZES["tiny"].head_dim
+
+
 def test_ids_are_inside_the_vocabulary_and_equal_ones_stay_equal() -> None:
     config = small("qwen2_vl")
     size = config.text_config.vocab_size

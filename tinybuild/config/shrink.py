@@ -432,14 +432,22 @@ def latent_attention(tree: Tree) -> None:
             continue
         if _whole(node.get("qk_head_dim")):
             tree.set((*path, "qk_head_dim"), rope + plain, "derived: nope + rope")
-        was = {name: tree.was((*path, name)) for name in LATENT}
+        was = {name: tree.was((*path, name)) for name in (*LATENT, BY_LAYER)}
         if _whole(was["head_dim"]) and was["head_dim"] == was["qk_rope_head_dim"]:
             tree.set((*path, "head_dim"), rope, "derived: the rotated part")
-        elif _whole(was["head_dim"]) and was["head_dim"] == was["qk_head_dim"]:
+        elif _whole(was["head_dim"]) and was["head_dim"] in (was["qk_head_dim"], *_joint(was)):
             tree.set((*path, "head_dim"), rope + plain, "derived: nope + rope")
 
 
 LATENT = ("head_dim", "qk_rope_head_dim", "qk_head_dim")
+
+
+def _joint(was: Mapping[str, Any]) -> Iterator[int]:
+    """The joint widths of layers that have a plain part of their own."""
+    for own in _mapping(was[BY_LAYER]).values():
+        plain = _mapping(own).get("qk_nope_head_dim")
+        if _whole(plain) and _whole(was["qk_rope_head_dim"]):
+            yield plain + was["qk_rope_head_dim"]
 
 
 def state_space(tree: Tree) -> None:
