@@ -205,6 +205,19 @@ def test_ctrl_c_ends_with_a_sentence(workers: tuple[str, ...], tmp_path: Path) -
     assert "pack:a" in again.ran
 
 
+def test_an_interruption_after_a_failure_is_still_one(tmp_path: Path) -> None:
+    """And what was being done is not remembered as failed."""
+    lost = "version: 1\nsummary: x\nsource: {path: ../nowhere}\nmodel: {}\n"
+    root = make(tmp_path / "zoo", a=lost, b=FULL)
+    result = interrupt(root, "tokenizer:b", signal.SIGINT)
+    assert result.code != 0
+    assert "fetch:a" in result.out
+    assert "interrupted: finished stages are kept" in result.err
+    assert [path.name for path in (root / "build").glob("*/*.failure.json")] == [
+        "fetch.failure.json"
+    ]
+
+
 def test_killed_and_then_reverted_is_not_stale(copy: Path, built: Path) -> None:
     edit(copy, "seed", "model:", "model:\n  seed: 1")
     interrupt(copy, "validate:seed", signal.SIGKILL, "seed")
@@ -380,6 +393,32 @@ def test_a_failed_check_packs_nothing(tmp_path: Path) -> None:
     assert "passed: tokenizer_loads" in result.out
     assert not (root / "dist").exists()
     assert not (root / "build/a/validate").exists()
+    # What was measured is kept, beside the stage's folder, until the stage succeeds.
+    failure = json.loads((root / "build/a/validate.failure.json").read_text())
+    checks = {check["name"]: check["ok"] for check in failure["report"]["checks"]}
+    assert checks.pop("max_bytes") is False
+    assert checks
+    assert all(checks.values())
+    assert failure["findings"][0]["what"].startswith("check max_bytes failed: measured")
+    edit(root, "a", "max_bytes: 1kB", "max_bytes: 1MB")
+    assert doit(root).code == 0
+    assert not (root / "build/a/validate.failure.json").exists()
+
+
+def test_a_stage_that_takes_too_long_fails_alone(tmp_path: Path) -> None:
+    """The limit is real: the stage imports a library that takes longer than a second."""
+    slow = "version: 1\nsummary: x\nsource: {transformers: llama}\nmodel: {}\n"
+    root = make(tmp_path / "zoo", a=slow + "limits: {seconds: 1}\n", b=LIGHT)
+    result = doit(root)
+    assert result.code == 1
+    assert "Traceback" not in result.out + result.err
+    assert "fetch:a: this took longer than 1 s and was stopped" in result.out
+    assert {path.name for path in (root / "dist").iterdir()} == {"b", "b.tar.gz"}
+    failure = root / "build/a/fetch.failure.json"
+    assert "longer than 1 s" in json.loads(failure.read_text())["findings"][0]["what"]
+    assert {p.name for p in failure.parent.iterdir()} == {failure.name, ".lock.fetch"}
+    assert doit(root, "clean").code == 0
+    assert not failure.exists()
 
 
 def test_a_failed_rebuild_is_not_forgotten(copy: Path) -> None:

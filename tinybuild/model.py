@@ -6,16 +6,20 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tinybuild import inputs
-from tinybuild.config import ids, overrides
+from tinybuild import heads, inputs
+from tinybuild.config import ids, overrides, precision, reads
 from tinybuild.config.search import search
-from tinybuild.config.shrink import Tree, shrink
-from tinybuild.errors import BuildFault, Fault, did_you_mean
+from tinybuild.config.shrink import shrink
+from tinybuild.config.spread import spread
+from tinybuild.config.tree import Tree
+from tinybuild.errors import BuildFault, Fault, Finding
 from tinybuild.files import pretty
 from tinybuild.ids import is_id
 from tinybuild.workers import Job
 
 LARGEST_SHOWN = 8
+CODES = 0.02  # standard deviation of code books, see _fill
+Key = tuple[str | int, ...]
 
 
 def make(job: Job) -> dict[str, Any]:
@@ -24,24 +28,26 @@ def make(job: Job) -> dict[str, Any]:
 
     Settings: model (the recipe's section), max_parameters. Inputs: fetch; of the tokenizer only the
     fact `ids`, so that another vocabulary of the same size leaves the model as it is.
-    Facts: class, model_type, parameters, dtype, vocab_size. Raises Fault.
+    Facts: class, model_type, parameters, dtype, modalities, vocab_size. Raises Fault.
     """
     import torch
 
     section, tokenizer = job.settings["model"], job.facts.get("tokenizer", {}).get("ids")
     folder = job.inputs["fetch"] / "source"
-    source = overrides.load(folder)
-    config, changes = resize(source, section, tokenizer, job.seed)
-    kind = model_class(section.get("architecture"), config)
-    parameters = measure(kind, config, job.settings["max_parameters"])
+    kind, source = heads.choose(section.get("architecture", heads.AUTO), overrides.load(folder))
+    config, changes = resize(source, section, tokenizer, kind, job.seed)
+    parameters = measure(kind, config, job.settings["max_parameters"], source, section["config"])
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), reads.recording() as seen:
         torch.manual_seed(job.seed)
         model = _refusable(lambda: kind(config), kind)
-    model.to(getattr(torch, section["dtype"]))
+        _fill(model)
+    dtype = getattr(torch, section["dtype"])
+    precision.cast(model, dtype, precision.keeps(kind, config, dtype))
     if model.can_generate():
         _generation(model, folder, tokenizer, section["config"])
     model.eval()
+    _all_read(model, source, section["config"], seen, job.seed)
     try:
         model.save_pretrained(job.out)
     except ValueError as error:
@@ -56,12 +62,62 @@ def make(job: Job) -> dict[str, Any]:
         "model_type": config.model_type,
         "parameters": parameters,
         "dtype": section["dtype"],
-        "vocab_size": getattr(config.get_text_config(), "vocab_size", None),
+        "modalities": list(inputs.modalities(model)),
+        "vocab_size": getattr(heads.text_part(config), "vocab_size", None),
     }
 
 
+def _fill(model: Any) -> None:
+    """Draw the code books that their class leaves at zero for training to fill: with all codes
+    equal nothing that follows depends on the input. Small ones: the nearest of codes that are
+    longer than what is looked up is the shortest code, whatever the input."""
+    saved = model.state_dict().keys()
+    for name, buffer in model.named_buffers():
+        if name in saved and buffer.is_floating_point() and buffer.dim() >= 2 and not buffer.any():
+            buffer.normal_(std=CODES)
+
+
+def _all_read(
+    model: Any, source: Any, wishes: Mapping[str, Any], seen: reads.Reads, seed: int
+) -> None:
+    """Refuse overrides that no code of the model reads, neither made (`seen`) nor run."""
+    import torch
+
+    if not reads.unread(model.config, source, wishes, seen):
+        return
+    try:
+        with reads.recording() as running, torch.no_grad():
+            model(**inputs.batch(model, seed))
+    except Exception:  # noqa: BLE001 - a model that does not run is what the check `forward` finds
+        return
+    for kind, names in running.items():
+        seen.setdefault(kind, set()).update(names)
+    findings = _unread(model, source, wishes, seen)
+    if findings:
+        raise BuildFault(findings)
+
+
+def _unread(model: Any, source: Any, wishes: Mapping[str, Any], seen: reads.Reads) -> list[Finding]:
+    findings = []
+    for path in reads.unread(model.config, source, wishes, seen):
+        offers = reads.offers(model.config, path, seen)
+        findings.append(
+            Finding(
+                what=f"{type(model).__name__} does not read {'.'.join(path)}",
+                key=("model", "config", *path),
+                hint=reads.expertless(model.config, path)
+                or (f"did you mean {' or '.join(offers)}?" if offers else "leave it out"),
+            )
+        )
+    return findings
+
+
 def resize(
-    source: Any, section: Mapping[str, Any], tokenizer: Mapping[str, Any] | None, seed: int
+    source: Any,
+    section: Mapping[str, Any],
+    tokenizer: Mapping[str, Any] | None,
+    kind: Any,
+    seed: int,
 ) -> tuple[Any, list[dict[str, Any]]]:
     """The source's config with the recipe's overrides, the tokenizer's sizes and ids, and made
     small by rule where the recipe says so; and each changed key with its values and its reason.
@@ -74,9 +130,9 @@ def resize(
         implied = overrides.merge(ids.sizes(data, tokenizer), ids.align(data, tokenizer, wishes))
     given = {"recipe": overrides.canonical(source, wishes), "tokenizer": implied}
     if "initializer_range" in section:
-        spread = overrides.widths(source, section["initializer_range"])
-        given["recipe: initializer_range"] = spread
-        implied = overrides.merge(spread, implied)
+        deviations = overrides.widths(source, section["initializer_range"])
+        given["recipe: initializer_range"] = deviations
+        implied = overrides.merge(deviations, implied)
     where = ("model", "config")
     if section.get("shrink") != "auto":
         config = overrides.override(source, wishes, implied, where)
@@ -90,11 +146,12 @@ def resize(
             made.dtype = section["dtype"]
             return made
 
-        first = small(tree.overrides)
-        kind = model_class(section.get("architecture"), first)
         vocabularies = set(tokenizer["sizes"].values()) if tokenizer else set[int]()
         _reduce(tree, section, kind, small, seed, vocabularies)
         config, reasons = small(tree.overrides), tree.reasons
+        wide = spread(config.to_dict())
+        given["rule: spread"] = wide
+        config = small(overrides.merge(tree.overrides, wide))
     config.dtype = section["dtype"]
     return config, changed(source, config, given, reasons)
 
@@ -124,7 +181,7 @@ def _reduce(
 
     def shapes(changed: Mapping[str, Any]) -> dict[str, tuple[int, ...]] | None:
         try:
-            tensors = _on_meta(kind, small(changed))
+            tensors = dict(_on_meta(kind, small(changed)).named_parameters())
         except BuildFault:
             return None
         found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -146,7 +203,7 @@ def _reduce(
 
     reached = search(tree, goal, shapes, works)
     if wanted and reached is not None and reached > goal:
-        tensors = _on_meta(kind, small(tree.overrides))
+        tensors = dict(_on_meta(kind, small(tree.overrides)).named_parameters())
         raise BuildFault.of(
             f"the smallest model found has {reached:,} parameters; the recipe wants {goal:,}\n"
             + _table(tensors, reached),
@@ -195,82 +252,48 @@ def changed(
     return found
 
 
-def model_class(name: str | None, config: Any) -> Any:
-    """The model class a recipe or its source's config names; raises BuildFault."""
-    import torch
-    import transformers
-
-    known = classes(config)
-    if name is None:
-        named = config.architectures or []
-        if not named:
-            raise BuildFault.of(
-                f"the source's config names no model class for {config.model_type}",
-                key=("model",),
-                hint=f"add model.architecture, one of {', '.join(known)}",
-            )
-        name = named[0]
-    kind = getattr(transformers, name, None)
-    if kind is None or not isinstance(kind, type) or not hasattr(kind, "config_class"):
-        raise BuildFault.of(
-            f"transformers has no model class {name}",
-            key=("model", "architecture"),
-            hint=did_you_mean(name, known),
-        )
-    if kind.config_class is None or not isinstance(config, kind.config_class):
-        raise BuildFault.of(
-            f"{name} is not a class for {config.model_type}",
-            key=("model", "architecture"),
-            hint=f"one of {', '.join(known)}",
-        )
-    if getattr(kind, "forward", None) is torch.nn.Module.forward:
-        raise BuildFault.of(
-            f"{name} is the base of model classes, none itself",
-            key=("model", "architecture"),
-            hint=f"one of {', '.join(known)}",
-        )
-    return kind
-
-
-def classes(config: Any) -> list[str]:
-    """The names of the model classes that transformers maps to a config's type, sorted."""
-    from transformers.models.auto import modeling_auto
-
-    found = set()
-    for name, mapping in vars(modeling_auto).items():
-        if name.endswith("_MAPPING_NAMES") and name.startswith("MODEL_"):
-            entry = mapping.get(config.model_type, ())
-            found |= {entry} if isinstance(entry, str) else set(entry)
-    return sorted(found)
-
-
-def measure(kind: Any, config: Any, most: int) -> int:
+def measure(kind: Any, config: Any, most: int, source: Any, wishes: Mapping[str, Any]) -> int:
     """The number of parameters, counted on the meta device before any memory is taken.
 
-    Raises BuildFault with a table of the largest tensors when there are more than `most`.
+    Raises BuildFault with a table of the largest tensors when there are more than `most`, and with
+    the sizes among the wishes (on `source`) that were not read on the way: one may be mistyped.
     """
-    tensors = _on_meta(kind, config)
+    with reads.recording() as seen:
+        model = _on_meta(kind, config)
+    tensors = dict(model.named_parameters())
     count = int(sum(tensor.numel() for tensor in tensors.values()))
     if count > most:
-        raise BuildFault.of(
-            f"the model would have {count:,} parameters; at most {most:,} are allowed\n"
+        large = Finding(
+            what=f"the model would have {count:,} parameters; at most {most:,} are allowed\n"
             + _table(tensors, count),
             key=("model",),
             hint="make the keys smaller that these tensors come from (model.config), "
             "or raise checks.max_parameters",
         )
+        sizes = [
+            finding
+            for finding in _unread(model, source, wishes, seen)
+            if isinstance(_value(wishes, finding.key[2:]), int)
+        ]
+        raise BuildFault([large, *sizes])
     return count
 
 
-def _on_meta(kind: Any, config: Any) -> dict[str, Any]:
-    """The parameters by name, without memory. Raises BuildFault for a config that makes none."""
+def _value(data: Any, path: Key) -> Any:
+    for name in path:
+        data = data[name]
+    return data
+
+
+def _on_meta(kind: Any, config: Any) -> Any:
+    """The model without memory. Raises BuildFault for a config that makes none."""
     import torch
     from transformers.initialization import no_init_weights
 
     with torch.device("meta"), no_init_weights():
         model = _refusable(lambda: kind(config), kind)
         model.tie_weights()  # no_init_weights leaves it out, and would count them twice
-    return dict(model.named_parameters())
+    return model
 
 
 def _table(tensors: Mapping[str, Any], count: int) -> str:
@@ -310,6 +333,8 @@ def _refusable(build: Any, kind: Any) -> Any:
 
 
 def _refused(kind: Any, error: Exception) -> Fault:
+    if isinstance(error, ImportError):
+        return heads.absent(kind.__name__, error)
     return BuildFault.of(
         f"{kind.__name__} cannot be made from this config: "
         f"{type(error).__name__}: {overrides.reason(error)}",
@@ -326,7 +351,11 @@ def _generation(
 
     path = folder / "generation_config.json"
     if not path.is_file():
-        return  # the class made one from the config, whose ids are right
+        own = model.generation_config  # made by the class from the config, whose ids are right
+        start = own.decoder_start_token_id is None and own.bos_token_id is None
+        if model.config.is_encoder_decoder and start:
+            own.decoder_start_token_id = own.pad_token_id  # as T5's family does
+        return
     try:
         generation = GenerationConfig.from_pretrained(folder)
     except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -45,16 +45,21 @@ STAGES: Mapping[str, Stage] = {
     ),
     "model": Stage(
         function="tinybuild.model:make",
-        code=("model.py", "config", "config/exceptions.json", "inputs", "ids.py", "files.py"),
+        code=(
+            *("model.py", "heads.py", "config", "config/exceptions.json", "inputs"),
+            *("ids.py", "files.py"),
+        ),
         libraries=("transformers", "torch", "safetensors"),
     ),
     "validate": Stage(
         function="tinybuild.validate:make",
         code=(
             "validate",
+            "config",
             "inputs",
             "tokenizer",
             "bundle.py",
+            "heads.py",
             "ids.py",
             "files.py",
             "dataset/corpus.jsonl",
@@ -75,7 +80,7 @@ STAGES: Mapping[str, Stage] = {
 RESERVED = frozenset(
     (
         *STAGES,
-        *("all", "zoo", "check", "why"),
+        *("all", "zoo", "check", "why", "missing", "table"),
         *("run", "list", "clean", "forget", "ignore", "info", "help", "auto", "dumpdb"),
         *("strace", "tabcompletion", "reset-dep"),
     )
@@ -349,7 +354,8 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
         for slot, upstream in _upstreams(recipe):
             for stage in ("tokenizer", "model"):
                 if stage in recipes[upstream].data:
-                    files = ("",) if stage == "tokenizer" else ("config", "generation_config")
+                    whole = stage == "tokenizer"
+                    files = ("",) if whole else ("config.json", "generation_config.json")
                     needs.append(
                         Need(name=f"{slot}.{stage}", task=f"{stage}:{upstream}", files=files)
                     )
@@ -405,9 +411,17 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
         checks["max_bytes"] = size(data["checks"]["max_bytes"])
     settings, origin = {"checks": checks}, []
     if tokenizer is not None and tokenizer["method"] in SHRINKING:
-        origin = [fetched(slot)]
+        origin.append(f"{slot}/")
         settings["source"] = {"slot": slot, "class": tokenizer.get("class")}
-    yield task("validate", settings, [*parts, *origin])
+    if model is not None:
+        origin += ["source/config", "source/generation_config"]
+        settings["model"] = {
+            key: model[key] for key in ("config", "shrink", "size") if key in model
+        }
+    looked = [Need(name=s, task=f"{s}:{name}", files=("",), facts=_LOOKED[s]) for s in made]
+    if origin:
+        looked.append(Need(name="fetch", task=f"fetch:{name}", files=tuple(origin)))
+    yield task("validate", settings, looked)
     pins = [Need(name="fetch", task=f"fetch:{name}", facts=("pins",))] if wishes else []
     report = Need(name="validate", task=f"validate:{name}", files=("report.json",))
     yield task(
@@ -424,6 +438,7 @@ _FACTS = {
     "model": ("class", "parameters", "dtype"),
     "dataset": ("rows", "columns"),
 }
+_LOOKED = {**_FACTS, "tokenizer": (*_FACTS["tokenizer"], "ids")}  # what the checks look at
 
 
 def _without(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:
