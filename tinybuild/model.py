@@ -18,6 +18,7 @@ from tinybuild.ids import is_id
 from tinybuild.workers import Job
 
 LARGEST_SHOWN = 8
+GATES = 0.25  # 2 / sqrt(64), as wide as a tiny model's other weights
 CODES = 0.02  # standard deviation of code books, see _fill
 Key = tuple[str | int, ...]
 
@@ -68,13 +69,23 @@ def make(job: Job) -> dict[str, Any]:
 
 
 def _fill(model: Any) -> None:
-    """Draw the code books that their class leaves at zero for training to fill: with all codes
-    equal nothing that follows depends on the input. Small ones: the nearest of codes that are
-    longer than what is looked up is the shortest code, whatever the input."""
-    saved = model.state_dict().keys()
-    for name, buffer in model.named_buffers():
-        if name in saved and buffer.is_floating_point() and buffer.dim() >= 2 and not buffer.any():
-            buffer.normal_(std=CODES)
+    """Draw what its class leaves at zero: nothing would pass there, and all behind it were dead.
+
+    Gates, projections, positions and norms that add one: as other weights are. Biases stay. Code
+    books, which training fills: small ones, for the nearest of codes that are longer than what is
+    looked up is the shortest code, whatever the input.
+    """
+    import torch
+
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not parameter.any() and not name.endswith("bias"):
+                parameter.normal_(std=GATES)
+        saved = model.state_dict().keys()
+        for name, buffer in model.named_buffers():
+            code = name in saved and buffer.is_floating_point() and buffer.dim() >= 2
+            if code and not buffer.any():
+                buffer.normal_(std=CODES)
 
 
 def _all_read(

@@ -138,7 +138,10 @@ KINDS: tuple[tuple[str, str], ...] = tuple(
         ("vocabulary", r"~vocab_size|~vocab_size_per_layer_input|vocab_size_~|~group_vocab"),
         ("vocabulary", r"~codebook_size|num_embeddings|num_codevectors_~|num_hash_buckets"),
         ("vocabulary", r"num_(bpe|wordpiece)_labels|ngram_vocab_size_~"),
-        ("kv heads", r"~(num|n)_(key_value|kv)(_attention)?_heads|linear_num_key_heads"),
+        (
+            "kv heads",
+            r"~(num|n)_(key_value|kv)(_attention)?_heads(_per_layer)?|linear_num_key_heads",
+        ),
         ("kv heads", r"multi_query_group_num|num_query_groups"),
         ("heads", r"~(num|n)_~heads?|~(attention|attn)_heads|n_heads?"),
         ("rope dim", r"qk_rope_head_dim"),
