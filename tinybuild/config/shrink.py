@@ -440,7 +440,11 @@ def _shares(parts: list[int], total: int) -> list[int]:
 
 def token_ids(tree: Tree) -> None:
     """Ids above the vocabulary move to distinct places at its top; equal ones stay equal."""
-    sizes = [node["vocab_size"] for _, node in tree.nodes() if whole(node.get("vocab_size"))]
+    sizes = [
+        node["vocab_size"]
+        for _, node in tree.nodes()
+        if whole(node.get("vocab_size")) and "vocab_offset" not in node  # a stretch of another's
+    ]
     if not sizes:
         return
     top = min(sizes)
