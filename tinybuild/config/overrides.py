@@ -195,7 +195,7 @@ def _fields(config: Any) -> set[str]:
         for name in dir(kind)
         if isinstance(getattr(kind, name, None), property) and getattr(kind, name).fset is not None
     }
-    known |= set(kind.sub_configs)
+    known |= set(kind.sub_configs) | set(config.to_dict())
     known |= {name for name in GenerationConfig().to_dict() if is_id(name)}
     # A class without a complete default has only its fields.
     with contextlib.suppress(*refusals()):
@@ -289,8 +289,6 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 def _arguments(config: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Constructor arguments for `config` with `wanted` merged in and derived values left out."""
     arguments = {name: value for name, value in config.to_dict().items() if name not in OURS}
-    if BY_LAYER in wanted and _derived(config, arguments, set(arguments) - {BY_LAYER}):
-        wanted = {name: value for name, value in wanted.items() if name != BY_LAYER}
     for name in _derived(config, arguments, set(wanted)):
         del arguments[name]
     for name, value in copy.deepcopy(dict(wanted)).items():  # classes write into what they get
@@ -321,13 +319,20 @@ def _derived(config: Any, arguments: Mapping[str, Any], wanted: set[str]) -> lis
             continue
         trial = {k: v for k, v in left.items() if k != name}
         try:
-            same = _plain(kind(**trial)) == full
+            same = all(_plain(made) == full for made in _ways(kind, trial))
         except refusals():
             same = False
         if same:
             left = trial
             dropped.append(name)
     return dropped
+
+
+def _ways(kind: Any, arguments: Mapping[str, Any]) -> Iterator[Any]:
+    """The config made as itself and, where the class has a way of its own, as a part of another."""
+    yield kind(**arguments)
+    if "from_dict" in vars(kind):  # timm's, which wants its number of labels there
+        yield kind.from_dict(dict(arguments))
 
 
 def _plain(config: Any) -> dict[str, Any]:
