@@ -73,7 +73,8 @@ def sizes(facts: Facts, near: str = "image") -> list[tuple[int, int]]:
             found.append((pair[0], pair[1]))
     # An image that is also seen at parts of its size, none of them below the patch.
     for shares in facts.every("scaled_images_ratios"):
-        least = round(patch(facts, near) / min(shares))
+        whole = getattr(facts.config, "patch_size", None) or patch(facts, near)
+        least = round(whole / min(shares))
         found.insert(0, (least, least))
     found += [(size, size) for size in SIZES]
     return list(dict.fromkeys(found))
