@@ -84,7 +84,7 @@ def _taken_elsewhere(
         for name, value in node.items():
             if not (TAKEN.fullmatch(name) and whole_list(value)):
                 continue
-            if any(place == path for place, _, _ in towers):
+            if any(place == path and _is_taken(name, value, n) for place, _, n in towers):
                 continue
             beside = [
                 place

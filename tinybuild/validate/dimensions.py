@@ -9,6 +9,7 @@ from typing import Any
 
 from tinybuild.config import overrides
 from tinybuild.config.shrink import SIZES
+from tinybuild.config.tree import kind
 from tinybuild.validate.check import Check, Subject
 
 Path = tuple[str, ...]
@@ -110,7 +111,7 @@ def _explained(size: int, numbers: Mapping[Path, int]) -> bool:
     for path, value in numbers.items():
         if _VOCABULARY.search(_key(path)) and 0 <= size - value <= 128:
             return True
-        if _TABLE.search(_key(path)) and size <= TABLE:
+        if _table(_key(path)) and size <= TABLE:
             near = (value, 2 * value - 1, 2 * value, value * value)
             if any(0 <= size - one <= 8 for one in near):
                 return True
@@ -120,7 +121,12 @@ def _explained(size: int, numbers: Mapping[Path, int]) -> bool:
 def _fine(path: Path, numbers: Mapping[Path, int]) -> bool:
     """A vocabulary, or a table's length: it may be larger than a width."""
     key = _key(path)
-    return bool(_VOCABULARY.search(key)) or (bool(_TABLE.search(key)) and numbers[path] <= TABLE)
+    return bool(_VOCABULARY.search(key)) or (_table(key) and numbers[path] <= TABLE)
+
+
+def _table(key: str) -> bool:
+    """Whether a key says how many positions there are."""
+    return bool(_TABLE.search(key)) or kind(key) == "positions"
 
 
 def _causes(
