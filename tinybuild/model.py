@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -206,12 +207,18 @@ def _reduce(
             return found
         return {n: shape for n, shape in found.items() if not vocabularies & set(shape)}
 
+    @functools.cache
+    def batch() -> Any:
+        """Of the rules' answer: what halves the model and takes another is not tried."""
+        return inputs.batch(_drawn(kind, small(tree.overrides), seed), seed)
+
     def works(changed: Mapping[str, Any]) -> bool:
         try:
+            given = batch()
+            model = _drawn(kind, small(changed), seed)
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 torch.manual_seed(seed)
-                model = _refusable(lambda: kind(small(changed)), kind).eval()
-                _refusable(lambda: model(**inputs.batch(model, seed)), kind)
+                _refusable(lambda: model(**given), kind)
         except BuildFault:
             return False
         return True
@@ -227,6 +234,15 @@ def _reduce(
             key=("model", "max_parameters" if "max_parameters" in section else "max_bytes"),
             hint="set the keys that these tensors come from in model.config, or raise the goal",
         )
+
+
+def _drawn(kind: Any, config: Any, seed: int) -> Any:
+    """A model with weights as its class draws them, to be tried."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _refusable(lambda: kind(config), kind).eval()
 
 
 def changed(

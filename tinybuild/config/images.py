@@ -19,7 +19,7 @@ WIDTH_LISTS = re.compile(
 )
 HEAD_LISTS = re.compile(r".*(num_(attention_)?heads|heads_per_stage|num_attention_heads)")
 BLOCK_LISTS = re.compile(
-    r"depths|blocks_per_stage|(num_)?block_repeats|stage_num_blocks|block_sizes|layers"
+    r"depths|blocks_per_stage|(num_)?block_repeats|stage_num_blocks|block_sizes|layers|depth"
 )
 
 

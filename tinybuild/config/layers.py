@@ -90,7 +90,7 @@ def _taken_elsewhere(
                 place
                 for place, _, number in towers
                 if place
-                and re.search(r"vision|visual|backbone|audio|encoder", place[-1])
+                and re.search(r"vision|visual|image|patch|backbone|audio|encoder", place[-1])
                 and _is_taken(name, value, number)
             ]
             if beside and beside[0] == tower:

@@ -163,7 +163,10 @@ KINDS: tuple[tuple[str, str], ...] = tuple(
             r"~feed_?forward(?:_[a-z0-9]+)*(size|dim)|~dim_feedforward|~linear_units|intermediate_size_mlp",
         ),
         ("positions", r"~max_~position_embeddings(?:_[a-z0-9]+)*|n_positions|n_ctx|max_~positions"),
-        ("positions", r"max_seq_len|model_max_length|position_embedding_size|max_ep_len"),
+        (
+            "positions",
+            r"block_size|max_text_tokens|max_seq_len|model_max_length|position_embedding_size|max_ep_len",
+        ),
         ("window", r"sliding_window(_size)?|attention_chunk_size|local_attention(_window_len)?"),
         ("window", r"attention_window(_size)?|index_topk|keep_window_size"),
         ("pooled", r"index_kpool|index_block_size|max_depth"),

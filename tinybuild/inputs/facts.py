@@ -100,7 +100,18 @@ class Facts:
                 if name.endswith(("_token_id", "_token_index")):
                     value = getattr(node, name, None)
                     found |= {value} if isinstance(value, int) else set()
-        return found
+        return found | _listed(data)
+
+
+def _listed(data: Any) -> set[int]:
+    """The ids in tables of tokens (vocabulary_map: token -> id), which stand for images, say."""
+    found: set[int] = set()
+    for name, value in data.items() if isinstance(data, dict) else ():
+        if name.endswith(("vocabulary_map", "vocab_map")) and isinstance(value, dict):
+            found |= {number for number in value.values() if isinstance(number, int)}
+        else:
+            found |= _listed(value)
+    return found
 
 
 def _nodes(config: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -71,6 +71,11 @@ def sizes(facts: Facts, near: str = "image") -> list[tuple[int, int]]:
         pair = value if isinstance(value, list | tuple) else (value, value)
         if len(pair) == 2 and all(isinstance(n, int) and 0 < n <= LARGEST for n in pair):
             found.append((pair[0], pair[1]))
+    # An image that is also seen at parts of its size, none of them below the patch.
+    for shares in facts.every("scaled_images_ratios"):
+        whole = getattr(facts.config, "patch_size", None) or patch(facts, near)
+        least = round(whole / min(shares))
+        found.insert(0, (least, least))
     found += [(size, size) for size in SIZES]
     return list(dict.fromkeys(found))
 

@@ -12,7 +12,7 @@ from tinybuild.validate.check import NEW_TOKENS, Check, Subject, contents, liste
 
 BATCHES = 4  # drawn before a parameter is called dead: few tokens reach few experts
 TRIALS = 8  # forward passes to tell what acts from what is not used
-MASKED = 1e30  # logits of this size are no logits
+MASKED = 1e30
 MARGIN = 0.1  # logits between the first token and the second, below which rounding decides
 STEPS = (1e-1, 1e-2, 1e-3, 1e-4)  # parts of the loss that one step is meant to take away
 
@@ -255,11 +255,10 @@ def differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         a, b = one[name].float(), other[name].float()
         if a.shape != b.shape:
             return True
-        # The least number there is stands for "never" in some logits: it is no measure.
-        told = a.abs().minimum(b.abs()) < MASKED
-        a, b = a[told], b[told]
-        size = float(b.abs().max()) if b.numel() else 0.0
-        if not torch.allclose(a, b, rtol=1e-5, atol=1e-6 * (size or 1)):
+        masked = (b.abs() > MASKED) & (a == b)  # a mask's least number is no scale of the rest
+        a, b = a[~masked], b[~masked]
+        scale = float(b.abs().max() or 1) if b.numel() else 1.0
+        if not torch.allclose(a, b, rtol=1e-5, atol=1e-6 * scale):
             return True
     return False
 
