@@ -200,11 +200,16 @@ def test_an_override_that_nothing_reads_is_refused_at_once(build: Build) -> None
 
 def test_keys_of_experts_that_no_layer_has(build: Build) -> None:
     small = {**LLAMA, "num_key_value_heads": 4, "q_lora_rank": 8, "kv_lora_rank": 8}
-    small |= {"qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8}
+    small |= {
+        "qk_rope_head_dim": 8,
+        "qk_nope_head_dim": 8,
+        "v_head_dim": 8,
+        "first_k_dense_replace": 2,
+    }
     with pytest.raises(BuildFault) as caught:
-        build("DeepseekV3Config", "DeepseekV3ForCausalLM", {**small, "n_routed_experts": 4})
+        build("DeepseekV3Config", "DeepseekV3ForCausalLM", {**small, "n_routed_experts": 16})
     assert "DeepseekV3ForCausalLM does not read n_routed_experts" in str(caught.value)
-    assert "no layer has experts: first_k_dense_replace is 3" in str(caught.value)
+    assert "no layer has experts: first_k_dense_replace is 2" in str(caught.value)
 
 
 def test_heads_of_the_tower_under_the_name_of_the_text() -> None:
@@ -223,6 +228,14 @@ def test_sizes_that_are_not_read_are_told_with_a_model_that_is_too_large(build: 
     assert "the model would have " in large.what
     assert unread.what == "LlamaForCausalLM does not read pretraining_tp"
     assert unread.key == ("model", "config", "pretraining_tp")
+
+
+def test_a_key_that_a_property_of_the_config_reads(build: Build) -> None:
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 200}
+    small |= {"num_attention_heads": 4, "num_key_value_heads": 2, "mamba_n_heads": 4}
+    small |= {"mamba_d_head": 16, "mamba_n_groups": 1, "mamba_d_state": 8, "mamba_expand": 2}
+    bundle = build("BambaConfig", "BambaForCausalLM", {**small, "attn_layer_indices": [1]})
+    assert bundle.facts["class"] == "BambaForCausalLM"
 
 
 def test_the_feed_forward_part_under_another_name(build: Build) -> None:
@@ -272,9 +285,14 @@ def test_a_kind_of_layer_that_is_gone(build: Build, tmp_path: Path) -> None:
 
 
 def test_experts_that_start_past_the_last_layer(build: Build, tmp_path: Path) -> None:
-    """DeepSeek-V3 with two layers: its first three have no experts."""
+    """DeepSeek-V3 with two layers, both dense as its first three are."""
     small = {**LLAMA, "num_key_value_heads": 4, "q_lora_rank": 8, "kv_lora_rank": 8}
-    small |= {"qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8}
+    small |= {
+        "qk_rope_head_dim": 8,
+        "qk_nope_head_dim": 8,
+        "v_head_dim": 8,
+        "first_k_dense_replace": 2,
+    }
     bundle = build("DeepseekV3Config", "DeepseekV3ForCausalLM", small)
     found = failing(bundle, tmp_path / "s")
     assert "has experts in its source, and no layer with experts" in found["every_layer_kind"]

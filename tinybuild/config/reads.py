@@ -60,6 +60,9 @@ def _by_model(frame: FrameType | None) -> bool:
     """Whether model code stands behind a read: no config's own bookkeeping in between, not ours."""
     while frame is not None:
         code = frame.f_code
+        if code.co_filename == __file__:
+            frame = frame.f_back  # the recording of a property's own read
+            continue
         name = PurePath(code.co_filename).name
         if "huggingface_hub" in code.co_filename or name == "dataclasses.py":
             return False  # the validators of a strict data class

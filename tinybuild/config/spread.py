@@ -22,8 +22,9 @@ SCALES = ("logit_scale", "logits_scaling")
 def spread(data: Mapping[str, Any], width: int | None = None) -> dict[str, Any]:
     """Overrides for a config tree (JSON data) of a small model: standard deviations of weights.
 
-    Each config's own width counts, or that of the one around it, or of one inside it. `initializer_factor` of classes
-    that already divide by the width (T5) is a factor of their own deviations.
+    Each config's own width counts, or that of the one around it, or of one inside it.
+    `initializer_factor` of classes that already divide by the width (T5) is a factor of their own
+    deviations.
     """
     width = _width(data) or width or _width_below(data)
     found: dict[str, Any] = {}

@@ -62,7 +62,7 @@ class NoBatch(BuildFault):
 
 
 _BESIDE = re.compile(
-    r"(labels|mask|masks|position_ids|_positions|type_ids|grid_thw|sizes?|lengths?|num_\w+|pos|ids_restore|"
+    r"(labels|mask|masks|position_ids|_positions|type_ids|grid_thw|shapes?|sizes?|lengths?|num_\w+|pos|ids_restore|"
     r"observed\w*|indices|noise|_ids_of_\w+|aspect_ratio_ids)$"
 )
 
@@ -317,6 +317,10 @@ class Subject:
         model = self.model
         if not model.can_generate() or "input_ids" not in self.batch or self.rows is None:
             return None
+        if any(
+            n.endswith("_generation_config") for n in inspect.signature(model.generate).parameters
+        ):
+            return None  # a stage of several, which only all together can be told what to make
         takes = inspect.signature(model.forward).parameters
         found = []
         for number in range(2):

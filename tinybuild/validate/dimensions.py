@@ -23,7 +23,7 @@ _VOCABULARY = re.compile(
     r"vocab|num_labels|codebook|num_embeddings|n_tokens|_bins$|num_quant|entit"
 )
 _TABLE = re.compile(
-    r"position|seq_?len|max_\w*len|context|n_ctx|source_|buckets|image_size|num_patches|"
+    r"position|seq_?len|max_\w*tokens|block_size|max_\w*len|context|n_ctx|source_|buckets|image_size|num_patches|"
     r"max_2d|relative|max_pixels|resolution|hash|num_frames"
 )
 
