@@ -344,13 +344,13 @@ def _dense_and_expert(node: Mapping[str, Any]) -> bool | None:
     depth = _depth(node)
     if max(counts, default=0) < 2 or depth is None:
         return None
-    for name in ("enable_moe_block", "use_moe", "moe"):
+    for name in ("enable_moe_block", "use_moe", "is_moe", "moe"):
         if node.get(name) is False:
             return None
     lists = [node.get(name) for name in ("mlp_layer_types", "moe_layers", "mlp_only_layers")]
     kinds, listed_, dense = lists
     if isinstance(kinds, list) and kinds:
-        return len(set(kinds)) > 1
+        return any(not re.search("moe|sparse|expert", str(kind)) for kind in kinds)
     with_experts = set(range(depth))
     if isinstance(listed_, list) and listed_:
         with_experts = {i for i in listed_ if isinstance(i, int)}
