@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tinybuild import processor
 from tinybuild.config import ids, overrides
 from tinybuild.errors import BuildFault, Fault, did_you_mean
 from tinybuild.ids import is_id
@@ -15,11 +16,11 @@ LARGEST_SHOWN = 8
 
 
 def make(job: Job) -> dict[str, Any]:
-    """The model stage: config.json, generation_config.json and model.safetensors.
+    """The model stage: config.json, generation_config.json, model.safetensors, processor files.
 
     Settings: model (the recipe's section), max_parameters. Inputs: fetch; of the tokenizer only the
     fact `ids`, so that another vocabulary of the same size leaves the model as it is.
-    Facts: class, model_type, parameters, dtype, vocab_size. Raises Fault.
+    Facts: class, model_type, parameters, dtype, vocab_size, processor (its classes). Raises Fault.
     """
     import torch
 
@@ -44,11 +45,14 @@ def make(job: Job) -> dict[str, Any]:
             f"transformers refuses to save the model: {overrides.reason(error)}",
             key=("model", "config"),
         ) from None
+    files = _processor(model, folder, source, tokenizer)
+    processor.write(files, folder, job.out)
     return {
         "class": kind.__name__,
         "model_type": config.model_type,
         "parameters": parameters,
         "dtype": section["dtype"],
+        "processor": processor.classes(files),
         "vocab_size": getattr(config.get_text_config(), "vocab_size", None),
     }
 
@@ -186,6 +190,20 @@ def _refused(kind: Any, error: Exception) -> Fault:
         key=("model", "config"),
         hint="sizes that depend on one another may disagree (width, heads, layers, ids)",
     )
+
+
+def _processor(
+    model: Any, folder: Any, source: Any, tokenizer: Mapping[str, Any] | None
+) -> dict[str, dict[str, Any]]:
+    """The source's processor files in line with the model and the tokenizer's ids."""
+    files = processor.read(folder)
+    if tokenizer is not None:
+        for name, data in files.items():
+            named = {key: value for key, value in data.items() if key.endswith("_token_id")}
+            new = ids.align(named, tokenizer, {}, model.config.to_dict())
+            files[name] = {**data, **new}
+    before = json.loads(source.to_json_string(use_diff=False))
+    return processor.fit(files, before, model.config.to_dict(), model)
 
 
 def _generation(

@@ -12,6 +12,7 @@ from typing import Any
 from tinybuild import lock, source
 from tinybuild.errors import Fault, Finding, RecipeFault, nearest
 from tinybuild.files import Memo
+from tinybuild.ids import PROCESSORS
 from tinybuild.recipe import Broken, Cache, Recipe, amount, size
 
 
@@ -29,7 +30,7 @@ class Stage:
 
 
 STAGES: Mapping[str, Stage] = {
-    "fetch": Stage(function="tinybuild.source:fetch", code=("source.py", "files.py"), libraries=()),
+    "fetch": Stage(function="tinybuild.source:fetch", code=("source.py", "blank.py", "ids.py", "files.py"), libraries=()),
     "dataset": Stage(
         function="tinybuild.dataset:make",
         code=("dataset", "dataset/corpus.jsonl"),
@@ -45,15 +46,15 @@ STAGES: Mapping[str, Stage] = {
     ),
     "model": Stage(
         function="tinybuild.model:make",
-        code=("model.py", "config", "ids.py"),
-        libraries=("transformers", "torch", "safetensors"),
+        code=("model.py", "config", "processor", "ids.py"),
+        libraries=("transformers", "torch", "safetensors", "pillow", "torchvision"),
     ),
     "validate": Stage(
         function="tinybuild.validate:make",
-        code=("validate", "tokenizer", "bundle.py", "ids.py", "files.py", "dataset/corpus.jsonl"),
+        code=("validate", "processor", "tokenizer", "bundle.py", "ids.py", "files.py", "dataset/corpus.jsonl"),
         libraries=(
             *("transformers", "tokenizers", "torch", "datasets"),
-            *("sentencepiece", "tiktoken", "mistral-common"),
+            *("sentencepiece", "tiktoken", "mistral-common", "pillow", "torchvision"),
         ),
     ),
     "pack": Stage(
@@ -341,7 +342,7 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
         for slot, upstream in _upstreams(recipe):
             for stage in ("tokenizer", "model"):
                 if stage in recipes[upstream].data:
-                    files = ("",) if stage == "tokenizer" else ("config", "generation_config")
+                    files = ("",) if stage == "tokenizer" else MADE
                     needs.append(
                         Need(name=f"{slot}.{stage}", task=f"{stage}:{upstream}", files=files)
                     )
@@ -405,6 +406,8 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
     )
 
 
+# What a recipe that builds on another one takes of its model.
+MADE = ("config", "generation_config", *PROCESSORS, "chat_template.json")
 READING = ("truncate", "corpus", "train")  # methods that read the dataset
 SHRINKING = READING[:2]  # methods whose result is compared with the source
 _FACTS = {

@@ -82,7 +82,7 @@ def align(
 
 
 def _role(name: str, special: Mapping[str, int]) -> int | None:
-    role = name.removesuffix("_id").removesuffix("_token")
+    role = name.removesuffix("_id").removesuffix("_index").removesuffix("_token")
     if role in special:
         return special[role]
     return special.get(STAND_INS.get(role, ""))

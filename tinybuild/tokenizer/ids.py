@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinybuild.errors import BuildFault
-from tinybuild.ids import ROLES, mentioned
+from tinybuild.ids import PROCESSORS, ROLES, mentioned
 
 
 def repoint(processor: Any, vocabulary: Mapping[str, int]) -> Any:
@@ -59,8 +59,11 @@ def facts(
             number = made.convert_tokens_to_ids(str(token))
             if number is not None:
                 special[role] = int(number)
+    for name, token in made.special_tokens_map.items():  # also image_token and the like
+        if name.endswith("_token") and isinstance(token, str) and token in made.get_vocab():
+            special.setdefault(name.removesuffix("_token"), made.get_vocab()[token])
     moved = {}
-    configs = ("config.json", "generation_config.json")
+    configs = ("config.json", "generation_config.json", *PROCESSORS)
     named = {old for name in configs for old in mentioned(read(folder / name))}
     if source is not None and named:
         vocabulary = made.get_vocab()

@@ -1,0 +1,161 @@
+"""A smaller processor: image, video and sound processors that fit a smaller config."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tinybuild.errors import BuildFault
+from tinybuild.files import pretty
+from tinybuild.ids import PROCESSORS
+from tinybuild.processor import features
+from tinybuild.processor.geometry import VISION, Geometry, find
+from tinybuild.processor.rules import shrink
+
+TEMPLATE = "chat_template.json"  # a processor's own; chat_template.jinja is the tokenizer's
+TYPES = ("image_processor_type", "video_processor_type", "feature_extractor_type")
+COUNTS = ("image_seq_length", "image_seq_len", "num_image_tokens")
+
+
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """{file name: JSON data} of a folder's processor files. Raises BuildFault for what is none."""
+    found = {}
+    for name in PROCESSORS:
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError):
+            data = None
+        if not isinstance(data, dict):
+            raise BuildFault.of(f"the source's {name} is not a JSON object", key=("source",))
+        found[name] = data
+    return found
+
+
+def fit(
+    files: Mapping[str, dict[str, Any]], source: Mapping[str, Any], tiny: Mapping[str, Any], model: Any
+) -> dict[str, dict[str, Any]]:
+    """Processor files in line with a tiny model: its config's geometry, and the features it makes.
+
+    source, tiny: the configs before and after, as JSON trees.
+    """
+    made = {name: shrink(data, source, tiny) for name, data in files.items()}
+    for data in made.values():
+        for node in _nodes(data):
+            if "feature_extractor_type" in node:
+                _underived(node)
+    _count(made, tiny, model)
+    return made
+
+
+def write(files: Mapping[str, dict[str, Any]], folder: Path, out: Path) -> None:
+    """Write processor files into `out`, and carry the chat template of the source's processor."""
+    for name, data in files.items():
+        (out / name).write_text(pretty(data), encoding="utf-8")
+    template = folder / TEMPLATE
+    if files and template.is_file():
+        (out / TEMPLATE).write_bytes(template.read_bytes())
+
+
+def classes(files: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The classes that processor files name, sorted."""
+    keys = (*TYPES, "processor_class")
+    found = {node[key] for data in files.values() for node in _nodes(data) for key in keys if key in node}
+    return sorted(str(name) for name in found)
+
+
+def _nodes(data: Mapping[str, Any]) -> Iterator[Any]:
+    """A processor file's mapping and those of its parts."""
+    yield data
+    for name, value in data.items():
+        if isinstance(value, Mapping) and name.endswith(("processor", "extractor")):
+            yield from _nodes(value)
+
+
+def part(node: Mapping[str, Any]) -> Any | None:
+    """The image processor or feature extractor that a mapping describes; None where its class is
+    unknown or needs a package that is not installed."""
+    import transformers
+
+    name = next((node[key] for key in TYPES if key in node), None)
+    found = getattr(transformers, str(name).removesuffix("Fast"), None)
+    if found is None or getattr(found, "is_dummy", False):
+        found = getattr(transformers, f"{name}Pil", None)
+    if found is None or getattr(found, "is_dummy", False):
+        return None
+    try:
+        return found(**{key: value for key, value in node.items() if key not in TYPES})
+    except ImportError:
+        return None
+
+
+def _underived(node: dict[str, Any]) -> None:
+    """Leave out what the class of a feature extractor computes from the rest.
+
+    (n_samples and nb_max_frames of Whisper's: arguments of no constructor.)
+    """
+    import transformers
+
+    found = getattr(transformers, str(node["feature_extractor_type"]), None)
+    if found is None or getattr(found, "is_dummy", False):
+        return
+    takes = {
+        name for kind in found.__mro__ for name in inspect.signature(kind.__init__).parameters
+    }
+    always = {*TYPES, "processor_class", "return_attention_mask", "padding_side"}
+    for name in [key for key in node if key not in takes | always]:
+        if hasattr(part(node), name) and isinstance(node[name], int | float):
+            del node[name]
+
+
+def _count(made: Mapping[str, dict[str, Any]], tiny: Mapping[str, Any], model: Any) -> None:
+    """Settings that count tokens: what the model makes of a sample image."""
+    wanted = [
+        (node, name)
+        for data in made.values()
+        for node in _nodes(data)
+        for name in (*COUNTS, "num_additional_image_tokens")
+        if name in node
+    ]
+    if not wanted:
+        return
+    now = Geometry.of(tiny)
+    channels = find(tiny, ("num_channels", "in_channels"), VISION)
+    channels = channels if isinstance(channels, int) else 3
+    each = _each(made, now, channels, model)
+    for node, name in wanted:
+        if name in COUNTS:
+            if each is not None:
+                node[name] = each
+        elif now.patch is not None:
+            found = features.extra(model, now.side, now.patch, channels)
+            if found is not None:
+                node[name] = found
+
+
+def _each(
+    made: Mapping[str, dict[str, Any]], now: Geometry, channels: int, model: Any
+) -> int | None:
+    """Features that the model makes of one image, or of each part that it is cut in."""
+    import torch
+
+    nodes = [n for data in made.values() for n in _nodes(data) if "image_processor_type" in n]
+    loaded = part(nodes[0]) if nodes else None
+    if loaded is not None:
+        inputs = dict(loaded(images=[features.image()], return_tensors="pt"))
+    else:
+        inputs = {"pixel_values": torch.zeros((1, channels, *now.side))}
+    inputs = {
+        name: value.to(model.dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+        for name, value in inputs.items()
+    }
+    try:
+        found = features.rows(model, "image", inputs)
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError):
+        return None  # the sample is not what it takes; processor_feeds_model will say what is wrong
+    return found // features.tiles(inputs) if found is not None else None
