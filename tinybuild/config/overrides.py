@@ -228,7 +228,8 @@ def _plain(config: Any) -> dict[str, Any]:
 def _ignored(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Finding]:
     """Wishes that the class replaced by something else while it was made."""
     for name, value in wishes.items():
-        found = getattr(config, name, None)
+        held = vars(config)  # a key that differs by layer raises when it is asked for as a whole
+        found = held[name] if name in held else getattr(config, name, None)
         if isinstance(value, Mapping):
             if hasattr(found, "sub_configs"):
                 yield from _ignored(found, value, (*key, name))
