@@ -97,10 +97,16 @@ def _own(whole: Any, attributes: list[str], made: Any) -> dict[str, Any]:
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
         value = getattr(made, name, None)
+        value = getattr(value, "content", value)
         if value is None and parameter.default is not parameter.empty:
             value = parameter.default
         if value is None or isinstance(value, str | int | float | bool | list):
             found[name] = value
+    # Tokens that the class has by itself: told here for those who only read the files.
+    for name, value in sorted(vars(made).items()) if made is not None else ():
+        text = getattr(value, "content", value)
+        if name.endswith("_token") and isinstance(text, str) and text:
+            found.setdefault(name, text)
     return found
 
 
@@ -156,8 +162,12 @@ def probe(whole: Any, attributes: list[str], held: Mapping[str, Any], tokenizer:
     tokenizer.add_tokens([_special(token) for token in written], special_tokens=True)
     for name, value in sorted(vars(made).items()):
         text = getattr(value, "content", value)
-        if name.endswith("_token") and isinstance(text, str) and text:
+        if not name.endswith("_token") or not isinstance(text, str) or not text:
+            continue
+        if value is text:
             give(tokenizer, name, text)
+        elif text not in tokenizer.get_vocab():  # the class adds it by itself, as it is
+            tokenizer.add_tokens([_special(text)], special_tokens=True)
     return made
 
 
@@ -182,9 +192,11 @@ def _special(text: str) -> Any:
 def roles(tokenizer: Any, config: Mapping[str, Any]) -> None:
     """Give a blank tokenizer a token for each one that a default config (JSON data) names by role.
 
-    vision_start_token_id becomes <vision_start>. Ids that a common role of the same config also has
+    And one to pad with, which processors want. vision_start_token_id becomes <vision_start>. Ids that a common role of the same config also has
     (decoder_start_token_id is often pad's) and those of generation are no tokens of their own.
     """
+    if tokenizer.pad_token is None:
+        tokenizer.add_special_tokens({"pad_token": "<pad>"})
     common = {config.get(f"{role}_token_id") for role in ROLES}
     for name, value in config.items():
         if isinstance(value, Mapping):

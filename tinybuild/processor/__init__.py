@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,11 @@ from typing import Any
 from tinybuild.errors import BuildFault
 from tinybuild.files import pretty
 from tinybuild.ids import PROCESSORS
-from tinybuild.processor import features
+from tinybuild.processor import features, parts
 from tinybuild.processor.geometry import VISION, Geometry, find
 from tinybuild.processor.rules import shrink
 
 TEMPLATE = "chat_template.json"  # a processor's own; chat_template.jinja is the tokenizer's
-TYPES = ("image_processor_type", "video_processor_type", "feature_extractor_type")
 COUNTS = ("image_seq_length", "image_seq_len", "num_image_tokens")
 
 
@@ -46,7 +46,7 @@ def fit(
     """
     made = {name: shrink(data, source, tiny) for name, data in files.items()}
     for data in made.values():
-        for node in _nodes(data):
+        for node in parts.walk(data):
             if "feature_extractor_type" in node:
                 _underived(node)
     _count(made, tiny, model)
@@ -64,34 +64,9 @@ def write(files: Mapping[str, dict[str, Any]], folder: Path, out: Path) -> None:
 
 def classes(files: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The classes that processor files name, sorted."""
-    keys = (*TYPES, "processor_class")
-    found = {node[key] for data in files.values() for node in _nodes(data) for key in keys if key in node}
+    keys = (*parts.TYPES, "processor_class")
+    found = {node[key] for data in files.values() for node in parts.walk(data) for key in keys if key in node}
     return sorted(str(name) for name in found)
-
-
-def _nodes(data: Mapping[str, Any]) -> Iterator[Any]:
-    """A processor file's mapping and those of its parts."""
-    yield data
-    for name, value in data.items():
-        if isinstance(value, Mapping) and name.endswith(("processor", "extractor")):
-            yield from _nodes(value)
-
-
-def part(node: Mapping[str, Any]) -> Any | None:
-    """The image processor or feature extractor that a mapping describes; None where its class is
-    unknown or needs a package that is not installed."""
-    import transformers
-
-    name = next((node[key] for key in TYPES if key in node), None)
-    found = getattr(transformers, str(name).removesuffix("Fast"), None)
-    if found is None or getattr(found, "is_dummy", False):
-        found = getattr(transformers, f"{name}Pil", None)
-    if found is None or getattr(found, "is_dummy", False):
-        return None
-    try:
-        return found(**{key: value for key, value in node.items() if key not in TYPES})
-    except ImportError:
-        return None
 
 
 def _underived(node: dict[str, Any]) -> None:
@@ -99,17 +74,15 @@ def _underived(node: dict[str, Any]) -> None:
 
     (n_samples and nb_max_frames of Whisper's: arguments of no constructor.)
     """
-    import transformers
-
-    found = getattr(transformers, str(node["feature_extractor_type"]), None)
-    if found is None or getattr(found, "is_dummy", False):
+    found = parts.kind(node)
+    if found is None:
         return
     takes = {
         name for kind in found.__mro__ for name in inspect.signature(kind.__init__).parameters
     }
-    always = {*TYPES, "processor_class", "return_attention_mask", "padding_side"}
+    always = {*parts.TYPES, "processor_class", "return_attention_mask", "padding_side"}
     for name in [key for key in node if key not in takes | always]:
-        if hasattr(part(node), name) and isinstance(node[name], int | float):
+        if hasattr(parts.part(node), name) and isinstance(node[name], int | float):
             del node[name]
 
 
@@ -118,7 +91,7 @@ def _count(made: Mapping[str, dict[str, Any]], tiny: Mapping[str, Any], model: A
     wanted = [
         (node, name)
         for data in made.values()
-        for node in _nodes(data)
+        for node in parts.walk(data)
         for name in (*COUNTS, "num_additional_image_tokens")
         if name in node
     ]
@@ -127,15 +100,22 @@ def _count(made: Mapping[str, dict[str, Any]], tiny: Mapping[str, Any], model: A
     now = Geometry.of(tiny)
     channels = find(tiny, ("num_channels", "in_channels"), VISION)
     channels = channels if isinstance(channels, int) else 3
-    each = _each(made, now, channels, model)
+    more = features.extra(model, now.side, now.patch, channels) if now.patch is not None else None
+    if any(name == "image_newline" for name, _ in _parameters(model)):
+        # Tiles come as one, with ends of lines: of one tile there is what the tower makes of it.
+        each = None if now.patch is None else math.prod(s // p for s, p in zip(now.side, now.patch, strict=True))
+    else:
+        each = _each(made, now, channels, model)
     for node, name in wanted:
-        if name in COUNTS:
-            if each is not None:
-                node[name] = each
-        elif now.patch is not None:
-            found = features.extra(model, now.side, now.patch, channels)
-            if found is not None:
-                node[name] = found
+        found = each if name in COUNTS else more
+        if found is not None:
+            node[name] = found
+
+
+def _parameters(model: Any) -> Iterator[tuple[str, Any]]:
+    """(last part of its name, parameter) of a model's parameters."""
+    for name, parameter in model.named_parameters():
+        yield name.rpartition(".")[2], parameter
 
 
 def _each(
@@ -144,8 +124,8 @@ def _each(
     """Features that the model makes of one image, or of each part that it is cut in."""
     import torch
 
-    nodes = [n for data in made.values() for n in _nodes(data) if "image_processor_type" in n]
-    loaded = part(nodes[0]) if nodes else None
+    nodes = [n for data in made.values() for n in parts.walk(data) if "image_processor_type" in n]
+    loaded = parts.part(nodes[0]) if nodes else None
     if loaded is not None:
         inputs = dict(loaded(images=[features.image()], return_tensors="pt"))
     else:

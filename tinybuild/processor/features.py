@@ -9,6 +9,7 @@ from typing import Any
 
 TOWERS = ("vision_tower", "vision_model", "vision_encoder", "image_tower", "visual")
 PIXELS = ("pixel_values", "pixel_values_videos", "input_features")
+FRAMES = 8
 HIGH, WIDE = 30, 40  # pixels of the sample image, of which a processor makes its own size
 
 
@@ -19,6 +20,14 @@ def image(seed: int = 0) -> Any:
 
     drawn = numpy.random.default_rng(seed)
     return Image.fromarray(drawn.integers(0, 256, (HIGH, WIDE, 3), dtype=numpy.uint8))
+
+
+def video(seed: int = 0) -> Any:
+    """A sample video: FRAMES images, an array (frames, height, width, 3) of bytes."""
+    import numpy
+
+    drawn = numpy.random.default_rng(seed)
+    return drawn.integers(0, 256, (FRAMES, HIGH, WIDE, 3), dtype=numpy.uint8)
 
 
 def sound(rate: int, seed: int = 0) -> Any:

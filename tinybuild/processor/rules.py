@@ -56,7 +56,7 @@ BUDGETS = ("max_patches", "max_num_patches", "min_num_patches", "video_target_nu
 MANY = 100_000  # from here a longest_edge is a number of pixels in all, not along an edge
 LEAST, MOST = 4, 16  # tokens of an image where a processor chooses its size
 FRAMES_MORE = 4  # times as many in a video
-SECONDS = 1  # of sound in a window of fixed length
+SECONDS = 30  # of sound in a window of fixed length, at most
 
 Node = dict[str, Any]
 
@@ -101,6 +101,13 @@ def _ties(made: Node, source: Mapping[str, Any], tiny: Mapping[str, Any]) -> Non
             if find(source, (name,), kind) == value:
                 found = find(tiny, (name,), kind)
                 made[name] = value if found is None else found
+
+
+def _like(value: Any, size: tuple[int, int]) -> Any:
+    """A size in the shape that a value has: a number, a pair or a mapping; a number if it is none."""
+    if isinstance(value, Mapping):
+        return {**value, "height": size[0], "width": size[1]}
+    return list(size) if isinstance(value, list) else size[0]
 
 
 def _prefixes(made: Mapping[str, Any]) -> list[str]:
@@ -214,10 +221,13 @@ def _sound(made: Node, source: Mapping[str, Any], tiny: Mapping[str, Any]) -> No
         before, after = find(source, FRAMES, AUDIO), find(tiny, FRAMES, AUDIO)
         if isinstance(before, int) and isinstance(after, int):
             per = max(1, round(made["nb_max_frames"] / before))
-            made["chunk_length"] = SECONDS
-            made["hop_length"] = max(1, SECONDS * rate // (per * after))
-            made["n_samples"] = SECONDS * rate
-            made["nb_max_frames"] = made["n_samples"] // made["hop_length"]
+            frames = per * after
+            for seconds in range(1, SECONDS + 1):  # the first that is cut in as many frames exactly
+                hop = max(1, seconds * rate // frames)
+                if seconds * rate // hop == frames:
+                    made["chunk_length"], made["hop_length"] = seconds, hop
+                    made["n_samples"], made["nb_max_frames"] = seconds * rate, frames
+                    break
 
 
 def _mels(old: int, source: Mapping[str, Any], tiny: Mapping[str, Any], stride: int) -> int | None:

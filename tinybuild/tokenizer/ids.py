@@ -59,17 +59,20 @@ def facts(
             number = made.convert_tokens_to_ids(str(token))
             if number is not None:
                 special[role] = int(number)
-    for name, token in made.special_tokens_map.items():  # also image_token and the like
-        if name.endswith("_token") and isinstance(token, str) and token in made.get_vocab():
-            special.setdefault(name.removesuffix("_token"), made.get_vocab()[token])
+    vocabulary = made.get_vocab()
+    named = dict(made.special_tokens_map)  # also image_token and the like
+    for file in PROCESSORS:
+        named = {**read(folder / file), **named}
+    for name, token in named.items():
+        if name.endswith("_token") and isinstance(token, str) and token in vocabulary:
+            special.setdefault(name.removesuffix("_token"), vocabulary[token])
     moved = {}
     configs = ("config.json", "generation_config.json", *PROCESSORS)
-    named = {old for name in configs for old in mentioned(read(folder / name))}
-    if source is not None and named:
-        vocabulary = made.get_vocab()
+    mentions = {old for name in configs for old in mentioned(read(folder / name))}
+    if source is not None and mentions:
         tokens = {number: token for token, number in source.get_vocab().items()}
         moved = {
-            str(old): vocabulary[tokens[old]] for old in named if tokens.get(old) in vocabulary
+            str(old): vocabulary[tokens[old]] for old in mentions if tokens.get(old) in vocabulary
         }
     return {
         "sizes": sizes,

@@ -10,7 +10,7 @@ from typing import Any
 from tinybuild import bundle
 from tinybuild.errors import CheckFault, Finding
 from tinybuild.files import pretty
-from tinybuild.validate import dataset, model, shrunk, tokenizer
+from tinybuild.validate import dataset, model, processor, shrunk, tokenizer
 from tinybuild.validate.check import Check, Subject, failed
 from tinybuild.workers import Job
 
@@ -39,6 +39,8 @@ CHECKS: Mapping[str, tuple[Callable[[Subject], Check | None], ...]] = {
         model.generate,
         model.save_load_equal,
         model.max_parameters,
+        processor.processor_tokens,
+        processor.processor_feeds_model,
     ),
     "dataset": (dataset.dataset_loads,),
     "bundle": (model.max_bytes,),

@@ -18,16 +18,22 @@ ATTRIBUTES = {
     "video": ("video_processor",),
     "audio": ("feature_extractor", "audio_processor"),
 }
+SAMPLES = {"image": "images", "video": "videos", "audio": "audio"}  # arguments of a processor
 WORDS = "a cat"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fed:
-    """What a processor made of the samples. `note` says what could not be tried, and why."""
+    """What a processor made of the samples of some kinds.
+
+    ids: kind -> the placeholder's id. whole: whether it was the whole processor, with a text; else
+    `note` says why not.
+    """
 
     inputs: Mapping[str, Any]
     kinds: tuple[str, ...]
     ids: Mapping[str, int]
+    whole: bool = True
     note: str = ""
 
 
@@ -42,24 +48,29 @@ def processor_feeds_model(subject: Subject) -> Check | None:
     if fed is None:
         return None
     model = subject.model
-    with torch.no_grad():
-        made = tensors(model(**complete(model, fed.inputs)))
-    bad = [name for name, tensor in made.items() if not tensor.isfinite().all()]
     told, wrong = list[str](), list[str]()
     for kind in fed.kinds:
-        found = features.rows(model, kind, fed.inputs)
+        found = features.rows(model, kind, cast(model, fed.inputs))
         if found is None or kind not in fed.ids:
             told.append(kind)
+            continue
+        if not fed.whole:
+            told.append(f"{kind}: {found} features")
             continue
         count = int((fed.inputs["input_ids"] == fed.ids[kind]).sum())
         told.append(f"{kind}: {count} placeholders, {found} features")
         if count != found:
             wrong.append(kind)
+    made = dict[str, Any]()
+    if fed.whole or not fed.ids:
+        with torch.no_grad():
+            made = tensors(model(**complete(model, fed.inputs)))
+    bad = [name for name, tensor in made.items() if not tensor.isfinite().all()]
     if bad:
         told.append(f"not finite: {', '.join(bad)}")
     return Check(
         name="processor_feeds_model",
-        ok=not wrong and not bad and bool(made),
+        ok=not wrong and not bad and (bool(made) or not fed.whole),
         measured="; ".join(told) or "text",
         wanted="inputs that the model takes, a placeholder for each feature",
         note=fed.note,
@@ -112,21 +123,65 @@ def feed(subject: Subject) -> Fed | None:
     """Samples through the bundle's processor; None where it has nothing that can be loaded here.
 
     Without a tokenizer, and where a part of the processor cannot be loaded, the other parts are
-    used by themselves, and the note says so.
+    used by themselves. What they make goes through the model as far as it needs no placeholders.
     """
-    whole, note = parts.load(subject.folder, whole="tokenizer" in subject.facts)
-    if whole is not None:
-        return _whole(subject, whole)
-    raise NotImplementedError
-
-
-def _whole(subject: Subject, whole: Any) -> Fed:
+    loaded, note = parts.load(subject.folder, whole="tokenizer" in subject.facts)
+    if loaded is None:
+        return None
     kinds = tuple(
         kind
         for kind in KINDS
-        if any(getattr(whole, name, None) is not None for name in ATTRIBUTES[kind])
+        if any(getattr(loaded, name, None) is not None for name in ATTRIBUTES[kind])
     )
-    return Fed(inputs={}, kinds=kinds, ids={})
+    ids = {
+        kind: number
+        for kind in kinds
+        if (number := placeholder_id(subject.model.config, kind)) is not None
+    }
+    if not hasattr(loaded, "tokenizer"):
+        return Fed(inputs=_parts(subject, loaded), kinds=kinds, ids=ids, whole=False, note=note)
+    samples = {SAMPLES[kind]: _sample(loaded, kind, subject.seed) for kind in kinds}
+    tokens = {kind: _token(loaded, kind) for kind in kinds}
+    inputs = loaded(text=["".join(tokens.values()) + WORDS], **samples, return_tensors="pt")
+    ids = {kind: number for kind, number in ids.items() if tokens[kind]}
+    return Fed(inputs=dict(inputs), kinds=kinds, ids=ids, note=note)
+
+
+def _token(loaded: Any, kind: str) -> str:
+    """What stands for an image, video or sound in a text for this processor; "" if nothing."""
+    token = getattr(loaded, f"{kind}_token", None)
+    return str(getattr(token, "content", token)) if token is not None else ""
+
+
+def _sample(loaded: Any, kind: str, seed: int) -> Any:
+    if kind == "image":
+        return [features.image(seed)]
+    if kind == "video":
+        return [features.video(seed)]
+    return [features.sound(_rate(loaded), seed)]
+
+
+def _rate(loaded: Any) -> int:
+    """Samples a second that the sound processor takes."""
+    part = getattr(loaded, "feature_extractor", None) or getattr(loaded, "audio_processor", None)
+    return int(getattr(part, "sampling_rate", 16_000))
+
+
+def _parts(subject: Subject, loaded: Any) -> dict[str, Any]:
+    """Samples through each part, and a text's ids where the model takes some beside them."""
+    found: dict[str, Any] = {}
+    if hasattr(loaded, "image_processor"):
+        found |= loaded.image_processor(images=[features.image(subject.seed)], return_tensors="pt")
+    if hasattr(loaded, "video_processor"):
+        found |= loaded.video_processor(videos=[features.video(subject.seed)], return_tensors="pt")
+    if hasattr(loaded, "feature_extractor"):
+        rate = _rate(loaded)
+        sound = features.sound(rate, subject.seed)
+        found |= loaded.feature_extractor(sound, sampling_rate=rate, return_tensors="pt")
+    for name in ("input_ids", "attention_mask"):
+        if name in subject.batch:
+            found.setdefault(name, subject.batch[name][:1])
+    return found
 
 
 def placeholder_id(config: Any, kind: str) -> int | None:
@@ -146,13 +201,9 @@ def complete(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
     import torch
 
     takes = inspect.signature(model.forward).parameters
-    found = {
-        name: value.to(model.dtype)
-        if isinstance(value, torch.Tensor) and value.is_floating_point()
-        else value
-        for name, value in inputs.items()
-        if name in takes
-    }
+    found = {name: value for name, value in cast(model, inputs).items() if name in takes}
+    if "labels" in found and not (found["labels"] >= 0).any():
+        del found["labels"]  # a loss over nothing is NaN
     begun = {"decoder_input_ids", "labels", "decoder_inputs_embeds"} & found.keys()
     if "decoder_input_ids" in takes and not begun:
         config = model.config
@@ -160,3 +211,15 @@ def complete(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
         start = config.get_text_config().bos_token_id if start is None else start
         found["decoder_input_ids"] = torch.full((1, 2), start or 0)
     return found
+
+
+def cast(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs whose floating-point tensors have the model's dtype."""
+    import torch
+
+    return {
+        name: value.to(model.dtype)
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+        else value
+        for name, value in inputs.items()
+    }
