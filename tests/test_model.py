@@ -132,6 +132,7 @@ def test_facts_and_files(job: MakeJob, tmp_path: Path) -> None:
         "parameters": 6800,
         "dtype": "float32",
         "vocab_size": 50,
+        "processor": [],
     }
     assert set(contents(out)) == {"config.json", "generation_config.json", "model.safetensors"}
     assert read(out)["architectures"] == [LLAMA]

@@ -9,8 +9,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tinybuild.ids import ROLES
-
 # Where each kind of part stands in a unified processor_config.json, its mapping from model types to
 # class names, and the module of that mapping.
 MAPPINGS = (
@@ -40,10 +38,8 @@ def processor(kind: str, tokenizer: Any | None) -> dict[str, dict[str, Any]]:
     named = PROCESSOR_MAPPING_NAMES.get(kind)
     whole = processor_class_from_name(named) if named is not None else None
     if whole is None or getattr(whole, "is_dummy", False):
-        files = {"preprocessor_config.json": p for n, p in parts.items() if n != "video_processor"}
-        if "video_processor" in parts:
-            files["video_preprocessor_config.json"] = parts["video_processor"]
-        return files
+        named_in = {"video_processor": "video_preprocessor_config.json"}
+        return {named_in.get(n, "preprocessor_config.json"): p for n, p in parts.items()}
     try:
         attributes = whole.get_attributes()
     except (TypeError, ValueError):
@@ -55,13 +51,13 @@ def processor(kind: str, tokenizer: Any | None) -> dict[str, dict[str, Any]]:
             modality = "feature_extractor"
         if modality in parts:
             held[name] = dict(parts[modality])
-    made: Any = None
+    asked = None
     if tokenizer is not None:
-        made = probe(whole, attributes, held, tokenizer)
+        asked = probe(whole, attributes, held, tokenizer)
     return {
         "processor_config.json": {
             **held,
-            **_own(whole, attributes, made),
+            **_own(whole, attributes, asked),
             "processor_class": whole.__name__,
         }
     }
@@ -113,9 +109,10 @@ def _own(whole: Any, attributes: list[str], made: Any) -> dict[str, Any]:
 class _Part:
     """Stands for a part of a processor while its class is asked which tokens it wants."""
 
+    _asked: set[str]
+
     def __init__(self, data: Mapping[str, Any], asked: set[str]):
-        self.__dict__.update(data)
-        self.__dict__["_asked"] = asked
+        self.__dict__.update(data, _asked=asked)
 
     def __getattr__(self, name: str) -> int:
         if name.startswith("_"):
@@ -128,7 +125,8 @@ def probe(whole: Any, attributes: list[str], held: Mapping[str, Any], tokenizer:
     """A processor made of stand-ins and a real tokenizer, which gets the tokens it lacks.
 
     A count of tokens that the class asks of a part whose defaults have none becomes 1 there
-    (PaliGemma's image_seq_length). None if the class wants what stand-ins do not have; the tokenizer then has what was found.
+    (PaliGemma's image_seq_length). None if the class wants what stand-ins do not have; the
+    tokenizer then has what was found.
     """
     trial = type(
         whole.__name__, (whole,), {"check_argument_for_proper_class": lambda self, *args: None}
@@ -189,24 +187,25 @@ def _special(text: str) -> Any:
     return AddedToken(text, normalized=False, special=True)
 
 
-def roles(tokenizer: Any, config: Mapping[str, Any]) -> None:
+def roles(tokenizer: Any, config: Mapping[str, Any], common: tuple[str, ...]) -> None:
     """Give a blank tokenizer a token for each one that a default config (JSON data) names by role.
 
-    And one to pad with, which processors want. vision_start_token_id becomes <vision_start>. Ids that a common role of the same config also has
-    (decoder_start_token_id is often pad's) and those of generation are no tokens of their own.
+    And one to pad with, which processors want. vision_start_token_id becomes <vision_start>. Ids
+    that one of the `common` roles has too (decoder_start_token_id is often pad's) and those of
+    generation are no tokens of their own.
     """
     if tokenizer.pad_token is None:
         tokenizer.add_special_tokens({"pad_token": "<pad>"})
-    common = {config.get(f"{role}_token_id") for role in ROLES}
+    taken = {config.get(f"{role}_token_id") for role in common}
     for name, value in config.items():
         if isinstance(value, Mapping):
-            roles(tokenizer, value)
+            roles(tokenizer, value, common)
             continue
         named = re.fullmatch(r"(\w+_token)_(id|index)", name)
-        if named is None or type(value) is not int or value < 0 or value in common:
+        if named is None or type(value) is not int or value < 0 or value in taken:
             continue
         role = named[1].removesuffix("_token")
-        if role not in ROLES and not role.startswith(("decoder_start", "forced_")):
+        if role not in common and not role.startswith(("decoder_start", "forced_")):
             give(tokenizer, named[1], f"<{role}>")
 
 

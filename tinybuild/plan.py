@@ -30,7 +30,11 @@ class Stage:
 
 
 STAGES: Mapping[str, Stage] = {
-    "fetch": Stage(function="tinybuild.source:fetch", code=("source.py", "blank.py", "ids.py", "files.py"), libraries=()),
+    "fetch": Stage(
+        function="tinybuild.source:fetch",
+        code=("source.py", "blank.py", "ids.py", "files.py"),
+        libraries=(),
+    ),
     "dataset": Stage(
         function="tinybuild.dataset:make",
         code=("dataset", "dataset/corpus.jsonl"),
@@ -51,7 +55,15 @@ STAGES: Mapping[str, Stage] = {
     ),
     "validate": Stage(
         function="tinybuild.validate:make",
-        code=("validate", "processor", "tokenizer", "bundle.py", "ids.py", "files.py", "dataset/corpus.jsonl"),
+        code=(
+            "validate",
+            "processor",
+            "tokenizer",
+            "bundle.py",
+            "ids.py",
+            "files.py",
+            "dataset/corpus.jsonl",
+        ),
         libraries=(
             *("transformers", "tokenizers", "torch", "datasets"),
             *("sentencepiece", "tiktoken", "mistral-common", "pillow", "torchvision"),
@@ -412,7 +424,7 @@ READING = ("truncate", "corpus", "train")  # methods that read the dataset
 SHRINKING = READING[:2]  # methods whose result is compared with the source
 _FACTS = {
     "tokenizer": ("class", "method", "vocab_size", "rows", "bytes", "shrunk"),
-    "model": ("class", "parameters", "dtype"),
+    "model": ("class", "parameters", "dtype", "processor"),
     "dataset": ("rows", "columns"),
 }
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tinybuild import blank
 from tinybuild.errors import Fault, SourceFault, did_you_mean, nearest
 from tinybuild.files import PROVENANCE, RECEIPT, Memo, copy, inside, pretty, sha256
+from tinybuild.ids import ROLES
 from tinybuild.workers import Job
 
 if TYPE_CHECKING:
@@ -346,7 +347,8 @@ def _resolve_transformers(wish: Wish, lock: Mapping[str, Any] | None, out: Path)
     tokenizer, served = blank_tokenizer(kind, config), wish.serves or kind
     files = blank.processor(served, tokenizer)
     if tokenizer is not None and files:
-        blank.roles(tokenizer, json.loads(CONFIG_MAPPING[served]().to_json_string(use_diff=False)))
+        data = json.loads(CONFIG_MAPPING[served]().to_json_string(use_diff=False))
+        blank.roles(tokenizer, data, ROLES)
     for name, data in files.items() if served == kind else ():
         (out / name).write_text(pretty(data))
     if tokenizer is not None:

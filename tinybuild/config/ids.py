@@ -118,9 +118,9 @@ def _align(
         if value is None:
             # Of the other roles a config may well have none (cls): not so of a processor's tokens.
             role = name.removesuffix("_id").removesuffix("_index").removesuffix("_token")
-            if role in ("bos", "eos", "pad") or role not in ROLES:
-                if tokenizer["special"].get(role) is not None:
-                    result[name] = tokenizer["special"][role]
+            sure = role in ("bos", "eos", "pad") or role not in ROLES
+            if sure and tokenizer["special"].get(role) is not None:
+                result[name] = tokenizer["special"][role]
             continue
         lost: list[int] = []
 

@@ -38,7 +38,10 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def fit(
-    files: Mapping[str, dict[str, Any]], source: Mapping[str, Any], tiny: Mapping[str, Any], model: Any
+    files: Mapping[str, dict[str, Any]],
+    source: Mapping[str, Any],
+    tiny: Mapping[str, Any],
+    model: Any,
 ) -> dict[str, dict[str, Any]]:
     """Processor files in line with a tiny model: its config's geometry, and the features it makes.
 
@@ -64,9 +67,9 @@ def write(files: Mapping[str, dict[str, Any]], folder: Path, out: Path) -> None:
 
 def classes(files: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The classes that processor files name, sorted."""
-    keys = (*parts.TYPES, "processor_class")
-    found = {node[key] for data in files.values() for node in parts.walk(data) for key in keys if key in node}
-    return sorted(str(name) for name in found)
+    keys = {*parts.TYPES, "processor_class"}
+    nodes = [node for data in files.values() for node in parts.walk(data)]
+    return sorted({str(node[key]) for node in nodes for key in keys & node.keys()})
 
 
 def _underived(node: dict[str, Any]) -> None:
@@ -77,9 +80,7 @@ def _underived(node: dict[str, Any]) -> None:
     found = parts.kind(node)
     if found is None:
         return
-    takes = {
-        name for kind in found.__mro__ for name in inspect.signature(kind.__init__).parameters
-    }
+    takes = {name for kind in found.__mro__ for name in inspect.signature(kind.__init__).parameters}
     always = {*parts.TYPES, "processor_class", "return_attention_mask", "padding_side"}
     for name in [key for key in node if key not in takes | always]:
         if hasattr(parts.part(node), name) and isinstance(node[name], int | float):
@@ -103,7 +104,8 @@ def _count(made: Mapping[str, dict[str, Any]], tiny: Mapping[str, Any], model: A
     more = features.extra(model, now.side, now.patch, channels) if now.patch is not None else None
     if any(name == "image_newline" for name, _ in _parameters(model)):
         # Tiles come as one, with ends of lines: of one tile there is what the tower makes of it.
-        each = None if now.patch is None else math.prod(s // p for s, p in zip(now.side, now.patch, strict=True))
+        sizes = zip(now.side, now.patch or now.side, strict=True)
+        each = math.prod(side // patch for side, patch in sizes)
     else:
         each = _each(made, now, channels, model)
     for node, name in wanted:
@@ -130,10 +132,7 @@ def _each(
         inputs = dict(loaded(images=[features.image()], return_tensors="pt"))
     else:
         inputs = {"pixel_values": torch.zeros((1, channels, *now.side))}
-    inputs = {
-        name: value.to(model.dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
-        for name, value in inputs.items()
-    }
+    inputs = features.cast(model, inputs)
     try:
         found = features.rows(model, "image", inputs)
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError):

@@ -68,7 +68,7 @@ def rows(model: Any, kind: str, inputs: Mapping[str, Any]) -> int | None:
     tensors = list(found) if isinstance(found, tuple | list) else [found]
     if not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
         return None
-    return sum(math.prod(tensor.shape[:-1]) for tensor in tensors)
+    return int(sum(math.prod(tensor.shape[:-1]) for tensor in tensors))
 
 
 def tiles(inputs: Mapping[str, Any]) -> int:
@@ -102,6 +102,18 @@ def extra(model: Any, side: tuple[int, int], patch: tuple[int, int], channels: i
         return None  # it wants more than pixels
     found = int(hidden.shape[1]) - (side[0] // patch[0]) * (side[1] // patch[1])
     return found if hidden.dim() == 3 and 0 <= found < 16 else None
+
+
+def cast(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs whose floating-point tensors have the model's dtype."""
+    import torch
+
+    return {
+        name: value.to(model.dtype)
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+        else value
+        for name, value in inputs.items()
+    }
 
 
 def _takes(module: Any) -> Any:

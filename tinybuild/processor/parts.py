@@ -118,7 +118,7 @@ def _named(folder: Path) -> str:
 
 
 def _available(folder: Path) -> bool:
-    """Whether every part that the processor class wants has a file, and itself no lacking package."""
+    """Whether every part that the processor class wants is told of, and no package is lacking."""
     found = _class(folder)
     if found is None:
         return True
@@ -126,7 +126,7 @@ def _available(folder: Path) -> bool:
         return False
     there = {TYPES[key] for _, key in nodes(folder)}
     there |= {"audio_processor"} if "feature_extractor" in there else set()
-    wanted = {name for name in found.get_attributes() if name in {*TYPES.values(), "audio_processor"}}
+    wanted = {*TYPES.values(), "audio_processor"} & {*found.get_attributes()}
     return wanted <= there
 
 

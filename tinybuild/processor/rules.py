@@ -86,7 +86,7 @@ def _shrunk(
 
 
 def _ties(made: Node, source: Mapping[str, Any], tiny: Mapping[str, Any]) -> None:
-    """Settings that the config has too: by a known name, or by the same name with the same value."""
+    """Settings that the config has too: by a known name, or the same name with the same value."""
     for name, value in made.items():
         kind = AUDIO if "feature_extractor_type" in made or "audio" in name else VISION
         if name in PATCHES:
@@ -97,21 +97,22 @@ def _ties(made: Node, source: Mapping[str, Any], tiny: Mapping[str, Any]) -> Non
             found = find(tiny, TIES[name], kind)
             if found is not None and not isinstance(found, Mapping):
                 made[name] = found
-        elif name not in PIXELS and type(value) in (int, float) and value > 1:
-            if find(source, (name,), kind) == value:
-                found = find(tiny, (name,), kind)
-                made[name] = value if found is None else found
+        elif name in PIXELS or type(value) not in (int, float) or value <= 1:
+            continue
+        elif find(source, (name,), kind) == value:
+            found = find(tiny, (name,), kind)
+            made[name] = value if found is None else found
 
 
 def _like(value: Any, size: tuple[int, int]) -> Any:
-    """A size in the shape that a value has: a number, a pair or a mapping; a number if it is none."""
+    """A size in the shape that a value has: a pair, a mapping, or else a number."""
     if isinstance(value, Mapping):
         return {**value, "height": size[0], "width": size[1]}
     return list(size) if isinstance(value, list) else size[0]
 
 
 def _prefixes(made: Mapping[str, Any]) -> list[str]:
-    """Prefixes of a second set of images: high_res_ of high_res_size, codebook_ of codebook_size."""
+    """Prefixes of a second set of images: high_res_ of high_res_image_mean."""
     sizes = (name.removesuffix("size") for name in made if name.endswith("_size"))
     return sorted(p for p in sizes if p and f"{p}image_mean" in made)
 
@@ -206,10 +207,10 @@ def _area(now: Geometry, most: bool, video: bool) -> int:
 
 
 def _sound(made: Node, source: Mapping[str, Any], tiny: Mapping[str, Any]) -> None:
-    """Mel bins, and the window of fixed length (30 s for Whisper) as the positions that are left."""
+    """Mel bins, and the window of fixed length (30 s for Whisper) for the positions there are."""
     for name in ("feature_size", "num_mel_bins"):
         old = made.get(name)
-        if isinstance(old, int) and old > 1 and ("feature_extractor_type" in made or name != "x"):
+        if isinstance(old, int) and old > 1:
             bins = _mels(old, source, tiny, made.get("stride", 1))
             if bins is not None:
                 made[name] = bins

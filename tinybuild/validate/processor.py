@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinybuild.ids import PROCESSORS
-from tinybuild.processor import features, parts, read
+from tinybuild.processor import features, parts
 from tinybuild.validate.check import Check, Subject
 from tinybuild.validate.inputs import tensors
 
@@ -50,7 +50,7 @@ def processor_feeds_model(subject: Subject) -> Check | None:
     model = subject.model
     told, wrong = list[str](), list[str]()
     for kind in fed.kinds:
-        found = features.rows(model, kind, cast(model, fed.inputs))
+        found = features.rows(model, kind, features.cast(model, fed.inputs))
         if found is None or kind not in fed.ids:
             told.append(kind)
             continue
@@ -142,14 +142,28 @@ def feed(subject: Subject) -> Fed | None:
         return Fed(inputs=_parts(subject, loaded), kinds=kinds, ids=ids, whole=False, note=note)
     samples = {SAMPLES[kind]: _sample(loaded, kind, subject.seed) for kind in kinds}
     tokens = {kind: _token(loaded, kind) for kind in kinds}
-    inputs = loaded(text=["".join(tokens.values()) + WORDS], **samples, return_tensors="pt")
     ids = {kind: number for kind, number in ids.items() if tokens[kind]}
+    marked = "".join(tokens.values()) + WORDS
+    if ids:
+        # Some (BLIP-2's) put placeholders in by themselves, and want a text without any.
+        try:
+            inputs = loaded(text=[WORDS], **samples, return_tensors="pt")
+            if all((inputs["input_ids"] == number).any() for number in ids.values()):
+                return Fed(inputs=dict(inputs), kinds=kinds, ids=ids, note=note)
+        except (ValueError, TypeError, KeyError, IndexError):
+            pass  # and most refuse it
+    inputs = loaded(text=[marked], **samples, return_tensors="pt")
     return Fed(inputs=dict(inputs), kinds=kinds, ids=ids, note=note)
 
 
 def _token(loaded: Any, kind: str) -> str:
     """What stands for an image, video or sound in a text for this processor; "" if nothing."""
-    token = getattr(loaded, f"{kind}_token", None)
+    token, number = (
+        getattr(loaded, f"{kind}_token", None),
+        getattr(loaded, f"{kind}_token_id", None),
+    )
+    if token is None and number is not None:
+        token = loaded.tokenizer.convert_ids_to_tokens(number)
     return str(getattr(token, "content", token)) if token is not None else ""
 
 
@@ -201,7 +215,7 @@ def complete(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
     import torch
 
     takes = inspect.signature(model.forward).parameters
-    found = {name: value for name, value in cast(model, inputs).items() if name in takes}
+    found = {name: value for name, value in features.cast(model, inputs).items() if name in takes}
     if "labels" in found and not (found["labels"] >= 0).any():
         del found["labels"]  # a loss over nothing is NaN
     begun = {"decoder_input_ids", "labels", "decoder_inputs_embeds"} & found.keys()
@@ -211,15 +225,3 @@ def complete(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
         start = config.get_text_config().bos_token_id if start is None else start
         found["decoder_input_ids"] = torch.full((1, 2), start or 0)
     return found
-
-
-def cast(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Inputs whose floating-point tensors have the model's dtype."""
-    import torch
-
-    return {
-        name: value.to(model.dtype)
-        if isinstance(value, torch.Tensor) and value.is_floating_point()
-        else value
-        for name, value in inputs.items()
-    }
