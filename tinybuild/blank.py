@@ -138,7 +138,7 @@ def probe(whole: Any, attributes: list[str], held: Mapping[str, Any], tokenizer:
     }
     for name, parameter in inspect.signature(whole.__init__).parameters.items():
         if name.endswith("_token") and isinstance(parameter.default, str):
-            give(tokenizer, name, parameter.default)
+            _add(tokenizer, parameter.default)
     for _ in range(MOST):
         try:
             made = trial(**parts)
@@ -147,7 +147,11 @@ def probe(whole: Any, attributes: list[str], held: Mapping[str, Any], tokenizer:
             if asked is None or hasattr(tokenizer, asked[1]):
                 return None
             give(tokenizer, asked[1], f"<{asked[1].removesuffix('_token')}>")
-        except (TypeError, KeyError, ImportError, IndexError):
+        except KeyError as error:
+            if not isinstance(error.args[0], str) or error.args[0] in tokenizer.get_vocab():
+                return None
+            _add(tokenizer, error.args[0])  # |SPEAKER|
+        except (TypeError, ImportError, IndexError):
             return None
         else:
             break
@@ -156,16 +160,20 @@ def probe(whole: Any, attributes: list[str], held: Mapping[str, Any], tokenizer:
     for name, wanted in asked_of.items():
         if name in held:
             held[name].update(dict.fromkeys(sorted(wanted & COUNTS), 1))
-    written = [token for token in _written(whole) if token not in tokenizer.get_vocab()]
-    tokenizer.add_tokens([_special(token) for token in written], special_tokens=True)
+    for token in _written(whole):
+        _add(tokenizer, token)
+    for name, value in sorted(vars(made).items()):
+        if name.endswith("_token_id") and isinstance(value, int):
+            # What it repeats may not be what stands in a text (AyaVision's image_token).
+            give(tokenizer, name.removesuffix("_id"), tokenizer.convert_ids_to_tokens(value))
     for name, value in sorted(vars(made).items()):
         text = getattr(value, "content", value)
         if not name.endswith("_token") or not isinstance(text, str) or not text:
             continue
         if value is text:
             give(tokenizer, name, text)
-        elif text not in tokenizer.get_vocab():  # the class adds it by itself, as it is
-            tokenizer.add_tokens([_special(text)], special_tokens=True)
+        else:  # the class adds it by itself, as it is
+            _add(tokenizer, text)
     return made
 
 
@@ -196,7 +204,7 @@ def roles(tokenizer: Any, config: Mapping[str, Any], common: tuple[str, ...]) ->
     """
     if tokenizer.pad_token is None:
         tokenizer.add_special_tokens({"pad_token": "<pad>"})
-    taken = {config.get(f"{role}_token_id") for role in common}
+    taken = [config.get(f"{role}_token_id") for role in common]
     for name, value in config.items():
         if isinstance(value, Mapping):
             roles(tokenizer, value, common)
@@ -213,7 +221,10 @@ def give(tokenizer: Any, name: str, text: str) -> None:
     """Let a tokenizer have a special token that it also knows by name (tokenizer.image_token)."""
     if hasattr(tokenizer, name):
         return
-    token = _special(text)
+    _add(tokenizer, text)
+    tokenizer._set_model_specific_special_tokens({name: _special(text)})
+
+
+def _add(tokenizer: Any, text: str) -> None:
     if text not in tokenizer.get_vocab():
-        tokenizer.add_tokens([token], special_tokens=True)
-    tokenizer._set_model_specific_special_tokens({name: token})
+        tokenizer.add_tokens([_special(text)], special_tokens=True)

@@ -101,6 +101,7 @@ def _count(made: Mapping[str, dict[str, Any]], tiny: Mapping[str, Any], model: A
     now = Geometry.of(tiny)
     channels = find(tiny, ("num_channels", "in_channels"), VISION)
     channels = channels if isinstance(channels, int) else 3
+    each: int | None
     more = features.extra(model, now.side, now.patch, channels) if now.patch is not None else None
     if any(name == "image_newline" for name, _ in _parameters(model)):
         # Tiles come as one, with ends of lines: of one tile there is what the tower makes of it.

@@ -10,7 +10,7 @@ from typing import Any
 TOWERS = ("vision_tower", "vision_model", "vision_encoder", "image_tower", "visual")
 PIXELS = ("pixel_values", "pixel_values_videos", "input_features")
 FRAMES = 8
-HIGH, WIDE = 30, 40  # pixels of the sample image, of which a processor makes its own size
+HIGH, WIDE = 60, 80  # pixels of the sample image, of which a processor makes its own size
 
 
 def image(seed: int = 0) -> Any:
@@ -46,7 +46,8 @@ def rows(model: Any, kind: str, inputs: Mapping[str, Any]) -> int | None:
     """
     import torch
 
-    method = getattr(model, f"get_{kind}_features", None)
+    name = f"get_{kind}_features"
+    method = getattr(model, name, None) or getattr(model.base_model, name, None)
     if method is None:
         return None
     takes = inspect.signature(method).parameters

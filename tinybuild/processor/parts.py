@@ -135,9 +135,12 @@ def placeholder(whole: Any, name: str) -> int | None:
 
     (Gemma's image_token is what stands in the text; it is replaced by its tokenizer's.)
     """
-    tokenizer = whole.tokenizer
-    token = getattr(tokenizer, f"{name}_token", None) or getattr(whole, f"{name}_token", None)
+    for holder in (whole.tokenizer, whole):
+        number = getattr(holder, f"{name}_token_id", None)
+        if isinstance(number, int):
+            return number
+    token = getattr(whole, f"{name}_token", None)
     if token is None:
         return None
-    number = tokenizer.convert_tokens_to_ids(str(getattr(token, "content", token)))
+    number = whole.tokenizer.convert_tokens_to_ids(str(getattr(token, "content", token)))
     return int(number) if number is not None else None

@@ -218,6 +218,13 @@ def _sound(made: Node, source: Mapping[str, Any], tiny: Mapping[str, Any]) -> No
     hop = product(tiny, AUDIO)
     if hop is not None and product(source, AUDIO) == made.get("hop_length"):
         made["hop_length"] = hop
+    width = find(tiny, ("spec_size",), AUDIO)
+    if isinstance(rate, int) and isinstance(width, int) and "max_length_s" in made:
+        # A spectrogram is folded into a square of so many columns a row (CLAP).
+        columns = width * (width // made["feature_size"])
+        made["max_length_s"] = 1
+        made["hop_length"] = -(-rate // max(1, columns - 1))
+        made["nb_max_samples"] = rate
     if isinstance(rate, int) and "nb_max_frames" in made and "chunk_length" in made:
         before, after = find(source, FRAMES, AUDIO), find(tiny, FRAMES, AUDIO)
         if isinstance(before, int) and isinstance(after, int):

@@ -20,6 +20,7 @@ ATTRIBUTES = {
 }
 SAMPLES = {"image": "images", "video": "videos", "audio": "audio"}  # arguments of a processor
 WORDS = "a cat"
+ASKED = {"language": "en"}  # arguments that a processor may want besides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +97,8 @@ def processor_tokens(subject: Subject) -> Check | None:
     wrong, unknown = [], whole.tokenizer.unk_token_id
     for role, token in sorted(named.items()):
         number = whole.tokenizer.convert_tokens_to_ids(token)
-        own = getattr(whole, f"{role}_token_id", number)
         if number is None or (number == unknown and token != whole.tokenizer.unk_token):
             wrong.append(f"{token!r} ({role}_token) is no token")
-        elif own not in (number, None):
-            wrong.append(f"{role}_token {token!r} is {number}, {role}_token_id {own}")
     asked = {kind: parts.placeholder(whole, kind) for kind in KINDS}
     for kind, number in asked.items():
         meant = placeholder_id(config, kind)
@@ -138,22 +136,41 @@ def feed(subject: Subject) -> Fed | None:
         for kind in kinds
         if (number := placeholder_id(subject.model.config, kind)) is not None
     }
+    if not kinds:
+        return None  # of text alone
     if not hasattr(loaded, "tokenizer"):
         return Fed(inputs=_parts(subject, loaded), kinds=kinds, ids=ids, whole=False, note=note)
-    samples = {SAMPLES[kind]: _sample(loaded, kind, subject.seed) for kind in kinds}
     tokens = {kind: _token(loaded, kind) for kind in kinds}
     ids = {kind: number for kind, number in ids.items() if tokens[kind]}
-    marked = "".join(tokens.values()) + WORDS
-    if ids:
-        # Some (BLIP-2's) put placeholders in by themselves, and want a text without any.
+    inputs = _call(loaded, kinds, "".join(tokens.values()), ids, subject.seed)
+    return Fed(inputs=inputs, kinds=kinds, ids=ids, note=note)
+
+
+def _call(
+    loaded: Any, kinds: tuple[str, ...], marks: str, ids: Mapping[str, int], seed: int
+) -> dict[str, Any]:
+    """What a processor makes of the samples and a text with `marks` where they belong.
+
+    Some put placeholders in by themselves and want none in the text (BLIP-2's), some take images or
+    text (ColPali's), some two images (LightGlue's). Raises what the last attempt does.
+    """
+    takes = inspect.signature(type(loaded).__call__).parameters
+    more = {name: value for name, value in ASKED.items() if name in takes}
+    samples = {SAMPLES[kind]: _sample(loaded, kind, seed) for kind in kinds}
+    twice = {name: [value[0], value[0]] for name, value in samples.items()}
+    attempts = ({"text": [WORDS], **samples}, samples, twice, {"text": [marks + WORDS], **samples})
+    rate = {"sampling_rate": _rate(loaded)} if "audio" in kinds else {}
+    for arguments in attempts if ids else (attempts[3], *attempts[1:3]):
         try:
-            inputs = loaded(text=[WORDS], **samples, return_tensors="pt")
-            if all((inputs["input_ids"] == number).any() for number in ids.values()):
-                return Fed(inputs=dict(inputs), kinds=kinds, ids=ids, note=note)
-        except (ValueError, TypeError, KeyError, IndexError):
-            pass  # and most refuse it
-    inputs = loaded(text=[marked], **samples, return_tensors="pt")
-    return Fed(inputs=dict(inputs), kinds=kinds, ids=ids, note=note)
+            inputs = dict(loaded(**arguments, **rate, **more, return_tensors="pt"))
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            refused = error
+            continue
+        text = inputs.get("input_ids")
+        if not ids or (text is not None and all((text == n).any() for n in ids.values())):
+            return inputs
+        refused = ValueError(f"{type(loaded).__name__} writes no placeholders")
+    raise refused
 
 
 def _token(loaded: Any, kind: str) -> str:
@@ -185,16 +202,24 @@ def _parts(subject: Subject, loaded: Any) -> dict[str, Any]:
     """Samples through each part, and a text's ids where the model takes some beside them."""
     found: dict[str, Any] = {}
     if hasattr(loaded, "image_processor"):
-        found |= loaded.image_processor(images=[features.image(subject.seed)], return_tensors="pt")
+        image = features.image(subject.seed)
+        try:
+            found |= loaded.image_processor(images=[image], return_tensors="pt")
+        except ValueError:  # some want two, to compare
+            found |= loaded.image_processor(images=[image, image], return_tensors="pt")
     if hasattr(loaded, "video_processor"):
         found |= loaded.video_processor(videos=[features.video(subject.seed)], return_tensors="pt")
     if hasattr(loaded, "feature_extractor"):
         rate = _rate(loaded)
         sound = features.sound(rate, subject.seed)
         found |= loaded.feature_extractor(sound, sampling_rate=rate, return_tensors="pt")
-    for name in ("input_ids", "attention_mask"):
-        if name in subject.batch:
-            found.setdefault(name, subject.batch[name][:1])
+    model = subject.model
+    takes = inspect.signature(model.forward).parameters
+    placed = any(placeholder_id(model.config, kind) is not None for kind in KINDS)
+    if "input_ids" in takes and not placed:
+        for name in ("input_ids", "attention_mask"):
+            if name in subject.batch:
+                found.setdefault(name, subject.batch[name][:1])
     return found
 
 
