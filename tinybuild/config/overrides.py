@@ -14,6 +14,8 @@ from tinybuild.ids import is_id
 
 # Written by transformers itself, no wish of anybody's.
 OURS = ("transformers_version", "_name_or_path", "model_type")
+# What differs by layer, by its number: a whole of its own. Some classes derive it.
+BY_LAYER = "per_layer_config"
 WIDTHS = ("initializer_range", "init_std")
 
 Key = tuple[str | int, ...]
@@ -119,8 +121,15 @@ def _fields(config: Any) -> set[str]:
 
 def _sub(config: Any, name: str) -> Any | None:
     """The sub-config of that name, or None."""
-    value = getattr(config, config.attribute_map.get(name, name), None)
+    value = _value(config, config.attribute_map.get(name, name))
     return value if hasattr(value, "sub_configs") else None
+
+
+def _value(config: Any, name: str) -> Any:
+    """A key's value; None where there is none. A key that differs by layer is what the whole says:
+    asked for as an attribute it raises."""
+    held = vars(config)
+    return held[name] if name in held else getattr(config, name, None)
 
 
 def _unknown(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Finding]:
@@ -186,6 +195,8 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 def _arguments(config: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Constructor arguments for `config` with `wanted` merged in and derived values left out."""
     arguments = {name: value for name, value in config.to_dict().items() if name not in OURS}
+    if BY_LAYER in wanted and _derived(config, arguments, set(arguments) - {BY_LAYER}):
+        wanted = {name: value for name, value in wanted.items() if name != BY_LAYER}
     for name in _derived(config, arguments, set(wanted)):
         del arguments[name]
     for name, value in copy.deepcopy(dict(wanted)).items():  # classes write into what they get
@@ -193,7 +204,11 @@ def _arguments(config: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
         if sub is not None and isinstance(value, Mapping):
             # Of the class: upstreams name another one here (idefics in a vision_config).
             arguments[name] = {**_arguments(sub, value), "model_type": type(sub).model_type}
-        elif isinstance(value, Mapping) and isinstance(arguments.get(name), Mapping):
+        elif (
+            isinstance(value, Mapping)
+            and isinstance(arguments.get(name), Mapping)
+            and name != BY_LAYER
+        ):
             arguments[name] = merge(arguments[name], value)
         else:
             arguments[name] = value
@@ -228,8 +243,7 @@ def _plain(config: Any) -> dict[str, Any]:
 def _ignored(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Finding]:
     """Wishes that the class replaced by something else while it was made."""
     for name, value in wishes.items():
-        held = vars(config)  # a key that differs by layer raises when it is asked for as a whole
-        found = held[name] if name in held else getattr(config, name, None)
+        found = _value(config, name)
         if isinstance(value, Mapping):
             if hasattr(found, "sub_configs"):
                 yield from _ignored(found, value, (*key, name))

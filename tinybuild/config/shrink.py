@@ -7,12 +7,17 @@ it changes a reason; the recipe's own keys are left as they are, and what depend
 from __future__ import annotations
 
 import copy
+import functools
+import itertools
+import json
 import math
+import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
+from tinybuild.config.overrides import BY_LAYER
 from tinybuild.ids import found, is_id, replaced
 
 Path = tuple[str, ...]
@@ -113,7 +118,7 @@ class Tree:
         def walk(path: Path, node: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield path, node
             for name, value in node.items():
-                if not isinstance(value, dict) or name in PLAIN:
+                if not isinstance(value, dict) or name in PLAIN or name == BY_LAYER:
                     continue
                 if all(isinstance(key, str) for key in value) and not is_id(name):
                     yield from walk((*path, name), value)
@@ -170,11 +175,11 @@ def _put(data: dict[str, Any], path: Path, value: Any) -> None:
     data[path[-1]] = value
 
 
-def _whole(value: Any) -> bool:
+def _whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _whole_list(value: Any) -> bool:
+def _whole_list(value: Any) -> TypeGuard[list[int]]:
     return isinstance(value, list | tuple) and bool(value) and all(_whole(item) for item in value)
 
 
@@ -221,19 +226,19 @@ KINDS: tuple[tuple[str, str], ...] = tuple(
         ("positions", r"max_num_patches|max_image_tokens"),
         ("queries", r"num_(queries|query_tokens|latents|detection_tokens)|~n_latents|~num_latents"),
         ("queries", r"num_denoising|two_stage_num_proposals|latent_query_num|num_prototypes"),
+        ("mels", r"model_in_dim|~mel_bins|num_mels|n_mels|input_feat_per_channel|input_feat_size"),
         (
             "width",
             r"~hidden_size(_~)?|~hidden_dim|d_model|n_embd|dim|~emb_dim|~embed_dim|"
             r"~embedding_(size|dim)|~proj_(size|dim|dims)|~projection_(size|dim|in_dim|out_dim)|"
             r"project_dim|~(in|out|input|output)_dim|~hidden_channels|out_dim|~fpn_feature_size|"
             r"~width|~units|embedding_dim|~mask_feature_size|classifier_proj_size|"
-            r"~output_size|xvector_output_dim|codebook_dim|codevector_dim|vit_dim|mask_dim|"
+            r"~(output|input)_size|xvector_output_dim|codebook_dim|codevector_dim|vit_dim|mask_dim|"
             r"merged_hidden_size|shape_size|~coordinate_size|entity_emb_size|upsample_groups|"
-            r"~initial_channel|d_latents|~inplanes|~dim|"
+            r"~initial_channel|~bottleneck_size|d_latents|~inplanes|~dim|"
             r"~quantization_~dimension|flow_size|latent_dim|~predictor_channels|~filter_channels",
         ),
         ("channels", r"~channels?|num_filters|n_filters"),
-        ("mels", r"~mel_bins|num_mels|n_mels|input_feat_per_channel|input_feat_size"),
     )
 )
 
@@ -274,6 +279,21 @@ def widths(tree: Tree) -> None:
             tree.set((*path, name), tree.size.width, "rule width")
 
 
+def multiples(tree: Tree) -> None:
+    """A width that joins several neighbours (merged patches, several layers) stays the same
+    multiple of its tower's width, unless it is the width of another tower."""
+    towers = {width(_mapping(tree.was(path))) for path, _ in tree.nodes()}
+    for path, node, name, was in _scalars(tree, "width"):
+        before, now = width(_mapping(tree.was(path))), width(node)
+        if name in WIDTH_NAMES or not before or not now or was in towers:
+            continue
+        if was % before == 0 and 2 <= was // before <= 16 and JOINED.fullmatch(name):
+            tree.set((*path, name), was // before * now, "rule width: a multiple as in the source")
+
+
+JOINED = re.compile(r".*(out|output|input|in|merged)_(dim|hidden_size|size)|merged_.*")
+
+
 def plain_sizes(tree: Tree) -> None:
     """Sizes that nothing else depends on."""
     size = tree.size
@@ -295,6 +315,29 @@ def plain_sizes(tree: Tree) -> None:
         target = targets[kind(name)]
         if node[name] > target:
             tree.set((*path, name), target, f"rule {kind(name)}")
+
+
+def by_layer_sizes(tree: Tree) -> None:
+    """Lists that give each layer its own size: every entry shrinks as the plain key would."""
+    size = tree.size
+    targets = {
+        "width": size.width,
+        "ffn width": size.ffn,
+        "expert width": size.expert_ffn,
+        "experts": EXPERTS,
+        "top k": TOP_K,
+        "head dim": size.head_dim,
+        "kv heads": size.kv_heads,
+        "window": WINDOW,
+        "positions": size.positions,
+        "vocabulary": size.vocabulary,
+    }
+    for path, node in tree.nodes():
+        for name, value in list(node.items()):
+            target = targets.get(kind(name))
+            if target and _whole_list(value) and not is_id(name) and len(set(value)) == 1:
+                new = [min(item, target) for item in value]
+                tree.set((*path, name), new, f"rule {kind(name)}")
 
 
 def feed_forward(tree: Tree) -> None:
@@ -388,10 +431,14 @@ def latent_attention(tree: Tree) -> None:
             continue
         if _whole(node.get("qk_head_dim")):
             tree.set((*path, "qk_head_dim"), rope + plain, "derived: nope + rope")
-        if _whole(node.get("head_dim")) and tree.was((*path, "head_dim")) == tree.was(
-            (*path, "qk_rope_head_dim")
-        ):
+        was = {name: tree.was((*path, name)) for name in LATENT}
+        if _whole(was["head_dim"]) and was["head_dim"] == was["qk_rope_head_dim"]:
             tree.set((*path, "head_dim"), rope, "derived: the rotated part")
+        elif _whole(was["head_dim"]) and was["head_dim"] == was["qk_head_dim"]:
+            tree.set((*path, "head_dim"), rope + plain, "derived: nope + rope")
+
+
+LATENT = ("head_dim", "qk_rope_head_dim", "qk_head_dim")
 
 
 def state_space(tree: Tree) -> None:
@@ -406,12 +453,18 @@ def state_space(tree: Tree) -> None:
             if was_wide and wide and before * had % was_wide == 0:
                 new = before * had // was_wide * wide // now
                 tree.set((*path, dim), new, "rule state heads: as wide as in the source")
+        for name in STATE_GROUPS:
+            value = node.get(name)
+            heads_now = next((node[h] for h, _ in STATE_HEADS if _whole(node.get(h))), None)
+            if _whole(value) and value > 2 and heads_now:
+                tree.set((*path, name), math.gcd(2, heads_now), "rule state groups")
         value = node.get("mamba_d_ssm")
         if _whole(value) and _whole(node.get("mamba_n_heads")):
             inner = node["mamba_n_heads"] * node.get("mamba_d_head", 1)
             tree.set((*path, "mamba_d_ssm"), inner, "derived: heads x head dim")
 
 
+STATE_GROUPS = ("n_groups", "mamba_n_groups", "mamba_ngroups")
 STATE_HEADS = (
     ("mamba_n_heads", "mamba_d_head"),
     ("mamba_num_heads", "mamba_head_dim"),
@@ -439,6 +492,17 @@ def experts(tree: Tree) -> None:
 def rotary(tree: Tree) -> None:
     """Rotary sections fill half a head; lists of factors have as many entries as frequencies."""
     for path, node in tree.nodes():
+        rope = node.get("rope_parameters")
+        if isinstance(rope, dict) and "rope_theta" in rope and "mrope_section" not in rope:
+            sections = _sections(node.get("model_type"))
+            if sections:
+                share = rope.get("partial_rotary_factor", 1.0) or 1.0
+                half = int((_head_dim(node) or tree.size.head_dim) * share) // 2
+                tree.set(
+                    (*path, "rope_parameters", "mrope_section"),
+                    _shares(sections, half),
+                    "rule rotary sections: the class's own are for the source's head",
+                )
         if "rope_type" in node or "mrope_section" in node:
             owner = _mapping_at(tree.data, path[:-1])
             _rotary(tree, path, node, owner)
@@ -448,6 +512,25 @@ def rotary(tree: Tree) -> None:
             now = _head_dim(node) or tree.size.head_dim
             new = max(2, share * now // before // 2 * 2)
             tree.set((*path, "rotary_dim"), min(new, now), "rule rotary dim")
+
+
+def _sections(model_type: Any) -> list[int] | None:
+    """The rotary sections that a model's own code falls back to, which no config shows."""
+    import importlib
+    import inspect
+
+    from transformers.models.auto.configuration_auto import model_type_to_module_name
+
+    if not isinstance(model_type, str) or not model_type:
+        return None
+    module = model_type_to_module_name(model_type)
+    try:
+        modelling = importlib.import_module(f"transformers.models.{module}.modeling_{module}")
+    except ImportError:
+        return None
+    pattern = r"\"mrope_section\", \[([\d, ]+)\]"
+    match = re.search(pattern, inspect.getsource(modelling))
+    return [int(number) for number in match[1].split(",")] if match else None
 
 
 def _mapping_at(data: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -532,89 +615,167 @@ MEMBERS = re.compile(
 )
 
 
+# The first (or last) so many layers are of another kind.
+FIRST = re.compile(
+    r"first_k_dense_replace|num_first_(?:[a-z0-9]+_)*layers|max_window_layers|"
+    r"(num|n)_dense_layers|moe_layer_start_index|num_hash_layers"
+)
+LAST = re.compile(r"num_kv_shared_layers|num_last_(?:[a-z0-9]+_)*layers")
+
+
 def depth(tree: Tree) -> None:
     """One layer of each distinct kind, the lists by layer and the layer numbers cut alike."""
+    towers = [
+        (path, name, node[name])
+        for path, node in tree.nodes()
+        for name in node
+        if _is_depth(name, node[name])
+    ]
     for path, node in tree.nodes():
-        depths = {
-            name: value
-            for name, value in node.items()
-            if _whole(value)
-            and value > 0
-            and DEPTH.fullmatch(name)
-            and not NO_DEPTH.fullmatch(name)
-        }
+        depths = {name: value for name, value in node.items() if _is_depth(name, value)}
+        elsewhere = _taken_elsewhere(tree, path, towers)
         for number in sorted(set(depths.values()), reverse=True):
             names = [name for name, value in depths.items() if value == number]
-            kept = _layers(tree, path, node, number, names)
+            kept = _layers(tree, path, node, number, elsewhere)
             for name in names:
                 tree.set((*path, name), len(kept), "rule depth: one layer of each kind")
 
 
+def _is_depth(name: str, value: Any) -> bool:
+    named = DEPTH.fullmatch(name) and not NO_DEPTH.fullmatch(name)
+    return bool(named) and _whole(value) and value > 0
+
+
+def _is_taken(name: str, value: Any, most: int) -> bool:
+    named = TAKEN.fullmatch(name) and _whole_list(value)
+    return bool(named) and all(-most <= item <= most for item in value)
+
+
+def _taken_elsewhere(
+    tree: Tree, tower: Path, towers: list[tuple[Path, str, int]]
+) -> list[tuple[Path, list[int]]]:
+    """Lists of taken layers that stand in another config than the layers they number.
+
+    They belong to the tower beside them that sees or hears, and has that many layers.
+    """
+    found_lists = []
+    for path, node in tree.nodes():
+        for name, value in node.items():
+            if not (TAKEN.fullmatch(name) and _whole_list(value)):
+                continue
+            if any(place == path for place, _, _ in towers):
+                continue
+            beside = [
+                place
+                for place, _, number in towers
+                if place
+                and re.search(r"vision|visual|backbone|audio|encoder", place[-1])
+                and _is_taken(name, value, number)
+            ]
+            if beside and beside[0] == tower:
+                found_lists.append(((*path, name), list(value)))
+    return found_lists
+
+
 def _layers(
-    tree: Tree, path: Path, node: dict[str, Any], number: int, names: list[str]
+    tree: Tree,
+    path: Path,
+    node: dict[str, Any],
+    number: int,
+    elsewhere: list[tuple[Path, list[int]]],
 ) -> list[int]:
-    """The layers to keep of `number`; sets the lists by layer on the way."""
+    """The layers to keep of `number`; cuts the lists and numbers that speak of layers alike."""
     by_layer = {
         name: value
         for name, value in node.items()
         if isinstance(value, list | tuple)
-        and len(value) == number
-        and not TAKEN.fullmatch(name)
-        and number > 1
-        and not name.endswith(("_token_id", "feature_layer"))
-        and not (_whole_list(value) and MEMBERS.fullmatch(name) and max(value) >= number)
-    }
-    members = {
-        name: value
-        for name, value in node.items()
-        if name not in by_layer
-        and _whole_list(value)
-        and MEMBERS.fullmatch(name)
+        and len(value) == number > 1
         and not TAKEN.fullmatch(name)
         and not is_id(name)
-        and all(-1 <= item < number for item in value)
+        and not _numbers_layers(name, value, number)
     }
+    members = {name: value for name, value in node.items() if _numbers_layers(name, value, number)}
     taken = {
-        name: value
-        for name, value in node.items()
-        if _whole_list(value) and TAKEN.fullmatch(name) and all(abs(i) <= number for i in value)
+        (*path, name): list(value) for name, value in node.items() if _is_taken(name, value, number)
     }
+    taken.update(elsewhere)
+    bounds = {
+        name: value if FIRST.fullmatch(name) else number - value
+        for name, value in node.items()
+        if _whole(value) and 0 < value <= number and (FIRST.fullmatch(name) or LAST.fullmatch(name))
+    }
+
+    own = {int(index): value for index, value in (node.get(BY_LAYER) or {}).items()}
+
+    def mark(index: int) -> str:
+        parts = [repr(own.get(index))] + [repr(value[index]) for value in by_layer.values()]
+        parts += [str(index in value) for value in members.values()]
+        parts += [str(index < bound) for bound in bounds.values()]
+        return "|".join(parts)
+
     kinds: dict[str, int] = {}
     for index in range(number):
-        mark = [repr(value[index]) for value in by_layer.values()]
-        mark += [str(index in value) for value in members.values()]
-        mark.append(str(index < node.get("first_k_dense_replace", 0)))
-        kinds.setdefault("|".join(mark), index)
+        kinds.setdefault(mark(index), index)
     kept = sorted(kinds.values())
-    # The last layer keeps its kind where it can: some classes look at it (shared keys, norms).
-    last = "|".join(
-        [repr(value[number - 1]) for value in by_layer.values()]
-        + [str(number - 1 in value) for value in members.values()]
-        + [str(number - 1 < node.get("first_k_dense_replace", 0))]
-    )
-    if kinds[last] != kept[-1]:
-        kept.remove(kinds[last])
+    # The last layer keeps its kind: some classes look at it (shared keys, norms).
+    first = kinds[mark(number - 1)]
+    if first != kept[-1]:
+        kept.remove(first)
         kept.append(number - 1)
-    least = tree.layers or min(2, number)
-    least = max(least, *(len(set(value)) for value in taken.values()), 1) if taken else least
-    least = max(least, _period(node))
-    extra = (index for index in range(number) if index not in kept)
-    while len(kept) < min(least, number):
-        kept = sorted([*kept, next(extra)])
+    least = tree.layers or 2
+    least = max(least, *(len(set(value)) for value in taken.values()), 0)
+    if not by_layer:
+        least = max(least, _period(node), *(len(cycle) for cycle in _cycles(node, number)), 0)
+    extra = [index for index in range(number) if index not in kept]
+    more = max(0, min(least, number) - len(kept))
+    kept = sorted([*kept, *extra[:more]])
+    reason = "rule depth: the kept layers'"
     for name, value in by_layer.items():
-        tree.set((*path, name), [value[index] for index in kept], "rule depth: the kept layers'")
+        tree.set((*path, name), [value[index] for index in kept], reason)
     for name, value in members.items():
-        new = [place for place, index in enumerate(kept) if index in value]
-        tree.set((*path, name), new, "rule depth: the kept layers'")
-    for name, value in taken.items():
-        tree.set((*path, name), _spread(list(value), number, len(kept)), "rule depth: taken layers")
-    first = node.get("first_k_dense_replace")
-    if _whole(first):
-        new_first = sum(index < first for index in kept)
-        tree.set((*path, "first_k_dense_replace"), new_first, "rule depth: the kept layers'")
+        places = [place for place, index in enumerate(kept) if index in value]
+        tree.set((*path, name), places, reason)
+    if own:
+        cut = {place: own[index] for place, index in enumerate(kept) if index in own}
+        tree.set((*path, BY_LAYER), _smaller(cut, node), reason)
+    for name, bound in bounds.items():
+        before = sum(index < bound for index in kept)
+        new = before if FIRST.fullmatch(name) else len(kept) - before
+        tree.set((*path, name), new, reason)
+    for place, numbers in taken.items():
+        tree.set(place, _spread(numbers, number, len(kept)), "rule depth: layers taken")
     return kept
 
 
+def _smaller(by_layer: Mapping[int, Any], node: Mapping[str, Any]) -> dict[int, Any]:
+    """What differs by layer, with sizes that are the whole's where the whole was cut."""
+    made: dict[int, Any] = {}
+    for index, given in by_layer.items():
+        made[index] = {
+            name: min(value, node[name]) if _whole(value) and _whole(node.get(name)) else value
+            for name, value in given.items()
+        }
+    return made
+
+
+def _numbers_layers(name: str, value: Any, number: int) -> bool:
+    """Whether a list holds the numbers of layers of another kind: rising, below the depth."""
+    if not _whole_list(value) or not MEMBERS.fullmatch(name) or TAKEN.fullmatch(name):
+        return False
+    rising = all(a < b for a, b in itertools.pairwise(value))
+    return rising and not is_id(name) and value[0] >= 0 and value[-1] < number
+
+
+def _cycles(node: Mapping[str, Any], number: int) -> Iterator[list[str]]:
+    """Lists of kinds shorter than the depth, which repeat."""
+    for name, value in node.items():
+        if not isinstance(value, list | tuple) or not CYCLE.fullmatch(name):
+            continue
+        if 1 < len(value) < number and all(isinstance(item, str) for item in value):
+            yield list(value)
+
+
+CYCLE = re.compile(r"block_types|attn_layers|.*(layer|block)_(types?|pattern)")
 PERIODS = re.compile(
     r".*(_period|_interval|_step|_every|_freq|_frequency|_every_n(_layers)?|_pattern|"
     r"layer_freq|_every_k_layers|every_n_layers|_layer_step)"
@@ -664,6 +825,10 @@ def token_ids(tree: Tree) -> None:
     moved = {number: next(free, None) for number in sorted(set(large), reverse=True)}
     for path, node in tree.nodes():
         for name, value in list(node.items()):
+            if value is None and re.fullmatch(r"(image|video|audio)_token_(id|index)", name):
+                tree.set((*path, name), next(free), "rule ids: left open in the source")
+    for path, node in tree.nodes():
+        for name, value in list(node.items()):
             if is_id(name) and any(number in moved for number in found(name, value)):
                 new = replaced(name, value, lambda number: moved.get(number, number))
                 tree.set((*path, name), new, "rule ids: inside the vocabulary")
@@ -685,6 +850,8 @@ def pyramids(tree: Tree) -> None:
     """Widths by stage shrink by one common power of two, so that equal ones stay equal."""
     lists: list[tuple[Path, str, list[int]]] = []
     for path, node in tree.nodes():
+        if any(MULTIPLIER.fullmatch(name) for name in node):
+            continue  # the factor shrinks what the lists say
         for name, value in node.items():
             if _whole_list(value) and WIDTH_LISTS.fullmatch(name) and max(value) > 16:
                 lists.append((path, name, list(value)))
@@ -700,8 +867,15 @@ def pyramids(tree: Tree) -> None:
         else:
             new = [_rounded(item, factor) for item in value]
         tree.set((*path, name), new, "rule pyramid")
+    for path, node, name, was in _scalars(tree, "width", "channels"):
+        for place, other, value in lists:
+            if place == path and was in value and len(set(value)) > 1:
+                tree.set((*path, name), node[other][value.index(was)], "rule pyramid: as its list")
     for path, node in tree.nodes():
         wide = next((node[n] for p, n, _ in lists if p == path), None)
+        groups = node.get("num_groups")
+        if wide and _whole(groups):
+            tree.set((*path, "num_groups"), math.gcd(groups, *wide), "rule pyramid groups")
         for name, value in list(node.items()):
             if _whole_list(value) and HEAD_LISTS.fullmatch(name):
                 divisor = math.gcd(*value)
@@ -714,6 +888,77 @@ def pyramids(tree: Tree) -> None:
                 tree.set((*path, name), new, "rule pyramid heads")
             elif _whole_list(value) and BLOCK_LISTS.fullmatch(name):
                 tree.set((*path, name), [min(i, BLOCKS) for i in value], "rule blocks in a stage")
+
+
+SHARE = 16
+MULTIPLIER = re.compile(r"width_coefficient|width_multiplier|depth_multiplier")
+
+
+def multipliers(tree: Tree) -> None:
+    """Factors of widths that the class itself fixes (MobileNet, EfficientNet)."""
+    for path, node in tree.nodes():
+        for name, value in list(node.items()):
+            if not isinstance(value, float):
+                continue
+            if MULTIPLIER.fullmatch(name):
+                tree.set((*path, name), value / SHARE, "rule width factor")
+                last = tree.was((*path, "hidden_dim"))
+                if _whole(last):  # the last convolution's, which has the factor in it
+                    tree.set((*path, "hidden_dim"), last // SHARE, "rule width factor")
+            elif name == "depth_coefficient" and value > 1:
+                tree.set((*path, name), 1.0, "rule depth factor")
+
+
+DOUBLED = re.compile(
+    r"embed_dim|num_filters|n_filters|encoder_hidden_size|patch_embeds_hidden_size"
+)
+STAGES = re.compile(r"depths|downsampling_ratios|upsampling_ratios|downsample_rates|query_stride")
+
+
+def doubled_widths(tree: Tree) -> None:
+    """A width that doubles from stage to stage is so small that the last is the width."""
+    for path, node in tree.nodes():
+        stages = [v for n, v in node.items() if STAGES.fullmatch(n) and isinstance(v, list | tuple)]
+        if not stages:
+            continue
+        for name, value in list(node.items()):
+            if not _whole(value):
+                continue
+            if DOUBLED.fullmatch(name):
+                times = len(stages[0]) - ("depths" in node)
+                least = 2 if "filters" in name else 8
+                tree.set(
+                    (*path, name),
+                    min(value, max(least, tree.size.width >> times)),
+                    "rule doubled width",
+                )
+
+
+def layout(tree: Tree) -> None:
+    """Four coordinates and two sides of a box are put side by side to a whole width."""
+    for path, node in tree.nodes():
+        wide = width(node)
+        if wide and _whole(node.get("coordinate_size")) and _whole(node.get("shape_size")):
+            tree.set((*path, "coordinate_size"), wide // 8, "rule layout: 4 and 2 parts of a width")
+            rest = (wide - 4 * (wide // 8)) // 2
+            tree.set((*path, "shape_size"), rest, "rule layout: 4 and 2 parts of a width")
+
+
+def exceptions(tree: Tree) -> None:
+    """What no rule sees: a small file of keys by model type, each with its reason."""
+    for path, node in tree.nodes():
+        entry = _exceptions().get(str(node.get("model_type")))
+        if entry:
+            for inner, value in _leaves(entry["config"]):
+                tree.set((*path, *inner), value, f"exception: {entry['reason']}")
+
+
+@functools.cache
+def _exceptions() -> Mapping[str, Any]:
+    """config/exceptions.json: model type -> config (keys and values), reason, transformers (the
+    version it was seen in)."""
+    path = pathlib.Path(__file__).with_name("exceptions.json")
+    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _rounded(item: int, factor: int) -> int:
@@ -736,6 +981,16 @@ def images(tree: Tree) -> None:
                 tree.set((*path, name), PATCH, "rule patch size")
             elif _whole_list(value) and max(value) > PATCH:
                 tree.set((*path, name), [min(v, PATCH) for v in value], "rule patch size")
+    for path, node in tree.nodes():
+        window, stages = node.get("window_size"), node.get("depths")
+        patch = node.get("patch_size")
+        size = next((node[n] for n in IMAGE_SIZES if _whole(node.get(n))), IMAGE)
+        if _whole(window) and isinstance(stages, list | tuple) and _whole(patch):
+            least = max(1, size // patch >> (len(stages) - 1))
+            if window > least:
+                tree.set((*path, "window_size"), least, "rule window: the last stage's image")
+        elif _whole(window) and _whole(patch) and window > size // patch // 2 > 0:
+            tree.set((*path, "window_size"), size // patch // 2, "rule window: half an image")
     grids: dict[int, int] = {}
     for path, node in tree.nodes():
         size, patch = tree.was((*path, "image_size")), tree.was((*path, "patch_size"))
@@ -743,6 +998,8 @@ def images(tree: Tree) -> None:
             grids[size // patch] = node["image_size"] // node["patch_size"]
     for path, node in tree.nodes():
         for name, value in list(node.items()):
+            if _whole(value) and value in grids and SIDES.fullmatch(name):
+                tree.set((*path, name), grids[value], "derived: patches on a side")
             if not _whole(value) or value < 4 or not COUNTS.fullmatch(name):
                 continue
             new = _count(value, grids)
@@ -754,6 +1011,7 @@ IMAGE_SIZES = (
     *("image_size", "img_size", "resolution", "pretrain_image_size", "max_image_size"),
     *("max_img_size", "min_image_size", "spec_size", "crop_size"),
 )
+SIDES = re.compile(r"image_embedding_size|.*_grid_size|num_patches_per_side")
 COUNTS = re.compile(
     r"num_patches|num_position_embeddings|image_seq_length|mm_tokens_per_image|num_image_tokens|"
     r"video_seq_length|vision_soft_tokens_per_image|num_image_tokens|image_seq_len|max_num_patches"
@@ -772,7 +1030,9 @@ def _count(value: int, grids: Mapping[int, int]) -> int | None:
 
 RULES: tuple[Callable[[Tree], None], ...] = (
     widths,
+    multiples,
     plain_sizes,
+    by_layer_sizes,
     feed_forward,
     attention,
     latent_attention,
@@ -781,7 +1041,11 @@ RULES: tuple[Callable[[Tree], None], ...] = (
     rotary,
     depth,
     pyramids,
+    multipliers,
+    doubled_widths,
     images,
+    layout,
+    exceptions,
     token_ids,
 )
 

@@ -1,0 +1,226 @@
+"""Everything else by rule: what follows the text, time series, and the states of other models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from tinybuild.inputs.draw import Draw
+from tinybuild.inputs.facts import ROWS, Facts
+
+Given = dict[str, Any]
+
+
+def _ones(facts: Facts, draw: Draw, given: Given) -> Any:
+    import torch
+
+    return torch.ones(given["input_ids"].shape, dtype=torch.long)
+
+
+def _zeros(facts: Facts, draw: Draw, given: Given) -> Any:
+    import torch
+
+    return torch.zeros(given["input_ids"].shape, dtype=torch.long)
+
+
+def _segments(facts: Facts, draw: Draw, given: Given) -> Any:
+    """Two segments where the model has two; where it has images, 1 at their placeholders."""
+    import torch
+
+    sorts = given["sorts"]
+    if bool((sorts > 0).any()):
+        return (sorts > 0).long()
+    found = torch.zeros_like(given["input_ids"])
+    if facts.integer("type_vocab_size", near="text", default=1) > 1:
+        found[:, found.shape[1] // 2 :] = 1
+    return found
+
+
+def _sorts(facts: Facts, draw: Draw, given: Given) -> Any:
+    return given["sorts"].int()
+
+
+def _boxes(facts: Facts, draw: Draw, given: Given) -> Any:
+    """(rows, tokens, 4), left, top, right, bottom; of the size that the embedding has."""
+    import torch
+
+    most = facts.integer("max_2d_position_embeddings", default=1024)
+    wide = facts.integer("dim_bbox", default=4)
+    corners = draw.whole("bbox", 0, max(most // 2, 1), *given["input_ids"].shape, 2)
+    sizes = draw.whole("bbox.size", 0, max(most // 2, 1), *given["input_ids"].shape, 2)
+    if wide == 8:
+        low, high = corners, corners + sizes
+        quad = [low, torch.stack([high[..., 0], low[..., 1]], -1), high]
+        quad.append(torch.stack([low[..., 0], high[..., 1]], -1))
+        return (torch.cat(quad, -1) / most).to(draw.dtype)
+    found = torch.cat([corners, corners + sizes], -1)
+    if facts.find("max_2d_position_embeddings") is None:
+        return (found / most).to(draw.dtype)
+    return found
+
+
+def _crossed(facts: Facts, draw: Draw, given: Given) -> Any:
+    """(rows, tokens, images, tiles): every token sees every tile."""
+    import torch
+
+    tiles = facts.integer("max_num_tiles", near="image", default=4)
+    return torch.ones(*given["input_ids"].shape, 1, tiles, dtype=torch.long)
+
+
+def _seen(facts: Facts, draw: Draw, given: Given) -> Any:
+    """Every token sees the one image of its row: (rows, tokens, 1)."""
+    import torch
+
+    return torch.ones(*given["input_ids"].shape, 1, dtype=torch.long)
+
+
+def _places(facts: Facts, draw: Draw, given: Given) -> Any:
+    return (given["sorts"] > 0).long()
+
+
+def _language(facts: Facts, draw: Draw, given: Given) -> Any:
+    import torch
+
+    return torch.zeros(ROWS, dtype=torch.long)
+
+
+def _languages(facts: Facts, draw: Draw, given: Given) -> Any:
+    return draw.whole("langs", 0, facts.integer("n_langs", default=1), *given["input_ids"].shape)
+
+
+def _xpath(facts: Facts, draw: Draw, given: Given, name: str, key: str) -> Any:
+    depth = facts.integer("max_depth", default=50)
+    most = facts.integer(key, default=2)
+    return draw.whole(name, 0, most, *given["input_ids"].shape, depth)
+
+
+def _small(name: str, key: str) -> Callable[[Facts, Draw, Given], Any]:
+    def rule(facts: Facts, draw: Draw, given: Given) -> Any:
+        most = facts.integer(key, default=2)
+        return draw.whole(name, 0, most, *given["input_ids"].shape)
+
+    return rule
+
+
+def _like(name: str) -> Callable[[Facts, Draw, Given], Any]:
+    def rule(facts: Facts, draw: Draw, given: Given) -> Any:
+        from tinybuild.inputs import text
+
+        return text.ids(facts, draw, name)[0]
+
+    return rule
+
+
+def _entities(facts: Facts, draw: Draw, given: Given) -> Any:
+    return draw.whole("entity_ids", 3, facts.integer("entity_vocab_size", default=4), ROWS, 2)
+
+
+def _entity_places(facts: Facts, draw: Draw, given: Given) -> Any:
+    """(rows, entities, places): the tokens of each mention, -1 where there is no more."""
+    import torch
+
+    longest = facts.integer("max_mention_length", default=30)
+    found = torch.full((ROWS, 2, longest), -1)
+    found[:, 0, 0], found[:, 1, 0] = 1, 2
+    return found
+
+
+# Arguments whose shape follows the token ids, in this order.
+FOLLOWS: Mapping[str, Callable[[Facts, Draw, Given], Any]] = {
+    "attention_mask": _ones,
+    "token_type_ids": _segments,
+    "mm_token_type_ids": _sorts,
+    "moe_mm_token_type_ids": _sorts,
+    "bbox": _boxes,
+    "cross_attention_mask": _crossed,
+    "image_attention_mask": _seen,
+    "image_embeds_position_mask": _places,
+    "lang_ids": _language,
+    "langs": _languages,
+    "xpath_tags_seq": lambda f, d, g: _xpath(f, d, g, "xpath_tags_seq", "max_xpath_tag_unit_embeddings"),
+    "xpath_subs_seq": lambda f, d, g: _xpath(f, d, g, "xpath_subs_seq", "max_xpath_subs_unit_embeddings"),
+    "input_shape_ids": _small("input_shape_ids", "shape_vocab_size"),
+    "input_pronunciation_ids": _small("input_pronunciation_ids", "pronunciation_vocab_size"),
+    "task_type_ids": _zeros,
+    "entity_ids": _entities,
+    "entity_position_ids": _entity_places,
+    "qformer_input_ids": _like("qformer_input_ids"),
+    "protein_input_ids": _like("protein_input_ids"),
+    "ple_input_ids": lambda f, d, g: g["input_ids"],
+}
+
+
+def series(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
+    """A time series a row, with what is known of its past and future."""
+    import torch
+
+    context = facts.integer("context_length", default=16)
+    lags = [n for n in (facts.find("lags_sequence") or [0]) if isinstance(n, int)]
+    ahead = facts.integer("prediction_length", default=4)
+    wide = facts.integer("input_size", "num_input_channels", default=1)
+    known = facts.find("num_time_features") or 0
+    real = facts.find("num_static_real_features") or 0
+    cats = facts.find("num_static_categorical_features") or 0
+    cardinality = facts.find("cardinality") or [1]
+    for past in dict.fromkeys([context + max(lags, default=0), context]):
+        for shape in ((past,), (past, wide)):
+            found: dict[str, Any] = {name: draw.normal(name, ROWS, *shape)}
+            found["past_time_features"] = draw.normal("past_time_features", ROWS, past, known)
+            for mask in ("past_observed_mask", "observed_mask"):
+                found[mask] = torch.ones(ROWS, *shape, dtype=torch.bool)
+            found["past_values_padding"] = torch.zeros(ROWS, past, dtype=torch.long)
+            found["freq"] = torch.zeros(ROWS, 1, dtype=torch.long)
+            if cats:
+                found["static_categorical_features"] = draw.whole(
+                    "static_categorical_features", 0, min(cardinality), ROWS, cats
+                )
+            if real:
+                found["static_real_features"] = draw.normal("static_real_features", ROWS, real)
+            if "past_time_features" in facts.takes:
+                future = (ahead, *shape[1:])
+                found["future_values"] = draw.normal("future_values", ROWS, *future)
+                found["future_time_features"] = draw.normal(
+                    "future_time_features", ROWS, ahead, known
+                )
+            yield found
+    for past in (16, 32, 64, 512):
+        yield {
+            name: draw.normal(name, ROWS, past),
+            "past_values_padding": torch.zeros(ROWS, past, dtype=torch.long),
+            "freq": torch.zeros(ROWS, 1, dtype=torch.long),
+        }
+
+
+def trajectory(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
+    """States, actions and returns, as a decision is learnt from."""
+    import torch
+
+    acts, length = facts.integer("act_dim", default=4), 4
+    steps = torch.arange(length).expand(ROWS, -1).contiguous()
+    yield {
+        name: draw.normal(name, ROWS, length, facts.integer("state_dim", default=17)),
+        "actions": draw.normal("actions", ROWS, length, acts),
+        "rewards": draw.normal("rewards", ROWS, length, 1),
+        "returns_to_go": draw.normal("returns_to_go", ROWS, length, 1),
+        "timesteps": steps,
+        "attention_mask": torch.ones(ROWS, length, dtype=torch.long),
+    }
+
+
+def states(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
+    """Hidden states under the argument `name`: (rows, length, width), (rows, width, length)."""
+    import torch
+
+    first = []
+    for _, module in facts.modules("Linear", "Conv1d", "LayerNorm"):
+        first.append(getattr(module, "in_features", None) or getattr(module, "in_channels", None))
+        if len(first) > 2:
+            break
+    own = facts.every("hidden_size", "d_model", "embed_dim", "d_latents", "hidden_dim")
+    for width in dict.fromkeys([*(n for n in own if isinstance(n, int)), *(n for n in first if n)]):
+        for length in (8, 32):
+            for shape in ((ROWS, length, width), (ROWS, width, length)):
+                yield {name: draw.normal(name, *shape)}
+    for length in (1024, 4096, 16000):
+        yield {name: draw.normal(name, ROWS, 1, length)}
+    del torch

@@ -1,0 +1,126 @@
+"""Token ids by rule, with a placeholder for each feature of an image, a video or a sound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tinybuild.inputs.draw import Draw
+from tinybuild.inputs.facts import ROWS, Facts
+
+LENGTH = 8  # of plain tokens
+MEDIA = ("image", "video", "audio")
+# What a config calls the placeholder of a feature, and the tokens around a run of them.
+PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {
+    "image": ("image_token_id", "image_token_index", "image_token_idx", "media_token_id"),
+    "video": ("video_token_id", "video_token_index", "video_token_idx", "video_context_token_id"),
+    "audio": ("audio_token_id", "audio_token_index", "audio_token_idx", "audio_pad_token_id"),
+}
+PLACEHOLDERS = {**PLACEHOLDERS, "image": (*PLACEHOLDERS["image"], "image_patch_token_id")}
+AROUND: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "image": (
+        ("vision_start_token_id", "image_start_token_id", "boi_token_id", "image_bos_token_id"),
+        ("vision_end_token_id", "image_end_token_id", "eoi_token_id", "image_eos_token_id"),
+    ),
+    "video": (
+        ("vision_start_token_id", "video_start_token_id", "boi_token_id"),
+        ("vision_end_token_id", "video_end_token_id", "eoi_token_id"),
+    ),
+    "audio": (
+        ("audio_start_token_id", "audio_bos_token_id", "boa_token_id"),
+        ("audio_end_token_id", "audio_eos_token_id", "eoa_token_id"),
+    ),
+}
+KINDS: Mapping[str, int] = {"image": 1, "video": 2, "audio": 3}
+
+
+def vocabulary(facts: Facts, side: str = "encoder") -> int:
+    """The number of token ids that may be used: what the config says and the embedding holds."""
+    text = facts.config.get_text_config(**{side: True}) if side == "decoder" else None
+    text = text if text is not None else facts.config.get_text_config()
+    size = getattr(text, "vocab_size", None)
+    if side == "encoder":
+        size = facts.find("src_vocab_size") or size
+    if not isinstance(size, int):
+        size = facts.integer("vocab_size", near="text", default=0)
+    try:
+        weight = getattr(facts.model.get_input_embeddings(), "weight", None)
+    except (NotImplementedError, AttributeError):
+        weight = None
+    if side == "encoder" and weight is not None and weight.dim() == 2 and size:
+        size = min(size, weight.shape[0])
+    return int(size or (weight.shape[0] if weight is not None else 0))
+
+
+def plain(facts: Facts, size: int) -> list[int]:
+    """The ids below `size` that no key of the config names; all where that leaves too few."""
+    special = facts.special()
+    found = [number for number in range(size) if number not in special]
+    return found if len(found) > 1 else list(range(size))
+
+
+def placeholder(facts: Facts, kind: str) -> int | None:
+    for value in facts.every(*PLACEHOLDERS[kind]):
+        if isinstance(value, int) and value >= 0:
+            return value
+    return None
+
+
+def end(facts: Facts, size: int) -> int | None:
+    for value in facts.every("eos_token_id", near="text"):
+        value = value[0] if isinstance(value, list) and value else value
+        if isinstance(value, int) and 0 <= value < size:
+            return value
+    return None
+
+
+def ids(
+    facts: Facts,
+    draw: Draw,
+    name: str,
+    *,
+    length: int = LENGTH,
+    counts: Mapping[str, tuple[int, ...]] | None = None,
+    side: str = "encoder",
+) -> tuple[Any, Any]:
+    """Token ids and what each stands for (0 text, 1 image, 2 video, 3 audio); (ROWS, n) int64.
+
+    A row is plain tokens, then for each of `counts` (modality -> placeholders in each row) the
+    start token, the placeholders and the end token, then plain tokens and eos. Rows with fewer
+    placeholders have more plain tokens instead.
+    """
+    import torch
+
+    size = vocabulary(facts, side)
+    among = plain(facts, size)
+    counts = counts or {}
+    most = {kind: max(each) for kind, each in counts.items()}
+    drawn = draw.chosen(name, among, ROWS, length + sum(most.values())).tolist()
+    rows, sorts = [], []
+    for number in range(ROWS):
+        fresh = iter(drawn[number])
+        row = [next(fresh) for _ in range(2)]
+        sort = [0] * len(row)
+        spare = 0
+        for kind, each in counts.items():
+            token = placeholder(facts, kind)
+            if token is None:
+                continue
+            around = [_first(facts, names, size, token) for names in AROUND[kind]]
+            run = [token] * each[number]
+            row += around[0] + run + around[1]
+            sort += [0] * len(around[0]) + [KINDS[kind]] * len(run) + [0] * len(around[1])
+            spare += most[kind] - each[number]
+        rest = [next(fresh) for _ in range(length - 3 + spare)]
+        last = end(facts, size)
+        rest.append(next(fresh) if last is None else last)
+        rows.append(row + rest)
+        sorts.append(sort + [0] * len(rest))
+    return torch.tensor(rows), torch.tensor(sorts)
+
+
+def _first(facts: Facts, names: tuple[str, ...], size: int, not_this: int) -> list[int]:
+    for value in facts.every(*names):
+        if isinstance(value, int) and 0 <= value < size and value != not_this:
+            return [value]
+    return []
