@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
+from unittest import mock
 
 # Where each kind of part stands in a unified processor_config.json, its mapping from model types to
 # class names, and the module of that mapping.
@@ -139,9 +140,15 @@ def probe(whole: Any, attributes: list[str], held: Mapping[str, Any], tokenizer:
     for name, parameter in inspect.signature(whole.__init__).parameters.items():
         if name.endswith("_token") and isinstance(parameter.default, str):
             _add(tokenizer, parameter.default)
+    made, known = None, -1
     for _ in range(MOST):
+        # Once more when all is named: a class whose tokenizer has an image_token may ask for more.
+        if made is not None and known == len(tokenizer.special_tokens_map):
+            return made
+        known = len(tokenizer.special_tokens_map)
         try:
-            made = trial(**parts)
+            with mock.patch("huggingface_hub.constants.HF_HUB_OFFLINE", True):
+                made = trial(**parts)
         except (AttributeError, ValueError) as error:
             asked = re.search(r"attribute '?(\w+_token)(?:_id)?\b", str(error))
             if asked is None or hasattr(tokenizer, asked[1]):
@@ -151,15 +158,18 @@ def probe(whole: Any, attributes: list[str], held: Mapping[str, Any], tokenizer:
             if not isinstance(error.args[0], str) or error.args[0] in tokenizer.get_vocab():
                 return None
             _add(tokenizer, error.args[0])  # |SPEAKER|
-        except (TypeError, ImportError, IndexError):
-            return None
+        except (TypeError, ImportError, IndexError, OSError):
+            return None  # a file of another repository (MgpstrProcessor's), or a package
         else:
-            break
-    else:
-        return None
-    for name, wanted in asked_of.items():
-        if name in held:
-            held[name].update(dict.fromkeys(sorted(wanted & COUNTS), 1))
+            _name(tokenizer, made, whole)
+            for name, wanted in asked_of.items():
+                if name in held:
+                    held[name].update(dict.fromkeys(sorted(wanted & COUNTS), 1))
+    return None
+
+
+def _name(tokenizer: Any, made: Any, whole: Any) -> None:
+    """Let a tokenizer have every token that a processor made with it has, by the same names."""
     for token in _written(whole):
         _add(tokenizer, token)
     for name, value in sorted(vars(made).items()):
@@ -174,7 +184,6 @@ def probe(whole: Any, attributes: list[str], held: Mapping[str, Any], tokenizer:
             give(tokenizer, name, text)
         else:  # the class adds it by itself, as it is
             _add(tokenizer, text)
-    return made
 
 
 def _written(whole: Any) -> list[str]:

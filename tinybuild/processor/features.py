@@ -61,8 +61,11 @@ def rows(model: Any, kind: str, inputs: Mapping[str, Any]) -> int | None:
     ]
     if lacking or not given:
         return None
-    with torch.no_grad():
-        found = method(**given)
+    try:
+        with torch.no_grad():
+            found = method(**given)
+    except TypeError:
+        return None  # an argument is lacking that only the method behind it wants
     found = getattr(found, "pooler_output", found)
     if isinstance(found, tuple | list) and found and not isinstance(found[0], torch.Tensor):
         return None

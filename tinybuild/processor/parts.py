@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 from tinybuild.ids import PROCESSORS
 
@@ -31,9 +32,16 @@ def load(folder: Path, *, whole: bool) -> tuple[Any, str]:
     if whole:
         lacking = [str(node.get(key)) for node, key in nodes(folder) if part(node) is None]
         lacking += [] if _available(folder) else [_named(folder)]
-        if not lacking:
-            return AutoProcessor.from_pretrained(folder, trust_remote_code=False), ""
         note = f"{', '.join(lacking)}: not with the packages that are installed here"
+        if not lacking:
+            try:
+                with mock.patch("huggingface_hub.constants.HF_HUB_OFFLINE", True):
+                    return AutoProcessor.from_pretrained(folder, trust_remote_code=False), ""
+            except OSError as error:
+                first = str(error).strip().splitlines()[0]
+                note = f"{_named(folder)} wants files that are not in the bundle: {first}"
+            except ImportError as error:
+                note = f"{_named(folder)}: {str(error).strip().splitlines()[0]}"
     found: dict[str, Any] = {}
     for node, key in nodes(folder):
         made = part(node)

@@ -52,6 +52,7 @@ PIXELS = frozenset(
     )
 )
 FREE = frozenset(("mask_size", "mask_pad_size"))  # no multiples of a patch
+FUSED = {True: "fusion", False: "rand_trunc"}  # four views of a long sound, or one cut of it
 BUDGETS = ("max_patches", "max_num_patches", "min_num_patches", "video_target_num_patches")
 MANY = 100_000  # from here a longest_edge is a number of pixels in all, not along an edge
 LEAST, MOST = 4, 16  # tokens of an image where a processor chooses its size
@@ -145,7 +146,8 @@ def _first(made: Mapping[str, Any], prefix: str) -> int | None:
 
     What it is cropped to, else the tile that it is cut in, else its size.
     """
-    names = ["max_image_size", "tile_size", "scale_resolution", "pad_size", "size", "image_size"]
+    names = ["max_image_size", "tile_size", "scale_resolution", "pad_size", "size"]
+    names += ["image_size", "img_size"]
     if made.get(f"{prefix}do_center_crop") or made.get(f"{prefix}do_crop"):
         names.insert(0, "crop_size")
     for name in names:
@@ -218,6 +220,9 @@ def _sound(made: Node, source: Mapping[str, Any], tiny: Mapping[str, Any]) -> No
     hop = product(tiny, AUDIO)
     if hop is not None and product(source, AUDIO) == made.get("hop_length"):
         made["hop_length"] = hop
+    fused = find(tiny, ("enable_fusion",), AUDIO)
+    if made.get("truncation") in FUSED.values() and fused is not None:
+        made["truncation"] = FUSED[bool(fused)]
     width = find(tiny, ("spec_size",), AUDIO)
     if isinstance(rate, int) and isinstance(width, int) and "max_length_s" in made:
         # A spectrogram is folded into a square of so many columns a row (CLAP).

@@ -95,7 +95,7 @@ class Subject:
 
     @functools.cached_property
     def batch(self) -> dict[str, Any]:
-        from tinybuild.validate.inputs import batch
+        from tinybuild.inputs import batch
 
         return batch(self.model, self.seed)
 
@@ -104,7 +104,7 @@ class Subject:
         """The model's floating-point outputs for the batch, name -> tensor, without gradients."""
         import torch
 
-        from tinybuild.validate.inputs import tensors
+        from tinybuild.inputs import tensors
 
         with torch.no_grad():
             return tensors(self.model(**self.batch))

@@ -7,8 +7,8 @@ from typing import Any
 
 from tinybuild import bundle
 from tinybuild.ids import mentioned
+from tinybuild.inputs import tensors
 from tinybuild.validate.check import Check, Subject
-from tinybuild.validate.inputs import tensors
 
 NEW_TOKENS = 5
 

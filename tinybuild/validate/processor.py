@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinybuild.ids import PROCESSORS
+from tinybuild.inputs import tensors
 from tinybuild.processor import features, parts
 from tinybuild.validate.check import Check, Subject
-from tinybuild.validate.inputs import tensors
 
 KINDS = ("image", "video", "audio")
 ATTRIBUTES = {
@@ -28,13 +28,14 @@ class Fed:
     """What a processor made of the samples of some kinds.
 
     ids: kind -> the placeholder's id. whole: whether it was the whole processor, with a text; else
-    `note` says why not.
+    `note` says why not. untried: whether there was nothing that could be loaded.
     """
 
     inputs: Mapping[str, Any]
     kinds: tuple[str, ...]
     ids: Mapping[str, int]
     whole: bool = True
+    untried: bool = False
     note: str = ""
 
 
@@ -48,6 +49,14 @@ def processor_feeds_model(subject: Subject) -> Check | None:
     fed = feed(subject)
     if fed is None:
         return None
+    if fed.untried:
+        return Check(
+            name="processor_feeds_model",
+            ok=True,
+            measured="not tried here",
+            wanted="inputs that the model takes, a placeholder for each feature",
+            note=fed.note,
+        )
     model = subject.model
     told, wrong = list[str](), list[str]()
     for kind in fed.kinds:
@@ -125,7 +134,7 @@ def feed(subject: Subject) -> Fed | None:
     """
     loaded, note = parts.load(subject.folder, whole="tokenizer" in subject.facts)
     if loaded is None:
-        return None
+        return Fed(inputs={}, kinds=(), ids={}, whole=False, untried=True, note=note)
     kinds = tuple(
         kind
         for kind in KINDS
@@ -142,7 +151,11 @@ def feed(subject: Subject) -> Fed | None:
         return Fed(inputs=_parts(subject, loaded), kinds=kinds, ids=ids, whole=False, note=note)
     tokens = {kind: _token(loaded, kind) for kind in kinds}
     ids = {kind: number for kind, number in ids.items() if tokens[kind]}
-    inputs = _call(loaded, kinds, "".join(tokens.values()), ids, subject.seed)
+    try:
+        inputs = _call(loaded, kinds, "".join(tokens.values()), ids, subject.seed)
+    except ImportError as error:
+        note = str(error).strip().splitlines()[0]
+        return Fed(inputs={}, kinds=kinds, ids={}, whole=False, untried=True, note=note)
     return Fed(inputs=inputs, kinds=kinds, ids=ids, note=note)
 
 
@@ -241,9 +254,8 @@ def complete(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
     takes = inspect.signature(model.forward).parameters
     found = {name: value for name, value in features.cast(model, inputs).items() if name in takes}
-    if "labels" in found and not (found["labels"] >= 0).any():
-        del found["labels"]  # a loss over nothing is NaN
-    begun = {"decoder_input_ids", "labels", "decoder_inputs_embeds"} & found.keys()
+    found.pop("labels", None)  # are for training; some are of nothing but text that does not count
+    begun = {"decoder_input_ids", "decoder_inputs_embeds"} & found.keys()
     if "decoder_input_ids" in takes and not begun:
         config = model.config
         start = getattr(config, "decoder_start_token_id", None)
