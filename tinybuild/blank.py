@@ -101,9 +101,8 @@ def _own(whole: Any, attributes: list[str], made: Any) -> dict[str, Any]:
             found[name] = value
     # Tokens that the class has by itself: told here for those who only read the files.
     for name, value in sorted(vars(made).items()) if made is not None else ():
-        text = getattr(value, "content", value)
-        if name.endswith("_token") and isinstance(text, str) and text:
-            found.setdefault(name, text)
+        if _is_token(name, value):
+            found.setdefault(name, getattr(value, "content", value))
     return found
 
 
@@ -143,9 +142,10 @@ def probe(whole: Any, attributes: list[str], held: Mapping[str, Any], tokenizer:
     made, known = None, -1
     for _ in range(MOST):
         # Once more when all is named: a class whose tokenizer has an image_token may ask for more.
-        if made is not None and known == len(tokenizer.special_tokens_map):
+        size = len(tokenizer) + len(tokenizer.special_tokens_map)
+        if made is not None and known == size:
             return made
-        known = len(tokenizer.special_tokens_map)
+        known = size
         try:
             with mock.patch("huggingface_hub.constants.HF_HUB_OFFLINE", True):
                 made = trial(**parts)
@@ -169,21 +169,28 @@ def probe(whole: Any, attributes: list[str], held: Mapping[str, Any], tokenizer:
 
 
 def _name(tokenizer: Any, made: Any, whole: Any) -> None:
-    """Let a tokenizer have every token that a processor made with it has, by the same names."""
-    for token in _written(whole):
-        _add(tokenizer, token)
+    """Let a tokenizer have every token that a processor made with it has, by the same names.
+
+    What lacked gets no name yet: the processor has to be made once more to know its id.
+    """
+    texts = [getattr(v, "content", v) for n, v in sorted(vars(made).items()) if _is_token(n, v)]
+    lacking = [text for text in (*_written(whole), *texts) if text not in tokenizer.get_vocab()]
+    for text in lacking:
+        _add(tokenizer, text)
+    if lacking:
+        return
     for name, value in sorted(vars(made).items()):
         if name.endswith("_token_id") and isinstance(value, int):
             # What it repeats may not be what stands in a text (AyaVision's image_token).
             give(tokenizer, name.removesuffix("_id"), tokenizer.convert_ids_to_tokens(value))
     for name, value in sorted(vars(made).items()):
-        text = getattr(value, "content", value)
-        if not name.endswith("_token") or not isinstance(text, str) or not text:
-            continue
-        if value is text:
-            give(tokenizer, name, text)
-        else:  # the class adds it by itself, as it is
-            _add(tokenizer, text)
+        if _is_token(name, value) and isinstance(value, str):  # others the class adds by itself
+            give(tokenizer, name, value)
+
+
+def _is_token(name: str, value: Any) -> bool:
+    text = getattr(value, "content", value)
+    return name.endswith("_token") and isinstance(text, str) and text != ""
 
 
 def _written(whole: Any) -> list[str]:
@@ -222,7 +229,7 @@ def roles(tokenizer: Any, config: Mapping[str, Any], common: tuple[str, ...]) ->
         if named is None or type(value) is not int or value < 0 or value in taken:
             continue
         role = named[1].removesuffix("_token")
-        if role not in common and not role.startswith(("decoder_start", "forced_")):
+        if role not in common and not role.startswith("forced_"):
             give(tokenizer, named[1], f"<{role}>")
 
 

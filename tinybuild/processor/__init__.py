@@ -75,15 +75,16 @@ def classes(files: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _underived(node: dict[str, Any]) -> None:
     """Leave out what the class of a feature extractor computes from the rest.
 
-    (n_samples and nb_max_frames of Whisper's: arguments of no constructor.)
+    (n_samples, nb_max_frames and mel_filters of Whisper's: arguments of no constructor.)
     """
     found = parts.kind(node)
-    if found is None:
-        return
+    if found is None or not found.__name__.endswith("FeatureExtractor"):
+        return  # image processors were called so too, and take what they are given
     takes = {name for kind in found.__mro__ for name in inspect.signature(kind.__init__).parameters}
     always = {*parts.TYPES, "processor_class", "return_attention_mask", "padding_side"}
+    loaded = parts.part(node)
     for name in [key for key in node if key not in takes | always]:
-        if hasattr(parts.part(node), name) and isinstance(node[name], int | float):
+        if hasattr(loaded, name) and isinstance(node[name], int | float | list):
             del node[name]
 
 

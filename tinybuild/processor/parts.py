@@ -43,26 +43,44 @@ def load(folder: Path, *, whole: bool) -> tuple[Any, str]:
             except ImportError as error:
                 note = f"{_named(folder)}: {str(error).strip().splitlines()[0]}"
     found: dict[str, Any] = {}
-    for node, key in nodes(folder):
+    for node, _ in nodes(folder):
         made = part(node)
         if made is not None:
-            found.setdefault(TYPES[key], made)
+            found.setdefault(_place(made), made)
     return (SimpleNamespace(**found) if found else None), note
 
 
 def nodes(folder: Path) -> list[tuple[Mapping[str, Any], str]]:
-    """(mapping, the key that names its class) of each part that a folder's processor files have."""
+    """(mapping, the key that names its class) of each part that a folder's processor files have.
+
+    Old files name no class, which is then the model type's.
+    """
     found = []
     for name in PROCESSORS:
         path = folder / name
-        if path.is_file():
-            found += [
-                (node, key)
-                for node in walk(json.loads(path.read_text(encoding="utf-8")))
-                for key in TYPES
-                if key in node
-            ]
+        if not path.is_file():
+            continue
+        inner = walk(json.loads(path.read_text(encoding="utf-8")))
+        named = [(node, key) for node in inner for key in TYPES if key in node]
+        if not named and name != "processor_config.json":
+            named = _implied(folder, inner[0])
+        found += named
     return found
+
+
+def _implied(folder: Path, node: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:
+    """A mapping that names no class, with the one that its model type is mapped to."""
+    from transformers import AutoConfig
+    from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
+    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+
+    model = AutoConfig.from_pretrained(folder, trust_remote_code=False).model_type
+    if "sampling_rate" in node:
+        key, name = "feature_extractor_type", FEATURE_EXTRACTOR_MAPPING_NAMES.get(model)
+    else:
+        key, names = "image_processor_type", IMAGE_PROCESSOR_MAPPING_NAMES.get(model) or {}
+        name = names.get("torchvision") or str(names.get("pil") or "").removesuffix("Pil")
+    return [({**node, key: name}, key)] if name else []
 
 
 def walk(data: Mapping[str, Any]) -> list[Any]:
@@ -82,11 +100,26 @@ def kind(node: Mapping[str, Any]) -> Any | None:
     import transformers
 
     name = next((str(node[key]) for key in TYPES if key in node), "")
-    for candidate in (name, name.removesuffix("Fast"), f"{name.removesuffix('Fast')}Pil"):
+    name = name.removesuffix("Fast")
+    image = name.replace("FeatureExtractor", "ImageProcessor")  # as they were called before
+    for candidate in (name, f"{name}Pil", image, f"{image}Pil"):
         found = getattr(transformers, candidate, None)
         if found is not None and not getattr(found, "is_dummy", False):
             return found
     return None
+
+
+def _place(made: Any) -> str:
+    """The name of the part of a processor that an object is."""
+    return next(
+        (place for place in TYPES.values() if _suffix(place) in type(made).__name__),
+        "feature_extractor",
+    )
+
+
+def _suffix(place: str) -> str:
+    """ImageProcessor of image_processor."""
+    return "".join(word.capitalize() for word in place.split("_"))
 
 
 def part(node: Mapping[str, Any]) -> Any | None:

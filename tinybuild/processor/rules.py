@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,6 +50,7 @@ PIXELS = frozenset(
         *("maximum_pad_value", "mask_size", "mask_pad_size"),
     )
 )
+SIDED = ("height", "width")
 FREE = frozenset(("mask_size", "mask_pad_size"))  # no multiples of a patch
 FUSED = {True: "fusion", False: "rand_trunc"}  # four views of a long sound, or one cut of it
 BUDGETS = ("max_patches", "max_num_patches", "min_num_patches", "video_target_num_patches")
@@ -79,30 +79,39 @@ def _shrunk(
     for name, value in data.items():
         inner = isinstance(value, Mapping) and (name.endswith(("processor", "extractor")))
         made[name] = _shrunk(value, source, tiny, name) if inner else value
-    _ties(made, source, tiny)
+    made.pop("auto_map", None)  # it leads to code that is not here
+    tied = _ties(made, source, tiny)
     for prefix in ("", *_prefixes(made)):
-        _image(made, source, tiny, prefix, "video" in path or "video_processor_type" in made)
+        _image(made, tiny, prefix, tied, "video" in path or "video_processor_type" in made)
     _sound(made, source, tiny)
     return made
 
 
-def _ties(made: Node, source: Mapping[str, Any], tiny: Mapping[str, Any]) -> None:
-    """Settings that the config has too: by a known name, or the same name with the same value."""
+def _ties(made: Node, source: Mapping[str, Any], tiny: Mapping[str, Any]) -> set[str]:
+    """Settings that the config has too: by a known name, or the same name with the same value.
+
+    Returns which were found.
+    """
+    tied = set()
     for name, value in made.items():
         kind = AUDIO if "feature_extractor_type" in made or "audio" in name else VISION
         if name in PATCHES:
             patch = pair(find(tiny, PATCHES, VISION))
             if patch is not None:
                 made[name] = _like(value, patch)
+                tied.add(name)
         elif name in TIES:
             found = find(tiny, TIES[name], kind)
             if found is not None and not isinstance(found, Mapping):
                 made[name] = found
+                tied.add(name)
         elif name in PIXELS or type(value) not in (int, float) or value <= 1:
             continue
         elif find(source, (name,), kind) == value:
             found = find(tiny, (name,), kind)
             made[name] = value if found is None else found
+            tied.add(name)
+    return tied
 
 
 def _like(value: Any, size: tuple[int, int]) -> Any:
@@ -119,7 +128,7 @@ def _prefixes(made: Mapping[str, Any]) -> list[str]:
 
 
 def _image(
-    made: Node, source: Mapping[str, Any], tiny: Mapping[str, Any], prefix: str, video: bool
+    made: Node, tiny: Mapping[str, Any], prefix: str, tied: set[str], video: bool
 ) -> None:
     """Sizes in pixels: those of one image are the config's, all others keep their ratio to it."""
     now = Geometry.of(tiny, prefix)
@@ -127,7 +136,7 @@ def _image(
     if first is None:
         return
     known = {name for name in made if name.startswith(prefix) and name[len(prefix) :] in PIXELS}
-    for name in sorted(known):
+    for name in sorted(known - tied):
         made[name] = _scaled(made[name], first, now, name[len(prefix) :], video)
     if prefix:
         return
@@ -188,18 +197,11 @@ def _scaled(value: Any, first: int, now: Geometry, name: str, video: bool) -> An
     made = dict(value)
     if any(isinstance(edge, int) and edge >= MANY for edge in made.values()):
         return {edge: _area(now, edge in ("longest_edge", "max_pixels"), video) for edge in made}
-    wide = made.get("height") != made.get("width") and not now.fixed
-    for edge, old in made.items():
-        if not isinstance(old, int):
-            continue
-        axis = int(edge in ("width", "max_width"))
-        square = made.get("height") == made.get("width") or first not in made.values()
-        if edge in ("height", "width") and now.fixed and first in made.values():
-            made[edge] = now.side[axis]  # the config's own, whatever its shape
-        elif wide and edge == "width" and not square:
-            made[edge] = length(old, 0)
-        else:
-            made[edge] = length(old, axis)
+    whole = now.fixed and first in value.values()  # the config's own, whatever its shape
+    for edge, old in value.items():
+        axis = int(edge in ("width", "max_width") and now.fixed)
+        if isinstance(old, int):
+            made[edge] = now.side[axis] if whole and edge in SIDED else length(old, axis)
     return made
 
 
@@ -264,4 +266,3 @@ def _mels(old: int, source: Mapping[str, Any], tiny: Mapping[str, Any], stride: 
     return None
 
 
-TOKEN = re.compile(r"\w+_token\Z")
