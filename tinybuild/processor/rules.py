@@ -127,9 +127,7 @@ def _prefixes(made: Mapping[str, Any]) -> list[str]:
     return sorted(p for p in sizes if p and f"{p}image_mean" in made)
 
 
-def _image(
-    made: Node, tiny: Mapping[str, Any], prefix: str, tied: set[str], video: bool
-) -> None:
+def _image(made: Node, tiny: Mapping[str, Any], prefix: str, tied: set[str], video: bool) -> None:
     """Sizes in pixels: those of one image are the config's, all others keep their ratio to it."""
     now = Geometry.of(tiny, prefix)
     first = _first(made, prefix)
@@ -264,5 +262,3 @@ def _mels(old: int, source: Mapping[str, Any], tiny: Mapping[str, Any], stride: 
         if isinstance(after, int):
             return after
     return None
-
-
