@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeJob, contents
+from conftest import MakeJob, contents, edit
 
 from tinybuild import blank, bundle, model, source, tokenizer
+from tinybuild.errors import BuildFault
 from tinybuild.processor.geometry import Geometry, find, pair
 from tinybuild.processor.rules import shrink
 from tinybuild.validate import processor as checks
@@ -522,3 +523,244 @@ def test_without_a_tokenizer_the_parts_feed_it(
     assert (found.ok, found.measured) == (True, measured), found
     assert "by themselves" in found.note
     assert checks.processor_tokens(subject) is None
+
+
+# --- mutants: each check has to see them ----------------------------------------------------------
+
+
+def processor_file(subject: Subject) -> Path:
+    return subject.folder / "processor_config.json"
+
+
+def failed_feed(subject: Subject) -> str:
+    """What the check measured, or the error that it would have measured."""
+    try:
+        found = feeds(subject)
+    except (RuntimeError, ValueError, IndexError) as error:
+        return f"{type(error).__name__}: {error}"
+    assert not found.ok, found
+    return found.measured
+
+
+def test_one_placeholder_too_many_is_seen(built: Build) -> None:
+    subject = built(*GEMMA)
+    edit(processor_file(subject), lambda data: data.update(image_seq_length=5))
+    assert "tokens: 5, features: 4" in failed_feed(subject)
+
+
+def test_a_count_that_the_model_does_not_refuse_is_seen(
+    built: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = built(*LLAVA)
+    monkeypatch.setattr(checks.features, "rows", lambda *args: 17)
+    assert failed_feed(subject) == "image: 16 placeholders, 17 features"
+
+
+def test_a_class_token_too_many_is_seen(built: Build) -> None:
+    subject = built(*LLAVA)
+    edit(processor_file(subject), lambda data: data.update(num_additional_image_tokens=2))
+    assert "tokens: 17, features: " in failed_feed(subject)
+
+
+@pytest.mark.parametrize("size", [24, 40, 224])
+def test_an_image_size_that_is_not_the_models_is_seen(built: Build, size: int) -> None:
+    def larger(data: dict[str, Any]) -> None:
+        part = data["image_processor"]
+        part["crop_size"] = {"height": size, "width": size}
+        part["size"] = {"shortest_edge": size}
+
+    subject = built(*CLIP)
+    edit(processor_file(subject), larger)
+    assert "Error" in failed_feed(subject)
+
+
+def test_mel_bins_that_are_not_the_models_are_seen(built: Build) -> None:
+    subject = built(*WHISPER)
+    edit(processor_file(subject), lambda data: data["feature_extractor"].update(feature_size=80))
+    assert "80" in failed_feed(subject)
+
+
+def test_a_window_that_is_not_the_models_is_seen(built: Build) -> None:
+    subject = built(*WHISPER)
+    edit(processor_file(subject), lambda data: data["feature_extractor"].update(chunk_length=2))
+    assert "160" in failed_feed(subject)
+
+
+def test_outputs_that_are_not_finite_are_seen(built: Build) -> None:
+    import torch
+
+    subject = built(*CLIP)
+    with torch.no_grad():
+        next(subject.model.vision_model.parameters()).fill_(float("nan"))
+    assert "not finite" in failed_feed(subject)
+
+
+def test_an_id_of_the_config_that_means_another_token_is_seen(built: Build) -> None:
+    subject = built(*LLAVA)
+    edit(subject.folder / "config.json", lambda data: data.update(image_token_id=9))
+    assert not agree(subject).ok
+    assert "the config has 9" in agree(subject).measured
+
+
+def test_a_token_that_the_tokenizer_does_not_have_is_seen(built: Build) -> None:
+    subject = built(*LLAVA)
+    edit(processor_file(subject), lambda data: data.update(image_token="<picture>"))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        path = subject.folder / name
+        path.write_text(path.read_text().replace("<image>", "<was>"))
+    named = subject.folder / "tokenizer_config.json"
+    edit(named, lambda data: {n: v for n, v in data.items() if n != "image_token"})
+    assert not agree(subject).ok
+    assert "'<picture>' (image_token) is no token" in agree(subject).measured
+
+
+def test_tokens_that_the_processor_adds_are_seen(built: Build) -> None:
+    subject = built("blip-2", "Blip2ForConditionalGeneration", BLIP)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        path = subject.folder / name
+        path.write_text(path.read_text().replace("<image>", "<was>"))
+    found = agree(subject)
+    assert not found.ok
+    assert "adds 1 tokens: <image>" in found.measured
+
+
+# --- files of an upstream -------------------------------------------------------------------------
+
+
+def upstream(tmp_path: Path, config: Any, **files: Any) -> Path:
+    """A folder as fetch leaves it: the config, and files whose names have _json for .json."""
+    folder = tmp_path / f"fetch-{len(list(tmp_path.iterdir()))}"
+    config.save_pretrained(folder / "source")
+    for name, data in files.items():
+        path = folder / "source" / f"{name.removesuffix('_json')}.json"
+        path.write_text(data if isinstance(data, str) else json.dumps(data))
+    return folder
+
+
+def made(
+    job: MakeJob, folder: Path, name: str, config: Mapping[str, Any], ids: Any = None
+) -> tuple[Path, dict[str, Any]]:
+    section = {"architecture": name, "config": config, "dtype": "float32", "shrink": "none"}
+    facts = {"tokenizer": {"ids": ids}} if ids is not None else {}
+    work = job({"model": section, "max_parameters": 10_000_000}, facts=facts, fetch=folder)
+    return work.out, model.make(work)
+
+
+def test_files_of_an_upstream_are_shrunk_and_its_template_is_carried(
+    job: MakeJob, tmp_path: Path
+) -> None:
+    from transformers import LlavaConfig
+
+    size = {"do_center_crop": True, "crop_size": 336, "size": {"shortest_edge": 336}}
+    folder = upstream(
+        tmp_path,
+        LlavaConfig(),
+        preprocessor_config_json={**size, "image_processor_type": "CLIPImageProcessor"},
+        processor_config_json={
+            "image_token": "<image>",
+            "num_additional_image_tokens": 7,
+            "patch_size": 14,
+            "processor_class": "LlavaProcessor",
+            "vision_feature_select_strategy": "full",
+        },
+        chat_template_json={"chat_template": "{{ messages }}"},
+    )
+    out, facts = made(job, folder, "LlavaForConditionalGeneration", TOWERS)
+    assert read(out / "preprocessor_config.json")["crop_size"] == 32
+    whole = read(out / "processor_config.json")
+    assert (whole["patch_size"], whole["num_additional_image_tokens"]) == (8, 1)
+    assert whole["vision_feature_select_strategy"] == "default"
+    assert read(out / "chat_template.json") == {"chat_template": "{{ messages }}"}
+    assert facts["processor"] == ["CLIPImageProcessor", "LlavaProcessor"]
+
+
+def test_what_a_class_derives_is_left_to_it(job: MakeJob, tmp_path: Path) -> None:
+    from transformers import AutoFeatureExtractor, WhisperConfig, WhisperFeatureExtractor
+
+    data = {**WhisperFeatureExtractor().to_dict(), "mel_filters": [[0.0] * 80] * 201}
+    folder = upstream(tmp_path, WhisperConfig(), preprocessor_config_json=data)
+    out, _ = made(job, folder, "WhisperModel", SPEECH)
+    written = read(out / "preprocessor_config.json")
+    assert not {"mel_filters", "n_samples", "nb_max_frames"} & written.keys()
+    loaded = AutoFeatureExtractor.from_pretrained(out)
+    assert (loaded.nb_max_frames, loaded.mel_filters.shape) == (80, (201, 16))
+
+
+def test_ids_in_a_processor_file_follow_the_tokenizer(job: MakeJob, tmp_path: Path) -> None:
+    from transformers import ViTConfig
+
+    folder = upstream(
+        tmp_path,
+        ViTConfig(),
+        preprocessor_config_json={"image_token_id": 32000, "bos_id": 1, "size": 224},
+    )
+    ids = {"sizes": {}, "special": {}, "moved": {"32000": 7}, "keep": False}
+    out, _ = made(job, folder, "ViTModel", VISION, ids)
+    written = read(out / "preprocessor_config.json")
+    # bos_id and the like are a part's own (SLANet writes tables with them)
+    assert written == {"image_token_id": 7, "bos_id": 1, "size": 32}
+
+
+def test_a_file_that_names_no_class_is_of_the_types(job: MakeJob, tmp_path: Path) -> None:
+    from transformers import ViTConfig, Wav2Vec2Config
+
+    from tinybuild.processor import parts
+
+    folder = upstream(tmp_path, ViTConfig(), preprocessor_config_json={"size": 224})
+    out, _ = made(job, folder, "ViTModel", VISION)
+    loaded, _ = parts.load(out, whole=False)
+    assert loaded.image_processor.size == {"height": 32, "width": 32}
+    sound = {"sampling_rate": 16000, "feature_size": 1}
+    folder = upstream(tmp_path, Wav2Vec2Config(), preprocessor_config_json=sound)
+    loaded, _ = parts.load(folder / "source", whole=False)
+    assert type(loaded.feature_extractor).__name__ == "Wav2Vec2FeatureExtractor"
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", "null"])
+def test_a_processor_file_that_is_no_object_is_a_fault(
+    job: MakeJob, tmp_path: Path, text: str
+) -> None:
+    from transformers import ViTConfig
+
+    folder = upstream(tmp_path, ViTConfig(), preprocessor_config_json=text)
+    with pytest.raises(BuildFault, match=r"preprocessor_config.json is not a JSON object"):
+        made(job, folder, "ViTModel", VISION)
+
+
+def test_the_same_twice(job: MakeJob, tmp_path: Path) -> None:
+    folder = fetch(job, source="llava")
+    first, _ = made(job, folder, "LlavaForConditionalGeneration", TOWERS)
+    again, _ = made(job, fetch(job, source="llava"), "LlavaForConditionalGeneration", TOWERS)
+    assert contents(first) == contents(again)
+
+
+def test_a_part_that_needs_a_package_is_said(built: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tinybuild.processor import parts
+
+    subject = built(*CLIP)
+    monkeypatch.setattr(parts, "kind", lambda node: None)
+    found = feeds(subject)
+    assert (found.ok, found.measured) == (True, "not tried here")
+    assert "CLIPImageProcessor: not with the packages that are installed here" in found.note
+
+
+def test_a_real_tokenizer_beside_a_default_processor(
+    job: MakeJob, tmp_path: Path, upstreams: Path
+) -> None:
+    """Whisper's own 1,607 special tokens, the processor of the type, a window of 80 frames."""
+    folder = fetch(job, source="whisper")
+    for path in (upstreams / "whisper-tiny").iterdir():
+        shutil.copyfile(path, folder / "source" / path.name)
+    settings = {"tokenizer": {"method": "truncate", "vocab_size": 2500}, "slot": "source"}
+    settings |= {"kind": "path", "blank": False, "related": True}
+    words = job(settings, fetch=folder)
+    facts = {"tokenizer": tokenizer.make(words)}
+    section = {"architecture": WHISPER[1], "config": SPEECH, "dtype": "float32", "shrink": "none"}
+    work = job({"model": section, "max_parameters": 10_000_000}, facts=facts, fetch=folder)
+    facts["model"] = model.make(work)
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    bundle.lay({"tokenizer": words.out, "model": work.out}, packed)
+    subject = Subject(folder=packed, scratch=tmp_path, facts=facts, checks={}, seed=0)
+    assert feeds(subject).ok, feeds(subject)
+    assert agree(subject).ok, agree(subject)
