@@ -23,6 +23,7 @@ FLOORS = {
     "tokenizer": 2,
     "dataset": 2,
     "processor": 2,
+    "inputs": 2,
     "bundle": 2,
     "model": 3,
     "validate": 3,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from tinybuild import processor
+from tinybuild import inputs, processor
 from tinybuild.config import ids, overrides
+from tinybuild.config.search import search
+from tinybuild.config.shrink import Tree, shrink
 from tinybuild.errors import BuildFault, Fault, did_you_mean
+from tinybuild.files import pretty
 from tinybuild.ids import is_id
 from tinybuild.workers import Job
 
@@ -16,7 +19,8 @@ LARGEST_SHOWN = 8
 
 
 def make(job: Job) -> dict[str, Any]:
-    """The model stage: config.json, generation_config.json, model.safetensors, processor files.
+    """The model stage: config.json, generation_config.json, model.safetensors, processor files, and
+    config_changes.json: what differs from the source's config, and why.
 
     Settings: model (the recipe's section), max_parameters. Inputs: fetch; of the tokenizer only the
     fact `ids`, so that another vocabulary of the same size leaves the model as it is.
@@ -27,7 +31,7 @@ def make(job: Job) -> dict[str, Any]:
     section, tokenizer = job.settings["model"], job.facts.get("tokenizer", {}).get("ids")
     folder = job.inputs["fetch"] / "source"
     source = overrides.load(folder)
-    config = resize(source, section, tokenizer)
+    config, changes = resize(source, section, tokenizer, job.seed)
     kind = model_class(section.get("architecture"), config)
     parameters = measure(kind, config, job.settings["max_parameters"])
 
@@ -45,6 +49,8 @@ def make(job: Job) -> dict[str, Any]:
             f"transformers refuses to save the model: {overrides.reason(error)}",
             key=("model", "config"),
         ) from None
+    record = {"version": 1, "changes": changes}
+    (job.out / "config_changes.json").write_text(pretty(record), encoding="utf-8")
     files = _processor(model, folder, source, tokenizer)
     processor.write(files, folder, job.out)
     return {
@@ -57,21 +63,134 @@ def make(job: Job) -> dict[str, Any]:
     }
 
 
-def resize(source: Any, section: Mapping[str, Any], tokenizer: Mapping[str, Any] | None) -> Any:
-    """The source's config with the recipe's overrides and the tokenizer's sizes and ids.
+def resize(
+    source: Any, section: Mapping[str, Any], tokenizer: Mapping[str, Any] | None, seed: int
+) -> tuple[Any, list[dict[str, Any]]]:
+    """The source's config with the recipe's overrides, the tokenizer's sizes and ids, and made
+    small by rule where the recipe says so; and each changed key with its values and its reason.
 
     Raises BuildFault.
     """
     wishes, implied = section["config"], dict[str, Any]()
-    if "initializer_range" in section:
-        implied = overrides.widths(source, section["initializer_range"])
     if tokenizer is not None:
         data = json.loads(source.to_json_string(use_diff=False))
-        implied = overrides.merge(implied, ids.sizes(data, tokenizer))
-        implied = overrides.merge(implied, ids.align(data, tokenizer, wishes))
-    config = overrides.override(source, wishes, implied, ("model", "config"))
+        implied = overrides.merge(ids.sizes(data, tokenizer), ids.align(data, tokenizer, wishes))
+    given = {"recipe": overrides.canonical(source, wishes), "tokenizer": implied}
+    if "initializer_range" in section:
+        spread = overrides.widths(source, section["initializer_range"])
+        given["recipe: initializer_range"] = spread
+        implied = overrides.merge(spread, implied)
+    where = ("model", "config")
+    if section.get("shrink") != "auto":
+        config = overrides.override(source, wishes, implied, where)
+        reasons = dict[tuple[str, ...], str]()
+    else:
+        fixed = overrides.merge(implied, given["recipe"])
+        tree = shrink(source, fixed, section.get("size", "tiny"), section.get("layers"))
+
+        def small(changed: Mapping[str, Any]) -> Any:
+            made = overrides.override(source, wishes, overrides.merge(changed, implied), where)
+            made.dtype = section["dtype"]
+            return made
+
+        first = small(tree.overrides)
+        kind = model_class(section.get("architecture"), first)
+        vocabularies = set(tokenizer["sizes"].values()) if tokenizer else set[int]()
+        _reduce(tree, section, kind, small, seed, vocabularies)
+        config, reasons = small(tree.overrides), tree.reasons
     config.dtype = section["dtype"]
-    return config
+    return config, changed(source, config, given, reasons)
+
+
+GOAL = 500_000  # parameters of a tiny model beside its vocabulary: 1 MB in bfloat16
+
+
+def _reduce(
+    tree: Tree,
+    section: Mapping[str, Any],
+    kind: Any,
+    small: Callable[[Mapping[str, Any]], Any],
+    seed: int,
+    vocabularies: set[int],
+) -> None:
+    """Search for fewer parameters where the rules' answer has more than the recipe's goal.
+
+    Without one a tiny model has GOAL beside its vocabulary's rows, which is an aim and no bound.
+    Raises BuildFault when the recipe's own goal is not reached.
+    """
+    width = 4 if section["dtype"] == "float32" else 2
+    wanted = [section["max_parameters"]] if "max_parameters" in section else []
+    wanted += [section["max_bytes"] // width] if "max_bytes" in section else []
+    if not wanted and section.get("size", "tiny") != "tiny":
+        return
+    goal = min(wanted, default=GOAL)
+
+    def shapes(changed: Mapping[str, Any]) -> dict[str, tuple[int, ...]] | None:
+        try:
+            tensors = _on_meta(kind, small(changed))
+        except BuildFault:
+            return None
+        found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        if wanted:
+            return found
+        return {n: shape for n, shape in found.items() if not vocabularies & set(shape)}
+
+    def works(changed: Mapping[str, Any]) -> bool:
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                torch.manual_seed(seed)
+                model = _refusable(lambda: kind(small(changed)), kind).eval()
+                _refusable(lambda: model(**inputs.batch(model, seed)), kind)
+        except BuildFault:
+            return False
+        return True
+
+    import torch
+
+    reached = search(tree, goal, shapes, works)
+    if wanted and reached is not None and reached > goal:
+        tensors = _on_meta(kind, small(tree.overrides))
+        raise BuildFault.of(
+            f"the smallest model found has {reached:,} parameters; the recipe wants {goal:,}\n"
+            + _table(tensors, reached),
+            key=("model", "max_parameters" if "max_parameters" in section else "max_bytes"),
+            hint="set the keys that these tensors come from in model.config, or raise the goal",
+        )
+
+
+def changed(
+    source: Any,
+    config: Any,
+    given: Mapping[str, Mapping[str, Any]],
+    reasons: Mapping[tuple[str, ...], str],
+) -> list[dict[str, Any]]:
+    """Each key in which two configs differ, sorted: key (dotted), from, to, reason.
+
+    The reason is who gave the value (`given`: recipe, tokenizer), the rule by name, the search, an
+    exception, or "derived": the class makes it of others.
+    """
+    before, after = (json.loads(c.to_json_string(use_diff=False)) for c in (source, config))
+    found = []
+
+    def why(path: tuple[str, ...]) -> str:
+        for name, tree in given.items():
+            node: Any = tree
+            for key in path:
+                node = node.get(key) if isinstance(node, Mapping) else None
+            if node is not None:
+                return name
+        return next((reasons[path[:n]] for n in range(len(path), 0, -1) if path[:n] in reasons), "")
+
+    def walk(path: tuple[str, ...], old: Any, new: Any) -> None:
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            for name in sorted({*old, *new}):
+                walk((*path, name), old.get(name), new.get(name))
+        elif old != new and path[-1] not in overrides.OURS:
+            reason = why(path) or "derived"
+            found.append({"key": ".".join(path), "from": old, "to": new, "reason": reason})
+
+    walk((), before, after)
+    return found
 
 
 def model_class(name: str | None, config: Any) -> Any:
@@ -128,13 +247,7 @@ def measure(kind: Any, config: Any, most: int) -> int:
 
     Raises BuildFault with a table of the largest tensors when there are more than `most`.
     """
-    import torch
-    from transformers.initialization import no_init_weights
-
-    with torch.device("meta"), no_init_weights():
-        model = _refusable(lambda: kind(config), kind)
-        model.tie_weights()  # no_init_weights leaves it out, and would count them twice
-    tensors = dict(model.named_parameters())
+    tensors = _on_meta(kind, config)
     count = int(sum(tensor.numel() for tensor in tensors.values()))
     if count > most:
         raise BuildFault.of(
@@ -145,6 +258,17 @@ def measure(kind: Any, config: Any, most: int) -> int:
             "or raise checks.max_parameters",
         )
     return count
+
+
+def _on_meta(kind: Any, config: Any) -> dict[str, Any]:
+    """The parameters by name, without memory. Raises BuildFault for a config that makes none."""
+    import torch
+    from transformers.initialization import no_init_weights
+
+    with torch.device("meta"), no_init_weights():
+        model = _refusable(lambda: kind(config), kind)
+        model.tie_weights()  # no_init_weights leaves it out, and would count them twice
+    return dict(model.named_parameters())
 
 
 def _table(tensors: Mapping[str, Any], count: int) -> str:

@@ -50,7 +50,10 @@ STAGES: Mapping[str, Stage] = {
     ),
     "model": Stage(
         function="tinybuild.model:make",
-        code=("model.py", "config", "processor", "ids.py"),
+        code=(
+            *("model.py", "config", "config/exceptions.json", "inputs", "processor"),
+            *("ids.py", "files.py"),
+        ),
         libraries=("transformers", "torch", "safetensors", "pillow", "torchvision"),
     ),
     "validate": Stage(
@@ -58,6 +61,7 @@ STAGES: Mapping[str, Stage] = {
         code=(
             "validate",
             "processor",
+            "inputs",
             "tokenizer",
             "bundle.py",
             "ids.py",
@@ -397,7 +401,11 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
         if tokenizer is not None:
             needs.append(Need(name="tokenizer", task=f"tokenizer:{name}", facts=("ids",)))
         most = amount(data["checks"]["max_parameters"])
-        settings = {"model": _without(model, "seed"), "max_parameters": most}
+        section = _without(model, "seed")
+        for key, number in (("max_parameters", amount), ("max_bytes", size)):
+            if key in section:
+                section[key] = number(section[key])
+        settings = {"model": section, "max_parameters": most}
         yield task("model", settings, needs)
     made = [stage for stage in ("tokenizer", "model", "dataset") if stage in data]
     parts = [Need(name=s, task=f"{s}:{name}", files=("",), facts=_FACTS[s]) for s in made]

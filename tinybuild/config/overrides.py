@@ -78,7 +78,7 @@ def override(config: Any, wishes: Mapping[str, Any], implied: Mapping[str, Any],
     findings = list(_unknown(config, wishes, key))
     if findings:
         raise BuildFault(findings)
-    wanted = merge(_canonical(config, implied), _canonical(config, wishes))
+    wanted = merge(canonical(config, implied), canonical(config, wishes))
     arguments = _arguments(config, wanted)
     try:
         made = type(config)(**arguments)
@@ -90,7 +90,7 @@ def override(config: Any, wishes: Mapping[str, Any], implied: Mapping[str, Any],
             if "expected" in str(error)
             else "override the keys that it depends on as well",
         ) from None
-    ignored = list(_ignored(made, _canonical(config, wishes), key))
+    ignored = list(_ignored(made, canonical(config, wishes), key))
     if ignored:
         raise BuildFault(ignored)
     return made
@@ -171,13 +171,13 @@ BASE = frozenset(
 )
 
 
-def _canonical(config: Any, wishes: Mapping[str, Any]) -> dict[str, Any]:
+def canonical(config: Any, wishes: Mapping[str, Any]) -> dict[str, Any]:
     """The same wishes under the class's own names (hidden_size -> n_embd for GPT-2)."""
     result = {}
     for name, value in wishes.items():
         sub = _sub(config, name)
         if sub is not None and isinstance(value, Mapping):
-            value = _canonical(sub, value)
+            value = canonical(sub, value)
         result[config.attribute_map.get(name, name)] = value
     return result
 
@@ -306,4 +306,4 @@ def _widths(config: Any, value: float) -> dict[str, Any]:
     return found
 
 
-__all__ = ["load", "merge", "override", "reason", "widths"]
+__all__ = ["BY_LAYER", "OURS", "canonical", "load", "merge", "override", "reason", "widths"]

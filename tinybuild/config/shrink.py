@@ -74,18 +74,10 @@ NORM_GROUPS = 32  # groups of a group norm that some classes fix
 BLOCKS = 2  # in each stage of a pyramid: one that changes the resolution, one that does not
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shrunk:
-    """What to change: a nested mapping of new values, and the reason of each dotted key."""
-
-    overrides: Mapping[str, Any]
-    reasons: Mapping[str, str]
-
-
 def shrink(
     config: Any, wishes: Mapping[str, Any], size: str = "tiny", layers: int | None = None
-) -> Shrunk:
-    """The changes that make `config` (a config object with its sub-configs) small.
+) -> Tree:
+    """The config tree of `config` (an object with its sub-configs), made small by the rules.
 
     `wishes` are the recipe's overrides under the class's own names: they stay, and what depends on
     them follows. `layers` is the depth wanted instead of the least that has every kind of layer.
@@ -93,10 +85,7 @@ def shrink(
     tree = Tree(config.to_dict(), wishes, SIZES[size], layers)
     for rule in RULES:
         rule(tree)
-    return Shrunk(
-        overrides=tree.changes(),
-        reasons={".".join(path): reason for path, reason in sorted(tree.reasons.items())},
-    )
+    return tree
 
 
 class Tree:
@@ -144,7 +133,19 @@ class Tree:
         else:
             self.reasons[path] = reason
 
-    def changes(self) -> dict[str, Any]:
+    def touches(self, path: Path) -> bool:
+        """Whether the recipe sets this key, or something in it."""
+        return any(path[: len(fixed)] == fixed[: len(path)] for fixed in self.fixed)
+
+    def copy(self) -> Tree:
+        """The same tree, to try something on."""
+        other = copy.copy(self)
+        other.data, other.reasons = copy.deepcopy(self.data), dict(self.reasons)
+        return other
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The changed keys with their values, nested: overrides of the source's config."""
         made: dict[str, Any] = {}
         for path in self.reasons:
             value: Any = self.data
@@ -632,11 +633,14 @@ def depth(tree: Tree) -> None:
         if _is_depth(name, node[name])
     ]
     for path, node in tree.nodes():
-        depths = {name: value for name, value in node.items() if _is_depth(name, value)}
+        stacks: dict[tuple[int, int | None], list[str]] = {}
+        for name, value in node.items():
+            if _is_depth(name, value):
+                number = _number(tree.was((*path, name)), value)
+                stacks.setdefault((number, tree.fixed.get((*path, name))), []).append(name)
         elsewhere = _taken_elsewhere(tree, path, towers)
-        for number in sorted(set(depths.values()), reverse=True):
-            names = [name for name, value in depths.items() if value == number]
-            kept = _layers(tree, path, node, number, elsewhere)
+        for (number, wished), names in sorted(stacks.items(), key=repr, reverse=True):
+            kept = _layers(tree, path, node, number, wished, elsewhere)
             for name in names:
                 tree.set((*path, name), len(kept), "rule depth: one layer of each kind")
 
@@ -682,9 +686,14 @@ def _layers(
     path: Path,
     node: dict[str, Any],
     number: int,
+    wished: int | None,
     elsewhere: list[tuple[Path, list[int]]],
 ) -> list[int]:
-    """The layers to keep of `number`; cuts the lists and numbers that speak of layers alike."""
+    """The layers to keep of `number`; cuts the lists and numbers that speak of layers alike.
+
+    `wished` is the recipe's own depth: as many, the kinds first, and the pattern again where that
+    is deeper than the source.
+    """
     by_layer = {
         name: value
         for name, value in node.items()
@@ -727,8 +736,11 @@ def _layers(
     if not by_layer:
         least = max(least, _period(node), *(len(cycle) for cycle in _cycles(node, number)), 0)
     extra = [index for index in range(number) if index not in kept]
-    more = max(0, min(least, number) - len(kept))
-    kept = sorted([*kept, *extra[:more]])
+    if wished is not None:
+        kept = sorted([*kept, *extra][:wished])
+        kept += [index % number for index in range(len(kept), wished)]
+    else:
+        kept = sorted([*kept, *extra[: max(0, min(least, number) - len(kept))]])
     reason = "rule depth: the kept layers'"
     for name, value in by_layer.items():
         tree.set((*path, name), [value[index] for index in kept], reason)
@@ -1003,8 +1015,11 @@ def images(tree: Tree) -> None:
             if not _whole(value) or value < 4 or not COUNTS.fullmatch(name):
                 continue
             new = _count(value, grids)
-            if new is not None:
-                tree.set((*path, name), new, "derived: patches of an image")
+            if new is None:  # of an image that the config does not show
+                side = max(grids.values(), default=IMAGE // PATCH)
+                pooled = side // 2 if name == "mm_tokens_per_image" else side
+                new = min(value, pooled**2)
+            tree.set((*path, name), new, "derived: patches of an image")
 
 
 IMAGE_SIZES = (
@@ -1049,4 +1064,4 @@ RULES: tuple[Callable[[Tree], None], ...] = (
     token_ids,
 )
 
-__all__ = ["SIZES", "Shrunk", "Size", "Tree", "kind", "shrink"]
+__all__ = ["SIZES", "Path", "Size", "Tree", "kind", "shrink"]

@@ -9,14 +9,20 @@ from typing import Any
 from tinybuild.inputs.draw import Draw
 from tinybuild.inputs.facts import ROWS, Facts
 
-BINS = ("num_mel_bins", "num_mel_channels", "n_mels", "mel_bins", "num_mels", "input_feat_size")
-BINS += ("feature_size", "input_dim", "num_chroma", "input_size", "model_in_dim", "input_channels")
-BINS += ("feature_projection_input_dim", "spectrogram_bins")
+BINS: tuple[str, ...] = (
+    *("num_mel_bins", "num_mel_channels", "n_mels", "mel_bins"),
+    *("num_mels", "input_feat_size", "feature_size", "input_dim"),
+    *("num_chroma", "input_size", "model_in_dim", "input_channels"),
+    *("feature_projection_input_dim", "spectrogram_bins"),
+)
 MASKS = ("input_features_mask", "feature_attention_mask", "audio_attention_mask", "padding_mask")
 LENGTHS = (64, 128, 200, 256, 512, 1024, 3000)
 FRAMES = 16  # of an encoder of waveforms
-RATIOS = ("conv_stride", "upsampling_ratios", "downsampling_ratios", "strides", "upsampling_rates")
-RATIOS += ("encoder_ratios", "ratios", "stride", "downsampling_strides")
+RATIOS: tuple[str, ...] = (
+    *("conv_stride", "upsampling_ratios", "downsampling_ratios", "strides"),
+    *("upsampling_rates", "encoder_ratios", "ratios", "stride"),
+    *("downsampling_strides",),
+)
 
 
 def features(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
@@ -27,9 +33,11 @@ def features(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
         for width in bins(facts):
             for shape in shapes(facts, length, width):
                 found: dict[str, Any] = {name: draw.normal(name, *shape)}
-                for mask in MASKS:
-                    if mask in facts.takes:
-                        found[mask] = torch.ones(ROWS, length, dtype=torch.long)
+                if "decoder_input_values" in facts.takes:
+                    found |= {"decoder_input_values": draw.normal("decoder", ROWS, 8, shape[-1])}
+                masked = [mask for mask in MASKS if mask in facts.takes]
+                for mask in masked:
+                    found[mask] = torch.ones(ROWS, length, dtype=torch.bool)
                 if "audio_mel_mask" in facts.takes:  # true where there is padding
                     found["audio_mel_mask"] = torch.zeros(ROWS, length, dtype=torch.bool)
                 if "attention_mask" in facts.takes and "input_ids" not in facts.takes:
@@ -42,13 +50,11 @@ def features(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
                 if "chunk_sample_lengths" in facts.takes:
                     found["chunk_sample_lengths"] = torch.tensor([length * 160] * ROWS)
                 yield found
-                masked = [mask for mask in MASKS if mask in found]
-                if masked and mask_is_optional(facts, masked):
+                if masked:
+                    yield {**found, **{mask: found[mask].long() for mask in masked}}
                     yield {key: value for key, value in found.items() if key not in masked}
-
-
-def mask_is_optional(facts: Facts, masks: list[str]) -> bool:
-    return all(facts.takes[mask].default is not facts.takes[mask].empty for mask in masks)
+                elif "attention_mask" in found:
+                    yield {key: value for key, value in found.items() if key != "attention_mask"}
 
 
 def shapes(facts: Facts, length: int, width: int) -> list[tuple[int, ...]]:
@@ -62,7 +68,8 @@ def shapes(facts: Facts, length: int, width: int) -> list[tuple[int, ...]]:
 
 
 def lengths(facts: Facts) -> list[int]:
-    found = []
+    # Beside a waveform, a frame of each of its own.
+    found = [FRAMES] if "input_values" in facts.takes else []
     for value in facts.every("max_source_positions", near="audio"):
         found += [2 * value] if isinstance(value, int) else []
     for value in facts.every("n_window", near="audio"):
@@ -94,15 +101,25 @@ def waves(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
     for length in samples(facts):
         for shape in ((ROWS, length), (ROWS, wide, length)):
             found: dict[str, Any] = {name: draw.normal(name, *shape)}
+            if "decoder_input_values" in facts.takes:
+                found |= next(targets(facts, draw, "decoder_input_values"))
             for mask in ("padding_mask", "input_values_mask"):
                 if mask in facts.takes:
-                    found[mask] = torch.ones(shape, dtype=torch.long)
+                    found[mask] = torch.ones(ROWS, length, dtype=torch.bool)
             if "attention_mask" in facts.takes and "input_ids" not in facts.takes:
                 found["attention_mask"] = torch.ones(ROWS, length, dtype=torch.long)
             yield found
-            if "padding_mask" in found and "input_ids" in facts.takes:
-                yield {**found, "padding_mask": torch.ones(ROWS, length, dtype=torch.bool)}
+            for mask in ("padding_mask", "input_values_mask", "attention_mask"):
+                if mask in found:
+                    yield {**found, mask: torch.ones(shape, dtype=torch.long)}
+                    yield {key: value for key, value in found.items() if key != mask}
     yield from features(facts, draw, name)  # some call a spectrogram so
+
+
+def targets(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
+    """Spectrograms that a decoder of speech goes on from: (rows, frames, bins)."""
+    for width in bins(facts):
+        yield {name: draw.normal(name, ROWS, 8, width)}
 
 
 def samples(facts: Facts) -> list[int]:
@@ -124,7 +141,9 @@ def codes(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
     size = facts.integer("codebook_size", "audio_vocab_size", "vocab_size", near="audio", default=8)
     books = [
         n
-        for n in facts.every("num_codebooks", "num_quantizers", "n_codebooks", "audio_num_codebooks")
+        for n in facts.every(
+            "num_codebooks", "num_quantizers", "n_codebooks", "audio_num_codebooks"
+        )
         if isinstance(n, int)
     ]
     for count in [*books[:2], 1]:

@@ -31,6 +31,9 @@ def _segments(facts: Facts, draw: Draw, given: Given) -> Any:
     if bool((sorts > 0).any()):
         return (sorts > 0).long()
     found = torch.zeros_like(given["input_ids"])
+    several = facts.find("type_vocab_sizes")
+    if isinstance(several, list | tuple):  # of tables: a column for each property of a token
+        return found.unsqueeze(-1).repeat(1, 1, len(several))
     if facts.integer("type_vocab_size", near="text", default=1) > 1:
         found[:, found.shape[1] // 2 :] = 1
     return found
@@ -68,8 +71,11 @@ def _crossed(facts: Facts, draw: Draw, given: Given) -> Any:
 
 
 def _seen(facts: Facts, draw: Draw, given: Given) -> Any:
-    """Every token sees the one image of its row: (rows, tokens, 1)."""
+    """Every token sees the one image of its row: (rows, tokens, 1), where they attend to images."""
     import torch
+
+    if "image_encoder_embeddings" not in facts.takes:
+        return None
 
     return torch.ones(*given["input_ids"].shape, 1, dtype=torch.long)
 
@@ -88,10 +94,13 @@ def _languages(facts: Facts, draw: Draw, given: Given) -> Any:
     return draw.whole("langs", 0, facts.integer("n_langs", default=1), *given["input_ids"].shape)
 
 
-def _xpath(facts: Facts, draw: Draw, given: Given, name: str, key: str) -> Any:
-    depth = facts.integer("max_depth", default=50)
-    most = facts.integer(key, default=2)
-    return draw.whole(name, 0, most, *given["input_ids"].shape, depth)
+def _xpath(name: str, key: str) -> Callable[[Facts, Draw, Given], Any]:
+    def rule(facts: Facts, draw: Draw, given: Given) -> Any:
+        depth = facts.integer("max_depth", default=50)
+        most = facts.integer(key, default=2)
+        return draw.whole(name, 0, most, *given["input_ids"].shape, depth)
+
+    return rule
 
 
 def _small(name: str, key: str) -> Callable[[Facts, Draw, Given], Any]:
@@ -133,20 +142,34 @@ FOLLOWS: Mapping[str, Callable[[Facts, Draw, Given], Any]] = {
     "moe_mm_token_type_ids": _sorts,
     "bbox": _boxes,
     "cross_attention_mask": _crossed,
-    "image_attention_mask": _seen,
     "image_embeds_position_mask": _places,
-    "lang_ids": _language,
+    "image_attention_mask": _seen,
     "langs": _languages,
-    "xpath_tags_seq": lambda f, d, g: _xpath(f, d, g, "xpath_tags_seq", "max_xpath_tag_unit_embeddings"),
-    "xpath_subs_seq": lambda f, d, g: _xpath(f, d, g, "xpath_subs_seq", "max_xpath_subs_unit_embeddings"),
+    "xpath_tags_seq": _xpath("xpath_tags_seq", "max_xpath_tag_unit_embeddings"),
+    "xpath_subs_seq": _xpath("xpath_subs_seq", "max_xpath_subs_unit_embeddings"),
     "input_shape_ids": _small("input_shape_ids", "shape_vocab_size"),
     "input_pronunciation_ids": _small("input_pronunciation_ids", "pronunciation_vocab_size"),
     "task_type_ids": _zeros,
     "entity_ids": _entities,
     "entity_position_ids": _entity_places,
+    "ple_input_ids": lambda f, d, g: g["input_ids"],
+}
+
+
+def _task(facts: Facts, draw: Draw, given: Given) -> Any:
+    size = facts.integer("text_encoder_vocab_size", "vocab_size", default=100)
+    return draw.whole("task_inputs", 0, size, ROWS, facts.integer("task_seq_len", default=77))
+
+
+# Arguments that need no text.
+ALONE: Mapping[str, Callable[[Facts, Draw, Given], Any]] = {
+    "lang_ids": _language,
+    "task_inputs": _task,
+    "speaker_embeddings": lambda f, d, g: d.normal(
+        "speaker_embeddings", ROWS, f.integer("speaker_embedding_dim", default=512)
+    ),
     "qformer_input_ids": _like("qformer_input_ids"),
     "protein_input_ids": _like("protein_input_ids"),
-    "ple_input_ids": lambda f, d, g: g["input_ids"],
 }
 
 
@@ -207,20 +230,25 @@ def trajectory(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
     }
 
 
+def encoded(facts: Facts, draw: Draw) -> Any:
+    """The states of an encoder: (rows, length, width)."""
+    names = ("encoder_hidden_size", "cross_attention_hidden_size", "encoder_width", "hidden_size")
+    width = facts.integer(*names, default=64)
+    return draw.normal("encoder_hidden_states", ROWS, 8, width)
+
+
 def states(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
     """Hidden states under the argument `name`: (rows, length, width), (rows, width, length)."""
-    import torch
-
-    first = []
-    for _, module in facts.modules("Linear", "Conv1d", "LayerNorm"):
-        first.append(getattr(module, "in_features", None) or getattr(module, "in_channels", None))
-        if len(first) > 2:
+    first: list[int] = []
+    for _, module in facts.modules("Linear", "Conv1d"):
+        width = getattr(module, "in_features", None) or getattr(module, "in_channels", None)
+        first += [] if width is None or width in first else [width]
+        if len(first) > 4:
             break
     own = facts.every("hidden_size", "d_model", "embed_dim", "d_latents", "hidden_dim")
-    for width in dict.fromkeys([*(n for n in own if isinstance(n, int)), *(n for n in first if n)]):
+    for width in dict.fromkeys([*(n for n in own if isinstance(n, int)), *first]):
         for length in (8, 32):
             for shape in ((ROWS, length, width), (ROWS, width, length)):
                 yield {name: draw.normal(name, *shape)}
     for length in (1024, 4096, 16000):
         yield {name: draw.normal(name, ROWS, 1, length)}
-    del torch

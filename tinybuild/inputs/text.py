@@ -9,6 +9,7 @@ from tinybuild.inputs.draw import Draw
 from tinybuild.inputs.facts import ROWS, Facts
 
 LENGTH = 8  # of plain tokens
+CHARACTERS = 256  # ids of a model without a vocabulary: it reads characters
 MEDIA = ("image", "video", "audio")
 # What a config calls the placeholder of a feature, and the tokens around a run of them.
 PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {
@@ -19,12 +20,12 @@ PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {
 PLACEHOLDERS = {**PLACEHOLDERS, "image": (*PLACEHOLDERS["image"], "image_patch_token_id")}
 AROUND: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "image": (
-        ("vision_start_token_id", "image_start_token_id", "boi_token_id", "image_bos_token_id"),
-        ("vision_end_token_id", "image_end_token_id", "eoi_token_id", "image_eos_token_id"),
+        ("image_start_token_id", "vision_start_token_id", "boi_token_id", "image_bos_token_id"),
+        ("image_end_token_id", "vision_end_token_id", "eoi_token_id", "image_eos_token_id"),
     ),
     "video": (
-        ("vision_start_token_id", "video_start_token_id", "boi_token_id"),
-        ("vision_end_token_id", "video_end_token_id", "eoi_token_id"),
+        ("video_start_token_id", "vision_start_token_id", "boi_token_id"),
+        ("video_end_token_id", "vision_end_token_id", "eoi_token_id"),
     ),
     "audio": (
         ("audio_start_token_id", "audio_bos_token_id", "boa_token_id"),
@@ -49,7 +50,9 @@ def vocabulary(facts: Facts, side: str = "encoder") -> int:
         weight = None
     if side == "encoder" and weight is not None and weight.dim() == 2 and size:
         size = min(size, weight.shape[0])
-    return int(size or (weight.shape[0] if weight is not None else 0))
+    if not size and weight is not None:
+        size = weight.shape[0]
+    return int(size or CHARACTERS)
 
 
 def plain(facts: Facts, size: int) -> list[int]:
@@ -82,12 +85,14 @@ def ids(
     length: int = LENGTH,
     counts: Mapping[str, tuple[int, ...]] | None = None,
     side: str = "encoder",
+    instead: Mapping[str, str] | None = None,
 ) -> tuple[Any, Any]:
     """Token ids and what each stands for (0 text, 1 image, 2 video, 3 audio); (ROWS, n) int64.
 
     A row is plain tokens, then for each of `counts` (modality -> placeholders in each row) the
     start token, the placeholders and the end token, then plain tokens and eos. Rows with fewer
-    placeholders have more plain tokens instead.
+    placeholders have more plain tokens instead. `instead` names, for a modality, another whose
+    placeholder stands for it. Where the config has no placeholder, plain tokens hold the places.
     """
     import torch
 
@@ -103,11 +108,9 @@ def ids(
         sort = [0] * len(row)
         spare = 0
         for kind, each in counts.items():
-            token = placeholder(facts, kind)
-            if token is None:
-                continue
+            token = placeholder(facts, (instead or {}).get(kind, kind))
             around = [_first(facts, names, size, token) for names in AROUND[kind]]
-            run = [token] * each[number]
+            run = [next(fresh) if token is None else token for _ in range(each[number])]
             row += around[0] + run + around[1]
             sort += [0] * len(around[0]) + [KINDS[kind]] * len(run) + [0] * len(around[1])
             spare += most[kind] - each[number]
@@ -119,7 +122,7 @@ def ids(
     return torch.tensor(rows), torch.tensor(sorts)
 
 
-def _first(facts: Facts, names: tuple[str, ...], size: int, not_this: int) -> list[int]:
+def _first(facts: Facts, names: tuple[str, ...], size: int, not_this: int | None) -> list[int]:
     for value in facts.every(*names):
         if isinstance(value, int) and 0 <= value < size and value != not_this:
             return [value]

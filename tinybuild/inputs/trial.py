@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import inspect
 import itertools
+import math
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tinybuild.errors import BuildFault, Finding
-from tinybuild.inputs import audio, others, text, vision
+from tinybuild.inputs import audio, labels, others, text, vision
 from tinybuild.inputs.draw import Draw
 from tinybuild.inputs.facts import ROWS, Facts
 
@@ -17,24 +20,33 @@ MOST_TRIES = 160  # forward calls for a batch
 MOST_PROBES = 120  # calls of one feature method
 KEPT = 6  # candidates of a modality whose features could be computed
 WIDE = 60  # candidates of a modality that has no feature method
-LENGTHS = (text.LENGTH, 16, 32, 64, 128)
+MOST_LABELS = 20
+MOST_PLACES = 4096  # of features in a row of text
+FEW = 8  # combinations tried with a text of another form
+LENGTHS = (16, 32, 64, 128, 4)
 
 # argument -> (modality, rule for its candidates); the first that forward takes is the modality's.
 RULES: Mapping[str, tuple[str, Any]] = {
-    **{name: ("image", vision.images) for name in vision.PIXELS},
+    **dict.fromkeys(vision.PIXELS, ("image", vision.images)),
+    "visual_feats": ("image", vision.regions),
+    "visual_embeds": ("image", vision.regions),
     "pixel_values_videos": ("video", vision.videos),
     "input_features": ("audio", audio.features),
     "audio_input_features": ("audio", audio.features),
     "audio_mel": ("audio", audio.features),
     "input_values": ("audio", audio.waves),
+    "decoder_input_values": ("audio", audio.targets),
     "audio_input_ids": ("audio", audio.codes),
     "audio_codes": ("audio", audio.codes),
     "past_values": ("series", others.series),
-    "states": ("series", others.trajectory),
+    "states": ("trajectory", others.trajectory),
 }
 # Taken only where forward has none of the above, or cannot do without.
-STATES = ("hidden_states", "inputs_embeds", "inputs", "input", "latents", "query_embeds")
-STATES += ("noise_embeds", "context_hidden_states", "action_embeds")
+STATES: tuple[str, ...] = (
+    *("hidden_states", "inputs_embeds", "inputs", "input"),
+    *("latents", "query_embeds", "noise_embeds", "context_hidden_states"),
+    *("action_embeds",),
+)
 
 
 def found(facts: Facts) -> dict[str, tuple[str, Any]]:
@@ -62,7 +74,7 @@ def _absent(facts: Facts, kind: str, name: str) -> bool:
 
 @contextlib.contextmanager
 def quiet(model: Any) -> Iterator[None]:
-    """The model asked without gradients or dropout; afterwards it, and torch's numbers, as before."""
+    """Without gradients or dropout; afterwards the model and torch's numbers are as before."""
     import torch
 
     training = model.training
@@ -76,50 +88,105 @@ def quiet(model: Any) -> Iterator[None]:
 
 
 def search(facts: Facts, draw: Draw) -> dict[str, Any]:
-    """The first batch without labels that the model takes; raises BuildFault where none does."""
-    import torch
+    """The first batch that the model takes, with labels where they make a loss.
 
+    Outputs that are not finite are taken only where no other candidate works. Raises BuildFault.
+    """
     kinds = found(facts)
-    parts: list[list[tuple[str, dict[str, Any], tuple[int, ...] | None]]] = []
-    last: list[BaseException] = []
+    parts: list[list[Option]] = []
+    failures: list[BaseException] = []
     for kind, (name, rule) in kinds.items():
         if rule is not None:
-            options = _options(facts, draw, kind, name, rule, last)
-            if options:
-                parts.append([(kind, values, counts) for values, counts in options])
-    extra = [name for name in facts.required() if name in STATES and _new(name, kinds)]
-    if not kinds and not extra:
-        extra = [name for name in STATES if name in facts.takes][:1]
-    for name in extra:
-        options = list(itertools.islice(others.states(facts, draw, name), WIDE))
-        parts.append([("state", values, None) for values in options])
+            parts.append(_options(facts, draw, kind, name, rule, failures))
+    arguments = {argument for argument, _ in kinds.values()}
+    for name in facts.required():
+        if name in RULES and name not in arguments:  # a second view of a modality
+            options = RULES[name][1](facts, draw, name)
+            parts.append(
+                [
+                    Option(kind="", values={k: v for k, v in values.items() if k in facts.takes})
+                    for values in itertools.islice(options, WIDE)
+                ]
+            )
+    for name in _rest(facts, kinds):
+        options = itertools.islice(others.states(facts, draw, name), WIDE)
+        parts.append([Option(kind="state", values=values) for values in options])
+    first: BaseException | None = None
+    works: tuple[dict[str, Any], dict[str, Any]] | None = None
     tries = 0
-    first = last[0] if last and not parts else None
-    works: dict[str, Any] | None = None
-    for combination in _ordered(parts):
-        values: dict[str, Any] = {}
-        counts: dict[str, tuple[int, ...]] = {}
-        for kind, some, each in combination:
-            values.update(some)
-            if each is not None:
-                counts[kind] = each
-        for given in _texts(facts, draw, kinds, values, counts):
-            tries += 1
-            if tries > MOST_TRIES:
-                break
-            worked, error = attempt(facts.model, given)
-            if worked is not None:
-                if all(bool(t.isfinite().all()) for t in worked):
-                    return given
-                works = works or given
-            elif error is not None:
-                first = first or error
-        if tries > MOST_TRIES:
-            break
+    for given in itertools.islice(_tries(facts, draw, kinds, parts), MOST_TRIES):
+        outputs, error = attempt(facts.model, given)
+        tries += 1
+        if error is not None:
+            first = first or error
+            told = _told(facts, draw, kinds, given, error)
+            if told is None:
+                continue
+            given = told
+            outputs, error = attempt(facts.model, given)
+            if error is not None:
+                continue
+        if all(bool(tensor.isfinite().all()) for tensor in outputs.values()):
+            return labelled(facts, draw, given, outputs)
+        works = works or (given, outputs)
     if works is not None:
-        return works
-    del torch
-    raise failed(facts, tries, first)
+        return labelled(facts, draw, *works)
+    raise failed(facts, tries, first or (failures[0] if failures else None))
+
+
+def labelled(
+    facts: Facts, draw: Draw, given: dict[str, Any], outputs: dict[str, Any]
+) -> dict[str, Any]:
+    """`given` with the first labels that make a finite loss; as it is where none do."""
+    loss = outputs.get("loss")
+    if loss is not None and bool(loss.isfinite().all()):
+        return given
+    for some in itertools.islice(labels.labels(facts, draw, given, outputs), MOST_LABELS):
+        again, _ = attempt(facts.model, {**given, **some})
+        loss = again.get("loss")
+        if loss is not None and bool(loss.isfinite().all()):
+            return {**given, **some}
+    return given
+
+
+def _rest(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> list[str]:
+    """States that forward cannot do without, or takes for want of anything else."""
+    arguments = {argument for argument, _ in kinds.values()}
+    needed = [n for n in facts.required() if n in STATES and n not in arguments]
+    if not kinds and not needed:
+        return [name for name in STATES if name in facts.takes][:1]
+    return needed
+
+
+NUMBERS = (  # what models say when features and places differ: the number of features
+    re.compile(r"features:? (\d+)"),
+    re.compile(r"value tensor of shape \[(\d+)"),
+    re.compile(r"source tensor .*?(\d+)"),
+)
+
+
+def _told(
+    facts: Facts,
+    draw: Draw,
+    kinds: Mapping[str, tuple[str, Any]],
+    given: Mapping[str, Any],
+    error: BaseException,
+) -> dict[str, Any] | None:
+    """The same batch with as many places for features as the model's complaint says.
+
+    The last resort for models that have no method to compute the features of their only medium.
+    """
+    media = [kind for kind in kinds if kind in text.MEDIA]
+    if "text" not in kinds or len(media) != 1:
+        return None
+    for pattern in NUMBERS:
+        said = pattern.search(str(error))
+        if said is not None and 0 < int(said[1]) <= MOST_PLACES * ROWS:
+            counts = {media[0]: _shared(int(said[1]))}
+            follows = {*others.FOLLOWS, "input_ids", "decoder_input_ids"}
+            values = {name: value for name, value in given.items() if name not in follows}
+            return _with_text(facts, draw, values, counts, Form())
+    return None
 
 
 def failed(facts: Facts, tries: int, error: BaseException | None) -> BuildFault:
@@ -129,67 +196,93 @@ def failed(facts: Facts, tries: int, error: BaseException | None) -> BuildFault:
     return BuildFault(
         [
             Finding(
-                what=f"no rule makes inputs for {name}, {tries} were tried; the likeliest gives{why}",
+                what=f"no rule makes inputs for {name}, {tries} were tried; "
+                f"the likeliest gives{why}",
                 hint=f"its forward takes {', '.join(facts.takes)}",
             )
         ]
     )
 
 
-def _new(name: str, kinds: Mapping[str, tuple[str, Any]]) -> bool:
-    return all(name != argument for argument, _ in kinds.values())
-
-
-def attempt(model: Any, given: Mapping[str, Any]) -> tuple[list[Any] | None, BaseException | None]:
-    """The floating-point outputs for these arguments, or the error in their place."""
+def attempt(model: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], BaseException | None]:
+    """The floating-point outputs for these arguments by name, or the error in their place."""
     from tinybuild.inputs import tensors
 
     try:
-        outputs = list(tensors(model(**given)).values())
+        outputs = tensors(model(**given))
     except Exception as error:  # noqa: BLE001  any model may raise anything: the next one is tried
-        return None, error
-    return (outputs, None) if outputs else (None, None)
+        return {}, error
+    if not outputs:
+        return {}, ValueError("forward gives no floating-point tensor")
+    return outputs, None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """Arguments of one modality, and the places that its features want in each row of text."""
+
+    kind: str
+    values: Mapping[str, Any]
+    counts: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """How token ids are laid out: their number, and the axes beside rows and tokens."""
+
+    length: int = text.LENGTH
+    choices: bool = False  # (rows, 2, tokens)
+    books: int = 0  # (rows, tokens, books): a token of each codebook
+    decoder_books: int = 0  # the same for the decoder
+    flat: bool = False  # (rows * books, tokens) for the decoder
+    instead: bool = False  # the image's placeholder stands for the video's
+    attended: bool = False  # with states of an encoder to attend to
+    cache: bool | None = None  # said to forward
+    single: bool = False  # one row
 
 
 def _options(
-    facts: Facts, draw: Draw, kind: str, name: str, rule: Any, last: list[BaseException]
-) -> list[tuple[dict[str, Any], tuple[int, ...] | None]]:
-    """Candidates of a modality, with the placeholders that each wants in every row.
+    facts: Facts, draw: Draw, kind: str, name: str, rule: Any, failures: list[BaseException]
+) -> list[Option]:
+    """Candidates of a modality.
 
-    Where the model computes features by a method of its own, only those that it takes remain.
+    Where the model computes features by a method of its own, only those that it takes remain, and
+    their rows are counted.
     """
-    candidates = (
-        {key: value for key, value in values.items() if key in facts.takes}
-        for values in rule(facts, draw, name)
-    )
+
+    def candidates(most: int) -> Iterator[dict[str, Any]]:
+        for values in itertools.islice(rule(facts, draw, name), most):
+            yield {key: value for key, value in values.items() if key in facts.takes}
+
+    kept: list[Option] = []
     method = facts.method(f"get_{kind}_features")
-    if method is None:
-        return [(values, None) for values in itertools.islice(candidates, WIDE)]
-    wanted = inspect.signature(method).parameters
-    first = next(iter(wanted), name)
-    kept: list[tuple[dict[str, Any], tuple[int, ...] | None]] = []
-    for values in itertools.islice(candidates, MOST_PROBES):
-        given = {key: value for key, value in values.items() if key in wanted}
-        if name not in given:
-            given[first] = values[name]
-        try:
-            features = method(**given)
-        except Exception as error:  # noqa: BLE001  see attempt
-            last.append(error)
-            continue
-        kept.append((values, _counts(facts, kind, features)))
-        if len(kept) == KEPT:
-            break
-    return kept or [
-        (values, None)
-        for values in itertools.islice(
-            (
-                {key: value for key, value in values.items() if key in facts.takes}
-                for values in rule(facts, draw, name)
-            ),
-            WIDE,
-        )
-    ]
+    if method is not None:
+        wanted = inspect.signature(method).parameters
+        first = next(iter(wanted), name)
+        for values in candidates(MOST_PROBES):
+            given = {key: value for key, value in values.items() if key in wanted}
+            if name not in given:
+                given[first] = values[name]
+            features = _asked(method, given, failures)
+            if features is None and values[name].dim() == 5:  # forward may join rows and images
+                joined = {key: value.flatten(0, 1) for key, value in given.items()}
+                features = _asked(method, joined, failures)
+            if features is None:
+                continue
+            counts = _counts(facts, kind, features)
+            kept.append(Option(kind=kind, values=values, counts=counts))
+            if len(kept) == KEPT:
+                break
+    return kept or [Option(kind=kind, values=values) for values in candidates(WIDE)]
+
+
+def _asked(method: Any, given: Mapping[str, Any], failures: list[BaseException]) -> Any:
+    """The features that a method makes of these arguments; None, and its error, in their place."""
+    try:
+        return method(**given)
+    except Exception as error:  # noqa: BLE001  see attempt
+        failures.append(error)
+        return None
 
 
 def _counts(facts: Facts, kind: str, features: Any) -> tuple[int, ...] | None:
@@ -202,14 +295,14 @@ def _counts(facts: Facts, kind: str, features: Any) -> tuple[int, ...] | None:
     features = pooled if pooled is not None else features
     if isinstance(features, tuple | list) and features and isinstance(features[0], torch.Tensor):
         numbers = [_rows(tensor) for tensor in features]
-        if len(numbers) == ROWS:
-            return tuple(numbers)
-        total = sum(numbers)
-    elif isinstance(features, torch.Tensor):
-        total = _rows(features)
-    else:
-        return None
-    return (total - total // ROWS * (ROWS - 1), *([total // ROWS] * (ROWS - 1)))
+        return tuple(numbers) if len(numbers) == ROWS else _shared(sum(numbers))
+    return _shared(_rows(features)) if isinstance(features, torch.Tensor) else None
+
+
+def _shared(total: int) -> tuple[int, ...]:
+    """A number of features shared among the rows, the first having what is left over."""
+    each = total // ROWS
+    return (total - each * (ROWS - 1), *([each] * (ROWS - 1)))
 
 
 def _rows(tensor: Any) -> int:
@@ -223,29 +316,101 @@ def _ordered(parts: list[list[Any]]) -> Iterator[tuple[Any, ...]]:
         yield tuple(part[index] for part, index in zip(parts, indexes, strict=True))
 
 
-def _texts(
+def _tries(
+    facts: Facts, draw: Draw, kinds: Mapping[str, tuple[str, Any]], parts: list[list[Option]]
+) -> Iterator[dict[str, Any]]:
+    """All that is tried: the plain form of text with every combination, others with the first."""
+    for number, form in enumerate(_forms(facts, kinds)):
+        most = MOST_TRIES // 2 if number == 0 else FEW
+        for combination in itertools.islice(_ordered(parts), most):
+            values: dict[str, Any] = {}
+            counts: dict[str, tuple[int, ...]] = {}
+            for option in combination:
+                values.update(option.values)
+                if option.counts is not None:
+                    counts[option.kind] = option.counts
+            yield _with_text(facts, draw, values, counts, form)
+
+
+def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]:
+    yield Form()
+    if "text" not in kinds and "decoder_input_ids" not in facts.takes:
+        if "encoder_hidden_states" in facts.takes:
+            yield Form(attended=True)
+        if "use_cache" in facts.takes:
+            yield Form(cache=True)
+        yield Form(single=True)
+        return
+    if {"image", "video"} <= set(kinds):
+        yield Form(instead=True)
+    if facts.model.__class__.__name__.endswith("ForMultipleChoice"):
+        yield Form(choices=True)
+    names = ("num_codebooks", "num_channels", "num_audio_codebooks", "n_codes_total")
+    for books in dict.fromkeys(n for n in facts.every(*names) if isinstance(n, int)):
+        for count in (books, books + 1):
+            yield Form(books=count)
+            yield Form(decoder_books=count)
+        yield Form(decoder_books=books, flat=True)
+    if "encoder_hidden_states" in facts.takes:
+        yield Form(attended=True)
+    if "use_cache" in facts.takes:
+        yield Form(cache=True)
+        yield Form(cache=False)
+    for length in LENGTHS:
+        yield Form(length=length)
+    yield Form(single=True)
+    sides = facts.find("axial_pos_shape")
+    if isinstance(sides, list | tuple):
+        yield Form(length=math.prod(sides))
+
+
+def _with_text(
     facts: Facts,
     draw: Draw,
-    kinds: Mapping[str, tuple[str, Any]],
     values: Mapping[str, Any],
     counts: Mapping[str, tuple[int, ...]],
-) -> Iterator[dict[str, Any]]:
-    """The arguments of one try: `values` with the text and what follows it."""
-    if "text" not in kinds:
-        given = dict(values)
-        if "decoder_input_ids" in facts.takes:
-            given["decoder_input_ids"] = text.ids(facts, draw, "decoder_input_ids", side="decoder")[0]
-        yield given
-        return
-    for length in LENGTHS if not counts else LENGTHS[:1]:
-        ids, sorts = text.ids(facts, draw, "input_ids", length=length, counts=counts)
+    form: Form,
+) -> dict[str, Any]:
+    """`values` with token ids and what follows from them, as far as forward takes them."""
+    given: dict[str, Any] = {}
+    if "input_ids" in facts.takes:
+        instead = {"video": "image"} if form.instead else None
+        ids, sorts = text.ids(
+            facts, draw, "input_ids", length=form.length, counts=counts, instead=instead
+        )
         given = {"input_ids": ids, "sorts": sorts}
         for name, rule in others.FOLLOWS.items():
             if name in facts.takes and name not in values:
-                given[name] = rule(facts, draw, given)
+                made = rule(facts, draw, given)
+                if made is not None:
+                    given[name] = made
         del given["sorts"]
-        if "decoder_input_ids" in facts.takes:
-            given["decoder_input_ids"] = text.ids(
-                facts, draw, "decoder_input_ids", length=length, side="decoder"
-            )[0]
-        yield {**given, **values}
+        if form.books:
+            given["input_ids"] = _stacked(ids, form.books)
+        if form.choices:
+            for name, value in given.items():
+                given[name] = value.unsqueeze(1).repeat_interleave(2, 1)
+            given["input_ids"][:, 1] = given["input_ids"][:, 1].flip(-1)
+    for name, plain in others.ALONE.items():
+        if name in facts.takes and name not in values:
+            given[name] = plain(facts, draw, given)
+    if form.attended:
+        given["encoder_hidden_states"] = others.encoded(facts, draw)
+    if "decoder_input_ids" in facts.takes:
+        ids, _ = text.ids(facts, draw, "decoder_input_ids", length=form.length, side="decoder")
+        if form.decoder_books:
+            ids = _stacked(ids, form.decoder_books)
+        if form.flat:
+            ids = ids.transpose(1, 2).flatten(0, 1)
+        given["decoder_input_ids"] = ids
+    if form.cache is not None:
+        given["use_cache"] = form.cache
+    given.update(values)
+    if form.single:
+        return {name: value[:1] for name, value in given.items()}
+    return given
+
+
+def _stacked(ids: Any, books: int) -> Any:
+    """(rows, tokens, books): the same ids in each codebook."""
+    return ids.unsqueeze(-1).repeat(1, 1, books)

@@ -11,8 +11,11 @@ from tinybuild.inputs.facts import ROWS, Facts
 
 SIZES = (32, 64, 96, 128, 224)  # tried after the config's own
 LARGEST = 256
-MERGES = ("spatial_merge_size", "merge_size", "pixel_shuffle_factor", "downsample_factor")
-MERGES += ("scale_factor", "pooling_kernel_size", "projector_scale_factor", "merge_kernel_size")
+REGIONS = 4
+MERGES: tuple[str, ...] = (
+    *("spatial_merge_size", "merge_size", "pixel_shuffle_factor", "downsample_factor"),
+    *("scale_factor", "pooling_kernel_size", "projector_scale_factor", "merge_kernel_size"),
+)
 CHANNELS = ("num_channels", "in_channels", "in_chans", "num_input_channels", "image_channels")
 PIXELS = ("pixel_values", "image_pixel_values", "flattened_patches", "image_patches", "image")
 CONVS = ("Conv2d", "Conv3d")
@@ -134,13 +137,12 @@ def flat(facts: Facts, draw: Draw, name: str, grid: str, near: str) -> Iterator[
             for sort in ("merge_sizes", f"{near}_merge_sizes"):
                 if sort in facts.takes:
                     extra[sort] = torch.tensor([least] * ROWS)
+            if "images_per_sample" in facts.takes:  # the one given, and one to be made
+                extra["images_per_sample"] = torch.tensor([2] * ROWS)
+                extra[grid] = grids.repeat_interleave(2, 0)
             for width in widths(facts, near, temporal):
                 yield {name: draw.normal(name, count, width), **extra}
             yield {name: draw.normal(name, count, deep, side, side), **extra}
-            if "images_per_sample" in facts.takes:
-                each = torch.ones(ROWS, dtype=torch.long)
-                for width in widths(facts, near, temporal):
-                    yield {name: draw.normal(name, count, width), **extra, "images_per_sample": each}
 
 
 def naflex(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
@@ -202,7 +204,7 @@ def pooled(facts: Facts, draw: Draw, name: str, near: str) -> Iterator[dict[str,
     import torch
 
     side = patch(facts, near)
-    for high, wide in sizes(facts, near):
+    for high, _ in sizes(facts, near):
         rows = high // side
         for width in widths(facts, near, 1):
             tokens = rows // 2
@@ -225,9 +227,7 @@ def pooled(facts: Facts, draw: Draw, name: str, near: str) -> Iterator[dict[str,
                 }
 
 
-def strips(
-    facts: Facts, draw: Draw, name: str, arg: str, near: str
-) -> Iterator[dict[str, Any]]:
+def strips(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator[dict[str, Any]]:
     """Patches of all images side by side, one patch high: (1, channels, patch, width)."""
     import torch
 
@@ -271,6 +271,19 @@ def sized(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
         }
 
 
+def regions(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
+    """Features of regions that a detector has found, with their places."""
+    import torch
+
+    width = facts.integer("visual_feat_dim", "visual_embedding_dim", default=64)
+    yield {
+        name: draw.normal(name, ROWS, REGIONS, width),
+        "visual_pos": draw.uniform("visual_pos", ROWS, REGIONS, 4),
+        "visual_attention_mask": torch.ones(ROWS, REGIONS, dtype=torch.long),
+        "visual_token_type_ids": torch.ones(ROWS, REGIONS, dtype=torch.long),
+    }
+
+
 def plain(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
     """One image a row; then several to the row; then video; then flat patches."""
     import torch
@@ -306,10 +319,20 @@ def plain(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
                 )
                 found["prompt_masks"] = draw.normal("prompt_masks", ROWS, deep, high, wide)
             yield found
+            if "pixel_attention_mask" in found:  # of whole tiles
+                yield {**found, "pixel_attention_mask": torch.ones(ROWS, 1, dtype=torch.bool)}
     if not moving:
         for high, wide in sizes(facts)[:3]:
             yield {name: draw.normal(name, ROWS, 1, deep, high, wide)}
             yield {name: draw.normal(name, ROWS, 2, deep, high, wide)}
             yield {name: draw.normal(name, ROWS, deep, 2, high, wide)}
+    side = patch(facts)
+    for time in dict.fromkeys([facts.integer("temporal_patch_size", near="image", default=1), 1]):
+        yield {name: draw.normal(name, ROWS, time, side, side, deep)}
     for width in widths(facts, "image", 1):
         yield {name: draw.normal(name, ROWS, 16, width)}
+        yield {  # each patch with its row and column
+            name: draw.normal(name, ROWS, 16, width + 2).abs().ceil(),
+            "height": torch.tensor([4] * ROWS),
+            "width": torch.tensor([4] * ROWS),
+        }

@@ -1,0 +1,250 @@
+"""A full-size config becomes a small one that is coherent; what peers got wrong by hand is right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinybuild.config import overrides
+from tinybuild.config.shrink import SIZES, Tree, _shares, kind, shrink
+from tinybuild.errors import BuildFault
+
+TINY = SIZES["tiny"]
+
+
+def small(model_type: str, wishes: Mapping[str, Any] | None = None, **options: Any) -> Any:
+    """The default config of a model type, shrunk, as an object of its class."""
+    from transformers import CONFIG_MAPPING
+
+    source = CONFIG_MAPPING[model_type]()
+    wishes = wishes or {}
+    tree = shrink(source, overrides.canonical(source, wishes), **options)
+    return overrides.override(source, wishes, tree.overrides, ("model", "config"))
+
+
+def shapes(config: Any, name: str) -> dict[str, tuple[int, ...]]:
+    import torch
+    import transformers
+
+    with torch.device("meta"):
+        model = getattr(transformers, name)(config)
+    return {n: tuple(p.shape) for n, p in model.named_parameters()}
+
+
+# --- what peers got wrong --------------------------------------------------------------------------
+
+
+def test_opt_feed_forward_is_not_left_at_full_size() -> None:
+    config = small("opt")
+    assert config.ffn_dim == TINY.ffn
+    assert max(shapes(config, "OPTModel")["decoder.layers.0.fc1.weight"]) == TINY.ffn
+    with pytest.raises(BuildFault, match="OPTConfig has no 'intermediate_size'"):
+        small("opt", {"intermediate_size": 32})
+
+
+@pytest.mark.parametrize("name", ["gemma", "gemma2", "gemma3_text"])
+def test_gemma_head_dim_follows(name: str) -> None:
+    config = small(name)
+    assert config.head_dim == TINY.head_dim  # 256 by default, whatever the width
+    heads = config.num_attention_heads * config.head_dim
+    found = {s for n, s in shapes(config, CLASSES[name]).items() if n.endswith("q_proj.weight")}
+    assert found == {(heads, config.hidden_size)}
+
+
+CLASSES = {"gemma": "GemmaModel", "gemma2": "Gemma2Model", "gemma3_text": "Gemma3TextModel"}
+
+
+def test_qwen_vl_vision_heads_have_their_own_name() -> None:
+    config = small("qwen2_vl")
+    vision = config.vision_config
+    assert vision.num_heads == TINY.heads
+    assert vision.embed_dim // vision.num_heads >= 8
+
+
+@pytest.mark.parametrize("wishes", [{}, {"num_hidden_layers": 2}])
+def test_deepseek_with_two_layers_has_an_expert_layer(wishes: dict[str, Any]) -> None:
+    config = small("deepseek_v3", wishes)
+    names = shapes(config, "DeepseekV3Model")
+    assert config.num_hidden_layers == 2
+    assert not any(name.startswith("layers.0.") and "experts" in name for name in names)
+    assert any(name.startswith("layers.1.") and "experts" in name for name in names)
+
+
+def test_layer_numbers_are_inside_the_depth() -> None:
+    vision = small("qwen2_5_vl").vision_config
+    assert max(vision.fullatt_block_indexes) < vision.depth
+    assert len(vision.fullatt_block_indexes) < vision.depth  # of both kinds
+    vision = small("qwen3_vl").vision_config
+    assert max(vision.deepstack_visual_indexes) < vision.depth
+    llava = small("llava")
+    assert -llava.vision_config.num_hidden_layers <= llava.vision_feature_layer < 0
+    cross = small("mllama").text_config
+    assert max(cross.cross_attention_layers) < cross.num_hidden_layers
+
+
+def test_gemma_image_tokens_are_the_pooled_patches() -> None:
+    config = small("gemma3")
+    grid = config.vision_config.image_size // config.vision_config.patch_size
+    assert grid**2 % config.mm_tokens_per_image == 0
+    assert config.mm_tokens_per_image <= 16  # 256 by default, of 4,096 patches
+
+
+def test_rotary_sections_fill_half_a_head() -> None:
+    for name in ("qwen2_vl", "qwen3_vl", "glm4v"):
+        text = small(name).text_config
+        sections = text.rope_parameters["mrope_section"]
+        share = text.rope_parameters.get("partial_rotary_factor", 1.0)
+        head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        assert len(sections) == 3
+        assert sum(sections) == int(head * share) // 2
+
+
+def test_idefics_child_configs_shrink_too() -> None:
+    config = small("idefics")
+    assert config.vision_config.embed_dim == TINY.width
+    assert config.vision_config.image_size == 64
+    assert config.perceiver_config.resampler_n_latents == 8
+    assert config.perceiver_config.resampler_head_dim == TINY.head_dim
+
+
+def test_mt5_is_small_on_both_sides() -> None:
+    config = small("mt5")
+    assert (config.d_model, config.num_layers, config.num_decoder_layers) == (TINY.width, 2, 2)
+
+
+# --- kinds of layers -------------------------------------------------------------------------------
+
+
+def test_one_layer_of_each_kind_in_order() -> None:
+    config = small("gemma3_text")
+    # The last layer of the source slides, and the last one here.
+    assert config.layer_types == ["full_attention", "sliding_attention"]
+    deeper = small("gemma3_text", layers=4)
+    assert deeper.num_hidden_layers == 4
+    assert set(deeper.layer_types) == {"sliding_attention", "full_attention"}
+
+
+def test_shared_keys_come_last_and_have_somebody_to_share_with() -> None:
+    config = small("gemma3n_text")
+    shared = config.num_kv_shared_layers
+    assert 0 < shared < config.num_hidden_layers
+    own = config.layer_types[: config.num_hidden_layers - shared]
+    assert set(config.layer_types[-shared:]) <= set(own)
+
+
+def test_a_recipe_may_want_a_depth_of_its_own() -> None:
+    config = small("gemma3_text", {"num_hidden_layers": 8})
+    assert len(config.layer_types) == 8
+    assert set(config.layer_types) == {"sliding_attention", "full_attention"}
+    longer = small("gemma3_text", {"num_hidden_layers": 40})  # 26 in the source
+    assert len(longer.layer_types) == 40
+
+
+# --- a recipe's own keys ---------------------------------------------------------------------------
+
+
+def test_what_depends_on_the_recipes_keys_follows() -> None:
+    config = small("llama", {"hidden_size": 96})
+    assert config.hidden_size == 96
+    assert config.intermediate_size == 192
+    assert config.hidden_size % config.num_attention_heads == 0
+    assert config.head_dim == config.hidden_size // config.num_attention_heads
+    tied = small("llava", {"text_config": {"hidden_size": 96}})
+    assert tied.text_config.hidden_size == 96
+
+
+def test_small_has_heads_that_engines_take() -> None:
+    config = small("qwen3", size="small")
+    assert config.head_dim >= 32
+    assert config.hidden_size % 128 == 0
+
+
+def test_what_is_small_already_stays() -> None:
+    from transformers import LlamaConfig
+
+    source = LlamaConfig(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        vocab_size=100,
+        max_position_embeddings=64,
+    )
+    assert shrink(source, {}).overrides == {}
+
+
+def test_every_change_has_a_reason() -> None:
+    from transformers import CONFIG_MAPPING
+
+    tree = shrink(CONFIG_MAPPING["qwen3_vl_moe"](), {})
+
+    def leaves(data: Mapping[str, Any], path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+        found: set[tuple[str, ...]] = set()
+        for name, value in data.items():
+            inner = (*path, name)
+            whole = not isinstance(value, dict) or inner in tree.reasons
+            found |= {inner} if whole else leaves(value, inner)
+        return found
+
+    assert leaves(tree.overrides) == set(tree.reasons)
+    assert all(re.match("rule|derived|exception", reason) for reason in tree.reasons.values())
+
+
+def test_ids_are_inside_the_vocabulary_and_equal_ones_stay_equal() -> None:
+    config = small("qwen2_vl")
+    size = config.text_config.vocab_size
+    ids = [config.image_token_id, config.video_token_id, config.vision_start_token_id]
+    assert len(set(ids)) == 3
+    assert max(ids) < size
+
+
+# --- names and shares ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("hidden_size", "width"),
+        ("num_attention_heads", "heads"),
+        ("encoder_attention_heads", "heads"),
+        ("num_key_value_heads", "kv heads"),
+        ("qk_rope_head_dim", "rope dim"),
+        ("v_head_dim", "head dim"),
+        ("moe_intermediate_size", "expert width"),
+        ("decoder_ffn_dim", "ffn width"),
+        ("n_routed_experts", "experts"),
+        ("num_experts_per_tok", "top k"),
+        ("vocab_size", "vocabulary"),
+        ("type_vocab_size", ""),
+        ("kv_lora_rank", "rank"),
+        ("num_mel_bins", "mels"),
+        ("conv_kernel_size", ""),
+        ("chunk_size_feed_forward", ""),
+    ],
+)
+def test_what_a_name_measures(name: str, wanted: str) -> None:
+    assert kind(name) == wanted
+
+
+@given(
+    parts=st.lists(st.integers(1, 64), min_size=1, max_size=4),
+    total=st.integers(4, 64),
+)
+@settings(deadline=None)
+def test_shares_have_the_sum_and_nobody_is_left_out(parts: list[int], total: int) -> None:
+    made = _shares(parts, total)
+    assert sum(made) == total
+    assert len(made) == len(parts)
+    assert min(made) >= 1
+
+
+def test_a_tree_can_be_tried_on() -> None:
+    tree = Tree({"hidden_size": 512}, {}, TINY, None)
+    trial = tree.copy()
+    trial.set(("hidden_size",), 8, "search")
+    assert (tree.overrides, trial.overrides) == ({}, {"hidden_size": 8})
