@@ -1022,6 +1022,21 @@ def images(tree: Tree) -> None:
             tree.set((*path, name), new, "derived: patches of an image")
 
 
+def tiles(tree: Tree) -> None:
+    """Sizes that a large image may be cut to: of as many of the small images as before."""
+    for path, node in tree.nodes():
+        points = node.get("image_grid_pinpoints")
+        if not isinstance(points, list | tuple) or not all(_whole_list(p) for p in points):
+            continue
+        tile = math.gcd(*(edge for point in points for edge in point))
+        sizes = [
+            inner["image_size"] for _, inner in tree.nodes() if _whole(inner.get("image_size"))
+        ]
+        if tile > 0 and sizes:
+            small = [[edge // tile * sizes[-1] for edge in point] for point in points]
+            tree.set((*path, "image_grid_pinpoints"), small, "derived: of whole images")
+
+
 IMAGE_SIZES = (
     *("image_size", "img_size", "resolution", "pretrain_image_size", "max_image_size"),
     *("max_img_size", "min_image_size", "spec_size", "crop_size"),
@@ -1059,6 +1074,7 @@ RULES: tuple[Callable[[Tree], None], ...] = (
     multipliers,
     doubled_widths,
     images,
+    tiles,
     layout,
     exceptions,
     token_ids,
