@@ -194,13 +194,16 @@ def _is_token(name: str, value: Any) -> bool:
 
 
 def _written(whole: Any) -> list[str]:
-    """The tokens that stand as text in the code of a processor class: <fake_token_around_image>."""
+    """The tokens that stand as text in the code of a processor class: <fake_token_around_image>.
+
+    (<0x00> is a piece for a byte, which a vocabulary has anyhow.)
+    """
     found = set()
     for function in vars(whole).values():
         code = getattr(function, "__code__", None)
         names = [getattr(function, "__globals__", {}).get(n) for n in code.co_names] if code else []
         for text in (*names, *(code.co_consts if code else ())):
-            if isinstance(text, str) and re.fullmatch(r"<\|?\w+\|?>", text):
+            if isinstance(text, str) and re.fullmatch(r"<(?!0x)\|?\w+\|?>", text):
                 found.add(text)
     return sorted(found)
 

@@ -75,9 +75,9 @@ def processor_feeds_model(subject: Subject) -> Check | None:
     if fed.whole or not fed.ids:
         with torch.no_grad():
             made = tensors(model(**complete(model, fed.inputs)))
-    bad = [name for name, tensor in made.items() if not tensor.isfinite().all()]
+    bad = [name for name, tensor in made.items() if tensor.isnan().any()]  # -inf is a mask
     if bad:
-        told.append(f"not finite: {', '.join(bad)}")
+        told.append(f"not a number: {', '.join(bad)}")
     return Check(
         name="processor_feeds_model",
         ok=not wrong and not bad and (bool(made) or not fed.whole),
@@ -165,25 +165,28 @@ def _call(
     """What a processor makes of the samples and a text with `marks` where they belong.
 
     Some put placeholders in by themselves and want none in the text (BLIP-2's), some take images or
-    text (ColPali's), some two images (LightGlue's). Raises what the last attempt does.
+    text (ColPali's), some two images (LightGlue's). Raises what the text with marks does.
     """
     takes = inspect.signature(type(loaded).__call__).parameters
     more = {name: value for name, value in ASKED.items() if name in takes}
     samples = {SAMPLES[kind]: _sample(loaded, kind, seed) for kind in kinds}
     twice = {name: [value[0], value[0]] for name, value in samples.items()}
-    attempts = ({"text": [WORDS], **samples}, samples, twice, {"text": [marks + WORDS], **samples})
+    marked, plain = {"text": [marks + WORDS], **samples}, {"text": [WORDS], **samples}
+    attempts = (plain, samples, twice, marked) if ids else (marked, plain, samples, twice)
     rate = {"sampling_rate": _rate(loaded)} if "audio" in kinds else {}
-    for arguments in attempts if ids else (attempts[3], *attempts[1:3]):
+    refused = dict[bool, Exception]()
+    for arguments in attempts:
         try:
             inputs = dict(loaded(**arguments, **rate, **more, return_tensors="pt"))
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-            refused = error
+            refused[arguments is marked] = error
             continue
         text = inputs.get("input_ids")
         if not ids or (text is not None and all((text == n).any() for n in ids.values())):
             return inputs
-        refused = ValueError(f"{type(loaded).__name__} writes no placeholders")
-    raise refused
+        what = f"{type(loaded).__name__} writes no placeholders"
+        refused[arguments is marked] = ValueError(what)
+    raise refused[True]
 
 
 def _token(loaded: Any, kind: str) -> str:
