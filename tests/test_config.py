@@ -171,6 +171,87 @@ def test_all_unknown_keys_at_once() -> None:
     ]
 
 
+# --- another kind of sub-config -------------------------------------------------------------------
+
+
+def test_a_sub_config_of_another_type() -> None:
+    source = config("DetrConfig")
+    assert source.backbone_config.model_type == "timm_backbone"
+    wish = {"model_type": "resnet", "depths": [1, 1], "hidden_sizes": [8, 16]}
+    made = override(source, {"backbone_config": wish, "d_model": 64}, decoder_layers=2)
+    backbone = made.backbone_config
+    assert (type(backbone).__name__, backbone.depths) == ("ResNetConfig", [1, 1])
+    assert backbone.embedding_size == config("ResNetConfig").embedding_size
+    assert (made.d_model, made.decoder_layers) == (64, 2)
+
+
+def test_a_sub_config_inside_another_of_another_type() -> None:
+    wish = {"decoder_config": {"backbone_config": {"model_type": "resnet", "depths": [1, 1, 1, 1]}}}
+    made = override(config("MaskFormerConfig"), wish)
+    assert made.decoder_config.backbone_config.depths == [1, 1, 1, 1]
+    assert made.backbone_config.model_type == config("MaskFormerConfig").backbone_config.model_type
+
+
+def test_a_sub_config_where_the_source_has_none() -> None:
+    source = config("UperNetConfig")
+    source.backbone_config = None
+    made = override(source, {"backbone_config": {"model_type": "resnet", "embedding_size": 8}})
+    assert made.backbone_config.embedding_size == 8
+
+
+def test_the_same_type_changes_nothing_else() -> None:
+    source = config("LlavaConfig", text_config=config("Qwen2Config", vocab_size=500))
+    made = override(source, {"text_config": {"model_type": "qwen2", "hidden_size": 64}})
+    assert (made.text_config.vocab_size, made.text_config.hidden_size) == (500, 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "wishes", "where", "words", "hint"),
+    [
+        (
+            "DetrConfig",
+            {"backbone_config": {"model_type": "resnt"}},
+            ("backbone_config", "model_type"),
+            "transformers knows no model type resnt",
+            "did you mean resnet",
+        ),
+        (
+            "IdeficsConfig",
+            {"vision_config": {"model_type": "llama"}},
+            ("vision_config", "model_type"),
+            "IdeficsConfig does not take a config of llama for vision_config",
+            "leave model_type out",
+        ),
+        (
+            "DetrConfig",
+            {"backbone_config": {"model_type": "resnet", "num_layers": 2}},
+            ("backbone_config", "num_layers"),
+            "ResNetConfig has no 'num_layers'",
+            "",
+        ),
+        (
+            "LlavaConfig",
+            {"text_config": {"model_type": 5}},
+            ("text_config",),
+            "LlamaConfig makes 'llama' of model_type: 5",
+            "",
+        ),
+    ],
+)
+def test_another_type_is_refused(
+    name: str, wishes: dict[str, Any], where: tuple[str, ...], words: str, hint: str
+) -> None:
+    ((key, what, said),) = refusals(config(name), wishes)
+    assert key[: 2 + len(where)] == (*KEY, *where)
+    assert words in what
+    assert hint in said
+
+
+def test_lists_where_the_class_makes_tuples() -> None:
+    made = override(config("Granite4VisionConfig"), {"deepstack_layer_map": [[-2, 0], [-1, 1]]})
+    assert made.deepstack_layer_map == [(-2, 0), (-1, 1)]
+
+
 @pytest.mark.parametrize("name", ["transformers_version", "model_type", "_name_or_path"])
 def test_what_transformers_writes_itself_cannot_be_set(name: str) -> None:
     ((key, what, _),) = refusals(config("LlamaConfig"), {name: "x"})

@@ -1,4 +1,4 @@
-"""A full-size config becomes a small one that is coherent; what peers got wrong by hand is right."""
+"""A full-size config becomes a small one that is coherent; what peers got wrong is right."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinybuild.config import overrides
-from tinybuild.config.shrink import SIZES, Tree, _shares, kind, shrink
+from tinybuild.config.shrink import SIZES, _shares, shrink
+from tinybuild.config.tree import Tree, kind
 from tinybuild.errors import BuildFault
 
 TINY = SIZES["tiny"]
@@ -36,7 +37,7 @@ def shapes(config: Any, name: str) -> dict[str, tuple[int, ...]]:
     return {n: tuple(p.shape) for n, p in model.named_parameters()}
 
 
-# --- what peers got wrong --------------------------------------------------------------------------
+# --- what peers got wrong -------------------------------------------------------------------------
 
 
 def test_opt_feed_forward_is_not_left_at_full_size() -> None:
@@ -117,7 +118,7 @@ def test_mt5_is_small_on_both_sides() -> None:
     assert (config.d_model, config.num_layers, config.num_decoder_layers) == (TINY.width, 2, 2)
 
 
-# --- kinds of layers -------------------------------------------------------------------------------
+# --- kinds of layers ------------------------------------------------------------------------------
 
 
 def test_one_layer_of_each_kind_in_order() -> None:
@@ -145,7 +146,7 @@ def test_a_recipe_may_want_a_depth_of_its_own() -> None:
     assert len(longer.layer_types) == 40
 
 
-# --- a recipe's own keys ---------------------------------------------------------------------------
+# --- a recipe's own keys --------------------------------------------------------------------------
 
 
 def test_what_depends_on_the_recipes_keys_follows() -> None:
@@ -203,7 +204,7 @@ def test_ids_are_inside_the_vocabulary_and_equal_ones_stay_equal() -> None:
     assert max(ids) < size
 
 
-# --- names and shares ------------------------------------------------------------------------------
+# --- names and shares -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -380,6 +380,32 @@ def test_a_failed_check_packs_nothing(tmp_path: Path) -> None:
     assert "passed: tokenizer_loads" in result.out
     assert not (root / "dist").exists()
     assert not (root / "build/a/validate").exists()
+    # What was measured is kept, beside the stage's folder, until the stage succeeds.
+    failure = json.loads((root / "build/a/validate.failure.json").read_text())
+    checks = {check["name"]: check["ok"] for check in failure["report"]["checks"]}
+    assert checks.pop("max_bytes") is False
+    assert checks
+    assert all(checks.values())
+    assert failure["findings"][0]["what"].startswith("check max_bytes failed: measured")
+    edit(root, "a", "max_bytes: 1kB", "max_bytes: 1MB")
+    assert doit(root).code == 0
+    assert not (root / "build/a/validate.failure.json").exists()
+
+
+def test_a_stage_that_takes_too_long_fails_alone(tmp_path: Path) -> None:
+    """The limit is real: the stage imports a library that takes longer than a second."""
+    slow = "version: 1\nsummary: x\nsource: {transformers: llama}\nmodel: {}\n"
+    root = make(tmp_path / "zoo", a=slow + "limits: {seconds: 1}\n", b=LIGHT)
+    result = doit(root)
+    assert result.code == 1
+    assert "Traceback" not in result.out + result.err
+    assert "fetch:a: this took longer than 1 s and was stopped" in result.out
+    assert {path.name for path in (root / "dist").iterdir()} == {"b", "b.tar.gz"}
+    failure = root / "build/a/fetch.failure.json"
+    assert "longer than 1 s" in json.loads(failure.read_text())["findings"][0]["what"]
+    assert {p.name for p in failure.parent.iterdir()} == {failure.name, ".lock.fetch"}
+    assert doit(root, "clean").code == 0
+    assert not failure.exists()
 
 
 def test_a_failed_rebuild_is_not_forgotten(copy: Path) -> None:

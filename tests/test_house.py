@@ -25,6 +25,7 @@ FLOORS = {
     "processor": 2,
     "inputs": 2,
     "bundle": 2,
+    "heads": 2,
     "model": 3,
     "validate": 3,
     "pack": 3,
@@ -32,7 +33,8 @@ FLOORS = {
     "lock": 4,
     "plan": 5,
     "run": 6,
-    "tasks": 7,
+    "architectures": 7,
+    "tasks": 8,
 }
 HEAVY = {"torch", "transformers", "datasets", "tokenizers", "huggingface_hub", "pyarrow", "numpy"}
 MODULES = sorted(PACKAGE.rglob("*.py"))

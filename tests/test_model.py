@@ -131,6 +131,7 @@ def test_facts_and_files(job: MakeJob, tmp_path: Path) -> None:
         "model_type": "llama",
         "parameters": 6800,
         "dtype": "float32",
+        "modalities": ["text"],
         "vocab_size": 50,
         "processor": [],
     }
@@ -174,13 +175,27 @@ def test_the_class_the_source_names(job: MakeJob, tmp_path: Path) -> None:
 
 
 def test_a_source_that_names_no_class(job: MakeJob, tmp_path: Path) -> None:
-    text, key = refused(job, tmp_path)
-    assert "the source's config names no model class for llama" in text
-    hint = text.partition("hint: ")[2]
-    assert hint.startswith("add model.architecture, one of ")
-    assert LLAMA in hint
-    assert "LlamaConfig" not in hint
-    assert key == ("model",)
+    facts, out = build(job, tmp_path)
+    assert facts["class"] == LLAMA
+    assert contents(out) == contents(build(job, tmp_path, architecture=LLAMA)[1])
+
+
+def test_a_task(job: MakeJob, tmp_path: Path) -> None:
+    facts, out = build(job, tmp_path, architecture="token-classification")
+    assert facts["class"] == "LlamaForTokenClassification"
+    assert read(out)["architectures"] == ["LlamaForTokenClassification"]
+
+
+def test_overrides_are_relative_to_the_sub_config_that_the_class_takes(
+    job: MakeJob, tmp_path: Path
+) -> None:
+    config = {**TINY, "num_key_value_heads": 1, "head_dim": 8, "intermediate_size_mlp": 32}
+    config |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "num_local_experts": 2}
+    facts, out = build(job, tmp_path, "Llama4Config", architecture="causal-lm", config=config)
+    assert (facts["class"], facts["model_type"]) == ("Llama4ForCausalLM", "llama4_text")
+    assert read(out)["hidden_size"] == 16
+    with pytest.raises(BuildFault, match=r"Llama4Config has no 'hidden_size'"):
+        build(job, tmp_path, "Llama4Config", config=config)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +207,7 @@ def test_a_source_that_names_no_class(job: MakeJob, tmp_path: Path) -> None:
         ("LlamaTokenizer", "transformers has no model class", "Llama"),
         ("GPT2LMHeadModel", "is not a class for llama", LLAMA),
         ("PreTrainedModel", "is not a class for llama", LLAMA),
-        ("LlamaPreTrainedModel", "is the base of model classes", LLAMA),
+        ("LlamaPreTrainedModel", "has no forward: it is a base of model classes", LLAMA),
     ],
 )
 def test_wrong_classes(job: MakeJob, tmp_path: Path, name: str, words: str, hint: str) -> None:

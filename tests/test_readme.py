@@ -27,11 +27,13 @@ def block(language: str) -> str:
 
 @pytest.fixture(scope="module")
 def mt5(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    """A zoo with the README's recipe, a group named hub, and the first `doit`."""
+    """A zoo with the README's recipe, groups named hub and architectures, and the first `doit`."""
     root = make(tmp_path_factory.mktemp("readme") / "zoo")
     shutil.copy(ROOT / "recipes/mt5.yaml", root / "recipes")
-    (root / "recipes/hub").mkdir()
-    (root / "recipes/hub/rows.yaml").write_text("version: 1\nsummary: x\ndataset: {samples: 3}\n")
+    for light in ("hub/rows", "architectures/arch-bert"):
+        file = root / f"recipes/{light}.yaml"
+        file.parent.mkdir()
+        file.write_text("version: 1\nsummary: x\ndataset: {samples: 3}\n")
     return root, doit(root)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from tinybuild.errors import BuildFault
-from tinybuild.workers import Bug, Pool
+from tinybuild.workers import Bug, Limits, Pool
 
 
 @pytest.fixture
@@ -81,3 +82,42 @@ def die(number: int) -> None:
 
 def test_ctrl_c_is_the_parents_business(pool: Pool) -> None:
     assert pool.call("signal:getsignal", signal.SIGINT) == signal.SIG_IGN
+
+
+def test_a_call_that_takes_too_long_is_stopped(pool: Pool) -> None:
+    pool.call("builtins:len", "abc")
+    (worker,) = pool.all
+    begun = time.monotonic()
+    with pytest.raises(BuildFault, match=r"longer than 0\.5 s and was stopped") as caught:
+        pool.call("time:sleep", 60, Limits(seconds=0.5))
+    assert time.monotonic() - begun < 10
+    assert "limits.seconds" in caught.value.findings[0].hint
+    assert not worker.process.is_alive()
+    assert pool.all == []
+    assert pool.call("builtins:len", "abc") == 3
+
+
+@pytest.mark.parametrize("function", ["builtins:bytearray", "test_workers:tensor"])
+def test_a_call_that_wants_too_much_memory_fails_by_itself(pool: Pool, function: str) -> None:
+    """As Python says it, and as torch does. The worker lives on, and may take more another time."""
+    with pytest.raises(BuildFault, match="than the 1 GB it may take") as caught:
+        pool.call(function, 3_000_000_000, Limits(memory=1_000_000_000))
+    assert "limits.memory" in caught.value.findings[0].hint
+    assert pool.call("test_workers:many", 1_500_000_000, Limits(memory=4_000_000_000)) > 0
+    assert len(pool.all) == 1
+
+
+def tensor(size: int) -> None:
+    import torch
+
+    torch.empty(size, dtype=torch.int8)
+
+
+def many(size: int) -> int:
+    return len(bytearray(size))
+
+
+def test_after_a_bug_nobody_trusts_the_worker(pool: Pool) -> None:
+    with pytest.raises(Bug):
+        pool.call("test_workers:divide", 0)
+    assert pool.all == []

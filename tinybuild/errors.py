@@ -59,6 +59,10 @@ class BuildFault(Fault):
     """A stage could not make what it was asked for."""
 
 
+class PackageFault(BuildFault):
+    """A package that this needs is not installed, or does not load here."""
+
+
 class CheckFault(Fault):
     """The built model, tokenizer or dataset failed a check."""
 

@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tinybuild import inputs, processor
+from tinybuild import heads, inputs, processor
 from tinybuild.config import ids, overrides
 from tinybuild.config.search import search
-from tinybuild.config.shrink import Tree, shrink
-from tinybuild.errors import BuildFault, Fault, did_you_mean
+from tinybuild.config.shrink import shrink
+from tinybuild.config.tree import Tree
+from tinybuild.errors import BuildFault, Fault
 from tinybuild.files import pretty
 from tinybuild.ids import is_id
 from tinybuild.workers import Job
@@ -24,15 +25,15 @@ def make(job: Job) -> dict[str, Any]:
 
     Settings: model (the recipe's section), max_parameters. Inputs: fetch; of the tokenizer only the
     fact `ids`, so that another vocabulary of the same size leaves the model as it is.
-    Facts: class, model_type, parameters, dtype, vocab_size, processor (its classes). Raises Fault.
+    Facts: class, model_type, parameters, dtype, processor (its classes), modalities, vocab_size.
+    Raises Fault.
     """
     import torch
 
     section, tokenizer = job.settings["model"], job.facts.get("tokenizer", {}).get("ids")
     folder = job.inputs["fetch"] / "source"
-    source = overrides.load(folder)
-    config, changes = resize(source, section, tokenizer, job.seed)
-    kind = model_class(section.get("architecture"), config)
+    kind, source = heads.choose(section.get("architecture", heads.AUTO), overrides.load(folder))
+    config, changes = resize(source, section, tokenizer, kind, job.seed)
     parameters = measure(kind, config, job.settings["max_parameters"])
 
     with torch.random.fork_rng(devices=[]):
@@ -51,7 +52,9 @@ def make(job: Job) -> dict[str, Any]:
         ) from None
     record = {"version": 1, "changes": changes}
     (job.out / "config_changes.json").write_text(pretty(record), encoding="utf-8")
-    files = _processor(model, folder, source, tokenizer)
+    modalities = inputs.modalities(model)
+    sensed = {"image", "video", "audio"} & {*modalities}
+    files = _processor(model, folder, source, tokenizer) if sensed else {}
     processor.write(files, folder, job.out)
     return {
         "class": kind.__name__,
@@ -59,12 +62,17 @@ def make(job: Job) -> dict[str, Any]:
         "parameters": parameters,
         "dtype": section["dtype"],
         "processor": processor.classes(files),
-        "vocab_size": getattr(config.get_text_config(), "vocab_size", None),
+        "modalities": list(modalities),
+        "vocab_size": getattr(heads.text_part(config), "vocab_size", None),
     }
 
 
 def resize(
-    source: Any, section: Mapping[str, Any], tokenizer: Mapping[str, Any] | None, seed: int
+    source: Any,
+    section: Mapping[str, Any],
+    tokenizer: Mapping[str, Any] | None,
+    kind: Any,
+    seed: int,
 ) -> tuple[Any, list[dict[str, Any]]]:
     """The source's config with the recipe's overrides, the tokenizer's sizes and ids, and made
     small by rule where the recipe says so; and each changed key with its values and its reason.
@@ -93,8 +101,6 @@ def resize(
             made.dtype = section["dtype"]
             return made
 
-        first = small(tree.overrides)
-        kind = model_class(section.get("architecture"), first)
         vocabularies = set(tokenizer["sizes"].values()) if tokenizer else set[int]()
         _reduce(tree, section, kind, small, seed, vocabularies)
         config, reasons = small(tree.overrides), tree.reasons
@@ -193,55 +199,6 @@ def changed(
     return found
 
 
-def model_class(name: str | None, config: Any) -> Any:
-    """The model class a recipe or its source's config names; raises BuildFault."""
-    import torch
-    import transformers
-
-    known = classes(config)
-    if name is None:
-        named = config.architectures or []
-        if not named:
-            raise BuildFault.of(
-                f"the source's config names no model class for {config.model_type}",
-                key=("model",),
-                hint=f"add model.architecture, one of {', '.join(known)}",
-            )
-        name = named[0]
-    kind = getattr(transformers, name, None)
-    if kind is None or not isinstance(kind, type) or not hasattr(kind, "config_class"):
-        raise BuildFault.of(
-            f"transformers has no model class {name}",
-            key=("model", "architecture"),
-            hint=did_you_mean(name, known),
-        )
-    if kind.config_class is None or not isinstance(config, kind.config_class):
-        raise BuildFault.of(
-            f"{name} is not a class for {config.model_type}",
-            key=("model", "architecture"),
-            hint=f"one of {', '.join(known)}",
-        )
-    if getattr(kind, "forward", None) is torch.nn.Module.forward:
-        raise BuildFault.of(
-            f"{name} is the base of model classes, none itself",
-            key=("model", "architecture"),
-            hint=f"one of {', '.join(known)}",
-        )
-    return kind
-
-
-def classes(config: Any) -> list[str]:
-    """The names of the model classes that transformers maps to a config's type, sorted."""
-    from transformers.models.auto import modeling_auto
-
-    found = set()
-    for name, mapping in vars(modeling_auto).items():
-        if name.endswith("_MAPPING_NAMES") and name.startswith("MODEL_"):
-            entry = mapping.get(config.model_type, ())
-            found |= {entry} if isinstance(entry, str) else set(entry)
-    return sorted(found)
-
-
 def measure(kind: Any, config: Any, most: int) -> int:
     """The number of parameters, counted on the meta device before any memory is taken.
 
@@ -308,6 +265,8 @@ def _refusable(build: Any, kind: Any) -> Any:
 
 
 def _refused(kind: Any, error: Exception) -> Fault:
+    if isinstance(error, ImportError):
+        return heads.absent(kind.__name__, error)
     return BuildFault.of(
         f"{kind.__name__} cannot be made from this config: "
         f"{type(error).__name__}: {overrides.reason(error)}",

@@ -51,7 +51,7 @@ STAGES: Mapping[str, Stage] = {
     "model": Stage(
         function="tinybuild.model:make",
         code=(
-            *("model.py", "config", "config/exceptions.json", "inputs", "processor"),
+            *("model.py", "heads.py", "config", "config/exceptions.json", "inputs", "processor"),
             *("ids.py", "files.py"),
         ),
         libraries=("transformers", "torch", "safetensors", "pillow", "torchvision"),
@@ -64,6 +64,7 @@ STAGES: Mapping[str, Stage] = {
             "inputs",
             "tokenizer",
             "bundle.py",
+            "heads.py",
             "ids.py",
             "files.py",
             "dataset/corpus.jsonl",
@@ -84,7 +85,7 @@ STAGES: Mapping[str, Stage] = {
 RESERVED = frozenset(
     (
         *STAGES,
-        *("all", "zoo", "check", "why"),
+        *("all", "zoo", "check", "why", "missing", "table"),
         *("run", "list", "clean", "forget", "ignore", "info", "help", "auto", "dumpdb"),
         *("strace", "tabcompletion", "reset-dep"),
     )
@@ -358,7 +359,10 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
         for slot, upstream in _upstreams(recipe):
             for stage in ("tokenizer", "model"):
                 if stage in recipes[upstream].data:
-                    files = ("",) if stage == "tokenizer" else MADE
+            *("model.py", "heads.py", "config", "config/exceptions.json", "inputs", "processor"),
+            *("ids.py", "files.py"),
+        ),
+        libraries=("transformers", "torch", "safetensors", "pillow", "torchvision"),
                     needs.append(
                         Need(name=f"{slot}.{stage}", task=f"{stage}:{upstream}", files=files)
                     )

@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tinybuild import marked
+from tinybuild import heads, marked
 from tinybuild.errors import Fault, Finding, RecipeFault, did_you_mean, nearest
 from tinybuild.files import Memo, digest, sha256
 from tinybuild.marked import Key, named, parse, place
@@ -247,6 +247,11 @@ def _agree(data: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:
     tokenizer, model, dataset = (data.get(k) for k in ("tokenizer", "model", "dataset"))
     if tokenizer is None and model is None and dataset is None:
         yield (), "nothing to build", "add a dataset, a tokenizer or a model section"
+    if model is not None:
+        task = model.get("architecture", heads.AUTO)
+        if task != heads.AUTO and not task[0].isupper() and task not in heads.TASKS:
+            what = f"model.architecture: there is no task {task}"
+            yield ("model", "architecture"), what, did_you_mean(task, heads.TASKS)
     if model is not None and "source" not in data:
         yield ("model",), "the model has no source", "add source: {transformers: ...}, or another"
     if tokenizer is not None:
@@ -364,7 +369,7 @@ class Cache:
 
     def __init__(self, path: Path, memo: Memo):
         self.path, self.memo, self.dirty = path, memo, False
-        self.stamp = digest([schema(), sha256(__file__), sha256(marked.__file__)])
+        self.stamp = digest([schema(), *map(sha256, (__file__, marked.__file__, heads.__file__))])
         self.known: dict[str, Any] = {}
         # Whatever is wrong with the file, it is only a cache.
         with contextlib.suppress(

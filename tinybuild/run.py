@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -29,11 +30,13 @@ from tinybuild.files import (
     remove,
     sha256,
     tree,
+    write,
 )
 from tinybuild.plan import STAGES, Need, Task
-from tinybuild.workers import Job, Pool
+from tinybuild.workers import Bug, Job, Limits, Pool
 
 State = dict[str, Any]
+REPORT = "report.json"  # what the validate stage leaves, also where a check failed
 
 
 class Builder:
@@ -49,6 +52,7 @@ class Builder:
         self.receipts: dict[str, Any] = {}
         self.places: dict[str, Path] = {}
         self.busy: set[str] = set()
+        self.stopping = False
         # The code as it is before any worker loads it: an edit made later is seen next time.
         for stage in STAGES.values():
             _code(stage.code)
@@ -141,6 +145,8 @@ class Builder:
         place = self.place(task.name)
         waiting = functools.partial(say, f"{task.name} waits: another doit is building it")
         shown = task.recipe.file.relative_to(self.root).as_posix()
+        state: State | None = None
+        report: Any = None
         self.busy.add(task.name)
         # `doit -P process` forks: what we know may be from before another process did a need.
         for need in task.needs:
@@ -156,7 +162,10 @@ class Builder:
                 with fresh(place) as made:
                     job = self._job(task, made)
                     try:
-                        facts = self.pool.call(STAGES[task.stage].function, job)
+                        facts = self.pool.call(STAGES[task.stage].function, job, _limits(task))
+                    except Fault:
+                        report = _json(_read(f"{made}/{REPORT}"))
+                        raise
                     except FileNotFoundError:
                         self._still_there(job)
                         raise
@@ -165,18 +174,52 @@ class Builder:
                         state["settings"]["locks"] = self._lock(task, facts["pins"])
                     self._leave(task, made, {"files": tree(made), "facts": facts}, state)
         except Fault as fault:
-            raise recipe.locate(fault, task.recipe.file, shown) from None
+            placed = recipe.locate(fault, task.recipe.file, shown)
+            self._note(task, state, placed, report)
+            raise placed from None
+        except Bug as bug:
+            last = str(bug).strip().splitlines()[-1]
+            self._note(task, state, Fault.of(f"a bug: {last}"))
+            raise
         except OSError as error:
             if error.filename is not None:
                 error.filename = str(error.filename).removeprefix(f"{self.root}/")
             expected = explain(error)
             if expected is None:
+                what = f"a bug: {type(error).__name__}: {error}"
+                self._note(task, state, Fault.of(what))
                 raise
             raise expected from None
         finally:
             self.receipts.pop(task.name, None)
             self.busy.discard(task.name)
         return True
+
+    def failure(self, task: Task) -> Any | None:
+        """What is known of a task's last run, if that failed and would fail again; else None.
+
+        {"kind": the fault's class, "findings": [{what, where, hint}], "report": {...} or None}; a
+        failure of another state (recipe, inputs, code, versions) says nothing about this one.
+        """
+        found = _json(_read(str(self._failure(task.name))))
+        if isinstance(found, dict) and found.get("state") == digest(self.state(task)):
+            return found
+        return None
+
+    def _failure(self, task: str) -> Path:
+        """build/NAME/STAGE.failure.json, beside the stage's folder: nothing depends on it."""
+        place = self.place(task)
+        return place.with_name(f"{place.name}.failure.json")
+
+    def _note(self, task: Task, state: State | None, fault: Fault, report: Any = None) -> None:
+        """Keep why a task failed, for whoever asks later; a full disk must not hide the reason."""
+        if state is None or self.stopping:
+            return  # it was not the task's own work that failed
+        said = [{"what": f.what, "where": f.where, "hint": f.hint} for f in fault.findings]
+        kind, about = type(fault).__name__, digest(state)
+        data = {"task": task.name, "kind": kind, "state": about, "findings": said, "report": report}
+        with contextlib.suppress(OSError):
+            write(self._failure(task.name), pretty({"version": 1, **data}))
 
     def _folders(self, place: Path) -> None:
         """Refuse to build where something else stands in the way of a folder."""
@@ -224,6 +267,7 @@ class Builder:
     def _leave(self, task: Task, made: Path, receipt: Mapping[str, Any], state: State) -> None:
         """Move what was made to its place, the receipt last."""
         place = self.place(task.name)
+        self._failure(task.name).unlink(missing_ok=True)
         text = pretty(receipt)
         before = {"task": task.name, "receipt": _sha256(text.encode()), **state}
         papers = {RECEIPT: text, PROVENANCE: pretty(before)}
@@ -241,6 +285,7 @@ class Builder:
 
     def stop(self) -> None:
         """End the workers; give the threads that waited for them the time to clean up."""
+        self.stopping = True
         self.pool.stop()
         patience = time.monotonic() + 2
         while self.busy and time.monotonic() < patience:
@@ -254,6 +299,7 @@ class Builder:
             remove(self.root / "dist" / f"{name}.tar.gz")
         place = self.place(task)
         remove(place)
+        remove(self._failure(task))
         remove(place.with_name(f".lock.{place.name}"))
         for folder in (place.parent, place.parent.parent, self.root / "dist"):
             if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
@@ -310,6 +356,11 @@ def _files(receipt: Mapping[str, Any], need: Need) -> dict[str, Any]:
         for name, entry in receipt["files"].items()
         if any(name.startswith(prefix) for prefix in need.files)
     }
+
+
+def _limits(task: Task) -> Limits:
+    limits = task.recipe.data["limits"]
+    return Limits(seconds=limits["seconds"], memory=recipe.size(limits["memory"]))
 
 
 @functools.cache

@@ -20,7 +20,7 @@ from typing import Any
 
 from doit.exceptions import BaseFail, TaskError, TaskFailed, UnmetDependency
 
-from tinybuild import progress
+from tinybuild import architectures, progress
 from tinybuild.errors import Fault, Finding, did_you_mean
 from tinybuild.files import Memo, write
 from tinybuild.plan import STAGES, Task, Zoo, load
@@ -28,7 +28,9 @@ from tinybuild.recipe import Broken, Cache, locate
 from tinybuild.run import Builder
 from tinybuild.workers import Bug, Pool
 
-__all__ = ["DOIT_CONFIG", "task_check", "task_recipes", "task_why"]
+__all__ = [
+    *("DOIT_CONFIG", "task_check", "task_missing", "task_recipes", "task_table", "task_why"),
+]
 
 
 class Session:
@@ -239,6 +241,33 @@ def _why(names: list[str]) -> BaseFail | None:
     return None
 
 
+def task_missing() -> dict[str, Any]:
+    """write a recipe for each model type of transformers that recipes/architectures/ lacks"""
+    return {"actions": [_missing], "uptodate": [False]}
+
+
+def _missing() -> None:
+    here = session()
+    files = architectures.missing(here.root)
+    for file, text in files.items():
+        write(file, text)
+        here.screen.say(f"wrote {file.relative_to(here.root)}")
+    if not files:
+        here.screen.say("every model type has its recipe")
+
+
+def task_table() -> dict[str, Any]:
+    """write docs/architectures.md: what became of each architecture"""
+    return {"actions": [_table], "uptodate": [False]}
+
+
+def _table() -> None:
+    here = session()
+    text = architectures.table(architectures.rows(here.zoo, here.builder))
+    write(here.root / architectures.TABLE, text)
+    here.screen.say(f"wrote {architectures.TABLE}")
+
+
 def _explained(name: str) -> Iterator[str]:
     """One line for each reason of each stage of a recipe, and of the recipes it is made from."""
     here = session()
@@ -359,7 +388,7 @@ class Reporter:
             names = ", ".join(name for name, _ in self.faults)
             here.screen.say(f"{count} task{'s' if count > 1 else ''} failed: {names}")
         bug = self.errors or any(not isinstance(fail, TaskFailed) for _, fail in self.faults)
-        if self.unmet and not bug:
+        if self.unmet and not bug and sys.exc_info()[0] is None:  # an interruption goes its own way
             raise SystemExit(1)
 
 

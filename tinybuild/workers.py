@@ -1,8 +1,8 @@
 """Warm processes: each imports torch and transformers once, then does one stage after another.
 
 The process that runs doit stays light and never computes; work is sent to processes started with
-"spawn" (nothing is ever forked after torch has computed). A worker that dies takes its own task
-with it and nothing else.
+"spawn" (nothing is ever forked after torch has computed). A worker that dies, hangs or wants too
+much memory takes its own task with it and nothing else.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib
 import multiprocessing
 import os
 import re
+import resource
 import signal
 import threading
 import traceback
@@ -57,6 +58,14 @@ class Job:
     seed: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one call may take: seconds of wall time, and bytes of memory for its whole process."""
+
+    seconds: float = 600.0
+    memory: int = 8_000_000_000
+
+
 class Bug(Exception):
     """An unexpected exception in a worker, with the traceback it had there."""
 
@@ -73,16 +82,17 @@ def serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:
-            function, argument = connection.recv()
+            function, argument, memory = connection.recv()
         except EOFError:
             return
         answer: tuple[str, Any]
         try:
+            _bound(memory)
             answer = ("done", call(function, argument))
         except Fault as fault:
             answer = ("fault", (type(fault), fault.findings))
         except MemoryError:
-            answer = ("fault", (BuildFault, _out_of_memory().findings))
+            answer = ("fault", (BuildFault, _out_of_memory(memory).findings))
         except OSError as error:
             answer = ("os", (error.errno, error.strerror, error.filename, traceback.format_exc()))
         except Exception as error:  # noqa: BLE001 - the parent raises it again
@@ -91,6 +101,8 @@ def serve(connection: Connection) -> None:
             if system:
                 number = int(system[1])
                 answer = ("os", (number, os.strerror(number), None, traceback.format_exc()))
+            elif "DefaultCPUAllocator" in str(error):  # torch's way to say MemoryError
+                answer = ("fault", (BuildFault, _out_of_memory(memory).findings))
             else:
                 answer = ("bug", traceback.format_exc())
         try:
@@ -99,9 +111,21 @@ def serve(connection: Connection) -> None:
             return
 
 
-def _out_of_memory() -> Fault:
+def _bound(memory: int) -> None:
+    """Let this process allocate at most so many bytes, all together (not what files are mapped to).
+
+    An allocation beyond it fails here, where it can be told, instead of waking the system's own
+    killer, which ends whatever process it likes. macOS knows the limit but does not keep to it.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
+def _out_of_memory(memory: int) -> Fault:
     return BuildFault.of(
-        "the machine has no memory left for this", hint="make the model or its source smaller"
+        f"this needs more memory than there is, or than the {memory / 1e9:.3g} GB it may take",
+        hint="make the model or its source smaller, or raise limits.memory in the recipe",
     )
 
 
@@ -116,9 +140,12 @@ class Worker:
             self.process.start()
         theirs.close()
 
-    def call(self, function: str, argument: Any) -> Any:
+    def call(self, function: str, argument: Any, limits: Limits) -> Any:
         try:
-            self.connection.send((function, argument))
+            self.connection.send((function, argument, limits.memory))
+            if not self.connection.poll(limits.seconds):
+                self.stop()
+                raise _late(limits.seconds)
             kind, value = self.connection.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError):
             self.process.join(5)
@@ -133,12 +160,20 @@ class Worker:
             error = OSError(number, text, filename)
             error.add_note(trace)
             raise error
+        self.stop()  # whatever went wrong may have left something behind in the libraries
         raise Bug(value)
 
     def stop(self) -> None:
         self.process.kill()
         self.process.join()
         self.connection.close()
+
+
+def _late(seconds: float) -> Fault:
+    return BuildFault.of(
+        f"this took longer than {seconds:g} s and was stopped",
+        hint="raise limits.seconds in the recipe if it only needs more time",
+    )
 
 
 def _died(code: int | None) -> Fault:
@@ -177,14 +212,14 @@ class Pool:
         self.idle: list[Worker] = []
         self.all: list[Worker] = []
 
-    def call(self, function: str, argument: Any) -> Any:
+    def call(self, function: str, argument: Any, limits: Limits | None = None) -> Any:
         with self.lock:
             worker = self.idle.pop() if self.idle else None
             if worker is None:
                 worker = Worker()
                 self.all.append(worker)
         try:
-            return worker.call(function, argument)
+            return worker.call(function, argument, limits or Limits())
         finally:
             with self.lock:
                 if worker.process.is_alive():

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tinybuild.errors import BuildFault, Finding, did_you_mean
+from tinybuild.errors import BuildFault, Fault, Finding, did_you_mean
 from tinybuild.ids import is_id
 
 # Written by transformers itself, no wish of anybody's.
@@ -72,9 +72,11 @@ def override(config: Any, wishes: Mapping[str, Any], implied: Mapping[str, Any],
     `wishes` are the recipe's (`key` is where they stand in it); `implied` are the sizes and ids of
     the tokenizer. A value that the class itself derives from others (layer_types from the number of
     layers, head_dim from the width) is derived anew rather than kept, so that it follows.
+    A sub-config for which the wishes name another model_type is first replaced, see `substituted`.
     Raises BuildFault for keys that the class does not have, for values it refuses, and for wishes
     that did not take effect.
     """
+    config = substituted(config, wishes, key)
     findings = list(_unknown(config, wishes, key))
     if findings:
         raise BuildFault(findings)
@@ -94,6 +96,61 @@ def override(config: Any, wishes: Mapping[str, Any], implied: Mapping[str, Any],
     if ignored:
         raise BuildFault(ignored)
     return made
+
+
+def substituted(config: Any, wishes: Mapping[str, Any], key: Key = ()) -> Any:
+    """The config with another kind of sub-config wherever the wishes name one by its model_type.
+
+    It is the default config of that type; what else the wishes say of it is left to `override`. The
+    place may be empty (a backbone_config that is None). Raises BuildFault for a type that
+    transformers does not know, and where the class does not take it.
+    """
+    changed: dict[str, Any] = {}
+    for name, value in wishes.items():
+        if not isinstance(value, Mapping):
+            continue
+        place, sub = (*key, name), _sub(config, name)
+        kind = value.get("model_type")
+        if not isinstance(kind, str) or (sub is not None and type(sub).model_type == kind):
+            new = substituted(sub, value, place) if sub is not None else None
+        elif sub is not None or _value(config, config.attribute_map.get(name, name)) is None:
+            new = substituted(_default(kind, (*place, "model_type")), value, place)
+        else:
+            new = None  # a plain mapping, whose key happens to be called so
+        if new is not None and new is not sub:
+            changed[config.attribute_map.get(name, name)] = new
+    if not changed:
+        return config
+    arguments = {name: value for name, value in config.to_dict().items() if name not in OURS}
+    arguments.update({name: new.to_dict() for name, new in changed.items()})
+    try:
+        made = type(config)(**arguments)
+    except refusals() as error:
+        raise _another(config, changed, key, reason(error)) from None
+    if any(type(_sub(made, name)) is not type(new) for name, new in changed.items()):
+        raise _another(config, changed, key, "it makes something else of it")
+    return made
+
+
+def _default(kind: str, key: Key) -> Any:
+    from transformers import CONFIG_MAPPING
+
+    if kind not in CONFIG_MAPPING:
+        raise BuildFault.of(
+            f"transformers knows no model type {kind}",
+            key=key,
+            hint=did_you_mean(kind, CONFIG_MAPPING.keys()),
+        )
+    return CONFIG_MAPPING[kind]()
+
+
+def _another(config: Any, changed: Mapping[str, Any], key: Key, why: str) -> Fault:
+    name, new = next(iter(changed.items()))
+    return BuildFault.of(
+        f"{type(config).__name__} does not take a config of {new.model_type} for {name}: {why}",
+        key=(*key, name, "model_type"),
+        hint="leave model_type out to change the sub-config that is there",
+    )
 
 
 def _fields(config: Any) -> set[str]:
@@ -156,7 +213,8 @@ def _unknown(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Findi
         sub = _sub(config, name)
         if sub is not None:
             if isinstance(value, Mapping):
-                yield from _unknown(sub, value, (*key, name))
+                inner = {n: v for n, v in value.items() if n != "model_type"}  # as `substituted`
+                yield from _unknown(sub, inner, (*key, name))
             else:
                 yield Finding(
                     what=f"{name} is a config of its own ({type(sub).__name__}), not a value",
@@ -250,14 +308,18 @@ def _ignored(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Findi
                 continue
             if _holds(found, value):
                 continue
-        if isinstance(found, tuple):
-            found = list(found)
-        if found != value and str(found) != str(value):
+        found = _lists(found)
+        if found != _lists(value) and str(found) != str(value):
             yield Finding(
                 what=f"{type(config).__name__} makes {found!r} of {name}: {value!r}",
                 key=(*key, name),
                 hint="another key decides this one",
             )
+
+
+def _lists(value: Any) -> Any:
+    """A value with lists for tuples, at every depth: YAML knows no tuples."""
+    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _holds(found: Any, wanted: Any) -> bool:
@@ -306,4 +368,7 @@ def _widths(config: Any, value: float) -> dict[str, Any]:
     return found
 
 
-__all__ = ["BY_LAYER", "OURS", "canonical", "load", "merge", "override", "reason", "widths"]
+__all__ = [
+    *("BY_LAYER", "OURS", "canonical", "load", "merge", "override", "reason"),
+    *("substituted", "widths"),
+]

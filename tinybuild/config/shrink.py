@@ -6,38 +6,33 @@ it changes a reason; the recipe's own keys are left as they are, and what depend
 
 from __future__ import annotations
 
-import copy
 import functools
-import itertools
 import json
 import math
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeGuard
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from tinybuild.config.overrides import BY_LAYER
+from tinybuild.config.images import IMAGE, PATCH, doubled_widths, images, multipliers, pyramids
+from tinybuild.config.layers import depth
+from tinybuild.config.overrides import substituted
+from tinybuild.config.tree import (
+    WIDTH_NAMES,
+    Path,
+    Size,
+    Tree,
+    config_at,
+    kind,
+    leaves,
+    mapping,
+    number_or,
+    scalars,
+    whole,
+    whole_list,
+    width,
+)
 from tinybuild.ids import found, is_id, replaced
-
-Path = tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Size:
-    """Target sizes: width = heads x head_dim; the kv heads divide the heads."""
-
-    width: int
-    heads: int
-    head_dim: int
-    kv_heads: int
-    ffn: int
-    expert_ffn: int
-    rank: int
-    state: int
-    positions: int
-    vocabulary: int
-
 
 # tiny: the smallest that still divides everywhere (four heads, two key-value heads, three rotary
 # sections in half a head). small: what serving engines and flash kernels accept (head_dim 32,
@@ -69,9 +64,8 @@ SIZES: Mapping[str, Size] = {
     ),
 }
 EXPERTS, TOP_K, QUERIES, WINDOW = 4, 2, 8, 8
-IMAGE, PATCH, MELS, FRAMES = 64, 8, 32, 64
+MELS = 32
 NORM_GROUPS = 32  # groups of a group norm that some classes fix
-BLOCKS = 2  # in each stage of a pyramid: one that changes the resolution, one that does not
 
 
 def shrink(
@@ -82,186 +76,10 @@ def shrink(
     `wishes` are the recipe's overrides under the class's own names: they stay, and what depends on
     them follows. `layers` is the depth wanted instead of the least that has every kind of layer.
     """
-    tree = Tree(config.to_dict(), wishes, SIZES[size], layers)
+    tree = Tree(substituted(config, wishes).to_dict(), wishes, SIZES[size], layers)
     for rule in RULES:
         rule(tree)
     return tree
-
-
-class Tree:
-    """A config as nested mappings, while it shrinks: `source` as it was, `data` as it will be."""
-
-    def __init__(
-        self, source: Mapping[str, Any], wishes: Mapping[str, Any], size: Size, layers: int | None
-    ):
-        self.source, self.size, self.layers = source, size, layers
-        self.data = copy.deepcopy(dict(source))
-        self.reasons: dict[Path, str] = {}
-        self.fixed: dict[Path, Any] = dict(_leaves(wishes))
-        for path, value in self.fixed.items():
-            _put(self.data, path, copy.deepcopy(value))
-
-    def nodes(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Every config of the tree with its path, the whole first."""
-
-        def walk(path: Path, node: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
-            yield path, node
-            for name, value in node.items():
-                if not isinstance(value, dict) or name in PLAIN or name == BY_LAYER:
-                    continue
-                if all(isinstance(key, str) for key in value) and not is_id(name):
-                    yield from walk((*path, name), value)
-
-        yield from walk((), self.data)
-
-    def was(self, path: Path) -> Any:
-        """The source's value at a path; None where there is none."""
-        value: Any = self.source
-        for name in path:
-            if not isinstance(value, Mapping):
-                return None
-            value = value.get(name)
-        return value
-
-    def set(self, path: Path, value: Any, reason: str) -> None:
-        """Give a key its value, unless the recipe has."""
-        if path in self.fixed:
-            return
-        _put(self.data, path, value)
-        if value == self.was(path):
-            self.reasons.pop(path, None)
-        else:
-            self.reasons[path] = reason
-
-    def touches(self, path: Path) -> bool:
-        """Whether the recipe sets this key, or something in it."""
-        return any(path[: len(fixed)] == fixed[: len(path)] for fixed in self.fixed)
-
-    def copy(self) -> Tree:
-        """The same tree, to try something on."""
-        other = copy.copy(self)
-        other.data, other.reasons = copy.deepcopy(self.data), dict(self.reasons)
-        return other
-
-    @property
-    def overrides(self) -> dict[str, Any]:
-        """The changed keys with their values, nested: overrides of the source's config."""
-        made: dict[str, Any] = {}
-        for path in self.reasons:
-            value: Any = self.data
-            for name in path:
-                value = value[name]
-            _put(made, path, value)
-        return made
-
-
-# Mappings that are no configs: their keys are data.
-PLAIN = frozenset(("id2label", "label2id", "task_specific_params", "quantization_config"))
-
-
-def _leaves(data: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    for name, value in data.items():
-        if isinstance(value, Mapping) and value and name not in PLAIN:
-            yield from _leaves(value, (*path, name))
-        else:
-            yield (*path, name), value
-
-
-def _put(data: dict[str, Any], path: Path, value: Any) -> None:
-    for name in path[:-1]:
-        inner = data.get(name)
-        if not isinstance(inner, dict):
-            inner = data[name] = {}
-        data = inner
-    data[path[-1]] = value
-
-
-def _whole(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _whole_list(value: Any) -> TypeGuard[list[int]]:
-    return isinstance(value, list | tuple) and bool(value) and all(_whole(item) for item in value)
-
-
-# --- what a name measures ------------------------------------------------------------------------
-
-# The first pattern that matches a whole name decides. "" is left to other rules, or as it is.
-KINDS: tuple[tuple[str, str], ...] = tuple(
-    (kind, pattern.replace("~", "(?:[a-z0-9]+_)*"))
-    for kind, pattern in (
-        ("", r"~(kernel|stride|dilation|padding|dropout)(_~)?(size|sizes)?"),
-        ("", r"~(head_)?(chunk_size_feed_forward|chunk_size_lm_head|chunksize)"),
-        ("", r"type_vocab_size|modality_type_vocab_size|num_(image_)?channels"),
-        ("vocabulary", r"~vocab_size|~vocab_size_per_layer_input|vocab_size_~|~group_vocab"),
-        ("vocabulary", r"~codebook_size|num_embeddings|num_codevectors_~|num_hash_buckets"),
-        ("vocabulary", r"num_(bpe|wordpiece)_labels|ngram_vocab_size_~"),
-        ("kv heads", r"~(num|n)_(key_value|kv)(_attention)?_heads|linear_num_key_heads"),
-        ("kv heads", r"multi_query_group_num|num_query_groups"),
-        ("heads", r"~(num|n)_~heads?|~(attention|attn)_heads|n_heads?"),
-        ("rope dim", r"qk_rope_head_dim"),
-        (
-            "head dim",
-            r"~head_(dim|size)|d_kv|d_head|~dim_head|kv_channels|~headdim|mamba_d_head",
-        ),
-        ("rank", r"~rank"),
-        ("dt rank", r"~(dt|time_step)_rank"),
-        ("state", r"~state_size|~d_state"),
-        ("expert width", r"~(moe|expert|experts)_~(intermediate_size|hidden_size|ffn_~size|dim)"),
-        ("experts", r"~(num|n)_(routed_|local_)?experts|moe_num_experts|zero_expert_num"),
-        ("top k", r"~experts?_per_tok(en)?|moe_top_?k|moe_k|top_k_experts|num_selected_experts"),
-        ("groups", r"n_group|num_expert_groups?"),
-        ("top groups", r"topk_group|num_limited_groups|topk_groups"),
-        (
-            "ffn width",
-            r"~(intermediate|ffn|mlp)_~(size|dim)|d_ff|dff|ffn_dim|mlp_dim|dim_ff|d_inner|"
-            r"~feed_?forward(_~)?(size|dim)|~dim_feedforward|~linear_units|intermediate_size_mlp",
-        ),
-        ("positions", r"~max_~position_embeddings(_~)?|n_positions|n_ctx|max_~positions"),
-        ("positions", r"max_seq_len|model_max_length|position_embedding_size|max_ep_len"),
-        ("window", r"sliding_window(_size)?|attention_chunk_size|local_attention(_window_len)?"),
-        ("window", r"attention_window(_size)?|index_topk|keep_window_size"),
-        ("pooled", r"index_kpool|index_block_size|max_depth"),
-        ("grid", r"~pos_emb_(height|width)|posemb_grid_size|visual_prompt_size"),
-        ("norm channels", r"base_channels"),
-        ("positions", r"max_num_patches|max_image_tokens"),
-        ("queries", r"num_(queries|query_tokens|latents|detection_tokens)|~n_latents|~num_latents"),
-        ("queries", r"num_denoising|two_stage_num_proposals|latent_query_num|num_prototypes"),
-        ("mels", r"model_in_dim|~mel_bins|num_mels|n_mels|input_feat_per_channel|input_feat_size"),
-        (
-            "width",
-            r"~hidden_size(_~)?|~hidden_dim|d_model|n_embd|dim|~emb_dim|~embed_dim|"
-            r"~embedding_(size|dim)|~proj_(size|dim|dims)|~projection_(size|dim|in_dim|out_dim)|"
-            r"project_dim|~(in|out|input|output)_dim|~hidden_channels|out_dim|~fpn_feature_size|"
-            r"~width|~units|embedding_dim|~mask_feature_size|classifier_proj_size|"
-            r"~(output|input)_size|xvector_output_dim|codebook_dim|codevector_dim|vit_dim|mask_dim|"
-            r"merged_hidden_size|shape_size|~coordinate_size|entity_emb_size|upsample_groups|"
-            r"~initial_channel|~bottleneck_size|d_latents|~inplanes|~dim|"
-            r"~quantization_~dimension|flow_size|latent_dim|~predictor_channels|~filter_channels",
-        ),
-        ("channels", r"~channels?|num_filters|n_filters"),
-    )
-)
-
-
-def kind(name: str) -> str:
-    """What a config key of this name measures, as far as the rules know."""
-    for found_kind, pattern in KINDS:
-        if re.fullmatch(pattern, name):
-            return found_kind
-    return ""
-
-
-def _scalars(tree: Tree, *kinds: str) -> Iterator[tuple[Path, dict[str, Any], str, int]]:
-    """(path of the node, node, key, source's value) of each whole number of these kinds."""
-    for path, node in tree.nodes():
-        for name, value in list(node.items()):
-            if _whole(value) and not is_id(name) and kind(name) in kinds:
-                was = tree.was((*path, name))
-                yield path, node, name, was if _whole(was) else value
-
-
-# --- rules ---------------------------------------------------------------------------------------
 
 
 def widths(tree: Tree) -> None:
@@ -270,10 +88,10 @@ def widths(tree: Tree) -> None:
     Where the recipe sets a width, all keys that had the same value in the source follow it.
     """
     wished: dict[int, int] = {}
-    for path, _, name, was in _scalars(tree, "width"):
+    for path, _, name, was in scalars(tree, "width"):
         if (*path, name) in tree.fixed and was:
             wished[was] = tree.fixed[(*path, name)]
-    for path, node, name, was in _scalars(tree, "width", "channels"):
+    for path, node, name, was in scalars(tree, "width", "channels"):
         if was in wished:
             tree.set((*path, name), wished[was], "rule width: as the recipe's")
         elif node[name] > tree.size.width:
@@ -283,16 +101,25 @@ def widths(tree: Tree) -> None:
 def multiples(tree: Tree) -> None:
     """A width that joins several neighbours (merged patches, several layers) stays the same
     multiple of its tower's width, unless it is the width of another tower."""
-    towers = {width(_mapping(tree.was(path))) for path, _ in tree.nodes()}
-    for path, node, name, was in _scalars(tree, "width"):
-        before, now = width(_mapping(tree.was(path))), width(node)
+    towers = {width(mapping(tree.was(path))) for path, _ in tree.nodes()}
+    for path, node, name, was in scalars(tree, "width"):
+        before, now = width(mapping(tree.was(path))), width(node)
         if name in WIDTH_NAMES or not before or not now or was in towers:
             continue
         if was % before == 0 and 2 <= was // before <= 16 and JOINED.fullmatch(name):
             tree.set((*path, name), was // before * now, "rule width: a multiple as in the source")
 
 
+HALF = re.compile(r"num_pos_feats")
 JOINED = re.compile(r".*(out|output|input|in|merged)_(dim|hidden_size|size)|merged_.*")
+
+
+def halves(tree: Tree) -> None:
+    """Features of a position: one half for each axis of the image."""
+    for path, node in tree.nodes():
+        for name, value in list(node.items()):
+            if HALF.fullmatch(name) and whole(value):
+                tree.set((*path, name), min(value, tree.size.width // 2), "rule width: a half")
 
 
 def plain_sizes(tree: Tree) -> None:
@@ -312,10 +139,22 @@ def plain_sizes(tree: Tree) -> None:
         "grid": IMAGE // PATCH,
         "norm channels": NORM_GROUPS,
     }
-    for path, node, name, _ in _scalars(tree, *targets):
+    for path, node, name, _ in scalars(tree, *targets):
         target = targets[kind(name)]
         if node[name] > target:
             tree.set((*path, name), target, f"rule {kind(name)}")
+
+
+def shuffled_pixels(tree: Tree) -> None:
+    """Pixels shuffled into channels: what comes out is as many widths as in the source."""
+    for path, node in tree.nodes():
+        share, wide = node.get("pixel_shuffle_ratio"), width(node)
+        before = width(mapping(tree.was(path)))
+        if isinstance(share, float) and share and wide and before:
+            inner = tree.was((*path, "intermediate_size"))
+            if whole(inner) and inner == int(before // share**2):
+                new = int(wide // share**2)
+                tree.set((*path, "intermediate_size"), new, "rule shuffled pixels")
 
 
 def by_layer_sizes(tree: Tree) -> None:
@@ -336,37 +175,25 @@ def by_layer_sizes(tree: Tree) -> None:
     for path, node in tree.nodes():
         for name, value in list(node.items()):
             target = targets.get(kind(name))
-            if target and _whole_list(value) and not is_id(name) and len(set(value)) == 1:
+            if target and whole_list(value) and not is_id(name) and len(set(value)) == 1:
                 new = [min(item, target) for item in value]
                 tree.set((*path, name), new, f"rule {kind(name)}")
 
 
 def feed_forward(tree: Tree) -> None:
     """The inner width: twice the width, whatever the source's ratio."""
-    for path, node, name, _ in _scalars(tree, "ffn width"):
+    for path, node, name, _ in scalars(tree, "ffn width"):
         target = 2 * (width(node) or tree.size.width)
         if node[name] > target:
             tree.set((*path, name), target, "rule ffn width")
-
-
-WIDTH_NAMES = ("hidden_size", "d_model", "n_embd", "embed_dim", "dim", "hidden_dim", "emb_dim")
-
-
-def width(node: Mapping[str, Any]) -> int | None:
-    """The width of a config's layers."""
-    for name in WIDTH_NAMES:
-        value = node.get(name)
-        if isinstance(value, int) and value > 0:
-            return value
-    return None
 
 
 def attention(tree: Tree) -> None:
     """Heads divide the width, key-value heads the heads; a head is as wide as what it gets."""
     for path, node in tree.nodes():
         wide = width(node) or tree.size.width
-        was_wide = width(_mapping(tree.was(path))) or 0
-        heads = {n: v for n, v in node.items() if _whole(v) and v > 0 and kind(n) == "heads"}
+        was_wide = width(mapping(tree.was(path))) or 0
+        heads = {n: v for n, v in node.items() if whole(v) and v > 0 and kind(n) == "heads"}
         for name, value in heads.items():
             most = min(value, tree.size.heads) if (*path, name) not in tree.fixed else value
             fits = [h for h in range(1, most + 1) if wide % h == 0]
@@ -374,13 +201,13 @@ def attention(tree: Tree) -> None:
         main = next((n for n in MAIN_HEADS if n in heads), next(iter(heads), None))
         if main is None:
             continue
-        now, before = node[main], _number(tree.was((*path, main)), heads[main])
+        now, before = node[main], number_or(tree.was((*path, main)), heads[main])
         for name, value in list(node.items()):
-            if not _whole(value) or value <= 0:
+            if not whole(value) or value <= 0:
                 continue
             if kind(name) == "kv heads":
                 own = _sibling(name, node, main)
-                number, had = node[own], _number(tree.was((*path, own)), before)
+                number, had = node[own], number_or(tree.was((*path, own)), before)
                 if value == had:
                     new = number
                 else:
@@ -411,31 +238,23 @@ def _sibling(name: str, node: Mapping[str, Any], main: str) -> str:
     """The heads that these key-value heads belong to: of the same prefix (swa_), or the main."""
     prefix = re.split(r"num_|n_", name)[0]
     for other in node:
-        if prefix and other.startswith(prefix) and kind(other) == "heads" and _whole(node[other]):
+        if prefix and other.startswith(prefix) and kind(other) == "heads" and whole(node[other]):
             return other
     return main
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _number(value: Any, other: int) -> int:
-    return value if _whole(value) else other
 
 
 def latent_attention(tree: Tree) -> None:
     """Multi-head latent attention: qk_head_dim is the rotated and the plain part together."""
     for path, node in tree.nodes():
         rope, plain = node.get("qk_rope_head_dim"), node.get("qk_nope_head_dim")
-        if not (_whole(rope) and _whole(plain)):
+        if not (whole(rope) and whole(plain)):
             continue
-        if _whole(node.get("qk_head_dim")):
+        if whole(node.get("qk_head_dim")):
             tree.set((*path, "qk_head_dim"), rope + plain, "derived: nope + rope")
         was = {name: tree.was((*path, name)) for name in LATENT}
-        if _whole(was["head_dim"]) and was["head_dim"] == was["qk_rope_head_dim"]:
+        if whole(was["head_dim"]) and was["head_dim"] == was["qk_rope_head_dim"]:
             tree.set((*path, "head_dim"), rope, "derived: the rotated part")
-        elif _whole(was["head_dim"]) and was["head_dim"] == was["qk_head_dim"]:
+        elif whole(was["head_dim"]) and was["head_dim"] == was["qk_head_dim"]:
             tree.set((*path, "head_dim"), rope + plain, "derived: nope + rope")
 
 
@@ -448,19 +267,19 @@ def state_space(tree: Tree) -> None:
         for heads, dim in STATE_HEADS:
             now, before = node.get(heads), tree.was((*path, heads))
             had = tree.was((*path, dim))
-            if not (_whole(now) and _whole(before) and _whole(had) and _whole(node.get(dim))):
+            if not (whole(now) and whole(before) and whole(had) and whole(node.get(dim))):
                 continue
-            was_wide, wide = width(_mapping(tree.was(path))), width(node)
+            was_wide, wide = width(mapping(tree.was(path))), width(node)
             if was_wide and wide and before * had % was_wide == 0:
                 new = before * had // was_wide * wide // now
                 tree.set((*path, dim), new, "rule state heads: as wide as in the source")
         for name in STATE_GROUPS:
             value = node.get(name)
-            heads_now = next((node[h] for h, _ in STATE_HEADS if _whole(node.get(h))), None)
-            if _whole(value) and value > 2 and heads_now:
+            heads_now = next((node[h] for h, _ in STATE_HEADS if whole(node.get(h))), None)
+            if whole(value) and value > 2 and heads_now:
                 tree.set((*path, name), math.gcd(2, heads_now), "rule state groups")
         value = node.get("mamba_d_ssm")
-        if _whole(value) and _whole(node.get("mamba_n_heads")):
+        if whole(value) and whole(node.get("mamba_n_heads")):
             inner = node["mamba_n_heads"] * node.get("mamba_d_head", 1)
             tree.set((*path, "mamba_d_ssm"), inner, "derived: heads x head dim")
 
@@ -476,16 +295,16 @@ STATE_HEADS = (
 
 def experts(tree: Tree) -> None:
     """A few experts in at most two groups; each group has as many as are chosen from it."""
-    for path, node, name, _ in _scalars(tree, "experts"):
+    for path, node, name, _ in scalars(tree, "experts"):
         if node[name] > EXPERTS:
             tree.set((*path, name), EXPERTS, "rule experts")
-    for path, node, name, _ in _scalars(tree, "groups"):
+    for path, node, name, _ in scalars(tree, "groups"):
         if node[name] > 2:
             tree.set((*path, name), 2, "rule expert groups")
-    for path, node, name, _ in _scalars(tree, "top groups"):
+    for path, node, name, _ in scalars(tree, "top groups"):
         if node[name] > 1:
             tree.set((*path, name), 1, "rule expert groups")
-    for path, node, name, _ in _scalars(tree, "top k"):
+    for path, node, name, _ in scalars(tree, "top k"):
         if node[name] > TOP_K:
             tree.set((*path, name), TOP_K, "rule top k")
 
@@ -505,11 +324,11 @@ def rotary(tree: Tree) -> None:
                     "rule rotary sections: the class's own are for the source's head",
                 )
         if "rope_type" in node or "mrope_section" in node:
-            owner = _mapping_at(tree.data, path[:-1])
+            owner = config_at(tree.data, path[:-1])
             _rotary(tree, path, node, owner)
         share = node.get("rotary_dim")
-        before = _head_dim(_mapping(tree.was(path)))
-        if _whole(share) and before:
+        before = _head_dim(mapping(tree.was(path)))
+        if whole(share) and before:
             now = _head_dim(node) or tree.size.head_dim
             new = max(2, share * now // before // 2 * 2)
             tree.set((*path, "rotary_dim"), min(new, now), "rule rotary dim")
@@ -534,20 +353,13 @@ def _sections(model_type: Any) -> list[int] | None:
     return [int(number) for number in match[1].split(",")] if match else None
 
 
-def _mapping_at(data: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    value: Any = data
-    for name in path:
-        value = value[name]
-    return dict(value)
-
-
 def _head_dim(node: Mapping[str, Any]) -> int | None:
     """What a head's query is wide: given, or the width shared among the heads."""
     for name in ("qk_rope_head_dim", "head_dim", "kv_channels", "attention_head_dim"):
         value = node.get(name)
         if isinstance(value, int) and value > 0:
             return value
-    wide, heads = width(node), next((node[n] for n in MAIN_HEADS if _whole(node.get(n))), None)
+    wide, heads = width(node), next((node[n] for n in MAIN_HEADS if whole(node.get(n))), None)
     return wide // heads if wide and heads else None
 
 
@@ -555,14 +367,14 @@ def _rotary(tree: Tree, path: Path, rope: dict[str, Any], owner: Mapping[str, An
     head = owner
     while _head_dim(head) is None and path:
         path_up = path[:-2]
-        head = _mapping_at(tree.data, path_up)
+        head = config_at(tree.data, path_up)
         if not path_up:
             break
     dim = _head_dim(head) or tree.size.head_dim
     share = rope.get("partial_rotary_factor", owner.get("partial_rotary_factor", 1.0)) or 1.0
     half = int(dim * share) // 2
     sections = rope.get("mrope_section")
-    if _whole_list(sections):
+    if whole_list(sections):
         assert sections is not None
         tree.set((*path, "mrope_section"), _shares(sections, half), "rule rotary sections")
     for name in ("long_factor", "short_factor"):
@@ -572,7 +384,7 @@ def _rotary(tree: Tree, path: Path, rope: dict[str, Any], owner: Mapping[str, An
     original = rope.get("original_max_position_embeddings")
     most = tree.was((*path[:-1], "max_position_embeddings"))
     now = owner.get("max_position_embeddings")
-    if _whole(original) and _whole(most) and _whole(now):
+    if whole(original) and whole(most) and whole(now):
         assert isinstance(now, int)
         new = max(1, original * now // most)
         tree.set((*path, "original_max_position_embeddings"), new, "rule positions")
@@ -592,234 +404,9 @@ def _shares(parts: list[int], total: int) -> list[int]:
     return made
 
 
-# --- layers --------------------------------------------------------------------------------------
-
-DEPTH = re.compile(
-    r"(?:[a-z0-9]+_)*(num|n)_(?:[a-z0-9]+_)*layers?|(?:[a-z0-9]+_)*(encoder|decoder)_layers|depth|"
-    r"(?:[a-z0-9]+_)*depth|layers|[lrx]_layers|num_block_layers|num_blocks|"
-    r"num_self_attends_per_block|(?:[a-z0-9]+_)*prenet_layers"
-)
-NO_DEPTH = re.compile(
-    r"num_(conv|feat_extract|residual|sparse)_(?:[a-z0-9]+_)*layers|.*kv_shared_layers|"
-    r"max_window_layers|num_nextn_predict_layers|max_depth|iou_head_depth|num_feat_extract_layers|"
-    r"num_mtp_layers|cross_attention_layers|num_fpn_layers|.*_conv_layers|num_upsample_layers|"
-    r"num_layers_per_stack|.*wavenet_layers"
-)
-# Layers whose outputs are taken: as many are needed as the list is long.
-TAKEN = re.compile(
-    r".*(out_indices|hook_ids|target_layers|layers_indices|state_indices|return_idx|"
-    r"extract_layers|target_layer_ids|feature_layers?|backbone_indices)"
-)
-# Layers that are of another kind than those that are not in the list.
-MEMBERS = re.compile(
-    r".*(_indexes|_indices|_layers|_layer_ids|_layer_idxs|attention_blocks|_ids|_idxs|full_attn_idxs)"
-)
-
-
-# The first (or last) so many layers are of another kind.
-FIRST = re.compile(
-    r"first_k_dense_replace|num_first_(?:[a-z0-9]+_)*layers|max_window_layers|"
-    r"(num|n)_dense_layers|moe_layer_start_index|num_hash_layers"
-)
-LAST = re.compile(r"num_kv_shared_layers|num_last_(?:[a-z0-9]+_)*layers")
-
-
-def depth(tree: Tree) -> None:
-    """One layer of each distinct kind, the lists by layer and the layer numbers cut alike."""
-    towers = [
-        (path, name, node[name])
-        for path, node in tree.nodes()
-        for name in node
-        if _is_depth(name, node[name])
-    ]
-    for path, node in tree.nodes():
-        stacks: dict[tuple[int, int | None], list[str]] = {}
-        for name, value in node.items():
-            if _is_depth(name, value):
-                number = _number(tree.was((*path, name)), value)
-                stacks.setdefault((number, tree.fixed.get((*path, name))), []).append(name)
-        elsewhere = _taken_elsewhere(tree, path, towers)
-        for (number, wished), names in sorted(stacks.items(), key=repr, reverse=True):
-            kept = _layers(tree, path, node, number, wished, elsewhere)
-            for name in names:
-                tree.set((*path, name), len(kept), "rule depth: one layer of each kind")
-
-
-def _is_depth(name: str, value: Any) -> bool:
-    named = DEPTH.fullmatch(name) and not NO_DEPTH.fullmatch(name)
-    return bool(named) and _whole(value) and value > 0
-
-
-def _is_taken(name: str, value: Any, most: int) -> bool:
-    named = TAKEN.fullmatch(name) and _whole_list(value)
-    return bool(named) and all(-most <= item <= most for item in value)
-
-
-def _taken_elsewhere(
-    tree: Tree, tower: Path, towers: list[tuple[Path, str, int]]
-) -> list[tuple[Path, list[int]]]:
-    """Lists of taken layers that stand in another config than the layers they number.
-
-    They belong to the tower beside them that sees or hears, and has that many layers.
-    """
-    found_lists = []
-    for path, node in tree.nodes():
-        for name, value in node.items():
-            if not (TAKEN.fullmatch(name) and _whole_list(value)):
-                continue
-            if any(place == path for place, _, _ in towers):
-                continue
-            beside = [
-                place
-                for place, _, number in towers
-                if place
-                and re.search(r"vision|visual|backbone|audio|encoder", place[-1])
-                and _is_taken(name, value, number)
-            ]
-            if beside and beside[0] == tower:
-                found_lists.append(((*path, name), list(value)))
-    return found_lists
-
-
-def _layers(
-    tree: Tree,
-    path: Path,
-    node: dict[str, Any],
-    number: int,
-    wished: int | None,
-    elsewhere: list[tuple[Path, list[int]]],
-) -> list[int]:
-    """The layers to keep of `number`; cuts the lists and numbers that speak of layers alike.
-
-    `wished` is the recipe's own depth: as many, the kinds first, and the pattern again where that
-    is deeper than the source.
-    """
-    by_layer = {
-        name: value
-        for name, value in node.items()
-        if isinstance(value, list | tuple)
-        and len(value) == number > 1
-        and not TAKEN.fullmatch(name)
-        and not is_id(name)
-        and not _numbers_layers(name, value, number)
-    }
-    members = {name: value for name, value in node.items() if _numbers_layers(name, value, number)}
-    taken = {
-        (*path, name): list(value) for name, value in node.items() if _is_taken(name, value, number)
-    }
-    taken.update(elsewhere)
-    bounds = {
-        name: value if FIRST.fullmatch(name) else number - value
-        for name, value in node.items()
-        if _whole(value) and 0 < value <= number and (FIRST.fullmatch(name) or LAST.fullmatch(name))
-    }
-
-    own = {int(index): value for index, value in (node.get(BY_LAYER) or {}).items()}
-
-    def mark(index: int) -> str:
-        parts = [repr(own.get(index))] + [repr(value[index]) for value in by_layer.values()]
-        parts += [str(index in value) for value in members.values()]
-        parts += [str(index < bound) for bound in bounds.values()]
-        return "|".join(parts)
-
-    kinds: dict[str, int] = {}
-    for index in range(number):
-        kinds.setdefault(mark(index), index)
-    kept = sorted(kinds.values())
-    # The last layer keeps its kind: some classes look at it (shared keys, norms).
-    first = kinds[mark(number - 1)]
-    if first != kept[-1]:
-        kept.remove(first)
-        kept.append(number - 1)
-    least = tree.layers or 2
-    least = max(least, *(len(set(value)) for value in taken.values()), 0)
-    if not by_layer:
-        least = max(least, _period(node), *(len(cycle) for cycle in _cycles(node, number)), 0)
-    extra = [index for index in range(number) if index not in kept]
-    if wished is not None:
-        kept = sorted([*kept, *extra][:wished])
-        kept += [index % number for index in range(len(kept), wished)]
-    else:
-        kept = sorted([*kept, *extra[: max(0, min(least, number) - len(kept))]])
-    reason = "rule depth: the kept layers'"
-    for name, value in by_layer.items():
-        tree.set((*path, name), [value[index] for index in kept], reason)
-    for name, value in members.items():
-        places = [place for place, index in enumerate(kept) if index in value]
-        tree.set((*path, name), places, reason)
-    if own:
-        cut = {place: own[index] for place, index in enumerate(kept) if index in own}
-        tree.set((*path, BY_LAYER), _smaller(cut, node), reason)
-    for name, bound in bounds.items():
-        before = sum(index < bound for index in kept)
-        new = before if FIRST.fullmatch(name) else len(kept) - before
-        tree.set((*path, name), new, reason)
-    for place, numbers in taken.items():
-        tree.set(place, _spread(numbers, number, len(kept)), "rule depth: layers taken")
-    return kept
-
-
-def _smaller(by_layer: Mapping[int, Any], node: Mapping[str, Any]) -> dict[int, Any]:
-    """What differs by layer, with sizes that are the whole's where the whole was cut."""
-    made: dict[int, Any] = {}
-    for index, given in by_layer.items():
-        made[index] = {
-            name: min(value, node[name]) if _whole(value) and _whole(node.get(name)) else value
-            for name, value in given.items()
-        }
-    return made
-
-
-def _numbers_layers(name: str, value: Any, number: int) -> bool:
-    """Whether a list holds the numbers of layers of another kind: rising, below the depth."""
-    if not _whole_list(value) or not MEMBERS.fullmatch(name) or TAKEN.fullmatch(name):
-        return False
-    rising = all(a < b for a, b in itertools.pairwise(value))
-    return rising and not is_id(name) and value[0] >= 0 and value[-1] < number
-
-
-def _cycles(node: Mapping[str, Any], number: int) -> Iterator[list[str]]:
-    """Lists of kinds shorter than the depth, which repeat."""
-    for name, value in node.items():
-        if not isinstance(value, list | tuple) or not CYCLE.fullmatch(name):
-            continue
-        if 1 < len(value) < number and all(isinstance(item, str) for item in value):
-            yield list(value)
-
-
-CYCLE = re.compile(r"block_types|attn_layers|.*(layer|block)_(types?|pattern)")
-PERIODS = re.compile(
-    r".*(_period|_interval|_step|_every|_freq|_frequency|_every_n(_layers)?|_pattern|"
-    r"layer_freq|_every_k_layers|every_n_layers|_layer_step)"
-)
-
-
-def _period(node: Mapping[str, Any]) -> int:
-    """The least depth that shows every kind where each n-th layer is of another."""
-    most = 0
-    for name, value in node.items():
-        if _whole(value) and 1 < value <= 8 and PERIODS.fullmatch(name):
-            offset = node.get(re.sub(r"_period$", "_offset", name))
-            most = max(most, (offset + 1) if _whole(offset) and "_period" in name else value)
-    return most
-
-
-def _spread(taken: list[int], before: int, now: int) -> list[int]:
-    """Numbers of layers in a shallower model: as many, in order, the last near the end."""
-    if any(item < 0 for item in taken):
-        return [max(item, -now) for item in taken]
-    unique = sorted(set(taken))
-    top = now if unique[-1] == before else now - 1
-    places = {item: max(top - (len(unique) - 1 - rank), 0) for rank, item in enumerate(unique)}
-    return [places[item] for item in taken]
-
-
-# --- ids -----------------------------------------------------------------------------------------
-
-
 def token_ids(tree: Tree) -> None:
     """Ids above the vocabulary move to distinct places at its top; equal ones stay equal."""
-    sizes = [node["vocab_size"] for _, node in tree.nodes() if _whole(node.get("vocab_size"))]
+    sizes = [node["vocab_size"] for _, node in tree.nodes() if whole(node.get("vocab_size"))]
     if not sizes:
         return
     top = min(sizes)
@@ -846,111 +433,11 @@ def token_ids(tree: Tree) -> None:
                 tree.set((*path, name), new, "rule ids: inside the vocabulary")
 
 
-# --- pyramids, images, sound ---------------------------------------------------------------------
-
-WIDTH_LISTS = re.compile(
-    r".*(hidden_sizes|embed_dims?|channels|channel_list|out_features|_dims?|conv_dim|embed_dim_per_stage|"
-    r"feature_dims|planes|neck_hidden_sizes)"
-)
-HEAD_LISTS = re.compile(r".*(num_(attention_)?heads|heads_per_stage|num_attention_heads)")
-BLOCK_LISTS = re.compile(
-    r"depths|blocks_per_stage|(num_)?block_repeats|stage_num_blocks|block_sizes|layers"
-)
-
-
-def pyramids(tree: Tree) -> None:
-    """Widths by stage shrink by one common power of two, so that equal ones stay equal."""
-    lists: list[tuple[Path, str, list[int]]] = []
-    for path, node in tree.nodes():
-        if any(MULTIPLIER.fullmatch(name) for name in node):
-            continue  # the factor shrinks what the lists say
-        for name, value in node.items():
-            if _whole_list(value) and WIDTH_LISTS.fullmatch(name) and max(value) > 16:
-                lists.append((path, name, list(value)))
-    uneven = [value for _, _, value in lists if len(set(value)) > 1]
-    factor = 1
-    if uneven:
-        largest = max(max(value) for value in uneven)
-        while largest // factor > tree.size.width:
-            factor *= 2
-    for path, name, value in lists:
-        if len(set(value)) == 1:
-            new = [min(item, tree.size.width) for item in value]
-        else:
-            new = [_rounded(item, factor) for item in value]
-        tree.set((*path, name), new, "rule pyramid")
-    for path, node, name, was in _scalars(tree, "width", "channels"):
-        for place, other, value in lists:
-            if place == path and was in value and len(set(value)) > 1:
-                tree.set((*path, name), node[other][value.index(was)], "rule pyramid: as its list")
-    for path, node in tree.nodes():
-        wide = next((node[n] for p, n, _ in lists if p == path), None)
-        groups = node.get("num_groups")
-        if wide and _whole(groups):
-            tree.set((*path, "num_groups"), math.gcd(groups, *wide), "rule pyramid groups")
-        for name, value in list(node.items()):
-            if _whole_list(value) and HEAD_LISTS.fullmatch(name):
-                divisor = math.gcd(*value)
-                new = [item // divisor for item in value]
-                if wide and len(wide) == len(new):
-                    new = [
-                        next(h for h in range(min(h0, 4), 0, -1) if w % h == 0)
-                        for h0, w in zip(new, wide, strict=True)
-                    ]
-                tree.set((*path, name), new, "rule pyramid heads")
-            elif _whole_list(value) and BLOCK_LISTS.fullmatch(name):
-                tree.set((*path, name), [min(i, BLOCKS) for i in value], "rule blocks in a stage")
-
-
-SHARE = 16
-MULTIPLIER = re.compile(r"width_coefficient|width_multiplier|depth_multiplier")
-
-
-def multipliers(tree: Tree) -> None:
-    """Factors of widths that the class itself fixes (MobileNet, EfficientNet)."""
-    for path, node in tree.nodes():
-        for name, value in list(node.items()):
-            if not isinstance(value, float):
-                continue
-            if MULTIPLIER.fullmatch(name):
-                tree.set((*path, name), value / SHARE, "rule width factor")
-                last = tree.was((*path, "hidden_dim"))
-                if _whole(last):  # the last convolution's, which has the factor in it
-                    tree.set((*path, "hidden_dim"), last // SHARE, "rule width factor")
-            elif name == "depth_coefficient" and value > 1:
-                tree.set((*path, name), 1.0, "rule depth factor")
-
-
-DOUBLED = re.compile(
-    r"embed_dim|num_filters|n_filters|encoder_hidden_size|patch_embeds_hidden_size"
-)
-STAGES = re.compile(r"depths|downsampling_ratios|upsampling_ratios|downsample_rates|query_stride")
-
-
-def doubled_widths(tree: Tree) -> None:
-    """A width that doubles from stage to stage is so small that the last is the width."""
-    for path, node in tree.nodes():
-        stages = [v for n, v in node.items() if STAGES.fullmatch(n) and isinstance(v, list | tuple)]
-        if not stages:
-            continue
-        for name, value in list(node.items()):
-            if not _whole(value):
-                continue
-            if DOUBLED.fullmatch(name):
-                times = len(stages[0]) - ("depths" in node)
-                least = 2 if "filters" in name else 8
-                tree.set(
-                    (*path, name),
-                    min(value, max(least, tree.size.width >> times)),
-                    "rule doubled width",
-                )
-
-
 def layout(tree: Tree) -> None:
     """Four coordinates and two sides of a box are put side by side to a whole width."""
     for path, node in tree.nodes():
         wide = width(node)
-        if wide and _whole(node.get("coordinate_size")) and _whole(node.get("shape_size")):
+        if wide and whole(node.get("coordinate_size")) and whole(node.get("shape_size")):
             tree.set((*path, "coordinate_size"), wide // 8, "rule layout: 4 and 2 parts of a width")
             rest = (wide - 4 * (wide // 8)) // 2
             tree.set((*path, "shape_size"), rest, "rule layout: 4 and 2 parts of a width")
@@ -961,7 +448,7 @@ def exceptions(tree: Tree) -> None:
     for path, node in tree.nodes():
         entry = _exceptions().get(str(node.get("model_type")))
         if entry:
-            for inner, value in _leaves(entry["config"]):
+            for inner, value in leaves(entry["config"]):
                 tree.set((*path, *inner), value, f"exception: {entry['reason']}")
 
 
@@ -973,97 +460,14 @@ def _exceptions() -> Mapping[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
-def _rounded(item: int, factor: int) -> int:
-    """An eighth that heads and groups divide; what is small already stays."""
-    return item if item <= 8 else max(8, round(item / factor / 8) * 8)
-
-
-def images(tree: Tree) -> None:
-    """A small image of few patches; numbers of patches and of tokens an image follow."""
-    for path, node in tree.nodes():
-        for name in IMAGE_SIZES:
-            value = node.get(name)
-            if _whole(value) and value > IMAGE:
-                tree.set((*path, name), IMAGE, "rule image size")
-            elif _whole_list(value) and len(value) == 2 and max(value) > IMAGE:
-                tree.set((*path, name), [min(v, IMAGE) for v in value], "rule image size")
-        for name in ("patch_size",):
-            value = node.get(name)
-            if _whole(value) and value > PATCH:
-                tree.set((*path, name), PATCH, "rule patch size")
-            elif _whole_list(value) and max(value) > PATCH:
-                tree.set((*path, name), [min(v, PATCH) for v in value], "rule patch size")
-    for path, node in tree.nodes():
-        window, stages = node.get("window_size"), node.get("depths")
-        patch = node.get("patch_size")
-        size = next((node[n] for n in IMAGE_SIZES if _whole(node.get(n))), IMAGE)
-        if _whole(window) and isinstance(stages, list | tuple) and _whole(patch):
-            least = max(1, size // patch >> (len(stages) - 1))
-            if window > least:
-                tree.set((*path, "window_size"), least, "rule window: the last stage's image")
-        elif _whole(window) and _whole(patch) and window > size // patch // 2 > 0:
-            tree.set((*path, "window_size"), size // patch // 2, "rule window: half an image")
-    grids: dict[int, int] = {}
-    for path, node in tree.nodes():
-        size, patch = tree.was((*path, "image_size")), tree.was((*path, "patch_size"))
-        if _whole(size) and _whole(patch) and patch:
-            grids[size // patch] = node["image_size"] // node["patch_size"]
-    for path, node in tree.nodes():
-        for name, value in list(node.items()):
-            if _whole(value) and value in grids and SIDES.fullmatch(name):
-                tree.set((*path, name), grids[value], "derived: patches on a side")
-            if not _whole(value) or value < 4 or not COUNTS.fullmatch(name):
-                continue
-            new = _count(value, grids)
-            if new is None:  # of an image that the config does not show
-                side = max(grids.values(), default=IMAGE // PATCH)
-                pooled = side // 2 if name == "mm_tokens_per_image" else side
-                new = min(value, pooled**2)
-            tree.set((*path, name), new, "derived: patches of an image")
-
-
-def tiles(tree: Tree) -> None:
-    """Sizes that a large image may be cut to: of as many of the small images as before."""
-    for path, node in tree.nodes():
-        points = node.get("image_grid_pinpoints")
-        if not isinstance(points, list | tuple) or not all(_whole_list(p) for p in points):
-            continue
-        tile = math.gcd(*(edge for point in points for edge in point))
-        sizes = [
-            inner["image_size"] for _, inner in tree.nodes() if _whole(inner.get("image_size"))
-        ]
-        if tile > 0 and sizes:
-            small = [[edge // tile * sizes[-1] for edge in point] for point in points]
-            tree.set((*path, "image_grid_pinpoints"), small, "derived: of whole images")
-
-
-IMAGE_SIZES = (
-    *("image_size", "img_size", "resolution", "pretrain_image_size", "max_image_size"),
-    *("max_img_size", "min_image_size", "spec_size", "crop_size"),
-)
-SIDES = re.compile(r"image_embedding_size|.*_grid_size|num_patches_per_side")
-COUNTS = re.compile(
-    r"num_patches|num_position_embeddings|image_seq_length|mm_tokens_per_image|num_image_tokens|"
-    r"video_seq_length|vision_soft_tokens_per_image|num_image_tokens|image_seq_len|max_num_patches"
-)
-
-
-def _count(value: int, grids: Mapping[int, int]) -> int | None:
-    """A number of patches or of pooled patches, for the new grid."""
-    for before, now in grids.items():
-        for more in (0, 1):
-            side = math.isqrt(value - more)
-            if side * side == value - more and side and before % side == 0:
-                return int(max(1, now * side // before) ** 2 + more)
-    return None
-
-
 RULES: tuple[Callable[[Tree], None], ...] = (
     widths,
     multiples,
+    halves,
     plain_sizes,
     by_layer_sizes,
     feed_forward,
+    shuffled_pixels,
     attention,
     latent_attention,
     state_space,
@@ -1074,10 +478,9 @@ RULES: tuple[Callable[[Tree], None], ...] = (
     multipliers,
     doubled_widths,
     images,
-    tiles,
     layout,
     exceptions,
     token_ids,
 )
 
-__all__ = ["SIZES", "Path", "Size", "Tree", "kind", "shrink"]
+__all__ = ["SIZES", "shrink"]

@@ -48,8 +48,8 @@ CHECKS: Mapping[str, tuple[Callable[[Subject], Check | None], ...]] = {
 
 
 def make(job: Job) -> dict[str, Any]:
-    """The validate stage: report.json. All checks run and are reported; one that fails fails the
-    task (CheckFault).
+    """The validate stage: report.json. All checks run and are reported, also where one of them
+    fails, which fails the task (CheckFault).
 
     Settings: checks (bounds as numbers), source (where the files of a shrunken tokenizer's source
     are, and its class). Inputs: tokenizer, model, dataset, as far as the recipe makes them, and
@@ -77,6 +77,8 @@ def make(job: Job) -> dict[str, Any]:
         ]
         size = bundle.size(packed)
     done = [check for check in results if check is not None]
+    report = {"version": 1, "checks": [check.data() for check in done]}
+    (job.out / "report.json").write_text(pretty(report), encoding="utf-8")
     broken = [check for check in done if not check.ok]
     if broken:
         passed = ", ".join(check.name for check in done if check.ok) or "none"
@@ -93,8 +95,6 @@ def make(job: Job) -> dict[str, Any]:
                 Finding(what=f"passed: {passed}"),
             ]
         )
-    report = {"version": 1, "checks": [check.data() for check in done]}
-    (job.out / "report.json").write_text(pretty(report), encoding="utf-8")
     return {"checks": len(done), "bytes": size}
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import json
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinybuild import heads
 from tinybuild.errors import Fault
 from tinybuild.tokenizer.loading import load
 
@@ -87,9 +89,8 @@ class Subject:
 
     def load_model(self, folder: Path) -> tuple[Any, dict[str, Any]]:
         """The model as from_pretrained gives it, in its own dtype, and the loading report."""
-        import transformers
-
-        kind = getattr(transformers, self.facts["model"]["class"])
+        config = json.loads((folder / "config.json").read_text())
+        kind = heads.find(self.facts["model"]["class"], config["model_type"])
         model, info = kind.from_pretrained(folder, dtype="auto", output_loading_info=True)
         return model.eval(), info
 

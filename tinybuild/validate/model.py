@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tinybuild import bundle
+from tinybuild import bundle, heads
 from tinybuild.ids import mentioned
 from tinybuild.inputs import tensors
 from tinybuild.validate.check import Check, Subject
@@ -63,7 +63,7 @@ def ids_in_vocabulary(subject: Subject) -> Check | None:
 
 def _rows(model: Any) -> int | None:
     """Rows of the token embedding; None for a model without one."""
-    size = getattr(model.config.get_text_config(), "vocab_size", None)
+    size = getattr(heads.text_part(model.config), "vocab_size", None)
     try:
         weight = getattr(model.get_input_embeddings(), "weight", None)
     except NotImplementedError:

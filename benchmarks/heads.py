@@ -1,0 +1,126 @@
+"""Every head class of every auto mapping of transformers: does it shrink, build and forward?
+
+Each class of each model type is made by the model stage from the type's default config, loaded
+again, and asked for its outputs on one batch. One call to a warm worker each, with limits, so that
+one that hangs or dies is one line. Prints a table by task, and why each of the others does not.
+
+    python benchmarks/heads.py [--types bert,clip] [--jobs 2] [--seconds 120]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tinybuild import heads
+from tinybuild.errors import Fault
+from tinybuild.files import pretty
+from tinybuild.workers import Bug, Job, Limits, Pool
+
+AIM = 0.95  # of the classes forward
+MB = 1_000_000
+
+
+def listed(_: object) -> list[tuple[str, str, str]]:
+    """(task, model type, class name) of all tables of transformers."""
+    kinds = {kind for part in heads.TASKS.values() for kind in heads.table(part)}
+    return [
+        (task, kind, name)
+        for kind in sorted(kinds)
+        for task, names in heads.of_type(kind).items()
+        for name in names
+    ]
+
+
+def attempt(argument: tuple[str, str]) -> int:
+    """Shrink, build, load and forward one class; the bytes of its weights. Raises Fault."""
+    import torch
+    from transformers import CONFIG_MAPPING
+
+    from tinybuild import inputs, model
+
+    kind, name = argument
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        (root / "fetch/source").mkdir(parents=True)
+        (root / "out").mkdir()
+        data = json.loads(CONFIG_MAPPING[kind]().to_json_string(use_diff=False))
+        (root / "fetch/source/config.json").write_text(pretty(data))
+        wish = {"architecture": name, "shrink": "auto", "config": {}, "dtype": "bfloat16"}
+        facts = model.make(
+            Job(
+                task=f"model:{kind}",
+                settings={"model": wish, "max_parameters": 50 * MB},
+                inputs={"fetch": root / "fetch"},
+                facts={},
+                root=root,
+                out=root / "out",
+                seed=0,
+            )
+        )
+        found = heads.find(name, facts["model_type"])
+        made = found.from_pretrained(root / "out", dtype="auto").eval()
+        with torch.no_grad():
+            outputs = inputs.tensors(made(**inputs.batch(made, 0)))
+        bad = [key for key, tensor in outputs.items() if not tensor.isfinite().all()]
+        if bad or not outputs:
+            raise Fault.of(f"not finite: {', '.join(bad)}" if bad else "no outputs")
+        return sum(path.stat().st_size for path in (root / "out").glob("*.safetensors"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--types", default="")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seconds", type=int, default=120)
+    arguments = parser.parse_args()
+    limits, pool = Limits(seconds=arguments.seconds), Pool()
+    wanted = set(filter(None, arguments.types.split(",")))
+    begun = time.perf_counter()
+
+    def one(pair: tuple[str, str]) -> int | str:
+        try:
+            return int(pool.call("heads:attempt", pair, limits))
+        except Fault as fault:
+            return fault.findings[0].what.splitlines()[0]
+        except Bug as bug:
+            return str(bug).strip().splitlines()[-1]
+        except OSError as error:
+            return f"{type(error).__name__}: {error}"
+
+    try:
+        every = pool.call("heads:listed", None)
+        every = [line for line in every if not wanted or line[1] in wanted]
+        pairs = sorted({(kind, name) for _, kind, name in every})
+        with ThreadPoolExecutor(arguments.jobs) as threads:
+            results: dict[Any, int | str] = dict(zip(pairs, threads.map(one, pairs), strict=True))
+    finally:
+        pool.stop()
+    tasks = defaultdict(list)
+    for task, kind, name in every:
+        tasks[task].append(results[kind, name])
+    tasks["all classes"] = list(results.values())
+    print(f"{'task':32} {'classes':>8} {'forward':>8} {'<= 1 MB':>8}")
+    for task in [*heads.TASKS, "all classes"]:
+        made = [result for result in tasks[task] if isinstance(result, int)]
+        small = sum(size <= MB for size in made)
+        if tasks[task]:
+            print(f"{task:32} {len(tasks[task]):8} {len(made):8} {small:8}")
+    share = len(made) / max(len(results), 1)
+    took = time.perf_counter() - begun
+    print(
+        f"{100 * share:.1f} % of the classes forward; aim: at least {100 * AIM:.0f} %; {took:.0f} s"
+    )
+    for (kind, name), result in results.items():
+        if isinstance(result, str):
+            print(f"{kind:28} {name}: {result[:200]}")
+
+
+if __name__ == "__main__":
+    main()

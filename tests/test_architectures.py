@@ -1,0 +1,138 @@
+"""The zoo of architectures: complete, and a table that says what became of each."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from zoo import doit, make
+
+from tinybuild import architectures, heads
+from tinybuild.architectures import Row, table
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_model_type_has_its_recipe_and_its_line() -> None:
+    """A release of transformers with other types shows them here; doit missing, doit table."""
+    folder = ROOT / "recipes" / architectures.GROUP
+    names = {path.stem.removeprefix(architectures.PREFIX) for path in folder.glob("*.yaml")}
+    assert names == set(heads.types())
+    assert architectures.missing(ROOT) == {}
+    lines = (ROOT / architectures.TABLE).read_text().splitlines()
+    told = [line.split(" | ")[0].removeprefix("| ") for line in lines if line.count(" | ") == 6]
+    assert told[2:] == sorted(heads.types())
+
+
+def test_types_are_those_of_transformers_and_cost_no_import() -> None:
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+    assert heads.types() == tuple(sorted(MODEL_MAPPING_NAMES))
+    code = "import sys; from tinybuild import heads; heads.types(); print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "'transformers'" not in done.stdout
+    assert "'tinybuild.heads'" in done.stdout
+
+
+def test_missing_recipes_are_written_and_no_other_is_touched(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo")
+    mine = root / "recipes/architectures/arch-bert.yaml"
+    mine.parent.mkdir()
+    mine.write_text("version: 1\nsummary: mine\ndataset: {samples: 3}\n")
+    result = doit(root, "missing")
+    assert result.code == 0, result.out
+    assert "summary: mine" in mine.read_text()
+    written = sorted(path for path in mine.parent.iterdir() if path != mine)
+    assert len(written) == len(heads.types()) - 1
+    assert result.out.count("wrote recipes/architectures/") == len(written)
+    assert doit(root, "check").code == 0
+    assert doit(root, "missing").out == "every model type has its recipe\n"
+
+
+LLAMA = """\
+version: 1
+summary: x
+source: {transformers: llama}
+model:
+  architecture: sequence-classification
+  dtype: bfloat16
+  config: {hidden_size: 16, intermediate_size: 32, num_hidden_layers: 1, num_attention_heads: 2,
+    num_key_value_heads: 2, vocab_size: 64, pad_token_id: 0}
+"""
+
+
+def line(root: Path, kind: str) -> list[str]:
+    """The cells of a type's line in a zoo's table, and in the same way those of a count."""
+    text = (root / architectures.TABLE).read_text()
+    (found,) = re.findall(rf"^\| {re.escape(kind)} \| (.*) \|$", text, flags=re.MULTILINE)
+    return str(found).split(" | ")
+
+
+def test_the_table_says_what_was_built_and_why_the_rest_was_not(tmp_path: Path) -> None:
+    """A whole one, one that fails a check, one that hangs, one whose package is missing, one that
+    is a bug of its class, one that is broken: each is a line, and none stops another."""
+    root = make(tmp_path / "zoo")
+    folder = root / "recipes/architectures"
+    folder.mkdir()
+    recipes = {
+        "llama": LLAMA,
+        "mistral": LLAMA.replace("llama", "mistral") + "checks: {max_bytes: 1kB}\n",
+        "qwen2": LLAMA.replace("llama", "qwen2") + "limits: {seconds: 1}\n",
+        "higgs_audio_v2_tokenizer": "version: 1\nsummary: x\n"
+        "source: {transformers: higgs_audio_v2_tokenizer}\nmodel: {}\n",
+        "bark": "version: 1\nsummary: x\nsource: {transformers: bark}\nmodel: {}\n",
+        "gpt2": "version: 1\nsummary: x\n",
+    }
+    for kind, text in recipes.items():
+        (folder / f"arch-{kind}.yaml").write_text(text)
+    assert doit(root, "table").code == 0
+    assert line(root, "llama")[-1] == "fetch not built yet"
+    assert line(root, "bert")[-1] == "no recipe: doit missing"
+    assert line(root, "account for themselves") == ["1 of 605 (0.2 %)", "100 %"]
+
+    assert doit(root, "-n", "2", "architectures").code == 1
+    assert doit(root, "table").code == 0
+    cells = line(root, "llama")
+    receipt = json.loads((root / "build/arch-llama/model/receipt.json").read_text())
+    assert cells[:2] == [
+        "LlamaForSequenceClassification",
+        f"{receipt['facts']['parameters']:,}",
+    ]
+    assert cells[2] == f"{receipt['files']['model.safetensors']['size']:,}"
+    passed, _, checks = cells[4].partition(" of ")
+    assert passed == checks
+    assert cells[5] == ""
+    cells = line(root, "mistral")
+    assert cells[0] == "MistralForSequenceClassification"
+    passed, _, checks = cells[4].partition(" of ")
+    assert 0 < int(passed) < int(checks)
+    assert cells[5].startswith("max_bytes: ")
+    assert line(root, "qwen2")[-1] == "this took longer than 1 s and was stopped"
+    cells = line(root, "higgs_audio_v2_tokenizer")
+    assert "needs the package torchaudio" in cells[-1]
+    assert "install torchaudio" in cells[-1]
+    assert "BarkModel has no forward" in line(root, "bark")[-1]
+    assert line(root, "gpt2")[-1] == "nothing to build"
+    assert line(root, "account for themselves") == ["6 of 605 (1.0 %)", "100 %"]
+    assert line(root, "their packages can be used here")[0].startswith("604 of 605")
+    assert line(root, "weights of at most 1 MB")[0].startswith("2 of 604")
+
+    # What is known of a failure is about that recipe: an edited one has not been tried yet.
+    text = (folder / "arch-mistral.yaml").read_text()
+    (folder / "arch-mistral.yaml").write_text(text.replace("1kB", "2kB"))
+    before = (root / architectures.TABLE).read_text()
+    assert doit(root, "table").code == 0
+    assert line(root, "mistral")[-1] == "validate not built yet"
+    (folder / "arch-mistral.yaml").write_text(text)
+    assert doit(root, "table").code == 0
+    assert (root / architectures.TABLE).read_text() == before
+
+
+def test_texts_cannot_break_the_table() -> None:
+    text = table([Row(kind="a", reason="x | y <b> `c` \\ __d__")])
+    (cells,) = [line for line in text.splitlines() if line.startswith("| a |")]
+    assert cells.replace("\\|", "").count("|") == 8
+    assert "<b>" not in cells

@@ -1,0 +1,133 @@
+"""Which class, and which part of the config: by name, by task, and by rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tinybuild import heads
+from tinybuild.errors import BuildFault
+
+
+def default(kind: str, **more: Any) -> Any:
+    from transformers import CONFIG_MAPPING
+
+    return CONFIG_MAPPING[kind](**more)
+
+
+def chosen(wish: str, config: Any) -> tuple[str, str]:
+    """The class's name, and the type of the config that it takes."""
+    kind, taken = heads.choose(wish, config)
+    return kind.__name__, taken.model_type
+
+
+def refused(wish: str, config: Any) -> tuple[str, str]:
+    with pytest.raises(BuildFault) as caught:
+        heads.choose(wish, config)
+    (finding,) = caught.value.findings
+    return finding.what, finding.hint
+
+
+def test_every_table_of_transformers_has_its_task() -> None:
+    """A release of transformers with another auto class shows it here."""
+    from transformers.models.auto import modeling_auto
+
+    names = {n for n in vars(modeling_auto) if n.startswith("MODEL_FOR_") and n.endswith("_NAMES")}
+    ours = {n for part in heads.TASKS.values() for n in names if n.startswith(f"MODEL_FOR_{part}_")}
+    assert ours == names
+    assert all(heads.table(part) for part in heads.TASKS.values())
+    assert set(heads.HEADLESS) < set(heads.TASKS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [
+        ("llama", "LlamaForCausalLM"),
+        ("bert", "BertForMaskedLM"),  # not its decoder
+        ("bart", "BartForConditionalGeneration"),  # not half of it
+        ("llama4", "Llama4ForConditionalGeneration"),  # not the class of its text alone
+        ("whisper", "WhisperForConditionalGeneration"),
+        ("wav2vec2", "Wav2Vec2ForCTC"),
+        ("clip", "CLIPModel"),  # not the classifier on one of its towers
+        ("vit", "ViTForImageClassification"),
+        ("detr", "DetrForObjectDetection"),
+        ("clip_vision_model", "CLIPVisionModel"),  # no head: the base class
+    ],
+)
+def test_auto_takes_all_of_a_type(kind: str, wanted: str) -> None:
+    assert chosen("auto", default(kind)) == (wanted, kind)
+
+
+def test_auto_is_what_the_source_names() -> None:
+    config = default("bert", architectures=["BertForTokenClassification", "BertModel"])
+    assert chosen("auto", config)[0] == "BertForTokenClassification"
+    assert (
+        "has no model class BertForFun"
+        in refused("auto", default("bert", architectures=["BertForFun"]))[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "task", "wanted", "taken"),
+    [
+        ("mt5", "seq2seq-lm", "MT5ForConditionalGeneration", "mt5"),
+        ("llama", "sequence-classification", "LlamaForSequenceClassification", "llama"),
+        ("deit", "image-classification", "DeiTForImageClassification", "deit"),  # first of two
+        ("llama4", "causal-lm", "Llama4ForCausalLM", "llama4_text"),
+        ("emu3", "causal-lm", "Emu3ForCausalLM", "emu3_text_model"),
+        ("qwen3_5", "causal-lm", "Qwen3_5ForCausalLM", "qwen3_5_text"),
+        ("mllama", "image-encoding", "MllamaVisionModel", "mllama_vision_model"),
+        # Its table names a class of a sibling, which takes the config as it is.
+        ("internlm3", "causal-lm", "LlamaForCausalLM", "internlm3"),
+    ],
+)
+def test_a_task_and_the_config_its_class_takes(
+    kind: str, task: str, wanted: str, taken: str
+) -> None:
+    assert chosen(task, default(kind)) == (wanted, taken)
+
+
+def test_a_class_of_a_part_can_be_named() -> None:
+    assert chosen("CLIPTextModel", default("clip")) == ("CLIPTextModel", "clip_text_model")
+
+
+def test_what_a_type_does_not_have() -> None:
+    what, hint = refused("ctc", default("vit"))
+    assert what == "transformers has no class for ctc of vit"
+    assert hint.startswith("one of image-classification, masked-image-modeling")
+    assert "ViTForImageClassification" in hint
+    what, hint = refused("casual-lm", default("llama"))
+    assert (what, hint) == ("there is no task casual-lm", "did you mean causal-lm?")
+    what, hint = refused("GPT2Model", default("llama"))
+    assert what == "GPT2Model is not a class for llama"
+    assert "causal-lm" in hint
+    assert "LlamaModel" in hint
+    what, hint = refused("auto", default("blip_text_model"))
+    assert what == "transformers maps no model class to blip_text_model"
+    assert chosen("BlipTextModel", default("blip_text_model"))[0] == "BlipTextModel"
+    assert "BarkModel has no forward" in refused("auto", default("bark"))[0]
+
+
+def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers' own texts, as its dummies and its models raise them."""
+    import transformers
+    from transformers.utils import import_utils
+
+    text = "\n{0} requires the gone library but it was not found.\n`pip install gone`. And so on.\n"
+    monkeypatch.setitem(import_utils.BACKENDS_MAPPING, "gone", (bool, text))
+    dummy = import_utils.DummyObject("LlamaModel", (), {"_backends": ["gone"]})
+    monkeypatch.setattr(transformers, "LlamaModel", dummy)
+    what, hint = refused("LlamaModel", default("llama"))
+    assert what == "LlamaModel needs the package gone, which is not installed or does not load here"
+    assert hint == "pip install gone"
+    assert chosen("auto", default("llama"))[0] == "LlamaForCausalLM"
+    fault = heads.absent("A", ImportError("A requires the b library but see https://b.org/x now"))
+    assert fault.findings[0].hint == "see https://b.org/x"
+    assert "No module named 'c'" in str(heads.absent("A", ImportError("No module named 'c'")))
+
+
+def test_the_text_part_is_where_ids_go() -> None:
+    assert heads.text_part(default("llama4")).model_type == "llama4_text"
+    assert heads.text_part(default("llama")).model_type == "llama"
+    assert heads.text_part(default("musicgen")).model_type == "t5"  # it has a decoder beside it

@@ -1,0 +1,293 @@
+"""Which model class a config becomes, and which part of the config it takes."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tinybuild.errors import BuildFault, Fault, PackageFault, did_you_mean
+
+AUTO = "auto"
+
+# Task -> the middle of the name of transformers' table for it, MODEL_FOR_..._MAPPING_NAMES.
+# In the order in which `auto` looks for one, where the source's config names no class: what takes
+# every modality of the type before what takes some of them (a two-tower model before a classifier
+# on one tower), an encoder with its decoder before either alone, and whatever has a loss before the
+# base class.
+TASKS: Mapping[str, str] = {
+    # models of text, and of text with something else
+    "image-text-to-text": "IMAGE_TEXT_TO_TEXT",
+    "multimodal-lm": "MULTIMODAL_LM",
+    "speech-seq2seq": "SPEECH_SEQ_2_SEQ",
+    "text-to-spectrogram": "TEXT_TO_SPECTROGRAM",
+    "text-to-waveform": "TEXT_TO_WAVEFORM",
+    "seq2seq-lm": "SEQ_TO_SEQ_CAUSAL_LM",
+    "masked-lm": "MASKED_LM",
+    "causal-lm": "CAUSAL_LM",
+    "retrieval": "RETRIEVAL",
+    "decision": "DECISION",
+    # speech
+    "ctc": "CTC",
+    "rnnt": "RNNT",
+    "tdt": "TDT",
+    "audio-frame-classification": "AUDIO_FRAME_CLASSIFICATION",
+    "audio-classification": "AUDIO_CLASSIFICATION",
+    "audio-xvector": "AUDIO_XVECTOR",
+    "audio-tokenization": "AUDIO_TOKENIZATION",
+    # images and videos
+    "zero-shot-object-detection": "ZERO_SHOT_OBJECT_DETECTION",
+    "zero-shot-image-classification": "ZERO_SHOT_IMAGE_CLASSIFICATION",
+    "visual-question-answering": "VISUAL_QUESTION_ANSWERING",
+    "object-detection": "OBJECT_DETECTION",
+    "universal-segmentation": "UNIVERSAL_SEGMENTATION",
+    "instance-segmentation": "INSTANCE_SEGMENTATION",
+    "image-segmentation": "IMAGE_SEGMENTATION",
+    "mask-generation": "MASK_GENERATION",
+    "depth-estimation": "DEPTH_ESTIMATION",
+    "keypoint-detection": "KEYPOINT_DETECTION",
+    "keypoint-matching": "KEYPOINT_MATCHING",
+    "image-matting": "IMAGE_MATTING",
+    "image-to-image": "IMAGE_TO_IMAGE",
+    "text-recognition": "TEXT_RECOGNITION",
+    "table-recognition": "TABLE_RECOGNITION",
+    "causal-image-modeling": "CAUSAL_IMAGE_MODELING",
+    "image-classification": "IMAGE_CLASSIFICATION",
+    "video-classification": "VIDEO_CLASSIFICATION",
+    "semantic-segmentation": "SEMANTIC_SEGMENTATION",
+    "normal-estimation": "NORMAL_ESTIMATION",
+    "pointmap-estimation": "POINTMAP_ESTIMATION",
+    "pose-estimation": "POSE_ESTIMATION",
+    "masked-image-modeling": "MASKED_IMAGE_MODELING",
+    # series
+    "time-series-prediction": "TIME_SERIES_PREDICTION",
+    "time-series-regression": "TIME_SERIES_REGRESSION",
+    "time-series-classification": "TIME_SERIES_CLASSIFICATION",
+    # heads on models of text
+    "token-classification": "TOKEN_CLASSIFICATION",
+    "sequence-classification": "SEQUENCE_CLASSIFICATION",
+    "question-answering": "QUESTION_ANSWERING",
+    "document-question-answering": "DOCUMENT_QUESTION_ANSWERING",
+    "table-question-answering": "TABLE_QUESTION_ANSWERING",
+    "multiple-choice": "MULTIPLE_CHOICE",
+    "next-sentence-prediction": "NEXT_SENTENCE_PREDICTION",
+    "pretraining": "PRETRAINING",
+    # no head: `auto` takes the type's base class instead of these
+    "text-encoding": "TEXT_ENCODING",
+    "image-encoding": "IMAGE",
+    "backbone": "BACKBONE",
+}
+HEADLESS = ("text-encoding", "image-encoding", "backbone")
+KEY = ("model", "architecture")
+
+
+def choose(wish: str, config: Any) -> tuple[Any, Any]:
+    """The model class for a recipe's `architecture`, and the config it takes.
+
+    `wish` is auto, a class name or a task. The config is the given one or, for a class that is made
+    from one of its sub-configs only (Llama4ForCausalLM of a Llama4Config), that sub-config. Raises
+    BuildFault.
+    """
+    if wish == AUTO:
+        named = config.architectures or []
+        return _named(named[0], config) if named else _by_rule(config)
+    if wish[:1].isupper():
+        return _named(wish, config)
+    tasks = of_type(config.model_type)
+    if wish not in TASKS:
+        raise BuildFault.of(f"there is no task {wish}", key=KEY, hint=did_you_mean(wish, TASKS))
+    if wish not in tasks:
+        raise BuildFault.of(
+            f"transformers has no class for {wish} of {config.model_type}",
+            key=KEY,
+            hint=_has(config),
+        )
+    return _named(tasks[wish][0], config)
+
+
+def types() -> tuple[str, ...]:
+    """The model types that the installed transformers has a model class for, sorted.
+
+    Read from the text of its table: importing that module imports torch (4 s against 0.05 s).
+    """
+    spec = importlib.util.find_spec("transformers")
+    assert spec is not None and spec.origin is not None  # noqa: PT018 - a dependency of ours
+    file = Path(spec.origin).parent / "models" / "auto" / "modeling_auto.py"
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "MODEL_MAPPING_NAMES":
+            assert isinstance(node.value, ast.Call)
+            return tuple(sorted({name for name, _ in ast.literal_eval(node.value.args[0])}))
+    raise BuildFault.of(f"transformers has no MODEL_MAPPING_NAMES in {file.name}")
+
+
+def of_type(kind: str) -> dict[str, tuple[str, ...]]:
+    """Task -> the names of its classes for a model type, in the order of TASKS."""
+    found = {}
+    for task, part in TASKS.items():
+        names = table(part).get(kind)
+        if names:
+            found[task] = (names,) if isinstance(names, str) else tuple(names)
+    return found
+
+
+def table(part: str) -> Mapping[str, Any]:
+    """One of transformers' tables, model type -> class name or names, by the middle of its name."""
+    from transformers.models.auto import modeling_auto
+
+    # AUDIO_TOKENIZATION's is called so; all others end in _MAPPING_NAMES.
+    names = (f"MODEL_FOR_{part}_MAPPING_NAMES", f"MODEL_FOR_{part}_NAMES")
+    return next((vars(modeling_auto)[name] for name in names if hasattr(modeling_auto, name)), {})
+
+
+def base(kind: str) -> tuple[str, ...]:
+    """The names of a model type's classes without a head; () where transformers has none."""
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+    names = MODEL_MAPPING_NAMES.get(kind, ())
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def classes(config: Any) -> list[str]:
+    """The names of the model classes that transformers maps to a config's type, sorted."""
+    kind = config.model_type
+    return sorted({*base(kind), *(name for names in of_type(kind).values() for name in names)})
+
+
+def _by_rule(config: Any) -> tuple[Any, Any]:
+    """The class of the first task that the type has one for, else its base class.
+
+    Classes that are made from the whole config come before those of a sub-config, which leave
+    modalities out, and before those of another type's config.
+    """
+    kind = config.model_type
+    heads = [names[0] for task, names in of_type(kind).items() if task not in HEADLESS]
+    candidates = list(dict.fromkeys([*heads, *base(kind)]))
+    if not candidates:
+        raise BuildFault.of(
+            f"transformers maps no model class to {kind}",
+            key=KEY,
+            hint="name one: architecture: CLASS",
+        )
+    fitting = []
+    for name in candidates:
+        found = find(name, config.model_type)
+        if getattr(found, "is_dummy", False):
+            continue  # its package is missing: another class may do without
+        if _forwards(found) and isinstance(config, found.config_class):
+            fitting.append(name)
+    return _named((fitting or candidates)[0], config)
+
+
+def _named(name: str, config: Any) -> tuple[Any, Any]:
+    found = find(name, config.model_type)
+    if getattr(found, "is_dummy", False):
+        try:
+            found.config_class  # noqa: B018 - transformers' dummies raise at the first touch
+        except ImportError as error:
+            raise absent(name, error) from None
+    known = classes(config)
+    if not isinstance(found, type) or not hasattr(found, "config_class"):
+        raise BuildFault.of(
+            f"transformers has no model class {name}", key=KEY, hint=did_you_mean(name, known)
+        )
+    taken = next(_parts(found.config_class, config), None)
+    if taken is None and name in known:
+        taken = config  # transformers' own table says that the class takes a sibling's config
+    if taken is None:
+        raise BuildFault.of(
+            f"{name} is not a class for {config.model_type}", key=KEY, hint=_has(config)
+        )
+    if not _forwards(found):
+        raise BuildFault.of(
+            f"{name} has no forward: it is a base of model classes, or only a box for them",
+            key=KEY,
+            hint=_has(config),
+        )
+    return found, taken
+
+
+def find(name: str, kind: str) -> Any:
+    """The class of that name, also where only the type's own module has it; None if none has.
+
+    Raises PackageFault.
+    """
+    import transformers
+    from transformers.models.auto.configuration_auto import model_type_to_module_name
+
+    try:
+        found = getattr(transformers, name, None)
+    except ImportError as error:  # a package of its module is there, and broken
+        raise absent(name, error) from None
+    if found is None:
+        module = model_type_to_module_name(kind)
+        try:
+            inside = importlib.import_module(f"transformers.models.{module}.modeling_{module}")
+        except ImportError:
+            return None
+        found = getattr(inside, name, None)
+    return found
+
+
+def absent(name: str, error: Exception) -> Fault:
+    """The fault for a class or config that needs a package which cannot be imported here.
+
+    transformers says which one, and how to install it, in a text of its own; of a package that is
+    there and broken it keeps the reason in the error's cause.
+    """
+    while isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    text = " ".join(str(error).split())
+    package = re.search(r"requires the (.+?) library", text)
+    install = re.search(r"`(pip install [^`]+)`", text)
+    address = re.search(r"https?://\S+", text)
+    if package is None:
+        what = f"{name} needs a package that does not load here: {text[:200]}"
+        return PackageFault.of(what)
+    return PackageFault.of(
+        f"{name} needs the package {package[1]}, which is not installed or does not load here",
+        hint=install[1] if install else f"see {address[0]}" if address else f"install {package[1]}",
+    )
+
+
+def _forwards(kind: Any) -> bool:
+    import torch
+
+    return getattr(kind, "forward", None) is not torch.nn.Module.forward
+
+
+def _parts(wanted: Any, config: Any) -> Iterator[Any]:
+    """The config itself, its text config and its sub-configs, as far as they are of that class."""
+    if wanted is None:
+        return
+    if isinstance(config, wanted):
+        yield config
+        return
+    for name in config.sub_configs:
+        sub = getattr(config, name, None)
+        if hasattr(sub, "sub_configs"):
+            yield from _parts(wanted, sub)
+
+
+def text_part(config: Any) -> Any:
+    """The config that says how many rows the embedding of `input_ids` has.
+
+    get_text_config refuses to choose between a text encoder and a decoder with a vocabulary of its
+    own (MusicgenConfig); ids go into the encoder.
+    """
+    try:
+        return config.get_text_config()
+    except ValueError:
+        return config.get_text_config(encoder=True)
+
+
+def _has(config: Any) -> str:
+    """A hint: the tasks and the classes of a config's type."""
+    tasks, known = of_type(config.model_type), classes(config)
+    if not known:
+        return f"transformers maps no class to {config.model_type}"
+    has = f"one of {', '.join(tasks)}; or a class, " if tasks else "one of "
+    return f"{has}{', '.join(known)}"
