@@ -359,10 +359,7 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
         for slot, upstream in _upstreams(recipe):
             for stage in ("tokenizer", "model"):
                 if stage in recipes[upstream].data:
-            *("model.py", "heads.py", "config", "config/exceptions.json", "inputs", "processor"),
-            *("ids.py", "files.py"),
-        ),
-        libraries=("transformers", "torch", "safetensors", "pillow", "torchvision"),
+                    files = ("",) if stage == "tokenizer" else MADE
                     needs.append(
                         Need(name=f"{slot}.{stage}", task=f"{stage}:{upstream}", files=files)
                     )
@@ -431,7 +428,7 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
 
 
 # What a recipe that builds on another one takes of its model.
-MADE = ("config", "generation_config", *PROCESSORS, "chat_template.json")
+MADE = ("config.json", "generation_config.json", *PROCESSORS, "chat_template.json")
 READING = ("truncate", "corpus", "train")  # methods that read the dataset
 SHRINKING = READING[:2]  # methods whose result is compared with the source
 _FACTS = {
