@@ -18,6 +18,7 @@ MAPPINGS = (
     ("feature_extractor", "FEATURE_EXTRACTOR_MAPPING_NAMES", "feature_extraction_auto"),
 )
 COUNTS = frozenset(("image_seq_length", "image_seq_len", "audio_seq_length", "num_image_tokens"))
+SAMPLE = 64  # pixels a side
 MOST = 40  # tokens that a processor may ask its tokenizer for by name
 
 
@@ -78,11 +79,28 @@ def part(kind: str, name: str) -> dict[str, Any] | None:
         if found is None or getattr(found, "is_dummy", False):
             continue
         try:
-            data = json.loads(found().to_json_string())
+            made = found()
+            data = json.loads(made.to_json_string())
         except (ImportError, TypeError, ValueError, OSError):
             continue  # it needs a package, or files
-        return dict(data)
+        return dict(data) if name != "image_processor" or _complete(made) else None
     return None
+
+
+def _complete(made: Any) -> bool:
+    """Whether an image processor works with its defaults (ImageGPT's has no colours)."""
+    import numpy
+
+    image = numpy.zeros((SAMPLE, SAMPLE, 3), dtype=numpy.uint8)
+    for images in ([image], [image, image]):  # some compare two
+        try:
+            made(images=images)
+        except ValueError:
+            continue
+        except (ImportError, TypeError, AttributeError, RuntimeError):
+            return True  # it wants more than images; or a package
+        return True
+    return False
 
 
 def _own(whole: Any, attributes: list[str], made: Any) -> dict[str, Any]:
