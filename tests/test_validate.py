@@ -649,4 +649,5 @@ def test_every_check_has_a_mutant() -> None:
         *("chat_template", "batches", "formats_agree"),
         *("reload", "dtype", "ids_in_vocabulary", "forward", "backward", "generate"),
         *("save_load_equal", "max_parameters", "dataset_loads", "max_bytes"),
+        *("processor_tokens", "processor_feeds_model"),  # test_processor.py
     }
