@@ -196,6 +196,39 @@ def test_every_change_has_a_reason() -> None:
     assert all(re.match("rule|derived|exception", reason) for reason in tree.reasons.values())
 
 
+def test_another_type_for_a_sub_config_shrinks_and_says_so() -> None:
+    from transformers import DetrConfig
+
+    from tinybuild import model
+
+    stages = ["stage1", "stage2", "stage3", "stage4"]
+    section = {
+        "config": {"backbone_config": {"model_type": "resnet", "out_features": stages}},
+        **{"shrink": "auto", "dtype": "float32"},
+    }
+    config, changes = model.resize(DetrConfig(architectures=["DetrModel"]), section, None, 0)
+    reasons = {change["key"]: change["reason"] for change in changes}
+    assert max(config.backbone_config.hidden_sizes) <= SIZES["tiny"].width
+    assert reasons["backbone_config.model_type"] == "recipe"
+    assert reasons["backbone_config.hidden_sizes"] == "rule pyramid"
+    assert reasons["backbone_config.layer_type"] == "recipe: another model_type"
+
+
+@pytest.mark.parametrize(
+    ("model_type", "wishes"), [("dbrx", {}), ("moonshine_streaming", {}), ("t5gemma2_encoder", {})]
+)
+def test_keys_that_the_config_class_lacks_are_an_exception(
+    model_type: str, wishes: dict[str, Any]
+) -> None:
+    import torch
+    from transformers import AutoModel
+
+    config = small(model_type, wishes)
+    with torch.device("meta"):
+        model = AutoModel.from_config(config)
+    assert sum(tensor.numel() for tensor in model.parameters()) < 500_000
+
+
 def test_ids_are_inside_the_vocabulary_and_equal_ones_stay_equal() -> None:
     config = small("qwen2_vl")
     size = config.text_config.vocab_size

@@ -205,6 +205,19 @@ def test_ctrl_c_ends_with_a_sentence(workers: tuple[str, ...], tmp_path: Path) -
     assert "pack:a" in again.ran
 
 
+def test_an_interruption_after_a_failure_is_still_one(tmp_path: Path) -> None:
+    """And what was being done is not remembered as failed."""
+    lost = "version: 1\nsummary: x\nsource: {path: ../nowhere}\nmodel: {}\n"
+    root = make(tmp_path / "zoo", a=lost, b=FULL)
+    result = interrupt(root, "tokenizer:b", signal.SIGINT)
+    assert result.code != 0
+    assert "fetch:a" in result.out
+    assert "interrupted: finished stages are kept" in result.err
+    assert [path.name for path in (root / "build").glob("*/*.failure.json")] == [
+        "fetch.failure.json"
+    ]
+
+
 def test_killed_and_then_reverted_is_not_stale(copy: Path, built: Path) -> None:
     edit(copy, "seed", "model:", "model:\n  seed: 1")
     interrupt(copy, "validate:seed", signal.SIGKILL, "seed")

@@ -135,7 +135,8 @@ def test_facts_and_files(job: MakeJob, tmp_path: Path) -> None:
         "vocab_size": 50,
         "processor": [],
     }
-    assert set(contents(out)) == {"config.json", "generation_config.json", "model.safetensors"}
+    made = {"config.json", "generation_config.json", "model.safetensors", "config_changes.json"}
+    assert set(contents(out)) == made
     assert read(out)["architectures"] == [LLAMA]
     assert {name: read(out)[name] for name in TINY} == TINY
     assert read(out)["head_dim"] == 8
@@ -145,7 +146,7 @@ def test_a_class_that_does_not_generate_has_no_generation_config(
     job: MakeJob, tmp_path: Path
 ) -> None:
     _, out = build(job, tmp_path, architecture="LlamaForSequenceClassification")
-    assert set(contents(out)) == {"config.json", "model.safetensors"}
+    assert set(contents(out)) == {"config.json", "model.safetensors", "config_changes.json"}
 
 
 def test_it_loads_again(job: MakeJob, tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_a_task(job: MakeJob, tmp_path: Path) -> None:
 def test_overrides_are_relative_to_the_sub_config_that_the_class_takes(
     job: MakeJob, tmp_path: Path
 ) -> None:
-    config = {**TINY, "num_key_value_heads": 1, "head_dim": 8, "intermediate_size_mlp": 32}
+    config = {**TINY, "num_key_value_heads": 1, "head_dim": 8}
     config |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "num_local_experts": 2}
     facts, out = build(job, tmp_path, "Llama4Config", architecture="causal-lm", config=config)
     assert (facts["class"], facts["model_type"]) == ("Llama4ForCausalLM", "llama4_text")

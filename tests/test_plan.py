@@ -36,7 +36,9 @@ def test_each_task_has_its_own_slice(tmp_path: Path) -> None:
     assert needs["fetch"].files == ("source/",)
     assert (needs["tokenizer"].files, needs["tokenizer"].facts) == ((), ("ids",))
     assert "vocab_size" not in str(tasks["model"].settings)
-    assert {n.name for n in tasks["validate"].needs} == {"tokenizer", "model", "dataset"}
+    needs = {need.name: need for need in tasks["validate"].needs}
+    assert set(needs) == {"tokenizer", "model", "dataset", "fetch"}
+    assert needs["fetch"].files == ("source/config", "source/generation_config")
     assert tasks["pack"].before[0] == "fetch:a"
 
 

@@ -7,16 +7,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tinybuild import heads, inputs, processor
-from tinybuild.config import ids, overrides
+from tinybuild.config import ids, overrides, precision, reads
 from tinybuild.config.search import search
 from tinybuild.config.shrink import shrink
+from tinybuild.config.spread import spread
 from tinybuild.config.tree import Tree
-from tinybuild.errors import BuildFault, Fault
+from tinybuild.errors import BuildFault, Fault, Finding
 from tinybuild.files import pretty
 from tinybuild.ids import is_id
 from tinybuild.workers import Job
 
 LARGEST_SHOWN = 8
+GATES = 0.25  # 2 / sqrt(64), as wide as a tiny model's other weights
+CODES = 0.02  # standard deviation of code books, see _fill
+Key = tuple[str | int, ...]
 
 
 def make(job: Job) -> dict[str, Any]:
@@ -34,15 +38,18 @@ def make(job: Job) -> dict[str, Any]:
     folder = job.inputs["fetch"] / "source"
     kind, source = heads.choose(section.get("architecture", heads.AUTO), overrides.load(folder))
     config, changes = resize(source, section, tokenizer, kind, job.seed)
-    parameters = measure(kind, config, job.settings["max_parameters"])
+    parameters = measure(kind, config, job.settings["max_parameters"], source, section["config"])
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), reads.recording() as seen:
         torch.manual_seed(job.seed)
         model = _refusable(lambda: kind(config), kind)
-    model.to(getattr(torch, section["dtype"]))
+        _fill(model)
+    dtype = getattr(torch, section["dtype"])
+    precision.cast(model, dtype, precision.keeps(kind, config, dtype))
     if model.can_generate():
         _generation(model, folder, tokenizer, section["config"])
     model.eval()
+    _all_read(model, source, section["config"], seen, job.seed)
     try:
         model.save_pretrained(job.out)
     except ValueError as error:
@@ -67,6 +74,61 @@ def make(job: Job) -> dict[str, Any]:
     }
 
 
+def _fill(model: Any) -> None:
+    """Draw what its class leaves at zero: nothing would pass there, and all behind it were dead.
+
+    Gates, projections, positions and norms that add one: as other weights are. Biases stay. Code
+    books, which training fills: small ones, for the nearest of codes that are longer than what is
+    looked up is the shortest code, whatever the input.
+    """
+    import torch
+
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not parameter.any() and not name.endswith("bias"):
+                parameter.normal_(std=GATES)
+        saved = model.state_dict().keys()
+        for name, buffer in model.named_buffers():
+            code = name in saved and buffer.is_floating_point() and buffer.dim() >= 2
+            if code and not buffer.any():
+                buffer.normal_(std=CODES)
+
+
+def _all_read(
+    model: Any, source: Any, wishes: Mapping[str, Any], seen: reads.Reads, seed: int
+) -> None:
+    """Refuse overrides that no code of the model reads, neither made (`seen`) nor run."""
+    import torch
+
+    if not reads.unread(model.config, source, wishes, seen):
+        return
+    try:
+        with reads.recording() as running, torch.no_grad():
+            model(**inputs.batch(model, seed))
+    except Exception:  # noqa: BLE001 - a model that does not run is what the check `forward` finds
+        return
+    for kind, names in running.items():
+        seen.setdefault(kind, set()).update(names)
+    findings = _unread(model, source, wishes, seen)
+    if findings:
+        raise BuildFault(findings)
+
+
+def _unread(model: Any, source: Any, wishes: Mapping[str, Any], seen: reads.Reads) -> list[Finding]:
+    findings = []
+    for path in reads.unread(model.config, source, wishes, seen):
+        offers = reads.offers(model.config, path, seen)
+        findings.append(
+            Finding(
+                what=f"{type(model).__name__} does not read {'.'.join(path)}",
+                key=("model", "config", *path),
+                hint=reads.expertless(model.config, path)
+                or (f"did you mean {' or '.join(offers)}?" if offers else "leave it out"),
+            )
+        )
+    return findings
+
+
 def resize(
     source: Any,
     section: Mapping[str, Any],
@@ -85,9 +147,9 @@ def resize(
         implied = overrides.merge(ids.sizes(data, tokenizer), ids.align(data, tokenizer, wishes))
     given = {"recipe": overrides.canonical(source, wishes), "tokenizer": implied}
     if "initializer_range" in section:
-        spread = overrides.widths(source, section["initializer_range"])
-        given["recipe: initializer_range"] = spread
-        implied = overrides.merge(spread, implied)
+        deviations = overrides.widths(source, section["initializer_range"])
+        given["recipe: initializer_range"] = deviations
+        implied = overrides.merge(deviations, implied)
     where = ("model", "config")
     if section.get("shrink") != "auto":
         config = overrides.override(source, wishes, implied, where)
@@ -104,6 +166,9 @@ def resize(
         vocabularies = set(tokenizer["sizes"].values()) if tokenizer else set[int]()
         _reduce(tree, section, kind, small, seed, vocabularies)
         config, reasons = small(tree.overrides), tree.reasons
+        wide = spread(config.to_dict())
+        given["rule: spread"] = wide
+        config = small(overrides.merge(tree.overrides, wide))
     config.dtype = section["dtype"]
     return config, changed(source, config, given, reasons)
 
@@ -133,7 +198,7 @@ def _reduce(
 
     def shapes(changed: Mapping[str, Any]) -> dict[str, tuple[int, ...]] | None:
         try:
-            tensors = _on_meta(kind, small(changed))
+            tensors = dict(_on_meta(kind, small(changed)).named_parameters())
         except BuildFault:
             return None
         found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -155,7 +220,7 @@ def _reduce(
 
     reached = search(tree, goal, shapes, works)
     if wanted and reached is not None and reached > goal:
-        tensors = _on_meta(kind, small(tree.overrides))
+        tensors = dict(_on_meta(kind, small(tree.overrides)).named_parameters())
         raise BuildFault.of(
             f"the smallest model found has {reached:,} parameters; the recipe wants {goal:,}\n"
             + _table(tensors, reached),
@@ -173,25 +238,30 @@ def changed(
     """Each key in which two configs differ, sorted: key (dotted), from, to, reason.
 
     The reason is who gave the value (`given`: recipe, tokenizer), the rule by name, the search, an
-    exception, or "derived": the class makes it of others.
+    exception, or "derived": the class makes it of others. What a sub-config has because the recipe
+    gave it another type says so.
     """
     before, after = (json.loads(c.to_json_string(use_diff=False)) for c in (source, config))
     found = []
 
     def why(path: tuple[str, ...]) -> str:
+        other = ""
         for name, tree in given.items():
             node: Any = tree
             for key in path:
                 node = node.get(key) if isinstance(node, Mapping) else None
+                if isinstance(node, Mapping) and "model_type" in node:
+                    other = f"{name}: another model_type"
             if node is not None:
                 return name
-        return next((reasons[path[:n]] for n in range(len(path), 0, -1) if path[:n] in reasons), "")
+        rule = next((reasons[path[:n]] for n in range(len(path), 0, -1) if path[:n] in reasons), "")
+        return rule or other
 
     def walk(path: tuple[str, ...], old: Any, new: Any) -> None:
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             for name in sorted({*old, *new}):
                 walk((*path, name), old.get(name), new.get(name))
-        elif old != new and path[-1] not in overrides.OURS:
+        elif old != new and (path[-1] not in overrides.OURS or why(path) == "recipe"):
             reason = why(path) or "derived"
             found.append({"key": ".".join(path), "from": old, "to": new, "reason": reason})
 
@@ -199,33 +269,48 @@ def changed(
     return found
 
 
-def measure(kind: Any, config: Any, most: int) -> int:
+def measure(kind: Any, config: Any, most: int, source: Any, wishes: Mapping[str, Any]) -> int:
     """The number of parameters, counted on the meta device before any memory is taken.
 
-    Raises BuildFault with a table of the largest tensors when there are more than `most`.
+    Raises BuildFault with a table of the largest tensors when there are more than `most`, and with
+    the sizes among the wishes (on `source`) that were not read on the way: one may be mistyped.
     """
-    tensors = _on_meta(kind, config)
+    with reads.recording() as seen:
+        model = _on_meta(kind, config)
+    tensors = dict(model.named_parameters())
     count = int(sum(tensor.numel() for tensor in tensors.values()))
     if count > most:
-        raise BuildFault.of(
-            f"the model would have {count:,} parameters; at most {most:,} are allowed\n"
+        large = Finding(
+            what=f"the model would have {count:,} parameters; at most {most:,} are allowed\n"
             + _table(tensors, count),
             key=("model",),
             hint="make the keys smaller that these tensors come from (model.config), "
             "or raise checks.max_parameters",
         )
+        sizes = [
+            finding
+            for finding in _unread(model, source, wishes, seen)
+            if isinstance(_value(wishes, finding.key[2:]), int)
+        ]
+        raise BuildFault([large, *sizes])
     return count
 
 
-def _on_meta(kind: Any, config: Any) -> dict[str, Any]:
-    """The parameters by name, without memory. Raises BuildFault for a config that makes none."""
+def _value(data: Any, path: Key) -> Any:
+    for name in path:
+        data = data[name]
+    return data
+
+
+def _on_meta(kind: Any, config: Any) -> Any:
+    """The model without memory. Raises BuildFault for a config that makes none."""
     import torch
     from transformers.initialization import no_init_weights
 
     with torch.device("meta"), no_init_weights():
         model = _refusable(lambda: kind(config), kind)
         model.tie_weights()  # no_init_weights leaves it out, and would count them twice
-    return dict(model.named_parameters())
+    return model
 
 
 def _table(tensors: Mapping[str, Any], count: int) -> str:
@@ -297,7 +382,11 @@ def _generation(
 
     path = folder / "generation_config.json"
     if not path.is_file():
-        return  # the class made one from the config, whose ids are right
+        own = model.generation_config  # made by the class from the config, whose ids are right
+        start = own.decoder_start_token_id is None and own.bos_token_id is None
+        if model.config.is_encoder_decoder and start:
+            own.decoder_start_token_id = own.pad_token_id  # as T5's family does
+        return
     try:
         generation = GenerationConfig.from_pretrained(folder)
     except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -61,6 +61,7 @@ STAGES: Mapping[str, Stage] = {
         code=(
             "validate",
             "processor",
+            "config",
             "inputs",
             "tokenizer",
             "bundle.py",
@@ -415,9 +416,17 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
         checks["max_bytes"] = size(data["checks"]["max_bytes"])
     settings, origin = {"checks": checks}, []
     if tokenizer is not None and tokenizer["method"] in SHRINKING:
-        origin = [fetched(slot)]
+        origin.append(f"{slot}/")
         settings["source"] = {"slot": slot, "class": tokenizer.get("class")}
-    yield task("validate", settings, [*parts, *origin])
+    if model is not None:
+        origin += ["source/config", "source/generation_config"]
+        settings["model"] = {
+            key: model[key] for key in ("config", "shrink", "size") if key in model
+        }
+    looked = [Need(name=s, task=f"{s}:{name}", files=("",), facts=_LOOKED[s]) for s in made]
+    if origin:
+        looked.append(Need(name="fetch", task=f"fetch:{name}", files=tuple(origin)))
+    yield task("validate", settings, looked)
     pins = [Need(name="fetch", task=f"fetch:{name}", facts=("pins",))] if wishes else []
     report = Need(name="validate", task=f"validate:{name}", files=("report.json",))
     yield task(
@@ -436,6 +445,7 @@ _FACTS = {
     "model": ("class", "parameters", "dtype", "processor"),
     "dataset": ("rows", "columns"),
 }
+_LOOKED = {**_FACTS, "tokenizer": (*_FACTS["tokenizer"], "ids")}  # what the checks look at
 
 
 def _without(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -189,6 +189,13 @@ def images(tree: Tree) -> None:
             elif whole_list(value) and max(value) > PATCH:
                 tree.set((*path, name), [min(v, PATCH) for v in value], "rule patch size")
     for path, node in tree.nodes():
+        # An image cut into images: its patch is the image of the towers that see it.
+        towers = [inner for inner in node.values() if isinstance(inner, dict)]
+        seen = [inner["image_size"] for inner in towers if whole(inner.get("image_size"))]
+        was = [tree.was((*path, n, "image_size")) for n, v in node.items() if isinstance(v, dict)]
+        if seen and tree.was((*path, "patch_size")) in was:
+            tree.set((*path, "patch_size"), seen[0], "derived: the image of a tower")
+    for path, node in tree.nodes():
         points = node.get("image_grid_pinpoints")
         if isinstance(points, list | tuple) and points and all(map(whole_list, points)):
             base = math.gcd(*(number for point in points for number in point))

@@ -223,10 +223,16 @@ def _period(node: Mapping[str, Any]) -> int:
 
 
 def _spread(taken: list[int], before: int, now: int) -> list[int]:
-    """Numbers of layers in a shallower model: as many, in order, the last near the end."""
-    if any(item < 0 for item in taken):
-        return [max(item, -now) for item in taken]
-    unique = sorted(set(taken))
-    top = now if unique[-1] == before else now - 1
-    places = {item: max(top - (len(unique) - 1 - rank), 0) for rank, item in enumerate(unique)}
-    return [places[item] for item in taken]
+    """Numbers of layers in a shallower model: as many, in order, the last near the end.
+
+    A layer's states have number 0 for what goes into the first layer; negative numbers count from
+    the end, and still do afterwards.
+    """
+    places = [item if item >= 0 else before + 1 + item for item in taken]
+    unique = sorted(set(places))
+    top = now - (before - unique[-1] if unique[-1] >= before - 1 else 1)
+    rank = {item: max(top - (len(unique) - 1 - n), 0) for n, item in enumerate(unique)}
+    return [
+        rank[place] if item >= 0 else rank[place] - now - 1
+        for item, place in zip(taken, places, strict=True)
+    ]

@@ -6,10 +6,10 @@ import contextlib
 import copy
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tinybuild.errors import BuildFault, Fault, Finding, did_you_mean
+from tinybuild.errors import BuildFault, Fault, Finding, did_you_mean, nearest
 from tinybuild.ids import is_id
 
 # Written by transformers itself, no wish of anybody's.
@@ -19,6 +19,29 @@ BY_LAYER = "per_layer_config"
 WIDTHS = ("initializer_range", "init_std")
 
 Key = tuple[str | int, ...]
+
+# What a family calls a dimension: the first names to offer for a key that nothing reads.
+SYNONYMS: tuple[tuple[str, ...], ...] = (
+    *(
+        ("hidden_size", "d_model", "n_embd", "dim", "embed_dim", "hidden_dim", "encoder_dim"),
+        ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "depth", "encoder_layers"),
+        ("num_attention_heads", "num_heads", "n_head", "n_heads", "attention_heads"),
+        ("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num"),
+        ("intermediate_size", "ffn_dim", "d_ff", "n_inner", "ffn_hidden_size", "d_inner"),
+        ("head_dim", "d_kv", "attention_head_dim", "d_head"),
+        ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx", "max_sequence_length"),
+        ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"),
+        ("num_experts_per_tok", "moe_topk", "top_k", "num_selected_experts", "moe_k"),
+    ),
+)
+
+
+def alike(name: str, known: Iterable[str]) -> list[str]:
+    """The known keys that are most likely meant by a name: of the same dimension, then spelt alike,
+    best first."""
+    known = set(known)
+    same = [n for group in SYNONYMS if name in group for n in group if n != name and n in known]
+    return (same + [n for n in nearest(name, known) if n not in same])[:3]
 
 
 def load(folder: Any) -> Any:
@@ -196,7 +219,7 @@ def _unknown(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Findi
             yield Finding(
                 what=f"{type(config).__name__} has no {name!r}",
                 key=(*key, name),
-                hint=did_you_mean(name, known - BASE) or did_you_mean(name, known),
+                hint=_meant(name, known),
             )
             continue
         if name in ("dtype", "torch_dtype"):
@@ -223,6 +246,13 @@ def _unknown(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Findi
                 )
 
 
+def _meant(name: str, known: set[str]) -> str:
+    close = alike(name, known - BASE)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return did_you_mean(name, known - BASE) or did_you_mean(name, known)
+
+
 # Keys of every config, rarely meant: they are left out of lists of known names.
 BASE = frozenset(
     ("return_dict", "output_hidden_states", "output_attentions", "chunk_size_feed_forward")
@@ -231,6 +261,7 @@ BASE = frozenset(
 
 def canonical(config: Any, wishes: Mapping[str, Any]) -> dict[str, Any]:
     """The same wishes under the class's own names (hidden_size -> n_embd for GPT-2)."""
+    config = substituted(config, wishes)
     result = {}
     for name, value in wishes.items():
         sub = _sub(config, name)
@@ -366,9 +397,3 @@ def _widths(config: Any, value: float) -> dict[str, Any]:
         if inner:
             found[name] = inner
     return found
-
-
-__all__ = [
-    *("BY_LAYER", "OURS", "canonical", "load", "merge", "override", "reason"),
-    *("substituted", "widths"),
-]

@@ -103,15 +103,36 @@ def multiples(tree: Tree) -> None:
     multiple of its tower's width, unless it is the width of another tower."""
     towers = {width(mapping(tree.was(path))) for path, _ in tree.nodes()}
     for path, node, name, was in scalars(tree, "width"):
-        before, now = width(mapping(tree.was(path))), width(node)
-        if name in WIDTH_NAMES or not before or not now or was in towers:
+        if name in WIDTH_NAMES or was in towers or not JOINED.fullmatch(name):
             continue
-        if was % before == 0 and 2 <= was // before <= 16 and JOINED.fullmatch(name):
-            tree.set((*path, name), was // before * now, "rule width: a multiple as in the source")
+        sees = [(*path, inner) for inner in node if re.search("vision|visual|audio", inner)]
+        for tower in [path] if width(node) else sees:
+            before = width(mapping(tree.was(tower)))
+            now = width(config_at(tree.data, tower)) if before else None
+            if before and now and was % before == 0 and 2 <= was // before <= 16:
+                reason = "rule width: a multiple as in the source"
+                tree.set((*path, name), was // before * now, reason)
+                break
+
+
+def sums(tree: Tree) -> None:
+    """The width of two towers side by side: what was their sum is their sum."""
+    for path, node in tree.nodes():
+        towers = [name for name, value in node.items() if isinstance(value, dict) and width(value)]
+        if len(towers) < 2:
+            continue
+        before = sum(width(mapping(tree.was((*path, name)))) or 0 for name in towers)
+        now = sum(width(node[name]) or 0 for name in towers)
+        for name, value in list(node.items()):
+            if whole(value) and kind(name) == "width" and tree.was((*path, name)) == before:
+                tree.set((*path, name), now, "rule width: its towers side by side")
 
 
 HALF = re.compile(r"num_pos_feats")
-JOINED = re.compile(r".*(out|output|input|in|merged)_(dim|hidden_size|size)|merged_.*")
+JOINED = re.compile(
+    r".*(out|output|input|in|merged)_(dim|hidden_size|size)|merged_.*|quantization_dim|"
+    r"attention_hidden_size"
+)
 
 
 def halves(tree: Tree) -> None:
@@ -136,6 +157,7 @@ def plain_sizes(tree: Tree) -> None:
         "queries": QUERIES,
         "mels": MELS,
         "pooled": 4,
+        "text": 16,
         "grid": IMAGE // PATCH,
         "norm channels": NORM_GROUPS,
     }
@@ -203,6 +225,10 @@ def attention(tree: Tree) -> None:
             continue
         now, before = node[main], number_or(tree.was((*path, main)), heads[main])
         for name, value in list(node.items()):
+            if whole_list(value) and kind(name) == "kv heads":
+                least = next(k for k in range(tree.size.kv_heads, 0, -1) if now % k == 0)
+                new_list = [now if item == before else min(item, least) for item in value]
+                tree.set((*path, name), new_list, "rule kv heads")
             if not whole(value) or value <= 0:
                 continue
             if kind(name) == "kv heads":
@@ -463,6 +489,7 @@ def _exceptions() -> Mapping[str, Any]:
 RULES: tuple[Callable[[Tree], None], ...] = (
     widths,
     multiples,
+    sums,
     halves,
     plain_sizes,
     by_layer_sizes,

@@ -130,13 +130,18 @@ def whole_list(value: Any) -> TypeGuard[list[int]]:
 KINDS: tuple[tuple[str, str], ...] = tuple(
     (kind, pattern.replace("~", "(?:[a-z0-9]+_)*"))
     for kind, pattern in (
-        ("", r"~(kernel|stride|dilation|padding|dropout)(_~)?(size|sizes)?"),
+        ("", r"~(kernel|stride|dilation|padding|dropout)(?:_[a-z0-9]+)*(size|sizes)?"),
         ("", r"~(head_)?(chunk_size_feed_forward|chunk_size_lm_head|chunksize)"),
         ("", r"type_vocab_size|modality_type_vocab_size|num_(image_)?channels"),
+        ("", r"keypoint_decoder_dim"),  # 8 x 8 places and none
+        ("text", r"max_text_len"),
         ("vocabulary", r"~vocab_size|~vocab_size_per_layer_input|vocab_size_~|~group_vocab"),
         ("vocabulary", r"~codebook_size|num_embeddings|num_codevectors_~|num_hash_buckets"),
         ("vocabulary", r"num_(bpe|wordpiece)_labels|ngram_vocab_size_~"),
-        ("kv heads", r"~(num|n)_(key_value|kv)(_attention)?_heads|linear_num_key_heads"),
+        (
+            "kv heads",
+            r"~(num|n)_(key_value|kv)(_attention)?_heads(_per_layer)?|linear_num_key_heads",
+        ),
         ("kv heads", r"multi_query_group_num|num_query_groups"),
         ("heads", r"~(num|n)_~heads?|~(attention|attn)_heads|n_heads?"),
         ("rope dim", r"qk_rope_head_dim"),
@@ -155,9 +160,9 @@ KINDS: tuple[tuple[str, str], ...] = tuple(
         (
             "ffn width",
             r"~(intermediate|ffn|mlp)_~(size|dim)|d_ff|dff|ffn_dim|mlp_dim|dim_ff|d_inner|"
-            r"~feed_?forward(_~)?(size|dim)|~dim_feedforward|~linear_units|intermediate_size_mlp",
+            r"~feed_?forward(?:_[a-z0-9]+)*(size|dim)|~dim_feedforward|~linear_units|intermediate_size_mlp",
         ),
-        ("positions", r"~max_~position_embeddings(_~)?|n_positions|n_ctx|max_~positions"),
+        ("positions", r"~max_~position_embeddings(?:_[a-z0-9]+)*|n_positions|n_ctx|max_~positions"),
         ("positions", r"max_seq_len|model_max_length|position_embedding_size|max_ep_len"),
         ("window", r"sliding_window(_size)?|attention_chunk_size|local_attention(_window_len)?"),
         ("window", r"attention_window(_size)?|index_topk|keep_window_size"),
@@ -170,7 +175,7 @@ KINDS: tuple[tuple[str, str], ...] = tuple(
         ("mels", r"model_in_dim|~mel_bins|num_mels|n_mels|input_feat_per_channel|input_feat_size"),
         (
             "width",
-            r"~hidden_size(_~)?|~hidden_dim|d_model|n_embd|dim|~emb_dim|~embed_dim|"
+            r"~hidden_size(?:_[a-z0-9]+)*|~hidden_dim|d_model|n_embd|dim|~emb_dim|~embed_dim|"
             r"~embedding_(size|dim)|~proj_(size|dim|dims)|~projection_(size|dim|in_dim|out_dim)|"
             r"project_dim|~(in|out|input|output)_dim|~hidden_channels|out_dim|~fpn_feature_size|"
             r"~width|~units|embedding_dim|~mask_feature_size|classifier_proj_size|"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tinybuild.inputs import text, trial
+from tinybuild.inputs import others, text, trial
 from tinybuild.inputs.draw import Draw
 from tinybuild.inputs.facts import ROWS, Facts
 
@@ -28,7 +28,7 @@ def modalities(model: Any) -> tuple[str, ...]:
     """What the model takes, sorted: of text, image, video, audio, series, trajectory, layout."""
     facts = Facts(model)
     found = set(trial.found(facts))
-    if "text" in found and "bbox" in facts.takes:
+    if "text" in found and any(name in facts.takes for name in MORE["layout"]):
         found.add("layout")
     if "text" not in found and "decoder_input_ids" in facts.takes:
         found.add("text")
@@ -52,7 +52,10 @@ def varied(model: Any, given: Mapping[str, Any], kind: str, seed: int) -> dict[s
     facts, draw = Facts(model), Draw(seed, model.dtype)
     changed = dict(given)
     for name in names:
-        changed[name] = _other(facts, draw, name, given[name])
+        if name in MORE["layout"]:
+            changed[name] = others.FOLLOWS[name](facts, draw, changed)
+        else:
+            changed[name] = _other(facts, draw, name, given[name])
     return changed
 
 
@@ -68,7 +71,7 @@ def _arguments(model: Any, given: Mapping[str, Any], kind: str) -> list[str]:
 MORE: Mapping[str, tuple[str, ...]] = {
     "text": ("input_ids", "decoder_input_ids"),
     "image": ("pixel_values_local", "high_res_pixel_values", "visual_feats", "visual_embeds"),
-    "layout": ("bbox",),
+    "layout": ("bbox", "xpath_tags_seq", "xpath_subs_seq"),
     "state": trial.STATES,
 }
 

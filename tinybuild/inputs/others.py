@@ -239,6 +239,8 @@ def encoded(facts: Facts, draw: Draw) -> Any:
 
 def states(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
     """Hidden states under the argument `name`: (rows, length, width), (rows, width, length)."""
+    import torch
+
     first: list[int] = []
     for _, module in facts.modules("Linear", "Conv1d"):
         width = getattr(module, "in_features", None) or getattr(module, "in_channels", None)
@@ -247,6 +249,9 @@ def states(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
             break
     own = facts.every("hidden_size", "d_model", "embed_dim", "d_latents", "hidden_dim")
     for width in dict.fromkeys([*(n for n in own if isinstance(n, int)), *first]):
+        if name == "context_hidden_states" and "attention_mask" in facts.takes:
+            mask = torch.ones(ROWS, 8 + 8, dtype=torch.long)  # of the context, then of what is new
+            yield {name: draw.normal(name, ROWS, 8, width), "attention_mask": mask}
         for length in (8, 32):
             for shape in ((ROWS, length, width), (ROWS, width, length)):
                 yield {name: draw.normal(name, *shape)}

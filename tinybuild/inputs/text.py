@@ -13,11 +13,13 @@ CHARACTERS = 256  # ids of a model without a vocabulary: it reads characters
 MEDIA = ("image", "video", "audio")
 # What a config calls the placeholder of a feature, and the tokens around a run of them.
 PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {
-    "image": ("image_token_id", "image_token_index", "image_token_idx", "media_token_id"),
+    "image": (
+        *("image_token_id", "image_token_index", "image_token_idx", "image_patch_token_id"),
+        *("media_token_id", "video_token_id", "video_token_index"),  # frames as images
+    ),
     "video": ("video_token_id", "video_token_index", "video_token_idx", "video_context_token_id"),
     "audio": ("audio_token_id", "audio_token_index", "audio_token_idx", "audio_pad_token_id"),
 }
-PLACEHOLDERS = {**PLACEHOLDERS, "image": (*PLACEHOLDERS["image"], "image_patch_token_id")}
 AROUND: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "image": (
         ("image_start_token_id", "vision_start_token_id", "boi_token_id", "image_bos_token_id"),
@@ -37,9 +39,7 @@ KINDS: Mapping[str, int] = {"image": 1, "video": 2, "audio": 3}
 
 def vocabulary(facts: Facts, side: str = "encoder") -> int:
     """The number of token ids that may be used: what the config says and the embedding holds."""
-    text = facts.config.get_text_config(**{side: True}) if side == "decoder" else None
-    text = text if text is not None else facts.config.get_text_config()
-    size = getattr(text, "vocab_size", None)
+    size = getattr(_text(facts.config, side), "vocab_size", None)
     if side == "encoder":
         size = facts.find("src_vocab_size") or size
     if not isinstance(size, int):
@@ -53,6 +53,21 @@ def vocabulary(facts: Facts, side: str = "encoder") -> int:
     if not size and weight is not None:
         size = weight.shape[0]
     return int(size or CHARACTERS)
+
+
+SIDES = {"encoder": ("text_encoder", "encoder"), "decoder": ("decoder", "generator")}
+
+
+def _text(config: Any, side: str) -> Any:
+    """The config of the text that one side of a model reads."""
+    for name in SIDES[side]:
+        below = getattr(config, name, None)
+        if isinstance(getattr(below, "vocab_size", None), int):
+            return below
+    try:
+        return config.get_text_config()
+    except ValueError:  # several, none of them named as expected
+        return config
 
 
 def plain(facts: Facts, size: int) -> list[int]:

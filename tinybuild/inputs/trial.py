@@ -8,7 +8,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tinybuild.errors import BuildFault, Finding
@@ -16,13 +16,13 @@ from tinybuild.inputs import audio, labels, others, text, vision
 from tinybuild.inputs.draw import Draw
 from tinybuild.inputs.facts import ROWS, Facts
 
-MOST_TRIES = 160  # forward calls for a batch
+MOST_TRIES = 80  # combinations of candidates
 MOST_PROBES = 120  # calls of one feature method
 KEPT = 6  # candidates of a modality whose features could be computed
 WIDE = 60  # candidates of a modality that has no feature method
 MOST_LABELS = 20
 MOST_PLACES = 4096  # of features in a row of text
-FEW = 8  # combinations tried with a text of another form
+FEW = 6  # combinations tried with a text of another form
 LENGTHS = (16, 32, 64, 128, 4)
 
 # argument -> (modality, rule for its candidates); the first that forward takes is the modality's.
@@ -111,27 +111,22 @@ def search(facts: Facts, draw: Draw) -> dict[str, Any]:
     for name in _rest(facts, kinds):
         options = itertools.islice(others.states(facts, draw, name), WIDE)
         parts.append([Option(kind="state", values=values) for values in options])
-    first: BaseException | None = None
+    tries: list[Try] = []
     works: tuple[dict[str, Any], dict[str, Any]] | None = None
-    tries = 0
-    for given in itertools.islice(_tries(facts, draw, kinds, parts), MOST_TRIES):
-        outputs, error = attempt(facts.model, given)
-        tries += 1
+    for options, form in _tries(facts, kinds, parts, tries):
+        given = _with_text(facts, draw, options, form)
+        outputs, error, far = attempt(facts.model, given)
         if error is not None:
-            first = first or error
-            told = _told(facts, draw, kinds, given, error)
-            if told is None:
-                continue
-            given = told
-            outputs, error = attempt(facts.model, given)
-            if error is not None:
-                continue
+            given, outputs, error, far = _told(facts, draw, options, form, error, far)
+        tries.append(Try(far=far, error=error))
+        if error is not None:
+            continue
         if all(bool(tensor.isfinite().all()) for tensor in outputs.values()):
             return labelled(facts, draw, given, outputs)
         works = works or (given, outputs)
     if works is not None:
         return labelled(facts, draw, *works)
-    raise failed(facts, tries, first or (failures[0] if failures else None))
+    raise failed(facts, tries, failures)
 
 
 def labelled(
@@ -142,7 +137,7 @@ def labelled(
     if loss is not None and bool(loss.isfinite().all()):
         return given
     for some in itertools.islice(labels.labels(facts, draw, given, outputs), MOST_LABELS):
-        again, _ = attempt(facts.model, {**given, **some})
+        again, _, _ = attempt(facts.model, {**given, **some})
         loss = again.get("loss")
         if loss is not None and bool(loss.isfinite().all()):
             return {**given, **some}
@@ -161,6 +156,7 @@ def _rest(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> list[str]:
 NUMBERS = (  # what models say when features and places differ: the number of features
     re.compile(r"features:? (\d+)"),
     re.compile(r"value tensor of shape \[(\d+)"),
+    re.compile(r"tokens from \w+ \((\d+)\)"),
     re.compile(r"source tensor .*?(\d+)"),
 )
 
@@ -168,53 +164,85 @@ NUMBERS = (  # what models say when features and places differ: the number of fe
 def _told(
     facts: Facts,
     draw: Draw,
-    kinds: Mapping[str, tuple[str, Any]],
-    given: Mapping[str, Any],
-    error: BaseException,
-) -> dict[str, Any] | None:
-    """The same batch with as many places for features as the model's complaint says.
+    options: tuple[Option, ...],
+    form: Form,
+    error: BaseException | None,
+    far: int,
+) -> tuple[dict[str, Any], dict[str, Any], BaseException | None, int]:
+    """A try again, with as many places for features as the model's complaint says.
 
-    The last resort for models that have no method to compute the features of their only medium.
+    The last resort where no method computes the features, or others than forward's: each medium
+    in turn is given the number, and has it where forward then comes farther. Gives the arguments,
+    the outputs, the error, and how far forward came.
     """
-    media = [kind for kind in kinds if kind in text.MEDIA]
-    if "text" not in kinds or len(media) != 1:
-        return None
-    for pattern in NUMBERS:
-        said = pattern.search(str(error))
-        if said is not None and 0 < int(said[1]) <= MOST_PLACES * ROWS:
-            counts = {media[0]: _shared(int(said[1]))}
-            follows = {*others.FOLLOWS, "input_ids", "decoder_input_ids"}
-            values = {name: value for name, value in given.items() if name not in follows}
-            return _with_text(facts, draw, values, counts, Form())
-    return None
+    given: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
+    left = [option for option in options if option.counts is not None]
+    while left and error is not None:
+        said = next((m for pattern in NUMBERS if (m := pattern.search(str(error)))), None)
+        if said is None or not 0 < int(said[1]) <= MOST_PLACES * ROWS:
+            break
+        for option in left:
+            counted = replace(option, counts=_shared(int(said[1])))
+            changed = tuple(counted if one is option else one for one in options)
+            given = _with_text(facts, draw, changed, form)
+            outputs, again, farther = attempt(facts.model, given)
+            if again is None or farther > far:
+                options, error, far = changed, again, farther
+                left = [one for one in left if one is not option]
+                break
+        else:
+            break
+    return given, outputs, error, far
 
 
-def failed(facts: Facts, tries: int, error: BaseException | None) -> BuildFault:
-    name = type(facts.model).__name__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] if error else []
-    why = f" {type(error).__name__}: {lines[0] if lines else ''}" if error else ""
+def failed(facts: Facts, tries: list[Try], failures: list[BaseException]) -> BuildFault:
+    """What is said when nothing worked: the error of the try that came farthest."""
+    errors = [one.error for one in sorted(tries, key=lambda one: -one.far) if one.error is not None]
+    error = next(iter([*errors, *failures]), None)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    why = f"; the best of {len(tries)} gives {type(error).__name__}: {lines[0] if lines else ''}"
     return BuildFault(
         [
             Finding(
-                what=f"no rule makes inputs for {name}, {tries} were tried; "
-                f"the likeliest gives{why}",
+                what=f"no rule makes inputs for {type(facts.model).__name__}"
+                + (why if error is not None else ""),
                 hint=f"its forward takes {', '.join(facts.takes)}",
             )
         ]
     )
 
 
-def attempt(model: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], BaseException | None]:
-    """The floating-point outputs for these arguments by name, or the error in their place."""
+def attempt(
+    model: Any, given: Mapping[str, Any]
+) -> tuple[dict[str, Any], BaseException | None, int]:
+    """The floating-point outputs for these arguments by name, or the error in their place.
+
+    Also how far forward came: the number of modules that it had been through.
+    """
+    from torch.nn.modules.module import register_module_forward_hook
+
     from tinybuild.inputs import tensors
 
+    passed: list[None] = []
+    hook = register_module_forward_hook(lambda *_: passed.append(None))
     try:
         outputs = tensors(model(**given))
     except Exception as error:  # noqa: BLE001  any model may raise anything: the next one is tried
-        return {}, error
+        return {}, error, len(passed)
+    finally:
+        hook.remove()
     if not outputs:
-        return {}, ValueError("forward gives no floating-point tensor")
-    return outputs, None
+        return {}, ValueError("forward gives no floating-point tensor"), len(passed)
+    return outputs, None, len(passed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Try:
+    """How far a candidate came, in modules, and the error that stopped it."""
+
+    far: int
+    error: BaseException | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,6 +267,7 @@ class Form:
     attended: bool = False  # with states of an encoder to attend to
     cache: bool | None = None  # said to forward
     single: bool = False  # one row
+    decoder: bool = False  # only the decoder reads text: the encoder reads something else instead
 
 
 def _options(
@@ -263,6 +292,9 @@ def _options(
             given = {key: value for key, value in values.items() if key in wanted}
             if name not in given:
                 given[first] = values[name]
+            for needed, plain in others.ALONE.items():
+                if needed in wanted:
+                    given[needed] = plain(facts, draw, {})
             features = _asked(method, given, failures)
             if features is None and values[name].dim() == 5:  # forward may join rows and images
                 joined = {key: value.flatten(0, 1) for key, value in given.items()}
@@ -273,7 +305,23 @@ def _options(
             kept.append(Option(kind=kind, values=values, counts=counts))
             if len(kept) == KEPT:
                 break
-    return kept or [Option(kind=kind, values=values) for values in candidates(WIDE)]
+    if kept:
+        return kept
+    # Two places are a run, by which models know that there is a place for each feature; what they
+    # say of the number is heeded (_told).
+    known = kind in text.MEDIA and text.placeholder(facts, kind) is not None
+    each = facts.integer("num_query_tokens", default=2)
+    return [
+        Option(kind=kind, values=values, counts=(each * _frames(values[name]),) * ROWS)
+        if known
+        else Option(kind=kind, values=values)
+        for values in candidates(WIDE)
+    ]
+
+
+def _frames(pixels: Any) -> int:
+    """Images in a row of pixels: 1, or the second axis of five."""
+    return int(pixels.shape[1]) if pixels.dim() == 5 else 1
 
 
 def _asked(method: Any, given: Mapping[str, Any], failures: list[BaseException]) -> Any:
@@ -296,7 +344,11 @@ def _counts(facts: Facts, kind: str, features: Any) -> tuple[int, ...] | None:
     if isinstance(features, tuple | list) and features and isinstance(features[0], torch.Tensor):
         numbers = [_rows(tensor) for tensor in features]
         return tuple(numbers) if len(numbers) == ROWS else _shared(sum(numbers))
-    return _shared(_rows(features)) if isinstance(features, torch.Tensor) else None
+    if not isinstance(features, torch.Tensor):
+        return None
+    if tuple(features.shape[:-1]) == (ROWS,):  # pooled: the places are those of queries
+        return (facts.integer("num_query_tokens", default=1),) * ROWS
+    return _shared(_rows(features))
 
 
 def _shared(total: int) -> tuple[int, ...]:
@@ -317,19 +369,34 @@ def _ordered(parts: list[list[Any]]) -> Iterator[tuple[Any, ...]]:
 
 
 def _tries(
-    facts: Facts, draw: Draw, kinds: Mapping[str, tuple[str, Any]], parts: list[list[Option]]
-) -> Iterator[dict[str, Any]]:
-    """All that is tried: the plain form of text with every combination, others with the first."""
-    for number, form in enumerate(_forms(facts, kinds)):
-        most = MOST_TRIES // 2 if number == 0 else FEW
-        for combination in itertools.islice(_ordered(parts), most):
-            values: dict[str, Any] = {}
-            counts: dict[str, tuple[int, ...]] = {}
-            for option in combination:
-                values.update(option.values)
-                if option.counts is not None:
-                    counts[option.kind] = option.counts
-            yield _with_text(facts, draw, values, counts, form)
+    facts: Facts,
+    kinds: Mapping[str, tuple[str, Any]],
+    parts: list[list[Option]],
+    tries: list[Try],
+) -> Iterator[tuple[tuple[Option, ...], Form]]:
+    """All that is tried: the plain form of text with many combinations, then other forms with FEW.
+
+    Those are the combinations that came farthest; `tries` grows by one for each that was taken.
+    """
+    combinations = list(itertools.islice(_ordered(parts), MOST_TRIES))
+    forms = _forms(facts, kinds)
+    form = next(forms)
+    for combination in combinations:
+        yield combination, form
+        if _worked(tries) > 1:  # but not with finite outputs: another form may
+            break
+    order = sorted(range(len(tries)), key=lambda number: -tries[number].far)
+    for form in forms:
+        for number in order[: 1 if _worked(tries) else FEW]:
+            yield combinations[number], form
+    if {"image", "video"} <= set(kinds) and not _worked(tries):  # some take one of them at a time
+        for number in order[:FEW]:
+            fewer = tuple(option for option in combinations[number] if option.kind != "video")
+            yield fewer, Form()
+
+
+def _worked(tries: list[Try]) -> int:
+    return sum(one.error is None for one in tries)
 
 
 def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]:
@@ -345,6 +412,8 @@ def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]
         yield Form(instead=True)
     if facts.model.__class__.__name__.endswith("ForMultipleChoice"):
         yield Form(choices=True)
+    if "decoder_input_ids" in facts.takes and len(kinds) > 1:
+        yield Form(decoder=True)
     names = ("num_codebooks", "num_channels", "num_audio_codebooks", "n_codes_total")
     for books in dict.fromkeys(n for n in facts.every(*names) if isinstance(n, int)):
         for count in (books, books + 1):
@@ -356,7 +425,7 @@ def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]
     if "use_cache" in facts.takes:
         yield Form(cache=True)
         yield Form(cache=False)
-    for length in LENGTHS:
+    for length in (*LENGTHS, *facts.every("max_text_len")):
         yield Form(length=length)
     yield Form(single=True)
     sides = facts.find("axial_pos_shape")
@@ -364,16 +433,14 @@ def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]
         yield Form(length=math.prod(sides))
 
 
-def _with_text(
-    facts: Facts,
-    draw: Draw,
-    values: Mapping[str, Any],
-    counts: Mapping[str, tuple[int, ...]],
-    form: Form,
-) -> dict[str, Any]:
-    """`values` with token ids and what follows from them, as far as forward takes them."""
+def _with_text(facts: Facts, draw: Draw, options: tuple[Option, ...], form: Form) -> dict[str, Any]:
+    """The values of all options, token ids, and what follows from them."""
+    values: dict[str, Any] = {}
+    for option in options:
+        values.update(option.values)
+    counts = {option.kind: option.counts for option in options if option.counts is not None}
     given: dict[str, Any] = {}
-    if "input_ids" in facts.takes:
+    if "input_ids" in facts.takes and not form.decoder:
         instead = {"video": "image"} if form.instead else None
         ids, sorts = text.ids(
             facts, draw, "input_ids", length=form.length, counts=counts, instead=instead

@@ -298,10 +298,12 @@ def plain(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
         shapes = [(ROWS, count, deep) for count in frames(facts)] + shapes
     for high, wide in sizes(facts):
         for shape in shapes:
-            pixels = draw.normal(name, *shape, high, wide)
-            found = {name: pixels}
+            if "prompt_pixel_values" in takes:  # the prompt stands above the image
+                high = high // 2
+            found = {name: draw.normal(name, *shape, high, wide)}
             if "pixel_attention_mask" in takes and len(shape) == 3:
-                found["pixel_attention_mask"] = torch.ones(ROWS, 1, high, wide, dtype=torch.long)
+                # Not of integers: as an index, they would gather more than memory holds.
+                found["pixel_attention_mask"] = torch.ones(ROWS, 1, high, wide, dtype=torch.bool)
             if "pixel_values_local" in takes:
                 found["pixel_values_local"] = draw.normal(
                     "pixel_values_local", 2 * ROWS, deep, high, wide
@@ -331,6 +333,7 @@ def plain(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
         yield {name: draw.normal(name, ROWS, time, side, side, deep)}
     for width in widths(facts, "image", 1):
         yield {name: draw.normal(name, ROWS, 16, width)}
+        yield {name: draw.normal(name, ROWS * 16, width)}
         yield {  # each patch with its row and column
             name: draw.normal(name, ROWS, 16, width + 2).abs().ceil(),
             "height": torch.tensor([4] * ROWS),

@@ -10,8 +10,18 @@ from typing import Any
 from tinybuild import bundle
 from tinybuild.errors import CheckFault, Finding
 from tinybuild.files import pretty
-from tinybuild.validate import dataset, model, processor, shrunk, tokenizer
-from tinybuild.validate.check import Check, Subject, failed
+from tinybuild.validate import (
+    alive,
+    coherent,
+    dataset,
+    dimensions,
+    loaded,
+    processor,
+    shrunk,
+    tokenizer,
+)
+from tinybuild.validate.check import Check, NoBatch, Subject, failed
+from tinybuild.validate.reader import reader
 from tinybuild.workers import Job
 
 # Stage whose output a check is about -> the checks, in the order they run and are reported.
@@ -31,19 +41,30 @@ CHECKS: Mapping[str, tuple[Callable[[Subject], Check | None], ...]] = {
         shrunk.formats_agree,
     ),
     "model": (
-        model.reload,
-        model.dtype,
-        model.ids_in_vocabulary,
-        model.forward,
-        model.backward,
-        model.generate,
-        model.save_load_equal,
-        model.max_parameters,
+        loaded.reload,
+        loaded.dtype,
+        loaded.weights_tied,
+        loaded.initialised,
+        loaded.max_parameters,
+        coherent.overrides_read,
+        coherent.ids_in_vocabulary,
+        coherent.coherent_ids,
+        coherent.every_layer_kind,
+        coherent.layer_indexes,
+        dimensions.no_dimension_left,
+        alive.forward,
+        alive.backward,
+        alive.gradients,
+        alive.inputs_matter,
+        alive.generate,
+        alive.generation_differs,
+        alive.trains,
+        loaded.fresh_process,
         processor.processor_tokens,
         processor.processor_feeds_model,
     ),
     "dataset": (dataset.dataset_loads,),
-    "bundle": (model.max_bytes,),
+    "bundle": (loaded.max_bytes,),
 }
 
 
@@ -52,9 +73,12 @@ def make(job: Job) -> dict[str, Any]:
     fails, which fails the task (CheckFault).
 
     Settings: checks (bounds as numbers), source (where the files of a shrunken tokenizer's source
-    are, and its class). Inputs: tokenizer, model, dataset, as far as the recipe makes them, and
-    fetch for a shrunken tokenizer. Facts: checks (how many passed), bytes.
+    are, and its class), model (what the recipe says of it: config, shrink, size). Inputs:
+    tokenizer, model, dataset, as far as the recipe makes them, and fetch: the config of the
+    model's source, and the files of a shrunken tokenizer's. Facts: checks (how many passed), bytes.
     """
+    if "model" in job.inputs:
+        reader()  # it starts while the other checks run
     origin = job.settings.get("source", {})
     with tempfile.TemporaryDirectory(dir=job.out, prefix=".packed-") as temporary:
         packed = Path(temporary) / "bundle"
@@ -68,6 +92,8 @@ def make(job: Job) -> dict[str, Any]:
             seed=job.seed,
             upstream=job.inputs["fetch"] / origin["slot"] if origin else None,
             tokenizer_class=origin.get("class"),
+            origin=job.inputs["fetch"] / "source" if "model" in job.settings else None,
+            wish=job.settings.get("model"),
         )
         results = [
             run(check, subject)
@@ -102,6 +128,8 @@ def run(check: Callable[[Subject], Check | None], subject: Subject) -> Check | N
     """One check; what it raises is what it measured. None: it does not apply to this bundle."""
     try:
         return check(subject)
+    except NoBatch as fault:
+        return failed(check.__name__, fault) if check is alive.forward else None
     except (MemoryError, KeyboardInterrupt):
         raise
     except Exception as error:  # noqa: BLE001 - a model that raises has failed its check

@@ -1,0 +1,379 @@
+"""Each check of a model is proved by a mutant, on the architectures that its rule is about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import MakeJob, edit
+
+from tinybuild import model, validate
+from tinybuild.config import overrides
+from tinybuild.errors import BuildFault
+from tinybuild.validate.check import Check, Subject
+
+LLAMA = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 200,
+    "max_position_embeddings": 64,
+}
+
+Build = Callable[..., "Bundle"]
+
+
+class Bundle:
+    """What the model stage made, to be broken and checked."""
+
+    def __init__(self, folder: Path, origin: Path, facts: dict[str, Any], wish: dict[str, Any]):
+        self.folder, self.origin, self.facts, self.wish = folder, origin, facts, wish
+
+    def checks(self, scratch: Path) -> dict[str, Check]:
+        """All checks of a model, by name; those that do not apply are left out."""
+        scratch.mkdir(exist_ok=True)
+        subject = Subject(
+            folder=self.folder,
+            scratch=scratch,
+            facts={"model": self.facts},
+            checks={"max_parameters": 10_000_000},
+            seed=3,
+            origin=self.origin,
+            wish=self.wish,
+        )
+        found = [validate.run(check, subject) for check in validate.CHECKS["model"]]
+        return {check.name: check for check in found if check is not None}
+
+
+@pytest.fixture
+def build(job: MakeJob, tmp_path: Path) -> Build:
+    """build("LlamaConfig", "LlamaForCausalLM", overrides, source={...}, ...): a Bundle."""
+    import transformers
+
+    def make(
+        config: str,
+        architecture: str,
+        changes: Mapping[str, Any],
+        source: Mapping[str, Any] | None = None,
+        **section: Any,
+    ) -> Bundle:
+        fetched = tmp_path / f"fetch-{len(list(tmp_path.iterdir()))}"
+        getattr(transformers, config)(**(source or {})).save_pretrained(fetched / "source")
+        wanted = {
+            "architecture": architecture,
+            "config": dict(changes),
+            "dtype": "float32",
+            "shrink": "none",
+            **section,
+        }
+        work = job({"model": wanted, "max_parameters": 10_000_000}, fetch=fetched)
+        facts = model.make(work)
+        wish = {"config": wanted["config"], "shrink": wanted["shrink"]}
+        return Bundle(work.out, fetched / "source", facts, wish)
+
+    return make
+
+
+def failing(bundle: Bundle, scratch: Path) -> dict[str, str]:
+    found = bundle.checks(scratch)
+    return {name: f"{c.measured} / {c.note}" for name, c in found.items() if not c.ok}
+
+
+def weights(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def llama(build: Build, **more: Any) -> Bundle:
+    return build("LlamaConfig", "LlamaForCausalLM", {**LLAMA, "initializer_range": 0.3}, **more)
+
+
+def test_sound_models(build: Build, tmp_path: Path) -> None:
+    found = llama(build).checks(tmp_path / "s")
+    assert {name: c.measured for name, c in found.items() if not c.ok} == {}
+    assert found["overrides_read"].measured == "8 read"
+    assert found["generation_differs"].measured.startswith("4 continuations of 4 prompts")
+    assert found["inputs_matter"].measured == "the outputs depend on input_ids"
+
+
+# --- loaded ---------------------------------------------------------------------------------------
+
+
+def tied(build: Build) -> Bundle:
+    small = {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 200, "n_positions": 64}
+    ids = {"bos_token_id": 1, "eos_token_id": 1, "initializer_range": 0.3}
+    return build("GPT2Config", "GPT2LMHeadModel", {**small, **ids})
+
+
+def test_weights_that_are_stored_twice(build: Build, tmp_path: Path) -> None:
+    bundle = tied(build)
+    assert failing(bundle, tmp_path / "a") == {}
+
+    def double(tensors: dict[str, Any]) -> None:
+        tensors["lm_head.weight"] = tensors["transformer.wte.weight"].clone() + 1
+
+    weights(bundle.folder, double)
+    found = failing(bundle, tmp_path / "b")
+    assert "lm_head.weight" in found["weights_tied"]
+
+
+def test_a_matrix_of_one_number(build: Build, tmp_path: Path) -> None:
+    bundle = llama(build)
+
+    def flatten(tensors: dict[str, Any]) -> None:
+        tensors["model.layers.1.mlp.up_proj.weight"].fill_(0.1)
+
+    weights(bundle.folder, flatten)
+    found = failing(bundle, tmp_path / "s")
+    assert "one number all over: model.layers.1.mlp.up_proj.weight" in found["initialised"]
+
+
+def test_a_weight_that_its_class_never_sets(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    import transformers
+
+    bundle = llama(build)
+    make = transformers.LlamaForCausalLM.__init__
+
+    def forgetful(self: Any, config: Any) -> None:
+        make(self, config)
+        self.extra = torch.nn.Parameter(torch.empty(3, 4))
+
+    monkeypatch.setattr(transformers.LlamaForCausalLM, "__init__", forgetful)
+    found = failing(bundle, tmp_path / "s")
+    assert "never set: extra" in found["initialised"]
+
+
+def test_what_a_class_keeps_in_float32(build: Build, tmp_path: Path) -> None:
+    """DeepSeek's routers correct in float32 whatever the model's dtype is."""
+    small = {
+        **{key: value for key, value in LLAMA.items() if key != "num_key_value_heads"},
+        **{"num_key_value_heads": 4, "n_routed_experts": 4, "num_experts_per_tok": 2},
+        **{"moe_intermediate_size": 16, "n_group": 1, "topk_group": 1, "q_lora_rank": 8},
+        **{"kv_lora_rank": 8, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8},
+        **{"first_k_dense_replace": 1, "initializer_range": 0.3},
+    }
+    bundle = build("DeepseekV3Config", "DeepseekV3ForCausalLM", small, dtype="bfloat16")
+    found = bundle.checks(tmp_path / "s")
+    assert {name: c.measured for name, c in found.items() if not c.ok} == {}
+    assert "e_score_correction_bias in float32" in found["dtype"].note
+    assert found["every_layer_kind"].ok
+
+    def cast(tensors: dict[str, Any]) -> None:
+        import torch
+
+        name = "model.layers.1.mlp.gate.e_score_correction_bias"
+        tensors[name] = tensors[name].to(torch.bfloat16)
+
+    weights(bundle.folder, cast)
+    assert "bfloat16 in the file" in failing(bundle, tmp_path / "t")["dtype"]
+
+
+# --- coherent -------------------------------------------------------------------------------------
+
+
+def test_an_override_that_nothing_reads(build: Build, tmp_path: Path) -> None:
+    bundle = llama(build)
+    bundle.wish["config"] |= {"pretraining_tp": 2}
+    found = failing(bundle, tmp_path / "s")
+    assert list(found) == ["overrides_read"]
+    assert "LlamaForCausalLM reads no pretraining_tp" in found["overrides_read"]
+
+
+def test_an_override_that_nothing_reads_is_refused_at_once(build: Build) -> None:
+    with pytest.raises(BuildFault) as caught:
+        build("LlamaConfig", "LlamaForCausalLM", {**LLAMA, "pretraining_tp": 2})
+    assert "LlamaForCausalLM does not read pretraining_tp" in str(caught.value)
+    assert caught.value.findings[0].key == ("model", "config", "pretraining_tp")
+
+
+def test_keys_of_experts_that_no_layer_has(build: Build) -> None:
+    small = {**LLAMA, "num_key_value_heads": 4, "q_lora_rank": 8, "kv_lora_rank": 8}
+    small |= {"qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8}
+    with pytest.raises(BuildFault) as caught:
+        build("DeepseekV3Config", "DeepseekV3ForCausalLM", {**small, "n_routed_experts": 4})
+    assert "DeepseekV3ForCausalLM does not read n_routed_experts" in str(caught.value)
+    assert "no layer has experts: first_k_dense_replace is 3" in str(caught.value)
+
+
+def test_heads_of_the_tower_under_the_name_of_the_text() -> None:
+    """Qwen2-VL's vision tower has num_heads, and maps the other name to it."""
+    import transformers
+
+    config = {"vision_config": {"num_attention_heads": 2}}
+    made = overrides.override(transformers.Qwen2VLConfig(), config, {}, ("model", "config"))
+    assert made.vision_config.num_heads == 2
+
+
+def test_sizes_that_are_not_read_are_told_with_a_model_that_is_too_large(build: Build) -> None:
+    with pytest.raises(BuildFault) as caught:
+        build("LlamaConfig", "LlamaForCausalLM", {"pretraining_tp": 2})
+    large, unread = caught.value.findings
+    assert "the model would have " in large.what
+    assert unread.what == "LlamaForCausalLM does not read pretraining_tp"
+    assert unread.key == ("model", "config", "pretraining_tp")
+
+
+def test_the_feed_forward_part_under_another_name(build: Build) -> None:
+    with pytest.raises(BuildFault) as caught:
+        build("OPTConfig", "OPTForCausalLM", {"intermediate_size": 64})
+    assert "OPTConfig has no 'intermediate_size'" in str(caught.value)
+    assert "did you mean ffn_dim" in str(caught.value)
+
+
+def test_a_key_under_its_other_name_is_read(build: Build, tmp_path: Path) -> None:
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "n_inner": 64}
+    more = {"vocab_size": 200, "n_positions": 64, "initializer_range": 0.3}
+    bundle = build("GPT2Config", "GPT2LMHeadModel", {**small, **more})
+    assert bundle.checks(tmp_path / "s")["overrides_read"].measured == "7 read"
+
+
+def test_ids_that_were_one_and_are_two(build: Build, tmp_path: Path) -> None:
+    bundle = llama(build)
+    edit(bundle.folder / "generation_config.json", lambda data: {**data, "eos_token_id": 7})
+    edit(bundle.origin / "config.json", lambda data: {**data, "eos_token_id": 2})
+    (bundle.origin / "generation_config.json").write_text(json.dumps({"eos_token_id": 2}))
+    found = failing(bundle, tmp_path / "s")
+    assert list(found) == ["coherent_ids"]
+    assert (
+        "2 of the source is 2 in eos_token_id and 7 in generation_config.json.eos_token_id"
+        in found["coherent_ids"]
+    )
+
+
+def test_a_list_of_ids_that_is_one_id(build: Build, tmp_path: Path) -> None:
+    bundle = llama(build)
+    (bundle.origin / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 107]}))
+    edit(bundle.folder / "generation_config.json", lambda data: {**data, "eos_token_id": 2})
+    found = failing(bundle, tmp_path / "s")
+    assert list(found) == ["coherent_ids"]
+    assert "generation_config.json.eos_token_id was a list, and is 2" in found["coherent_ids"]
+
+
+def test_a_kind_of_layer_that_is_gone(build: Build, tmp_path: Path) -> None:
+    small = {**LLAMA, "head_dim": 8, "initializer_range": 0.3, "num_hidden_layers": 2}
+    kinds = ["sliding_attention", "full_attention"]
+    bundle = build("Gemma3TextConfig", "Gemma3ForCausalLM", {**small, "layer_types": kinds})
+    assert bundle.checks(tmp_path / "s")["every_layer_kind"].ok
+    bundle = build("Gemma3TextConfig", "Gemma3ForCausalLM", small)
+    found = failing(bundle, tmp_path / "t")
+    assert "layer_types has no full_attention" in found["every_layer_kind"]
+
+
+def test_experts_that_start_past_the_last_layer(build: Build, tmp_path: Path) -> None:
+    """DeepSeek-V3 with two layers: its first three have no experts."""
+    small = {**LLAMA, "num_key_value_heads": 4, "q_lora_rank": 8, "kv_lora_rank": 8}
+    small |= {"qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8}
+    bundle = build("DeepseekV3Config", "DeepseekV3ForCausalLM", small)
+    found = failing(bundle, tmp_path / "s")
+    assert "has experts in its source, and no layer with experts" in found["every_layer_kind"]
+
+
+def test_a_layer_past_the_last_one(build: Build, tmp_path: Path) -> None:
+    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    vision |= {"num_attention_heads": 4, "image_size": 32, "patch_size": 8}
+    config = {"text_config": LLAMA, "vision_config": vision, "image_token_index": 199}
+    bundle = build("LlavaConfig", "LlavaForConditionalGeneration", config)
+    assert bundle.checks(tmp_path / "s")["layer_indexes"].ok
+    edit(bundle.folder / "config.json", lambda data: {**data, "vision_feature_layer": -9})
+    found = failing(bundle, tmp_path / "t")
+    assert "vision_feature_layer names -9 of 2 layers" in found["layer_indexes"]
+
+
+# --- dimensions -----------------------------------------------------------------------------------
+
+
+def test_heads_that_were_left_wide(build: Build, tmp_path: Path) -> None:
+    """Gemma: 256 numbers a head, whatever the width."""
+    bundle = build("GemmaConfig", "GemmaForCausalLM", {**LLAMA, "hidden_size": 64})
+    found = failing(bundle, tmp_path / "s")
+    assert "q_proj.weight has 1,024 in axis 0" in found["no_dimension_left"]
+    assert "from head_dim (256)" in found["no_dimension_left"]
+    small = {**LLAMA, "hidden_size": 64, "head_dim": 256}
+    bundle = build("GemmaConfig", "GemmaForCausalLM", small)
+    assert bundle.checks(tmp_path / "t")["no_dimension_left"].ok  # as the recipe wants it
+
+
+def test_a_feed_forward_part_that_was_left_wide(build: Build, tmp_path: Path) -> None:
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    more = {"vocab_size": 200, "max_position_embeddings": 64, "word_embed_proj_dim": 32}
+    bundle = build("OPTConfig", "OPTForCausalLM", {**small, **more})
+    found = failing(bundle, tmp_path / "s")
+    assert "from ffn_dim (3,072)" in found["no_dimension_left"]
+
+
+# --- alive ----------------------------------------------------------------------------------------
+
+
+def test_parameters_without_a_gradient(build: Build, tmp_path: Path) -> None:
+    bundle = llama(build)
+
+    def close(tensors: dict[str, Any]) -> None:
+        tensors["model.layers.0.self_attn.o_proj.weight"].zero_()
+
+    weights(bundle.folder, close)
+    found = failing(bundle, tmp_path / "s")
+    assert {"gradients", "initialised"} == set(found)
+    assert "model.layers.0.self_attn.k_proj.weight" in found["gradients"].partition(" / ")[0]
+
+
+def test_a_layer_that_is_skipped(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+
+    bundle = llama(build)
+    forward = LlamaDecoderLayer.forward
+
+    def skipping(self: Any, hidden_states: Any, **more: Any) -> Any:
+        if self.self_attn.layer_idx == 0:
+            return hidden_states
+        return forward(self, hidden_states, **more)
+
+    monkeypatch.setattr(LlamaDecoderLayer, "forward", skipping)
+    found = failing(bundle, tmp_path / "s")
+    assert "none in model.layers.0." in found["gradients"]
+
+
+def test_outputs_that_do_not_depend_on_the_input(build: Build, tmp_path: Path) -> None:
+    bundle = llama(build)
+
+    def level(tensors: dict[str, Any]) -> None:
+        tensors["model.embed_tokens.weight"][:] = tensors["model.embed_tokens.weight"][0]
+
+    weights(bundle.folder, level)
+    found = failing(bundle, tmp_path / "s")
+    assert "no output depends on input_ids" in found["inputs_matter"]
+    assert "1 continuations of 4 prompts" in found["generation_differs"]
+
+
+def test_tokens_that_rounding_decides(build: Build, tmp_path: Path) -> None:
+    bundle = build("LlamaConfig", "LlamaForCausalLM", LLAMA)  # drawn with 0.02
+    bundle.wish["shrink"] = "auto"
+    found = failing(bundle, tmp_path / "s")
+    assert list(found) == ["generation_differs"]
+    assert "margin 0.0" in found["generation_differs"]
+    assert "a wider initializer_range" in found["generation_differs"]
+
+
+def test_a_loss_that_no_step_lowers(build: Build, tmp_path: Path) -> None:
+    bundle = llama(build)
+
+    def kill(tensors: dict[str, Any]) -> None:
+        for tensor in tensors.values():
+            tensor.zero_()
+
+    weights(bundle.folder, kill)
+    found = failing(bundle, tmp_path / "s")
+    assert {"trains", "gradients", "backward", "inputs_matter"} <= set(found)

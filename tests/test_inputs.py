@@ -1,0 +1,397 @@
+"""Inputs by rule: every modality of a model in one seeded batch, with labels for a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from tinybuild import inputs
+from tinybuild.errors import BuildFault
+from tinybuild.inputs import text, vision
+from tinybuild.inputs.draw import Draw
+from tinybuild.inputs.facts import ROWS, Facts
+
+TEXT = {
+    "vocab_size": 99,
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 128,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+SIGHT = {
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 16,
+    "patch_size": 8,
+    "projection_dim": 16,
+}
+HEARING = {
+    "hidden_size": 32,
+    "d_model": 32,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 32,
+    "decoder_ffn_dim": 32,
+    "num_mel_bins": 8,
+    "max_source_positions": 20,
+    "max_target_positions": 40,
+    "vocab_size": 99,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 1,
+    "suppress_tokens": None,
+    "begin_suppress_tokens": None,
+}
+WAVES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "conv_dim": [8, 8],
+    "conv_stride": [5, 4],
+    "conv_kernel": [5, 4],
+    "num_conv_pos_embeddings": 4,
+    "num_conv_pos_embedding_groups": 2,
+    "vocab_size": 20,
+    "num_codevectors_per_group": 4,
+    "codevector_dim": 8,
+    "proj_codevector_dim": 8,
+    "classifier_proj_size": 8,
+}
+T5 = {
+    "vocab_size": 99,
+    "d_model": 32,
+    "d_ff": 32,
+    "d_kv": 16,
+    "num_layers": 1,
+    "num_heads": 2,
+    "decoder_start_token_id": 0,
+}
+SERIES = {
+    "prediction_length": 4,
+    "context_length": 8,
+    "lags_sequence": [1, 2],
+    "num_time_features": 1,
+    "d_model": 16,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 16,
+    "decoder_ffn_dim": 16,
+}
+LLAVA = {
+    "text_config": {"model_type": "llama", **TEXT},
+    "vision_config": {"model_type": "clip_vision_model", **SIGHT},
+    "image_token_index": 90,
+    "vision_feature_layer": -1,
+}
+QWEN = {
+    "text_config": {
+        **TEXT,
+        "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1e4},
+    },
+    "vision_config": {
+        "depth": 1,
+        "embed_dim": 32,
+        "hidden_size": 32,
+        "num_heads": 2,
+        "mlp_ratio": 1,
+        "patch_size": 4,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+    },
+    "image_token_id": 90,
+    "video_token_id": 91,
+    "vision_start_token_id": 92,
+    "vision_end_token_id": 93,
+}
+TILED = {
+    "text_config": {"model_type": "llama", **TEXT},
+    "vision_config": SIGHT,
+    "image_token_id": 90,
+    "scale_factor": 2,
+    "pad_token_id": 0,
+}
+SPEAKING = {
+    "text_config": {"model_type": "qwen2", **TEXT},
+    "audio_config": {"model_type": "qwen2_audio_encoder", **HEARING},
+    "audio_token_index": 90,
+}
+TOWERS = {
+    "text_config": {**TEXT, "projection_dim": 16},
+    "vision_config": SIGHT,
+    "projection_dim": 16,
+}
+RESNET = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
+BERT = {**TEXT, "type_vocab_size": 2}
+DETR = {
+    "use_timm_backbone": False,
+    "backbone": None,
+    "use_pretrained_backbone": False,
+    "backbone_config": {"model_type": "resnet", **RESNET, "out_features": ["stage2"]},
+    "d_model": 32,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 32,
+    "decoder_ffn_dim": 32,
+    "num_queries": 5,
+}
+SEGMENTED = {
+    "num_encoder_blocks": 2,
+    "depths": [1, 1],
+    "sr_ratios": [2, 1],
+    "hidden_sizes": [8, 16],
+    "patch_sizes": [7, 3],
+    "strides": [4, 2],
+    "num_attention_heads": [1, 2],
+    "mlp_ratios": [1, 1],
+    "decoder_hidden_size": 16,
+}
+CODEC = {"num_filters": 4, "hidden_size": 16, "codebook_size": 8, "upsampling_ratios": [4, 2]}
+CODEC = {**CODEC, "num_lstm_layers": 1, "codebook_dim": 16}
+
+# class -> its config's keys, the modalities of its batch, whether there is a loss.
+CASES: Mapping[str, tuple[dict[str, Any], str, bool]] = {
+    "LlamaForCausalLM": (TEXT, "text", True),
+    "BertModel": (BERT, "text", False),
+    "BertForPreTraining": (BERT, "text", True),
+    "BertForMultipleChoice": (BERT, "text", True),
+    "BertForQuestionAnswering": (BERT, "text", True),
+    "BertForNextSentencePrediction": (BERT, "text", True),
+    "BertForTokenClassification": (BERT, "text", True),
+    "LlamaForSequenceClassification": (TEXT, "text", True),
+    "T5ForConditionalGeneration": (T5, "text", True),
+    "LayoutLMForMaskedLM": (BERT, "layout text", True),
+    "ViTForImageClassification": (SIGHT, "image", True),
+    "CLIPModel": (TOWERS, "image text", True),
+    "LlavaForConditionalGeneration": (LLAVA, "image text", True),
+    "Qwen2VLForConditionalGeneration": (QWEN, "image text video", True),
+    "Idefics3ForConditionalGeneration": (TILED, "image text", True),
+    "WhisperForConditionalGeneration": (HEARING, "audio text", True),
+    "Qwen2AudioForConditionalGeneration": (SPEAKING, "audio text", True),
+    "Wav2Vec2ForCTC": (WAVES, "audio", True),
+    "Wav2Vec2ForSequenceClassification": (WAVES, "audio", True),
+    "EncodecModel": (CODEC, "audio", False),
+    "TimeSeriesTransformerForPrediction": (SERIES, "series", True),
+    "DetrForObjectDetection": (DETR, "image", True),
+    "SegformerForSemanticSegmentation": (SEGMENTED, "image", True),
+    "ResNetModel": (RESNET, "image", False),
+}
+
+
+SILENT = ("EncodecModel",)  # its codebook is all zeros until it is trained
+
+
+def made(name: str, **changes: Any) -> Any:
+    kind = getattr(transformers, name)
+    torch.manual_seed(0)
+    return kind(kind.config_class(**{**CASES[name][0], **changes})).eval()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_batch_holds_every_modality_and_gives_a_loss(name: str) -> None:
+    model = made(name)
+    _, kinds, loss = CASES[name]
+    batch = inputs.batch(model, 1)
+    assert " ".join(inputs.modalities(model)) == " ".join(inputs.covered(model, batch)) == kinds
+    with torch.no_grad():
+        outputs = inputs.tensors(model(**batch))
+    assert outputs
+    assert all(bool(tensor.isfinite().all()) for tensor in outputs.values())
+    assert ("loss" in outputs) == loss
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_seed_gives_the_same_batch_and_leaves_everything_as_it_was(name: str) -> None:
+    model = made(name).train()
+    state = torch.random.get_rng_state()
+    weights = {key: value.clone() for key, value in model.state_dict().items()}
+    first, again, other = (inputs.batch(model, seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert model.training
+    assert all(torch.equal(weights[key], value) for key, value in model.state_dict().items())
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return one.shape == other.shape and bool((one == other).all())
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_modality_alone_can_be_varied(name: str) -> None:
+    model = made(name)
+    batch = inputs.batch(model, 1)
+    for kind in inputs.modalities(model):
+        changed = inputs.varied(model, batch, kind, 7)
+        different = {key for key in batch if not same(batch[key], changed[key])}
+        assert different
+        assert inputs.covered(model, dict.fromkeys(different, 0)) == (kind,)
+        assert all(batch[key].shape == changed[key].shape for key in different)
+        with torch.no_grad():
+            before, after = (inputs.tensors(model(**given)) for given in (batch, changed))
+        if name not in SILENT:
+            assert any(not torch.equal(before[key], after[key]) for key in before)
+    with pytest.raises(ValueError, match="no smell"):
+        inputs.varied(model, batch, "smell", 7)
+
+
+@pytest.mark.parametrize(
+    "name", ["LlamaForCausalLM", "LlavaForConditionalGeneration", "WhisperForConditionalGeneration"]
+)
+def test_a_model_in_bfloat16_takes_its_batch(name: str) -> None:
+    model = made(name).to(torch.bfloat16)
+    batch = inputs.batch(model, 1)
+    floating = [value for value in batch.values() if value.is_floating_point()]
+    assert all(value.dtype == torch.bfloat16 for value in floating)
+    with torch.no_grad():
+        assert model(**batch).loss.isfinite()
+
+
+# --- text ---
+
+
+def test_tokens_are_plain_and_end_with_eos() -> None:
+    batch = inputs.batch(made("LlamaForCausalLM"), 3)
+    assert batch["input_ids"].shape == (ROWS, text.LENGTH)
+    assert not set(batch["input_ids"][:, :-1].flatten().tolist()) & {0, 1, 2}
+    assert batch["input_ids"][:, -1].tolist() == [2] * ROWS
+    assert torch.equal(batch["labels"], batch["input_ids"])
+
+
+def test_a_first_eos_of_several_ends_the_text() -> None:
+    batch = inputs.batch(made("LlamaForCausalLM", eos_token_id=[5, 6]), 3)
+    assert batch["input_ids"][:, -1].tolist() == [5] * ROWS
+    assert not set(batch["input_ids"][:, :-1].flatten().tolist()) & {0, 1, 5, 6}
+
+
+def test_a_vocabulary_of_special_tokens_only_is_used_as_it_is() -> None:
+    batch = inputs.batch(made("LlamaForCausalLM", vocab_size=3), 3)
+    assert int(batch["input_ids"].max()) < 3
+
+
+def test_a_choice_has_an_axis_of_its_own() -> None:
+    batch = inputs.batch(made("BertForMultipleChoice"), 3)
+    assert batch["input_ids"].shape == (ROWS, 2, text.LENGTH)
+    assert not torch.equal(batch["input_ids"][:, 0], batch["input_ids"][:, 1])
+    assert batch["labels"].shape == (ROWS,)
+
+
+# --- placeholders ---
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "token", "each"),
+    [
+        ("LlavaForConditionalGeneration", "image", 90, 4),  # 16 / 8, squared
+        ("Qwen2VLForConditionalGeneration", "image", 90, 4),  # 4 x 4 patches, merged by 2 x 2
+        ("Qwen2VLForConditionalGeneration", "video", 91, 4),
+        ("Idefics3ForConditionalGeneration", "image", 90, 1),  # 2 x 2 patches, shuffled into one
+        ("Qwen2AudioForConditionalGeneration", "audio", 90, 10),  # 40 frames, halved twice
+    ],
+)
+def test_there_is_a_placeholder_for_each_feature_that_the_model_makes(
+    name: str, kind: str, token: int, each: int
+) -> None:
+    model = made(name)
+    batch = inputs.batch(model, 1)
+    assert (batch["input_ids"] == token).sum(1).tolist() == [each] * ROWS
+    assert text.placeholder(Facts(model), kind) == token
+    assert token not in batch["labels"]  # no loss at the places of an image
+
+
+@pytest.mark.parametrize(
+    ("name", "token"),
+    [
+        ("LlavaForConditionalGeneration", 90),
+        ("Qwen2VLForConditionalGeneration", 90),
+        ("Qwen2VLForConditionalGeneration", 91),
+        ("Idefics3ForConditionalGeneration", 90),
+    ],
+)
+def test_without_one_placeholder_the_model_refuses_the_batch(name: str, token: int) -> None:
+    model = made(name)
+    batch = inputs.batch(model, 1)
+    place = (batch["input_ids"] == token).nonzero()[0]
+    for row, column in [place] if token else []:
+        batch["input_ids"][row, column] = 7
+    with pytest.raises(Exception, match=r"(?i)match|mismatch|tokens|shape|size"), torch.no_grad():
+        model(**batch)
+
+
+def test_the_kind_of_each_token_is_told() -> None:
+    batch = inputs.batch(made("Qwen2VLForConditionalGeneration"), 1)
+    ids, kinds = batch["input_ids"], batch["mm_token_type_ids"]
+    assert torch.equal(kinds == 1, ids == 90)
+    assert torch.equal(kinds == 2, ids == 91)
+    assert ids[0, 2].item() == 92  # a vision_start before the image, an end after it
+    assert ids[0, 7].item() == 93
+
+
+# --- what cannot be ---
+
+
+class Odd(transformers.PreTrainedModel):
+    config_class = transformers.BertConfig
+
+    def __init__(self, config: Any):
+        super().__init__(config)
+        self.inner = torch.nn.Linear(3, 3)
+
+    def forward(self, input_ids: Any, something: Any = None) -> Any:
+        self.inner(torch.zeros(3))
+        raise RuntimeError("nothing suits me\nat all")
+
+
+def test_the_message_says_what_forward_takes_and_the_last_error() -> None:
+    with pytest.raises(BuildFault) as caught:
+        inputs.batch(Odd(transformers.BertConfig(**BERT)), 1)
+    assert "no rule makes inputs for Odd; the best of" in str(caught.value)
+    assert "RuntimeError: nothing suits me\n" in str(caught.value)
+    assert "hint: its forward takes input_ids, something" in str(caught.value)
+
+
+def test_a_modality_without_its_part_of_the_model_is_not_taken() -> None:
+    class Deaf(Odd):
+        def forward(self, input_ids: Any, input_features: Any = None) -> Any:
+            return {"out": self.inner(torch.ones(3)) * input_ids.sum()}
+
+    model = Deaf(transformers.BertConfig(**BERT))
+    model.config.audio_config = None
+    assert inputs.modalities(model) == ("text",)
+    assert "input_features" not in inputs.batch(model, 1)
+
+
+def test_a_repeated_draw_of_one_argument_does_not_depend_on_the_others() -> None:
+    first, second = Draw(1, torch.float32), Draw(1, torch.float32)
+    second.normal("other", 3)
+    assert torch.equal(first.normal("x", 3), second.normal("x", 3))
+    assert not torch.equal(first.normal("x", 3), first.normal("y", 3))
+
+
+def test_sizes_of_the_config_are_tried_first() -> None:
+    assert vision.sizes(Facts(made("ViTForImageClassification")))[0] == (16, 16)

@@ -1,0 +1,52 @@
+"""Which tensors of a model keep float32 when the model has a smaller dtype."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+
+def keeps(kind: Any, config: Any, dtype: Any) -> frozenset[str]:
+    """The names of a class's tensors that from_pretrained makes float32 in a model of `dtype`.
+
+    They are those that the class names (`_keep_in_fp32_modules` for float16 only,
+    `_keep_in_fp32_modules_strict` for bfloat16, too) and those that it makes in float32 whatever
+    the default is (router biases, A_log). Found on the meta device; empty for float32.
+    """
+    import torch
+    from transformers.core_model_loading import build_glob_alternation
+    from transformers.initialization import no_init_weights
+
+    if dtype == torch.float32:
+        return frozenset()
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device("meta"), no_init_weights():
+            model = kind(copy.deepcopy(config))
+    finally:
+        torch.set_default_dtype(before)
+    plan = model._get_dtype_plan(dtype)
+    named = build_glob_alternation(list(plan))[0] if plan else None
+    return frozenset(
+        name
+        for name, tensor in model.state_dict().items()
+        if tensor.is_floating_point()
+        and ((named is not None and named.search(name)) or tensor.dtype == torch.float32)
+    )
+
+
+def cast(model: Any, dtype: Any, kept: frozenset[str]) -> None:
+    """Give a model's tensors their dtype, in place: `dtype`, or float32 for those `kept`."""
+    import torch
+
+    saved = model.state_dict().keys()
+    for name, parameter in model.named_parameters():
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(torch.float32 if name in kept else dtype)
+    for name, module in model.named_modules():
+        for key, buffer in module.named_buffers(recurse=False):
+            full = f"{name}.{key}" if name else key
+            # What is not saved is computed again on loading, by the class's own rule.
+            if buffer.is_floating_point() and full in saved:
+                module._buffers[key] = buffer.to(torch.float32 if full in kept else dtype)

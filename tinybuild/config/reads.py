@@ -1,0 +1,208 @@
+"""Which keys of a config the model class reads, so that an override that nothing reads is found."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+from types import FrameType
+from typing import Any
+
+from tinybuild import files
+from tinybuild.config import overrides
+from tinybuild.errors import BuildFault
+from tinybuild.ids import is_id
+
+Reads = dict[type, set[str]]  # config class -> the names that model code asked of it
+Path = tuple[str, ...]
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[Reads]:
+    """Record what is read of every config object while a model is built, forwards or generates.
+
+    Reads through `attribute_map` are recorded under both names. What a config's own code reads
+    counts only where model code asked for it (a property, get_text_config), not where an object is
+    made, checked, compared or written out: storing a key is not reading it.
+    """
+    from transformers import PreTrainedConfig
+
+    found: Reads = {}
+    original = PreTrainedConfig.__getattribute__
+
+    def read(self: Any, name: str) -> Any:
+        if name[0] != "_" and _by_model(sys._getframe(1)):
+            known = found.setdefault(type(self), set())
+            known.add(name)
+            known.add(type(self).attribute_map.get(name, name))
+        return original(self, name)
+
+    PreTrainedConfig.__getattribute__ = read
+    try:
+        yield found
+    finally:
+        PreTrainedConfig.__getattribute__ = original
+
+
+_OURS = str(files.__file__).removesuffix("files.py")
+_KEEPING = frozenset(
+    (
+        *("__init__", "__post_init__", "__setattr__", "__eq__", "__repr__", "__deepcopy__"),
+        *("to_dict", "to_diff_dict", "to_json_string", "from_dict", "save_pretrained", "validate"),
+        *("from_model_config", "get_generation_parameters", "_get_generation_parameters"),
+    )
+)
+
+
+def _by_model(frame: FrameType | None) -> bool:
+    """Whether model code stands behind a read: no config's own bookkeeping in between, not ours."""
+    while frame is not None:
+        code = frame.f_code
+        name = PurePath(code.co_filename).name
+        if "huggingface_hub" in code.co_filename or name == "dataclasses.py":
+            return False  # the validators of a strict data class
+        if code.co_filename.startswith(_OURS):
+            return False
+        if not name.startswith("configuration_"):
+            return True
+        if code.co_name in _KEEPING or code.co_name.startswith("validate"):
+            return False
+        frame = frame.f_back
+    return False
+
+
+def unread(config: Any, source: Any, wishes: Mapping[str, Any], reads: Reads) -> list[Path]:
+    """The paths of the wishes that no model code read, in the recipe's order.
+
+    `config` is the built one, `source` the one that the wishes change: a key from which the class
+    derives another one that is read (first_k_dense_replace, mlp_layer_types) has been read, which
+    is found by making the config with the key and without. Ids, and what every config of
+    transformers carries (labels, dtype), are for others than the model class.
+    """
+    nodes = dict(_nodes(config))
+    classes = {type(node) for node in nodes.values()}
+    # Some models make a config of their own from another's values, and read that.
+    elsewhere = {name for kind, names in reads.items() if kind not in classes for name in names}
+    common = _common()
+
+    def is_read(path: Path) -> bool:
+        node = nodes.get(path[:-1])
+        name = path[-1]
+        if node is None:  # inside a plain mapping: the mapping is what is read
+            return is_read(path[:-1])
+        name = type(node).attribute_map.get(name, name)
+        return name in reads.get(type(node), ()) or name in elsewhere
+
+    left = [
+        path
+        for path, value in _leaves(config, wishes)
+        if not (is_id(path[-1]) or path[-1] in common or _names(value) or is_read(path))
+    ]
+    if not left:
+        return []
+    whole = _made(source, wishes)
+    found = []
+    for path in left:
+        other = _made(source, _dropped(wishes, path))
+        if whole is not None and other is not None:
+            names = _changed(whole.to_dict(), other.to_dict()) - {_named(nodes, path)}
+            if any(is_read(one) for one in names):
+                continue
+        found.append(path)
+    return found
+
+
+def offers(config: Any, path: Path, reads: Reads) -> list[str]:
+    """The keys of the same config that are read and most likely meant, best first."""
+    node = dict(_nodes(config)).get(path[:-1])
+    if node is None:
+        return []
+    common = _common()
+    known = {
+        name
+        for name in reads.get(type(node), ())
+        if name in node.to_dict() and name not in common and not is_id(name)
+    }
+    return overrides.alike(path[-1], known)
+
+
+STARTS = ("first_k_dense_replace", "moe_layer_start_index", "num_dense_layers")
+
+
+def expertless(config: Any, path: Path) -> str:
+    """A hint where a key is one of experts, and they start past the last layer; else nothing."""
+    node = dict(_nodes(config)).get(path[:-1])
+    depth = getattr(node, "num_hidden_layers", None)
+    if not re.search(r"expert|moe|top_?k|n_group|router|routed", path[-1]) or depth is None:
+        return ""
+    for name in STARTS:
+        first = getattr(node, name, None)
+        if isinstance(first, int) and first >= depth:
+            return f"no layer has experts: {name} is {first}, num_hidden_layers {depth}"
+    return ""
+
+
+def _common() -> set[str]:
+    from transformers import PreTrainedConfig
+
+    return {*PreTrainedConfig().to_dict(), "num_labels", "attn_implementation", *overrides.BASE}
+
+
+def _nodes(config: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every config object of a tree with its path."""
+    yield path, config
+    for name in config.sub_configs:
+        sub = getattr(config, name, None)
+        if hasattr(sub, "sub_configs"):
+            yield from _nodes(sub, (*path, name))
+
+
+def _names(value: Any) -> bool:
+    """Whether a value is a list of words: a translator's languages are for its tokenizer."""
+    return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
+
+
+def _leaves(config: Any, wishes: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    for name, value in wishes.items():
+        sub = getattr(config, name, None) if config is not None else None
+        if isinstance(value, Mapping) and hasattr(sub, "sub_configs"):
+            yield from _leaves(sub, value, (*path, name))
+        else:
+            yield (*path, name), value
+
+
+def _named(nodes: Mapping[Path, Any], path: Path) -> Path:
+    node = nodes.get(path[:-1])
+    name = type(node).attribute_map.get(path[-1], path[-1]) if node is not None else path[-1]
+    return (*path[:-1], name)
+
+
+def _changed(one: Mapping[str, Any], other: Mapping[str, Any], path: Path = ()) -> set[Path]:
+    """The paths of values that differ between two config trees."""
+    found: set[Path] = set()
+    for name in {*one, *other}:
+        a, b = one.get(name), other.get(name)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found |= _changed(a, b, (*path, name))
+        elif a != b:
+            found.add((*path, name))
+    return found
+
+
+def _made(source: Any, wishes: Mapping[str, Any]) -> Any:
+    """The source's config with these wishes; None where there is none."""
+    try:
+        return overrides.override(source, wishes, {}, ())
+    except BuildFault:
+        return None
+
+
+def _dropped(wishes: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    result = dict(wishes)
+    if len(path) == 1:
+        result.pop(path[0], None)
+    elif isinstance(result.get(path[0]), Mapping):
+        result[path[0]] = _dropped(result[path[0]], path[1:])
+    return result

@@ -1,0 +1,348 @@
+"""Checks that a model is alive: it computes, learns and generates, and its inputs matter."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tinybuild.inputs import tensors
+from tinybuild.validate.check import NEW_TOKENS, Check, Subject, contents, listed
+
+BATCHES = 4  # drawn before a parameter is called dead: few tokens reach few experts
+TRIALS = 8  # forward passes to tell what acts from what is not used
+MARGIN = 0.1  # logits between the first token and the second, below which rounding decides
+STEPS = (1e-1, 1e-2, 1e-3, 1e-4)  # parts of the loss that one step is meant to take away
+
+
+def forward(subject: Subject) -> Check:
+    """The outputs for one batch are finite."""
+    bad = [name for name, tensor in subject.outputs.items() if not tensor.isfinite().all()]
+    count = len(subject.outputs)
+    return Check(
+        name="forward",
+        ok=not bad and count > 0,
+        measured=f"not finite: {', '.join(bad)}" if bad else f"{count} finite outputs",
+        wanted="finite outputs",
+        note="a smaller initializer_range, or bfloat16 instead of float16" if bad else "",
+    )
+
+
+def objective(model: Any, batch: Mapping[str, Any], seed: int) -> Any:
+    """What is minimised: the class's loss, or the outputs' mean square where it has none."""
+    import torch
+
+    given = dict(batch)
+    if "use_cache" in inspect.signature(model.forward).parameters:
+        given["use_cache"] = False  # a state that is written in place has no gradient
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        found = tensors(model(**given))
+    loss = found.get("loss")
+    if loss is not None:
+        return loss.float().mean()
+    return sum(tensor.float().pow(2).mean() for tensor in found.values() if tensor.requires_grad)
+
+
+def backward(subject: Subject) -> Check:
+    """The gradients of the loss (or of the outputs' mean square) are finite, and there are some."""
+    model = subject.model
+    model.zero_grad()
+    loss = objective(model, subject.batch, subject.seed)
+    loss.backward()
+    named = dict(model.named_parameters())
+    given = {name: p.grad for name, p in named.items() if p.grad is not None}
+    bad = [name for name, grad in given.items() if not grad.isfinite().all()]
+    alive = sum(bool(grad.any()) for grad in given.values())
+    model.zero_grad(set_to_none=True)
+    value = loss.item()
+    ok = not bad and alive > 0 and value == value and abs(value) != float("inf")
+    return Check(
+        name="backward",
+        ok=ok,
+        measured=f"not finite: {', '.join(bad[:5])}"
+        if bad
+        else f"loss {value:.4g}, gradients in {alive} of {len(named)} parameters",
+        wanted="a finite loss and finite gradients",
+    )
+
+
+def gradients(subject: Subject) -> Check:
+    """Every trainable parameter has a gradient somewhere, or there is a reason why it has none.
+
+    Reasons, found by trying: it stands behind a gate that its class starts at zero (opened, it
+    learns); it acts on the outputs without a gradient (it selects: routing, code books); no token
+    was routed to its expert; nothing is computed with it (a branch that this forward leaves out),
+    which a layer in the middle of others may not be, nor half of the model.
+    """
+    model = subject.exact
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    alive: set[str] = set()
+    reached: set[str] = set()
+    for number in range(BATCHES):
+        before = len(alive)
+        _learning(subject, number, alive, reached)
+        if len(alive) in (before, len(named)):
+            break  # all of them, or no batch will reach more
+    dead = [name for name in named if name not in alive]
+    reasons: dict[str, list[str]] = {}
+    if dead:
+        _behind_gates(subject, dead, alive, reasons)
+        dead = [name for name in dead if name not in alive]
+    faults = []
+    for name in dead:
+        if "expert" in name:
+            reasons.setdefault("an expert that no token reached", []).append(name)
+        elif name in reached:
+            faults.append(name)
+    left = [name for name in dead if name not in reached and "expert" not in name]
+    skipped = _skipped(named, left)
+    faults += [name for name in left if name in skipped]
+    left = [name for name in left if name not in skipped]
+    if left:
+        acting = _acting(subject, left)
+        unused = [name for name in left if name not in acting]
+        total = sum(p.numel() for p in named.values())
+        if 2 * sum(named[name].numel() for name in unused) > total:
+            faults += unused
+        elif unused:
+            reasons["not used by this forward"] = unused
+        if acting:
+            reasons["acts without a gradient (it selects, or is fixed)"] = sorted(acting)
+    notes = [f"{reason}: {listed(names)}" for reason, names in sorted(reasons.items())]
+    return Check(
+        name="gradients",
+        ok=not faults and bool(alive),
+        measured=f"none in {listed(sorted(set(faults)))}"
+        if faults
+        else f"gradients in {len(alive)} of {len(named)} parameters",
+        wanted="a gradient in every parameter, or a reason",
+        note="; ".join(notes),
+    )
+
+
+def _learning(subject: Subject, number: int, alive: set[str], reached: set[str]) -> None:
+    """Add the names of parameters that a batch gives a gradient that is not zero, and of those it
+    gives any."""
+    model = subject.exact
+    model.zero_grad(set_to_none=True)
+    objective(model, subject.exact_batch(number), subject.seed).backward()
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            reached.add(name)
+            if parameter.grad.any():
+                alive.add(name)
+    model.zero_grad(set_to_none=True)
+
+
+def _behind_gates(
+    subject: Subject, dead: list[str], alive: set[str], reasons: dict[str, list[str]]
+) -> None:
+    """Open the gates that the class starts at zero; what learns then was behind them."""
+    import torch
+
+    fresh = dict(subject.anew[0].named_parameters())
+    gates = {
+        name: parameter
+        for name, parameter in subject.exact.named_parameters()
+        if not parameter.any() and name in fresh and not fresh[name].any()
+    }
+    if not gates:
+        return
+    drawn = torch.Generator().manual_seed(subject.seed)
+    opened: set[str] = set()
+    try:
+        with torch.no_grad():
+            for gate in gates.values():
+                gate.normal_(std=0.5, generator=drawn)
+        _learning(subject, 0, opened, set())
+    finally:
+        with torch.no_grad():
+            for gate in gates.values():
+                gate.zero_()
+    found = [name for name in dead if name in opened]
+    if found:
+        reasons["behind gates that its class starts at zero"] = found
+        alive.update(found)
+
+
+def _acting(subject: Subject, names: list[str]) -> set[str]:
+    """Those of some parameters that change an output or the loss when they change, and those of
+    which so few trials cannot tell."""
+    import torch
+
+    model = subject.exact
+    named = dict(model.named_parameters())
+    batch = subject.exact_batch()
+    before = subject.computed(batch, model)
+    drawn = torch.Generator().manual_seed(subject.seed)
+
+    def matter(group: list[str]) -> bool:
+        kept = {name: named[name].detach().clone() for name in group}
+        with torch.no_grad():
+            for name in group:
+                size = max(float(named[name].abs().max()), 0.1) if named[name].numel() else 0.0
+                noise = torch.randn(named[name].shape, generator=drawn) * size
+                named[name].add_(noise)
+        try:
+            return differ(before, subject.computed(batch, model))
+        finally:
+            with torch.no_grad():
+                for name, value in kept.items():
+                    named[name].copy_(value)
+
+    found: set[str] = set()
+    groups = [names]
+    for _ in range(TRIALS):
+        if not groups:
+            break
+        group = groups.pop(0)
+        if matter(group):
+            half = len(group) // 2
+            if half:
+                groups += [group[:half], group[half:]]
+            else:
+                found.update(group)
+    return found.union(*groups)
+
+
+_LAYER = re.compile(r"(.*?\b(?:layers?|blocks?|h|stages)\.)(\d+)\.")
+
+
+def _skipped(named: Mapping[str, Any], idle: list[str]) -> set[str]:
+    """Idle parameters of layers of which nothing is used though a later one is.
+
+    The last layers may be left out: a model reads the hidden state that it was told to.
+    """
+    used: dict[str, set[int]] = {}
+    every: dict[tuple[str, int], list[str]] = {}
+    quiet = set(idle)
+    for name in named:
+        match = _LAYER.match(name)
+        if match:
+            stack, number = match[1], int(match[2])
+            every.setdefault((stack, number), []).append(name)
+            if name not in quiet:
+                used.setdefault(stack, set()).add(number)
+    return {
+        name
+        for (stack, number), names in every.items()
+        if number not in used.get(stack, set()) and number < max(used.get(stack, {-1}))
+        for name in names
+    }
+
+
+def differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether any output differs by more than rounding."""
+    import torch
+
+    for name in {*one, *other}:
+        if name not in one or name not in other:
+            return True
+        a, b = one[name].float(), other[name].float()
+        if a.shape != b.shape:
+            return True
+        if not torch.allclose(a, b, rtol=1e-5, atol=1e-6 * float(b.abs().max() or 1)):
+            return True
+    return False
+
+
+def inputs_matter(subject: Subject) -> Check:
+    """Each input, changed alone, changes the outputs: text, image, sound, decoder."""
+    import torch
+
+    batch = subject.exact_batch()
+    plain = {name: value for name, value in batch.items() if "labels" not in name}
+    before = subject.computed(plain, subject.exact)
+    names = contents(plain)
+    idle = []
+    for name in names:
+        drawn = torch.Generator().manual_seed(subject.seed + 1)
+        changed = {**plain, name: subject.other(name, plain[name], drawn)}
+        if not differ(before, subject.computed(changed, subject.exact)):
+            idle.append(name)
+    return Check(
+        name="inputs_matter",
+        ok=bool(names) and not idle,
+        measured=f"no output depends on {', '.join(idle)}"
+        if idle
+        else f"the outputs depend on {', '.join(names) or 'nothing'}",
+        wanted="outputs that depend on every input",
+    )
+
+
+def generate(subject: Subject) -> Check | None:
+    """A class that generates does so, and every id is in the vocabulary."""
+    rows = subject.rows
+    made = subject.generated
+    if made is None or rows is None:
+        return None
+    low = min(int(tokens.min()) for tokens, _ in made)
+    high = max(int(tokens.max()) for tokens, _ in made)
+    new = min(len(logits) for _, logits in made)
+    return Check(
+        name="generate",
+        ok=low >= 0 and high < rows and new == NEW_TOKENS,
+        measured=f"{new} new tokens, ids {low} to {high}",
+        wanted=f"{NEW_TOKENS} new tokens, ids 0 to {rows - 1}",
+    )
+
+
+def generation_differs(subject: Subject) -> Check | None:
+    """Different prompts are continued differently, and the best token is not a matter of rounding.
+
+    The margin is the median over all steps between the largest logit and the next. It is asked of
+    models that are shrunk by rule; elsewhere the recipe decides how wide weights are drawn.
+    """
+    import torch
+
+    made = subject.generated
+    if made is None:
+        return None
+    texts = [tuple(row) for tokens, _ in made for row in tokens.flatten(0, -2).tolist()]
+    top = torch.cat([logits.float().topk(2, -1).values.reshape(-1, 2) for _, logits in made])
+    margin = float((top[:, 0] - top[:, 1]).median())
+    least = MARGIN if subject.wish["shrink"] == "auto" else 0.0
+    count = len(set(texts))
+    ok = count > 1 and margin >= least
+    return Check(
+        name="generation_differs",
+        ok=ok,
+        measured=f"{count} continuations of {len(texts)} prompts, margin {margin:.2g}",
+        wanted="at least 2 continuations" + (f", margin {least:g}" if least else ""),
+        note="" if ok else "a wider initializer_range (docs/models.md)",
+    )
+
+
+def trains(subject: Subject) -> Check:
+    """One step down the gradient lowers the loss of its batch."""
+    import torch
+
+    model, batch = subject.exact, subject.exact_batch()
+    model.zero_grad(set_to_none=True)
+    loss = objective(model, batch, subject.seed)
+    loss.backward()
+    given = [(p, p.grad) for p in model.parameters() if p.grad is not None]
+    kept = [p.detach().clone() for p, _ in given]
+    square = float(sum(grad.pow(2).sum() for _, grad in given))
+    before = after = loss.item()
+    with torch.no_grad():
+        try:
+            for part in STEPS:
+                rate = part * abs(before) / square if square else 0.0
+                for (parameter, grad), value in zip(given, kept, strict=True):
+                    parameter.copy_(value - rate * grad)
+                after = float(objective(model, batch, subject.seed))
+                if after < before:
+                    break
+        finally:
+            for (parameter, _), value in zip(given, kept, strict=True):
+                parameter.copy_(value)
+            model.zero_grad(set_to_none=True)
+    return Check(
+        name="trains",
+        ok=after < before,
+        measured=f"loss {before:.4g} -> {after:.4g}",
+        wanted="a lower loss after one step",
+    )

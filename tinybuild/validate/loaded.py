@@ -1,0 +1,228 @@
+"""Checks that the files are the model: every tensor is there, made on purpose, and read again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tinybuild import bundle
+from tinybuild.config.precision import keeps
+from tinybuild.validate.check import Check, Subject, listed
+from tinybuild.validate.reader import digests, tied
+
+# Weights equal bit for bit give outputs that differ in the last bits for about one in ten
+# architectures (memory alignment decides the kernel); random depth and rounding carry that on.
+# Relative to the largest output of its kind.
+TOLERANCE = {"float32": 1e-4, "float16": 2e-3, "bfloat16": 2e-2}
+
+
+def reload(subject: Subject) -> Check:
+    """from_pretrained finds every weight it wants, and no other."""
+    info = subject.loading
+    faults = {
+        kind: sorted(str(key) for key in info[kind])
+        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
+        if info.get(kind)
+    }
+    return Check(
+        name="reload",
+        ok=not faults,
+        measured=str(faults) if faults else f"{len(subject.model.state_dict())} tensors",
+        wanted="no missing, unexpected or mismatched keys",
+    )
+
+
+def fresh_process(subject: Subject) -> Check:
+    """Another process, which builds nothing, reads the same weights, ties and outputs."""
+    kind, dtype = subject.facts["model"]["class"], subject.facts["model"]["dtype"]
+    answer, outputs = subject.reader.ask(
+        subject.folder,
+        kind,
+        subject.model.config.model_type,
+        subject.batch,
+        subject.seed,
+        subject.scratch / "read",
+    )
+    here, there = digests(subject.model), answer["weights"]
+    faults = []
+    for name in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if answer[name]:
+            faults.append(f"{name} {listed(answer[name])}")
+    different = sorted(n for n in {*here, *there} if here.get(n) != there.get(n))
+    if different:
+        faults.append(f"other weights in {listed(different)}")
+    if answer["tied"] != tied(subject.model):
+        faults.append(f"tied there: {answer['tied']}, here: {tied(subject.model)}")
+    tolerance = TOLERANCE[dtype]
+    far = sorted(
+        name
+        for name in {*subject.outputs, *outputs}
+        if name not in outputs
+        or name not in subject.outputs
+        or _distance(subject.outputs[name], outputs[name]) > tolerance
+    )
+    if far:
+        faults.append(f"other outputs in {listed(far)}")
+    return Check(
+        name="fresh_process",
+        ok=not faults,
+        measured="; ".join(faults)
+        or f"{len(here)} tensors and {len(outputs)} outputs equal, {len(tied(subject.model))} ties",
+        wanted=f"equal weights and ties, outputs within {tolerance:g} of the largest",
+    )
+
+
+def _distance(one: Any, other: Any) -> float:
+    """The largest difference, as a share of the largest value; not a number where only one is."""
+    one, other = one.float(), other.float()
+    if one.shape != other.shape or not one.isfinite().equal(other.isfinite()):
+        return float("inf")
+    one, other = one[one.isfinite()], other[other.isfinite()]
+    if not one.numel():
+        return 0.0
+    return float((one - other).abs().max() / one.abs().max().clamp_min(1e-6))
+
+
+def weights_tied(subject: Subject) -> Check | None:
+    """What the class ties is one tensor after loading, and stored once."""
+    model = subject.model
+    wanted = tied(subject.anew[0])
+    if not wanted:
+        return None
+    found = tied(model)
+    kept = stored(subject)
+    twice = [group for group in wanted if sum(name in kept for name in group) > 1]
+    faults = [f"apart: {listed(group)}" for group in wanted if group not in found]
+    faults += [f"stored twice: {listed(group)}" for group in twice]
+    return Check(
+        name="weights_tied",
+        ok=not faults,
+        measured="; ".join(faults) or f"{len(found)} ties",
+        wanted=f"{len(wanted)} ties, each stored once",
+    )
+
+
+def stored(subject: Subject) -> dict[str, str]:
+    """Name -> dtype of every tensor in the bundle's weights, as safetensors spells it (F32)."""
+    found: dict[str, str] = {}
+    for path in sorted(subject.folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        found |= {name: entry["dtype"] for name, entry in head.items() if name != "__metadata__"}
+    return found
+
+
+_SPELT = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+def dtype(subject: Subject) -> Check:
+    """Every weight has the recipe's dtype, in the file and loaded, but where its class insists on
+    float32 (_keep_in_fp32_modules, or a parameter made so): those are float32 in both."""
+    import torch
+
+    wanted = subject.facts["model"]["dtype"]
+    model = subject.model
+    kept = keeps(type(model), model.config, getattr(torch, wanted))
+    loaded = {
+        name: str(tensor.dtype).removeprefix("torch.")
+        for name, tensor in model.state_dict().items()
+        if tensor.is_floating_point()
+    }
+    wrong = sorted(
+        f"{name} ({found})"
+        for name, found in loaded.items()
+        if found != ("float32" if name in kept else wanted)
+    )
+    # The file's names are the loader's where it renames nothing.
+    wrong += sorted(
+        f"{name} ({_SPELT.get(found, found)} in the file)"
+        for name, found in stored(subject).items()
+        if name in loaded and _SPELT.get(found, found) != loaded[name]
+    )
+    return Check(
+        name="dtype",
+        ok=not wrong,
+        measured=listed(wrong) if wrong else wanted + (f", {len(kept)} float32" if kept else ""),
+        wanted=wanted,
+        note=f"its class keeps {listed(sorted(kept))} in float32"
+        + (", and reads all of it so: set model.dtype to float32" if wrong else "")
+        if kept
+        else "",
+    )
+
+
+def initialised(subject: Subject) -> Check:
+    """No weight is left as memory was found, and none is one number all over by mistake.
+
+    A model is made anew with uninitialised memory full of NaN: what is NaN then is set by nobody.
+    A matrix of one number is right where the class itself starts it so (gates at zero).
+    """
+    fresh = dict(subject.anew[0].named_parameters())
+    fresh |= {
+        name: tensor
+        for name, tensor in subject.anew[0].named_buffers()
+        if tensor.is_floating_point() and name in subject.anew[0].state_dict()
+    }
+    unset = sorted(
+        name
+        for name, tensor in fresh.items()
+        if tensor.is_floating_point() and tensor.isnan().any()
+    )
+    flat: list[str] = []
+    gates: list[str] = []
+    books = {
+        name: tensor
+        for name, tensor in subject.model.state_dict().items()
+        if tensor.is_floating_point() and name not in dict(subject.model.named_parameters())
+    }
+    # A matrix that is no parameter is a code book or a table: of zeros, it tells nothing apart.
+    flat += [n for n, tensor in books.items() if tensor.dim() >= 2 and not tensor.any()]
+    for name, tensor in subject.model.named_parameters():
+        if tensor.dim() >= 2 and tensor.numel() > 1 and _constant(tensor):
+            same = name in fresh and _constant(fresh[name])
+            (gates if same else flat).append(name)
+    faults = [f"never set: {listed(unset)}"] if unset else []
+    faults += [f"one number all over: {listed(sorted(flat))}"] if flat else []
+    return Check(
+        name="initialised",
+        ok=not faults,
+        measured="; ".join(faults) or f"{len(fresh)} tensors set",
+        wanted="every tensor set, no constant matrix",
+        note=f"constant as its class starts it: {listed(sorted(gates))}" if gates else "",
+    )
+
+
+def _constant(tensor: Any) -> bool:
+    return bool((tensor == tensor.reshape(-1)[0]).all())
+
+
+def max_parameters(subject: Subject) -> Check:
+    """The model has the number of parameters that were counted, within the recipe's bound."""
+    count = sum(p.numel() for p in subject.model.parameters())
+    most, counted = subject.checks["max_parameters"], subject.facts["model"]["parameters"]
+    return Check(
+        name="max_parameters",
+        ok=count <= most and count == counted,
+        measured=f"{count:,}",
+        wanted=f"{counted:,}, at most {most:,}",
+    )
+
+
+def max_bytes(subject: Subject) -> Check | None:
+    """The bundle is within the recipe's bound."""
+    most = subject.checks.get("max_bytes")
+    if most is None:
+        return None
+    found = bundle.size(subject.folder)
+    sizes = sorted(
+        ((path.stat().st_size, path.name) for path in subject.folder.rglob("*") if path.is_file()),
+        reverse=True,
+    )
+    largest = ", ".join(f"{name} {size:,}" for size, name in sizes[:3])
+    return Check(
+        name="max_bytes",
+        ok=found <= most,
+        measured=f"{found:,} bytes",
+        wanted=f"at most {most:,}",
+        note="" if found <= most else f"the largest files: {largest}",
+    )
