@@ -374,12 +374,6 @@ IDEFICS = {
         "num_hidden_layers": 1,
         "num_attention_heads": 2,
     },
-    "perceiver_config": {
-        "resampler_depth": 1,
-        "resampler_head_dim": 8,
-        "resampler_n_heads": 2,
-        "resampler_n_latents": 4,
-    },
 }
 BLIP = {
     "vision_config": VISION,

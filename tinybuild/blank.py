@@ -59,7 +59,7 @@ def processor(kind: str, tokenizer: Any | None) -> dict[str, dict[str, Any]]:
     return {
         "processor_config.json": {
             **held,
-            **_own(whole, attributes, asked),
+            **_own(whole, attributes, asked, tokenizer),
             "processor_class": whole.__name__,
         }
     }
@@ -103,7 +103,7 @@ def _complete(made: Any) -> bool:
     return False
 
 
-def _own(whole: Any, attributes: list[str], made: Any) -> dict[str, Any]:
+def _own(whole: Any, attributes: list[str], made: Any, tokenizer: Any) -> dict[str, Any]:
     """The processor's own settings: counts, sizes, tokens. Those of `made` where there is one."""
     found = {}
     for name, parameter in inspect.signature(whole.__init__).parameters.items():
@@ -117,9 +117,9 @@ def _own(whole: Any, attributes: list[str], made: Any) -> dict[str, Any]:
             value = parameter.default
         if value is None or isinstance(value, str | int | float | bool | list):
             found[name] = value
-    # Tokens that the class has by itself: told here for those who only read the files.
+    # Tokens that only the class knows: told here for those who read the files.
     for name, value in sorted(vars(made).items()) if made is not None else ():
-        if _is_token(name, value):
+        if _is_token(name, value) and not hasattr(tokenizer, name):
             found.setdefault(name, getattr(value, "content", value))
     return found
 

@@ -233,6 +233,11 @@ def _placeholders(subject: Subject, after: Mapping[Path, Any]) -> list[str]:
         }
         for name, data in files.items():
             for kind in said:
+                if (
+                    name == "processor_config.json"
+                    and f"{kind}_token" in tokenizer.special_tokens_map
+                ):
+                    continue  # what stands in a text; what it is replaced by is the tokenizer's
                 token = data.get(f"{kind}_token")
                 token = token.get("content") if isinstance(token, Mapping) else token
                 if isinstance(token, str):
