@@ -17,7 +17,13 @@ MAPPINGS = (
     ("video_processor", "VIDEO_PROCESSOR_MAPPING_NAMES", "video_processing_auto"),
     ("feature_extractor", "FEATURE_EXTRACTOR_MAPPING_NAMES", "feature_extraction_auto"),
 )
-COUNTS = frozenset(("image_seq_length", "image_seq_len", "audio_seq_length", "num_image_tokens"))
+# What a processor class may ask of a part that does not write it down: the config says it.
+SAID = frozenset(
+    (
+        *("image_seq_length", "image_seq_len", "audio_seq_length", "num_image_tokens"),
+        *("patch_size", "downsample_factor", "merge_size"),
+    )
+)
 SAMPLE = 64  # pixels a side
 MOST = 40  # tokens that a processor may ask its tokenizer for by name
 
@@ -142,7 +148,7 @@ class _Part:
 def probe(whole: Any, attributes: list[str], held: Mapping[str, Any], tokenizer: Any) -> Any:
     """A processor made of stand-ins and a real tokenizer, which gets the tokens it lacks.
 
-    A count of tokens that the class asks of a part whose defaults have none becomes 1 there
+    What the class asks of a part whose defaults do not have it is 1 there, until a config says it
     (PaliGemma's image_seq_length). None if the class wants what stand-ins do not have; the
     tokenizer then has what was found.
     """
@@ -182,7 +188,7 @@ def probe(whole: Any, attributes: list[str], held: Mapping[str, Any], tokenizer:
             _name(tokenizer, made, whole)
             for name, wanted in asked_of.items():
                 if name in held:
-                    held[name].update(dict.fromkeys(sorted(wanted & COUNTS), 1))
+                    held[name].update(dict.fromkeys(sorted(wanted & SAID), 1))
     return None
 
 

@@ -56,6 +56,9 @@ class Geometry:
         if side is not None:
             return cls(side=side, fixed=True, patch=patch, merge=merge)
         least = SMALLEST if patch is not None else 2 * STRIDE
+        views = find(config, ("scaled_images_ratios",), VISION)
+        if patch is not None and isinstance(views, list) and views:
+            least = round(patch[0] / min(views))  # the smallest view is a patch
         size = -(-least // unit) * unit
         return cls(side=(size, size), fixed=False, patch=patch, merge=merge)
 
