@@ -56,9 +56,10 @@ class Geometry:
         if side is not None:
             return cls(side=side, fixed=True, patch=patch, merge=merge)
         least = SMALLEST if patch is not None else 2 * STRIDE
-        views = find(config, ("scaled_images_ratios",), VISION)
-        if patch is not None and isinstance(views, list) and views:
-            least = round(patch[0] / min(views))  # the smallest view is a patch
+        for _, node in nodes(config):
+            views, view = node.get("scaled_images_ratios"), pair(node.get("patch_size"))
+            if isinstance(views, list) and views and view is not None:
+                least = round(view[0] / min(views))  # the smallest view is a patch
         size = -(-least // unit) * unit
         return cls(side=(size, size), fixed=False, patch=patch, merge=merge)
 
