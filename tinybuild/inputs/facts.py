@@ -75,13 +75,21 @@ class Facts:
         found.sort(key=lambda item: not any(word in item[0] for word in words))
         yield from found
 
-    def method(self, name: str) -> Any:
-        """The bound method of that name, of the model or of the first module inside that has it."""
-        for module in self.model.modules():
-            found = getattr(type(module), name, None)
-            if found is not None:
-                return getattr(module, name)
-        return None
+    def method(self, name: str, argument: str) -> Any:
+        """The bound method of that name, of the model or of a module inside; None without one.
+
+        The first that names `argument` among its parameters (outer ones may pass on anything), or
+        else the first that says what it takes.
+        """
+        found = [
+            getattr(module, name)
+            for module in self.model.modules()
+            if getattr(type(module), name, None) is not None
+        ]
+        taken = [inspect.signature(method).parameters for method in found]
+        named = [m for m, parameters in zip(found, taken, strict=True) if argument in parameters]
+        said = [m for m, parameters in zip(found, taken, strict=True) if "args" not in parameters]
+        return next(iter([*named, *said]), None)
 
     def special(self) -> set[int]:
         """The ids that the config tree mentions: special tokens and placeholders."""

@@ -153,6 +153,7 @@ FOLLOWS: Mapping[str, Callable[[Facts, Draw, Given], Any]] = {
     "entity_ids": _entities,
     "entity_position_ids": _entity_places,
     "ple_input_ids": lambda f, d, g: g["input_ids"],
+    "input_ids_masked": lambda f, d, g: g["input_ids"],
 }
 
 
@@ -161,10 +162,19 @@ def _task(facts: Facts, draw: Draw, given: Given) -> Any:
     return draw.whole("task_inputs", 0, size, ROWS, facts.integer("task_seq_len", default=77))
 
 
+def _coded(facts: Facts, draw: Draw, given: Given) -> Any:
+    """Pixels of which a codebook makes a code for each patch: it halves them three times."""
+    from tinybuild.inputs import vision
+
+    side = 8 * (vision.sizes(facts)[0][0] // vision.patch(facts))
+    return draw.normal("codebook_pixel_values", ROWS, 3, side, side)
+
+
 # Arguments that need no text.
 ALONE: Mapping[str, Callable[[Facts, Draw, Given], Any]] = {
     "lang_ids": _language,
     "task_inputs": _task,
+    "codebook_pixel_values": _coded,
     "speaker_embeddings": lambda f, d, g: d.normal(
         "speaker_embeddings", ROWS, f.integer("speaker_embedding_dim", default=512)
     ),
@@ -227,6 +237,17 @@ def trajectory(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
         "returns_to_go": draw.normal("returns_to_go", ROWS, length, 1),
         "timesteps": steps,
         "attention_mask": torch.ones(ROWS, length, dtype=torch.long),
+    }
+
+
+def robot(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
+    """The state of a robot, and its actions with the noise that they are to be freed of."""
+    steps, acts = facts.integer("chunk_size", default=4), facts.integer("max_action_dim", default=4)
+    yield {
+        name: draw.normal(name, ROWS, facts.integer("max_state_dim", default=4)),
+        "actions": draw.normal("actions", ROWS, steps, acts),
+        "noise": draw.normal("noise", ROWS, steps, acts),
+        "timestep": draw.uniform("timestep", ROWS),
     }
 
 

@@ -18,6 +18,7 @@ from tinybuild.inputs.facts import ROWS, Facts
 
 MOST_TRIES = 80  # combinations of candidates
 MOST_PROBES = 120  # calls of one feature method
+MOST_MISSED = 16  # calls in a row after the first that worked
 KEPT = 6  # candidates of a modality whose features could be computed
 WIDE = 60  # candidates of a modality that has no feature method
 MOST_LABELS = 20
@@ -40,7 +41,9 @@ RULES: Mapping[str, tuple[str, Any]] = {
     "audio_codes": ("audio", audio.codes),
     "past_values": ("series", others.series),
     "states": ("trajectory", others.trajectory),
+    "state": ("trajectory", others.robot),
 }
+OPTIONAL = ("state",)  # what a recurrent model goes on from, where forward can do without
 # Taken only where forward has none of the above, or cannot do without.
 STATES: tuple[str, ...] = (
     *("hidden_states", "inputs_embeds", "inputs", "input"),
@@ -52,12 +55,14 @@ STATES: tuple[str, ...] = (
 def found(facts: Facts) -> dict[str, tuple[str, Any]]:
     """modality -> (argument, rule), for each modality that the model takes."""
     result: dict[str, tuple[str, Any]] = {}
+    needed = facts.required()
     if "input_ids" in facts.takes:
         result["text"] = ("input_ids", None)
     for name, (kind, rule) in RULES.items():
+        if name in OPTIONAL and name not in needed:
+            continue
         if name in facts.takes and kind not in result and not _absent(facts, kind, name):
             result[kind] = (name, rule)
-    needed = facts.required()
     if "hidden_states" in needed and "grid_thw" in needed:
         result["image"] = ("hidden_states", vision.images)
     return result
@@ -279,15 +284,17 @@ def _options(
     their rows are counted.
     """
 
+    import torch
+
     def candidates(most: int) -> Iterator[dict[str, Any]]:
         for values in itertools.islice(rule(facts, draw, name), most):
             yield {key: value for key, value in values.items() if key in facts.takes}
 
     kept: list[Option] = []
-    method = facts.method(f"get_{kind}_features")
+    method = facts.method(f"get_{kind}_features", name)
     if method is not None:
         wanted = inspect.signature(method).parameters
-        first = next(iter(wanted), name)
+        first, missed = next(iter(wanted), name), 0
         for values in candidates(MOST_PROBES):
             given = {key: value for key, value in values.items() if key in wanted}
             if name not in given:
@@ -297,10 +304,17 @@ def _options(
                     given[needed] = plain(facts, draw, {})
             features = _asked(method, given, failures)
             if features is None and values[name].dim() == 5:  # forward may join rows and images
-                joined = {key: value.flatten(0, 1) for key, value in given.items()}
+                joined = {
+                    key: value.flatten(0, 1) if isinstance(value, torch.Tensor) else value
+                    for key, value in given.items()
+                }
                 features = _asked(method, joined, failures)
             if features is None:
+                missed += 1
+                if kept and missed > MOST_MISSED:
+                    break
                 continue
+            missed = 0
             counts = _counts(facts, kind, features)
             kept.append(Option(kind=kind, values=values, counts=counts))
             if len(kept) == KEPT:
@@ -309,7 +323,7 @@ def _options(
         return kept
     # Two places are a run, by which models know that there is a place for each feature; what they
     # say of the number is heeded (_told).
-    known = kind in text.MEDIA and text.placeholder(facts, kind) is not None
+    known = kind in text.MEDIA and _placed(facts, kind)
     each = facts.integer("num_query_tokens", default=2)
     return [
         Option(kind=kind, values=values, counts=(each * _frames(values[name]),) * ROWS)
@@ -333,14 +347,22 @@ def _asked(method: Any, given: Mapping[str, Any], failures: list[BaseException])
         return None
 
 
+def _placed(facts: Facts, kind: str) -> bool:
+    """Whether text holds places for the features of a medium."""
+    masked = kind == "image" and "image_embeds_position_mask" in facts.takes
+    return masked or text.placeholder(facts, kind) is not None
+
+
 def _counts(facts: Facts, kind: str, features: Any) -> tuple[int, ...] | None:
     """How many features each row's image, video or sound has; None where text holds no place."""
     import torch
 
-    if text.placeholder(facts, kind) is None and "image_embeds_position_mask" not in facts.takes:
+    if not _placed(facts, kind):
         return None
-    pooled = getattr(features, "pooler_output", None)
-    features = pooled if pooled is not None else features
+    for name in ("pooler_output", "last_hidden_state"):
+        if getattr(features, name, None) is not None:
+            features = getattr(features, name)
+            break
     if isinstance(features, tuple | list) and features and isinstance(features[0], torch.Tensor):
         numbers = [_rows(tensor) for tensor in features]
         return tuple(numbers) if len(numbers) == ROWS else _shared(sum(numbers))

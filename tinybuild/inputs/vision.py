@@ -308,7 +308,7 @@ def plain(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
                 found["pixel_values_local"] = draw.normal(
                     "pixel_values_local", 2 * ROWS, deep, high, wide
                 )
-                found["num_local_patches"] = torch.tensor([2] * ROWS)
+                found["num_local_patches"] = [2] * ROWS
                 found["patches_grid"] = torch.tensor([[1, 2]] * ROWS)
             if "high_res_pixel_values" in takes:
                 size = facts.integer("image_size", near="high", default=high)

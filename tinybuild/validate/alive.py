@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tinybuild.inputs import tensors
@@ -72,9 +72,10 @@ def gradients(subject: Subject) -> Check:
     """Every trainable parameter has a gradient somewhere, or there is a reason why it has none.
 
     Reasons, found by trying: it stands behind a gate that its class starts at zero (opened, it
-    learns); it acts on the outputs without a gradient (it selects: routing, code books); no token
-    was routed to its expert; nothing is computed with it (a branch that this forward leaves out),
-    which a layer in the middle of others may not be, nor half of the model.
+    learns); it has none in a model made anew either (its class cuts it off, or gives it zeros); it
+    acts on the outputs without a gradient (it selects: routing, code books); no token was routed to
+    its expert; nothing is computed with it (a branch that this forward leaves out). A layer in the
+    middle of others may not be left out, nor half of the model.
     """
     model = subject.exact
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -91,11 +92,18 @@ def gradients(subject: Subject) -> Check:
         _behind_gates(subject, dead, alive, reasons)
         dead = [name for name in dead if name not in alive]
     faults = []
+    if any("expert" not in name for name in dead):
+        theirs: set[str] = set()
+        _learning(subject, 0, theirs, set(), subject.anew[0].float().eval())
     for name in dead:
         if "expert" in name:
             reasons.setdefault("an expert that no token reached", []).append(name)
-        elif name in reached:
+        elif name not in reached:
+            continue
+        elif name in theirs:
             faults.append(name)
+        else:
+            reasons.setdefault("none with other weights either", []).append(name)
     left = [name for name in dead if name not in reached and "expert" not in name]
     skipped = _skipped(named, left)
     faults += [name for name in left if name in skipped]
@@ -103,13 +111,14 @@ def gradients(subject: Subject) -> Check:
     if left:
         acting = _acting(subject, left)
         unused = [name for name in left if name not in acting]
-        total = sum(p.numel() for p in named.values())
-        if 2 * sum(named[name].numel() for name in unused) > total:
-            faults += unused
-        elif unused:
+        if unused:
             reasons["not used by this forward"] = unused
         if acting:
             reasons["acts without a gradient (it selects, or is fixed)"] = sorted(acting)
+    total = sum(p.numel() for p in named.values())
+    for reason in ("not used by this forward", "none with other weights either"):
+        if 2 * sum(named[name].numel() for name in reasons.get(reason, ())) > total:
+            faults += reasons.pop(reason)
     notes = [f"{reason}: {listed(names)}" for reason, names in sorted(reasons.items())]
     return Check(
         name="gradients",
@@ -122,10 +131,12 @@ def gradients(subject: Subject) -> Check:
     )
 
 
-def _learning(subject: Subject, number: int, alive: set[str], reached: set[str]) -> None:
+def _learning(
+    subject: Subject, number: int, alive: set[str], reached: set[str], model: Any = None
+) -> None:
     """Add the names of parameters that a batch gives a gradient that is not zero, and of those it
     gives any."""
-    model = subject.exact
+    model = model or subject.exact
     model.zero_grad(set_to_none=True)
     objective(model, subject.exact_batch(number), subject.seed).backward()
     for name, parameter in model.named_parameters():
@@ -256,6 +267,9 @@ def inputs_matter(subject: Subject) -> Check:
     plain = {name: value for name, value in batch.items() if "labels" not in name}
     before = subject.computed(plain, subject.exact)
     names = contents(plain)
+    if not any(node.is_encoder_decoder for node in _configs(subject.model.config)):
+        # Taken for the other language models that the class may be made with.
+        names = [name for name in names if not name.startswith("decoder_")]
     idle = []
     for name in names:
         drawn = torch.Generator().manual_seed(subject.seed + 1)
@@ -270,6 +284,14 @@ def inputs_matter(subject: Subject) -> Check:
         else f"the outputs depend on {', '.join(names) or 'nothing'}",
         wanted="outputs that depend on every input",
     )
+
+
+def _configs(config: Any) -> Iterator[Any]:
+    yield config
+    for name in config.sub_configs:
+        sub = getattr(config, name, None)
+        if hasattr(sub, "sub_configs"):
+            yield from _configs(sub)
 
 
 def generate(subject: Subject) -> Check | None:
@@ -292,7 +314,7 @@ def generate(subject: Subject) -> Check | None:
 def generation_differs(subject: Subject) -> Check | None:
     """Different prompts are continued differently, and the best token is not a matter of rounding.
 
-    The margin is the median over all steps between the largest logit and the next. It is asked of
+    The margin is the median over all places of the largest logit less the next. It is asked of
     models that are shrunk by rule; elsewhere the recipe decides how wide weights are drawn.
     """
     import torch
@@ -301,7 +323,11 @@ def generation_differs(subject: Subject) -> Check | None:
     if made is None:
         return None
     texts = [tuple(row) for tokens, _ in made for row in tokens.flatten(0, -2).tolist()]
-    top = torch.cat([logits.float().topk(2, -1).values.reshape(-1, 2) for _, logits in made])
+    drawn = [logits.flatten(0, -2) for _, logits in made]
+    seen = subject.outputs.get("logits")
+    if seen is not None and seen.shape[-1] == drawn[0].shape[-1]:
+        drawn.append(seen.flatten(0, -2))  # a loop is few different steps
+    top = torch.cat(drawn).float().topk(2, -1).values
     margin = float((top[:, 0] - top[:, 1]).median())
     least = MARGIN if subject.wish["shrink"] == "auto" else 0.0
     count = len(set(texts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import json
 import re
 import traceback
@@ -62,7 +63,7 @@ class NoBatch(BuildFault):
 
 _BESIDE = re.compile(
     r"(labels|mask|masks|position_ids|type_ids|grid_thw|sizes?|lengths?|num_\w+|pos|ids_restore|"
-    r"observed\w*|indices|noise)$"
+    r"observed\w*|indices|noise|_ids_of_\w+|aspect_ratio_ids)$"
 )
 
 
@@ -77,7 +78,10 @@ def contents(batch: Mapping[str, Any]) -> list[str]:
     return [
         name
         for name, value in batch.items()
-        if isinstance(value, torch.Tensor) and value.numel() > 1 and not _BESIDE.search(name)
+        if isinstance(value, torch.Tensor)
+        and value.dtype != torch.bool
+        and value.numel() > 1
+        and not _BESIDE.search(name)
     ]
 
 
@@ -238,8 +242,6 @@ class Subject:
         all that are nothing special, and otherwise the same numbers in other places."""
         import torch
 
-        if value.dtype == torch.bool:
-            return ~value
         if value.is_floating_point():
             width = max(float(value.float().std(correction=0)), 0.1)
             return value + (torch.randn(value.shape, generator=drawn) * width).to(value.dtype)
@@ -315,6 +317,7 @@ class Subject:
         model = self.model
         if not model.can_generate() or "input_ids" not in self.batch or self.rows is None:
             return None
+        takes = inspect.signature(model.forward).parameters
         found = []
         for number in range(2):
             batch = self.batch_of(number)
@@ -326,6 +329,8 @@ class Subject:
                 ids = inputs["input_ids"].clone()
                 ids[..., -1] = ids[..., -2]
                 inputs["input_ids"] = ids
+            if "attention_mask" in takes:
+                inputs.setdefault("attention_mask", torch.ones_like(inputs["input_ids"]))
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
                 made = model.generate(

@@ -1,0 +1,68 @@
+"""Sixty varied architectures from recipe to report; `doit architectures` builds all of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tinybuild import model, plan, source, validate
+from tinybuild.files import Memo
+from tinybuild.plan import Zoo
+from tinybuild.recipe import Cache
+from tinybuild.workers import Job
+
+ROOT = Path(__file__).parents[1]
+
+# Text, its kinds of attention, of experts and of states; images, sound, video, boxes, series; one,
+# two and three towers; encoders, decoders and both.
+# fmt: off
+TYPES = [
+    "albert", "altclip", "aria", "audio-spectrogram-transformer", "autoformer", "bamba", "bart",
+    "bert", "bit", "blip-2", "bloom", "chameleon", "clap", "clip", "conditional_detr", "convnext",
+    "dac", "deberta-v2", "deepseek_v3", "detr", "dpt", "encodec", "falcon_mamba", "fsmt",
+    "gemma3", "gemma3n_text", "glm4v", "gpt2", "gpt_oss", "grounding-dino", "idefics", "internvl",
+    "jamba", "layoutlmv3", "llama4", "llava", "lfm2", "longformer", "mamba2", "mllama",
+    "mobilenet_v2", "moshi", "mt5", "olmoe", "opt", "paligemma", "patchtst", "qwen2_5_vl",
+    "qwen2_audio", "qwen3_next", "reformer", "rwkv", "sam", "sam2", "seamless_m4t", "swin", "t5",
+    "videomae", "wav2vec2", "whisper", "zamba2",
+]
+# fmt: on
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+    folder = tmp_path_factory.mktemp("cache")
+    return plan.load(ROOT, Memo(), Cache(folder / "recipes.json", Memo()))
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_architecture(kind: str, zoo: Zoo, tmp_path: Path) -> None:
+    """Small, alive and coherent: the recipe that is committed passes all checks."""
+    facts: dict[str, dict[str, object]] = {}
+    for stage, function in (
+        ("fetch", source.fetch),
+        ("model", model.make),
+        ("validate", validate.make),
+    ):
+        task = zoo.tasks[f"{stage}:arch-{kind}"]
+        out = tmp_path / stage
+        out.mkdir()
+        facts[stage] = function(
+            Job(
+                task=task.name,
+                settings=task.settings,
+                inputs={name: tmp_path / name for name in facts},
+                facts=facts,
+                root=ROOT,
+                out=out,
+                seed=task.seed,
+            )
+        )
+    report = json.loads((tmp_path / "validate" / "report.json").read_text())
+    assert all(check["ok"] for check in report["checks"])
+    assert len(report["checks"]) >= 10
+    parameters = facts["model"]["parameters"]
+    assert isinstance(parameters, int)
+    assert parameters < 1_000_000
