@@ -9,7 +9,7 @@ from typing import Any
 
 TOWERS = ("vision_tower", "vision_model", "vision_encoder", "image_tower", "visual")
 PIXELS = ("pixel_values", "pixel_values_videos", "input_features")
-FRAMES = 8
+FRAMES, RATE = 8, 4.0  # of the sample video, and a second
 HIGH, WIDE = 60, 80  # pixels of the sample image, of which a processor makes its own size
 
 
@@ -28,6 +28,20 @@ def video(seed: int = 0) -> Any:
 
     drawn = numpy.random.default_rng(seed)
     return drawn.integers(0, 256, (FRAMES, HIGH, WIDE, 3), dtype=numpy.uint8)
+
+
+def film() -> Any:
+    """What is known of the sample video: which some processors choose frames by."""
+    from transformers.video_utils import VideoMetadata
+
+    return VideoMetadata(
+        total_num_frames=FRAMES,
+        fps=RATE,
+        width=WIDE,
+        height=HIGH,
+        duration=FRAMES / RATE,
+        frames_indices=list(range(FRAMES)),
+    )
 
 
 def sound(rate: int, seed: int = 0) -> Any:

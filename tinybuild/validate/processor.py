@@ -59,18 +59,21 @@ def processor_feeds_model(subject: Subject) -> Check | None:
         )
     model = subject.model
     told, wrong = list[str](), list[str]()
-    for kind in fed.kinds:
-        found = features.rows(model, kind, features.cast(model, fed.inputs))
+    given = features.cast(model, fed.inputs)
+    made_of = {kind: features.rows(model, kind, given) for kind in fed.kinds}
+    text = fed.inputs.get("input_ids")
+    counts = dict[str, int]()
+    if fed.whole and text is not None:
+        counts = {kind: int((text == number).sum()) for kind, number in fed.ids.items()}
+    for kind, found in made_of.items():
         if found is None or kind not in fed.ids:
             told.append(kind)
-            continue
-        if not fed.whole:
+        elif not fed.whole:
             told.append(f"{kind}: {found} features")
-            continue
-        count = int((fed.inputs["input_ids"] == fed.ids[kind]).sum())
-        told.append(f"{kind}: {count} placeholders, {found} features")
-        if count != found:
-            wrong.append(kind)
+        else:
+            told.append(f"{kind}: {counts[kind]} placeholders, {found} features")
+            if counts[kind] != found:
+                wrong.append(kind)
     made = dict[str, Any]()
     if fed.whole or not fed.ids:
         with torch.no_grad():
@@ -152,7 +155,13 @@ def feed(subject: Subject) -> Fed | None:
     tokens = {kind: _token(loaded, kind) for kind in kinds}
     ids = {kind: number for kind, number in ids.items() if tokens[kind]}
     try:
-        inputs = _call(loaded, kinds, "".join(tokens.values()), ids, subject.seed)
+        inputs = _call(subject, loaded, kinds, tokens, ids)
+        if "image" in kinds and "video" in ids and not (inputs["input_ids"] == ids["video"]).any():
+            # The frames of a video stand in the text as images (GLM-4V): never both at once.
+            kinds = tuple(kind for kind in kinds if kind != "video")
+            ids = {kind: ids[kind] for kind in kinds if kind in ids}
+            inputs = _call(subject, loaded, kinds, tokens, ids)
+            note = "a video is not tried beside an image"
     except ImportError as error:
         note = str(error).strip().splitlines()[0]
         return Fed(inputs={}, kinds=kinds, ids={}, whole=False, untried=True, note=note)
@@ -160,20 +169,27 @@ def feed(subject: Subject) -> Fed | None:
 
 
 def _call(
-    loaded: Any, kinds: tuple[str, ...], marks: str, ids: Mapping[str, int], seed: int
+    subject: Subject,
+    loaded: Any,
+    kinds: tuple[str, ...],
+    tokens: Mapping[str, str],
+    ids: Mapping[str, int],
 ) -> dict[str, Any]:
-    """What a processor makes of the samples and a text with `marks` where they belong.
+    """What a processor makes of the samples and a text with marks where they belong.
 
     Some put placeholders in by themselves and want none in the text (BLIP-2's), some take images or
     text (ColPali's), some two images (LightGlue's). Raises what the text with marks does.
     """
     takes = inspect.signature(type(loaded).__call__).parameters
     more = {name: value for name, value in ASKED.items() if name in takes}
-    samples = {SAMPLES[kind]: _sample(loaded, kind, seed) for kind in kinds}
+    marks = "".join(_between(subject.model.config, loaded, kind, tokens[kind]) for kind in kinds)
+    samples = {SAMPLES[kind]: _sample(loaded, kind, subject.seed) for kind in kinds}
     twice = {name: [value[0], value[0]] for name, value in samples.items()}
     marked, plain = {"text": [marks + WORDS], **samples}, {"text": [WORDS], **samples}
     attempts = (plain, samples, twice, marked) if ids else (marked, plain, samples, twice)
-    rate = {"sampling_rate": _rate(loaded)} if "audio" in kinds else {}
+    rate: dict[str, Any] = {"sampling_rate": _rate(loaded)} if "audio" in kinds else {}
+    if "video" in kinds:
+        rate["video_metadata"] = [features.film()]
     refused = dict[bool, Exception]()
     for arguments in attempts:
         try:
@@ -182,7 +198,8 @@ def _call(
             refused[arguments is marked] = error
             continue
         text = inputs.get("input_ids")
-        if not ids or (text is not None and all((text == n).any() for n in ids.values())):
+        needed = [number for kind, number in ids.items() if kind != "video" or len(ids) == 1]
+        if not needed or (text is not None and all((text == n).any() for n in needed)):
             return inputs
         what = f"{type(loaded).__name__} writes no placeholders"
         refused[arguments is marked] = ValueError(what)
@@ -198,6 +215,17 @@ def _token(loaded: Any, kind: str) -> str:
     if token is None and number is not None:
         token = loaded.tokenizer.convert_ids_to_tokens(number)
     return str(getattr(token, "content", token)) if token is not None else ""
+
+
+def _between(config: Any, loaded: Any, kind: str, token: str) -> str:
+    """A placeholder between the tokens that a config names for its start and its end, as chat
+    templates write it: some models tell a video's frames from images by them."""
+    for name in (kind, "vision"):
+        ends = [getattr(config, f"{name}_{end}_token_id", None) for end in ("start", "end")]
+        if token and all(isinstance(number, int) for number in ends):
+            start, end = loaded.tokenizer.convert_ids_to_tokens(ends)
+            return f"{start}{token}{end}"
+    return token
 
 
 def _sample(loaded: Any, kind: str, seed: int) -> Any:
@@ -224,7 +252,11 @@ def _parts(subject: Subject, loaded: Any) -> dict[str, Any]:
         except ValueError:  # some want two, to compare
             found |= loaded.image_processor(images=[image, image], return_tensors="pt")
     if hasattr(loaded, "video_processor"):
-        found |= loaded.video_processor(videos=[features.video(subject.seed)], return_tensors="pt")
+        found |= loaded.video_processor(
+            videos=[features.video(subject.seed)],
+            video_metadata=[features.film()],
+            return_tensors="pt",
+        )
     if hasattr(loaded, "feature_extractor"):
         rate = _rate(loaded)
         sound = features.sound(rate, subject.seed)
@@ -233,9 +265,8 @@ def _parts(subject: Subject, loaded: Any) -> dict[str, Any]:
     takes = inspect.signature(model.forward).parameters
     placed = any(placeholder_id(model.config, kind) is not None for kind in KINDS)
     if "input_ids" in takes and not placed:
-        for name in ("input_ids", "attention_mask"):
-            if name in subject.batch:
-                found.setdefault(name, subject.batch[name][:1])
+        for name, value in subject.batch.items():  # the text, and what is told of images beside it
+            found.setdefault(name, value[:1] if hasattr(value, "shape") else value)
     return found
 
 
