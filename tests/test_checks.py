@@ -377,3 +377,51 @@ def test_a_loss_that_no_step_lowers(build: Build, tmp_path: Path) -> None:
     weights(bundle.folder, kill)
     found = failing(bundle, tmp_path / "s")
     assert {"trains", "gradients", "backward", "inputs_matter"} <= set(found)
+
+
+# --- ids and their tokens -------------------------------------------------------------------------
+
+
+def ids_of(bundle: Bundle, scratch: Path, tokenizer: Mapping[str, Any]) -> Check:
+    """coherent_ids, with what the receipt of a tokenizer says (its files are not looked at)."""
+    from tinybuild.validate import coherent
+
+    scratch.mkdir()
+    subject = Subject(
+        folder=bundle.folder,
+        scratch=scratch,
+        facts={"model": bundle.facts, "tokenizer": {"ids": tokenizer}},
+        checks={"max_parameters": 10_000_000},
+        seed=3,
+        origin=bundle.origin,
+        wish=bundle.wish,
+    )
+    found = validate.run(coherent.coherent_ids, subject)
+    assert found is not None
+    return found
+
+
+def test_an_id_that_is_not_what_its_token_has_become(build: Build, tmp_path: Path) -> None:
+    bundle = llama(build)
+    moved = {"special": {"bos": 1, "eos": 2}, "moved": {"1": 1, "2": 2}}
+    assert ids_of(bundle, tmp_path / "a", moved).ok
+    moved = {"special": {"bos": 1, "eos": 5}, "moved": {"1": 1, "2": 5}}
+    found = ids_of(bundle, tmp_path / "b", moved)
+    assert not found.ok
+    assert "eos_token_id is 2, and the token that was 2 is 5" in found.measured
+
+
+def test_a_role_that_only_the_tokenizer_has(build: Build, tmp_path: Path) -> None:
+    bundle = llama(build)
+    edit(bundle.folder / "config.json", lambda data: {**data, "pad_token_id": 9})
+    found = ids_of(bundle, tmp_path / "a", {"special": {"pad": 3}, "moved": {}})
+    assert not found.ok
+    assert "pad_token_id is 9, and the tokenizer's pad is 3" in found.measured
+
+
+def test_image_tokens_that_differ(build: Build, tmp_path: Path) -> None:
+    bundle = llama(build)
+    for name, number in (("config.json", 190), ("generation_config.json", 191)):
+        edit(bundle.folder / name, lambda data, n=number: {**data, "image_token_id": n})
+    found = ids_of(bundle, tmp_path / "a", {"special": {}, "moved": {}})
+    assert "the image token is 190 in image_token_id and 191 in " in found.measured

@@ -247,6 +247,29 @@ def test_another_type_is_refused(
     assert hint in said
 
 
+def test_what_differs_by_layer_may_be_said_anew() -> None:
+    source = config("Gemma4TextConfig")
+    kinds = ["sliding_attention", "full_attention"]
+    small = {"num_hidden_layers": 2, "layer_types": kinds, "head_dim": 16}
+    derived = override(source, {}, **small)
+    assert derived.to_dict()["per_layer_config"] == {"1": {"head_dim": 512}}, "the class's own"
+    made = override(source, {}, **small, per_layer_config={1: {"head_dim": 32}})
+    assert made.to_dict()["per_layer_config"] == {"1": {"head_dim": 32}}
+
+
+def test_a_key_that_the_source_has_beyond_its_class() -> None:
+    source = config("FastVlmConfig")  # the projector reads vision_config.hidden_size
+    made = override(source, {"vision_config": {"hidden_size": 64, "model_args": {"depth": 1}}})
+    assert made.vision_config.hidden_size == 64
+    assert "hidden_sizes" in refusals(source, {"vision_config": {"hidden_sizes": 64}})[0][1]
+
+
+def test_a_class_that_is_made_in_another_way_inside_another() -> None:
+    wish = {"vision_config": {"backbone_config": {"architecture": "repvit_m1"}}}
+    made = override(config("EdgeTamConfig"), wish)
+    assert made.vision_config.backbone_config.num_labels == 2
+
+
 def test_lists_where_the_class_makes_tuples() -> None:
     made = override(config("Granite4VisionConfig"), {"deepstack_layer_map": [[-2, 0], [-1, 1]]})
     assert made.deepstack_layer_map == [(-2, 0), (-1, 1)]

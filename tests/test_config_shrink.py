@@ -197,7 +197,7 @@ def test_every_change_has_a_reason() -> None:
 
 
 def test_another_type_for_a_sub_config_shrinks_and_says_so() -> None:
-    from transformers import DetrConfig
+    from transformers import DetrConfig, DetrModel
 
     from tinybuild import model
 
@@ -206,7 +206,7 @@ def test_another_type_for_a_sub_config_shrinks_and_says_so() -> None:
         "config": {"backbone_config": {"model_type": "resnet", "out_features": stages}},
         **{"shrink": "auto", "dtype": "float32"},
     }
-    config, changes = model.resize(DetrConfig(architectures=["DetrModel"]), section, None, 0)
+    config, changes = model.resize(DetrConfig(), section, None, DetrModel, 0)
     reasons = {change["key"]: change["reason"] for change in changes}
     assert max(config.backbone_config.hidden_sizes) <= SIZES["tiny"].width
     assert reasons["backbone_config.model_type"] == "recipe"
@@ -227,6 +227,31 @@ def test_keys_that_the_config_class_lacks_are_an_exception(
     with torch.device("meta"):
         model = AutoModel.from_config(config)
     assert sum(tensor.numel() for tensor in model.parameters()) < 500_000
+
+
+def test_latent_heads_that_differ_by_layer() -> None:
+    config = small("dots3_note_text")
+    assert "sliding_attention" in config.layer_types
+    layer = config.per_layer_config["sliding_attention"]
+    assert layer.head_dim == layer.qk_nope_head_dim + layer.qk_rope_head_dim == 32
+
+
+@pytest.mark.parametrize("model_type", ["gemma4_text", "embedding_gemma2_text"])
+def test_heads_of_some_layers_are_small_too(model_type: str) -> None:
+    config = small(model_type)
+    assert "full_attention" in config.layer_types
+    assert config.per_layer_config["full_attention"].head_dim == SIZES["tiny"].head_dim
+
+
+def test_a_modality_keeps_its_stretch_of_the_vocabulary() -> None:
+    config = small("gemma3n")
+    vision, audio = config.vision_config, config.audio_config
+    ids = [config.eoi_token_id, config.image_token_id, config.eoa_token_id, config.audio_token_id]
+    assert ids == [252, 253, 254, 255]
+    assert (vision.vocab_offset, vision.vocab_size) == (252, 2)
+    assert (audio.vocab_offset, audio.vocab_size) == (254, 2)
+    assert config.text_config.vocab_size_per_layer_input == 252
+    assert config.boi_token_id < config.boa_token_id < 252
 
 
 def test_ids_are_inside_the_vocabulary_and_equal_ones_stay_equal() -> None:

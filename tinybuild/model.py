@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tinybuild import heads, inputs, processor
-from tinybuild.config import ids, overrides, precision, reads
+from tinybuild.config import ids, overrides, precision, reads, relations
 from tinybuild.config.search import search
 from tinybuild.config.shrink import shrink
 from tinybuild.config.spread import spread
@@ -38,7 +38,10 @@ def make(job: Job) -> dict[str, Any]:
     folder = job.inputs["fetch"] / "source"
     kind, source = heads.choose(section.get("architecture", heads.AUTO), overrides.load(folder))
     config, changes = resize(source, section, tokenizer, kind, job.seed)
-    parameters = measure(kind, config, job.settings["max_parameters"], source, section["config"])
+    with relations.explained(source, config, section["config"], ("model", "config")):
+        parameters = measure(
+            kind, config, job.settings["max_parameters"], source, section["config"]
+        )
 
     with torch.random.fork_rng(devices=[]), reads.recording() as seen:
         torch.manual_seed(job.seed)
@@ -141,6 +144,8 @@ def resize(
 
     Raises BuildFault.
     """
+    import torch
+
     wishes, implied = section["config"], dict[str, Any]()
     if tokenizer is not None:
         data = json.loads(source.to_json_string(use_diff=False))
@@ -152,15 +157,16 @@ def resize(
         implied = overrides.merge(deviations, implied)
     where = ("model", "config")
     if section.get("shrink") != "auto":
-        config = overrides.override(source, wishes, implied, where)
+        config = relations.override(source, wishes, implied, where)
         reasons = dict[tuple[str, ...], str]()
     else:
+        relations.possible(source, wishes, where)
         fixed = overrides.merge(implied, given["recipe"])
         tree = shrink(source, fixed, section.get("size", "tiny"), section.get("layers"))
 
         def small(changed: Mapping[str, Any]) -> Any:
-            made = overrides.override(source, wishes, overrides.merge(changed, implied), where)
-            made.dtype = section["dtype"]
+            made = relations.override(source, wishes, overrides.merge(changed, implied), where)
+            made.dtype = getattr(torch, section["dtype"])
             return made
 
         vocabularies = set(tokenizer["sizes"].values()) if tokenizer else set[int]()
@@ -169,7 +175,7 @@ def resize(
         wide = spread(config.to_dict())
         given["rule: spread"] = wide
         config = small(overrides.merge(tree.overrides, wide))
-    config.dtype = section["dtype"]
+    config.dtype = getattr(torch, section["dtype"])
     return config, changed(source, config, given, reasons)
 
 

@@ -316,18 +316,19 @@ def read(file: Path, shown: str, group: str, text: bytes | None = None) -> Recip
 
 
 def locate(fault: Fault, file: Path, shown: str) -> Fault:
-    """The same fault with each finding's `key` turned into file:line:column."""
+    """The same fault with each finding's `key` turned into file:line:column, sorted by place."""
     try:
         _, marks, _ = parse(file.read_bytes())
     except OSError:
         return fault
-    findings = []
+    placed = []
     for finding in fault.findings:
+        line, column = 0, 0
         if finding.key and not finding.where:
             line, column = place(marks, finding.key)
             finding = dataclasses.replace(finding, where=f"{shown}:{line}:{column}")
-        findings.append(finding)
-    return type(fault)(findings)
+        placed.append((line, column, finding))
+    return type(fault)(finding for *_, finding in sorted(placed, key=lambda item: item[:2]))
 
 
 _UNITS = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9}

@@ -11,8 +11,8 @@ from tinybuild.ids import ROLES, is_id, replaced
 # What a family calls the token at the end (or start) of a sequence when it has no eos (or bos).
 STAND_INS = {"eos": "sep", "bos": "cls"}
 START = "decoder_start_token_id"
-# Sub-configs that may hold the text vocabulary, in this order.
-VOCABULARIES = (
+# The sub-configs that hold the text's vocabulary where the whole has none.
+TEXTS = (
     *("text_config", "llm_config", "language_config", "decoder", "thinker_config", "vlm_config"),
 )
 
@@ -31,7 +31,7 @@ def _vocabulary(data: Mapping[str, Any]) -> Any:
     """The size of the text vocabulary: the config's own, or its text config's."""
     if "vocab_size" in data:
         return data["vocab_size"]
-    for name in VOCABULARIES:
+    for name in TEXTS:
         if isinstance(data.get(name), Mapping):
             return _vocabulary(data[name])
     return None

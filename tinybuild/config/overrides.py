@@ -100,11 +100,10 @@ def override(config: Any, wishes: Mapping[str, Any], implied: Mapping[str, Any],
     that did not take effect.
     """
     config = substituted(config, wishes, key)
-    findings = list(_unknown(config, wishes, key))
+    findings = list(unknown(config, wishes, key))
     if findings:
         raise BuildFault(findings)
-    wanted = merge(canonical(config, implied), canonical(config, wishes))
-    arguments = _arguments(config, wanted)
+    arguments = requested(config, wishes, implied)
     try:
         made = type(config)(**arguments)
     except refusals() as error:
@@ -121,6 +120,11 @@ def override(config: Any, wishes: Mapping[str, Any], implied: Mapping[str, Any],
     return made
 
 
+def requested(config: Any, wishes: Mapping[str, Any], implied: Mapping[str, Any]) -> dict[str, Any]:
+    """What `override` asks the class for, as nested mappings: without what the class derives."""
+    return _arguments(config, merge(canonical(config, implied), canonical(config, wishes)))
+
+
 def substituted(config: Any, wishes: Mapping[str, Any], key: Key = ()) -> Any:
     """The config with another kind of sub-config wherever the wishes name one by its model_type.
 
@@ -132,7 +136,7 @@ def substituted(config: Any, wishes: Mapping[str, Any], key: Key = ()) -> Any:
     for name, value in wishes.items():
         if not isinstance(value, Mapping):
             continue
-        place, sub = (*key, name), _sub(config, name)
+        place, sub = (*key, name), sub_config(config, name)
         kind = value.get("model_type")
         if not isinstance(kind, str) or (sub is not None and type(sub).model_type == kind):
             new = substituted(sub, value, place) if sub is not None else None
@@ -150,7 +154,7 @@ def substituted(config: Any, wishes: Mapping[str, Any], key: Key = ()) -> Any:
         made = type(config)(**arguments)
     except refusals() as error:
         raise _another(config, changed, key, reason(error)) from None
-    if any(type(_sub(made, name)) is not type(new) for name, new in changed.items()):
+    if any(type(sub_config(made, name)) is not type(new) for name, new in changed.items()):
         raise _another(config, changed, key, "it makes something else of it")
     return made
 
@@ -191,7 +195,7 @@ def _fields(config: Any) -> set[str]:
         for name in dir(kind)
         if isinstance(getattr(kind, name, None), property) and getattr(kind, name).fset is not None
     }
-    known |= set(kind.sub_configs)
+    known |= set(kind.sub_configs) | set(config.to_dict())
     known |= {name for name in GenerationConfig().to_dict() if is_id(name)}
     # A class without a complete default has only its fields.
     with contextlib.suppress(*refusals()):
@@ -199,7 +203,7 @@ def _fields(config: Any) -> set[str]:
     return {name for name in known if not name.startswith("_")} - set(OURS)
 
 
-def _sub(config: Any, name: str) -> Any | None:
+def sub_config(config: Any, name: str) -> Any | None:
     """The sub-config of that name, or None."""
     value = _value(config, config.attribute_map.get(name, name))
     return value if hasattr(value, "sub_configs") else None
@@ -212,7 +216,8 @@ def _value(config: Any, name: str) -> Any:
     return held[name] if name in held else getattr(config, name, None)
 
 
-def _unknown(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Finding]:
+def unknown(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Finding]:
+    """Wishes that no key of the class can take, each with the nearest names."""
     known = _fields(config)
     for name, value in wishes.items():
         if name not in known:
@@ -233,11 +238,11 @@ def _unknown(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Findi
                 key=(*key, name),
                 hint="give one of them",
             )
-        sub = _sub(config, name)
+        sub = sub_config(config, name)
         if sub is not None:
             if isinstance(value, Mapping):
                 inner = {n: v for n, v in value.items() if n != "model_type"}  # as `substituted`
-                yield from _unknown(sub, inner, (*key, name))
+                yield from unknown(sub, inner, (*key, name))
             else:
                 yield Finding(
                     what=f"{name} is a config of its own ({type(sub).__name__}), not a value",
@@ -264,7 +269,7 @@ def canonical(config: Any, wishes: Mapping[str, Any]) -> dict[str, Any]:
     config = substituted(config, wishes)
     result = {}
     for name, value in wishes.items():
-        sub = _sub(config, name)
+        sub = sub_config(config, name)
         if sub is not None and isinstance(value, Mapping):
             value = canonical(sub, value)
         result[config.attribute_map.get(name, name)] = value
@@ -284,12 +289,10 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 def _arguments(config: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Constructor arguments for `config` with `wanted` merged in and derived values left out."""
     arguments = {name: value for name, value in config.to_dict().items() if name not in OURS}
-    if BY_LAYER in wanted and _derived(config, arguments, set(arguments) - {BY_LAYER}):
-        wanted = {name: value for name, value in wanted.items() if name != BY_LAYER}
     for name in _derived(config, arguments, set(wanted)):
         del arguments[name]
     for name, value in copy.deepcopy(dict(wanted)).items():  # classes write into what they get
-        sub = _sub(config, name)
+        sub = sub_config(config, name)
         if sub is not None and isinstance(value, Mapping):
             # Of the class: upstreams name another one here (idefics in a vision_config).
             arguments[name] = {**_arguments(sub, value), "model_type": type(sub).model_type}
@@ -312,17 +315,24 @@ def _derived(config: Any, arguments: Mapping[str, Any], wanted: set[str]) -> lis
     left = dict(arguments)
     dropped = []
     for name in arguments:
-        if name in wanted or _sub(config, name) is not None:
+        if name in wanted or sub_config(config, name) is not None:
             continue
         trial = {k: v for k, v in left.items() if k != name}
         try:
-            same = _plain(kind(**trial)) == full
+            same = all(_plain(made) == full for made in _ways(kind, trial))
         except refusals():
             same = False
         if same:
             left = trial
             dropped.append(name)
     return dropped
+
+
+def _ways(kind: Any, arguments: Mapping[str, Any]) -> Iterator[Any]:
+    """The config made as itself and, where the class has a way of its own, as a part of another."""
+    yield kind(**arguments)
+    if "from_dict" in vars(kind):  # timm's, which wants its number of labels there
+        yield kind.from_dict(dict(arguments))
 
 
 def _plain(config: Any) -> dict[str, Any]:
@@ -392,7 +402,7 @@ def widths(config: Any, value: float) -> dict[str, Any]:
 def _widths(config: Any, value: float) -> dict[str, Any]:
     found: dict[str, Any] = {name: value for name in WIDTHS if name in config.to_dict()}
     for name in config.sub_configs:
-        sub = _sub(config, name)
+        sub = sub_config(config, name)
         inner = _widths(sub, value) if sub is not None else {}
         if inner:
             found[name] = inner

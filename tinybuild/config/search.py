@@ -19,6 +19,7 @@ ROUNDS = 12  # accepted halvings
 LARGEST = 6  # tensors looked at in each
 TRIES = 3  # forwards in each: the savers in their order
 LEAST = 4  # a size this small is not halved
+MEASURED = 8  # builds in each: the groups that the largest tensors hang on most
 
 
 def search(tree: Tree, goal: int, measure: Measure, works: Works) -> int | None:
@@ -71,6 +72,10 @@ def _groups(tree: Tree, shapes: Shapes) -> Iterator[list[tuple[Path, Any]]]:
     largest = sorted(shapes.items(), key=lambda item: (-math.prod(item[1]), item[0]))[:LARGEST]
     axes = {axis for _, shape in largest for axis in shape if axis > LEAST}
     groups: dict[tuple[Any, ...], list[tuple[Path, Any]]] = {}
+
+    def hangs(mark: tuple[Any, ...]) -> Callable[[int], bool]:
+        return lambda axis: axis > LEAST and _explains(mark[0], axis)
+
     for path, node in tree.nodes():
         for name, value in node.items():
             place = (*path, name)
@@ -82,15 +87,18 @@ def _groups(tree: Tree, shapes: Shapes) -> Iterator[list[tuple[Path, Any]]]:
                     # Equal now and in the source; all of one kind; whatever is equal now.
                     was = _sizes_at(tree.was(place), value, number)
                     measured = kind(name)
-                    groups.setdefault(("equal", measured, number, was), []).append((place, new))
-                    groups.setdefault((measured or name, number), []).append((place, new))
+                    groups.setdefault((number, "equal", measured, was), []).append((place, new))
+                    groups.setdefault((number, measured or name), []).append((place, new))
                     if not GEOMETRY.search(name):
-                        groups.setdefault(("now", number), []).append((place, new))
-    seen: list[list[tuple[Path, Any]]] = []
-    for group in groups.values():
-        if group not in seen:
-            seen.append(group)
-            yield group
+                        groups.setdefault((number, "now"), []).append((place, new))
+    unique: list[list[tuple[Path, Any]]] = []
+    weights: list[int] = []
+    for mark, group in groups.items():
+        if group not in unique:
+            unique.append(group)
+            weights.append(sum(math.prod(s) for _, s in largest if any(map(hangs(mark), s))))
+    order = sorted(range(len(unique)), key=lambda n: (-weights[n], n))
+    yield from (unique[n] for n in order[:MEASURED])
 
 
 GEOMETRY = re.compile(r"image|img|patch|pixel|window|crop|grid|resolution|frames|length|num_layers")

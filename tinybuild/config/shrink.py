@@ -11,12 +11,12 @@ import json
 import math
 import pathlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tinybuild.config.images import IMAGE, PATCH, doubled_widths, images, multipliers, pyramids
 from tinybuild.config.layers import depth
-from tinybuild.config.overrides import substituted
+from tinybuild.config.overrides import BY_LAYER, substituted
 from tinybuild.config.tree import (
     WIDTH_NAMES,
     Path,
@@ -277,14 +277,22 @@ def latent_attention(tree: Tree) -> None:
             continue
         if whole(node.get("qk_head_dim")):
             tree.set((*path, "qk_head_dim"), rope + plain, "derived: nope + rope")
-        was = {name: tree.was((*path, name)) for name in LATENT}
+        was = {name: tree.was((*path, name)) for name in (*LATENT, BY_LAYER)}
         if whole(was["head_dim"]) and was["head_dim"] == was["qk_rope_head_dim"]:
             tree.set((*path, "head_dim"), rope, "derived: the rotated part")
-        elif whole(was["head_dim"]) and was["head_dim"] == was["qk_head_dim"]:
+        elif whole(was["head_dim"]) and was["head_dim"] in (was["qk_head_dim"], *_joint(was)):
             tree.set((*path, "head_dim"), rope + plain, "derived: nope + rope")
 
 
 LATENT = ("head_dim", "qk_rope_head_dim", "qk_head_dim")
+
+
+def _joint(was: Mapping[str, Any]) -> Iterator[int]:
+    """The joint widths of layers that have a plain part of their own."""
+    for own in mapping(was[BY_LAYER]).values():
+        plain = mapping(own).get("qk_nope_head_dim")
+        if whole(plain) and whole(was["qk_rope_head_dim"]):
+            yield plain + was["qk_rope_head_dim"]
 
 
 def state_space(tree: Tree) -> None:
@@ -432,7 +440,11 @@ def _shares(parts: list[int], total: int) -> list[int]:
 
 def token_ids(tree: Tree) -> None:
     """Ids above the vocabulary move to distinct places at its top; equal ones stay equal."""
-    sizes = [node["vocab_size"] for _, node in tree.nodes() if whole(node.get("vocab_size"))]
+    sizes = [
+        node["vocab_size"]
+        for _, node in tree.nodes()
+        if whole(node.get("vocab_size")) and "vocab_offset" not in node  # a stretch of another's
+    ]
     if not sizes:
         return
     top = min(sizes)
@@ -457,6 +469,32 @@ def token_ids(tree: Tree) -> None:
             if is_id(name) and any(number in moved for number in found(name, value)):
                 new = replaced(name, value, lambda number: moved.get(number, number))
                 tree.set((*path, name), new, "rule ids: inside the vocabulary")
+    _parts(tree)
+
+
+def _parts(tree: Tree) -> None:
+    """A stretch of the vocabulary that belongs to a modality goes where its ids went."""
+    moved: dict[int, int] = {}
+    for path, node in tree.nodes():
+        for name, value in node.items():
+            if is_id(name):
+                before = found(name, tree.was((*path, name)))
+                moved.update(zip(before, found(name, value), strict=False))
+    for path, _ in tree.nodes():
+        start, length = (tree.was((*path, name)) for name in ("vocab_offset", "vocab_size"))
+        if not (whole(start) and whole(length)):
+            continue
+        inside = [new for old, new in moved.items() if start <= old < start + length]
+        if not inside:
+            continue
+        reason = "rule ids: the stretch of the modality's"
+        tree.set((*path, "vocab_offset"), min(inside), reason)
+        tree.set((*path, "vocab_size"), max(inside) - min(inside) + 1, reason)
+        for other, holder in tree.nodes():
+            for name, value in list(holder.items()):
+                same = whole(value) and tree.was((*other, name)) == start
+                if same and kind(name) == "vocabulary":
+                    tree.set((*other, name), min(inside), "rule ids: up to a modality's stretch")
 
 
 def layout(tree: Tree) -> None:

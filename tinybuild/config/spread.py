@@ -22,12 +22,10 @@ SCALES = ("logit_scale", "logits_scaling")
 def spread(data: Mapping[str, Any], width: int | None = None) -> dict[str, Any]:
     """Overrides for a config tree (JSON data) of a small model: standard deviations of weights.
 
-    Each config's own width counts, or that of the one around it. `initializer_factor` of classes
+    Each config's own width counts, or that of the one around it, or of one inside it. `initializer_factor` of classes
     that already divide by the width (T5) is a factor of their own deviations.
     """
-    width = next(
-        (data[name] for name in WIDTHS if isinstance(data.get(name), int) and data[name] > 0), width
-    )
+    width = _width(data) or width or _width_below(data)
     found: dict[str, Any] = {}
     if width is not None:
         deviation = round(SPREAD / width**0.5, 4)
@@ -41,3 +39,21 @@ def spread(data: Mapping[str, Any], width: int | None = None) -> dict[str, Any]:
             if inner:
                 found[name] = inner
     return found
+
+
+def _width(data: Mapping[str, Any]) -> int | None:
+    for name in WIDTHS:
+        value = data.get(name)
+        if isinstance(value, int) and value > 0:
+            return value
+    return None
+
+
+def _width_below(data: Mapping[str, Any]) -> int | None:
+    """The width of a config inside, that of the text first: it has the logits."""
+    inner = [name for name, value in data.items() if isinstance(value, Mapping)]
+    for name in sorted(inner, key=lambda name: ("text" not in name, name)):
+        width = _width(data[name])
+        if width is not None:
+            return width
+    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tinybuild.inputs import vision
 from tinybuild.inputs.draw import Draw
 from tinybuild.inputs.facts import ROWS, Facts
 
@@ -29,6 +30,15 @@ def labels(
         }
     if "return_loss" in takes:
         yield {"return_loss": True}
+    if "bool_masked_pos" in takes and "pixel_values" in given:
+        yield {"bool_masked_pos": vision.masked(facts, given["pixel_values"])}
+    if "sampled_negative_indices" in takes:
+        frames = next(t.shape[1] for t in outputs.values() if t.dim() == 3)
+        count = facts.integer("num_negatives", default=2)
+        yield {
+            "mask_time_indices": (torch.arange(frames) % 2 == 0).expand(ROWS, -1).contiguous(),
+            "sampled_negative_indices": draw.whole("negatives", 0, frames, ROWS, frames, count),
+        }
     if "mask_labels" in takes and "class_labels" in takes:
         yield from _masks(facts, draw, given, outputs)
     beside = {name: torch.tensor([0, 1] * (ROWS // 2)) for name in SIDE if name in takes}

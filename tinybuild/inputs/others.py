@@ -154,6 +154,7 @@ FOLLOWS: Mapping[str, Callable[[Facts, Draw, Given], Any]] = {
     "entity_position_ids": _entity_places,
     "ple_input_ids": lambda f, d, g: g["input_ids"],
     "input_ids_masked": lambda f, d, g: g["input_ids"],
+    "question_positions": lambda f, d, g: _language(f, d, g).unsqueeze(-1) + 1,
 }
 
 

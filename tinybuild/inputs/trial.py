@@ -495,6 +495,9 @@ def _with_text(facts: Facts, draw: Draw, options: tuple[Option, ...], form: Form
     if form.cache is not None:
         given["use_cache"] = form.cache
     given.update(values)
+    needed = "bool_masked_pos" in facts.required() or "codebook_pixel_values" in given
+    if needed and "pixel_values" in given:
+        given["bool_masked_pos"] = vision.masked(facts, given["pixel_values"])
     if form.single:
         return {name: value[:1] for name, value in given.items()}
     return given

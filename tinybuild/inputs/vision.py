@@ -271,6 +271,18 @@ def sized(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
         }
 
 
+def masked(facts: Facts, pixels: Any) -> Any:
+    """Every other patch of an image or a video left out: (rows, patches), true where it is."""
+    import torch
+
+    *axes, high, wide = pixels.shape
+    side = patch(facts)
+    count = (high // side) * (wide // side)
+    if len(axes) == 3:
+        count *= axes[1] // facts.integer("tubelet_size", default=1)
+    return (torch.arange(count) % 2 == 0).expand(ROWS, -1).contiguous()
+
+
 def regions(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
     """Features of regions that a detector has found, with their places."""
     import torch

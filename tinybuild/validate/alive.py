@@ -264,7 +264,7 @@ def inputs_matter(subject: Subject) -> Check:
     import torch
 
     batch = subject.exact_batch()
-    plain = {name: value for name, value in batch.items() if "labels" not in name}
+    plain = {n: v for n, v in batch.items() if "labels" not in n and not n.endswith("_positions")}
     before = subject.computed(plain, subject.exact)
     names = contents(plain)
     if not any(node.is_encoder_decoder for node in _configs(subject.model.config)):

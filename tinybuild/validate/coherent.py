@@ -225,25 +225,18 @@ def _placeholders(subject: Subject, after: Mapping[Path, Any]) -> list[str]:
         match = _PLACE.search(path[-1])
         if match and isinstance(value, int):
             said.setdefault(match[1], {}).setdefault(value, ".".join(path))
-    if "tokenizer" in subject.facts and said:
-        tokenizer = subject.tokenizer
-        files = {
-            "processor_config.json": subject.file("processor_config.json"),
-            "tokenizer_config.json": subject.file("tokenizer_config.json"),
-        }
-        for name, data in files.items():
-            for kind in said:
-                if (
-                    name == "processor_config.json"
-                    and f"{kind}_token" in tokenizer.special_tokens_map
-                ):
-                    continue  # what stands in a text; what it is replaced by is the tokenizer's
-                token = data.get(f"{kind}_token")
-                token = token.get("content") if isinstance(token, Mapping) else token
-                if isinstance(token, str):
-                    number = tokenizer.convert_tokens_to_ids(token)
-                    if number is not None:
-                        said[kind].setdefault(int(number), f"{name} ({token})")
+    for name in ("processor_config.json", "tokenizer_config.json"):
+        data = subject.file(name)
+        for kind in said if "tokenizer" in subject.facts else ():
+            named = f"{kind}_token" in subject.tokenizer.special_tokens_map
+            if named and name == "processor_config.json":
+                continue  # what stands in a text; what it is replaced by is the tokenizer's
+            token = data.get(f"{kind}_token")
+            token = token.get("content") if isinstance(token, Mapping) else token
+            if isinstance(token, str):
+                number = subject.tokenizer.convert_tokens_to_ids(token)
+                if number is not None:
+                    said[kind].setdefault(int(number), f"{name} ({token})")
     return [
         f"the {kind} token is "
         + " and ".join(f"{number} in {place}" for number, place in sorted(places.items()))

@@ -56,34 +56,30 @@ def no_dimension_left(subject: Subject) -> Check | None:
             if size > bound and not _explained(size, numbers):
                 large[name, axis] = size
     faults: list[str] = []
-    notes: list[str] = []
     if large:
-        causes = _causes(model, config, numbers, large)
-        names = {path[-1] for path in asked}
+        causes = _causes(model, config, numbers, large, width)
+        names = {_key(path) for path in asked}
         said: dict[str, list[str]] = {}
         for (name, axis), size in large.items():
             keys = causes.get((name, axis), [])
             behind = [
                 path
                 for path in keys
-                if numbers[path] > width and path[-1] not in names and not _fine(path, numbers)
+                if numbers[path] > width and _key(path) not in names and not _fine(path, numbers)
             ]
             where = f"{name} has {size:,} in axis {axis}"
             if behind:
                 worst = max(behind, key=lambda path: numbers[path])
                 said.setdefault(f"{'.'.join(worst)} ({numbers[worst]:,})", []).append(where)
-            elif not keys and wish["shrink"] == "auto":
-                said.setdefault("no key of the config: its class", []).append(where)
         for key, places in said.items():
             more = f", and {len(places) - 1} more" if len(places) > 1 else ""
-            text = f"{places[0]}{more}, from {key}"
-            (notes if key.startswith("no key") else faults).append(text)
+            faults.append(f"{places[0]}{more}, from {key}")
     return Check(
         name="no_dimension_left",
         ok=not faults,
         measured="; ".join(faults[:SHOWN]) or f"every axis explained, {bound} or less",
         wanted=f"axes of at most {bound}, vocabularies and position tables aside",
-        note="set these keys in model.config" if faults else "; ".join(notes[:SHOWN]),
+        note="set these keys in model.config" if faults else "",
     )
 
 
@@ -132,11 +128,13 @@ def _causes(
     config: Mapping[str, Any],
     numbers: Mapping[Path, int],
     large: Mapping[tuple[str, int], int],
+    width: int,
 ) -> dict[tuple[str, int], list[Path]]:
-    """For each large axis, the keys that change it; exact values are tried first.
+    """For each large axis, the keys above `width` that change it; exact values are tried first.
 
     Keys are halved or raised, whichever the class takes; one that it never takes (because others
-    depend on it) is found by its exact value, if at all.
+    depend on it) is found by its exact value, if at all. An axis that follows no such key is made
+    of smaller ones, or fixed by its class.
     """
     found: dict[tuple[str, int], list[Path]] = {}
     exact: dict[int, list[Path]] = {}
@@ -150,8 +148,8 @@ def _causes(
     if not left:
         return found
     for path, value in sorted(numbers.items(), key=lambda item: (-item[1], item[0])):
-        if value < 2 or not left:
-            continue
+        if value <= width or not left:
+            break
         for other in (value // 2, value * 2):
             shapes = _shapes(model, config, path, other)
             if shapes is None:
