@@ -133,6 +133,7 @@ def test_facts_and_files(job: MakeJob, tmp_path: Path) -> None:
         "dtype": "float32",
         "modalities": ["text"],
         "vocab_size": 50,
+        "processor": [],
     }
     made = {"config.json", "generation_config.json", "model.safetensors", "config_changes.json"}
     assert set(contents(out)) == made

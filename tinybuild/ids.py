@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 # One id, a list of them, or lists of lists: eos_token_id, suppress_tokens, bad_words_ids.
+# The files of a processor and its parts, which may name tokens and their ids.
+PROCESSORS = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
 SUFFIXES = ("_token_id", "_token_ids", "_token_index", "_words_ids")
 LISTS = ("suppress_tokens", "begin_suppress_tokens")
 PAIRS = ("forced_decoder_ids",)  # [position, id] each

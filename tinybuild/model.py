@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tinybuild import heads, inputs
+from tinybuild import heads, inputs, processor
 from tinybuild.config import ids, overrides, precision, reads, relations
 from tinybuild.config.search import search
 from tinybuild.config.shrink import shrink
@@ -25,12 +25,13 @@ Key = tuple[str | int, ...]
 
 
 def make(job: Job) -> dict[str, Any]:
-    """The model stage: config.json, generation_config.json, model.safetensors, and
+    """The model stage: config.json, generation_config.json, model.safetensors, processor files, and
     config_changes.json: what differs from the source's config, and why.
 
     Settings: model (the recipe's section), max_parameters. Inputs: fetch; of the tokenizer only the
     fact `ids`, so that another vocabulary of the same size leaves the model as it is.
-    Facts: class, model_type, parameters, dtype, modalities, vocab_size. Raises Fault.
+    Facts: class, model_type, parameters, dtype, processor (its classes), modalities, vocab_size.
+    Raises Fault.
     """
     import torch
 
@@ -62,12 +63,17 @@ def make(job: Job) -> dict[str, Any]:
         ) from None
     record = {"version": 1, "changes": changes}
     (job.out / "config_changes.json").write_text(pretty(record), encoding="utf-8")
+    modalities = inputs.modalities(model)
+    sensed = {"image", "video", "audio"} & {*modalities}
+    files = _processor(model, folder, source, tokenizer) if sensed else {}
+    processor.write(files, folder, job.out)
     return {
         "class": kind.__name__,
         "model_type": config.model_type,
         "parameters": parameters,
         "dtype": section["dtype"],
-        "modalities": list(inputs.modalities(model)),
+        "processor": processor.classes(files),
+        "modalities": list(modalities),
         "vocab_size": getattr(heads.text_part(config), "vocab_size", None),
     }
 
@@ -374,6 +380,20 @@ def _refused(kind: Any, error: Exception) -> Fault:
         key=("model", "config"),
         hint="sizes that depend on one another may disagree (width, heads, layers, ids)",
     )
+
+
+def _processor(
+    model: Any, folder: Any, source: Any, tokenizer: Mapping[str, Any] | None
+) -> dict[str, dict[str, Any]]:
+    """The source's processor files in line with the model and the tokenizer's ids."""
+    files = processor.read(folder)
+    if tokenizer is not None:
+        for name, data in files.items():
+            named = {key: value for key, value in data.items() if key.endswith("_token_id")}
+            new = ids.align(named, tokenizer, {}, model.config.to_dict())
+            files[name] = {**data, **new}
+    before = json.loads(source.to_json_string(use_diff=False))
+    return processor.fit(files, before, model.config.to_dict(), model)
 
 
 def _generation(

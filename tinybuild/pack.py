@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tinybuild
@@ -11,6 +11,12 @@ from tinybuild.errors import BuildFault
 from tinybuild.files import archive, copy, digest, pretty, tree
 from tinybuild.progress import count, size
 from tinybuild.workers import Job
+
+PARTS = {
+    "image_processor": "ImageProcessor",
+    "video_processor": "VideoProcessor",
+    "feature_extractor": "FeatureExtractor",
+}
 
 
 def make(job: Job) -> dict[str, Any]:
@@ -111,6 +117,8 @@ def _sizes(model: Any, tokenizer: Any, dataset: Any, content: int) -> str:
     if model:
         rows.append(("class", f"`{model['class']}`"))
         rows.append(("parameters", f"{count(model['parameters'])} ({model['dtype']})"))
+        if model["processor"]:
+            rows.append(("processor", ", ".join(f"`{name}`" for name in model["processor"])))
     if tokenizer:
         rows.append(("tokens", f"{count(tokenizer['vocab_size'])} (`{tokenizer['class']}`)"))
         rows += _shrunk(tokenizer)
@@ -151,6 +159,8 @@ def _loading(name: str, model: Any, tokenizer: Any, dataset: Any) -> str:
     lines = []
     imports = [model["class"]] if model else []
     imports += ["AutoTokenizer"] if tokenizer else []
+    loaders = _loaders(model["processor"], tokenizer) if model else {}
+    imports += loaders.values()
     if imports:
         lines.append(f"from transformers import {', '.join(sorted(imports))}")
     if dataset:
@@ -160,6 +170,20 @@ def _loading(name: str, model: Any, tokenizer: Any, dataset: Any) -> str:
         lines.append(f'model = {model["class"]}.from_pretrained("dist/{name}")')
     if tokenizer:
         lines.append(f'tokenizer = AutoTokenizer.from_pretrained("dist/{name}")')
+    for part, loader in loaders.items():
+        lines.append(f'{part} = {loader}.from_pretrained("dist/{name}")')
     if dataset:
         lines.append(f'dataset = load_dataset("dist/{name}/dataset")')
     return "\n".join(lines)
+
+
+def _loaders(names: Sequence[str], tokenizer: Any) -> dict[str, str]:
+    """{variable: class} that load a processor: whole where there is a tokenizer, else its parts."""
+    found = {
+        part: f"Auto{suffix}"
+        for part, suffix in PARTS.items()
+        if any(name.endswith((suffix, f"{suffix}Fast")) for name in names)
+    }
+    if tokenizer and any(not name.endswith((*PARTS.values(), "Fast")) for name in names):
+        return {"processor": "AutoProcessor"}
+    return found

@@ -12,6 +12,7 @@ from typing import Any
 from tinybuild import lock, source
 from tinybuild.errors import Fault, Finding, RecipeFault, nearest
 from tinybuild.files import Memo
+from tinybuild.ids import PROCESSORS
 from tinybuild.recipe import Broken, Cache, Recipe, amount, size
 
 
@@ -29,7 +30,11 @@ class Stage:
 
 
 STAGES: Mapping[str, Stage] = {
-    "fetch": Stage(function="tinybuild.source:fetch", code=("source.py", "files.py"), libraries=()),
+    "fetch": Stage(
+        function="tinybuild.source:fetch",
+        code=("source.py", "blank.py", "ids.py", "files.py"),
+        libraries=(),
+    ),
     "dataset": Stage(
         function="tinybuild.dataset:make",
         code=("dataset", "dataset/corpus.jsonl"),
@@ -46,15 +51,16 @@ STAGES: Mapping[str, Stage] = {
     "model": Stage(
         function="tinybuild.model:make",
         code=(
-            *("model.py", "heads.py", "config", "config/exceptions.json", "inputs"),
+            *("model.py", "heads.py", "config", "config/exceptions.json", "inputs", "processor"),
             *("ids.py", "files.py"),
         ),
-        libraries=("transformers", "torch", "safetensors"),
+        libraries=("transformers", "torch", "safetensors", "pillow", "torchvision"),
     ),
     "validate": Stage(
         function="tinybuild.validate:make",
         code=(
             "validate",
+            "processor",
             "config",
             "inputs",
             "tokenizer",
@@ -66,7 +72,7 @@ STAGES: Mapping[str, Stage] = {
         ),
         libraries=(
             *("transformers", "tokenizers", "torch", "datasets"),
-            *("sentencepiece", "tiktoken", "mistral-common"),
+            *("sentencepiece", "tiktoken", "mistral-common", "pillow", "torchvision"),
         ),
     ),
     "pack": Stage(
@@ -354,8 +360,7 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
         for slot, upstream in _upstreams(recipe):
             for stage in ("tokenizer", "model"):
                 if stage in recipes[upstream].data:
-                    whole = stage == "tokenizer"
-                    files = ("",) if whole else ("config.json", "generation_config.json")
+                    files = ("",) if stage == "tokenizer" else MADE
                     needs.append(
                         Need(name=f"{slot}.{stage}", task=f"{stage}:{upstream}", files=files)
                     )
@@ -431,11 +436,13 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
     )
 
 
+# What a recipe that builds on another one takes of its model.
+MADE = ("config.json", "generation_config.json", *PROCESSORS, "chat_template.json")
 READING = ("truncate", "corpus", "train")  # methods that read the dataset
 SHRINKING = READING[:2]  # methods whose result is compared with the source
 _FACTS = {
     "tokenizer": ("class", "method", "vocab_size", "rows", "bytes", "shrunk"),
-    "model": ("class", "parameters", "dtype"),
+    "model": ("class", "parameters", "dtype", "processor"),
     "dataset": ("rows", "columns"),
 }
 _LOOKED = {**_FACTS, "tokenizer": (*_FACTS["tokenizer"], "ids")}  # what the checks look at

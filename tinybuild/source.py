@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinybuild import blank
 from tinybuild.errors import Fault, SourceFault, did_you_mean, nearest
 from tinybuild.files import PROVENANCE, RECEIPT, Memo, copy, inside, pretty, sha256
+from tinybuild.ids import ROLES
 from tinybuild.workers import Job
 
 if TYPE_CHECKING:
@@ -42,13 +44,14 @@ class Wish:
 
     `slot` is the part of the recipe it feeds: source, tokenizer, dataset, or keep-0, text-3 for a
     file of text in a list of the tokenizer section. Paths are relative to `base`, the recipe's
-    folder.
+    folder. `serves` is the model type whose processor a blank tokenizer is to know the tokens of.
     """
 
     slot: str
     kind: str
     data: Mapping[str, Any]
     base: Path
+    serves: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +112,10 @@ def fetch(job: Job) -> dict[str, Any]:
     pins = {}
     for slot, data in job.settings["wishes"].items():
         kind = next(k for k in KINDS if k in data)
-        wish = Wish(slot=slot, kind=kind, data=data, base=job.root / job.settings["base"])
+        base, serves = job.root / job.settings["base"], None
+        if slot == "tokenizer":
+            serves = job.settings["wishes"].get("source", {}).get("transformers")
+        wish = Wish(slot=slot, kind=kind, data=data, base=base, serves=serves)
         lock = job.settings["locks"].get(slot)
         if kind == "recipe":
             pin = _recipe(wish, job.inputs)
@@ -301,7 +307,7 @@ def _resolve_package(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> P
     return Pin(facts={"version": distribution.version}, files=files)
 
 
-# --- transformers: the default config and blank tokenizer of a model type ------------------------
+# --- transformers: the default config, blank tokenizer and processor of a model type --------------
 
 
 @functools.cache
@@ -338,21 +344,28 @@ def _resolve_transformers(wish: Wish, lock: Mapping[str, Any] | None, out: Path)
             "take the config from a path or the Hub instead",
         ) from None
     (out / "config.json").write_text(pretty(json.loads(config.to_json_string(use_diff=False))))
-    blank = blank_tokenizer(kind)
-    if blank is not None:
-        blank.save_pretrained(out)
-    files = sorted(path.name for path in out.iterdir())
+    tokenizer, served = blank_tokenizer(kind, config), wish.serves or kind
+    files = blank.processor(served, tokenizer)
+    if tokenizer is not None and files:
+        data = json.loads(CONFIG_MAPPING[served]().to_json_string(use_diff=False))
+        blank.roles(tokenizer, data, ROLES)
+    for name, data in files.items() if served == kind else ():
+        (out / name).write_text(pretty(data))
+    if tokenizer is not None:
+        tokenizer.save_pretrained(out)
+    names = sorted(path.name for path in out.iterdir())
     return Pin(
         facts={"transformers": _version("transformers")},
-        files={name: functools.partial(Path, out, name) for name in files},
+        files={name: functools.partial(Path, out, name) for name in names},
     )
 
 
-def blank_tokenizer(kind: str) -> Any | None:
+def blank_tokenizer(kind: str, config: Any | None = None) -> Any | None:
     """The tokenizer of a model type's family without a vocabulary, or None where there is none.
 
     The class is the one that AutoTokenizer takes for the type; where that needs files, the class
-    in the type's own module (Llama's mapping names a class that only loads files).
+    in the type's own module (Llama's mapping names a class that only loads files). A type that has
+    neither (Llava) takes its text config's: `config` is the type's default.
     """
     import importlib
 
@@ -370,8 +383,8 @@ def blank_tokenizer(kind: str) -> Any | None:
     try:
         own = importlib.import_module(f"transformers.models.{module}.tokenization_{module}")
         candidates += [getattr(own, name) for name in own.__all__]
-    except (ImportError, AttributeError):
-        pass
+    except (ImportError, AttributeError, NameError):
+        pass  # there is none, or it needs a package that is not there
     for candidate in candidates:
         if candidate is None:
             continue
@@ -379,6 +392,9 @@ def blank_tokenizer(kind: str) -> Any | None:
             return candidate()
         except (TypeError, ValueError, ImportError, OSError):
             continue  # it needs files, or a package that is not there
+    text = config.get_text_config() if config is not None else None
+    if text is not None and text.model_type != kind:
+        return blank_tokenizer(text.model_type, text)
     return None
 
 

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinybuild.errors import BuildFault, Finding
-from tinybuild.ids import is_id, replaced
+from tinybuild.ids import ROLES, is_id, replaced
 
 # What a family calls the token at the end (or start) of a sequence when it has no eos (or bos).
 STAND_INS = {"eos": "sep", "bos": "cls"}
 START = "decoder_start_token_id"
 # The sub-configs that hold the text's vocabulary where the whole has none.
-TEXTS = ("text_config", "llm_config", "language_config", "decoder", "thinker_config")
+TEXTS = (
+    *("text_config", "llm_config", "language_config", "decoder", "thinker_config", "vlm_config"),
+)
 
 
 def sizes(data: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,7 +86,7 @@ def align(
 
 
 def _role(name: str, special: Mapping[str, int]) -> int | None:
-    role = name.removesuffix("_id").removesuffix("_token")
+    role = name.removesuffix("_id").removesuffix("_index").removesuffix("_token")
     if role in special:
         return special[role]
     return special.get(STAND_INS.get(role, ""))
@@ -118,10 +120,11 @@ def _align(
         if not is_id(name) or name in given:
             continue
         if value is None:
-            if name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-                role = tokenizer["special"].get(name.removesuffix("_token_id"))
-                if role is not None:
-                    result[name] = role
+            # Of the other roles a config may well have none (cls): not so of a processor's tokens.
+            role = name.removesuffix("_id").removesuffix("_index").removesuffix("_token")
+            sure = role in ("bos", "eos", "pad") or role not in ROLES
+            if sure and tokenizer["special"].get(role) is not None:
+                result[name] = tokenizer["special"][role]
             continue
         lost: list[int] = []
 

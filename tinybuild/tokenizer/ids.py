@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinybuild.errors import BuildFault
-from tinybuild.ids import ROLES, mentioned
+from tinybuild.ids import PROCESSORS, ROLES, mentioned
 
 
 def repoint(processor: Any, vocabulary: Mapping[str, int]) -> Any:
@@ -59,14 +59,20 @@ def facts(
             number = made.convert_tokens_to_ids(str(token))
             if number is not None:
                 special[role] = int(number)
+    vocabulary = made.get_vocab()
+    named = dict(made.special_tokens_map)  # also image_token and the like
+    for file in PROCESSORS:
+        named = {**read(folder / file), **named}
+    for name, token in named.items():
+        if name.endswith("_token") and isinstance(token, str) and token in vocabulary:
+            special.setdefault(name.removesuffix("_token"), vocabulary[token])
     moved = {}
-    configs = ("config.json", "generation_config.json")
-    named = {old for name in configs for old in mentioned(read(folder / name))}
-    if source is not None and named:
-        vocabulary = made.get_vocab()
+    configs = ("config.json", "generation_config.json", *PROCESSORS)
+    mentions = {old for name in configs for old in mentioned(read(folder / name))}
+    if source is not None and mentions:
         tokens = {number: token for token, number in source.get_vocab().items()}
         moved = {
-            str(old): vocabulary[tokens[old]] for old in named if tokens.get(old) in vocabulary
+            str(old): vocabulary[tokens[old]] for old in mentions if tokens.get(old) in vocabulary
         }
     return {
         "sizes": sizes,

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tinybuild.errors import BuildFault, did_you_mean
-from tinybuild.ids import mentioned
+from tinybuild.ids import PROCESSORS, mentioned
 from tinybuild.tokenizer import ids, sample, tokenizer_json
 from tinybuild.tokenizer.choose import Space
 from tinybuild.tokenizer.upstream import Upstream
 
-PROCESSORS = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
 CONFIGS = ("config.json", "generation_config.json", *PROCESSORS, "tokenizer_config.json")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from unittest import mock
 
 from tinybuild.errors import BuildFault, Fault, did_you_mean
+from tinybuild.ids import PROCESSORS
 from tinybuild.tokenizer import spm
 from tinybuild.tokenizer.bpe import LETTERS
 
@@ -23,7 +24,7 @@ def load(folder: Path, name: str | None, kind: str) -> Any:
     import transformers
 
     files = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if set(files) <= {"config.json", "generation_config.json"}:
+    if set(files) <= {"config.json", "generation_config.json", *PROCESSORS}:
         what, hint = "the source has no tokenizer", "give tokenizer.source another one"
         if kind == "transformers":
             what = "this model type has no blank tokenizer of its own"

@@ -15,10 +15,10 @@ from typing import Any
 
 from tinybuild.errors import BuildFault
 from tinybuild.files import copy, pretty
-from tinybuild.ids import ROLES, is_id, replaced
+from tinybuild.ids import PROCESSORS, ROLES, is_id, replaced
 from tinybuild.tokenizer import choose, ids, sample, slow, tokenizer_json, upstream
 from tinybuild.tokenizer.choose import Space
-from tinybuild.tokenizer.living import PROCESSORS, living
+from tinybuild.tokenizer.living import living
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.upstream import Upstream
 

@@ -10,7 +10,16 @@ from typing import Any
 from tinybuild import bundle
 from tinybuild.errors import CheckFault, Finding
 from tinybuild.files import pretty
-from tinybuild.validate import alive, coherent, dataset, dimensions, loaded, shrunk, tokenizer
+from tinybuild.validate import (
+    alive,
+    coherent,
+    dataset,
+    dimensions,
+    loaded,
+    processor,
+    shrunk,
+    tokenizer,
+)
 from tinybuild.validate.check import Check, NoBatch, Subject, failed
 from tinybuild.validate.reader import reader
 from tinybuild.workers import Job
@@ -51,6 +60,8 @@ CHECKS: Mapping[str, tuple[Callable[[Subject], Check | None], ...]] = {
         alive.generation_differs,
         alive.trains,
         loaded.fresh_process,
+        processor.processor_tokens,
+        processor.processor_feeds_model,
     ),
     "dataset": (dataset.dataset_loads,),
     "bundle": (loaded.max_bytes,),

@@ -1,0 +1,761 @@
+"""Processors fit the tiny model: sizes by rule, counts by measure, tokens by name, and a check."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import MakeJob, contents, edit
+
+from tinybuild import blank, bundle, model, source, tokenizer
+from tinybuild.errors import BuildFault
+from tinybuild.processor.geometry import Geometry, find, pair
+from tinybuild.processor.rules import shrink
+from tinybuild.validate import processor as checks
+from tinybuild.validate.check import Check, Subject
+
+# --- rules ----------------------------------------------------------------------------------------
+
+VIT = {"image_size": 224, "patch_size": 16, "num_channels": 3}
+TINY = {"image_size": 32, "patch_size": 8, "num_channels": 3}
+SQUARE = {"height": 32, "width": 32}
+
+
+@pytest.mark.parametrize(
+    ("data", "before", "after", "wanted"),
+    [
+        pytest.param(
+            {"size": {"height": 224, "width": 224}}, VIT, TINY, {"size": SQUARE}, id="one size"
+        ),
+        pytest.param(
+            {"size": 224, "crop_size": 224, "do_center_crop": True},
+            VIT,
+            TINY,
+            {"size": 32, "crop_size": 32},
+            id="numbers, as old files have them",
+        ),
+        pytest.param(
+            {
+                "size": {"shortest_edge": 256},
+                "crop_size": {"height": 224, "width": 224},
+                "do_center_crop": True,
+            },
+            {"vision_config": VIT},
+            {"vision_config": TINY},
+            {"size": {"shortest_edge": 40}, "crop_size": SQUARE},
+            id="crop is the image, and the size keeps its ratio to it",
+        ),
+        pytest.param(
+            {"crop_size": {"height": 289, "width": 289}, "do_center_crop": False, "size": 346},
+            {},
+            {},
+            {"size": 64},
+            id="no crop, and no size in the config",
+        ),
+        pytest.param(
+            {"size": {"shortest_edge": 800, "longest_edge": 1333}},
+            {},
+            {},
+            {"size": {"shortest_edge": 64, "longest_edge": 96}},
+            id="edges: a multiple of the stride",
+        ),
+        pytest.param(
+            {
+                "size": {"shortest_edge": 3136, "longest_edge": 1003520},
+                "patch_size": 14,
+                "merge_size": 2,
+                "temporal_patch_size": 2,
+            },
+            {"vision_config": {"patch_size": 14, "spatial_merge_size": 2}},
+            {"vision_config": {"patch_size": 8, "spatial_merge_size": 2, "temporal_patch_size": 1}},
+            {
+                "size": {"shortest_edge": 1024, "longest_edge": 4096},
+                "patch_size": 8,
+                "merge_size": 2,
+                "temporal_patch_size": 1,
+            },
+            id="areas: 4 to 16 tokens",
+        ),
+        pytest.param(
+            {"min_pixels": 3136, "max_pixels": 12845056, "patch_size": 14, "merge_size": 2},
+            {"vision_config": {"patch_size": 14, "spatial_merge_size": 2}},
+            {"vision_config": {"patch_size": 4, "spatial_merge_size": 2}},
+            {"min_pixels": 256, "max_pixels": 1024},
+            id="areas as old files have them",
+        ),
+        pytest.param(
+            {"max_image_size": {"longest_edge": 364}, "size": {"longest_edge": 1456}},
+            {"vision_config": {"image_size": 364, "patch_size": 14}},
+            {"vision_config": TINY},
+            {"max_image_size": {"longest_edge": 32}, "size": {"longest_edge": 128}},
+            id="tiles",
+        ),
+        pytest.param(
+            {"patch_size": {"height": 16, "width": 16}, "max_patches": 2048},
+            {"vision_config": {"patch_size": 16}},
+            {"vision_config": {"patch_size": 4}},
+            {"patch_size": {"height": 4, "width": 4}, "max_patches": 64},
+            id="a mapping stays one",
+        ),
+        pytest.param(
+            {
+                "size": {"height": 384, "width": 384},
+                "high_res_size": {"height": 1024, "width": 1024},
+                "high_res_image_mean": [0.5],
+            },
+            {"vision_config": VIT, "high_res_vision_config": {"image_size": 1024}},
+            {"vision_config": TINY, "high_res_vision_config": {"image_size": 64}},
+            {"size": SQUARE, "high_res_size": {"height": 64, "width": 64}},
+            id="two sets of images",
+        ),
+        pytest.param(
+            {"size": {"height": 256, "width": 192}},
+            {"backbone_config": {"image_size": [256, 192], "patch_size": [16, 16]}},
+            {"backbone_config": {"image_size": [64, 48], "patch_size": [8, 8]}},
+            {"size": {"height": 64, "width": 48}},
+            id="not a square",
+        ),
+        pytest.param(
+            {"image_grid_pinpoints": [[336, 672], [672, 336]], "size": {"shortest_edge": 336}},
+            {
+                "image_grid_pinpoints": [[336, 672], [672, 336]],
+                "vision_config": {"image_size": 336},
+            },
+            {"image_grid_pinpoints": [[32, 64], [64, 32]], "vision_config": TINY},
+            {"image_grid_pinpoints": [[32, 64], [64, 32]], "size": {"shortest_edge": 32}},
+            id="pinpoints",
+        ),
+        pytest.param(
+            {
+                "feature_extractor_type": "WhisperFeatureExtractor",
+                "feature_size": 80,
+                "chunk_length": 30,
+                "hop_length": 160,
+                "n_samples": 480000,
+                "nb_max_frames": 3000,
+                "sampling_rate": 16000,
+            },
+            {"num_mel_bins": 80, "max_source_positions": 1500},
+            {"num_mel_bins": 16, "max_source_positions": 40},
+            {
+                "feature_size": 16,
+                "chunk_length": 1,
+                "hop_length": 200,
+                "n_samples": 16000,
+                "nb_max_frames": 80,
+                "sampling_rate": 16000,
+            },
+            id="a window of fixed length",
+        ),
+        pytest.param(
+            {
+                "feature_extractor_type": "SeamlessM4TFeatureExtractor",
+                "feature_size": 80,
+                "num_mel_bins": 80,
+                "stride": 2,
+            },
+            {"feature_projection_input_dim": 160},
+            {"feature_projection_input_dim": 32},
+            {"feature_size": 16, "num_mel_bins": 16, "stride": 2},
+            id="frames side by side",
+        ),
+        pytest.param(
+            {"feature_extractor_type": "DacFeatureExtractor", "feature_size": 1, "hop_length": 512},
+            {"downsampling_ratios": [2, 4, 8, 8]},
+            {"downsampling_ratios": [2, 4]},
+            {"feature_size": 1, "hop_length": 8},
+            id="a codec",
+        ),
+        pytest.param(
+            {
+                "feature_extractor_type": "ASTFeatureExtractor",
+                "max_length": 1024,
+                "num_mel_bins": 128,
+            },
+            {"max_length": 1024, "num_mel_bins": 128},
+            {"max_length": 64, "num_mel_bins": 16},
+            {"max_length": 64, "num_mel_bins": 16},
+            id="the same name and value",
+        ),
+        pytest.param(
+            {"do_resize": True, "resample": 3, "image_mean": [0.5, 0.5, 0.5], "fps": 2},
+            VIT,
+            TINY,
+            {"do_resize": True, "resample": 3, "image_mean": [0.5, 0.5, 0.5], "fps": 2},
+            id="nothing else",
+        ),
+    ],
+)
+def test_rules(
+    data: dict[str, Any], before: dict[str, Any], after: dict[str, Any], wanted: dict[str, Any]
+) -> None:
+    given = json.loads(json.dumps(data))
+    made = shrink(data, before, after)
+    assert {name: made[name] for name in wanted} == wanted
+    assert made.keys() == data.keys()
+    assert data == given
+
+
+def test_parts_inside_a_processor_are_shrunk_too_and_a_video_may_have_more_tokens() -> None:
+    area = {"size": {"shortest_edge": 3136, "longest_edge": 1003520}, "patch_size": 14}
+    data = {"image_processor": area, "video_processor": area, "processor_class": "X"}
+    config = {"vision_config": {"patch_size": 4}}
+    made = shrink(data, {"vision_config": {"patch_size": 14}}, config)
+    assert made["image_processor"]["size"] == {"shortest_edge": 64, "longest_edge": 256}
+    assert made["video_processor"]["size"] == {"shortest_edge": 64, "longest_edge": 1024}
+    assert made["processor_class"] == "X"
+
+
+def test_code_of_an_upstream_is_not_named() -> None:
+    assert shrink({"auto_map": {"AutoProcessor": "x--y.Z"}, "size": 1}, VIT, TINY) == {"size": 32}
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        (16, (16, 16)),
+        ([16], (16, 16)),
+        ([16, 24], (16, 24)),
+        ([2, 16, 24], (16, 24)),
+        ({"height": 16, "width": 24}, (16, 24)),
+        (True, None),
+        (None, None),
+        ("16", None),
+    ],
+)
+def test_sizes_as_configs_write_them(value: Any, wanted: Any) -> None:
+    assert pair(value) == wanted
+
+
+def test_a_vision_config_goes_before_the_top_and_the_rest() -> None:
+    import re
+
+    tree = {"a": {"size": 3}, "size": 2, "vision_config": {"size": 1}}
+    vision = re.compile("vision")
+    assert find(tree, ("size",), vision) == 1
+    assert find({"a": {"size": 3}, "size": 2}, ("size",), vision) == 2
+    assert find({"a": {"size": 3}}, ("size",), vision) == 3
+    assert find(tree, ("size",), vision, "a") == 3
+    assert find(tree, ("length",), vision) is None
+
+
+def test_a_config_without_a_size_gets_the_least_that_its_patches_allow() -> None:
+    assert Geometry.of({"vision_config": {"patch_size": 7, "spatial_merge_size": 2}}).side == (
+        42,
+        42,
+    )
+    assert Geometry.of({}).side == (64, 64)
+
+
+# --- the blank processor of a type ----------------------------------------------------------------
+
+
+def fetch(job: MakeJob, **wishes: str) -> Path:
+    """The fetch stage of {slot: model type}."""
+    wanted = {slot: {"transformers": kind} for slot, kind in wishes.items()}
+    work = job({"wishes": wanted, "base": ".", "locks": {}})
+    source.fetch(work)
+    return work.out
+
+
+def read(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text()))
+
+
+def test_a_type_has_its_default_processor_with_all_parts(job: MakeJob) -> None:
+    made = read(fetch(job, source="clip") / "source" / "processor_config.json")
+    assert made["processor_class"] == "CLIPProcessor"
+    assert made["image_processor"]["image_processor_type"] == "CLIPImageProcessor"
+    assert made["image_processor"]["crop_size"] == {"height": 224, "width": 224}
+
+
+def test_a_type_with_one_part_has_that(job: MakeJob) -> None:
+    folder = fetch(job, source="vit") / "source"
+    assert not (folder / "processor_config.json").exists()
+    made = read(folder / "preprocessor_config.json")
+    assert made["image_processor_type"] == "ViTImageProcessor"
+
+
+def test_a_type_without_a_processor_has_none(job: MakeJob) -> None:
+    assert set(contents(fetch(job, source="bart") / "source")) == {
+        *("config.json", "tokenizer.json", "tokenizer_config.json")
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokens"),
+    [
+        ("llava", {"image_token": "<image>"}),
+        ("qwen2_vl", {"image_token": "<|image_pad|>", "vision_start_token": "<vision_start>"}),
+        ("gemma3", {"image_token": "<image>", "boi_token": "<boi>", "eoi_token": "<eoi>"}),
+        ("aya_vision", {"image_token": "<|IMG_PATCH|>"}),
+        ("idefics2", {"image_token": "<image>", "image_boundary_token": "<image_boundary>"}),
+    ],
+)
+def test_a_blank_tokenizer_knows_the_tokens_of_its_processor(
+    job: MakeJob, kind: str, tokens: Mapping[str, str]
+) -> None:
+    from transformers import AutoTokenizer
+
+    made = AutoTokenizer.from_pretrained(fetch(job, source=kind) / "source")
+    assert {name: getattr(made, name) for name in tokens} == tokens
+    assert len({made.convert_tokens_to_ids(token) for token in tokens.values()}) == len(tokens)
+
+
+def test_another_familys_tokenizer_learns_them_too(job: MakeJob) -> None:
+    from transformers import AutoTokenizer
+
+    out = fetch(job, source="llava", tokenizer="gpt2")
+    assert AutoTokenizer.from_pretrained(out / "tokenizer").image_token == "<image>"
+    assert not (out / "tokenizer" / "processor_config.json").exists()
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_processor_that_loads_other_repositories_is_not_let() -> None:
+    files = blank.processor("mgp-str", source.blank_tokenizer("gpt2"))
+    assert files["processor_config.json"]["processor_class"] == "MgpstrProcessor"
+
+
+# --- with the model -------------------------------------------------------------------------------
+
+TEXT = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+}
+VISION = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 32,
+    "patch_size": 8,
+}
+TOWERS = {"text_config": TEXT, "vision_config": VISION}
+PLAIN = {
+    name: value for name, value in TEXT.items() if name not in ("num_key_value_heads", "head_dim")
+}
+SPEECH = {
+    "d_model": 16,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 32,
+    "decoder_ffn_dim": 32,
+    "num_mel_bins": 16,
+    "max_source_positions": 40,
+    "max_target_positions": 40,
+}
+WAVES = {
+    **PLAIN,
+    "conv_dim": [8, 8],
+    "conv_stride": [5, 4],
+    "conv_kernel": [10, 8],
+    "num_feat_extract_layers": 2,
+    "num_conv_pos_embeddings": 4,
+    "num_conv_pos_embedding_groups": 2,
+}
+IDEFICS = {
+    **PLAIN,
+    "cross_layer_interval": 1,
+    "vision_config": {
+        "embed_dim": 16,
+        "image_size": 28,
+        "patch_size": 14,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    },
+}
+BLIP = {
+    "vision_config": VISION,
+    "qformer_config": {**PLAIN, "encoder_hidden_size": 16},
+    "text_config": {
+        "hidden_size": 16,
+        "ffn_dim": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "word_embed_proj_dim": 16,
+    },
+    "num_query_tokens": 4,
+}
+
+Build = Callable[..., Subject]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """built(type, class, config, tokenizer=True): a bundle made of the type's defaults, once."""
+    from tinybuild.workers import Job
+
+    kept: dict[str, tuple[Path, dict[str, Any]]] = {}
+
+    def make(kind: str, name: str, config: Mapping[str, Any], words: bool = True) -> Subject:
+        key = f"{kind}-{name}-{words}"
+        if key not in kept:
+            kept[key] = build(kind, name, config, words)
+        packed, facts = kept[key]
+        place = tmp_path_factory.mktemp("bundle")
+        shutil.copytree(packed, place / "bundle")
+        (place / "scratch").mkdir()
+        return Subject(
+            folder=place / "bundle", scratch=place / "scratch", facts=facts, checks={}, seed=0
+        )
+
+    def build(
+        kind: str, name: str, config: Mapping[str, Any], words: bool
+    ) -> tuple[Path, dict[str, Any]]:
+        root = tmp_path_factory.mktemp(kind)
+
+        def job(
+            stage: str, settings: Mapping[str, Any], facts: Mapping[str, Any], **inputs: Path
+        ) -> Job:
+            out = root / stage
+            out.mkdir()
+            return Job(
+                task=f"{stage}:x",
+                settings=settings,
+                inputs=inputs,
+                facts=facts,
+                root=root,
+                out=out,
+                seed=0,
+            )
+
+        wishes = {"source": {"transformers": kind}}
+        work = job("fetch", {"wishes": wishes, "base": ".", "locks": {}}, {})
+        source.fetch(work)
+        facts: dict[str, Any] = {}
+        if words:
+            section = {"method": "train", "vocab_size": 1600 if kind == "paligemma" else 500}
+            settings = {"tokenizer": section, "slot": "source", "kind": "transformers"}
+            settings |= {"blank": True, "related": True}
+            facts["tokenizer"] = tokenizer.make(job("tokenizer", settings, {}, fetch=work.out))
+        section = {"architecture": name, "config": config, "dtype": "float32", "shrink": "none"}
+        settings = {"model": section, "max_parameters": 10_000_000}
+        facts["model"] = model.make(job("model", settings, facts, fetch=work.out))
+        packed = root / "packed"
+        packed.mkdir()
+        bundle.lay({stage: root / stage for stage in facts}, packed)
+        return packed, facts
+
+    return make
+
+
+def feeds(subject: Subject) -> Check:
+    found = checks.processor_feeds_model(subject)
+    assert found is not None
+    return found
+
+
+def agree(subject: Subject) -> Check:
+    found = checks.processor_tokens(subject)
+    assert found is not None
+    return found
+
+
+CLIP = ("clip", "CLIPModel", {"text_config": PLAIN, "vision_config": VISION})
+LLAVA = ("llava", "LlavaForConditionalGeneration", TOWERS)
+WHISPER = ("whisper", "WhisperForConditionalGeneration", SPEECH)
+GEMMA = (
+    "gemma3",
+    "Gemma3ForConditionalGeneration",
+    {**TOWERS, "mm_tokens_per_image": 4},
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "config", "measured"),
+    [
+        (*CLIP, "image"),
+        (*LLAVA, "image: 16 placeholders, 16 features"),
+        (*WHISPER, "audio"),
+        (*GEMMA, "image: 4 placeholders, 4 features"),
+        ("idefics", "IdeficsForVisionText2Text", IDEFICS, "image"),
+        ("blip-2", "Blip2ForConditionalGeneration", BLIP, "image: 4 placeholders, 4 features"),
+        (
+            "paligemma",
+            "PaliGemmaForConditionalGeneration",
+            {**TOWERS, "projection_dim": 16},
+            "image: 16 placeholders, 16 features",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.islower() else "",
+)
+def test_autoprocessor_feeds_the_model(
+    built: Build, kind: str, name: str, config: Mapping[str, Any], measured: str
+) -> None:
+    subject = built(kind, name, config)
+    found = feeds(subject)
+    assert found.ok, found
+    assert found.measured == measured
+    assert agree(subject).ok, agree(subject)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "config", "measured"),
+    [
+        ("vit", "ViTModel", VISION, "image"),
+        (*CLIP, "image"),
+        ("llava", "LlavaForConditionalGeneration", TOWERS, "image: 16 features"),
+        ("wav2vec2", "Wav2Vec2Model", WAVES, "audio"),
+    ],
+)
+def test_without_a_tokenizer_the_parts_feed_it(
+    built: Build, kind: str, name: str, config: Mapping[str, Any], measured: str
+) -> None:
+    subject = built(kind, name, config, words=False)
+    found = feeds(subject)
+    assert (found.ok, found.measured) == (True, measured), found
+    assert "by themselves" in found.note
+    assert checks.processor_tokens(subject) is None
+
+
+# --- mutants: each check has to see them ----------------------------------------------------------
+
+
+def processor_file(subject: Subject) -> Path:
+    return subject.folder / "processor_config.json"
+
+
+def failed_feed(subject: Subject) -> str:
+    """What the check measured, or the error that it would have measured."""
+    try:
+        found = feeds(subject)
+    except (RuntimeError, ValueError, IndexError) as error:
+        return f"{type(error).__name__}: {error}"
+    assert not found.ok, found
+    return found.measured
+
+
+def test_one_placeholder_too_many_is_seen(built: Build) -> None:
+    subject = built(*GEMMA)
+    edit(processor_file(subject), lambda data: data.update(image_seq_length=5))
+    assert "tokens: 5, features: 4" in failed_feed(subject)
+
+
+def test_a_count_that_the_model_does_not_refuse_is_seen(
+    built: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = built(*LLAVA)
+    monkeypatch.setattr(checks.features, "rows", lambda *args: 17)
+    assert failed_feed(subject) == "image: 16 placeholders, 17 features"
+
+
+def test_a_class_token_too_many_is_seen(built: Build) -> None:
+    subject = built(*LLAVA)
+    edit(processor_file(subject), lambda data: data.update(num_additional_image_tokens=2))
+    assert "tokens: 17, features: " in failed_feed(subject)
+
+
+@pytest.mark.parametrize("size", [24, 40, 224])
+def test_an_image_size_that_is_not_the_models_is_seen(built: Build, size: int) -> None:
+    def larger(data: dict[str, Any]) -> None:
+        part = data["image_processor"]
+        part["crop_size"] = {"height": size, "width": size}
+        part["size"] = {"shortest_edge": size}
+
+    subject = built(*CLIP)
+    edit(processor_file(subject), larger)
+    assert "Error" in failed_feed(subject)
+
+
+def test_mel_bins_that_are_not_the_models_are_seen(built: Build) -> None:
+    subject = built(*WHISPER)
+    edit(processor_file(subject), lambda data: data["feature_extractor"].update(feature_size=80))
+    assert "80" in failed_feed(subject)
+
+
+def test_a_window_that_is_not_the_models_is_seen(built: Build) -> None:
+    subject = built(*WHISPER)
+    edit(processor_file(subject), lambda data: data["feature_extractor"].update(chunk_length=2))
+    assert "160" in failed_feed(subject)
+
+
+def test_outputs_that_are_no_numbers_are_seen(built: Build) -> None:
+    import torch
+
+    subject = built(*CLIP)
+    with torch.no_grad():
+        next(subject.model.vision_model.parameters()).fill_(float("nan"))
+    assert "not a number" in failed_feed(subject)
+
+
+def test_an_id_of_the_config_that_means_another_token_is_seen(built: Build) -> None:
+    subject = built(*LLAVA)
+    edit(subject.folder / "config.json", lambda data: data.update(image_token_id=9))
+    assert not agree(subject).ok
+    assert "the config has 9" in agree(subject).measured
+
+
+def test_a_token_that_the_tokenizer_does_not_have_is_seen(built: Build) -> None:
+    subject = built(*LLAVA)
+    edit(processor_file(subject), lambda data: data.update(image_token="<picture>"))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        path = subject.folder / name
+        path.write_text(path.read_text().replace("<image>", "<was>"))
+    named = subject.folder / "tokenizer_config.json"
+    gone = ("image_token", "model_specific_special_tokens")
+    edit(named, lambda data: {name: value for name, value in data.items() if name not in gone})
+    assert not agree(subject).ok
+    assert "'<picture>' (image_token) is no token" in agree(subject).measured
+
+
+def test_tokens_that_the_processor_adds_are_seen(built: Build) -> None:
+    subject = built("blip-2", "Blip2ForConditionalGeneration", BLIP)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        path = subject.folder / name
+        path.write_text(path.read_text().replace("<image>", "<was>"))
+    found = agree(subject)
+    assert not found.ok
+    assert "adds 1 tokens: <image>" in found.measured
+
+
+# --- files of an upstream -------------------------------------------------------------------------
+
+
+def upstream(tmp_path: Path, config: Any, **files: Any) -> Path:
+    """A folder as fetch leaves it: the config, and files whose names have _json for .json."""
+    folder = tmp_path / f"fetch-{len(list(tmp_path.iterdir()))}"
+    config.save_pretrained(folder / "source")
+    for name, data in files.items():
+        path = folder / "source" / f"{name.removesuffix('_json')}.json"
+        path.write_text(data if isinstance(data, str) else json.dumps(data))
+    return folder
+
+
+def made(
+    job: MakeJob, folder: Path, name: str, config: Mapping[str, Any], ids: Any = None
+) -> tuple[Path, dict[str, Any]]:
+    section = {"architecture": name, "config": config, "dtype": "float32", "shrink": "none"}
+    facts = {"tokenizer": {"ids": ids}} if ids is not None else {}
+    work = job({"model": section, "max_parameters": 10_000_000}, facts=facts, fetch=folder)
+    return work.out, model.make(work)
+
+
+def test_files_of_an_upstream_are_shrunk_and_its_template_is_carried(
+    job: MakeJob, tmp_path: Path
+) -> None:
+    from transformers import LlavaConfig
+
+    size = {"do_center_crop": True, "crop_size": 336, "size": {"shortest_edge": 336}}
+    folder = upstream(
+        tmp_path,
+        LlavaConfig(),
+        preprocessor_config_json={**size, "image_processor_type": "CLIPImageProcessor"},
+        processor_config_json={
+            "image_token": "<image>",
+            "num_additional_image_tokens": 7,
+            "patch_size": 14,
+            "processor_class": "LlavaProcessor",
+            "vision_feature_select_strategy": "full",
+        },
+        chat_template_json={"chat_template": "{{ messages }}"},
+    )
+    out, facts = made(job, folder, "LlavaForConditionalGeneration", TOWERS)
+    assert read(out / "preprocessor_config.json")["crop_size"] == 32
+    whole = read(out / "processor_config.json")
+    assert (whole["patch_size"], whole["num_additional_image_tokens"]) == (8, 1)
+    assert whole["vision_feature_select_strategy"] == "default"
+    assert read(out / "chat_template.json") == {"chat_template": "{{ messages }}"}
+    assert facts["processor"] == ["CLIPImageProcessor", "LlavaProcessor"]
+
+
+def test_what_a_class_derives_is_left_to_it(job: MakeJob, tmp_path: Path) -> None:
+    from transformers import AutoFeatureExtractor, WhisperConfig, WhisperFeatureExtractor
+
+    data = {**WhisperFeatureExtractor().to_dict(), "mel_filters": [[0.0] * 80] * 201}
+    folder = upstream(tmp_path, WhisperConfig(), preprocessor_config_json=data)
+    out, _ = made(job, folder, "WhisperModel", SPEECH)
+    written = read(out / "preprocessor_config.json")
+    assert not {"mel_filters", "n_samples", "nb_max_frames"} & written.keys()
+    loaded = AutoFeatureExtractor.from_pretrained(out)
+    assert (loaded.nb_max_frames, loaded.mel_filters.shape) == (80, (201, 16))
+
+
+def test_ids_in_a_processor_file_follow_the_tokenizer(job: MakeJob, tmp_path: Path) -> None:
+    from transformers import ViTConfig
+
+    folder = upstream(
+        tmp_path,
+        ViTConfig(),
+        preprocessor_config_json={"image_token_id": 32000, "bos_id": 1, "size": 224},
+    )
+    ids = {"sizes": {}, "special": {}, "moved": {"32000": 7}, "keep": False}
+    out, _ = made(job, folder, "ViTModel", VISION, ids)
+    written = read(out / "preprocessor_config.json")
+    # bos_id and the like are a part's own (SLANet writes tables with them)
+    assert written == {"image_token_id": 7, "bos_id": 1, "size": 32}
+
+
+def test_a_file_that_names_no_class_is_of_the_types(job: MakeJob, tmp_path: Path) -> None:
+    from transformers import ViTConfig, Wav2Vec2Config
+
+    from tinybuild.processor import parts
+
+    folder = upstream(tmp_path, ViTConfig(), preprocessor_config_json={"size": 224})
+    out, _ = made(job, folder, "ViTModel", VISION)
+    loaded, _ = parts.load(out, whole=False)
+    assert loaded.image_processor.size == {"height": 32, "width": 32}
+    sound = {"sampling_rate": 16000, "feature_size": 1}
+    folder = upstream(tmp_path, Wav2Vec2Config(), preprocessor_config_json=sound)
+    loaded, _ = parts.load(folder / "source", whole=False)
+    assert type(loaded.feature_extractor).__name__ == "Wav2Vec2FeatureExtractor"
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", "null"])
+def test_a_processor_file_that_is_no_object_is_a_fault(
+    job: MakeJob, tmp_path: Path, text: str
+) -> None:
+    from transformers import ViTConfig
+
+    folder = upstream(tmp_path, ViTConfig(), preprocessor_config_json=text)
+    with pytest.raises(BuildFault, match=r"preprocessor_config.json is not a JSON object"):
+        made(job, folder, "ViTModel", VISION)
+
+
+def test_the_same_twice(job: MakeJob, tmp_path: Path) -> None:
+    folder = fetch(job, source="llava")
+    first, _ = made(job, folder, "LlavaForConditionalGeneration", TOWERS)
+    again, _ = made(job, fetch(job, source="llava"), "LlavaForConditionalGeneration", TOWERS)
+    assert contents(first) == contents(again)
+
+
+def test_a_part_that_needs_a_package_is_said(built: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tinybuild.processor import parts
+
+    subject = built(*CLIP)
+    monkeypatch.setattr(parts, "kind", lambda node: None)
+    found = feeds(subject)
+    assert (found.ok, found.measured) == (True, "not tried here")
+    assert "CLIPImageProcessor: not with the packages that are installed here" in found.note
+
+
+def test_a_real_tokenizer_beside_a_default_processor(
+    job: MakeJob, tmp_path: Path, upstreams: Path
+) -> None:
+    """Whisper's own 1,607 special tokens, the processor of the type, a window of 80 frames."""
+    folder = fetch(job, source="whisper")
+    for path in (upstreams / "whisper-tiny").iterdir():
+        shutil.copyfile(path, folder / "source" / path.name)
+    settings = {"tokenizer": {"method": "truncate", "vocab_size": 2500}, "slot": "source"}
+    settings |= {"kind": "path", "blank": False, "related": True}
+    words = job(settings, fetch=folder)
+    facts = {"tokenizer": tokenizer.make(words)}
+    section = {"architecture": WHISPER[1], "config": SPEECH, "dtype": "float32", "shrink": "none"}
+    work = job({"model": section, "max_parameters": 10_000_000}, facts=facts, fetch=folder)
+    facts["model"] = model.make(work)
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    bundle.lay({"tokenizer": words.out, "model": work.out}, packed)
+    subject = Subject(folder=packed, scratch=tmp_path, facts=facts, checks={}, seed=0)
+    assert feeds(subject).ok, feeds(subject)
+    assert agree(subject).ok, agree(subject)

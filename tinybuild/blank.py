@@ -1,0 +1,273 @@
+"""The processor that transformers makes for a model type by default, and the tokens it asks for."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from unittest import mock
+
+# Where each kind of part stands in a unified processor_config.json, its mapping from model types to
+# class names, and the module of that mapping.
+MAPPINGS = (
+    ("image_processor", "IMAGE_PROCESSOR_MAPPING_NAMES", "image_processing_auto"),
+    ("video_processor", "VIDEO_PROCESSOR_MAPPING_NAMES", "video_processing_auto"),
+    ("feature_extractor", "FEATURE_EXTRACTOR_MAPPING_NAMES", "feature_extraction_auto"),
+)
+# What a processor class may ask of a part that does not write it down: the config says it.
+SAID = frozenset(
+    (
+        *("image_seq_length", "image_seq_len", "audio_seq_length", "num_image_tokens"),
+        *("patch_size", "downsample_factor", "merge_size"),
+    )
+)
+SAMPLE = 64  # pixels a side
+MOST = 40  # tokens that a processor may ask its tokenizer for by name
+
+
+def processor(kind: str, tokenizer: Any | None) -> dict[str, dict[str, Any]]:
+    """{file name: JSON data} of the processor files of a model type, with default values.
+
+    A type with a processor class has processor_config.json with every part in it, as transformers
+    5 saves it; one with a single part preprocessor_config.json; {} for a type with neither. A part
+    whose class needs a package that is not installed is left out.
+    `tokenizer` (of the type's family, without a vocabulary) gets the tokens that the processor
+    class adds or asks for: image_token, say. Those that neither have a text for become <image>.
+    """
+    from transformers.models.auto.processing_auto import (
+        PROCESSOR_MAPPING_NAMES,
+        processor_class_from_name,
+    )
+
+    parts = {name: made for name in [m[0] for m in MAPPINGS] if (made := part(kind, name))}
+    named = PROCESSOR_MAPPING_NAMES.get(kind)
+    whole = processor_class_from_name(named) if named is not None else None
+    if whole is None or getattr(whole, "is_dummy", False):
+        named_in = {"video_processor": "video_preprocessor_config.json"}
+        return {named_in.get(n, "preprocessor_config.json"): p for n, p in parts.items()}
+    try:
+        attributes = whole.get_attributes()
+    except (TypeError, ValueError):
+        return {}
+    held: dict[str, Any] = {}
+    for name in attributes:
+        modality = next((m for m, _, _ in MAPPINGS if m in name), None)
+        if modality is None and "audio_processor" in name:
+            modality = "feature_extractor"
+        if modality in parts:
+            held[name] = dict(parts[modality])
+    asked = None
+    if tokenizer is not None:
+        asked = probe(whole, attributes, held, tokenizer)
+    return {
+        "processor_config.json": {
+            **held,
+            **_own(whole, attributes, asked, tokenizer),
+            "processor_class": whole.__name__,
+        }
+    }
+
+
+def part(kind: str, name: str) -> dict[str, Any] | None:
+    """The default image processor, video processor or feature extractor of a type as JSON data.
+
+    None where the type has none, or its class cannot be made here.
+    """
+    mapping, module = next((m, f) for n, m, f in MAPPINGS if n == name)
+    auto = importlib.import_module(f"transformers.models.auto.{module}")
+    entry = getattr(auto, mapping).get(kind)
+    names = [entry] if isinstance(entry, str) else [v for v in (entry or {}).values() if v]
+    for candidate in names:
+        found = getattr(importlib.import_module("transformers"), candidate, None)
+        if found is None or getattr(found, "is_dummy", False):
+            continue
+        try:
+            made = found()
+            data = json.loads(made.to_json_string())
+        except (ImportError, TypeError, ValueError, OSError):
+            continue  # it needs a package, or files
+        return dict(data) if name != "image_processor" or _complete(made) else None
+    return None
+
+
+def _complete(made: Any) -> bool:
+    """Whether an image processor works with its defaults (ImageGPT's has no colours)."""
+    import numpy
+
+    image = numpy.zeros((SAMPLE, SAMPLE, 3), dtype=numpy.uint8)
+    for images in ([image], [image, image]):  # some compare two
+        try:
+            made(images=images)
+        except ValueError:
+            continue
+        except (ImportError, TypeError, AttributeError, RuntimeError):
+            return True  # it wants more than images; or a package
+        return True
+    return False
+
+
+def _own(whole: Any, attributes: list[str], made: Any, tokenizer: Any) -> dict[str, Any]:
+    """The processor's own settings: counts, sizes, tokens. Those of `made` where there is one."""
+    found = {}
+    for name, parameter in inspect.signature(whole.__init__).parameters.items():
+        if name in ("self", "chat_template", "audio_tokenizer", *attributes):
+            continue
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        value = getattr(made, name, None)
+        value = getattr(value, "content", value)
+        if value is None and parameter.default is not parameter.empty:
+            value = parameter.default
+        if value is None or isinstance(value, str | int | float | bool | list):
+            found[name] = value
+    # Tokens that only the class knows: told here for those who read the files.
+    for name, value in sorted(vars(made).items()) if made is not None else ():
+        if _is_token(name, value) and not hasattr(tokenizer, name):
+            found.setdefault(name, getattr(value, "content", value))
+    return found
+
+
+class _Part:
+    """Stands for a part of a processor while its class is asked which tokens it wants."""
+
+    _asked: set[str]
+
+    def __init__(self, data: Mapping[str, Any], asked: set[str]):
+        self.__dict__.update(data, _asked=asked)
+
+    def __getattr__(self, name: str) -> int:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        self._asked.add(name)
+        return 1
+
+
+def probe(whole: Any, attributes: list[str], held: Mapping[str, Any], tokenizer: Any) -> Any:
+    """A processor made of stand-ins and a real tokenizer, which gets the tokens it lacks.
+
+    What the class asks of a part whose defaults do not have it is 1 there, until a config says it
+    (PaliGemma's image_seq_length). None if the class wants what stand-ins do not have; the
+    tokenizer then has what was found.
+    """
+    trial = type(
+        whole.__name__, (whole,), {"check_argument_for_proper_class": lambda self, *args: None}
+    )
+    asked_of: dict[str, set[str]] = {name: set() for name in attributes}
+    parts = {
+        name: tokenizer if "tokenizer" in name else _Part(held.get(name, {}), asked_of[name])
+        for name in attributes
+    }
+    for name, parameter in inspect.signature(whole.__init__).parameters.items():
+        if name.endswith("_token") and isinstance(parameter.default, str):
+            _add(tokenizer, parameter.default)
+    made, known = None, -1
+    for _ in range(MOST):
+        # Once more when all is named: a class whose tokenizer has an image_token may ask for more.
+        size = len(tokenizer) + len(tokenizer.special_tokens_map)
+        if made is not None and known == size:
+            return made
+        known = size
+        try:
+            with mock.patch("huggingface_hub.constants.HF_HUB_OFFLINE", True):
+                made = trial(**parts)
+        except (AttributeError, ValueError) as error:
+            asked = re.search(r"attribute '?(\w+_token)(?:_id)?\b", str(error))
+            if asked is None or hasattr(tokenizer, asked[1]):
+                return None
+            give(tokenizer, asked[1], f"<{asked[1].removesuffix('_token')}>")
+        except KeyError as error:
+            if not isinstance(error.args[0], str) or error.args[0] in tokenizer.get_vocab():
+                return None
+            _add(tokenizer, error.args[0])  # |SPEAKER|
+        except (TypeError, ImportError, IndexError, OSError):
+            return None  # a file of another repository (MgpstrProcessor's), or a package
+        else:
+            _name(tokenizer, made, whole)
+            for name, wanted in asked_of.items():
+                if name in held:
+                    held[name].update(dict.fromkeys(sorted(wanted & SAID), 1))
+    return None
+
+
+def _name(tokenizer: Any, made: Any, whole: Any) -> None:
+    """Let a tokenizer have every token that a processor made with it has, by the same names.
+
+    What lacked gets no name yet: the processor has to be made once more to know its id.
+    """
+    texts = [getattr(v, "content", v) for n, v in sorted(vars(made).items()) if _is_token(n, v)]
+    lacking = [text for text in (*_written(whole), *texts) if text not in tokenizer.get_vocab()]
+    for text in lacking:
+        _add(tokenizer, text)
+    if lacking:
+        return
+    for name, value in sorted(vars(made).items()):
+        if name.endswith("_token_id") and isinstance(value, int):
+            # What it repeats may not be what stands in a text (AyaVision's image_token).
+            give(tokenizer, name.removesuffix("_id"), tokenizer.convert_ids_to_tokens(value))
+    for name, value in sorted(vars(made).items()):
+        if _is_token(name, value) and isinstance(value, str):  # others the class adds by itself
+            give(tokenizer, name, value)
+
+
+def _is_token(name: str, value: Any) -> bool:
+    text = getattr(value, "content", value)
+    return name.endswith("_token") and isinstance(text, str) and text != ""
+
+
+def _written(whole: Any) -> list[str]:
+    """The tokens that stand as text in the code of a processor class: <fake_token_around_image>.
+
+    (<0x00> is a piece for a byte, which a vocabulary has anyhow.)
+    """
+    found = set()
+    for function in vars(whole).values():
+        code = getattr(function, "__code__", None)
+        names = [getattr(function, "__globals__", {}).get(n) for n in code.co_names] if code else []
+        for text in (*names, *(code.co_consts if code else ())):
+            if isinstance(text, str) and re.fullmatch(r"<(?!0x)\|?\w+\|?>", text):
+                found.add(text)
+    return sorted(found)
+
+
+def _special(text: str) -> Any:
+    from tokenizers import AddedToken
+
+    return AddedToken(text, normalized=False, special=True)
+
+
+def roles(tokenizer: Any, config: Mapping[str, Any], common: tuple[str, ...]) -> None:
+    """Give a blank tokenizer a token for each one that a default config (JSON data) names by role.
+
+    And one to pad with, which processors want. vision_start_token_id becomes <vision_start>. Ids
+    that one of the `common` roles has too (decoder_start_token_id is often pad's) and those of
+    generation are no tokens of their own.
+    """
+    if tokenizer.pad_token is None:
+        tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    taken = [config.get(f"{role}_token_id") for role in common]
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            roles(tokenizer, value, common)
+            continue
+        named = re.fullmatch(r"(\w+_token)_(id|index)", name)
+        if named is None or type(value) is not int or value < 0 or value in taken:
+            continue
+        role = named[1].removesuffix("_token")
+        if role not in common and not role.startswith("forced_"):
+            give(tokenizer, named[1], f"<{role}>")
+
+
+def give(tokenizer: Any, name: str, text: str) -> None:
+    """Let a tokenizer have a special token that it also knows by name (tokenizer.image_token)."""
+    if hasattr(tokenizer, name):
+        return
+    _add(tokenizer, text)
+    tokenizer._set_model_specific_special_tokens({name: _special(text)})
+
+
+def _add(tokenizer: Any, text: str) -> None:
+    if text not in tokenizer.get_vocab():
+        tokenizer.add_tokens([_special(text)], special_tokens=True)

@@ -1,0 +1,298 @@
+"""Checks of a processor: what it makes of an image, a sound and a text is what the model takes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tinybuild.ids import PROCESSORS
+from tinybuild.inputs import tensors
+from tinybuild.processor import features, parts
+from tinybuild.validate.check import Check, Subject
+
+KINDS = ("image", "video", "audio")
+ATTRIBUTES = {
+    "image": ("image_processor",),
+    "video": ("video_processor",),
+    "audio": ("feature_extractor", "audio_processor"),
+}
+SAMPLES = {"image": "images", "video": "videos", "audio": "audio"}  # arguments of a processor
+WORDS = "a cat"
+ASKED = {"language": "en"}  # arguments that a processor may want besides
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fed:
+    """What a processor made of the samples of some kinds.
+
+    ids: kind -> the placeholder's id. whole: whether it was the whole processor, with a text; else
+    `note` says why not. untried: whether there was nothing that could be loaded.
+    """
+
+    inputs: Mapping[str, Any]
+    kinds: tuple[str, ...]
+    ids: Mapping[str, int]
+    whole: bool = True
+    untried: bool = False
+    note: str = ""
+
+
+def processor_feeds_model(subject: Subject) -> Check | None:
+    """AutoProcessor's output for an image, a second of sound and a text goes straight into the
+    model, and there are as many placeholder tokens as the model makes features."""
+    import torch
+
+    if not any((subject.folder / name).is_file() for name in PROCESSORS):
+        return None
+    fed = feed(subject)
+    if fed is None:
+        return None
+    if fed.untried:
+        return Check(
+            name="processor_feeds_model",
+            ok=True,
+            measured="not tried here",
+            wanted="inputs that the model takes, a placeholder for each feature",
+            note=fed.note,
+        )
+    model = subject.model
+    told, wrong = list[str](), list[str]()
+    given = features.cast(model, fed.inputs)
+    made_of = {kind: features.rows(model, kind, given) for kind in fed.kinds}
+    text = fed.inputs.get("input_ids")
+    counts = dict[str, int]()
+    if fed.whole and text is not None:
+        counts = {kind: int((text == number).sum()) for kind, number in fed.ids.items()}
+    for kind, found in made_of.items():
+        if found is None or kind not in fed.ids:
+            told.append(kind)
+        elif not fed.whole:
+            told.append(f"{kind}: {found} features")
+        else:
+            told.append(f"{kind}: {counts[kind]} placeholders, {found} features")
+            if counts[kind] != found:
+                wrong.append(kind)
+    made = dict[str, Any]()
+    if fed.whole or not fed.ids:
+        with torch.no_grad():
+            made = tensors(model(**complete(model, fed.inputs)))
+    bad = [name for name, tensor in made.items() if tensor.isnan().any()]  # -inf is a mask
+    if bad:
+        told.append(f"not a number: {', '.join(bad)}")
+    return Check(
+        name="processor_feeds_model",
+        ok=not wrong and not bad and (bool(made) or not fed.whole),
+        measured="; ".join(told) or "text",
+        wanted="inputs that the model takes, a placeholder for each feature",
+        note=fed.note,
+    )
+
+
+def processor_tokens(subject: Subject) -> Check | None:
+    """Each token that the processor names has one id, the same in tokenizer and config, and the
+    processor adds none that the embedding has no row for."""
+    if "tokenizer" not in subject.facts:
+        return None
+    if not any((subject.folder / name).is_file() for name in PROCESSORS):
+        return None
+    whole, _ = parts.load(subject.folder, whole=True)
+    if not hasattr(whole, "tokenizer"):
+        return None
+    config = subject.model.config
+    named = {
+        name.removesuffix("_token"): str(getattr(value, "content", value))
+        for name, value in vars(whole).items()
+        if name.endswith("_token") and isinstance(getattr(value, "content", value), str)
+    }
+    wrong, unknown = [], whole.tokenizer.unk_token_id
+    for role, token in sorted(named.items()):
+        number = whole.tokenizer.convert_tokens_to_ids(token)
+        if number is None or (number == unknown and token != whole.tokenizer.unk_token):
+            wrong.append(f"{token!r} ({role}_token) is no token")
+    asked = {kind: parts.placeholder(whole, kind) for kind in KINDS}
+    for kind, number in asked.items():
+        meant = placeholder_id(config, kind)
+        if number is not None and meant is not None and number != meant:
+            wrong.append(f"{kind} placeholders are {number}, the config has {meant}")
+    before, now = len(subject.tokenizer), len(whole.tokenizer)
+    if now > before:
+        more = sorted(set(whole.tokenizer.get_vocab()) - set(subject.tokenizer.get_vocab()))
+        wrong.append(f"the processor adds {now - before} tokens: {', '.join(more[:3])}")
+    return Check(
+        name="processor_tokens",
+        ok=not wrong,
+        measured="; ".join(wrong) or f"{len(named)} tokens agree",
+        wanted="the same ids in processor, tokenizer and config",
+        note="keep them in the vocabulary: tokenizer.keep" if wrong else "",
+    )
+
+
+def feed(subject: Subject) -> Fed | None:
+    """Samples through the bundle's processor; None where it has nothing that can be loaded here.
+
+    Without a tokenizer, and where a part of the processor cannot be loaded, the other parts are
+    used by themselves. What they make goes through the model as far as it needs no placeholders.
+    """
+    loaded, note = parts.load(subject.folder, whole="tokenizer" in subject.facts)
+    if loaded is None:
+        return Fed(inputs={}, kinds=(), ids={}, whole=False, untried=True, note=note)
+    kinds = tuple(
+        kind
+        for kind in KINDS
+        if any(getattr(loaded, name, None) is not None for name in ATTRIBUTES[kind])
+    )
+    ids = {
+        kind: number
+        for kind in kinds
+        if (number := placeholder_id(subject.model.config, kind)) is not None
+    }
+    if not kinds:
+        return None  # of text alone
+    if not hasattr(loaded, "tokenizer"):
+        return Fed(inputs=_parts(subject, loaded), kinds=kinds, ids=ids, whole=False, note=note)
+    tokens = {kind: _token(loaded, kind) for kind in kinds}
+    ids = {kind: number for kind, number in ids.items() if tokens[kind]}
+    try:
+        inputs = _call(subject, loaded, kinds, tokens, ids)
+        if "image" in kinds and "video" in ids and not (inputs["input_ids"] == ids["video"]).any():
+            # The frames of a video stand in the text as images (GLM-4V): never both at once.
+            kinds = tuple(kind for kind in kinds if kind != "video")
+            ids = {kind: ids[kind] for kind in kinds if kind in ids}
+            inputs = _call(subject, loaded, kinds, tokens, ids)
+            note = "a video is not tried beside an image"
+    except ImportError as error:
+        note = str(error).strip().splitlines()[0]
+        return Fed(inputs={}, kinds=kinds, ids={}, whole=False, untried=True, note=note)
+    return Fed(inputs=inputs, kinds=kinds, ids=ids, note=note)
+
+
+def _call(
+    subject: Subject,
+    loaded: Any,
+    kinds: tuple[str, ...],
+    tokens: Mapping[str, str],
+    ids: Mapping[str, int],
+) -> dict[str, Any]:
+    """What a processor makes of the samples and a text with marks where they belong.
+
+    Some put placeholders in by themselves and want none in the text (BLIP-2's), some take images or
+    text (ColPali's), some two images (LightGlue's). Raises what the text with marks does.
+    """
+    takes = inspect.signature(type(loaded).__call__).parameters
+    more = {name: value for name, value in ASKED.items() if name in takes}
+    marks = "".join(_between(subject.model.config, loaded, kind, tokens[kind]) for kind in kinds)
+    samples = {SAMPLES[kind]: _sample(loaded, kind, subject.seed) for kind in kinds}
+    twice = {name: [value[0], value[0]] for name, value in samples.items()}
+    marked, plain = {"text": [marks + WORDS], **samples}, {"text": [WORDS], **samples}
+    attempts = (plain, samples, twice, marked) if ids else (marked, plain, samples, twice)
+    rate: dict[str, Any] = {"sampling_rate": _rate(loaded)} if "audio" in kinds else {}
+    if "video" in kinds:
+        rate["video_metadata"] = [features.film()]
+    refused = dict[bool, Exception]()
+    for arguments in attempts:
+        try:
+            inputs = dict(loaded(**arguments, **rate, **more, return_tensors="pt"))
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            refused[arguments is marked] = error
+            continue
+        text = inputs.get("input_ids")
+        needed = [number for kind, number in ids.items() if kind != "video" or len(ids) == 1]
+        if not needed or (text is not None and all((text == n).any() for n in needed)):
+            return inputs
+        what = f"{type(loaded).__name__} writes no placeholders"
+        refused[arguments is marked] = ValueError(what)
+    raise refused[True]
+
+
+def _token(loaded: Any, kind: str) -> str:
+    """What stands for an image, video or sound in a text for this processor; "" if nothing."""
+    token, number = (
+        getattr(loaded, f"{kind}_token", None),
+        getattr(loaded, f"{kind}_token_id", None),
+    )
+    if token is None and number is not None:
+        token = loaded.tokenizer.convert_ids_to_tokens(number)
+    return str(getattr(token, "content", token)) if token is not None else ""
+
+
+def _between(config: Any, loaded: Any, kind: str, token: str) -> str:
+    """A placeholder between the tokens that a config names for its start and its end, as chat
+    templates write it: some models tell a video's frames from images by them."""
+    for name in (kind, "vision"):
+        ends = [getattr(config, f"{name}_{end}_token_id", None) for end in ("start", "end")]
+        if token and all(isinstance(number, int) for number in ends):
+            start, end = loaded.tokenizer.convert_ids_to_tokens(ends)
+            return f"{start}{token}{end}"
+    return token
+
+
+def _sample(loaded: Any, kind: str, seed: int) -> Any:
+    if kind == "image":
+        return [features.image(seed)]
+    if kind == "video":
+        return [features.video(seed)]
+    return [features.sound(_rate(loaded), seed)]
+
+
+def _rate(loaded: Any) -> int:
+    """Samples a second that the sound processor takes."""
+    part = getattr(loaded, "feature_extractor", None) or getattr(loaded, "audio_processor", None)
+    return int(getattr(part, "sampling_rate", 16_000))
+
+
+def _parts(subject: Subject, loaded: Any) -> dict[str, Any]:
+    """Samples through each part, and a text's ids where the model takes some beside them."""
+    found: dict[str, Any] = {}
+    if hasattr(loaded, "image_processor"):
+        image = features.image(subject.seed)
+        try:
+            found |= loaded.image_processor(images=[image], return_tensors="pt")
+        except ValueError:  # some want two, to compare
+            found |= loaded.image_processor(images=[image, image], return_tensors="pt")
+    if hasattr(loaded, "video_processor"):
+        found |= loaded.video_processor(
+            videos=[features.video(subject.seed)],
+            video_metadata=[features.film()],
+            return_tensors="pt",
+        )
+    if hasattr(loaded, "feature_extractor"):
+        rate = _rate(loaded)
+        sound = features.sound(rate, subject.seed)
+        found |= loaded.feature_extractor(sound, sampling_rate=rate, return_tensors="pt")
+    model = subject.model
+    takes = inspect.signature(model.forward).parameters
+    placed = any(placeholder_id(model.config, kind) is not None for kind in KINDS)
+    if "input_ids" in takes and not placed:
+        for name, value in subject.batch.items():  # the text, and what is told of images beside it
+            found.setdefault(name, value[:1] if hasattr(value, "shape") else value)
+    return found
+
+
+def placeholder_id(config: Any, kind: str) -> int | None:
+    """The id that a config has for the placeholder of images, videos or sounds."""
+    for name in (f"{kind}_token_id", f"{kind}_token_index"):
+        value = getattr(config, name, None)
+        if isinstance(value, int):
+            return value
+    return None
+
+
+def complete(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs that forward takes, in the model's dtype, with a decoder's start where it has one.
+
+    (Sizes for putting predictions back into the image are for the processor, not for the model.)
+    """
+    import torch
+
+    takes = inspect.signature(model.forward).parameters
+    found = {name: value for name, value in features.cast(model, inputs).items() if name in takes}
+    found.pop("labels", None)  # are for training; some are of nothing but text that does not count
+    begun = {"decoder_input_ids", "decoder_inputs_embeds"} & found.keys()
+    if "decoder_input_ids" in takes and not begun:
+        config = model.config
+        start = getattr(config, "decoder_start_token_id", None)
+        start = config.get_text_config().bos_token_id if start is None else start
+        found["decoder_input_ids"] = torch.full((1, 2), start or 0)
+    return found
