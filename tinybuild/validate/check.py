@@ -63,7 +63,7 @@ class NoBatch(BuildFault):
 
 _BESIDE = re.compile(
     r"(labels|mask|masks|position_ids|_positions|type_ids|grid_thw|shapes?|sizes?|lengths?|num_\w+|pos|ids_restore|"
-    r"observed\w*|indices|noise|_ids_of_\w+|aspect_ratio_ids)$"
+    r"observed\w*|indices|noise|_ids_of_\w+|aspect_ratio_ids|is_longer|rewards)$"
 )
 
 
