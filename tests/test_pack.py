@@ -124,7 +124,7 @@ def test_the_layout(job: MakeJob, stages: Any) -> None:
     found = contents(work.out / NAME)
     assert set(found) == {
         *("README.md", "SHA256SUMS", "recipe.yaml", "recipe.lock.json", "report.json"),
-        *("config.json", "generation_config.json", "model.safetensors"),
+        *("config.json", "config_changes.json", "generation_config.json", "model.safetensors"),
         *("tokenizer.json", "tokenizer_config.json"),
         *("dataset/README.md", "dataset/data/train-00000-of-00001.parquet"),
     }

@@ -205,7 +205,13 @@ def test_defaults_are_filled_in_sections_that_are_there() -> None:
         "summary": "a tiny model",
         "seed": 0,
         "source": {"transformers": "mt5"},
-        "model": {"architecture": "auto", "shrink": "none", "config": {}, "dtype": "float32"},
+        "model": {
+            "architecture": "auto",
+            "shrink": "auto",
+            "size": "tiny",
+            "config": {},
+            "dtype": "float32",
+        },
         "checks": {"max_parameters": 50_000_000},
         "limits": {"seconds": 600, "memory": "8GB"},
     }
