@@ -20,7 +20,7 @@ from tinybuild.files import Memo, locked, put
 from tinybuild.plan import STAGES, Task, load
 from tinybuild.recipe import Cache
 from tinybuild.run import Builder
-from tinybuild.workers import Job, Pool
+from tinybuild.workers import Job, Limits, Pool
 
 PACKAGE = Path(files.__file__).parent
 
@@ -198,7 +198,7 @@ def test_one_recipe_can_be_cleaned(copy: Path) -> None:
 class Accident(Pool):
     """A pool whose work is an accident."""
 
-    def call(self, function: str, argument: Job) -> object:
+    def call(self, function: str, argument: Job, limits: Limits | None = None) -> object:
         if function.endswith("source:fetch"):
             data = argument.root / "rows.txt"
             before = data.read_text()

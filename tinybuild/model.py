@@ -53,6 +53,7 @@ def make(job: Job) -> dict[str, Any]:
     if model.can_generate():
         _generation(model, folder, tokenizer, section["config"])
     model.eval()
+    _calibrate(model, job.seed)
     _all_read(model, source, section["config"], seen, job.seed)
     try:
         model.save_pretrained(job.out)
@@ -96,6 +97,35 @@ def _fill(model: Any) -> None:
             code = name in saved and buffer.is_floating_point() and buffer.dim() >= 2
             if code and not buffer.any():
                 buffer.normal_(std=CODES)
+
+
+def _calibrate(model: Any, seed: int) -> None:
+    """Give batch norms the statistics of one batch, as training would.
+
+    With means of 0 and variances of 1 whatever the activations are, these vanish from layer to
+    layer, and the last ones are the same for all inputs.
+    """
+    import torch
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if not norms:
+        return
+    kept = [norm.momentum for norm in norms]
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        try:
+            batch = inputs.batch(model, seed)
+            for norm in norms:
+                norm.momentum = 1.0
+                norm.train()
+            model(**batch)
+        except BuildFault:
+            return  # a model that takes no batch is what the check `forward` finds
+        finally:
+            for norm, momentum in zip(norms, kept, strict=True):
+                norm.momentum = momentum
+                norm.eval()
 
 
 def _all_read(

@@ -35,6 +35,8 @@ def objective(model: Any, batch: Mapping[str, Any], seed: int) -> Any:
     import torch
 
     given = dict(batch)
+    model.train()  # and back: classes drop what they keep between calls, its graph with it
+    model.eval()
     if "use_cache" in inspect.signature(model.forward).parameters:
         given["use_cache"] = False  # a state that is written in place has no gradient
     with torch.random.fork_rng(devices=[]):

@@ -63,7 +63,7 @@ class NoBatch(BuildFault):
 
 _BESIDE = re.compile(
     r"(labels|mask|masks|position_ids|_positions|type_ids|grid_thw|shapes?|sizes?|lengths?|num_\w+|pos|ids_restore|"
-    r"observed\w*|indices|noise|_ids_of_\w+|aspect_ratio_ids|is_longer|rewards)$"
+    r"observed\w*|indices|noise|_ids_of_\w+|aspect_ratio_ids|is_longer|rewards|langs|future_values)$"
 )
 
 
@@ -346,6 +346,8 @@ class Subject:
                     return_dict_in_generate=True,
                     output_logits=True,
                 )
+            if getattr(made, "sequences", None) is None:
+                return None  # a class with a way of its own to say what it made
             # Some classes give what they were given back, some do not: the last ones are new.
             new = made.sequences[..., -len(made.logits) :]
             found.append((new, torch.stack(tuple(made.logits))))

@@ -228,12 +228,13 @@ def _placeholders(subject: Subject, after: Mapping[Path, Any]) -> list[str]:
     for name in ("processor_config.json", "tokenizer_config.json"):
         data = subject.file(name)
         for kind in said if "tokenizer" in subject.facts else ():
-            named = f"{kind}_token" in subject.tokenizer.special_tokens_map
-            if named and name == "processor_config.json":
-                continue  # what stands in a text; what it is replaced by is the tokenizer's
             token = data.get(f"{kind}_token")
             token = token.get("content") if isinstance(token, Mapping) else token
-            if isinstance(token, str):
+            if not isinstance(token, str):
+                continue
+            named = f"{kind}_token" in subject.tokenizer.special_tokens_map
+            if not (named and name == "processor_config.json"):
+                # (There it is what stands in a text; what that is replaced by, the tokenizer says.)
                 number = subject.tokenizer.convert_tokens_to_ids(token)
                 if number is not None:
                     said[kind].setdefault(int(number), f"{name} ({token})")
