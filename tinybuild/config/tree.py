@@ -134,6 +134,7 @@ KINDS: tuple[tuple[str, str], ...] = tuple(
         ("", r"~(head_)?(chunk_size_feed_forward|chunk_size_lm_head|chunksize)"),
         ("", r"type_vocab_size|modality_type_vocab_size|num_(image_)?channels"),
         ("", r"keypoint_decoder_dim"),  # 8 x 8 places and none
+        ("", r"max_2d_position_embeddings"),  # boxes are in parts of a thousand
         ("text", r"max_text_len"),
         ("vocabulary", r"~vocab_size|~vocab_size_per_layer_input|vocab_size_~|~group_vocab"),
         ("vocabulary", r"~codebook_size|num_embeddings|num_codevectors_~|num_hash_buckets"),
@@ -165,7 +166,7 @@ KINDS: tuple[tuple[str, str], ...] = tuple(
         ("positions", r"~max_~position_embeddings(?:_[a-z0-9]+)*|n_positions|n_ctx|max_~positions"),
         (
             "positions",
-            r"block_size|max_text_tokens|max_seq_len|model_max_length|position_embedding_size|max_ep_len",
+            r"block_size|max_text_tokens|bias_max_distance|max_seq_len|model_max_length|position_embedding_size|max_ep_len",
         ),
         ("window", r"sliding_window(_size)?|attention_chunk_size|local_attention(_window_len)?"),
         ("window", r"attention_window(_size)?|index_topk|keep_window_size"),

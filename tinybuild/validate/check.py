@@ -62,8 +62,9 @@ class NoBatch(BuildFault):
 
 
 _BESIDE = re.compile(
-    r"(labels|mask|masks|position_ids|_positions|type_ids|grid_thw|shapes?|sizes?|lengths?|num_\w+|pos|ids_restore|"
-    r"observed\w*|indices|noise|_ids_of_\w+|aspect_ratio_ids|is_longer|rewards|langs|future_values)$"
+    r"(labels|mask|masks|position_ids|_positions|type_ids|grid_thw|shapes?|sizes?|lengths?|num_\w+|"
+    r"pos|ids_restore|observed\w*|indices|noise|_ids_of_\w+|aspect_ratio_ids|is_longer|rewards|"
+    r"langs|future_values|^height|^width)$"
 )
 
 

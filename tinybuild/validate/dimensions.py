@@ -66,7 +66,9 @@ def no_dimension_left(subject: Subject) -> Check | None:
             behind = [
                 path
                 for path in keys
-                if numbers[path] > width and _key(path) not in names and not _fine(path, numbers)
+                if numbers[path] > 2 * width
+                and _key(path) not in names
+                and not _fine(path, numbers)
             ]
             where = f"{name} has {size:,} in axis {axis}"
             if behind:
@@ -119,8 +121,10 @@ def _explained(size: int, numbers: Mapping[Path, int]) -> bool:
 
 
 def _fine(path: Path, numbers: Mapping[Path, int]) -> bool:
-    """A vocabulary, or a table's length: it may be larger than a width."""
+    """A vocabulary, a table's length or a rate of samples: it may be larger than a width."""
     key = _key(path)
+    if key.endswith(("sampling_rate", "sample_rate")):
+        return True  # what a second of sound is
     return bool(_VOCABULARY.search(key)) or (_table(key) and numbers[path] <= TABLE)
 
 

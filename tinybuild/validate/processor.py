@@ -46,17 +46,14 @@ def processor_feeds_model(subject: Subject) -> Check | None:
 
     if not any((subject.folder / name).is_file() for name in PROCESSORS):
         return None
-    fed = feed(subject)
+    try:
+        fed = feed(subject)
+    except ImportError as error:  # of a package that a class asks for when it is called
+        return _untried(" ".join(str(error).split()))
     if fed is None:
         return None
     if fed.untried:
-        return Check(
-            name="processor_feeds_model",
-            ok=True,
-            measured="not tried here",
-            wanted="inputs that the model takes, a placeholder for each feature",
-            note=fed.note,
-        )
+        return _untried(fed.note)
     model = subject.model
     told, wrong = list[str](), list[str]()
     given = features.cast(model, fed.inputs)
@@ -87,6 +84,16 @@ def processor_feeds_model(subject: Subject) -> Check | None:
         measured="; ".join(told) or "text",
         wanted="inputs that the model takes, a placeholder for each feature",
         note=fed.note,
+    )
+
+
+def _untried(why: str) -> Check:
+    return Check(
+        name="processor_feeds_model",
+        ok=True,
+        measured="not tried here",
+        wanted="inputs that the model takes, a placeholder for each feature",
+        note=why,
     )
 
 
