@@ -95,7 +95,7 @@ def choose(wish: str, config: Any) -> tuple[Any, Any]:
     if wish == AUTO:
         named = config.architectures or []
         return _named(named[0], config) if named else _by_rule(config)
-    if wish[:1].isupper():
+    if wish != wish.lower():  # xLSTMForCausalLM
         return _named(wish, config)
     tasks = of_type(config.model_type)
     if wish not in TASKS:

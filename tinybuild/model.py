@@ -435,7 +435,8 @@ def _generation(
     path = folder / "generation_config.json"
     if not path.is_file():
         own = model.generation_config  # made by the class from the config, whose ids are right
-        start = own.decoder_start_token_id is None and own.bos_token_id is None
+        known = [getattr(own, name, None) for name in ("decoder_start_token_id", "bos_token_id")]
+        start = known == [None, None]
         if model.config.is_encoder_decoder and start:
             own.decoder_start_token_id = own.pad_token_id  # as T5's family does
         return

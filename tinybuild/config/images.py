@@ -180,7 +180,8 @@ def images(tree: Tree) -> None:
             if whole(value) and value > IMAGE:
                 tree.set((*path, name), IMAGE, "rule image size")
             elif whole_list(value) and len(value) == 2 and min(value) > IMAGE:
-                shape = [side * IMAGE // min(value) for side in value]
+                cells = [round(side * IMAGE / min(value) / (2 * PATCH)) for side in value]
+                shape = [cell * 2 * PATCH for cell in cells]
                 tree.set((*path, name), shape, "rule image size")
         for name in ("patch_size",):
             value = node.get(name)

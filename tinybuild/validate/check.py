@@ -64,7 +64,7 @@ class NoBatch(BuildFault):
 _BESIDE = re.compile(
     r"(labels|mask|masks|position_ids|_positions|type_ids|grid_thw|shapes?|sizes?|lengths?|num_\w+|"
     r"pos|ids_restore|observed\w*|indices|noise|_ids_of_\w+|aspect_ratio_ids|is_longer|rewards|"
-    r"langs|future_values|^height|^width)$"
+    r"langs|lang_ids|future_values|^height|^width)$"
 )
 
 
@@ -246,6 +246,8 @@ class Subject:
         if value.is_floating_point():
             width = max(float(value.float().std(correction=0)), 0.1)
             return value + (torch.randn(value.shape, generator=drawn) * width).to(value.dtype)
+        if value.dim() == 3 and "input_ids" not in name:
+            return value.roll(1, dims=1)  # boxes, codes: whole ones, in other places
         flat = value.clone().reshape(-1)
         plain = [i for i, number in enumerate(flat.tolist()) if number not in self.special]
         low, high = (int(flat[plain].min()), int(flat[plain].max())) if plain else (0, 0)
@@ -347,7 +349,7 @@ class Subject:
                     return_dict_in_generate=True,
                     output_logits=True,
                 )
-            if getattr(made, "sequences", None) is None:
+            if getattr(made, "sequences", None) is None or not getattr(made, "logits", None):
                 return None  # a class with a way of its own to say what it made
             # Some classes give what they were given back, some do not: the last ones are new.
             new = made.sequences[..., -len(made.logits) :]
