@@ -18,10 +18,12 @@ MERGES = ("spatial_merge_size", "merge_size", "downsample_factor", "scale_factor
 MELS = (
     *("num_mel_bins", "n_mels", "n_mel_channels", "input_feat_per_channel", "mel_bins"),
     *("feature_size", "num_mel_channels", "input_feat_size", "input_dim", "input_size"),
-    "feature_projection_input_dim",
+    *("feature_projection_input_dim", "audio_embed_dim", "subsampling_conv_channels"),
 )
 FRAMES = ("max_source_positions", "max_audio_positions")
 RATES = ("downsampling_ratios", "upsampling_ratios", "encoder_downsampling_ratios", "ratios")
+FLAT = ("patch_embed_hidden_size",)  # numbers in a patch laid flat, where no key has its size
+COLOURS = 3
 SMALLEST = 32  # pixels a side where a config fixes none
 STRIDE = 32  # what the stride of a convolutional backbone divides
 
@@ -49,6 +51,10 @@ class Geometry:
     def of(cls, config: Mapping[str, Any], prefix: str = "") -> Geometry:
         """The geometry of a config tree (JSON data); of its sub-config named by `prefix` if any."""
         patch = pair(find(config, PATCHES, VISION, prefix))
+        width = find(config, FLAT, VISION, prefix)
+        if patch is None and isinstance(width, int) and width % COLOURS == 0:
+            edge = math.isqrt(width // COLOURS)
+            patch = (edge, edge) if COLOURS * edge**2 == width else None
         merge = find(config, MERGES, VISION, prefix)
         merge = merge if isinstance(merge, int) and not isinstance(merge, bool) else 1
         side = pair(find(config, SIDES, VISION, prefix))

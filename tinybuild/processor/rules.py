@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from tinybuild.processor.geometry import (
@@ -40,6 +41,7 @@ TIES: Mapping[str, tuple[str, ...]] = {
     "num_prompts": ("num_prompts",),
     "n_window": ("n_window",),
     "audio_compression_rate": ("audio_compression_rate",),
+    "audio_samples_per_token": ("audio_embed_dim",),  # of a sound as it is, without a spectrogram
 }
 # Lengths in pixels: {height, width}, {shortest_edge ...}, a number, or lists of these.
 PIXELS = frozenset(
@@ -50,6 +52,8 @@ PIXELS = frozenset(
         *("maximum_pad_value", "mask_size", "mask_pad_size"),
     )
 )
+# A backbone that is cut in so many windows a side takes images of its own shape only.
+WINDOWS = ("num_windows_side",)
 SIDED = ("height", "width")
 FREE = frozenset(("mask_size", "mask_pad_size"))  # no multiples of a patch
 FUSED = {True: "fusion", False: "rand_trunc"}  # four views of a long sound, or one cut of it
@@ -82,7 +86,7 @@ def _shrunk(
     made.pop("auto_map", None)  # it leads to code that is not here
     tied = _ties(made, source, tiny)
     for prefix in ("", *_prefixes(made)):
-        _image(made, tiny, prefix, tied, "video" in path or "video_processor_type" in made)
+        _image(made, source, tiny, prefix, tied, "video" in path or "video_processor_type" in made)
     _sound(made, source, tiny)
     return made
 
@@ -96,12 +100,14 @@ def _ties(made: Node, source: Mapping[str, Any], tiny: Mapping[str, Any]) -> set
     for name, value in made.items():
         kind = AUDIO if "feature_extractor_type" in made or "audio" in name else VISION
         if name in PATCHES:
-            patch = pair(find(tiny, PATCHES, VISION))
+            patch = Geometry.of(tiny).patch
             if patch is not None:
                 made[name] = _like(value, patch)
                 tied.add(name)
         elif name in TIES:
             found = find(tiny, TIES[name], kind)
+            if found is None and name == "temporal_patch_size":
+                found = 1  # patches of a config that does not speak of frames are of one
             if found is not None and not isinstance(found, Mapping):
                 made[name] = found
                 tied.add(name)
@@ -127,12 +133,24 @@ def _prefixes(made: Mapping[str, Any]) -> list[str]:
     return sorted(p for p in sizes if p and f"{p}image_mean" in made)
 
 
-def _image(made: Node, tiny: Mapping[str, Any], prefix: str, tied: set[str], video: bool) -> None:
+def _image(
+    made: Node,
+    source: Mapping[str, Any],
+    tiny: Mapping[str, Any],
+    prefix: str,
+    tied: set[str],
+    video: bool,
+) -> None:
     """Sizes in pixels: those of one image are the config's, all others keep their ratio to it."""
-    now = Geometry.of(tiny, prefix)
+    now = _half(made, Geometry.of(source, prefix), Geometry.of(tiny, prefix))
     first = _first(made, prefix)
     if first is None:
         return
+    edges = made.get("size")
+    if isinstance(edges, Mapping) and "shortest_edge" in edges and "crop_size" not in made:
+        if find(tiny, WINDOWS, VISION) is not None and now.fixed:
+            made["size"] = dict(zip(SIDED, now.side, strict=True))
+            tied = tied | {"size"}
     known = {name for name in made if name.startswith(prefix) and name[len(prefix) :] in PIXELS}
     for name in sorted(known - tied):
         made[name] = _scaled(made[name], first, now, name[len(prefix) :], video)
@@ -146,6 +164,14 @@ def _image(made: Node, tiny: Mapping[str, Any], prefix: str, tied: set[str], vid
             made[name] = LEAST * LEAST if name.startswith("min") else 4 * MOST
     if isinstance(made.get("size_divisor"), int) and now.patch is None:
         made["size_divisor"] = min(made["size_divisor"], now.unit)
+
+
+def _half(made: Node, was: Geometry, now: Geometry) -> Geometry:
+    """The geometry of one image where the config's is that of two, one above the other (SegGPT)."""
+    size = made.get("size")
+    if was.fixed and was.side[0] == 2 * was.side[1] and pair(size) == (was.side[1],) * 2:
+        return replace(now, side=(now.side[0] // 2, now.side[1]))
+    return now
 
 
 def _first(made: Mapping[str, Any], prefix: str) -> int | None:
@@ -249,8 +275,10 @@ def _mels(old: int, source: Mapping[str, Any], tiny: Mapping[str, Any], stride: 
     (`stride` frames may be laid side by side: SeamlessM4T takes 160 = 2 x 80.)
     """
     for name in MELS:
-        before = find(source, (name,), AUDIO)
-        after = find(tiny, (name,), AUDIO)
+        before, after = (find(tree, (name,), AUDIO) for tree in (source, tiny))
+        if isinstance(before, list) and isinstance(after, list) and before and after:
+            # Gemma's subsampling has as many channels as there are bins.
+            before, after = before[0], after[0]
         if not isinstance(after, int) or isinstance(after, bool):
             continue
         if before == old:

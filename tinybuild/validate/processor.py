@@ -10,6 +10,7 @@ from typing import Any
 from tinybuild.ids import PROCESSORS
 from tinybuild.inputs import tensors
 from tinybuild.processor import features, parts
+from tinybuild.processor.geometry import AUDIO, VISION, find
 from tinybuild.validate.check import Check, Subject
 
 KINDS = ("image", "video", "audio")
@@ -57,13 +58,15 @@ def processor_feeds_model(subject: Subject) -> Check | None:
     model = subject.model
     told, wrong = list[str](), list[str]()
     given = features.cast(model, fed.inputs)
-    made_of = {kind: features.rows(model, kind, given) for kind in fed.kinds}
+    made_of = {
+        kind: features.rows(model, kind, given) if kind in fed.ids else None for kind in fed.kinds
+    }
     text = fed.inputs.get("input_ids")
     counts = dict[str, int]()
     if fed.whole and text is not None:
         counts = {kind: int((text == number).sum()) for kind, number in fed.ids.items()}
     for kind, found in made_of.items():
-        if found is None or kind not in fed.ids:
+        if found is None:
             told.append(kind)
         elif not fed.whole:
             told.append(f"{kind}: {found} features")
@@ -75,6 +78,8 @@ def processor_feeds_model(subject: Subject) -> Check | None:
     if fed.whole or not fed.ids:
         with torch.no_grad():
             made = tensors(model(**complete(model, fed.inputs)))
+    if not made and not any(made_of.values()):
+        return _untried(f"{fed.note}; it makes features with a text only")
     bad = [name for name, tensor in made.items() if tensor.isnan().any()]  # -inf is a mask
     if bad:
         told.append(f"not a number: {', '.join(bad)}")
@@ -253,11 +258,7 @@ def _parts(subject: Subject, loaded: Any) -> dict[str, Any]:
     """Samples through each part, and a text's ids where the model takes some beside them."""
     found: dict[str, Any] = {}
     if hasattr(loaded, "image_processor"):
-        image = features.image(subject.seed)
-        try:
-            found |= loaded.image_processor(images=[image], return_tensors="pt")
-        except ValueError:  # some want two, to compare
-            found |= loaded.image_processor(images=[image, image], return_tensors="pt")
+        found |= _images(subject, loaded.image_processor)
     if hasattr(loaded, "video_processor"):
         found |= loaded.video_processor(
             videos=[features.video(subject.seed)],
@@ -267,23 +268,64 @@ def _parts(subject: Subject, loaded: Any) -> dict[str, Any]:
     if hasattr(loaded, "feature_extractor"):
         rate = _rate(loaded)
         sound = features.sound(rate, subject.seed)
-        found |= loaded.feature_extractor(sound, sampling_rate=rate, return_tensors="pt")
+        found |= loaded.feature_extractor([sound], sampling_rate=rate, return_tensors="pt")
     model = subject.model
     takes = inspect.signature(model.forward).parameters
     placed = any(placeholder_id(model.config, kind) is not None for kind in KINDS)
-    if "input_ids" in takes and not placed:
-        for name, value in subject.batch.items():  # the text, and what is told of images beside it
-            found.setdefault(name, value[:1] if hasattr(value, "shape") else value)
+    found = {name: value for name, value in found.items() if not _words(value)}
+    text = "input_ids" in takes and not placed
+    needs = {
+        name
+        for name, parameter in takes.items()
+        if parameter.default is parameter.empty
+        and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    }
+    if text or not needs <= found.keys():
+        # The text, and what is told of images beside it; else what the model cannot be without and
+        # no image processor makes (a prompt's images, names of classes to find).
+        if text:
+            found.pop("attention_mask", None)  # of the sound; a text has its own
+        for name, value in subject.batch.items():
+            if text or name in needs:
+                found.setdefault(name, value[:1] if hasattr(value, "shape") else value)
     return found
 
 
+def _words(value: Any) -> bool:
+    """Whether it is a list of texts, which a whole processor gives to its tokenizer."""
+    return isinstance(value, list) and any(isinstance(item, str) for item in value)
+
+
+def _images(subject: Subject, processor: Any) -> dict[str, Any]:
+    """What an image processor makes of the sample image by itself: of as many frames as the config
+    has where the model takes videos as pixel_values (VideoMAE)."""
+    image = features.image(subject.seed)
+    frames = find(subject.model.config.to_dict(), ("num_frames",), VISION)
+    film = isinstance(frames, int) and _axes(subject) == 5
+    images = [image] * (frames if film else 1)
+    try:
+        made = processor([images] if film else images, return_tensors="pt")
+    except ValueError:  # some want two, to compare
+        made = processor([image, image], return_tensors="pt")
+    if not isinstance(made, Mapping):  # of IDEFICS, whose processor adds the axis of the texts
+        return {"pixel_values": made[None]}
+    found = dict(made)
+    if film and found["pixel_values"].dim() == 4:
+        found["pixel_values"] = found["pixel_values"][None]  # frames of one video
+    return found
+
+
+def _axes(subject: Subject) -> int:
+    """How many the pixels have that the model is given."""
+    pixels = subject.batch.get("pixel_values")
+    return int(pixels.dim()) if pixels is not None else 0
+
+
 def placeholder_id(config: Any, kind: str) -> int | None:
-    """The id that a config has for the placeholder of images, videos or sounds."""
-    for name in (f"{kind}_token_id", f"{kind}_token_index"):
-        value = getattr(config, name, None)
-        if isinstance(value, int):
-            return value
-    return None
+    """The id that a config, or a sub-config, has for the placeholder of images, videos, sounds."""
+    names = (f"{kind}_token_id", f"{kind}_token_index")
+    value = find(config.to_dict(), names, AUDIO if kind == "audio" else VISION)
+    return value if isinstance(value, int) else None
 
 
 def complete(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -300,6 +342,7 @@ def complete(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
     if "decoder_input_ids" in takes and not begun:
         config = model.config
         start = getattr(config, "decoder_start_token_id", None)
-        start = config.get_text_config().bos_token_id if start is None else start
+        if start is None:  # speech recognizers with a transducer begin with none at all
+            start = getattr(config.get_text_config(), "bos_token_id", None)
         found["decoder_input_ids"] = torch.full((1, 2), start or 0)
     return found
