@@ -10,6 +10,7 @@ from typing import Any
 TOWERS = ("vision_tower", "vision_model", "vision_encoder", "image_tower", "visual")
 PIXELS = ("pixel_values", "pixel_values_videos", "input_features")
 FRAMES, RATE = 8, 4.0  # of the sample video, and a second
+SECONDS = 1.28  # of the sample sound: 128 hops of 10 ms, which a model may lay side by side in twos
 HIGH, WIDE = 60, 80  # pixels of the sample image, of which a processor makes its own size
 
 
@@ -45,10 +46,11 @@ def film() -> Any:
 
 
 def sound(rate: int, seed: int = 0) -> Any:
-    """A second of noise, float32, `rate` samples."""
+    """SECONDS of noise, float32, of `rate` samples each."""
     import numpy
 
-    return (numpy.random.default_rng(seed).standard_normal(rate) * 0.1).astype(numpy.float32)
+    samples = round(SECONDS * rate)
+    return (numpy.random.default_rng(seed).standard_normal(samples) * 0.1).astype(numpy.float32)
 
 
 def rows(model: Any, kind: str, inputs: Mapping[str, Any]) -> int | None:

@@ -15,10 +15,11 @@ AUDIO = re.compile(r"audio|speech|sound|acoustic|codec|mel")
 SIDES = ("image_size", "img_size", "resolution")
 PATCHES = ("patch_size", "encoder_patch_size")
 MERGES = ("spatial_merge_size", "merge_size", "downsample_factor", "scale_factor")
+SUBSAMPLED = "subsampling_conv_channels"
 MELS = (
     *("num_mel_bins", "n_mels", "n_mel_channels", "input_feat_per_channel", "mel_bins"),
     *("feature_size", "num_mel_channels", "input_feat_size", "input_dim", "input_size"),
-    *("feature_projection_input_dim", "audio_embed_dim", "subsampling_conv_channels"),
+    *("feature_projection_input_dim", "audio_embed_dim", SUBSAMPLED),
 )
 FRAMES = ("max_source_positions", "max_audio_positions")
 RATES = ("downsampling_ratios", "upsampling_ratios", "encoder_downsampling_ratios", "ratios")

@@ -11,6 +11,7 @@ from tinybuild.processor.geometry import (
     FRAMES,
     MELS,
     PATCHES,
+    SUBSAMPLED,
     VISION,
     Geometry,
     find,
@@ -275,18 +276,22 @@ def _mels(old: int, source: Mapping[str, Any], tiny: Mapping[str, Any], stride: 
     (`stride` frames may be laid side by side: SeamlessM4T takes 160 = 2 x 80.)
     """
     for name in MELS:
-        before, after = (find(tree, (name,), AUDIO) for tree in (source, tiny))
-        if isinstance(before, list) and isinstance(after, list) and before and after:
-            # Gemma's subsampling has as many channels as there are bins.
-            before, after = before[0], after[0]
-        if not isinstance(after, int) or isinstance(after, bool):
+        before, after = (_bins(find(tree, (name,), AUDIO)) for tree in (source, tiny))
+        if after is None:
             continue
         if before == old:
             return after
         if before == old * stride and stride > 1 and after % stride == 0:
             return after // stride
-    for name in MELS[:5]:
-        after = find(tiny, (name,), AUDIO)
-        if isinstance(after, int):
+    for name in (*MELS[:5], SUBSAMPLED):
+        after = _bins(find(tiny, (name,), AUDIO))
+        if after is not None:
             return after
     return None
+
+
+def _bins(value: Any) -> int | None:
+    """A number of mel bins as configs write it: Gemma's subsampling has as many channels at its
+    start as there are bins."""
+    value = value[0] if isinstance(value, list) and value else value
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
