@@ -148,10 +148,10 @@ def _image(
     if first is None:
         return
     edges = made.get("size")
-    if isinstance(edges, Mapping) and "shortest_edge" in edges and "crop_size" not in made:
-        if find(tiny, WINDOWS, VISION) is not None and now.fixed:
-            made["size"] = dict(zip(SIDED, now.side, strict=True))
-            tied = tied | {"size"}
+    free = isinstance(edges, Mapping) and "shortest_edge" in edges and "crop_size" not in made
+    if free and now.fixed and find(tiny, WINDOWS, VISION) is not None:
+        made["size"] = dict(zip(SIDED, now.side, strict=True))
+        tied = tied | {"size"}
     known = {name for name in made if name.startswith(prefix) and name[len(prefix) :] in PIXELS}
     for name in sorted(known - tied):
         made[name] = _scaled(made[name], first, now, name[len(prefix) :], video)
