@@ -9,6 +9,7 @@ from typing import Any
 
 TOWERS = ("vision_tower", "vision_model", "vision_encoder", "image_tower", "visual")
 PIXELS = ("pixel_values", "pixel_values_videos", "input_features")
+SENSED = dict(zip(("image", "video", "audio"), PIXELS, strict=True))
 FRAMES, RATE = 8, 4.0  # of the sample video, and a second
 SECONDS = 1.28  # of the sample sound: 128 hops of 10 ms, which a model may lay side by side in twos
 HIGH, WIDE = 60, 80  # pixels of the sample image, of which a processor makes its own size
@@ -66,7 +67,10 @@ def rows(model: Any, kind: str, inputs: Mapping[str, Any]) -> int | None:
     method = getattr(model, name, None) or getattr(model.base_model, name, None)
     if method is None:
         return None
-    takes = inspect.signature(method).parameters
+    takes: Mapping[str, inspect.Parameter] = inspect.signature(method).parameters
+    hidden = all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in takes.values())
+    if hidden:  # by a decorator that does not tell: Voxtral's realtime models
+        takes = {SENSED[kind]: inspect.Parameter(SENSED[kind], inspect.Parameter.KEYWORD_ONLY)}
     given = {name: value for name, value in inputs.items() if name in takes}
     lacking = [
         name

@@ -288,7 +288,21 @@ def _parts(subject: Subject, loaded: Any) -> dict[str, Any]:
         for name, value in subject.batch.items():
             if text or name in needs:
                 found.setdefault(name, value[:1] if hasattr(value, "shape") else value)
+    if text and hasattr(loaded, "feature_extractor"):
+        found |= _beside(model, subject.batch, found)
     return found
+
+
+def _beside(model: Any, batch: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """A text as long as the sound, where the model adds one to the other token by token (Voxtral's
+    realtime models): where its own inputs have as many tokens as features."""
+    names = [name for name in ("input_ids", "attention_mask") if name in found]
+    tokens = batch["input_ids"].numel() if "input_ids" in batch else 0
+    if not tokens or features.rows(model, "audio", features.cast(model, batch)) != tokens:
+        return {}
+    count = features.rows(model, "audio", features.cast(model, found)) or 0
+    times = -(-count // found["input_ids"].shape[1])
+    return {name: found[name].repeat(1, times)[:, :count] for name in names}
 
 
 def _words(value: Any) -> bool:
