@@ -38,6 +38,8 @@ FIRST = re.compile(
     r"first_k_dense_replace|num_first_(?:[a-z0-9]+_)*layers|max_window_layers|"
     r"(num|n)_dense_layers|moe_layer_start_index|num_hash_layers"
 )
+PLACE = re.compile(r"(?:[a-z0-9]+_)*layer_(id|idx|index)")  # a layer after which something comes
+SPARSE = re.compile(r"num_sparse_(?:[a-z0-9]+_)*layers")  # spread evenly among the dense
 LAST = re.compile(r"num_kv_shared_layers|num_last_(?:[a-z0-9]+_)*layers")
 
 
@@ -60,6 +62,13 @@ def depth(tree: Tree) -> None:
             kept = _layers(tree, path, node, number, wished, elsewhere)
             for name in names:
                 tree.set((*path, name), len(kept), "rule depth: one layer of each kind")
+            for name, value in list(node.items()):
+                if PLACE.fullmatch(name) and whole(value) and 0 < value < number:
+                    place = value * len(kept) // number
+                    tree.set((*path, name), place, "rule depth: the kept layers'")
+        for name, value in list(node.items()):
+            if SPARSE.fullmatch(name) and whole(value) and value > 1:
+                tree.set((*path, name), 1, "rule depth: one layer of each kind")
 
 
 def _is_depth(name: str, value: Any) -> bool:

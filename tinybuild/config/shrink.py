@@ -158,6 +158,7 @@ def plain_sizes(tree: Tree) -> None:
         "mels": MELS,
         "pooled": 4,
         "text": 16,
+        "horizon": 128,
         "grid": IMAGE // PATCH,
         "norm channels": NORM_GROUPS,
     }

@@ -136,9 +136,10 @@ KINDS: tuple[tuple[str, str], ...] = tuple(
         ("", r"keypoint_decoder_dim"),  # 8 x 8 places and none
         ("", r"max_2d_position_embeddings"),  # boxes are in parts of a thousand
         ("text", r"max_text_len"),
+        ("horizon", r"output_quantile_len|horizon_length"),
         ("vocabulary", r"~vocab_size|~vocab_size_per_layer_input|vocab_size_~|~group_vocab"),
         ("vocabulary", r"~codebook_size|num_embeddings|num_codevectors_~|num_hash_buckets"),
-        ("vocabulary", r"num_(bpe|wordpiece)_labels|ngram_vocab_size_~"),
+        ("vocabulary", r"num_(bpe|wordpiece|qa|object|attr)_labels|ngram_vocab_size_~"),
         (
             "kv heads",
             r"~(num|n)_(key_value|kv)(_attention)?_heads(_per_layer)?|linear_num_key_heads",
