@@ -20,7 +20,7 @@ from tinybuild.workers import Job
 
 LARGEST_SHOWN = 8
 GATES = 0.25  # 2 / sqrt(64), as wide as a tiny model's other weights
-ENOUGH = 0.5  # different continuations of all prompts: above, no other spread is tried
+TRIED = 4  # batches of prompts that a spread is tried on
 CODES = 0.02  # standard deviation of code books, see _fill
 Key = tuple[str | int, ...]
 
@@ -60,7 +60,7 @@ def make(job: Job) -> dict[str, Any]:
         different = _different(model, job.seed) if len(spreads) > 1 else None
         if best is None or (different or 0.0) > best[0]:
             best = (different or 0.0, (config, changes, parameters, seen, model))
-        if different is None or different > ENOUGH:
+        if different in (None, 1.0):
             break
     assert best is not None
     config, changes, parameters, seen, model = best[1]
@@ -98,17 +98,25 @@ def _tries(kind: Any, section: Mapping[str, Any]) -> bool:
 def _different(model: Any, seed: int) -> float | None:
     """The part of a model's greedy continuations that differ, of prompts that the check does not
     use; 0 where rounding decides them. None where there are none to compare."""
+    import torch
+
     try:
         batch = inputs.batch(model, seed)
     except BuildFault:
         return None  # what the check `forward` finds
-    others = dict(batch)
-    for sort in inputs.covered(model, batch):
-        others = inputs.varied(model, others, sort, seed + 1)
-    made = inputs.continued(model, [batch, others], seed)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        seen = inputs.tensors(model(**batch)).get("logits")
+    batches = [batch]
+    for number in range(1, TRIED):
+        other = dict(batch)
+        for sort in inputs.covered(model, batch):
+            other = inputs.varied(model, other, sort, seed + number)
+        batches.append(other)
+    made = inputs.continued(model, batches, seed)
     if not made.parts:
         return None
-    count, prompts, margin = inputs.verdict(made)
+    count, prompts, margin = inputs.verdict(made, seen)
     return count / prompts if count > 1 and margin >= inputs.MARGIN else 0.0
 
 

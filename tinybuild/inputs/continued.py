@@ -44,6 +44,9 @@ def continued(model: Any, batches: list[Mapping[str, Any]], seed: int) -> Contin
             return Continued()  # a class with a way of its own to say what it made
         import torch
 
+        if any(isinstance(v, torch.Tensor) and v.is_floating_point() for v in made.values()):
+            return Continued()  # numbers, sound or images; the ids only hold their places
+
         # Some classes give what they were given back, some do not: the last ones are new.
         new = made.sequences[..., -len(made.logits) :]
         parts.append((new, torch.stack(tuple(made.logits))))
@@ -85,6 +88,9 @@ def _ways(model: Any, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         asked.setdefault("attention_mask", torch.ones_like(ids))
     yield asked
     yield {**asked, "min_new_tokens": None}  # logits of codes: no eos that could be kept back
+    if "decoder_input_ids" in given and "input_values" in asked:
+        # A sound that the decoder goes on from, or else from its own codes: it may begin anew.
+        yield {k: v for k, v in asked.items() if k not in ("input_values", "padding_mask")}
     sounds = [name for name in ("input_features", "input_values") if name in asked]
     if sounds:  # as many tokens as are heard, and no more: the prompt's, and the new ones
         yield asked | {name: torch.cat([asked[name]] * 2, -1) for name in sounds}
@@ -94,11 +100,12 @@ def _ways(model: Any, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         ids[..., -1] = start
         yield {**asked, "input_ids": ids}
         yield {**asked, "input_ids": ids, "min_new_tokens": None}
-    frame = getattr(getattr(model.config, "codec_config", None), "frame_size", None)
+    codec = getattr(model, "codec_model", None)
+    frame = getattr(getattr(codec, "config", None), "frame_size", None)
     if isinstance(frame, int) and not sounds:  # the sound, of which forward takes the codes
         drawn = torch.Generator().manual_seed(int(ids.sum()))
         wave = torch.randn(ids.shape[0], 1, frame * 2 * NEW_TOKENS, generator=drawn)
-        yield {**asked, "input_values": wave.to(model.dtype)}
+        yield {"input_values": wave.to(next(codec.parameters()).dtype)}
 
 
 def verdict(made: Continued, seen: Any = None) -> tuple[int, int, float]:
