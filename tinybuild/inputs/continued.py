@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ class Continued:
     error: Exception | None = None
 
 
-def continued(model: Any, batches: list[Mapping[str, Any]], seed: int) -> Continued:
+def continued(model: Any, batches: Sequence[Mapping[str, Any]], seed: int) -> Continued:
     """Have a model continue the prompts of some batches of forward's arguments."""
     if not model.can_generate() or "input_ids" not in batches[0]:
         return Continued()
@@ -102,7 +102,9 @@ def _ways(model: Any, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {**asked, "input_ids": ids, "min_new_tokens": None}
     codec = getattr(model, "codec_model", None)
     frame = getattr(getattr(codec, "config", None), "frame_size", None)
-    if isinstance(frame, int) and not sounds:  # the sound, of which forward takes the codes
+    if (
+        codec is not None and isinstance(frame, int) and not sounds
+    ):  # the sound, of which forward takes the codes
         drawn = torch.Generator().manual_seed(int(ids.sum()))
         wave = torch.randn(ids.shape[0], 1, frame * 2 * NEW_TOKENS, generator=drawn)
         yield {"input_values": wave.to(next(codec.parameters()).dtype)}
