@@ -11,7 +11,7 @@ from tinybuild import heads, inputs, processor
 from tinybuild.config import ids, overrides, precision, reads, relations
 from tinybuild.config.search import search
 from tinybuild.config.shrink import shrink
-from tinybuild.config.spread import spread
+from tinybuild.config.spread import SPREADS, spread
 from tinybuild.config.tree import Tree
 from tinybuild.errors import BuildFault, Fault, Finding
 from tinybuild.files import pretty
@@ -20,6 +20,7 @@ from tinybuild.workers import Job
 
 LARGEST_SHOWN = 8
 GATES = 0.25  # 2 / sqrt(64), as wide as a tiny model's other weights
+TRIED = 4  # batches of prompts that a spread is tried on
 CODES = 0.02  # standard deviation of code books, see _fill
 Key = tuple[str | int, ...]
 
@@ -38,22 +39,31 @@ def make(job: Job) -> dict[str, Any]:
     section, tokenizer = job.settings["model"], job.facts.get("tokenizer", {}).get("ids")
     folder = job.inputs["fetch"] / "source"
     kind, source = heads.choose(section.get("architecture", heads.AUTO), overrides.load(folder))
-    config, changes = resize(source, section, tokenizer, kind, job.seed)
-    with relations.explained(source, config, section["config"], ("model", "config")):
-        parameters = measure(
-            kind, config, job.settings["max_parameters"], source, section["config"]
-        )
-
-    with torch.random.fork_rng(devices=[]), reads.recording() as seen:
-        torch.manual_seed(job.seed)
-        model = _refusable(lambda: kind(config), kind)
-        _fill(model)
-    dtype = getattr(torch, section["dtype"])
-    precision.cast(model, dtype, precision.keeps(kind, config, dtype))
-    if model.can_generate():
-        _generation(model, folder, tokenizer, section["config"])
-    model.eval()
-    _calibrate(model, job.seed)
+    spreads = SPREADS if _tries(kind, section) else SPREADS[:1]
+    best: tuple[float, Any] | None = None
+    for wide in spreads:
+        config, changes = resize(source, section, tokenizer, kind, job.seed, wide)
+        with relations.explained(source, config, section["config"], ("model", "config")):
+            parameters = measure(
+                kind, config, job.settings["max_parameters"], source, section["config"]
+            )
+        with torch.random.fork_rng(devices=[]), reads.recording() as seen:
+            torch.manual_seed(job.seed)
+            model = _refusable(functools.partial(kind, config), kind)
+            _fill(model)
+        dtype = getattr(torch, section["dtype"])
+        precision.cast(model, dtype, precision.keeps(kind, config, dtype))
+        if model.can_generate():
+            _generation(model, folder, tokenizer, section["config"])
+        model.eval()
+        _calibrate(model, job.seed)
+        different = _different(model, job.seed) if len(spreads) > 1 else None
+        if best is None or (different or 0.0) > best[0]:
+            best = (different or 0.0, (config, changes, parameters, seen, model))
+        if different in (None, 1.0):
+            break
+    assert best is not None
+    config, changes, parameters, seen, model = best[1]
     _all_read(model, source, section["config"], seen, job.seed)
     try:
         model.save_pretrained(job.out)
@@ -77,6 +87,37 @@ def make(job: Job) -> dict[str, Any]:
         "modalities": list(modalities),
         "vocab_size": getattr(heads.text_part(config), "vocab_size", None),
     }
+
+
+def _tries(kind: Any, section: Mapping[str, Any]) -> bool:
+    """Whether weights may be drawn more or less wide until the prompts matter to what is made."""
+    auto = section.get("shrink") == "auto" and "initializer_range" not in section
+    return auto and bool(kind.can_generate())
+
+
+def _different(model: Any, seed: int) -> float | None:
+    """The part of a model's greedy continuations that differ, of prompts that the check does not
+    use; 0 where rounding decides them. None where there are none to compare."""
+    import torch
+
+    try:
+        batch = inputs.batch(model, seed)
+    except BuildFault:
+        return None  # what the check `forward` finds
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        seen = inputs.tensors(model(**batch)).get("logits")
+    batches = [batch]
+    for number in range(1, TRIED):
+        other = dict(batch)
+        for sort in inputs.covered(model, batch):
+            other = inputs.varied(model, other, sort, seed + number)
+        batches.append(other)
+    made = inputs.continued(model, batches, seed)
+    if not made.parts:
+        return None
+    count, prompts, margin = inputs.verdict(made, seen)
+    return count / prompts if count > 1 and margin >= inputs.MARGIN else 0.0
 
 
 def _fill(model: Any) -> None:
@@ -169,9 +210,11 @@ def resize(
     tokenizer: Mapping[str, Any] | None,
     kind: Any,
     seed: int,
+    wide: float = SPREADS[0],
 ) -> tuple[Any, list[dict[str, Any]]]:
     """The source's config with the recipe's overrides, the tokenizer's sizes and ids, and made
-    small by rule where the recipe says so; and each changed key with its values and its reason.
+    small by rule where the recipe says so, its weights as `wide` as config.spread says; and each
+    changed key with its values and its reason.
 
     Raises BuildFault.
     """
@@ -203,9 +246,9 @@ def resize(
         vocabularies = set(tokenizer["sizes"].values()) if tokenizer else set[int]()
         _reduce(tree, section, kind, small, seed, vocabularies)
         config, reasons = small(tree.overrides), tree.reasons
-        wide = spread(config.to_dict())
-        given["rule: spread"] = wide
-        config = small(overrides.merge(tree.overrides, wide))
+        deviations = spread(config.to_dict(), wide=wide)
+        given["rule: spread"] = deviations
+        config = small(overrides.merge(tree.overrides, deviations))
     config.dtype = getattr(torch, section["dtype"])
     return config, changed(source, config, given, reasons)
 
@@ -438,7 +481,8 @@ def _generation(
         known = [getattr(own, name, None) for name in ("decoder_start_token_id", "bos_token_id")]
         start = known == [None, None]
         if model.config.is_encoder_decoder and start:
-            own.decoder_start_token_id = own.pad_token_id  # as T5's family does
+            # As T5's family does. Some generation configs have ids of their own alone.
+            own.decoder_start_token_id = getattr(own, "pad_token_id", None)
         return
     try:
         generation = GenerationConfig.from_pretrained(folder)

@@ -12,15 +12,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-SPREAD = 2.0
-DEVIATIONS = ("initializer_range", "init_std")
-WIDTHS = ("hidden_size", "d_model", "n_embd", "embed_dim", "hidden_dim", "dim")
+# The usual spread, and what is tried where a model's continuations do not depend on its prompts
+# with that: a wider one makes what cross-attention brings larger than the decoder's own first
+# token; a narrower one a token's own embedding smaller than what is added to it (embeddings that
+# are multiplied by sqrt(width) and tied; layers whose outputs are normed).
+SPREADS = (2.0, 4.0, 0.5)
+DEVIATIONS = ("initializer_range", "init_std", "embed_init_std")
+WIDTHS = ("hidden_size", "d_model", "n_embd", "embed_dim", "emb_dim", "hidden_dim", "dim")
 # Logits are multiplied (or divided) by these: a full-size model's are as much too large.
-SCALES = ("logit_scale", "logits_scaling")
+SCALES = ("logit_scale", "logits_scaling", "logits_mup_width_multiplier", "output_multiplier")
 
 
-def spread(data: Mapping[str, Any], width: int | None = None) -> dict[str, Any]:
-    """Overrides for a config tree (JSON data) of a small model: standard deviations of weights.
+def spread(
+    data: Mapping[str, Any], width: int | None = None, wide: float = SPREADS[0]
+) -> dict[str, Any]:
+    """Overrides for a config tree (JSON data) of a small model: standard deviations of weights,
+    `wide` / sqrt(width).
 
     Each config's own width counts, or that of the one around it, or of one inside it.
     `initializer_factor` of classes that already divide by the width (T5) is a factor of their own
@@ -29,14 +36,14 @@ def spread(data: Mapping[str, Any], width: int | None = None) -> dict[str, Any]:
     width = _width(data) or width or _width_below(data)
     found: dict[str, Any] = {}
     if width is not None:
-        deviation = round(SPREAD / width**0.5, 4)
+        deviation = round(wide / width**0.5, 4)
         found = {name: deviation for name in DEVIATIONS if isinstance(data.get(name), float)}
     if not found and isinstance(data.get("initializer_factor"), float):
-        found["initializer_factor"] = SPREAD
+        found["initializer_factor"] = wide
     found |= {name: 1.0 for name in SCALES if isinstance(data.get(name), float)}
     for name, value in data.items():
         if isinstance(value, Mapping) and "model_type" in value:
-            inner = spread(value, width)
+            inner = spread(value, width, wide)
             if inner:
                 found[name] = inner
     return found

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinybuild.inputs import others, text, trial
+from tinybuild.inputs.continued import MARGIN, NEW_TOKENS, Continued, continued, verdict
 from tinybuild.inputs.draw import Draw
 from tinybuild.inputs.facts import ROWS, Facts
 
@@ -110,4 +111,16 @@ def tensors(outputs: Any) -> dict[str, Any]:
     return found
 
 
-__all__ = ["ROWS", "batch", "covered", "modalities", "tensors", "varied"]
+__all__ = [
+    "MARGIN",
+    "NEW_TOKENS",
+    "ROWS",
+    "Continued",
+    "batch",
+    "continued",
+    "covered",
+    "modalities",
+    "tensors",
+    "varied",
+    "verdict",
+]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import inspect
 import json
 import re
 import traceback
@@ -17,10 +16,9 @@ from tinybuild import heads
 from tinybuild.config import overrides, reads
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.ids import mentioned
+from tinybuild.inputs import Continued, continued
 from tinybuild.tokenizer.loading import load
 from tinybuild.validate.reader import Reader, reader
-
-NEW_TOKENS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,46 +310,15 @@ class Subject:
         return int(size)
 
     @functools.cached_property
+    def _continued(self) -> Continued:
+        return continued(self.model, [self.batch_of(number) for number in range(2)], self.seed)
+
+    @property
     def generated(self) -> list[tuple[Any, Any]] | None:
         """Greedy continuations of two batches: the new tokens and the logits (steps, rows, ids) of
-        each; None for a class that generates nothing from token ids."""
-        import torch
-
-        model = self.model
-        if not model.can_generate() or "input_ids" not in self.batch or self.rows is None:
+        each; None for a class that generates nothing from token ids. Raises what it raised."""
+        if self.rows is None:
             return None
-        if any(
-            n.endswith("_generation_config") for n in inspect.signature(model.generate).parameters
-        ):
-            return None  # a stage of several, which only all together can be told what to make
-        takes = inspect.signature(model.forward).parameters
-        found = []
-        for number in range(2):
-            batch = self.batch_of(number)
-            inputs = {
-                k: v for k, v in batch.items() if "labels" not in k and not k.startswith("decoder_")
-            }
-            if not model.config.is_encoder_decoder and inputs["input_ids"].shape[-1] > 1:
-                # An eos at the end: all prompts would end alike, in what they are to go on from.
-                ids = inputs["input_ids"].clone()
-                ids[..., -1] = ids[..., -2]
-                inputs["input_ids"] = ids
-            if "attention_mask" in takes:
-                inputs.setdefault("attention_mask", torch.ones_like(inputs["input_ids"]))
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.seed)
-                made = model.generate(
-                    **inputs,
-                    max_new_tokens=NEW_TOKENS,
-                    min_new_tokens=NEW_TOKENS,
-                    do_sample=False,
-                    num_beams=1,
-                    return_dict_in_generate=True,
-                    output_logits=True,
-                )
-            if getattr(made, "sequences", None) is None or not getattr(made, "logits", None):
-                return None  # a class with a way of its own to say what it made
-            # Some classes give what they were given back, some do not: the last ones are new.
-            new = made.sequences[..., -len(made.logits) :]
-            found.append((new, torch.stack(tuple(made.logits))))
-        return found
+        if self._continued.error is not None:
+            raise self._continued.error
+        return list(self._continued.parts) or None

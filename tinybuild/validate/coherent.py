@@ -8,6 +8,7 @@ from typing import Any
 
 from tinybuild.config import reads
 from tinybuild.ids import found, is_id, mentioned
+from tinybuild.inputs import continued
 from tinybuild.validate.check import Check, Subject
 
 Path = tuple[str, ...]
@@ -50,9 +51,7 @@ def overrides_read(subject: Subject) -> Check | None:
         # Some keys are read only when the model runs.
         with reads.recording() as more, torch.no_grad():
             subject.model(**subject.batch)
-            if subject.generated is not None:
-                del subject.generated
-                assert subject.generated is not None
+            continued(subject.model, [subject.batch], subject.seed)
         for kind, names in more.items():
             seen.setdefault(kind, set()).update(names)
         left = reads.unread(config, source, wishes, seen)

@@ -1,0 +1,124 @@
+"""What a model that generates makes of two prompts, and whether that depends on them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+NEW_TOKENS = 8
+MARGIN = 0.1  # logits between the first token and the second, below which rounding decides
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continued:
+    """Greedy continuations of some batches: for each the new tokens, and the logits (steps, rows,
+    ids). `error` is what the class raised for every way of asking; None also where it was not
+    asked. No parts and no error: it generates nothing from token ids."""
+
+    parts: tuple[tuple[Any, Any], ...] = ()
+    error: Exception | None = None
+
+
+def continued(model: Any, batches: Sequence[Mapping[str, Any]], seed: int) -> Continued:
+    """Have a model continue the prompts of some batches of forward's arguments."""
+    if not model.can_generate() or "input_ids" not in batches[0]:
+        return Continued()
+    if any(n.endswith("_generation_config") for n in inspect.signature(model.generate).parameters):
+        return Continued()  # a stage of several, which only all together can be told what to make
+    parts = []
+    for given in batches:
+        first: Exception | None = None
+        for asked in _ways(model, given):
+            try:
+                made = _generate(model, asked, seed)
+                break
+            except ImportError as error:
+                return Continued(error=error)
+            except Exception as error:  # noqa: BLE001 - another way may be the class's own
+                first = first or error
+        else:
+            return Continued(error=first)
+        if getattr(made, "sequences", None) is None or not getattr(made, "logits", None):
+            return Continued()  # a class with a way of its own to say what it made
+        import torch
+
+        if any(isinstance(v, torch.Tensor) and v.is_floating_point() for v in made.values()):
+            return Continued()  # numbers, sound or images; the ids only hold their places
+
+        # Some classes give what they were given back, some do not: the last ones are new.
+        new = made.sequences[..., -len(made.logits) :]
+        parts.append((new, torch.stack(tuple(made.logits))))
+    return Continued(parts=tuple(parts))
+
+
+def _generate(model: Any, asked: Mapping[str, Any], seed: int) -> Any:
+    import torch
+
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return model.generate(
+            **{"min_new_tokens": NEW_TOKENS, **asked},
+            max_new_tokens=NEW_TOKENS,
+            do_sample=False,
+            num_beams=1,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
+
+
+def _ways(model: Any, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Arguments for `generate`, the usual ones first; then what some classes insist on."""
+    import torch
+
+    asked = {k: v for k, v in given.items() if "labels" not in k and not k.startswith("decoder_")}
+    ids = asked["input_ids"]
+    types = asked.get("token_type_ids")
+    if types is not None and not types.any():
+        # They say nothing, do not grow with the text, and in the first GPTs they are tokens, whose
+        # embedding were added everywhere: all prompts would go on with that one.
+        del asked["token_type_ids"]
+    if not model.config.is_encoder_decoder and ids.shape[-1] > 1:
+        # An eos at the end: all prompts would end alike, in what they are to go on from.
+        ids = ids.clone()
+        ids[..., -1] = ids[..., -2]
+        asked["input_ids"] = ids
+    if "attention_mask" in inspect.signature(model.forward).parameters:
+        asked.setdefault("attention_mask", torch.ones_like(ids))
+    yield asked
+    yield {**asked, "min_new_tokens": None}  # logits of codes: no eos that could be kept back
+    if "decoder_input_ids" in given and "input_values" in asked:
+        # A sound that the decoder goes on from, or else from its own codes: it may begin anew.
+        yield {k: v for k, v in asked.items() if k not in ("input_values", "padding_mask")}
+    sounds = [name for name in ("input_features", "input_values") if name in asked]
+    if sounds:  # as many tokens as are heard, and no more: the prompt's, and the new ones
+        yield asked | {name: torch.cat([asked[name]] * 2, -1) for name in sounds}
+    start = getattr(model.config, "audio_bos_token_id", None)
+    if isinstance(start, int) and ids.dim() == 2:  # speech, which begins where the text ends
+        ids = ids.clone()
+        ids[..., -1] = start
+        yield {**asked, "input_ids": ids}
+        yield {**asked, "input_ids": ids, "min_new_tokens": None}
+    codec = getattr(model, "codec_model", None)
+    frame = getattr(getattr(codec, "config", None), "frame_size", None)
+    if (
+        codec is not None and isinstance(frame, int) and not sounds
+    ):  # the sound, of which forward takes the codes
+        drawn = torch.Generator().manual_seed(int(ids.sum()))
+        wave = torch.randn(ids.shape[0], 1, frame * 2 * NEW_TOKENS, generator=drawn)
+        yield {"input_values": wave.to(next(codec.parameters()).dtype)}
+
+
+def verdict(made: Continued, seen: Any = None) -> tuple[int, int, float]:
+    """How many different continuations there are, of how many prompts; and the median over all
+    places of the largest logit less the next. `seen` are a forward's logits (rows, places, ids):
+    a loop is few different steps."""
+    import torch
+
+    texts = [tuple(row) for tokens, _ in made.parts for row in tokens.flatten(0, -2).tolist()]
+    drawn = [logits.flatten(0, -2) for _, logits in made.parts]
+    if seen is not None and seen.shape[-1] == drawn[0].shape[-1]:
+        drawn.append(seen.flatten(0, -2))
+    top = torch.cat(drawn).float().topk(2, -1).values
+    return len(set(texts)), len(texts), float((top[:, 0] - top[:, 1]).median())
