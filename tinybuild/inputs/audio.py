@@ -103,6 +103,8 @@ def waves(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
             found: dict[str, Any] = {name: draw.normal(name, *shape)}
             if "decoder_input_values" in facts.takes:
                 found |= next(targets(facts, draw, "decoder_input_values"))
+            if "input_values_cutoffs" in facts.takes:  # the end of each sound in a row
+                found["input_values_cutoffs"] = torch.tensor([[length]] * ROWS)
             for mask in ("padding_mask", "input_values_mask"):
                 if mask in facts.takes:
                     found[mask] = torch.ones(ROWS, length, dtype=torch.bool)
