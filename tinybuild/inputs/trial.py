@@ -458,7 +458,8 @@ def _tries(
             break
     order = sorted(range(len(tries)), key=lambda number: -tries[number].far)
     for form in forms:
-        for number in order[: 1 if _worked(tries) else FEW]:
+        # A sound of which no id goes on has to be of another shape than one left aside.
+        for number in order[: None if form.heard else 1 if _worked(tries) else FEW]:
             yield combinations[number], form
     if {"image", "video"} <= set(kinds):  # some take one of them at a time
         for number in order[:FEW]:
