@@ -132,11 +132,11 @@ def search(facts: Facts, draw: Draw) -> dict[str, Any]:
         if not all(bool(tensor.isfinite().all()) for tensor in outputs.values()):
             short += len(kinds) + 1
         elif not short:
-            return labelled(facts, draw, given, outputs, media)
+            return labelled(facts, draw, given, outputs)
         works.append((short, given, outputs))
     if works:
         _, given, outputs = min(works, key=lambda one: one[0])
-        return labelled(facts, draw, given, outputs, [])
+        return labelled(facts, draw, given, outputs)
     raise failed(facts, tries, failures)
 
 
@@ -165,16 +165,9 @@ def idle(
 
 
 def labelled(
-    facts: Facts,
-    draw: Draw,
-    given: dict[str, Any],
-    outputs: dict[str, Any],
-    media: Iterable[str],
+    facts: Facts, draw: Draw, given: dict[str, Any], outputs: dict[str, Any]
 ) -> dict[str, Any]:
-    """`given` with the first labels that make a finite loss; as it is where none do.
-
-    Nor are there labels where with them no output depends on one of the arguments `media`.
-    """
+    """`given` with the first labels that make a finite loss; as it is where none do."""
     loss = outputs.get("loss")
     if loss is not None and bool(loss.isfinite().all()):
         return given
@@ -182,8 +175,6 @@ def labelled(
         again, _, _ = attempt(facts.model, {**given, **some})
         loss = again.get("loss")
         if loss is not None and bool(loss.isfinite().all()):
-            if idle(facts, draw, {**given, **some}, again, media):
-                return given
             return {**given, **some}
     return given
 
@@ -472,6 +463,8 @@ def _worked(tries: list[Try]) -> int:
 
 
 def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]:
+    if "text" not in kinds and {"attention_mask", "use_cache"} <= set(facts.takes):
+        yield Form(cache=False)  # with a cache, a mask of ones is not looked at: any length goes
     yield Form()
     if others.passed(facts):
         yield Form(passed=True)
@@ -488,7 +481,7 @@ def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]
         yield Form(choices=True)
     if "decoder_input_ids" in facts.takes and len(kinds) > 1:
         yield Form(decoder=True)
-        if "text" in kinds and "audio" in kinds:
+        if {"text", "audio"} <= set(kinds):
             yield Form(heard=True)
     names = ("num_codebooks", "num_channels", "num_audio_codebooks", "n_codes_total")
     for books in dict.fromkeys(n for n in facts.every(*names) if isinstance(n, int)):
