@@ -221,8 +221,7 @@ def passed(facts: Facts) -> Mapping[str, Callable[[Facts, Draw, Given], Any]]:
         for name, rule in INSIDE.items()
         if name not in facts.takes
         and any(
-            name in inspect.signature(module.forward).parameters
-            for module in facts.model.modules()
+            name in inspect.signature(module.forward).parameters for module in facts.model.modules()
         )
     }
 
