@@ -463,7 +463,8 @@ def _worked(tries: list[Try]) -> int:
 
 
 def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]:
-    if "text" not in kinds and {"attention_mask", "use_cache"} <= set(facts.takes):
+    sound = set(kinds) == {"audio"} and "decoder_input_ids" not in facts.takes
+    if sound and {"attention_mask", "use_cache"} <= set(facts.takes):
         yield Form(cache=False)  # with a cache, a mask of ones is not looked at: any length goes
     yield Form()
     if others.passed(facts):
