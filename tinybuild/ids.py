@@ -8,7 +8,7 @@ from typing import Any
 # One id, a list of them, or lists of lists: eos_token_id, suppress_tokens, bad_words_ids.
 # The files of a processor and its parts, which may name tokens and their ids.
 PROCESSORS = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
-SUFFIXES = ("_token_id", "_token_ids", "_token_index", "_words_ids")
+SUFFIXES = ("_token_id", "_token_ids", "_token_index", "_words_ids", "_patch_id")
 LISTS = ("suppress_tokens", "begin_suppress_tokens")
 PAIRS = ("forced_decoder_ids",)  # [position, id] each
 NAMED = ("lang_to_id", "task_to_id")  # mappings of names to ids

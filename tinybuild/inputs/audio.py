@@ -86,11 +86,22 @@ def bins(facts: Facts) -> list[int]:
     for _, module in facts.modules("Conv1d", near="audio"):
         found.append(module.in_channels)
         break
+    found += subsampled(facts)
     for _, module in facts.modules("Linear", near="audio"):
         found.append(module.in_features)
         break
     found += [n for n in facts.every("hidden_size", "d_model") if isinstance(n, int)][:1]
     return list(dict.fromkeys([*found, 80, 128]))[:8]
+
+
+def subsampled(facts: Facts) -> list[int]:
+    """Bins by the layer that takes all channels of all the bins that convolutions have left."""
+    convolutions = [m for name, m in facts.modules("Conv2d") if "audio" in name]
+    linears = [m for name, m in facts.modules("Linear") if "audio" in name]
+    if not convolutions or not linears:
+        return []
+    left = linears[0].in_features // convolutions[-1].out_channels
+    return [left * math.prod(m.stride[-1] for m in convolutions)]
 
 
 def waves(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
@@ -103,6 +114,8 @@ def waves(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
             found: dict[str, Any] = {name: draw.normal(name, *shape)}
             if "decoder_input_values" in facts.takes:
                 found |= next(targets(facts, draw, "decoder_input_values"))
+            if "input_values_cutoffs" in facts.takes:  # the end of each sound in a row
+                found["input_values_cutoffs"] = torch.tensor([[length]] * ROWS)
             for mask in ("padding_mask", "input_values_mask"):
                 if mask in facts.takes:
                     found[mask] = torch.ones(ROWS, length, dtype=torch.bool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -181,7 +182,48 @@ ALONE: Mapping[str, Callable[[Facts, Draw, Given], Any]] = {
     ),
     "qformer_input_ids": _like("qformer_input_ids"),
     "protein_input_ids": _like("protein_input_ids"),
+    "protein_attention_mask": lambda f, d, g: _full(g["protein_input_ids"]),
+    # Two things to look for in each image, and what is to be done.
+    "classes_input_ids": lambda f, d, g: _twice(_like("classes_input_ids")(f, d, g)),
+    "classes_attention_mask": lambda f, d, g: _full(g["classes_input_ids"]),
+    "classes_structure": lambda f, d, g: _full(g["classes_input_ids"][:ROWS, 0]) * 2,
+    "tasks_input_ids": _like("tasks_input_ids"),
+    "tasks_attention_mask": lambda f, d, g: _full(g["tasks_input_ids"]),
 }
+
+
+def _full(ids: Any) -> Any:
+    import torch
+
+    return torch.ones_like(ids)
+
+
+def _twice(ids: Any) -> Any:
+    """(2 * rows, tokens): each row, and the same tokens the other way round."""
+    import torch
+
+    return torch.stack([ids, ids.flip(-1)], 1).flatten(0, 1)
+
+
+def _condition(facts: Facts, draw: Draw, given: Given) -> Any:
+    """The embedding of the time by which a decoder lags behind: (1, 1, width)."""
+    return draw.normal("t_cond", 1, 1, facts.integer("hidden_size", near="text", default=64))
+
+
+# Arguments of parts of a model, which its forward does not name.
+INSIDE: Mapping[str, Callable[[Facts, Draw, Given], Any]] = {"t_cond": _condition}
+
+
+def passed(facts: Facts) -> Mapping[str, Callable[[Facts, Draw, Given], Any]]:
+    """Those of INSIDE that a module of the model takes and its forward only passes on."""
+    return {
+        name: rule
+        for name, rule in INSIDE.items()
+        if name not in facts.takes
+        and any(
+            name in inspect.signature(module.forward).parameters for module in facts.model.modules()
+        )
+    }
 
 
 def series(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:

@@ -105,7 +105,8 @@ def ids(
     """Token ids and what each stands for (0 text, 1 image, 2 video, 3 audio); (ROWS, n) int64.
 
     A row is plain tokens, then for each of `counts` (modality -> placeholders in each row) the
-    start token, the placeholders and the end token, then plain tokens and eos. Rows with fewer
+    start token, the placeholders and the end token (a plain one where the config has a start only),
+    then plain tokens and eos. Rows with fewer
     placeholders have more plain tokens instead. `instead` names, for a modality, another whose
     placeholder stands for it. Where the config has no placeholder, plain tokens hold the places.
     """
@@ -115,7 +116,8 @@ def ids(
     among = plain(facts, size)
     counts = counts or {}
     most = {kind: max(each) for kind, each in counts.items()}
-    drawn = draw.chosen(name, among, ROWS, length + sum(most.values())).tolist()
+    needed = length + sum(most.values()) + len(counts)
+    drawn = draw.chosen(name, among, ROWS, needed).tolist()
     rows, sorts = [], []
     for number in range(ROWS):
         fresh = iter(drawn[number])
@@ -126,6 +128,8 @@ def ids(
             token = placeholder(facts, (instead or {}).get(kind, kind))
             around = [_first(facts, names, size, token) for names in AROUND[kind]]
             run = [next(fresh) if token is None else token for _ in range(each[number])]
+            if around[0] and not around[1]:  # models go on one token after a run that has a start
+                around[1] = [next(fresh)]
             row += around[0] + run + around[1]
             sort += [0] * len(around[0]) + [KINDS[kind]] * len(run) + [0] * len(around[1])
             spare += most[kind] - each[number]

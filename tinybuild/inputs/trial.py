@@ -7,7 +7,7 @@ import inspect
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -95,7 +95,8 @@ def quiet(model: Any) -> Iterator[None]:
 def search(facts: Facts, draw: Draw) -> dict[str, Any]:
     """The first batch that the model takes, with labels where they make a loss.
 
-    Outputs that are not finite are taken only where no other candidate works. Raises BuildFault.
+    Outputs that are not finite, and media without an effect on them, are taken only where no other
+    candidate works: then the batch with the fewest such media. Raises BuildFault.
     """
     kinds = found(facts)
     parts: list[list[Option]] = []
@@ -117,7 +118,7 @@ def search(facts: Facts, draw: Draw) -> dict[str, Any]:
         options = itertools.islice(others.states(facts, draw, name), WIDE)
         parts.append([Option(kind="state", values=values) for values in options])
     tries: list[Try] = []
-    works: tuple[dict[str, Any], dict[str, Any]] | None = None
+    works: list[tuple[int, dict[str, Any], dict[str, Any]]] = []
     for options, form in _tries(facts, kinds, parts, tries):
         given = _with_text(facts, draw, options, form)
         outputs, error, far = attempt(facts.model, given)
@@ -126,12 +127,41 @@ def search(facts: Facts, draw: Draw) -> dict[str, Any]:
         tries.append(Try(far=far, error=error))
         if error is not None:
             continue
-        if all(bool(tensor.isfinite().all()) for tensor in outputs.values()):
+        media = [kinds[option.kind][0] for option in options if option.kind in text.MEDIA]
+        short = len(idle(facts, draw, given, outputs, media))
+        if not all(bool(tensor.isfinite().all()) for tensor in outputs.values()):
+            short += len(kinds) + 1
+        elif not short:
             return labelled(facts, draw, given, outputs)
-        works = works or (given, outputs)
-    if works is not None:
-        return labelled(facts, draw, *works)
+        works.append((short, given, outputs))
+    if works:
+        _, given, outputs = min(works, key=lambda one: one[0])
+        return labelled(facts, draw, given, outputs)
     raise failed(facts, tries, failures)
+
+
+def idle(
+    facts: Facts, draw: Draw, given: dict[str, Any], outputs: dict[str, Any], names: Iterable[str]
+) -> list[str]:
+    """Those of the arguments that no output depends on: other numbers there change nothing.
+
+    A model may take what it then leaves aside: the waveform beside the codes made of it, or an
+    image whose places a video takes over.
+    """
+    import torch
+
+    found = []
+    for name in names:
+        value = given.get(name)
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            continue
+        other = draw.normal(f"{name}.other", *value.shape).to(value.dtype)
+        again, error, _ = attempt(facts.model, {**given, name: other})
+        same = error is None and all(
+            key in again and torch.equal(again[key], tensor) for key, tensor in outputs.items()
+        )
+        found += [name] if same else []
+    return found
 
 
 def labelled(
@@ -273,6 +303,8 @@ class Form:
     cache: bool | None = None  # said to forward
     single: bool = False  # one row
     decoder: bool = False  # only the decoder reads text: the encoder reads something else instead
+    heard: bool = False  # the decoder goes on from a sound, not from ids
+    passed: bool = False  # with what parts of the model want and forward only passes on
 
 
 def _options(
@@ -316,21 +348,29 @@ def _options(
                 continue
             missed = 0
             counts = _counts(facts, kind, features)
+            if counts is None and _placed(facts, kind):
+                counts = _guess(facts, values[name])
             kept.append(Option(kind=kind, values=values, counts=counts))
             if len(kept) == KEPT:
                 break
     if kept:
         return kept
-    # Two places are a run, by which models know that there is a place for each feature; what they
-    # say of the number is heeded (_told).
     known = kind in text.MEDIA and _placed(facts, kind)
-    each = facts.integer("num_query_tokens", default=2)
     return [
-        Option(kind=kind, values=values, counts=(each * _frames(values[name]),) * ROWS)
+        Option(kind=kind, values=values, counts=_guess(facts, values[name]))
         if known
         else Option(kind=kind, values=values)
         for values in candidates(WIDE)
     ]
+
+
+def _guess(facts: Facts, values: Any) -> tuple[int, ...]:
+    """Places in each row for features that cannot be counted.
+
+    Two are a run, by which models know that there is a place for each feature; what they say of the
+    number is heeded (_told).
+    """
+    return (facts.integer("num_query_tokens", default=2) * _frames(values),) * ROWS
 
 
 def _frames(pixels: Any) -> int:
@@ -409,9 +449,10 @@ def _tries(
             break
     order = sorted(range(len(tries)), key=lambda number: -tries[number].far)
     for form in forms:
-        for number in order[: 1 if _worked(tries) else FEW]:
+        # A sound of which no id goes on has to be of another shape than one left aside.
+        for number in order[: None if form.heard else 1 if _worked(tries) else FEW]:
             yield combinations[number], form
-    if {"image", "video"} <= set(kinds) and not _worked(tries):  # some take one of them at a time
+    if {"image", "video"} <= set(kinds):  # some take one of them at a time
         for number in order[:FEW]:
             fewer = tuple(option for option in combinations[number] if option.kind != "video")
             yield fewer, Form()
@@ -422,7 +463,12 @@ def _worked(tries: list[Try]) -> int:
 
 
 def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]:
+    sound = set(kinds) == {"audio"} and "decoder_input_ids" not in facts.takes
+    if sound and {"attention_mask", "use_cache"} <= set(facts.takes):
+        yield Form(cache=False)  # with a cache, a mask of ones is not looked at: any length goes
     yield Form()
+    if others.passed(facts):
+        yield Form(passed=True)
     if "text" not in kinds and "decoder_input_ids" not in facts.takes:
         if "encoder_hidden_states" in facts.takes:
             yield Form(attended=True)
@@ -436,6 +482,8 @@ def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]
         yield Form(choices=True)
     if "decoder_input_ids" in facts.takes and len(kinds) > 1:
         yield Form(decoder=True)
+        if {"text", "audio"} <= set(kinds):
+            yield Form(heard=True)
     names = ("num_codebooks", "num_channels", "num_audio_codebooks", "n_codes_total")
     for books in dict.fromkeys(n for n in facts.every(*names) if isinstance(n, int)):
         for count in (books, books + 1):
@@ -485,7 +533,9 @@ def _with_text(facts: Facts, draw: Draw, options: tuple[Option, ...], form: Form
             given[name] = plain(facts, draw, given)
     if form.attended:
         given["encoder_hidden_states"] = others.encoded(facts, draw)
-    if "decoder_input_ids" in facts.takes:
+    if form.passed:
+        given |= {name: rule(facts, draw, given) for name, rule in others.passed(facts).items()}
+    if "decoder_input_ids" in facts.takes and not form.heard:
         ids, _ = text.ids(facts, draw, "decoder_input_ids", length=form.length, side="decoder")
         if form.decoder_books:
             ids = _stacked(ids, form.decoder_books)

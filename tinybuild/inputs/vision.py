@@ -148,6 +148,10 @@ def flat(facts: Facts, draw: Draw, name: str, grid: str, near: str) -> Iterator[
             for width in widths(facts, near, temporal):
                 yield {name: draw.normal(name, count, width), **extra}
             yield {name: draw.normal(name, count, deep, side, side), **extra}
+            # A square of patches for each token, and the grids in tokens.
+            tokens = torch.tensor([[time, factor, factor]] * ROWS)
+            square = (ROWS * time * factor * factor, side * least, side * least, deep)
+            yield {name: draw.normal(name, *square), grid: tokens}
 
 
 def naflex(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:

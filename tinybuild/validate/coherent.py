@@ -212,7 +212,7 @@ def _by_token(
 
 
 _PLACE = re.compile(
-    r"(image|video|audio|boi|eoi|image_start|image_end|boa|eoa|vision_start)"
+    r"^(image|video|audio|boi|eoi|image_start|image_end|boa|eoa|vision_start)"
     r"_token_(id|index)$"
 )
 
