@@ -19,13 +19,13 @@ ROOT = Path(__file__).parents[1]
 # two and three towers; encoders, decoders and both.
 # fmt: off
 TYPES = [
-    "albert", "altclip", "aria", "audio-spectrogram-transformer", "autoformer", "bamba", "bart",
-    "bert", "bit", "blip-2", "bloom", "chameleon", "clap", "clip", "conditional_detr", "convnext",
+    "albert", "altclip", "idefics3", "audio-spectrogram-transformer", "autoformer", "bamba", "bart",
+    "bert", "bit", "blip-2", "bloom", "fuyu", "clap", "clip", "conditional_detr", "convnext",
     "dac", "deberta-v2", "deepseek_v3", "detr", "dpt", "encodec", "falcon_mamba", "fsmt",
     "gemma3", "gemma3n_text", "glm4v", "gpt2", "gpt_oss", "grounding-dino", "idefics", "internvl",
     "jamba", "layoutlmv3", "llama4", "llava", "lfm2", "longformer", "mamba2", "mllama",
     "mobilenet_v2", "moshi", "mt5", "olmoe", "opt", "paligemma", "patchtst", "qwen2_5_vl",
-    "qwen2_audio", "qwen3_next", "reformer", "rwkv", "sam", "sam2", "seamless_m4t", "swin", "t5",
+    "qwen2_audio", "qwen3_next", "longt5", "rwkv", "sam", "sam2", "speecht5", "swin", "t5",
     "videomae", "wav2vec2", "whisper", "zamba2",
 ]
 # fmt: on
