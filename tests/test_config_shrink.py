@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinybuild.config import overrides
-from tinybuild.config.shrink import SIZES, _shares, shrink
-from tinybuild.config.tree import Tree, kind
+from tinybuild.config.shrink import SIZES, shrink
+from tinybuild.config.tree import Tree, kind, shares
 from tinybuild.errors import BuildFault
 
 TINY = SIZES["tiny"]
@@ -296,7 +296,7 @@ def test_what_a_name_measures(name: str, wanted: str) -> None:
 )
 @settings(deadline=None)
 def test_shares_have_the_sum_and_nobody_is_left_out(parts: list[int], total: int) -> None:
-    made = _shares(parts, total)
+    made = shares(parts, total)
     assert sum(made) == total
     assert len(made) == len(parts)
     assert min(made) >= 1

@@ -183,12 +183,11 @@ def images(tree: Tree) -> None:
                 cells = [round(side * IMAGE / min(value) / (2 * PATCH)) for side in value]
                 shape = [cell * 2 * PATCH for cell in cells]
                 tree.set((*path, name), shape, "rule image size")
-        for name in ("patch_size",):
-            value = node.get(name)
-            if whole(value) and value > PATCH:
-                tree.set((*path, name), PATCH, "rule patch size")
-            elif whole_list(value) and max(value) > PATCH:
-                tree.set((*path, name), [min(v, PATCH) for v in value], "rule patch size")
+        value = node.get("patch_size")
+        if whole(value) and value > PATCH:
+            tree.set((*path, "patch_size"), PATCH, "rule patch size")
+        elif whole_list(value) and max(value) > PATCH:
+            tree.set((*path, "patch_size"), [min(v, PATCH) for v in value], "rule patch size")
     for path, node in tree.nodes():
         # An image cut into images: its patch is the image of the towers that see it.
         towers = [inner for inner in node.values() if isinstance(inner, dict)]
@@ -261,7 +260,7 @@ def _scaled(value: Any, before: int, now: int) -> Any:
 SIDES = re.compile(r"image_embedding_size|.*_grid_size|num_patches_per_side")
 COUNTS = re.compile(
     r"num_patches|num_position_embeddings|image_seq_length|mm_tokens_per_image|num_image_tokens|"
-    r"video_seq_length|vision_soft_tokens_per_image|num_image_tokens|image_seq_len|max_num_patches"
+    r"video_seq_length|vision_soft_tokens_per_image|image_seq_len|max_num_patches"
 )
 
 

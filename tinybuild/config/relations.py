@@ -22,8 +22,8 @@ from typing import Any, TypeGuard
 
 from tinybuild.config import ids, overrides
 from tinybuild.config.overrides import BY_LAYER
-from tinybuild.config.shrink import MAIN_HEADS, _shares
-from tinybuild.config.tree import PLAIN, WIDTH_NAMES, Path, whole, whole_list
+from tinybuild.config.shrink import MAIN_HEADS
+from tinybuild.config.tree import PLAIN, WIDTH_NAMES, Path, shares, whole, whole_list
 from tinybuild.config.tree import kind as measured
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.ids import found, is_id
@@ -799,7 +799,7 @@ RELATIONS: tuple[Relation, ...] = (
         keys=sections_and_head,
         holds=lambda sections, *head: sum(sections) == _half(head),
         other=lambda sections, *head: (
-            str(_shares(list(sections), _half(head))) if _half(head) >= len(sections) else None
+            str(shares(list(sections), _half(head))) if _half(head) >= len(sections) else None
         ),
     ),
     Relation(

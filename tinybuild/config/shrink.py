@@ -28,6 +28,7 @@ from tinybuild.config.tree import (
     mapping,
     number_or,
     scalars,
+    shares,
     whole,
     whole_list,
     width,
@@ -355,7 +356,7 @@ def rotary(tree: Tree) -> None:
                 half = int((_head_dim(node) or tree.size.head_dim) * share) // 2
                 tree.set(
                     (*path, "rope_parameters", "mrope_section"),
-                    _shares(sections, half),
+                    shares(sections, half),
                     "rule rotary sections: the class's own are for the source's head",
                 )
         if "rope_type" in node or "mrope_section" in node:
@@ -411,7 +412,7 @@ def _rotary(tree: Tree, path: Path, rope: dict[str, Any], owner: Mapping[str, An
     sections = rope.get("mrope_section")
     if whole_list(sections):
         assert sections is not None
-        tree.set((*path, "mrope_section"), _shares(sections, half), "rule rotary sections")
+        tree.set((*path, "mrope_section"), shares(sections, half), "rule rotary sections")
     for name in ("long_factor", "short_factor"):
         factors = rope.get(name)
         if isinstance(factors, list) and len(factors) > half:
@@ -423,20 +424,6 @@ def _rotary(tree: Tree, path: Path, rope: dict[str, Any], owner: Mapping[str, An
         assert isinstance(now, int)
         new = max(1, original * now // most)
         tree.set((*path, "original_max_position_embeddings"), new, "rule positions")
-
-
-def _shares(parts: list[int], total: int) -> list[int]:
-    """`parts` scaled to a sum of `total`, each at least 1 while there is enough."""
-    whole = sum(parts)
-    made = [max(1, part * total // whole) if part else 0 for part in parts]
-    while sum(made) > total and max(made) > 0:
-        made[made.index(max(made))] -= 1
-    index = 0
-    while sum(made) < total:
-        if parts[index % len(parts)]:
-            made[index % len(made)] += 1
-        index += 1
-    return made
 
 
 def token_ids(tree: Tree) -> None:

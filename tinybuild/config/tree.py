@@ -236,3 +236,17 @@ def config_at(data: Mapping[str, Any], path: Path) -> dict[str, Any]:
     for name in path:
         value = value[name]
     return dict(value)
+
+
+def shares(parts: list[int], total: int) -> list[int]:
+    """`parts` scaled to a sum of `total`, each at least 1 while there is enough."""
+    total_parts = sum(parts)
+    made = [max(1, part * total // total_parts) if part else 0 for part in parts]
+    while sum(made) > total and max(made) > 0:
+        made[made.index(max(made))] -= 1
+    index = 0
+    while sum(made) < total:
+        if parts[index % len(parts)]:
+            made[index % len(made)] += 1
+        index += 1
+    return made
