@@ -216,7 +216,7 @@ def test_defaults_are_filled_in_sections_that_are_there() -> None:
         "limits": {"seconds": 600, "memory": "8GB"},
     }
     data = read("version: 1\nsummary: s\ndataset: {samples: 3}\nchecks: {max_parameters: 1M}").data
-    assert data["dataset"] == {"samples": 3, "select": "first"}
+    assert data["dataset"] == {"samples": 3}
     assert data["checks"] == {"max_parameters": "1M"}
     assert "source" not in data
     assert "model" not in data

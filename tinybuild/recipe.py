@@ -104,10 +104,15 @@ def _types(types: str | list[str]) -> str:
     return " or ".join(names)
 
 
+def _referred(reference: str) -> Any:
+    """What a "$ref" leads to: "#/$defs/source/properties/package"."""
+    return functools.reduce(lambda rules, key: rules[key], reference.split("/")[1:], schema())
+
+
 def _wanted(branch: Mapping[str, Any]) -> str:
     """What one branch of an anyOf or oneOf asks for, in words."""
     if "$ref" in branch:
-        branch = schema()["$defs"][branch["$ref"].rpartition("/")[2]]
+        branch = _referred(branch["$ref"])
     return str(branch.get("description") or _types(branch["type"]))
 
 
@@ -263,6 +268,8 @@ def _agree(data: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:
             yield ("tokenizer",), "method: scratch needs a class or a source", "add class: ..."
         if tokenizer.get("text") == "dataset" and dataset is None:
             yield ("tokenizer", "text"), "there is no dataset to learn from", "add dataset:"
+    if dataset is not None and not {"samples", "rows", "records"} & dataset.keys():
+        yield ("dataset",), "dataset has no samples", _SAID["samples"]
     if dataset is not None and "source" in dataset:
         kinds = [k for k in ("hub", "transformers", "recipe") if k in dataset["source"]]
         if kinds:
@@ -273,7 +280,7 @@ def _agree(data: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:
 def _fill(rules: Mapping[str, Any], data: dict[str, Any]) -> None:
     """Write the schema's defaults into sections that are there."""
     if "$ref" in rules:
-        rules = {**schema()["$defs"][rules["$ref"].rpartition("/")[2]], **rules}
+        rules = {**_referred(rules["$ref"]), **rules}
     for key, rule in rules.get("properties", {}).items():
         if rule is False:
             continue

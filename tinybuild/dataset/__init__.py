@@ -44,7 +44,7 @@ def make(job: Job) -> dict[str, Any]:
     with cache, _readable():
         stream = _open(files, Path(cache.name))
         features = stream.features
-        if section["select"] == "first":
+        if section.get("select", "first") == "first":
             rows = list(stream.take(wanted))
         else:
             rows = _reservoir(stream, wanted, job.seed)
