@@ -37,8 +37,8 @@ STAGES: Mapping[str, Stage] = {
     ),
     "dataset": Stage(
         function="tinybuild.dataset:make",
-        code=("dataset", "dataset/corpus.jsonl"),
-        libraries=("datasets", "pyarrow"),
+        code=("dataset", "dataset/corpus.jsonl", "parts.py", "progress.py"),
+        libraries=("datasets", "pyarrow", "pillow", "soundfile", "soxr"),
     ),
     "tokenizer": Stage(
         function="tinybuild.tokenizer:make",
