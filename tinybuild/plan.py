@@ -37,8 +37,8 @@ STAGES: Mapping[str, Stage] = {
     ),
     "dataset": Stage(
         function="tinybuild.dataset:make",
-        code=("dataset", "dataset/corpus.jsonl"),
-        libraries=("datasets", "pyarrow"),
+        code=("dataset", "dataset/corpus.jsonl", "parts.py", "progress.py"),
+        libraries=("datasets", "pyarrow", "pillow", "soundfile", "soxr"),
     ),
     "tokenizer": Stage(
         function="tinybuild.tokenizer:make",
@@ -353,14 +353,15 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
     def fetched(*slots: str) -> Need:
         return Need(name="fetch", task=f"fetch:{name}", files=tuple(f"{slot}/" for slot in slots))
 
-    if wishes:
-        wanted = {wish.slot: dict(wish.data) for wish in wishes}
+    fetching = tuple(wish for wish in wishes if not source.in_place(wish))
+    if fetching:
+        wanted = {wish.slot: dict(wish.data) for wish in fetching}
         locks = lock.holding(lock.read(recipe.file), wanted)
         needs = []
         for slot, upstream in _upstreams(recipe):
-            for stage in ("tokenizer", "model"):
+            for stage in MADE if slot != "dataset" else ("dataset",):
                 if stage in recipes[upstream].data:
-                    files = ("",) if stage == "tokenizer" else MADE
+                    files = MADE.get(stage, ("",))
                     needs.append(
                         Need(name=f"{slot}.{stage}", task=f"{stage}:{upstream}", files=files)
                     )
@@ -369,14 +370,15 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
             "fetch",
             {"wishes": wanted, "base": base, "locks": locks},
             needs,
-            wishes=wishes,
+            wishes=fetching,
             after=tuple(f"pack:{upstream}" for _, upstream in _upstreams(recipe)),
         )
     if dataset is not None:
         yield task(
             "dataset",
             {"dataset": _without(dataset, "seed")},
-            [fetched("dataset")] if "dataset" in slots else [],
+            [fetched("dataset")] if "dataset" in {wish.slot for wish in fetching} else [],
+            wishes=tuple(wish for wish in wishes if source.in_place(wish)),
         )
     if tokenizer is not None:
         slot = next((s for s in ("tokenizer", "source") if s in slots), "")
@@ -427,7 +429,7 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
     if origin:
         looked.append(Need(name="fetch", task=f"fetch:{name}", files=tuple(origin)))
     yield task("validate", settings, looked)
-    pins = [Need(name="fetch", task=f"fetch:{name}", facts=("pins",))] if wishes else []
+    pins = [Need(name="fetch", task=f"fetch:{name}", facts=("pins",))] if fetching else []
     report = Need(name="validate", task=f"validate:{name}", files=("report.json",))
     yield task(
         "pack",
@@ -436,14 +438,17 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
     )
 
 
-# What a recipe that builds on another one takes of its model.
-MADE = ("config.json", "generation_config.json", *PROCESSORS, "chat_template.json")
+# What a recipe that builds on another one takes of its tokenizer and model, beside their datasets.
+MADE = {
+    "tokenizer": ("",),
+    "model": ("config.json", "generation_config.json", *PROCESSORS, "chat_template.json"),
+}
 READING = ("truncate", "corpus", "train")  # methods that read the dataset
 SHRINKING = READING[:2]  # methods whose result is compared with the source
 _FACTS = {
     "tokenizer": ("class", "method", "vocab_size", "rows", "bytes", "shrunk"),
     "model": ("class", "parameters", "dtype", "processor"),
-    "dataset": ("rows", "columns"),
+    "dataset": ("rows", "columns", "configs", "source"),
 }
 _LOOKED = {**_FACTS, "tokenizer": (*_FACTS["tokenizer"], "ids")}  # what the checks look at
 

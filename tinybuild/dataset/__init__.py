@@ -36,8 +36,9 @@ def make(job: Job) -> dict[str, Any]:
     section = job.settings["dataset"]
     files = [CORPUS]
     if "source" in section:
-        folder = job.inputs["fetch"] / "dataset"
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        folder = job.inputs.get("dataset") or job.inputs["fetch"] / "dataset"
+        whole = [folder] if folder.is_file() else folder.rglob("*")
+        files = sorted(path for path in whole if path.is_file() and path.suffix in READERS)
     wanted = section["samples"]
     cache = tempfile.TemporaryDirectory(dir=job.out, prefix=".cache-")
     # Rows are read as they are asked for: what is broken may stand far down.
@@ -60,7 +61,9 @@ def make(job: Job) -> dict[str, Any]:
     data.to_parquet(target)
     (job.out / "README.md").write_text(_card(wanted), encoding="utf-8")
     columns = [[name, _type(feature)] for name, feature in data.features.items()]
-    return {"rows": len(data), "columns": columns}
+    configs = {"default": {"train": len(data)}}
+    source = {"path": dict(job.upstream.get("dataset", {}))}
+    return {"rows": len(data), "columns": columns, "configs": configs, "source": source}
 
 
 def _open(files: Iterable[Path], cache: Path) -> Any:
