@@ -86,7 +86,7 @@ STAGES: Mapping[str, Stage] = {
 RESERVED = frozenset(
     (
         *STAGES,
-        *("all", "zoo", "check", "why", "missing", "table"),
+        *("all", "zoo", "check", "why", "unpack", "missing", "table"),
         *("run", "list", "clean", "forget", "ignore", "info", "help", "auto", "dumpdb"),
         *("strace", "tabcompletion", "reset-dep"),
     )
