@@ -688,7 +688,7 @@ def _image(data: bytes, load: bool) -> str:
 
 def _sound(data: bytes, load: bool) -> str:
     """The format of a sound. Raises _Wrong where it is none or, with `load`, broken."""
-    import soundfile  # type: ignore[import-untyped]
+    import soundfile
 
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as sound:
