@@ -430,10 +430,11 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
         looked.append(Need(name="fetch", task=f"fetch:{name}", files=tuple(origin)))
     yield task("validate", settings, looked)
     pins = [Need(name="fetch", task=f"fetch:{name}", facts=("pins",))] if fetching else []
+    local = {wish.slot: dict(wish.data) for wish in wishes if source.in_place(wish)}
     report = Need(name="validate", task=f"validate:{name}", files=("report.json",))
     yield task(
         "pack",
-        {"name": name, "summary": recipe.summary, "recipe": recipe.sha256},
+        {"name": name, "summary": recipe.summary, "recipe": recipe.sha256, "local": local},
         [*pins, *parts, report],
     )
 

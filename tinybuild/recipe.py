@@ -239,7 +239,8 @@ def _findings(error: Any) -> Iterator[tuple[Key, str, str]]:
         for i, item in enumerate(value):
             if isinstance(item, str):
                 if item in seen:
-                    yield (*path, i), f"{name} holds {named(item)} twice", "each token has one id"
+                    hint = "each token has one id" if path[0] == "tokenizer" else "delete one"
+                    yield (*path, i), f"{name} holds {named(item)} twice", hint
                 seen.add(item)
     elif kind == "pattern":
         yield path, f"{name} cannot be {named(value)}", hint or f"write {_wanted(error.schema)}"
@@ -286,7 +287,9 @@ def _rows_agree(dataset: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:
         what = "dataset.expand makes configs of its own beside dataset.configs"
         yield ("dataset", "expand"), what, "keep one of them"
     for part in parts.parts(dataset):
-        inside = part.keys["split"] if part.split else ("dataset",)
+        inside: Key = ("dataset", "configs", part.config) if "configs" in dataset else ("dataset",)
+        if part.split:
+            inside = part.keys["split"]
         if "rows" in part.wish:
             for key in [key for key in parts.AMOUNT if key in part.wish]:
                 path = part.keys[key]
