@@ -1,4 +1,4 @@
-"""One value of a row outside Arrow: as JSON or bytes, and back as an array of its feature's type."""
+"""One value outside Arrow: as JSON or bytes, and back as an array of its feature's type."""
 
 from __future__ import annotations
 
