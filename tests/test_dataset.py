@@ -13,6 +13,7 @@ from conftest import MakeJob, contents
 
 from tinybuild import dataset
 from tinybuild.errors import BuildFault
+from tinybuild.files import digest
 from tinybuild.workers import Job
 
 DATA = "data/train-00000-of-00001.parquet"
@@ -20,31 +21,35 @@ Files = Mapping[str, bytes]
 
 
 def wish(
-    job: MakeJob, tmp_path: Path, files: Files | None, samples: int, select: str, seed: int
+    job: MakeJob, tmp_path: Path, files: Files | None, section: Mapping[str, Any], seed: int
 ) -> Job:
-    section: dict[str, Any] = {"samples": samples, "select": select}
     if files is None:
         return job({"dataset": section}, seed=seed)
-    fetch = tmp_path / f"fetch-{len(list(tmp_path.iterdir()))}"
+    place = tmp_path / f"source-{len(list(tmp_path.iterdir()))}"
     for name, data in files.items():
-        (fetch / "dataset" / name).parent.mkdir(parents=True, exist_ok=True)
-        (fetch / "dataset" / name).write_bytes(data)
-    return job({"dataset": {**section, "source": {"path": "x"}}}, seed=seed, fetch=fetch)
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(data)
+    sums = {"dataset": {name: digest(data.hex()) for name, data in files.items()}}
+    section = {"source": {"path": "x", "max_read": 10**9}, **section}
+    return job({"dataset": section}, seed=seed, upstream=sums, dataset=place)
 
 
 @pytest.fixture
 def build(job: MakeJob, tmp_path: Path) -> Any:
-    """build(files, samples=2, ...) -> (rows, facts, the stage's folder)."""
+    """build(files, samples=2, ...) -> (rows of the first split, facts, the stage's folder)."""
 
     def make(
-        files: Files | None, samples: int = 2, select: str = "first", seed: int = 0
+        files: Files | None, samples: int | None = 2, seed: int = 0, **section: Any
     ) -> tuple[list[dict[str, Any]], dict[str, Any], Path]:
         import pyarrow.parquet
 
-        work = wish(job, tmp_path, files, samples, select, seed)
+        amount = {} if samples is None else {"samples": samples}
+        work = wish(job, tmp_path, files, {**amount, **section}, seed)
         facts = dataset.make(work)
-        assert set(contents(work.out)) == {"README.md", DATA}
-        return pyarrow.parquet.read_table(work.out / DATA).to_pylist(), facts, work.out
+        (config, splits), *more = facts["configs"].items()
+        folder = f"data/{config}" if more else "data"
+        first = work.out / folder / f"{next(iter(splits))}-00000-of-00001.parquet"
+        return pyarrow.parquet.read_table(first).to_pylist(), facts, work.out
 
     return make
 
@@ -53,8 +58,8 @@ def build(job: MakeJob, tmp_path: Path) -> Any:
 def refused(job: MakeJob, tmp_path: Path) -> Any:
     """refused(files, samples=2) -> (message, key)."""
 
-    def make(files: Files, samples: int = 2, select: str = "first") -> tuple[str, tuple[Any, ...]]:
-        work = wish(job, tmp_path, files, samples, select, 0)
+    def make(files: Files, samples: int = 2, **section: Any) -> tuple[str, tuple[Any, ...]]:
+        work = wish(job, tmp_path, files, {"samples": samples, **section}, 0)
         with pytest.raises(BuildFault) as caught:
             dataset.make(work)
         assert contents(work.out) == {}

@@ -184,13 +184,13 @@ def test_every_type_comes_back(tmp_path: Path) -> None:
         tmp_path / "plain", plain, [{k: v for k, v in row.items() if k in plain} for row in rows]
     )
     # Arrow makes no extension types inside others from Python.
-    from tinybuild.dataset.records import _build
+    from tinybuild.dataset.values import build
 
     other = Features({name: features[name] for name in ("matrix", "nested", "jsons")})
     columns = [
-        _build([[[1, 2], [3, 4]], None], other["matrix"]),
-        _build([{"a": {"b": [{"c": [[7]]}, None]}}, None], other["nested"]),
-        _build([["1", None, '"x"'], None], other["jsons"]),
+        build([[[1, 2], [3, 4]], None], other["matrix"]),
+        build([{"a": {"b": [{"c": [[7]]}, None]}}, None], other["nested"]),
+        build([["1", None, '"x"'], None], other["jsons"]),
     ]
     table = pa.Table.from_arrays(columns, schema=other.arrow_schema)
     write_records(table, other, [4, 11], tmp_path / "other")
@@ -294,7 +294,9 @@ def tables(draw: st.DrawFn) -> tuple[Any, list[dict[str, Any]]]:
     """(features, rows)."""
     from datasets import Features
 
-    columns = draw(st.dictionaries(EDGY | TEXT, nested(), min_size=1, max_size=4))
+    # Arrow ends the names of columns at a NUL.
+    name = EDGY | TEXT.filter(lambda text: "\0" not in text)
+    columns = draw(st.dictionaries(name, nested(), min_size=1, max_size=4))
     rows = draw(
         st.lists(
             st.fixed_dictionaries({name: st.none() | pair[1] for name, pair in columns.items()}),
