@@ -224,7 +224,7 @@ def test_a_text_that_is_not_utf8() -> None:
     table = pa.table({"t": bad})
     with pytest.raises(BuildFault) as caught:
         shrink(table, Features({"t": Value("string")}), places(3), {"text": {"max_chars": 3}})
-    assert str(caught.value) == "a.jsonl, row 12: the text in the column t is not UTF-8"
+    assert str(caught.value).startswith("a.jsonl, row 12: the text in the column t is not UTF-8\n")
 
 
 # Images
@@ -498,9 +498,10 @@ def test_a_truncated_image(kind: str) -> None:
 
 def test_images_that_are_none() -> None:
     def said(data: bytes | None, path: str | None = None) -> str:
-        return refused([{"image": {"bytes": data, "path": path}}], PICTURE, images={"max_size": 9})[
-            0
-        ]
+        row = {"image": {"bytes": data, "path": path}}
+        message, _, hint = refused([row], PICTURE, images={"max_size": 9})[0].partition("\n")
+        assert hint == "  hint: mend it, or leave its row out (rows, where)"
+        return message
 
     head = "a.jsonl, row 10: the image in the column image "
     assert said(b"no image") == head + "is not in a format that is read here"
@@ -626,6 +627,12 @@ def test_loud_sounds_are_clipped_not_wrapped() -> None:
     assert heard(found[0])[0].min() > 0.99
 
 
+def test_seconds_are_not_cut_short_by_binary_fractions() -> None:
+    found = sound(wave(100, 2, hertz=1), 0.7, None)
+    assert found is not None
+    assert heard(found[0])[0].shape == (70, 1)
+
+
 def test_one_sample_is_kept() -> None:
     found = sound(wave(8000, 1), 1e-9, None)
     assert found is not None
@@ -679,7 +686,7 @@ def test_broken_sounds() -> None:
         assert key == ("dataset", "audio")
         assert message.startswith("a.jsonl, row 10: the sound in the column audio ")
         assert "0x" not in message
-        return message.partition("column audio ")[2]
+        return message.partition("column audio ")[2].partition("\n")[0]
 
     assert said(b"") == "cannot be read: Format not recognised"
     assert said(b"no sound at all") == "cannot be read: Format not recognised"

@@ -199,7 +199,9 @@ def _walk(
         def at(index: int, why: str) -> Fault:
             place = places[int(rows[index])]
             return BuildFault.of(
-                f"{place}: {change.noun} in the column {name} {why}", key=("dataset", change.key)
+                f"{place}: {change.noun} in the column {name} {why}",
+                key=("dataset", change.key),
+                hint="mend it, or leave its row out (rows, where)",
             )
 
         return change.apply(array, at)
@@ -513,7 +515,8 @@ def sound(
     try:
         with soundfile.SoundFile(_Bytes(data)) as opened:
             rate, frames, channels = opened.samplerate, opened.frames, opened.channels
-            kept = None if max_seconds is None else max(1, math.floor(max_seconds * rate))
+            # 0.7 seconds of 100 a second are 69.999... in binary.
+            kept = None if max_seconds is None else max(1, math.floor(max_seconds * rate + 1e-6))
             # Samples of 16 bits stay exactly what they are; others are fractions of 1.
             exact = opened.subtype == "PCM_16"
             most = MAX_SAMPLES // channels
