@@ -50,11 +50,13 @@ def outputs(model: Any, batch: Mapping[str, Any], seed: int) -> dict[str, Any]:
 
 
 def minimised(found: Mapping[str, Any]) -> Any:
-    """The loss among the outputs, or the mean square of all that have a gradient."""
+    """The loss among the outputs, or the mean square of all that have a gradient: what stands for
+    a mask is no number to learn."""
     loss = found.get("loss")
     if loss is not None:
         return loss.float().mean()
-    return sum(tensor.float().pow(2).mean() for tensor in found.values() if tensor.requires_grad)
+    learned = [tensor.float() for tensor in found.values() if tensor.requires_grad]
+    return sum(one.masked_fill(one.abs() > MASKED, 0).pow(2).mean() for one in learned)
 
 
 @contextlib.contextmanager

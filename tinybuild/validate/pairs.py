@@ -6,7 +6,7 @@ import contextlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tinybuild import heads
@@ -28,6 +28,8 @@ MASKED = 0.5  # part of the tokens that is masked; of 15 % of a short row there 
 RATE = 1e-3  # of the step; Adam moves each number that has a gradient by about that much
 LANGUAGE = ("causal-lm", "image-text-to-text", "multimodal-lm")  # tasks: the next token is learned
 CLASSES = ("sequence-classification", "image-classification", "audio-classification")
+SQUARE = "the outputs' mean square is learned"
+UNKNOWN = "the rows have nothing that is known to be what the class learns"
 WANTED = "a finite loss, finite gradients, changed parameters"
 
 
@@ -152,10 +154,14 @@ def _batches(subject: Subject) -> Batches | None:
     if not takes or not ({"text"} if placed and reads else takes) <= {*there.kinds}:
         return None
     media = tuple(kind for kind in ("image", "audio") if kind in takes and kind in there.kinds)
+    note = ""
     if media and not any((subject.folder / name).is_file() for name in PROCESSORS):
         if not placed or not reads:
             return None
-        media = ()
+        media, note = (), f"there is no processor for {', '.join(media)}: text alone"
+    elif not media and placed and reads:
+        other = " or ".join(kind for kind in processor.KINDS if kind in takes)
+        note = f"the rows have no {other}: text alone" if other else ""
     work = _Work(subject=subject, facts=facts, there=there, task=_task(subject), rows=rows)
     if not reads:
         made = _sensed(work, media[0])
@@ -165,7 +171,7 @@ def _batches(subject: Subject) -> Batches | None:
         made = _texts(work)
     if made is None or (not (placed and reads) and _lacks(subject, made.parts[0])):
         return None
-    return made
+    return replace(made, note=made.note or note)
 
 
 def _lacks(subject: Subject, part: Mapping[str, Any]) -> list[str]:
@@ -175,7 +181,9 @@ def _lacks(subject: Subject, part: Mapping[str, Any]) -> list[str]:
     return [
         name
         for name in needed
-        if name not in begun and (name not in part or part[name].dim() != subject.batch[name].dim())
+        if name not in begun
+        and "label" not in name
+        and (name not in part or part[name].dim() != subject.batch[name].dim())
     ]
 
 
@@ -237,7 +245,8 @@ class _Work:
         found = {name: batch[name] for name in batch if name in self.facts.takes}
         found = {name: value for name, value in found.items() if value is not None}
         if not _learned(found):
-            found = processor.complete(model, found)
+            count = next(len(value) for value in found.values() if hasattr(value, "shape"))
+            found = processor.complete(model, found, count)
         ids, rows = found.get("input_ids"), self.subject.rows
         if ids is not None and rows is not None and int(ids.max()) >= rows:
             raise Unfit(
@@ -348,22 +357,22 @@ def _words(work: _Work, tokenizer: Any) -> Batches | None:
 def _classes(work: _Work, rows: list[Sample]) -> tuple[list[Sample], list[Any] | None, str]:
     """The rows that have a label, and their labels, as the class's loss takes them; of other
     tasks, and without labels, all rows, None and why."""
-    note = "the outputs' mean square is learned: "
     if work.task not in CLASSES:
-        return rows, None, f"{note}no column is known to have what the class learns"
+        return rows, None, f"{SQUARE}: {UNKNOWN}"
     labelled = work.some(lambda row: row.label is not None and row in rows)
     if not work.there.labels or not labelled:
-        return rows, None, f"{note}the rows have no labels"
+        return rows, None, f"{SQUARE}: the rows have no labels"
     _enough(work, work.there.classes)
     config = work.facts.config
     count = config.num_labels
     if count == 1:
         return labelled, [float(row.label or 0) for row in labelled], ""
     if any(float(row.label or 0) % 1 for row in labelled):
-        return rows, None, f"{note}the labels are no classes"
+        return rows, None, f"{SQUARE}: the labels are no classes"
     numbers = [int(row.label or 0) for row in labelled]
-    if max(numbers) >= count or min(numbers) < 0:
-        _enough(work, max(numbers) + 1 if min(numbers) >= 0 else count + 1)
+    if min(numbers) < 0:
+        raise Unfit(f"labels below 0: {min(numbers)}", f"labels 0 to {count - 1}", "")
+    _enough(work, max(numbers) + 1)
     if config.problem_type == "multi_label_classification":
         return labelled, [[float(n == number) for n in range(count)] for number in numbers], ""
     return labelled, numbers, ""
@@ -397,6 +406,8 @@ def _sensed(work: _Work, kind: str) -> Batches | None:
         work.task == "ctc" or "decoder_input_ids" in work.facts.takes
     )
     text = text and any(row.text for row in media)
+    if not text and work.task == "ctc":
+        note += " (texts and a tokenizer)"
     if text:
         rows, note = [row for row in media if row.text], ""
     if not rows:
@@ -449,8 +460,12 @@ def _mixed(work: _Work, media: tuple[str, ...], placed: bool) -> Batches | None:
             for kind in kinds
         }
         given = {"text": [row.text for row in rows], **samples}
-        batch = processor.asked(loaded, {}, [given], given, padding=True, **work.cut)
-        return Batches(parts=(_taught(work, batch),), rows=len(rows), kinds=("text", *kinds))
+        text = {"padding": True, **work.cut}
+        batch = processor.asked(loaded, {}, [given], given, text_kwargs=text)
+        found = [_taught(work, batch)]
+        return Batches(
+            parts=tuple(found), rows=len(rows), kinds=("text", *kinds), note=_missing(found[0])
+        )
     ids = {
         kind: number
         for kind in kinds
@@ -458,7 +473,13 @@ def _mixed(work: _Work, media: tuple[str, ...], placed: bool) -> Batches | None:
         and processor.mark(loaded, kind)
     }
     found = [_taught(work, _row(work, loaded, kinds[0], ids, row)) for row in rows]
-    return Batches(parts=tuple(found), rows=len(rows), kinds=("text", *kinds))
+    return Batches(
+        parts=tuple(found), rows=len(rows), kinds=("text", *kinds), note=_missing(found[0])
+    )
+
+
+def _missing(part: Mapping[str, Any]) -> str:
+    return "" if _learned(part) else f"{SQUARE}: {UNKNOWN}"
 
 
 def _row(
@@ -467,14 +488,14 @@ def _row(
     """One row through a processor whose texts have placeholders."""
     token = processor.mark(loaded, kind)
     mark = processor.between(work.facts.config, loaded, kind, token)
-    left = CHARACTERS
+    own, left = row.images if kind == "image" else row.sounds, CHARACTERS
     marked, plain = [], []
     for piece in row.pieces:
         if isinstance(piece, str):
             marked.append(piece[:left])
             plain.append(piece[:left])
             left -= len(piece[:left])
-        else:
+        elif any(piece is value for value in own):
             marked.append(mark)
     if kind == "image":
         media = [_rgb(work.facts.model, value) for value in row.images]

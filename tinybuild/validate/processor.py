@@ -356,7 +356,7 @@ def placeholder_id(config: Any, kind: str) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def complete(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def complete(model: Any, inputs: Mapping[str, Any], rows: int = 1) -> dict[str, Any]:
     """The inputs that forward takes, in the model's dtype, with a decoder's start where it has one.
 
     (Sizes for putting predictions back into the image are for the processor, not for the model.)
@@ -372,5 +372,5 @@ def complete(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
         start = getattr(config, "decoder_start_token_id", None)
         if start is None:  # speech recognizers with a transducer begin with none at all
             start = getattr(config.get_text_config(), "bos_token_id", None)
-        found["decoder_input_ids"] = torch.full((1, 2), start or 0)
+        found["decoder_input_ids"] = torch.full((rows, 2), start or 0)
     return found
