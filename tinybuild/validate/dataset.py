@@ -27,17 +27,17 @@ def dataset_loads(subject: Subject) -> Check:
     rows: dict[str, dict[str, int]] = {}
     names: dict[str, list[str]] = {}
     met: set[Path] = set()
-    for config in get_dataset_config_names(str(folder)):
-        loaded = load_dataset(str(folder), config, cache_dir=cache)
-        with _light():
+    with _light():
+        for config in get_dataset_config_names(str(folder)):
+            loaded = load_dataset(str(folder), config, cache_dir=cache)
             streamed = load_dataset(str(folder), config, cache_dir=cache, streaming=True)
-        rows[config] = {str(split): len(data) for split, data in loaded.items()}
-        for split, data in loaded.items():
-            where = f"{config}/{split}"
-            files = shards(folder, config, str(split))
-            met |= {*files}
-            names.setdefault(config, data.column_names)
-            wrong += [f"{where}: {what}" for what in _differ(data, streamed.get(split), files)]
+            rows[config] = {str(split): len(data) for split, data in loaded.items()}
+            for split, data in loaded.items():
+                where = f"{config}/{split}"
+                files = shards(folder, config, str(split))
+                met |= {*files}
+                names.setdefault(config, data.column_names)
+                wrong += [f"{where}: {what}" for what in _differ(data, streamed.get(split), files)]
     lost = sorted(file.name for file in {*folder.rglob("*.parquet")} - met)
     if lost:
         wrong.append(f"no config or split has {listed(lost)}")
@@ -155,7 +155,7 @@ def _media(loaded: Any, name: str, whole: Any, feature: Any) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _light() -> Iterator[None]:
-    """Where nobody has imported torch, datasets does not either to stream (1.4 s)."""
+    """Where nobody has imported torch, datasets does not either, to stream (1.4 s)."""
     if "torch" in sys.modules:
         yield
         return
