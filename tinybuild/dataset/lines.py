@@ -35,6 +35,9 @@ def schema(
     import pyarrow
 
     if module == "text":
+        # An empty file is a text as a whole, and has no line.
+        if options.get("sample_by") != "document" and not stream.read(1):
+            return None
         return pyarrow.schema([("text", pyarrow.string())])
     if module == "csv":
         tables = _csv(_Checked(stream, name), name, options, {}, CSV_LOOK)
@@ -466,7 +469,9 @@ def _bad_line(
     import pyarrow
 
     unit, number = ("line", number) if number > 0 else ("row", 1 - number)
-    for place, line in enumerate(piece.split(b"\n"), number):
+    all_lines = piece.split(b"\n")
+    skip = _first_bad(all_lines, strict) if strict is not None else 0
+    for place, line in enumerate(all_lines[skip:], number + skip):
         if not line.strip():
             continue
         where = f"{name}, {unit} {place:,}"
@@ -502,6 +507,23 @@ def _bad_line(
     return BuildFault.of(
         f"{name}, from {unit} {number:,} on: {reason(error)}", key=KEY, hint=SAY_TYPES
     )
+
+
+def _first_bad(all_lines: list[bytes], schema: pyarrow.Schema) -> int:
+    """The place of the first line that does not parse, by halving: 2 MB take 16 attempts."""
+    import pyarrow
+
+    good, bad = 0, len(all_lines)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        some = b"\n".join(all_lines[good:middle])
+        try:
+            if some.strip():
+                _parse(some, schema)
+            good = middle
+        except (pyarrow.ArrowException, ValueError):
+            bad = middle
+    return good
 
 
 def _type_of(value: Any, error: Exception) -> str:
