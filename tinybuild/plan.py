@@ -71,7 +71,7 @@ STAGES: Mapping[str, Stage] = {
             "dataset/corpus.jsonl",
         ),
         libraries=(
-            *("transformers", "tokenizers", "torch", "datasets"),
+            *("transformers", "tokenizers", "torch", "datasets", "pyarrow", "soundfile", "soxr"),
             *("sentencepiece", "tiktoken", "mistral-common", "pillow", "torchvision"),
         ),
     ),
