@@ -77,14 +77,20 @@ _CHUNK = 64  # rows of one table that a reader gives
 
 
 class _Findings(list[Finding]):
-    """What is wrong, in the order of the rows and of the names in them."""
+    """What is wrong with a folder of records."""
 
     def say(self, what: str, hint: str = "") -> None:
         self.append(Finding(what=what, hint=hint, key=KEY))
 
     def refuse(self) -> None:
+        """Raise what was found, by the numbers of the rows and the names in them."""
+
+        def place(finding: Finding) -> list[tuple[int, int, str]]:
+            parts = re.split("([0-9]+)", finding.what)
+            return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts]
+
         if self:
-            raise BuildFault(self)
+            raise BuildFault(sorted(self, key=place))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +170,8 @@ def _read(folder: Path) -> tuple[pyarrow.Table, Features]:
     features = _features(folder)
     rows = _rows(folder, findings)
     columns = list(features or sorted({name for row in rows for name in row.values}))
+    if not columns and not findings:
+        findings.say(f"the rows of {folder.name} have no files", "a row has a file for each column")
     _complete(rows, columns, features is not None, findings)
     if features is None:
         findings.refuse()  # types are guessed only from files that are whole
@@ -263,6 +271,7 @@ def _row(folder: Path, name: str, findings: _Findings) -> _Row:
                 f"{one.shown} is one value, and {Path(other.shown).name} one of a list",
                 f"remove one of them{_no_list(other)}",
             )
+            values[column] = one
         elif None not in numbers:
             ordered = sorted(numbers.items(), key=lambda item: item[0] or 0)
             hole = next((i for i, (number, _) in enumerate(ordered) if number != i), None)

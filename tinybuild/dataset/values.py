@@ -372,7 +372,8 @@ def image_format(data: bytes, load: bool) -> str:
         raise _missing("pillow") from None
     try:
         with Image.open(io.BytesIO(data), formats=list(IMAGES)) as image:
-            found = str(image.format)
+            # Some cameras put several pictures into one JPEG.
+            found = "JPEG" if image.format == "MPO" else str(image.format)
             if load:
                 image.load()
     except UnidentifiedImageError:
