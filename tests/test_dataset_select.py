@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from datasets import ClassLabel, Features, Image, List, Value
+from datasets import Array2D, ClassLabel, Dataset, Features, Image, List, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -500,14 +500,19 @@ def test_a_shard_with_fewer_rows_than_it_says() -> None:
 
 def test_nested_and_media_columns_come_through() -> None:
     features = Features(
-        {"list": List(Image()), "pairs": [{"a": Value("int8")}], "n": Value("int8")}
+        {
+            "list": List(Image()),
+            "pairs": [{"a": Value("int8")}],
+            "n": Value("int8"),
+            "x": Array2D((1, 2), "int8"),
+        }
     )
     rows: list[dict[str, Any]] = [
-        {"list": [{"bytes": b"x", "path": None}, None], "pairs": None, "n": 1},
-        {"list": [], "pairs": [{"a": None}, None], "n": 2},
-        {"list": None, "pairs": [], "n": 3},
+        {"list": [{"bytes": b"x", "path": None}, None], "pairs": None, "n": 1, "x": [[1, 2]]},
+        {"list": [], "pairs": [{"a": None}, None], "n": 2, "x": None},
+        {"list": None, "pairs": [], "n": 3, "x": [[5, 6]]},
     ]
-    whole = pa.Table.from_pylist(rows, schema=features.arrow_schema)
+    whole = Dataset.from_list(rows, features=features).with_format("arrow")[:]
     shard = Shard(name="s", rows=3, read=lambda first: iter([whole[first:]]))
     table, _ = select(Split(shards=(shard,), features=features), {"rows": "1,3"}, 0)
     assert table.to_pylist() == [rows[0], rows[2]]

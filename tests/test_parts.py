@@ -105,7 +105,7 @@ def test_what_a_part_is_taken_from(
             "no config em\n  hint: known: de, en",
             "config",
         ),
-        ({}, {"a": ("x", "y")}, "no split train\n  hint: name one: x, y", "split"),
+        ({}, {"a": ("x", "y")}, "several splits, none is train\n  hint: name one: x, y", "split"),
         (
             {"split": "tset"},
             {"a": ("test", "x")},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,23 +37,25 @@ class Part:
         """
         config = self.of_config
         if config is None:
-            config = default if default in names else next(iter(names)) if len(names) == 1 else None
-        if config not in names:
-            given = self.of_config is not None
-            what = (
-                f"the source has no config {config}" if given else "the source has several configs"
-            )
-            hint = did_you_mean(str(config), names) if given else f"name one: {', '.join(names)}"
-            raise BuildFault.of(what, key=self.keys["config"], hint=hint)
+            config = default if default in names else _only(names)
+        if config is None or config not in names:
+            raise self._unknown("config", config, names)
         split, known = self.of_split, names[config]
         if split is None:
-            split = TRAIN if TRAIN in known else known[0] if len(known) == 1 else None
-        if split not in known:
-            given = self.of_split is not None
-            what = f"the source has no split {split}" if given else "the source has no split train"
-            hint = did_you_mean(str(split), known) if given else f"name one: {', '.join(known)}"
-            raise BuildFault.of(what, key=self.keys["split"], hint=hint)
+            split = TRAIN if TRAIN in known else _only(known)
+        if split is None or split not in known:
+            raise self._unknown("split", split, known)
         return config, split
+
+    def _unknown(self, what: str, name: str | None, known: Iterable[str]) -> Fault:
+        said = f"the source has no {what} {name}"
+        hint = did_you_mean(name or "", known)
+        if name is None:
+            said = f"the source has several {what}s" + (
+                ", none is train" if what == "split" else ""
+            )
+            hint = f"name one: {', '.join(known)}"
+        return BuildFault.of(said, key=self.keys[what], hint=hint)
 
     def place(self, fault: Fault) -> Fault:
         """The same fault with keys ("dataset", KEY, ...) led to where this part has them."""
@@ -70,6 +72,10 @@ class Part:
         )
 
 
+def _only(names: Collection[str]) -> str | None:
+    return next(iter(names)) if len(names) == 1 else None
+
+
 def parts(section: Mapping[str, Any]) -> tuple[Part, ...]:
     """The parts of a dataset section, config by config, in the recipe's order."""
     source = section.get("source", {})
@@ -81,7 +87,7 @@ def parts(section: Mapping[str, Any]) -> tuple[Part, ...]:
         own = own or {}
         of_config = own.get("config", source.get("config", config if named else None))
         splits = own.get("splits", section.get("splits"))
-        keys = {key: ("dataset", key) for key in top}
+        keys: dict[str, tuple[str, ...]] = {key: ("dataset", key) for key in top}
         keys |= {key: (*within, key) for key in own}
         if "config" not in own:
             by_name = named and "config" not in source

@@ -71,7 +71,7 @@ STAGES: Mapping[str, Stage] = {
             "dataset/corpus.jsonl",
         ),
         libraries=(
-            *("transformers", "tokenizers", "torch", "datasets"),
+            *("transformers", "tokenizers", "torch", "datasets", "pyarrow", "soundfile", "soxr"),
             *("sentencepiece", "tiktoken", "mistral-common", "pillow", "torchvision"),
         ),
     ),
@@ -355,7 +355,7 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
 
     fetching = tuple(wish for wish in wishes if not source.in_place(wish))
     if fetching:
-        wanted = {wish.slot: dict(wish.data) for wish in fetching}
+        wanted = {wish.slot: _sized(wish.data) for wish in fetching}
         locks = lock.holding(lock.read(recipe.file), wanted)
         needs = []
         for slot, upstream in _upstreams(recipe):
@@ -374,9 +374,12 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
             after=tuple(f"pack:{upstream}" for _, upstream in _upstreams(recipe)),
         )
     if dataset is not None:
+        section = _without(dataset, "seed")
+        if "source" in section:
+            section["source"] = _sized(section["source"])
         yield task(
             "dataset",
-            {"dataset": _without(dataset, "seed")},
+            {"dataset": section},
             [fetched("dataset")] if "dataset" in {wish.slot for wish in fetching} else [],
             wishes=tuple(wish for wish in wishes if source.in_place(wish)),
         )
@@ -452,6 +455,11 @@ _FACTS = {
     "dataset": ("rows", "columns", "configs", "source"),
 }
 _LOOKED = {**_FACTS, "tokenizer": (*_FACTS["tokenizer"], "ids")}  # what the checks look at
+
+
+def _sized(wish: Mapping[str, Any]) -> dict[str, Any]:
+    """A source with its bound in bytes."""
+    return {key: size(value) if key == "max_read" else value for key, value in wish.items()}
 
 
 def _without(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from datasets import Features
 
 CORPUS = Path(__file__).parent / "corpus.jsonl"
-GROUP = 100  # rows of a row group: whoever streams the file has some of them to read
+# Rows of a row group: whoever streams a file has some to read. At most GROUPS of them, for each
+# holds the values that repeat once more.
+GROUP, GROUPS = 100, 10
 
 
 def make(job: Job) -> dict[str, Any]:
@@ -112,11 +114,16 @@ def _expanded(
 
 
 def _write(target: Path, table: pyarrow.Table, features: Features) -> None:
-    from datasets import Dataset, DatasetInfo
+    """A Parquet file whose schema says the features.
+
+    With a dictionary for media, too: 10,000 rows of ten images are 0.1 MB so, and 4 MB as
+    Dataset.to_parquet writes them.
+    """
+    import pyarrow.parquet
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    data = Dataset(table.cast(features.arrow_schema), info=DatasetInfo(features=features))
-    data.to_parquet(target, batch_size=GROUP)
+    rows = max(GROUP, -(-table.num_rows // GROUPS))
+    pyarrow.parquet.write_table(table.cast(features.arrow_schema), target, row_group_size=rows)
 
 
 def _version(files: Mapping[str, Mapping[str, Path]]) -> str:

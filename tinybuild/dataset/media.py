@@ -199,7 +199,9 @@ def _walk(
         def at(index: int, why: str) -> Fault:
             place = places[int(rows[index])]
             return BuildFault.of(
-                f"{place}: {change.noun} in the column {name} {why}", key=("dataset", change.key)
+                f"{place}: {change.noun} in the column {name} {why}",
+                key=("dataset", change.key),
+                hint="mend it, or leave its row out (rows, where)",
             )
 
         return change.apply(array, at)
@@ -402,11 +404,14 @@ def image(data: bytes, max_size: int) -> tuple[bytes, str] | None:
         # What Pillow only warns of is refused.
         warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
         try:
-            opened = PIL.Image.open(io.BytesIO(data))
+            PIL.Image.init()
+            # To decode EPS, Pillow runs Ghostscript: a program for programs.
+            readable = [name for name in PIL.Image.OPEN if name != "EPS"]
+            opened = PIL.Image.open(io.BytesIO(data), formats=readable)
         except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError):
             raise Refused(f"has more than {PIL.Image.MAX_IMAGE_PIXELS:,} pixels") from None
         except PIL.UnidentifiedImageError:
-            raise Refused("is not in a format that Pillow reads") from None
+            raise Refused("is not in a format that is read here") from None
         except BROKEN as error:
             raise Refused(f"cannot be read: {_reason(error)}") from None
         with opened:
@@ -510,7 +515,8 @@ def sound(
     try:
         with soundfile.SoundFile(_Bytes(data)) as opened:
             rate, frames, channels = opened.samplerate, opened.frames, opened.channels
-            kept = None if max_seconds is None else max(1, math.floor(max_seconds * rate))
+            # 0.7 seconds of 100 a second are 69.999... in binary.
+            kept = None if max_seconds is None else max(1, math.floor(max_seconds * rate + 1e-6))
             # Samples of 16 bits stay exactly what they are; others are fractions of 1.
             exact = opened.subtype == "PCM_16"
             most = MAX_SAMPLES // channels
@@ -569,8 +575,15 @@ class _Bytes(io.BytesIO):
 
 
 def _whole(data: bytes) -> None:
-    """Raises Refused for a WAV or AIFF file that ends before its samples do: libsndfile reads what
-    is there and says nothing. Almost 4 GB is the size that a writer leaves that cannot go back."""
+    """Raises Refused for a WAV, AIFF or Ogg file that ends before its samples do: libsndfile reads
+    what is there, or nothing, and says nothing. Almost 4 GB is the size that a writer leaves that
+    cannot go back."""
+    if data[:4] == b"OggS":
+        page = data.rfind(b"OggS")  # its head, the sizes of its segments, and these
+        head = data[page : page + 27]
+        sizes = data[page + 27 : page + 27 + head[26]] if len(head) == 27 else b""
+        if len(head) < 27 or len(sizes) < head[26] or page + 27 + head[26] + sum(sizes) > len(data):
+            raise Refused("is cut off in its last page")
     kinds = {(b"RIFF", b"WAVE"): ("<4sI", b"data"), (b"FORM", b"AIFF"): (">4sI", b"SSND")}
     kinds[b"FORM", b"AIFC"] = kinds[b"FORM", b"AIFF"]
     if (data[:4], data[8:12]) not in kinds:

@@ -149,8 +149,12 @@ class _Kept:
 
         if not len(numbers):
             return
-        # A slice would hold all of its table; what was taken is a copy.
-        self.pieces.append((table.take(chosen), numpy.full(len(numbers), shard), numbers))
+        # A slice would hold all of its table; what was taken is a copy. A table that is kept whole,
+        # and is no slice of a larger one, need not be copied: one of one row takes 0.4 ms.
+        whole = len(numbers) == table.num_rows
+        if not (whole and table.get_total_buffer_size() <= 2 * table.nbytes):
+            table = table.take(chosen)
+        self.pieces.append((table, numpy.full(len(numbers), shard), numbers))
         if len(self.pieces) >= self.join_at:
             self._join()
             self.join_at = 2 * len(self.pieces) + 512

@@ -390,7 +390,7 @@ def image_format(data: bytes, load: bool) -> str:
 def sound_format(data: bytes, load: bool) -> str:
     """The format of a sound. Raises Wrong where it is none or, with `load`, broken."""
     try:
-        import soundfile  # type: ignore[import-untyped]
+        import soundfile
     except (ImportError, OSError):  # it loads libsndfile
         raise _missing("soundfile") from None
     try:
