@@ -43,9 +43,7 @@ from tinybuild.dataset.rows import Shard, Source, Split
 from tinybuild.dataset.values import (
     BY_SUFFIX,
     IMAGE_SUFFIXES,
-    IMAGES,
     SOUND_SUFFIXES,
-    SOUNDS,
     Wrong,
     build,
     class_name,
@@ -53,11 +51,11 @@ from tinybuild.dataset.values import (
     decode,
     encode,
     fits,
-    image_format,
+    image_suffix,
     kind_of,
     label,
     parsed,
-    sound_format,
+    sound_suffix,
     utf8,
     word,
 )
@@ -650,14 +648,13 @@ def _suffix(data: bytes, path: str | None, feature: Any) -> str:
     from datasets import Audio, Image
 
     named = (path or "").rpartition(".")[2].lower()
-    try:
-        if isinstance(feature, Image):
-            return IMAGES.get(image_format(data, load=False), "bin")
-        if isinstance(feature, Audio):
-            found = SOUNDS.get(sound_format(data, load=False), "bin")
-            return "opus" if (found, named) == ("ogg", "opus") else found
-    except Wrong:
-        pass
+    found = None
+    if isinstance(feature, Image):
+        found = image_suffix(data)
+    elif isinstance(feature, Audio):
+        found = sound_suffix(data)
+    if found is not None:
+        return "opus" if (found, named) == ("ogg", "opus") else found
     ours = ("txt", "json", "bin", "null", "path")
     fits = re.fullmatch("[a-z0-9]{1,8}", named) is not None and "." in (path or "")
     return named if fits and named not in ours else "bin"
