@@ -241,7 +241,7 @@ def picture(mode: str, size: tuple[int, int]) -> PIL.Image.Image:
             elif x >= width // 2 and y >= height // 2:
                 made.putpixel((x, y), (0, 255 * y // height, 0, 0 if "A" in mode else 255))
     if mode in ("I;16", "I", "F"):
-        data = numpy.arange(width * height).reshape(height, width) * 60
+        data = numpy.arange(width * height).reshape(height, width) * 20
         dtype = {"I;16": "uint16", "I": "int32", "F": "float32"}[mode]
         return PIL.Image.fromarray(data.astype(dtype))
     if mode == "P":
@@ -304,7 +304,10 @@ def test_format_mode_and_ratio_are_kept(kind: str, mode: str) -> None:
         assert small.convert("RGB").getpixel((2, 2)) == source.convert("RGB").getpixel((8, 8))
         if kind in ("PNG", "GIF"):
             assert small.info["transparency"] == source.info["transparency"]
-    elif mode in ("RGB", "RGBA"):
+    elif mode in ("I;16", "I", "F"):
+        whole, part = (numpy.asarray(each, dtype=float) for each in (source, small))
+        assert abs(part[5, 8] - whole[20:24, 32:36].mean()) < 100
+    elif mode in ("RGB", "RGBA", "CMYK"):
         near = small.convert("RGB").getpixel((2, 2))
         assert isinstance(near, tuple)
         assert near[0] > 240
@@ -325,9 +328,12 @@ def test_what_a_format_cannot_hold_becomes_png_or_tiff() -> None:
         ("TGA", "LA", "PNG"),
         ("IM", "F", "TIFF"),
         ("IM", "CMYK", "TIFF"),
+        ("MPO", "RGB", "JPEG"),
     ):
-        data = encoded(picture(mode, (64, 40)), kind)
-        assert opened(data).mode == mode
+        large = picture(mode, (64, 40))
+        more = {"save_all": True, "append_images": [large]} if kind == "MPO" else {}
+        data = encoded(large, kind, **more)
+        assert (opened(data).format, opened(data).mode) == (kind, mode)
         small, found = made(data, 16)
         assert (found, small.mode, small.size) == (becomes, mode, (16, 10))
 

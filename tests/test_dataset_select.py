@@ -7,9 +7,11 @@ import decimal
 import gc
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import Array2D, ClassLabel, Dataset, Features, Image, List, Value
 from hypothesis import given, settings
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 from tinybuild.dataset import select as module
 from tinybuild.dataset.rows import Place, Shard, Split
 from tinybuild.dataset.select import middles, select, shares, spans
+from tinybuild.dataset.sources import open_folder
 from tinybuild.errors import BuildFault
 
 NUMBERS = Features({"n": Value("int64"), "even": Value("bool")})
@@ -517,3 +520,31 @@ def test_nested_and_media_columns_come_through() -> None:
     table, _ = select(Split(shards=(shard,), features=features), {"rows": "1,3"}, 0)
     assert table.to_pylist() == [rows[0], rows[2]]
     assert Features.from_arrow_schema(table.schema) == features
+
+
+def test_parquet_is_read_no_further_than_it_must_be(tmp_path: Path) -> None:
+    """A damaged row group is no trouble to whoever does not need it."""
+    path = tmp_path / "data" / "a.parquet"
+    path.parent.mkdir()
+    schema = NUMBERS.arrow_schema
+    whole = pa.table({"n": [*range(1000)], "even": [None] * 1000}, schema=schema)
+    pq.write_table(whole, path, row_group_size=50, compression="none", use_dictionary=False)
+    column = pq.ParquetFile(path).metadata.row_group(3).column(0)
+    data = bytearray(path.read_bytes())
+    data[column.data_page_offset : column.data_page_offset + 60] = b"\xff" * 60
+    path.write_bytes(data)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    split = open_folder(path.parent, scratch=scratch, options={}).open("default", "train")
+    assert split.shards[0].starts == tuple(range(0, 1000, 50))
+    for wish, numbers in (
+        ({"rows": "1,150,201-203,1000"}, [0, 149, 200, 201, 202, 999]),
+        ({"samples": 3}, [0, 1, 2]),
+        ({"samples": 2, "select": "spread"}, [250, 750]),
+    ):
+        table, _ = select(split, wish, 0)
+        assert table.column("n").to_pylist() == numbers
+    for wish in ({"rows": "151"}, {"samples": 160}, {"samples": 1000, "select": "random"}):
+        message, key = refused(split, wish)
+        assert message.startswith("a.parquet: row group 4 (rows 151-200) cannot be read: ")
+        assert key == ("dataset", "source")

@@ -295,18 +295,19 @@ def _unpacking(words: list[str], given: Mapping[str, str]) -> tuple[str, dict[st
         except CmdParseError as error:
             raise RecipeFault.of(str(error), hint="see doit info unpack") from None
         options.update({key: value for key, value in more.items() if value})
+    known = [name for name, recipe in zoo.recipes.items() if "dataset" in recipe.data]
     if len(names) != 1:
-        known = [name for name, recipe in zoo.recipes.items() if "dataset" in recipe.data]
         what = "unpack takes the name of one recipe"
-        raise RecipeFault.of(what, hint=f"those with a dataset: {', '.join(known)}")
+        raise RecipeFault.of(what, hint=f"those with a dataset: {', '.join(known) or 'none'}")
     name = names[0]
     broken = next((b for b in zoo.broken if b.name == name), None)
     if broken is not None:
         raise locate(broken.fault, broken.file, broken.file.relative_to(zoo.root).as_posix())
     if name not in zoo.recipes:
-        raise RecipeFault.of(f"there is no recipe {name}", hint=did_you_mean(name, zoo.recipes))
-    if "dataset" not in zoo.recipes[name].data:
-        raise RecipeFault.of(f"the recipe {name} has no dataset")
+        raise RecipeFault.of(f"there is no recipe {name}", hint=did_you_mean(name, known))
+    if name not in known:
+        what = f"the recipe {name} has no dataset"
+        raise RecipeFault.of(what, hint=f"those with one: {', '.join(known) or 'none'}")
     if options["rows"] and not ROWS.fullmatch(options["rows"]):
         what = f"--rows {options['rows']} is no list of row numbers"
         raise RecipeFault.of(what, hint="give numbers from 1 and ranges, such as 1,4-10")

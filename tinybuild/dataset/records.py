@@ -43,9 +43,7 @@ from tinybuild.dataset.rows import Shard, Source, Split
 from tinybuild.dataset.values import (
     BY_SUFFIX,
     IMAGE_SUFFIXES,
-    IMAGES,
     SOUND_SUFFIXES,
-    SOUNDS,
     Wrong,
     build,
     class_name,
@@ -53,11 +51,11 @@ from tinybuild.dataset.values import (
     decode,
     encode,
     fits,
-    image_format,
+    image_suffix,
     kind_of,
     label,
     parsed,
-    sound_format,
+    sound_suffix,
     utf8,
     word,
 )
@@ -77,14 +75,20 @@ _CHUNK = 64  # rows of one table that a reader gives
 
 
 class _Findings(list[Finding]):
-    """What is wrong, in the order of the rows and of the names in them."""
+    """What is wrong with a folder of records."""
 
     def say(self, what: str, hint: str = "") -> None:
         self.append(Finding(what=what, hint=hint, key=KEY))
 
     def refuse(self) -> None:
+        """Raise what was found, by the numbers of the rows and the names in them."""
+
+        def place(finding: Finding) -> list[tuple[int, int, str]]:
+            parts = re.split("([0-9]+)", finding.what)
+            return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts]
+
         if self:
-            raise BuildFault(self)
+            raise BuildFault(sorted(self, key=place))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +168,8 @@ def _read(folder: Path) -> tuple[pyarrow.Table, Features]:
     features = _features(folder)
     rows = _rows(folder, findings)
     columns = list(features or sorted({name for row in rows for name in row.values}))
+    if not columns and not findings:
+        findings.say(f"the rows of {folder.name} have no files", "a row has a file for each column")
     _complete(rows, columns, features is not None, findings)
     if features is None:
         findings.refuse()  # types are guessed only from files that are whole
@@ -263,6 +269,7 @@ def _row(folder: Path, name: str, findings: _Findings) -> _Row:
                 f"{one.shown} is one value, and {Path(other.shown).name} one of a list",
                 f"remove one of them{_no_list(other)}",
             )
+            values[column] = one
         elif None not in numbers:
             ordered = sorted(numbers.items(), key=lambda item: item[0] or 0)
             hole = next((i for i, (number, _) in enumerate(ordered) if number != i), None)
@@ -641,14 +648,13 @@ def _suffix(data: bytes, path: str | None, feature: Any) -> str:
     from datasets import Audio, Image
 
     named = (path or "").rpartition(".")[2].lower()
-    try:
-        if isinstance(feature, Image):
-            return IMAGES.get(image_format(data, load=False), "bin")
-        if isinstance(feature, Audio):
-            found = SOUNDS.get(sound_format(data, load=False), "bin")
-            return "opus" if (found, named) == ("ogg", "opus") else found
-    except Wrong:
-        pass
+    found = None
+    if isinstance(feature, Image):
+        found = image_suffix(data)
+    elif isinstance(feature, Audio):
+        found = sound_suffix(data)
+    if found is not None:
+        return "opus" if (found, named) == ("ogg", "opus") else found
     ours = ("txt", "json", "bin", "null", "path")
     fits = re.fullmatch("[a-z0-9]{1,8}", named) is not None and "." in (path or "")
     return named if fits and named not in ours else "bin"

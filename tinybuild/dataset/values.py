@@ -346,12 +346,42 @@ def decodable(data: bytes, feature: Any, suffix: str) -> None:
     """Refuse media that cannot be decoded; formats that nothing here reads are believed."""
     from datasets import Audio, Image
 
-    if suffix == "bin":
-        return
-    if isinstance(feature, Image):
-        image_format(data, load=True)
-    elif isinstance(feature, Audio) and suffix in SOUND_SUFFIXES:
-        sound_format(data, load=True)
+    from tinybuild.dataset import media
+
+    try:
+        if isinstance(feature, Image) and suffix != "bin":
+            media.image(data, max_size=1 << 30)  # so large that it need not be made smaller
+        elif isinstance(feature, Audio) and suffix in SOUND_SUFFIXES:
+            media.sound(data, None, None)
+    except media.Refused as refused:
+        raise Wrong(str(refused)) from None
+
+
+def image_suffix(data: bytes) -> str | None:
+    """The suffix of an image's format; None where it is none that is known here."""
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError:
+        raise _missing("pillow") from None
+    try:
+        with Image.open(io.BytesIO(data), formats=list(IMAGES)) as image:
+            # Some cameras put several pictures into one JPEG.
+            return IMAGES.get("JPEG" if image.format == "MPO" else str(image.format))
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
+        return None
+
+
+def sound_suffix(data: bytes) -> str | None:
+    """The suffix of a sound's format; None where it is none that is known here."""
+    try:
+        import soundfile
+    except (ImportError, OSError):  # OSError: without its library
+        raise _missing("soundfile") from None
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as sound:
+            return SOUNDS.get(str(sound.format))
+    except soundfile.SoundFileError:
+        return None
 
 
 def _missing(package: str) -> Fault:
@@ -359,53 +389,6 @@ def _missing(package: str) -> Fault:
         f"the package {package} is not installed, or does not load here",
         hint="install what images and sounds need: pip install 'tinybuild[media]'",
     )
-
-
-def image_format(data: bytes, load: bool) -> str:
-    """The format of an image. Raises Wrong where it is none or, with `load`, broken."""
-    import struct
-    import zlib
-
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError:
-        raise _missing("pillow") from None
-    try:
-        with Image.open(io.BytesIO(data), formats=list(IMAGES)) as image:
-            found = str(image.format)
-            if load:
-                image.load()
-    except UnidentifiedImageError:
-        raise Wrong(
-            f"is not an image ({len(data):,} bytes that are none of {', '.join(IMAGES)})"
-        ) from None
-    except Image.DecompressionBombError:
-        raise Wrong("is an image of more pixels than is safe") from None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-        raise Wrong(f"is a broken image ({error})") from None
-    return found
-
-
-def sound_format(data: bytes, load: bool) -> str:
-    """The format of a sound. Raises Wrong where it is none or, with `load`, broken."""
-    try:
-        import soundfile
-    except (ImportError, OSError):  # it loads libsndfile
-        raise _missing("soundfile") from None
-    try:
-        with soundfile.SoundFile(io.BytesIO(data)) as sound:
-            if load:
-                if not sound.frames:
-                    raise Wrong("is a sound of no length")
-                read = 0
-                while found := len(sound.read(1 << 16, dtype="float32")):
-                    read += found
-                if read < sound.frames:
-                    raise Wrong(f"is a sound cut off after {read:,} of {sound.frames:,} samples")
-            return str(sound.format)
-    except soundfile.SoundFileError as error:
-        text = str(getattr(error, "error_string", error)).rstrip(".")
-        raise Wrong(f"is not a sound that can be read ({text})") from None
 
 
 def word(value: Any) -> str:
