@@ -425,6 +425,19 @@ def test_a_dataset_without_a_model(built: Build) -> None:
     assert pairs.rows_train(subject) is None
 
 
+def test_the_first_config_that_fits_is_taken(built: Build) -> None:
+    subject = built(*LLAMA, texts())
+    folder = subject.folder / "dataset"
+    shutil.rmtree(folder)
+    configs = {}
+    for name, rows in (("pictures", pictured()), ("words", texts())):
+        other = write(folder / "made", *rows)
+        shutil.move(folder / "made" / "data", folder / "data" / name)
+        configs[name] = {"train": other["rows"]}
+    subject.facts = {**subject.facts, "dataset": {**subject.facts["dataset"], "configs": configs}}
+    assert check(subject).measured.startswith("6 rows of text: ")
+
+
 def test_the_model_is_as_before_afterwards(built: Build) -> None:
     import torch
 
