@@ -195,6 +195,12 @@ def test_configs_of_one_source(build: Any, tmp_path: Path) -> None:
     assert load_dataset(str(out), "late", split="train", cache_dir=cache).to_list() == [{"n": 4}]
 
 
+def test_what_changes_one_config_is_not_useless(build: Any) -> None:
+    configs = {"a": {"config": "default"}, "b": {"config": "default", "columns": ["n"]}}
+    _, facts, _ = build(TWO, text={"max_chars": 2}, configs=configs)
+    assert list(facts["configs"]) == ["a", "b"]
+
+
 def test_parts_draw_their_rows_apart(build: Any) -> None:
     splits = {"a": {"split": "train"}, "b": {"split": "train"}}
     _, _, out = build(HUNDRED, samples=20, select="random", splits=splits)
@@ -227,6 +233,11 @@ def test_splits_of_a_config_have_the_same_columns(refused: Any) -> None:
             ("dataset", "splits", "tset"),
         ),
         ({"columns": ["m"]}, "m", ("dataset", "columns")),
+        (
+            {"images": {"max_size": 9}, "text": {"max_chars": 9}},
+            "the dataset has no images\n  hint: delete images",
+            ("dataset", "images"),
+        ),
     ],
 )
 def test_what_is_wrong_is_told_where_the_recipe_says_it(

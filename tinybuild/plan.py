@@ -271,6 +271,8 @@ def _chain(recipe: Recipe, recipes: Mapping[str, Recipe]) -> None:
                     hint = f"did you mean {' or '.join(near)}?" if near else "see doit list"
                     raise RecipeFault.of(f"there is no recipe {name}", key=key, hint=hint)
                 continue
+            if slot == "dataset" and len(seen) == 1 and "dataset" not in recipes[name].data:
+                raise RecipeFault.of(f"the recipe {name} makes no dataset", key=key)
             if name == recipe.name:
                 circle = " -> ".join([*seen, name])
                 raise RecipeFault.of(f"the recipes need one another: {circle}", key=key)
@@ -454,7 +456,11 @@ _FACTS = {
     "model": ("class", "parameters", "dtype", "processor"),
     "dataset": ("rows", "columns", "configs", "source"),
 }
-_LOOKED = {**_FACTS, "tokenizer": (*_FACTS["tokenizer"], "ids")}  # what the checks look at
+_LOOKED = {  # what the checks look at
+    **_FACTS,
+    "tokenizer": (*_FACTS["tokenizer"], "ids"),
+    "dataset": ("rows", "columns", "configs"),
+}
 
 
 def _sized(wish: Mapping[str, Any]) -> dict[str, Any]:

@@ -271,11 +271,6 @@ def _agree(data: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:
             yield ("tokenizer", "text"), "there is no dataset to learn from", "add dataset:"
     if dataset is not None:
         yield from _rows_agree(dataset)
-    if dataset is not None and "source" in dataset:
-        kinds = [k for k in ("hub", "transformers", "recipe") if k in dataset["source"]]
-        if kinds:
-            what = f"a dataset cannot come from {kinds[0]} yet"
-            yield ("dataset", "source"), what, "give a path or a package"
 
 
 def _rows_agree(dataset: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tinybuild.dataset import card, media, records, select, sources
 from tinybuild.dataset.expand import expand
 from tinybuild.dataset.rows import Source
-from tinybuild.errors import BuildFault, Fault
+from tinybuild.errors import BuildFault, Fault, Finding
 from tinybuild.parts import Part, parts
 from tinybuild.workers import Job
 
@@ -41,8 +41,13 @@ def make(job: Job) -> dict[str, Any]:
     kinds: dict[str, Features] = {}
     with tempfile.TemporaryDirectory(dir=job.out, prefix=".scratch-") as scratch:
         source = _source(section, job, Path(scratch))
+        idle: dict[tuple[str, ...], str] = {}
+        used: set[tuple[str, ...]] = set()
         for part in parts(section):
             split, table, features = _part(part, source, job.seed)
+            nothing = media.idle(features, part.wish)
+            idle |= {part.keys[key]: what for key, what in nothing.items()}
+            used |= {part.keys[key] for key in part.wish if key not in nothing}
             for config, rows in _expanded(section, part.config, table, features):
                 if kinds.setdefault(config, features) != features:
                     raise BuildFault.of(
@@ -52,6 +57,13 @@ def make(job: Job) -> dict[str, Any]:
                         hint="columns: [...] keeps those that they share; or make two configs",
                     )
                 made.setdefault(config, {})[split] = rows
+    useless = [
+        Finding(what=f"the dataset has no {what}", key=key, hint=f"delete {key[-1]}")
+        for key, what in idle.items()
+        if key not in used
+    ]
+    if useless:
+        raise BuildFault(useless)
     files: dict[str, dict[str, Path]] = {}
     for config, splits in made.items():
         folder = job.out / "data" / (config if len(made) > 1 else "")

@@ -219,6 +219,8 @@ def _bad_row(name: str, row: int, error: Exception, shorten: _Shorten) -> Fault:
         missing = error.filename or str(error)
         what = f"names the file {shorten(str(missing))}, which is not there"
         hint = "file_name is relative to the metadata file's folder"
+    elif str(error).startswith("Invalid metadata file_name"):
+        what, hint = "names a file outside of the metadata file's folder", "copy the file there"
     else:
         what, hint = f"cannot be read: {shorten(reason(error))}", ""
     return BuildFault.of(f"{name}, row {row:,}: {what}", key=KEY, hint=hint)

@@ -9,7 +9,7 @@ import struct
 import unicodedata
 import warnings
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -105,15 +105,7 @@ def shrink(
     library is missing.
     """
     table, features = _columns(table, features, wish.get("columns"))
-    changes: list[Change] = []
-    if wish.get("text"):
-        changes.append(_Text(wish["text"]["max_chars"]))
-    if wish.get("images"):
-        changes.append(_Images(wish["images"]["max_size"]))
-    if wish.get("audio"):
-        audio = wish["audio"]
-        changes.append(_Sounds(audio.get("max_seconds"), audio.get("sampling_rate")))
-    for change in changes:
+    for change in _changes(wish):
         for index, (name, feature) in enumerate(features.items()):
             if _holds(feature, change):
                 column = _change(table.column(index), feature, name, places, change)
@@ -123,6 +115,24 @@ def shrink(
         features = type(features)({n: _at_rate(feature, rate) for n, feature in features.items()})
         table = table.replace_schema_metadata(features.arrow_schema.metadata)
     return table, features
+
+
+def _changes(wish: Mapping[str, Any]) -> Iterator[Change]:
+    if wish.get("text"):
+        yield _Text(wish["text"]["max_chars"])
+    if wish.get("images"):
+        yield _Images(wish["images"]["max_size"])
+    if wish.get("audio"):
+        yield _Sounds(wish["audio"].get("max_seconds"), wish["audio"].get("sampling_rate"))
+
+
+def idle(features: Features, wish: Mapping[str, Any]) -> dict[str, str]:
+    """{key: what it would change} for each key of a wish that these features have nothing for."""
+    return {
+        change.key: f"{change.noun.removeprefix('the ')}s"
+        for change in _changes(wish)
+        if not any(_holds(feature, change) for feature in features.values())
+    }
 
 
 def _columns(table: Any, features: Any, wish: Any) -> tuple[Any, Any]:

@@ -24,6 +24,7 @@ from tinybuild.dataset.archives import (
     leaves,
     members,
     reason,
+    suffix_of,
 )
 from tinybuild.dataset.rows import Shard, Source, Split
 from tinybuild.dataset.schemas import caster, together
@@ -178,12 +179,17 @@ def _ask(
     import datasets
 
     cache = str(how.scratch / "cache")
-    known = datasets.get_dataset_config_names(str(view))
-    default = datasets.get_dataset_default_config_name(str(view))
+    known: list[str | None] = [None]
+    default = None
+    if card or CARDS[1] in links:
+        known = datasets.get_dataset_config_names(str(view))
+        default = datasets.get_dataset_default_config_name(str(view))
     configs = {}
     about: dict[str, Any] = {}
-    for name in known:
-        builder = datasets.load_dataset_builder(str(view), name, cache_dir=cache)
+    for wanted in known:
+        # Each looks through the folder again, which takes 30 ms: without a card there is one.
+        builder = datasets.load_dataset_builder(str(view), wanted, cache_dir=cache)
+        name = wanted or "default"
         module = type(builder).__module__.rpartition(".")[2]
         splits = {}
         for split, files in (builder.config.data_files or {}).items():
@@ -212,7 +218,7 @@ def _ask(
             if value := getattr(builder.info, key, None):
                 about.setdefault(key, value)
     about.update({key: card[key] for key in ABOUT_KEYS if card.get(key)})
-    return configs, default or (known[0] if len(known) == 1 else None), about
+    return configs, default or (next(iter(configs)) if len(configs) == 1 else None), about
 
 
 def _own(links: Mapping[str, str], inside: Sequence[str]) -> Iterator[str]:
@@ -323,7 +329,7 @@ def _hidden(name: str) -> bool:
 
 def _lines(name: str) -> str | None:
     """The format of a file in an archive, by its name, where each of its rows is a line or so."""
-    return LINES.get(PurePosixPath(inner_name(name)).suffix.lower())
+    return LINES.get(suffix_of(inner_name(name)))
 
 
 def _holds_lines(how: _Open, name: str) -> bool:
@@ -397,24 +403,34 @@ def _shard(config: _Config, name: str, features: Features, how: _Open) -> Shard:
 
     def read(start: int) -> Iterator[pyarrow.Table]:
         left = start
-        for shown, module, stream in _streams(config, name, how):
-            for table in lines.tables(
-                module,
-                stream,
-                shown,
-                _options(config, shown, how),
-                features,
-                config.features is not None,
-                how.scratch,
-                how.most,
-            ):
-                if left >= table.num_rows:
-                    left -= table.num_rows
-                    continue
-                yield table.slice(left)
-                left = 0
+        for table in _tables(config, name, features, how):
+            if left >= table.num_rows:
+                left -= table.num_rows
+                continue
+            yield table.slice(left)
+            left = 0
 
     return Shard(name=name, rows=None, read=read)
+
+
+def _tables(config: _Config, name: str, features: Features, how: _Open) -> Iterator[pyarrow.Table]:
+    streams = _streams(config, name, how)
+    first = next(streams, None)
+    if first is None:
+        return
+    streams = itertools.chain([first], streams)
+    options = _options(config, first[0], how)
+    plain = not {"encoding", "encoding_errors"} & set(options)
+    if first[1] == "text" and options.get("sample_by") == "document" and plain:
+        named = ((shown, stream) for shown, _, stream in streams)
+        yield from lines.documents(named, features, how.most)
+        return
+    declared = config.features is not None
+    for shown, module, stream in streams:
+        options = _options(config, shown, how)
+        yield from lines.tables(
+            module, stream, shown, options, features, declared, how.scratch, how.most
+        )
 
 
 def _streams(config: _Config, name: str, how: _Open) -> Iterator[tuple[str, str, IO[bytes]]]:
@@ -427,7 +443,7 @@ def _streams(config: _Config, name: str, how: _Open) -> Iterator[tuple[str, str,
     first: tuple[str, str] | None = None
     for shown, stream in leaves(how.place / name, name, meter=meter, scratch=how.scratch):
         module = _lines(shown)
-        if module is None or _hidden(shown) or ABOUT.match(PurePosixPath(shown).name):
+        if module is None or _hidden(shown) or ABOUT.match(re.split("[/!]", shown)[-1]):
             continue
         if first is None:
             first = shown, module
