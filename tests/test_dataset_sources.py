@@ -362,7 +362,9 @@ def test_one_file_and_only_files_that_count(place: Path) -> None:
     assert rows_of(one) == [{"a": 1}]
     assert [shard.name for shard in one.shards] == ["a.jsonl"]
     assert rows_of(split_of(place, files=["b.jsonl", "load.py"])) == [{"b": 1}]
-    assert rows_of(split_of(place)) == [{"a": 1, "b": None}, {"a": None, "b": 1}]
+    assert refused(place).startswith("b.jsonl has a column 'b' that a.jsonl does not have")
+    (place / "a.jsonl").write_text(lines({"a": 1, "b": 2}))
+    assert rows_of(split_of(place)) == [{"a": 1, "b": 2}, {"a": None, "b": 1}]
     with pytest.raises(BuildFault, match="no file that can be read"):
         opened(place / "load.py")
     with pytest.raises(BuildFault, match="no file that can be read"):
@@ -705,8 +707,46 @@ def test_broken_parquet_and_arrow(place: Path) -> None:
         assert refused(place).startswith("a.arrow: ")
 
 
+def test_files_of_more_than_one_format(place: Path) -> None:
+    (place / "a.csv").write_text("a\n1\n")
+    for name in ("b.jsonl", "c.tsv", "d.txt"):
+        (place / name).write_text("{}\n")
+        assert refused(place).startswith(
+            f"the dataset's source holds files of more than one format: a.csv, {name}\n"
+            "  hint: give files of one format: parquet, arrow, json, csv, "
+        )
+        (place / name).unlink()
+    (place / "x.zip").write_bytes(zipped([("a.txt", b"")]))
+    assert "more than one format: a.csv, x.zip" in refused(place)
+    (place / "x.zip").unlink()
+    (place / "b.jsonl").write_text(lines({"a": 1}))
+    (place / "README.md").write_text(
+        "---\nconfigs:\n- {config_name: a, data_files: a.csv}\n"
+        "- {config_name: b, data_files: b.jsonl}\n---\n"
+    )
+    message = "config 'b' is read as csv, as the first config is, and names b.jsonl"
+    assert refused(place, "a").startswith(message)
+    (place / "a.mp4").write_bytes(b"")
+    assert "holds no file that can be read (.mp4)" in refused(place / "a.mp4")
+
+
+def test_options_of_a_card(place: Path) -> None:
+    (place / "README.md").write_text(
+        "---\nconfigs:\n- config_name: a\n  data_files: a.csv\n"
+        "  sep: ';'\n  names: [x, y]\n  encoding: latin-1\n---\n"
+    )
+    (place / "a.csv").write_bytes("1;\xe9\n2;b\n".encode("latin-1"))
+    assert rows_of(split_of(place, "a")) == [{"x": 1, "y": "\xe9"}, {"x": 2, "y": "b"}]
+    (place / "README.md").write_text(
+        "---\nconfigs:\n- {config_name: a, data_files: a.json, field: data}\n---\n"
+    )
+    (place / "a.csv").unlink()
+    (place / "a.json").write_text(json.dumps({"version": 1, "data": [{"x": 1}, {"x": 2}]}))
+    assert rows_of(split_of(place, "a")) == [{"x": 1}, {"x": 2}]
+
+
 def test_zero_rows(place: Path) -> None:
-    assert refused(place).startswith("the dataset's source has no file that can be read")
+    assert refused(place).startswith("the dataset's source holds no file that can be read")
     pyarrow.parquet.write_table(
         pyarrow.table({"a": pyarrow.array([], "int64")}), place / "a.parquet"
     )

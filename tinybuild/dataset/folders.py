@@ -53,7 +53,11 @@ def folder(
     shorten = _Shorten(place)
     try:
         made = builder._split_generators(StreamingDownloadManager())
-    except (ValueError, OSError, KeyError, IndexError, TypeError) as error:
+    except IndexError:
+        raise BuildFault.of(
+            "the folder's metadata files have no rows", key=KEY, hint="fill them, or leave them out"
+        ) from None
+    except (ValueError, OSError, KeyError, TypeError) as error:
         raise BuildFault.of(
             f"the folder's metadata cannot be read: {shorten(reason(error))}",
             key=KEY,

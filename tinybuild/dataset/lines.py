@@ -39,11 +39,12 @@ def schema(
         if options.get("sample_by") != "document" and not stream.read(1):
             return None
         return pyarrow.schema([("text", pyarrow.string())])
+    checked = _Checked(stream, name, options.get("encoding"))
     if module == "csv":
-        tables = _csv(_Checked(stream, name), name, options, {}, CSV_LOOK)
+        tables = _csv(checked, name, options, {}, CSV_LOOK)
         table = next(tables, None)
         return None if table is None or not table.num_rows else table.schema
-    for number, piece in _pieces(_Checked(stream, name), name, options, JSON_LOOK, most):
+    for number, piece in _pieces(checked, name, options, JSON_LOOK, most):
         if piece.strip():
             return _guess(number, piece, name, scratch)
     return None
