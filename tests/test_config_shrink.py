@@ -206,7 +206,7 @@ def test_another_type_for_a_sub_config_shrinks_and_says_so() -> None:
         "config": {"backbone_config": {"model_type": "resnet", "out_features": stages}},
         **{"shrink": "auto", "dtype": "float32"},
     }
-    config, changes = model.resize(DetrConfig(), section, None, DetrModel, 0)
+    config, changes = model.resize(DetrConfig(), section, None, DetrModel, 0).spread()
     reasons = {change["key"]: change["reason"] for change in changes}
     assert max(config.backbone_config.hidden_sizes) <= SIZES["tiny"].width
     assert reasons["backbone_config.model_type"] == "recipe"

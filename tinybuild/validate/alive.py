@@ -29,13 +29,13 @@ def forward(subject: Subject) -> Check:
     )
 
 
-def objective(model: Any, batch: Mapping[str, Any], seed: int) -> Any:
+def objective(model: Any, batch: Mapping[str, Any], seed: int, training: bool = False) -> Any:
     """What is minimised: the class's loss, or the outputs' mean square where it has none."""
     import torch
 
     given = dict(batch)
     model.train()  # and back: classes drop what they keep between calls, its graph with it
-    model.eval()
+    model.train(training)
     if "use_cache" in inspect.signature(model.forward).parameters:
         given["use_cache"] = False  # a state that is written in place has no gradient
     with torch.random.fork_rng(devices=[]):
@@ -47,12 +47,34 @@ def objective(model: Any, batch: Mapping[str, Any], seed: int) -> Any:
     return sum(tensor.float().pow(2).mean() for tensor in found.values() if tensor.requires_grad)
 
 
+def learn(model: Any, batch: Mapping[str, Any], seed: int) -> tuple[Any, bool]:
+    """The objective, its gradients added to the parameters'; and whether it took training mode.
+
+    A class that computes its activations again on the way back, to save memory, does so in training
+    mode only: it is asked in that mode where it insists.
+    """
+    loss = objective(model, batch, seed)
+    try:
+        loss.backward()
+    except AssertionError as error:
+        if "train" not in str(error):
+            raise
+    else:
+        return loss, False
+    model.zero_grad(set_to_none=True)
+    try:
+        loss = objective(model, batch, seed, training=True)
+        loss.backward()
+    finally:
+        model.eval()
+    return loss, True
+
+
 def backward(subject: Subject) -> Check:
     """The gradients of the loss (or of the outputs' mean square) are finite, and there are some."""
     model = subject.model
     model.zero_grad()
-    loss = objective(model, subject.batch, subject.seed)
-    loss.backward()
+    loss, _ = learn(model, subject.batch, subject.seed)
     named = dict(model.named_parameters())
     given = {name: p.grad for name, p in named.items() if p.grad is not None}
     bad = [name for name, grad in given.items() if not grad.isfinite().all()]
@@ -140,7 +162,7 @@ def _learning(
     gives any."""
     model = model or subject.exact
     model.zero_grad(set_to_none=True)
-    objective(model, subject.exact_batch(number), subject.seed).backward()
+    learn(model, subject.exact_batch(number), subject.seed)
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
             reached.add(name)
@@ -351,8 +373,7 @@ def trains(subject: Subject) -> Check:
 
     model, batch = subject.exact, subject.exact_batch()
     model.zero_grad(set_to_none=True)
-    loss = objective(model, batch, subject.seed)
-    loss.backward()
+    loss, training = learn(model, batch, subject.seed)
     given = [(p, p.grad) for p in model.parameters() if p.grad is not None]
     kept = [p.detach().clone() for p, _ in given]
     square = float(sum(grad.pow(2).sum() for _, grad in given))
@@ -363,13 +384,14 @@ def trains(subject: Subject) -> Check:
                 rate = part * abs(before) / square if square else 0.0
                 for (parameter, grad), value in zip(given, kept, strict=True):
                     parameter.copy_(value - rate * grad)
-                after = float(objective(model, batch, subject.seed))
+                after = float(objective(model, batch, subject.seed, training))
                 if after < before:
                     break
         finally:
             for (parameter, _), value in zip(given, kept, strict=True):
                 parameter.copy_(value)
             model.zero_grad(set_to_none=True)
+            model.eval()
     return Check(
         name="trains",
         ok=after < before,
