@@ -19,6 +19,7 @@ from tinybuild.inputs.facts import ROWS, Facts
 MOST_TRIES = 80  # combinations of candidates
 MOST_PROBES = 120  # calls of one feature method
 MOST_MISSED = 16  # calls in a row after the first that worked
+LARGER = 8  # times the first that worked: no more is computed, some towers are slow
 KEPT = 6  # candidates of a modality whose features could be computed
 WIDE = 60  # candidates of a modality that has no feature method
 MOST_LABELS = 20
@@ -335,8 +336,10 @@ def _options(
     method = facts.method(f"get_{kind}_features", name)
     if method is not None:
         wanted = inspect.signature(method).parameters
-        first, missed = next(iter(wanted), name), 0
+        first, missed, least = next(iter(wanted), name), 0, 0
         for values in candidates(MOST_PROBES):
+            if least and values[name].numel() > LARGER * least:
+                continue
             given = {key: value for key, value in values.items() if key in wanted}
             if name not in given:
                 given[first] = values[name]
@@ -356,6 +359,7 @@ def _options(
                     break
                 continue
             missed = 0
+            least = least or values[name].numel()
             counts = _counts(facts, kind, features)
             if counts is None and _placed(facts, kind):
                 counts = _guess(facts, values[name])

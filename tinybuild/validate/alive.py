@@ -36,6 +36,7 @@ def objective(model: Any, batch: Mapping[str, Any], seed: int, training: bool = 
     given = dict(batch)
     model.train()  # and back: classes drop what they keep between calls, its graph with it
     model.train(training)
+    forget(model)
     if "use_cache" in inspect.signature(model.forward).parameters:
         given["use_cache"] = False  # a state that is written in place has no gradient
     with torch.random.fork_rng(devices=[]):
@@ -45,6 +46,24 @@ def objective(model: Any, batch: Mapping[str, Any], seed: int, training: bool = 
     if loss is not None:
         return loss.float().mean()
     return sum(tensor.float().pow(2).mean() for tensor in found.values() if tensor.requires_grad)
+
+
+def forget(model: Any) -> None:
+    """Empty what modules keep of what they computed before: its graph is gone after one backward.
+
+    (A cache of the embeddings of texts, say: a dictionary, or an object around one.)
+    """
+    for module in model.modules():
+        for value in vars(module).values():
+            kept = value if isinstance(value, dict) else getattr(value, "cache", None)
+            if isinstance(kept, dict) and any(_computed(item) for item in kept.values()):
+                kept.clear()
+
+
+def _computed(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(_computed(item) for item in value)
+    return getattr(value, "grad_fn", None) is not None
 
 
 def learn(model: Any, batch: Mapping[str, Any], seed: int) -> tuple[Any, bool]:
