@@ -31,7 +31,8 @@ WANTED = (
     ".tokenizer",
 )
 UNWANTED = (".index.json",)  # the table of contents of sharded weights
-DATA = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
+# Of a dataset's files all are looked at but code and pickles; readers choose by format.
+NO_DATA = (".py", ".pyc", ".ipynb", ".sh", ".so", ".dll", ".exe", ".pkl", ".pickle", ".pt", ".pth")
 TEXT = (".txt",)
 TEMPLATES = "additional_chat_templates/*.jinja"
 LISTS = ("keep", "text")  # lists of the tokenizer section that may name files of text
@@ -86,6 +87,8 @@ def wishes(data: Mapping[str, Any], base: Path) -> tuple[Wish, ...]:
     for slot, holder in (("source", data), ("tokenizer", "tokenizer"), ("dataset", "dataset")):
         section = holder if isinstance(holder, Mapping) else data.get(holder, {})
         wish = section.get("source")
+        if holder == "dataset" and "records" in section:
+            wish = {"path": section["records"]}
         if wish is not None:
             kind = next(k for k in KINDS if k in wish)
             found.append(Wish(slot=slot, kind=kind, data=wish, base=base))
@@ -96,6 +99,11 @@ def wishes(data: Mapping[str, Any], base: Path) -> tuple[Wish, ...]:
                 wish = {"path": item["file"]}
                 found.append(Wish(slot=f"{name}-{number}", kind="path", data=wish, base=base))
     return tuple(found)
+
+
+def in_place(wish: Wish) -> bool:
+    """Whether the stage reads the files where they are, without a fetch: a dataset may be large."""
+    return wish.slot == "dataset" and wish.kind == "path"
 
 
 def look(wish: Wish, memo: Memo) -> Any:
@@ -172,7 +180,7 @@ def _useful(wish: Wish) -> tuple[tuple[str, ...], str]:
     """The suffixes of the files that a wish may stand for, and what they are."""
     if is_text(wish.slot):
         return TEXT, "text"
-    return (DATA, "data") if wish.slot == "dataset" else (WANTED, "config or tokenizer")
+    return (("",), "data") if wish.slot == "dataset" else (WANTED, "config or tokenizer")
 
 
 def _title(wish: Wish) -> str:
@@ -183,8 +191,16 @@ def _fault(wish: Wish, what: str, hint: str = "", key: str = "") -> Fault:
     return SourceFault.of(what, key=(*_key(wish), key or wish.kind), hint=hint)
 
 
+def _of_use(suffixes: tuple[str, ...]) -> str:
+    wanted = ", ".join(f"*{suffix}" for suffix in suffixes if suffix)
+    return f"of use are {wanted or 'files that are not hidden, and neither code nor pickles'}"
+
+
 def _wanted(name: str, suffixes: tuple[str, ...]) -> bool:
-    return name.endswith(suffixes) and not name.endswith(UNWANTED) and not name.startswith(".")
+    """Whether a file, by its path, is one of those that end so; a hidden one never is."""
+    unwanted = NO_DATA if suffixes == ("",) else UNWANTED
+    hidden = any(part.startswith(".") for part in name.split("/"))
+    return name.endswith(suffixes) and not name.endswith(unwanted) and not hidden
 
 
 def _check_sizes(wish: Wish, sizes: Iterable[tuple[str, int]]) -> None:
@@ -214,7 +230,7 @@ def _local(wish: Wish) -> dict[str, Path]:
     )
     for path in sorted(whole):
         name = path.relative_to(place).as_posix()
-        if _wanted(path.name, suffixes) and path.is_file():
+        if _wanted(name, suffixes) and path.is_file():
             found[name] = inside(place, name)
     return found
 
@@ -227,25 +243,39 @@ def _look_path(wish: Wish, memo: Memo) -> Any:
 
 
 def _resolve_path(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> Pin:
+    files = local(wish)
+    _check_sizes(wish, ((name, path.stat().st_size) for name, path in files.items()))
+    return Pin(
+        facts={}, files={name: functools.partial(Path, path) for name, path in files.items()}
+    )
+
+
+def local(wish: Wish) -> dict[str, Path]:
+    """{name: path} of the files that a path wish stands for; raises SourceFault if there are none.
+
+    A folder's names are below it; one file's is its own.
+    """
     place = wish.base / wish.data["path"]
     if not place.exists():
         raise _fault(wish, f"there is no {wish.data['path']}", f"looked for {_shown(wish)}")
     files = _local(wish)
     if not files:
         suffixes, use = _useful(wish)
-        wanted = ", ".join(f"*{s}" for s in suffixes)
+        hint = _of_use(suffixes)
         if place.is_file():
             name = wish.data["path"]
-            raise _fault(wish, f"{name} is not a {use} file", f"of use are {wanted}")
+            raise _fault(wish, f"{name} is not a {use} file", hint)
         if not place.is_dir():
             raise _fault(wish, f"{wish.data['path']} is no plain file", "give a file or a folder")
         state = "is empty" if not any(place.iterdir()) else "holds no file that is of use"
-        raise _fault(wish, f"the folder {wish.data['path']} {state}", f"of use are {wanted}")
-    if wish.slot != "dataset":
-        _check_sizes(wish, ((name, path.stat().st_size) for name, path in files.items()))
-    return Pin(
-        facts={}, files={name: functools.partial(Path, path) for name, path in files.items()}
-    )
+        raise _fault(wish, f"the folder {wish.data['path']} {state}", hint)
+    return files
+
+
+def stamps(wish: Wish) -> dict[str, int]:
+    """{name: ctime in ns} of a path wish's files: nobody can set a ctime, so one that was edited
+    and reverted shows."""
+    return {name: path.stat().st_ctime_ns for name, path in local(wish).items()}
 
 
 def _shown(wish: Wish) -> str:
@@ -293,7 +323,7 @@ def _resolve_package(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> P
             raise SourceFault.of(
                 f"{target} is not the name of a {use} file",
                 key=(*_key(wish), "files", target),
-                hint=f"of use are {', '.join('*' + s for s in suffixes)}",
+                hint=_of_use(suffixes),
             )
         path = Path(str(distribution.locate_file(entry)))
         wanted = base64.urlsafe_b64decode(entry.hash.value + "=").hex()
@@ -475,16 +505,20 @@ def _ask(wish: Wish, question: Callable[[], Any]) -> Any:
 
 
 def _recipe(wish: Wish, inputs: Mapping[str, Path]) -> Pin:
-    """The config and tokenizer files that another recipe's model and tokenizer stages left."""
+    """The config and tokenizer files that another recipe's model and tokenizer stages left; for a
+    dataset those of its dataset stage."""
     files: dict[str, Callable[[], Path]] = {}
-    for stage in ("tokenizer", "model"):
+    suffixes, _ = _useful(wish)
+    for stage in ("tokenizer", "model", "dataset"):
         folder = inputs.get(f"{wish.slot}.{stage}")
-        for path in sorted(folder.iterdir()) if folder is not None else ():
-            if _wanted(path.name, WANTED) and path.name not in (RECEIPT, PROVENANCE):
-                files[path.name] = functools.partial(Path, path)
+        for path in sorted(folder.rglob("*")) if folder is not None else ():
+            name = path.relative_to(folder or path).as_posix()
+            if path.is_file() and _wanted(name, suffixes) and name not in (RECEIPT, PROVENANCE):
+                files[name] = functools.partial(Path, path)
     if not files:
         name = wish.data["recipe"]
-        raise _fault(wish, f"the recipe {name} makes neither a model nor a tokenizer")
+        makes = "no dataset" if wish.slot == "dataset" else "neither a model nor a tokenizer"
+        raise _fault(wish, f"the recipe {name} makes {makes}")
     return Pin(facts={}, files=files)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +30,14 @@ def schema(module: str, path: Path, name: str) -> pyarrow.Schema:
 def shard(module: str, path: Path, name: str, cast: Cast) -> Shard:
     """A file as a shard; `cast` makes the split's columns of the file's."""
     if module == "parquet":
-        rows = _parquet(path, name).metadata.num_rows
-        return Shard(name=name, rows=rows, read=lambda start: _read(path, name, cast, start))
+        with _parquet(path, name) as file:
+            groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        return Shard(
+            name=name,
+            rows=sum(groups),
+            read=lambda start: _read(path, name, cast, start),
+            starts=tuple(itertools.accumulate([0, *groups[:-1]])),
+        )
     rows = sum(batch.num_rows for _, batch in _batches(path, name, count_only=True))
     return Shard(name=name, rows=rows, read=lambda start: _read_arrow(path, name, cast, start))
 
