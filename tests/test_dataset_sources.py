@@ -232,6 +232,33 @@ def test_text_is_cut_as_datasets_cuts_it(text: str, by: str, start: int) -> None
             assert shard_rows(shard, split, start) == wanted[start:]
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.jsonl", '{"a": 1, "b": {"c": [1.5, null]}}\n{"a": null, "b": null, "d": "x"}\n'),
+        ("a.jsonl", '{"a": 1}\n{"a": "x"}\n{"a": [1, {"b": 2}]}\n'),
+        ("a.jsonl", '{"a": [{"x": 1}, {"y": "z"}], "when": "2020-01-02T03:04:05Z"}\n'),
+        ("a.json", '["one", "two"]'),
+        ("a.csv", "a,b,c,d\n1,x,,True\n,007,,\n2.5,NA,,False\n"),
+        ("a.csv", 'a,a,"b c"\n1,2,"x\ny"\n'),
+        ("a.tsv", "a\tb\n1\t'x, y'\n"),
+    ],
+)
+def test_types_are_those_that_datasets_infers(name: str, text: str, place: Path) -> None:
+    path = place / name
+    path.write_text(text)
+    data = load_dataset(
+        "csv" if name.endswith("sv") else "json",
+        data_files={"train": str(path)},
+        split="train",
+        cache_dir=str(place.parent / "cache"),
+        **({"sep": "\t"} if name.endswith("tsv") else {}),
+    )
+    split = split_of(place)
+    assert split.features == data.features
+    assert rows_of(split) == data.with_format("arrow")[:].to_pylist()
+
+
 def test_rows_far_down_come_from_their_row_group_alone(place: Path) -> None:
     path = place / "a.parquet"
     table = pyarrow.table({"n": range(5000), "text": ["x" * 50] * 5000})
