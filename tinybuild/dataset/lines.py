@@ -408,8 +408,8 @@ def _json_errors() -> tuple[type[Exception], ...]:
 
 
 @contextlib.contextmanager
-def _silent(logger: str) -> Iterator[None]:
-    """What a library logs before it raises: it names our scratch file."""
+def silent(logger: str) -> Iterator[None]:
+    """Nothing of what a library logs before it raises, with our scratch file's path in it."""
     log = logging.getLogger(logger)
     before, log.disabled = log.disabled, True
     try:
@@ -435,7 +435,7 @@ def _library(
             **options,
         )
         names = [file.name]
-        with _silent("datasets.packaged_modules.json.json"):
+        with silent("datasets.packaged_modules.json.json"):
             yield from (table for _, table in reader._generate_tables(names, [names], names))
 
 
@@ -483,7 +483,7 @@ def _plain(features: Features) -> pyarrow.Schema:
     return features.arrow_schema.remove_metadata()
 
 
-def _parse(piece: bytes, schema: pyarrow.Schema) -> pyarrow.Table:
+def _parse(piece: bytes, schema: pyarrow.Schema | None) -> pyarrow.Table:
     import pyarrow.json
 
     return pyarrow.json.read_json(
@@ -491,7 +491,7 @@ def _parse(piece: bytes, schema: pyarrow.Schema) -> pyarrow.Table:
         # One block: where a block ends must not decide anything.
         read_options=pyarrow.json.ReadOptions(block_size=len(piece) + 1, use_threads=False),
         parse_options=pyarrow.json.ParseOptions(
-            explicit_schema=schema, unexpected_field_behavior="error"
+            explicit_schema=schema, unexpected_field_behavior="error" if schema else "infer"
         ),
     )
 
@@ -546,12 +546,13 @@ def _bad_line(
                     key=KEY,
                     hint=SAY_TYPES,
                 )
-    return BuildFault.of(
-        f"{name}, from {unit} {number:,} on: {reason(error)}", key=KEY, hint=SAY_TYPES
-    )
+    if features is None:
+        # Each line is JSON, and Arrow does not take it all the same: a column twice.
+        number += _first_bad(all_lines, None)
+    return BuildFault.of(f"{name}, {unit} {number:,}: {reason(error)}", key=KEY, hint=SAY_TYPES)
 
 
-def _first_bad(all_lines: list[bytes], schema: pyarrow.Schema) -> int:
+def _first_bad(all_lines: list[bytes], schema: pyarrow.Schema | None) -> int:
     """The place of the first line that does not parse, by halving: 2 MB take 16 attempts."""
     import pyarrow
 

@@ -171,7 +171,8 @@ def _discover(place: Path, how: _Open, only: Sequence[str] | None) -> Found:
             target.symlink_to(how.place / name)
             links[link] = name
         try:
-            return _ask(Path(view).resolve(), links, archives, how, card)
+            with lines.silent("huggingface_hub.repocard"):
+                return _ask(Path(view).resolve(), links, archives, how, card)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             text = reason(error).replace(str(Path(view).resolve()), ".").replace(view, ".")
             raise BuildFault.of(
@@ -279,12 +280,22 @@ def _card(folder: Path) -> dict[str, Any]:
 
     try:
         text = (folder / "README.md").read_text(encoding="utf-8")
-        card = DatasetCard(text, ignore_metadata_errors=False)
+        with lines.silent("huggingface_hub.repocard"):  # "no metadata"
+            card = DatasetCard(text, ignore_metadata_errors=False)
         said = dict(card.data.to_dict())
     except (ValueError, TypeError, yaml.YAMLError) as error:
         raise BuildFault.of(
             f"README.md: its metadata cannot be read: {reason(error)}", key=KEY
         ) from None
+    for pattern in _patterns(said.get("configs")):
+        # datasets would fetch what "hf://..." and "https://..." name.
+        remote = "://" in pattern or "::" in pattern
+        if remote or pattern.startswith("/") or ".." in pattern.split("/"):
+            raise BuildFault.of(
+                f"README.md's configs name a file outside of the folder: {_last(pattern)}",
+                key=KEY,
+                hint="data_files are relative to the folder, and below it",
+            )
     cited = re.search(r"^#+[^\n]*citation[^\n]*\n+```\w*\n(.*?)\n```", text, FLAGS)
     if cited:
         said.setdefault("citation", cited[1])
@@ -292,6 +303,25 @@ def _card(folder: Path) -> dict[str, Any]:
     if home:
         said.setdefault("homepage", home[1])
     return said
+
+
+def _patterns(configs: Any) -> Iterator[str]:
+    """The texts in a card's data_files and data_dir, however deep."""
+    for config in configs if isinstance(configs, list) else []:
+        if isinstance(config, Mapping):
+            yield from _texts([config.get("data_files"), config.get("data_dir")])
+
+
+def _texts(said: Any) -> Iterator[str]:
+    if isinstance(said, str):
+        yield said
+    elif isinstance(said, list | Mapping):
+        for part in said.values() if isinstance(said, Mapping) else said:
+            yield from _texts(part)
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
 
 
 FLAGS = re.IGNORECASE | re.MULTILINE | re.DOTALL
