@@ -285,7 +285,6 @@ VIT = ("vit", "ViTForImageClassification", VISION)
 KINDS = {
     "causal-lm": (LLAMA, texts, "text"),
     "causal-lm without a token to pad with": (("gpt2", "GPT2LMHeadModel", GPT2), texts, "text"),
-    "causal-lm of messages": (LLAMA, chats, "messages"),
     "causal-lm of interleaved rows": (LLAMA, interleaved, "text"),
     "masked-lm": (("bert", "BertForMaskedLM", BERT), texts, "text"),
     "masked-lm whose positions begin after the padding": (
@@ -368,6 +367,7 @@ def test_rows_train(built: Build, kind: str) -> None:
 
 SQUARE = "the outputs' mean square is learned: "
 NOTED = {
+    "no chat template": (LLAMA, chats, "there is no chat template: texts, joined"),
     "one text": (
         ("t5", "T5ForConditionalGeneration", T5),
         texts,
@@ -503,7 +503,9 @@ def test_messages_are_written_by_the_template(
         return plain(model, batch, seed)
 
     monkeypatch.setattr(pairs.alive, "outputs", seen)
-    assert check(subject).ok
+    found = check(subject)
+    assert (found.ok, found.note) == (True, "")
+    assert found.measured.startswith("6 rows of messages: ")
     assert subject.tokenizer.decode(given[0], skip_special_tokens=True).startswith("[user]The tr")
 
 

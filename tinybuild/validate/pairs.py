@@ -298,7 +298,9 @@ def _texts(work: _Work) -> Batches | None:
     elif task in LANGUAGE:
         coded = [_said(tokenizer, row, cut) for row in rows]
         coded = [one for one in coded if len(one["input_ids"]) > 1]  # of one, none is the next
-        kinds = ["messages"] if work.there.messages else kinds
+        if work.there.messages:
+            kinds = ["messages"]
+            note = "" if tokenizer.chat_template else "there is no chat template: texts, joined"
         collate = hf.DataCollatorForLanguageModeling(tokenizer, mlm=False)
     elif task == "masked-lm":
         coded = [dict(tokenizer(row.text, return_special_tokens_mask=True, **cut)) for row in rows]
