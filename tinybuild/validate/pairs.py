@@ -251,7 +251,7 @@ class _Work:
         found = {name: value for name, value in found.items() if value is not None}
         if not _learned(found):
             count = next(len(value) for value in found.values() if hasattr(value, "shape"))
-            found = processor.complete(model, found, count)
+            found = processor.complete(model, found, self.subject.batch, count)
         ids, rows = found.get("input_ids"), self.subject.rows
         if ids is not None and rows is not None and int(ids.max()) >= rows:
             raise Unfit(
