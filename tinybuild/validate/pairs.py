@@ -205,9 +205,12 @@ def _rows(subject: Subject, config: str) -> tuple[Columns, list[Sample]]:
 
 
 def _task(subject: Subject) -> str:
-    """The first of heads.TASKS that the model's class is for; "" for one without a head."""
-    name, kind = type(subject.model).__name__, subject.model.config.model_type
-    return next((task for task, names in heads.of_type(kind).items() if name in names), "")
+    """The first of heads.TASKS that the model's class is for; "" for one without a head. (Some
+    language models that hear are listed as seq2seq-lm, and have no encoder of text.)"""
+    name, config = type(subject.model).__name__, subject.model.config
+    tasks = heads.of_type(config.model_type)
+    found = next((task for task, names in tasks.items() if name in names), "")
+    return "multimodal-lm" if found == "seq2seq-lm" and not config.is_encoder_decoder else found
 
 
 # --- into tensors ---------------------------------------------------------------------------------
