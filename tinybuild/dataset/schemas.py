@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tinybuild.dataset.archives import KEY, reason
 from tinybuild.errors import BuildFault, Fault
@@ -65,6 +65,8 @@ def together(module: str, schemas: Sequence[tuple[str, pyarrow.Schema]]) -> Feat
         whole = pyarrow.schema(fields, metadata=_metadata(whole, first_name, schema, name))
     try:
         return Features.from_arrow_schema(whole)
+    except RecursionError:
+        raise BuildFault.of(f"{first_name}: lists in lists, too deep to read", key=KEY) from None
     except (ValueError, NotImplementedError, TypeError, KeyError) as error:
         raise BuildFault.of(
             f"{first_name}: its columns are of types that datasets does not know: {reason(error)}",
@@ -93,6 +95,27 @@ def _metadata(
     for schema in said:
         return dict(schema.metadata)
     return None
+
+
+def storable(features: Features) -> Features:
+    """The features with large strings and bytes for views of them within objects, since Arrow
+    cannot write those to Parquet (polars can); others stay."""
+    from datasets import Features, LargeList, List, Value
+
+    plain = {"string_view": "large_string", "binary_view": "large_binary"}
+
+    def made(feature: Any, within: bool) -> Any:
+        if isinstance(feature, Value) and within and feature.dtype in plain:
+            return Value(plain[feature.dtype])
+        if isinstance(feature, dict):
+            return {name: made(inner, True) for name, inner in feature.items()}
+        if isinstance(feature, List):
+            return List(made(feature.feature, within), length=feature.length)
+        return (
+            LargeList(made(feature.feature, within)) if isinstance(feature, LargeList) else feature
+        )
+
+    return Features({name: made(feature, False) for name, feature in features.items()})
 
 
 def caster(features: Features) -> Cast:

@@ -58,7 +58,8 @@ class Columns:
             ]
 
         def text(feature: Any) -> bool:
-            return isinstance(feature, Value) and feature.dtype in ("string", "large_string")
+            texts = ("string", "large_string", "string_view")
+            return isinstance(feature, Value) and feature.dtype in texts
 
         def messages(feature: Any) -> bool:
             inner = _inner(feature)
