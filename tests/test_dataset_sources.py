@@ -688,6 +688,10 @@ def test_class_labels_of_two_files_must_agree(place: Path) -> None:
         ("", "split 'train' of the source has no rows: a.jsonl"),
         ("\n\n", "split 'train' of the source has no rows: a.jsonl"),
         ("[]", "split 'train' of the source has no rows: a.jsonl"),
+        (
+            '{"a": ' + "[" * 500 + "]" * 500 + "}",
+            "a.jsonl: column 'a' has lists and ",
+        ),
     ],
 )
 def test_broken_json(text: str, message: str, place: Path) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # with the split's columns in their order and types.
 Cast = Callable[["pyarrow.Table", str, int], "pyarrow.Table"]
 
+DEEPEST = 40  # Parquet has at most 100 layers, and a list takes two
 SAY_TYPES = "make the files alike, or say the types in README.md's dataset_info"
 
 
@@ -29,6 +30,14 @@ def together(module: str, schemas: Sequence[tuple[str, pyarrow.Schema]]) -> Feat
     import pyarrow
     from datasets import Features
 
+    for name, schema in schemas:
+        if column := _too_deep(schema):
+            raise BuildFault.of(
+                f"{name}: column {column!r} has lists and objects in one another, more than "
+                f"{DEEPEST} deep",
+                key=KEY,
+                hint="Parquet holds no such thing: leave the column out of the source",
+            )
     loose = module in ("json", "csv", "archive")
     first_name, whole = schemas[0]
     origin = dict.fromkeys(whole.names, first_name)
@@ -65,13 +74,23 @@ def together(module: str, schemas: Sequence[tuple[str, pyarrow.Schema]]) -> Feat
         whole = pyarrow.schema(fields, metadata=_metadata(whole, first_name, schema, name))
     try:
         return Features.from_arrow_schema(whole)
-    except RecursionError:
-        raise BuildFault.of(f"{first_name}: lists in lists, too deep to read", key=KEY) from None
     except (ValueError, NotImplementedError, TypeError, KeyError) as error:
         raise BuildFault.of(
             f"{first_name}: its columns are of types that datasets does not know: {reason(error)}",
             key=KEY,
         ) from None
+
+
+def _too_deep(schema: pyarrow.Schema) -> str | None:
+    """The first column that has more layers than can be written."""
+    for column in schema:
+        layers = [[column.type]]
+        while layers[-1]:
+            inner = [kind.field(at).type for kind in layers[-1] for at in range(kind.num_fields)]
+            layers.append(inner)
+            if len(layers) > DEEPEST:
+                return str(column.name)
+    return None
 
 
 def _metadata(
