@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -26,7 +25,6 @@ BROKEN = (
     TypeError,
     OverflowError,
     RecursionError,
-    pickle.UnpicklingError,  # torch, which unpickles nothing but tensors
 )
 
 
@@ -260,6 +258,12 @@ class _Tar:
 
     def __iter__(self) -> Iterator[tuple[str, IO[bytes]]]:
         for name, stream in members(self.path, self.name, meter=Meter(most=self.most)):
+            if name.lower().endswith(".pth"):
+                raise BuildFault.of(
+                    f"{self.name}!{name} is a pickle of torch's, which is never loaded",
+                    key=KEY,
+                    hint="leave such files out of the archive",
+                )
             if not os.path.basename(name).startswith("."):
                 yield name, stream
 
