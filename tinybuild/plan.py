@@ -32,7 +32,7 @@ class Stage:
 STAGES: Mapping[str, Stage] = {
     "fetch": Stage(
         function="tinybuild.source:fetch",
-        code=("source.py", "blank.py", "ids.py", "files.py"),
+        code=("source", "blank.py", "ids.py", "files.py"),
         libraries=(),
     ),
     "dataset": Stage(

@@ -1,0 +1,143 @@
+"""Where upstream files come from: a wish is pinned to a fact, and only pins are fetched.
+
+One table, `KINDS`, holds every kind of source. No kind fetches weights or code: only files that say
+what a config or tokenizer is (`pins.WANTED`) are ever copied.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinybuild.errors import SourceFault
+from tinybuild.files import PROVENANCE, RECEIPT, Memo, copy, inside, sha256
+from tinybuild.source import hub, local, modeltype, package
+from tinybuild.source.modeltype import blank_tokenizer
+from tinybuild.source.pins import LISTS, WANTED, Pin, Wish, fault, is_text, slot_key, title, wanted
+from tinybuild.workers import Job
+
+__all__ = ["KINDS", "Kind", "Pin", "Wish", "blank_tokenizer", "fetch", "is_text", "look", "wishes"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of source.
+
+    look: what can be seen of the upstream without fetching it, as JSON data. The fetch runs again
+    when this changes. It runs in the light process and must not import heavy libraries.
+    resolve: wish -> Pin; raises SourceFault.
+    locked: whether the pin is kept in NAME.lock.json, because others can change the upstream.
+    """
+
+    look: Callable[[Wish, Memo], Any]
+    resolve: Callable[[Wish, Mapping[str, Any] | None, Path], Pin]
+    locked: bool = False
+
+
+def wishes(data: Mapping[str, Any], base: Path) -> tuple[Wish, ...]:
+    """The wishes of a recipe, in the order source, tokenizer, dataset, files of text."""
+    found = []
+    for slot, holder in (("source", data), ("tokenizer", "tokenizer"), ("dataset", "dataset")):
+        section = holder if isinstance(holder, Mapping) else data.get(holder, {})
+        wish = section.get("source")
+        if wish is not None:
+            kind = next(k for k in KINDS if k in wish)
+            found.append(Wish(slot=slot, kind=kind, data=wish, base=base))
+    for name in LISTS:
+        items = data.get("tokenizer", {}).get(name)
+        for number, item in enumerate(items if isinstance(items, list) else ()):
+            if isinstance(item, Mapping) and "file" in item:
+                wish = {"path": item["file"]}
+                found.append(Wish(slot=f"{name}-{number}", kind="path", data=wish, base=base))
+    return tuple(found)
+
+
+def look(wish: Wish, memo: Memo) -> Any:
+    return KINDS[wish.kind].look(wish, memo)
+
+
+def fetch(job: Job) -> dict[str, Any]:
+    """The fetch stage: every wish of the recipe into its own folder `out/SLOT/`.
+
+    Settings: wishes (slot -> mapping), base (the recipe's folder below the
+    zoo's), locks (slot -> facts).
+    Facts: pins (slot -> facts). Raises SourceFault.
+    """
+    pins = {}
+    for slot, data in job.settings["wishes"].items():
+        kind = next(k for k in KINDS if k in data)
+        base, serves = job.root / job.settings["base"], None
+        if slot == "tokenizer":
+            serves = job.settings["wishes"].get("source", {}).get("transformers")
+        wish = Wish(slot=slot, kind=kind, data=data, base=base, serves=serves)
+        lock = job.settings["locks"].get(slot)
+        if kind == "recipe":
+            pin = _recipe(wish, job.inputs)
+        else:
+            pin = KINDS[kind].resolve(wish, lock, job.out / slot)
+        files = {}
+        for name, get in sorted(pin.files.items()):
+            target = inside(job.out / slot, name)
+            path = get()
+            if path != target:
+                copy(path, target)
+            files[name] = {"sha256": sha256(target), "size": target.stat().st_size}
+        if lock is not None:
+            _hold(wish, lock, files)
+        pins[slot] = {"wish": dict(data), **pin.facts, "files": files}
+    return {"pins": pins}
+
+
+def _hold(wish: Wish, lock: Mapping[str, Any], files: Mapping[str, Any]) -> None:
+    """Refuse files that are not the locked ones."""
+    for name in sorted({*lock["files"], *files}):
+        locked, found = lock["files"].get(name), files.get(name)
+        if locked == found:
+            continue
+        if found is None:
+            what = f"{name} is in the lock but not in {title(wish)}"
+        elif locked is None:
+            what = f"{name} is in {title(wish)} but not in the lock"
+        else:
+            what = (
+                f"{name} of {title(wish)} is not the locked one "
+                f"(sha256 {found['sha256'][:12]}, locked {locked['sha256'][:12]})"
+            )
+        raise SourceFault.of(
+            what,
+            key=(*slot_key(wish), wish.kind),
+            hint="delete the recipe's .lock.json to accept what is there now",
+        )
+
+
+# --- recipe: another recipe of this zoo -----------------------------------------------------------
+
+
+def _recipe(wish: Wish, inputs: Mapping[str, Path]) -> Pin:
+    """The config and tokenizer files that another recipe's model and tokenizer stages left."""
+    files: dict[str, Callable[[], Path]] = {}
+    for stage in ("tokenizer", "model"):
+        folder = inputs.get(f"{wish.slot}.{stage}")
+        for path in sorted(folder.iterdir()) if folder is not None else ():
+            if wanted(path.name, WANTED) and path.name not in (RECEIPT, PROVENANCE):
+                files[path.name] = functools.partial(Path, path)
+    if not files:
+        name = wish.data["recipe"]
+        raise fault(wish, f"the recipe {name} makes neither a model nor a tokenizer")
+    return Pin(facts={}, files=files)
+
+
+def _unreachable(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> Pin:
+    raise AssertionError("fetch gives recipe wishes their inputs")
+
+
+KINDS: dict[str, Kind] = {
+    "hub": Kind(look=hub.look, resolve=hub.resolve, locked=True),
+    "path": Kind(look=local.look, resolve=local.resolve),
+    "package": Kind(look=package.look, resolve=package.resolve, locked=True),
+    "transformers": Kind(look=modeltype.look, resolve=modeltype.resolve),
+    "recipe": Kind(look=lambda wish, memo: None, resolve=_unreachable),
+}
