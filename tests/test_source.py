@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import MakeJob, contents
-from hub_server import Hub, serve
+from hub_server import Hub, connected
 
 from tinybuild import source
 from tinybuild.errors import SourceFault
@@ -337,20 +337,7 @@ def test_lock_that_does_not_hold(job: MakeJob, files: dict[str, Any], words: str
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A loopback Hub that the real client speaks to, with an empty cache and a token."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import _http
-
-    with serve() as server:
-        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(_http.time, "sleep", lambda seconds: None)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with connected(tmp_path, monkeypatch, TOKEN) as server:
         yield server
 
 

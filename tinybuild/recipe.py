@@ -271,10 +271,10 @@ def _agree(data: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:
     if dataset is not None and not {"samples", "rows", "records"} & dataset.keys():
         yield ("dataset",), "dataset has no samples", _SAID["samples"]
     if dataset is not None and "source" in dataset:
-        kinds = [k for k in ("hub", "transformers", "recipe") if k in dataset["source"]]
+        kinds = [k for k in ("recipe",) if k in dataset["source"]]
         if kinds:
             what = f"a dataset cannot come from {kinds[0]} yet"
-            yield ("dataset", "source"), what, "give a path or a package"
+            yield ("dataset", "source"), what, "give hub, a path or a package"
 
 
 def _fill(rules: Mapping[str, Any], data: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from tinybuild.errors import SourceFault
 from tinybuild.files import PROVENANCE, RECEIPT, Memo, copy, inside, sha256
-from tinybuild.source import hub, local, modeltype, package
+from tinybuild.source import hub, local, modeltype, package, rows
 from tinybuild.source.modeltype import blank_tokenizer
 from tinybuild.source.pins import LISTS, WANTED, Pin, Wish, fault, is_text, slot_key, title, wanted
 from tinybuild.workers import Job
@@ -63,10 +63,13 @@ def fetch(job: Job) -> dict[str, Any]:
     """The fetch stage: every wish of the recipe into its own folder `out/SLOT/`.
 
     Settings: wishes (slot -> mapping), base (the recipe's folder below the
-    zoo's), locks (slot -> facts).
-    Facts: pins (slot -> facts). Raises SourceFault.
+    zoo's), locks (slot -> facts), rows (where a dataset comes from the Hub: the recipe's dataset
+    section, which says how much of it is needed).
+    Facts: pins (slot -> facts); for a dataset from the Hub read ({bytes, limit, parts}).
+    Raises SourceFault.
     """
-    pins = {}
+    pins: dict[str, Any] = {}
+    more: dict[str, Any] = {}
     for slot, data in job.settings["wishes"].items():
         kind = next(k for k in KINDS if k in data)
         base, serves = job.root / job.settings["base"], None
@@ -74,6 +77,10 @@ def fetch(job: Job) -> dict[str, Any]:
             serves = job.settings["wishes"].get("source", {}).get("transformers")
         wish = Wish(slot=slot, kind=kind, data=data, base=base, serves=serves)
         lock = job.settings["locks"].get(slot)
+        if kind == "hub" and slot == "dataset":
+            section, place = job.settings["rows"], job.out / slot
+            pins[slot], more["read"] = rows.fetch(wish, section, lock, place, job.seed)
+            continue
         if kind == "recipe":
             pin = _recipe(wish, job.inputs)
         else:
@@ -88,7 +95,7 @@ def fetch(job: Job) -> dict[str, Any]:
         if lock is not None:
             _hold(wish, lock, files)
         pins[slot] = {"wish": dict(data), **pin.facts, "files": files}
-    return {"pins": pins}
+    return {"pins": pins, **more}
 
 
 def _hold(wish: Wish, lock: Mapping[str, Any], files: Mapping[str, Any]) -> None:

@@ -54,6 +54,7 @@ def ask(wish: Wish, question: Callable[[], Any]) -> Any:
     from huggingface_hub import errors
 
     repo, revision = wish.data["hub"], wish.data.get("revision", "main")
+    noun = "dataset" if wish.slot == "dataset" else "model"
     try:
         return question()
     except errors.GatedRepoError:
@@ -61,7 +62,7 @@ def ask(wish: Wish, question: Callable[[], Any]) -> Any:
         raise fault(wish, f"{repo} is gated", hint) from None
     except errors.RepositoryNotFoundError:
         hint = "check the name; a private one needs a login: hf auth login"
-        raise fault(wish, f"the Hub has no model {repo} that you may see", hint) from None
+        raise fault(wish, f"the Hub has no {noun} {repo} that you may see", hint) from None
     except errors.RevisionNotFoundError:
         raise fault(
             wish,
