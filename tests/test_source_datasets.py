@@ -11,12 +11,13 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
-from conftest import MakeJob
+from conftest import MakeJob, contents
 from datasets import ClassLabel, Dataset, Features, Sequence, Value
 from hub_server import Hub, Repo, connected
 
 from tinybuild import source
 from tinybuild.errors import SourceFault
+from tinybuild.source.parts import numbers
 
 TOKEN = "hf_aVeryPrivateTokenThatNobodyMaySee"
 FEATURES = Features(
@@ -92,6 +93,12 @@ def local(
     return pyarrow.concat_tables([pyarrow.parquet.read_table(folder / name) for name in names])
 
 
+def chosen(folder: Path, layout: Mapping[str, Any], part: str = "/") -> list[int]:
+    """The ids of the rows that the layout says were chosen for a part."""
+    table = local(folder, layout).column("id").to_pylist()
+    return [table[number] for number in numbers(layout["rows"][part])]
+
+
 def sizes(data: bytes) -> tuple[int, list[int]]:
     """The bytes of a Parquet file's footer with its length and magic, and of its row groups."""
     meta = pyarrow.parquet.read_metadata(io.BytesIO(data))
@@ -137,6 +144,434 @@ def test_rows_by_number_are_told_where_they_lie_now(job: MakeJob, hub: Hub, repo
     footer, groups = sizes(files["data/train-00000-of-00003.parquet"])
     assert hub.sent["data/train-00000-of-00003.parquet"] == footer + groups[1] + groups[3]
     assert "data/train-00002-of-00003.parquet" not in hub.sent
-    table = local(folder, layout).to_pylist()
-    taken = [table[i] for i in source.parts.numbers(layout["rows"]["/"])]
-    assert [row["id"] for row in taken] == [51, 198, 249, 250, 251]
+    assert chosen(folder, layout) == [51, 198, 249, 250, 251]
+
+
+def test_a_row_that_is_not_there(job: MakeJob, repo: Repo) -> None:
+    repo.commit(shards(2))
+    text = refused(job, rows="1,401")
+    assert text.startswith("there is no row 401: the source's split has 400 rows")
+
+
+def test_all_of_a_split_with_fewer_rows_than_asked(job: MakeJob, repo: Repo) -> None:
+    repo.commit(shards(2))
+    folder, layout, facts = fetch(job, samples=1000)
+    assert local(folder, layout).to_pylist() == rows(0, 400)
+    assert facts["read"]["parts"] == [
+        {"config": "default", "split": "train", "rows": 400, "of": 400}
+    ]
+
+
+# --- Parquet: spread, random, where ---------------------------------------------------------------
+
+
+def test_spread_covers_the_shards(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    files = shards(4)
+    repo.commit(files)
+    folder, layout, _ = fetch(job, samples=8, select="spread")
+    taken = chosen(folder, layout)
+    assert taken == [50, 150, 250, 350, 450, 550, 650, 750]
+    for name, data in files.items():
+        footer, groups = sizes(data)
+        assert hub.sent[name] == footer + groups[1] + groups[3]
+
+
+def test_spread_over_more_shards_than_rows_looks_only_at_some(
+    job: MakeJob, hub: Hub, repo: Repo
+) -> None:
+    repo.commit(shards(6))
+    folder, layout, _ = fetch(job, samples=2, select="spread")
+    assert chosen(folder, layout) == [300, 900]
+    assert {name[11:16] for name in hub.sent} == {"00001", "00004"}
+
+
+def test_random_reads_the_row_groups_of_what_was_drawn(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    files = shards(4)
+    repo.commit(files)
+    folder, layout, facts = fetch(job, samples=5, select="random", seed=3)
+    taken = chosen(folder, layout)
+    assert len(set(taken)) == 5
+    assert taken == sorted(taken)
+    expected = 0
+    for i, data in enumerate(files.values()):
+        footer, groups = sizes(data)
+        touched = {(n - i * 200) // GROUP for n in taken if i * 200 <= n < (i + 1) * 200}
+        expected += footer + sum(groups[g] for g in touched)
+    assert sum(hub.sent.values()) == expected == facts["read"]["bytes"]
+    assert facts["read"]["parts"][0] == {
+        "config": "default",
+        "split": "train",
+        "rows": 800,
+        "of": 800,
+    }
+    again = fetch(job, samples=5, select="random", seed=3)
+    assert chosen(*again[:2]) == taken
+    assert again[2] == facts
+    other = fetch(job, samples=5, select="random", seed=4)
+    assert chosen(*other[:2]) != taken
+
+
+def test_random_within_the_limit_says_how_many_rows_were_looked_at(
+    job: MakeJob, hub: Hub, repo: Repo
+) -> None:
+    files = shards(4)
+    repo.commit(files)
+    footers = sum(sizes(data)[0] for data in files.values())
+    limit = footers + 3 * sizes(next(iter(files.values())))[1][0]
+    folder, layout, facts = fetch(job, samples=60, select="random", source={"max_read": limit})
+    seen = facts["read"]["parts"][0]
+    assert seen["of"] == 800
+    assert 60 <= seen["rows"] <= 150
+    assert len(chosen(folder, layout)) == 60
+    assert sum(hub.sent.values()) == facts["read"]["bytes"] <= limit
+    text = refused(job, samples=300, select="random", source={"max_read": limit})
+    assert f"within max_read ({limit:,} bytes) there are" in text
+    assert "not the 300 asked for" in text
+
+
+def test_random_is_fair(job: MakeJob, repo: Repo) -> None:
+    repo.commit(shards(2, each=100))
+    drawn = [
+        n
+        for seed in range(60)
+        for n in chosen(*fetch(job, samples=20, select="random", seed=seed)[:2])
+    ]
+    assert 0.4 < sum(n < 100 for n in drawn) / len(drawn) < 0.6
+    assert len(set(drawn)) > 190
+
+
+def test_where_reads_until_enough_rows_match(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    files = shards(3)
+    repo.commit(files)
+    footer, groups = sizes(files["data/train-00000-of-00003.parquet"])
+    for where in ({"label": "pos"}, {"label": 1}, {"label": ["pos", "x"]}):
+        hub.sent.clear()
+        _, layout, facts = fetch(job, samples=30, where=where)
+        assert hub.sent == {"data/train-00000-of-00003.parquet": footer + groups[0] + groups[1]}
+        assert facts["read"]["parts"][0]["rows"] == 100
+        assert layout["rows"] == {}
+    hub.sent.clear()
+    fetch(job, samples=1, where={"id": {"min": 120}, "text": "row 120 x"})
+    assert hub.sent == {"data/train-00000-of-00003.parquet": footer + sum(groups[:3])}
+
+
+def test_where_ends_at_the_limit(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    files = shards(3)
+    repo.commit(files)
+    footer, groups = sizes(files["data/train-00000-of-00003.parquet"])
+    limit = footer + groups[0] + groups[1] + 10
+    folder, layout, facts = fetch(job, samples=5, where={"id": 599}, source={"max_read": limit})
+    assert local(folder, layout).num_rows == facts["read"]["parts"][0]["rows"] == 100
+    assert facts["read"]["bytes"] == limit - 10
+
+
+def test_rows_under_where_count_what_matches(job: MakeJob, repo: Repo) -> None:
+    repo.commit(shards(3))
+    folder, layout, _ = fetch(job, rows="30", where={"label": "pos"})
+    assert local(folder, layout).num_rows == 100
+    assert layout["rows"] == {}
+
+
+# --- the limit ------------------------------------------------------------------------------------
+
+
+def test_rows_that_cost_more_than_the_limit(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    files = shards(1)
+    repo.commit(files)
+    footer, groups = sizes(next(iter(files.values())))
+    enough = footer + groups[0] + groups[1]
+    fetch(job, samples=100, source={"max_read": enough})
+    hub.sent.clear()
+    text = refused(job, samples=100, source={"max_read": enough - 1})
+    assert f"row groups of {groups[0] + groups[1]:,} bytes" in text
+    assert "hint: raise dataset.source.max_read" in text
+    assert sum(hub.sent.values()) == footer
+    assert "is spent" in refused(job, samples=100, source={"max_read": footer - 1})
+
+
+# --- configs, splits, and what the card says ------------------------------------------------------
+
+CARD = """---
+license: cc-by-4.0
+language: [en, de]
+pretty_name: Rows
+configs:
+- config_name: en
+  default: true
+  data_files:
+  - {split: train, path: en/train.parquet}
+  - {split: test, path: en/test.parquet}
+- config_name: de
+  data_files: de/*.parquet
+dataset_info:
+- config_name: en
+  features:
+  - {name: id, dtype: int32}
+  - {name: text, dtype: string}
+  - name: label
+    dtype: {class_label: {names: {'0': neg, '1': pos}}}
+  - {name: tags, sequence: string}
+  splits:
+  - {name: train, num_bytes: 1, num_examples: 200}
+---
+
+# Rows
+
+```bibtex
+@misc{rows, title={Rows}}
+```
+"""
+
+
+def many() -> dict[str, bytes]:
+    return {
+        "README.md": CARD.encode(),
+        "en/train.parquet": parquet(0, 200),
+        "en/test.parquet": parquet(1000, 1100),
+        "de/a.parquet": parquet(2000, 2100),
+    }
+
+
+def test_the_default_config_features_and_about(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    files = many()
+    repo.commit(files)
+    _, layout, facts = fetch(job, samples=10)
+    assert layout["default"] == "en"
+    assert list(layout["configs"]) == ["en"]
+    assert Features.from_dict(layout["configs"]["en"]["features"]) == FEATURES
+    assert layout["about"] == {
+        "license": "cc-by-4.0",
+        "language": ["en", "de"],
+        "pretty_name": "Rows",
+        "citation": "@misc{rows, title={Rows}}",
+    }
+    footer, groups = sizes(files["en/train.parquet"])
+    assert hub.sent == {"README.md": len(CARD), "en/train.parquet": footer + groups[0]}
+    assert facts["read"]["parts"][0]["of"] == 200
+
+
+def test_several_splits_and_configs(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    repo.commit(many())
+    folder, layout, facts = fetch(
+        job,
+        samples=5,
+        splits={"train": None, "valid": {"split": "train", "rows": "151-160"}},
+        configs={"en": None, "two": {"config": "de", "splits": {"train": {"samples": 3}}}},
+    )
+    assert {
+        c: {s: len(f) for s, f in d["splits"].items()} for c, d in layout["configs"].items()
+    } == {
+        "en": {"train": 1},
+        "de": {"train": 1},
+    }
+    assert local(folder, layout, "en").num_rows == 100  # the first row group and the last one
+    assert layout["rows"] == {"en/valid": "51-60"}
+    assert local(folder, layout, "en").to_pylist()[50]["id"] == 150
+    assert "en/test.parquet" not in hub.sent
+    assert [(p["config"], p["split"]) for p in facts["read"]["parts"]] == [
+        ("en", "train"),
+        ("en", "train"),
+        ("de", "train"),
+    ]
+
+
+def test_the_sources_split_and_config(job: MakeJob, repo: Repo) -> None:
+    repo.commit(many())
+    folder, layout, _ = fetch(job, samples=5, source={"config": "en", "split": "test"})
+    assert local(folder, layout, "en", "test").to_pylist()[0]["id"] == 1000
+
+
+def test_names_that_are_not_there(job: MakeJob, repo: Repo) -> None:
+    repo.commit(many())
+    text = refused(job, samples=5, source={"config": "fr"})
+    assert text == "owner/rows has no config fr\n  hint: known: de, en"
+    text = refused(job, samples=5, source={"split": "tset"})
+    assert text == "owner/rows (en) has no split tset\n  hint: did you mean test?"
+    text = refused(job, samples=5, splits={"validation": None})
+    assert text == "owner/rows (en) has no split validation\n  hint: known: test, train"
+    card = CARD.replace("  default: true\n", "").partition("dataset_info")[0] + "---\n"
+    repo.commit({**many(), "README.md": card.encode()})
+    text = refused(job, samples=5)
+    assert text == "owner/rows has 2 configs and none is the default one\n  hint: known: de, en"
+
+
+def test_the_branch_of_the_hubs_own_parquet(job: MakeJob, repo: Repo) -> None:
+    files = {
+        "en/train/0000.parquet": parquet(0, 100),
+        "en/train/0001.parquet": parquet(100, 200),
+        "de/partial-train/0000.parquet": parquet(500, 600),
+        "de/test/0000.parquet": parquet(600, 700),
+    }
+    repo.commit({"README.md": b"# x", "rows.py": b"raise SystemExit"})
+    repo.commit(files, ref="refs/convert/parquet")
+    given = {"revision": "refs/convert/parquet"}
+    folder, layout, _ = fetch(job, samples=1, source={**given, "config": "de"})
+    assert local(folder, layout, "de").to_pylist()[0]["id"] == 500
+    folder, layout, _ = fetch(job, rows=101, source={**given, "config": "en"})
+    assert layout["configs"]["en"]["splits"] == {"train": ["en/train/0001.parquet"]}
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+def test_a_script_is_never_run_nor_asked_for(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    repo.commit({"README.md": b"# x", "rows.py": b"raise SystemExit", "weights.bin": b"W"})
+    text = refused(job, samples=1)
+    assert "only a script that makes them (rows.py), and scripts are never run" in text
+    assert "hint: the Hub may have its rows as Parquet: revision: refs/convert/parquet" in text
+    repo.commit({**shards(1), "rows.py": b"raise SystemExit", "model.safetensors": b"W"})
+    fetch(job, samples=1)
+    assert not hub.asked(".py")
+    assert not hub.asked(".safetensors")
+    assert not hub.asked(".bin")
+
+
+def test_refusals_of_the_hub(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    repo.commit({"README.md": b"# nothing"})
+    hub.dataset("owner/gated").gated = True
+    assert "owner/rows at main holds no data files" in refused(job, samples=1)
+    text = refused(job, samples=1, source={"hub": "owner/missing"})
+    assert "the Hub has no dataset owner/missing that you may see" in text
+    text = refused(job, samples=1, source={"hub": "owner/gated"})
+    assert "owner/gated is gated" in text
+    text = refused(job, samples=1, source={"revision": "v9"})
+    assert "owner/rows has no revision v9" in text
+    hub.broken = True
+    assert "the Hub cannot be reached for owner/rows" in refused(job, samples=1)
+
+
+def test_offline(job: MakeJob, hub: Hub, repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import close_session, constants
+
+    repo.commit(shards(1))
+    close_session()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    text = refused(job, samples=1)
+    assert "the Hub cannot be reached for owner/rows" in text
+    assert "HF_HUB_OFFLINE" in text
+    assert hub.log == []
+    close_session()
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["/etc/passwd", "../../x.parquet", "https://evil.example/x.parquet", "hf://datasets/a/b"],
+)
+def test_a_card_that_points_elsewhere(job: MakeJob, hub: Hub, repo: Repo, place: str) -> None:
+    card = f"---\nconfigs:\n- config_name: a\n  data_files: {place}\n---\n"
+    repo.commit({"README.md": card.encode(), **shards(1)})
+    text = refused(job, samples=1)
+    assert f"the card of owner/rows names data outside of the repository: {place}" in text
+
+
+def test_a_card_that_cannot_be_read(job: MakeJob, repo: Repo) -> None:
+    repo.commit({"README.md": b"---\nconfigs: [\n---\n", **shards(1)})
+    assert "the card of owner/rows cannot be read" in refused(job, samples=1)
+
+
+def test_kinds_that_are_not_read(job: MakeJob, repo: Repo) -> None:
+    repo.commit({"a.mp4": b"x", "b.mp4": b"y"})
+    assert "is of a kind that is not read here: videofolder" in refused(job, samples=1)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"PAR1", "it has 4 bytes"),
+        (b"x" * 100, "it does not end as one"),
+        (b"PAR1" + b"\x00" * 20 + (9).to_bytes(4, "little") + b"PAR1", "is no Parquet file: "),
+    ],
+)
+def test_parquet_that_is_none(job: MakeJob, repo: Repo, data: bytes, words: str) -> None:
+    repo.commit({"data/train.parquet": data})
+    text = refused(job, samples=1)
+    assert "data/train.parquet of owner/rows is no Parquet file" in text
+    assert words in text
+
+
+def test_a_damaged_row_group(job: MakeJob, repo: Repo) -> None:
+    data = bytearray(parquet(0, 200))
+    data[20:400] = bytes(380)
+    repo.commit({"data/train.parquet": bytes(data)})
+    text = refused(job, samples=1)
+    assert "row group 0 of data/train.parquet of owner/rows cannot be read" in text
+
+
+# --- the connection -------------------------------------------------------------------------------
+
+
+def test_a_broken_connection_goes_on_where_it_broke(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    files = shards(1)
+    repo.commit(files)
+    hub.cut = 100
+    folder, layout, facts = fetch(job, samples=200)
+    assert local(folder, layout).to_pylist() == rows(0, 200)
+    assert facts["read"]["bytes"] == sum(hub.sent.values())
+
+
+def test_a_server_that_ignores_ranges(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    repo.commit(shards(1))
+    hub.deaf = True
+    text = refused(job, samples=1)
+    assert "came in other bytes than were asked for" in text
+
+
+def test_the_token_stays_on_the_hub(job: MakeJob, hub: Hub, repo: Repo, tmp_path: Path) -> None:
+    repo.commit({"README.md": CARD.encode(), **many()})
+    _, _, facts = fetch(job, samples=1)
+    assert f"Bearer {TOKEN}" in hub.tokens
+    assert hub.leaked == []
+    assert TOKEN not in json.dumps(facts)
+    assert not any(TOKEN.encode() in data for data in contents(tmp_path).values())
+
+
+# --- the lock -------------------------------------------------------------------------------------
+
+
+def test_the_lock_holds_after_main_moved(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    first = repo.commit(shards(2))
+    folder, layout, facts = fetch(job, samples=60)
+    pin = json.loads(json.dumps(facts["pins"]["dataset"]))
+    repo.commit({"data/train.parquet": parquet(5000, 5100)})
+    again, same, locked = fetch(job, lock=pin, samples=60)
+    assert locked == facts
+    assert same == layout
+    assert contents(again) == contents(folder)
+    assert pin["commit"] == first
+    _, _, more = fetch(job, lock=pin, samples=300)  # other rows of the same commit
+    assert more["pins"]["dataset"]["commit"] == first
+    assert len(more["pins"]["dataset"]["files"]) == 2
+
+
+def test_other_bytes_under_a_locked_commit(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    files = shards(1)
+    sha = repo.commit(files)
+    (name,) = files
+    pin = fetch(job, samples=60)[2]["pins"]["dataset"]
+    repo.commits[sha][name] = parquet(1, 201)
+    text = refused(job, lock=pin, samples=60)
+    assert f"{name} of hub owner/rows is not the locked one" in text
+    assert "hint: delete the recipe's .lock.json" in text
+    del repo.commits[sha][name]
+    assert f"{name} is in the lock but not in hub owner/rows" in refused(job, lock=pin, samples=60)
+
+
+def test_other_bytes_than_the_listed_ones(
+    job: MakeJob, hub: Hub, repo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Hub lists the locked file, and other bytes come: the ranges tell."""
+    import hub_server
+
+    files = shards(1)
+    sha = repo.commit(files)
+    (name,) = files
+    pin = fetch(job, samples=60)[2]["pins"]["dataset"]
+    listed = hub_server._entry(name, files[name])
+    monkeypatch.setattr(hub_server, "_entry", lambda path, data: listed)
+    other = bytearray(files[name])
+    other[60:64] = b"evil"
+    repo.commits[sha][name] = bytes(other)
+    text = refused(job, lock=pin, samples=200, select="spread")
+    assert name in text
+    text = refused(job, lock=pin, samples=60)
+    assert name in text

@@ -82,6 +82,11 @@ class Contents:
         try:
             for name in CARDS[:2]:
                 text = self.cards.get(name, b"").decode()
+                if name == "README.md" and not text.startswith("---"):
+                    self.cards.pop(
+                        name, None
+                    )  # without metadata, of which the library would complain
+                    continue
                 if name == "README.md":
                     text = DatasetCard(text, ignore_metadata_errors=False).data.to_yaml()
                 said = yaml.safe_load(text)
@@ -102,6 +107,8 @@ class Contents:
             if pure.is_absolute() or ".." in pure.parts or "\\" in name or "\0" in name:
                 raise fault(self.wish, f"{self._repo} holds a file that climbs out: {name!r}")
             if name.endswith(".py"):
+                continue
+            if name in CARDS and name not in self.cards:
                 continue
             target = self.place / name
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -173,21 +174,21 @@ def _line(error: BaseException) -> str:
 # --- choosing -------------------------------------------------------------------------------------
 
 
-def choose(groups: Groups, part: Part, share: int, seed: str) -> tuple[Any, dict[str, Any]]:
-    """Fetch the row groups of one part; at most `share` bytes where any rows would do.
+def choose(groups: Groups, part: Part, until: int, seed: str) -> tuple[Any, dict[str, Any]]:
+    """Fetch the row groups of one part; where any rows would do, until so many bytes are read.
 
     Gives which rows were chosen ({(shard, row group): numbers in it from 0}; None where that is
     left to who reads what was fetched), and how many rows were looked at, of how many. Raises
     SourceFault.
     """
     wish = part.wish
-    if "rows" in wish:
+    if "rows" in wish and "where" not in wish:
         return _by_number(groups, part)
-    if wish.get("select", "first") == "first":
-        return _from_the_start(groups, part, share)
+    if "rows" in wish or wish.get("select", "first") == "first":
+        return _from_the_start(groups, part, until)
     if wish["select"] == "spread":
-        return _spread(groups, part, share)
-    return _random(groups, part, share, seed)
+        return _spread(groups, part, until)
+    return _random(groups, part, until, seed)
 
 
 def _take(groups: Groups, part: Part, chosen: Iterable[Group]) -> None:
@@ -229,7 +230,7 @@ def _by_number(groups: Groups, part: Part) -> tuple[Any, dict[str, Any]]:
         before += group.rows
         if not wanted:
             break
-    if wanted and not (part.wish.get("at_most") and found):
+    if wanted:
         raise SourceFault.of(
             f"there is no row {wanted[0] + 1:,}: the source's split has {before:,} rows",
             key=(*part.key, "rows"),
@@ -238,21 +239,21 @@ def _by_number(groups: Groups, part: Part) -> tuple[Any, dict[str, Any]]:
     return found, {"rows": sum(map(len, found.values()))}
 
 
-def _from_the_start(groups: Groups, part: Part, share: int) -> tuple[Any, dict[str, Any]]:
+def _from_the_start(groups: Groups, part: Part, until: int) -> tuple[Any, dict[str, Any]]:
     """Row groups from the first on: until there are enough rows, or enough that match `where`.
 
-    Rows that match are looked for as far as the share goes.
+    Rows that match are looked for until so many bytes are read.
     """
-    where, wanted = part.wish.get("where"), part.wish["samples"]
+    where = part.wish.get("where")
+    # With `where`, numbers count what matches.
+    wanted = numbers(part.wish["rows"])[-1] + 1 if "rows" in part.wish else part.wish["samples"]
     found, looked, chosen = 0, 0, []
-    begun = groups.upstream.bytes
     for group in groups.walk():
         if where is None:
             chosen.append(group)
             found += group.rows
         else:
-            spent = groups.upstream.bytes - begun
-            if looked and spent + groups.cost([group]) > share:
+            if looked and groups.upstream.bytes + groups.cost([group]) > until:
                 return None, {"rows": looked, "of": None}
             _take(groups, part, [group])
             columns = [name for name in where if name in _columns(groups, group)]
@@ -294,6 +295,8 @@ def _matching(table: Any, where: Mapping[str, Any]) -> int:
 
 
 def _fits(value: Any, wanted: Any) -> bool:
+    if isinstance(value, datetime.date):
+        value = value.isoformat()
     if not isinstance(wanted, Mapping):
         return value in wanted if isinstance(wanted, list) else value == wanted
     bounds = [wanted[name] for name in ("min", "max") if name in wanted]
@@ -302,13 +305,13 @@ def _fits(value: Any, wanted: Any) -> bool:
     return bool(wanted.get("min", value) <= value <= wanted.get("max", value))
 
 
-def _spread(groups: Groups, part: Part, share: int) -> tuple[Any, dict[str, Any]]:
+def _spread(groups: Groups, part: Part, until: int) -> tuple[Any, dict[str, Any]]:
     """Rows evenly over the shards, and in each of them evenly over its rows."""
     count, wanted = len(groups.names), part.wish["samples"]
-    shards = [i * count // wanted for i in range(wanted)] if wanted < count else range(count)
+    shards = _middles(count, wanted) if wanted < count else list(range(count))
     sizes = {shard: groups.footer(shard).num_rows for shard in shards}
     if "where" in part.wish:
-        return _any(groups, part, list(groups.walk(shards)), share, sum(sizes.values()))
+        return _any(groups, part, list(groups.walk(shards)), until)
     if sum(sizes.values()) < wanted:  # of few shards: look at all
         sizes = {shard: groups.footer(shard).num_rows for shard in range(count)}
     total = sum(sizes.values())
@@ -316,24 +319,32 @@ def _spread(groups: Groups, part: Part, share: int) -> tuple[Any, dict[str, Any]
         raise _short(part, total, "the source's split has")
     found: dict[tuple[int, int], list[int]] = {}
     for shard, rows in _evenly(min(wanted, total), sizes).items():
-        picked = [i * sizes[shard] // rows for i in range(rows)]
-        _into_groups(groups, shard, picked, found)
+        _into_groups(groups, shard, _middles(sizes[shard], rows), found)
     chosen = [groups.groups[shard][number] for shard, number in sorted(found)]
     _take(groups, part, chosen)
     return found, {"rows": total, **({"of": total} if len(sizes) == count else {})}
 
 
 def _evenly(wanted: int, sizes: Mapping[int, int]) -> dict[int, int]:
-    """How many rows each shard gives: as equal as their sizes allow, the earlier ones first."""
-    left, found = dict(sizes), dict.fromkeys(sizes, 0)
-    while wanted:
-        open_ = [shard for shard in left if left[shard]]
-        each = min(max(wanted // len(open_), 1), min(left[shard] for shard in open_))
-        for shard in open_[:wanted]:
-            found[shard] += each
-            left[shard] -= each
-            wanted -= each
-    return {shard: rows for shard, rows in found.items() if rows}
+    """How many rows each shard gives: as equal as their sizes allow; what does not divide evenly
+    goes to shards that lie evenly apart."""
+    found: dict[int, int] = {}
+    order = sorted(sizes, key=lambda shard: sizes[shard])
+    while order and sizes[order[0]] * len(order) <= wanted:
+        least = order.pop(0)
+        found[least] = sizes[least]
+        wanted -= sizes[least]
+    if order:
+        each, more = divmod(wanted, len(order))
+        extra = set(_middles(len(order), more))
+        for place, shard in enumerate(sorted(order)):
+            found[shard] = each + (place in extra)
+    return {shard: rows for shard, rows in sorted(found.items()) if rows}
+
+
+def _middles(length: int, count: int) -> list[int]:
+    """`count` different numbers below `length`, evenly apart: the middles of as many parts."""
+    return [(2 * i + 1) * length // (2 * count) for i in range(count)]
 
 
 def _into_groups(
@@ -348,8 +359,8 @@ def _into_groups(
         before += group.rows
 
 
-def _random(groups: Groups, part: Part, share: int, seed: str) -> tuple[Any, dict[str, Any]]:
-    """Rows drawn evenly from the whole split, if their row groups fit the share; else from as many
+def _random(groups: Groups, part: Part, until: int, seed: str) -> tuple[Any, dict[str, Any]]:
+    """Rows drawn evenly from the whole split, if their row groups fit; else from as many
     row groups, drawn in turn, as do."""
     chooser, count = random.Random(seed), len(groups.names)
     shards = sorted(chooser.sample(range(count), min(count, FOOTERS)))
@@ -359,19 +370,20 @@ def _random(groups: Groups, part: Part, share: int, seed: str) -> tuple[Any, dic
     whole = {"of": total} if len(shards) == count else {}
     if "where" in part.wish:
         chooser.shuffle(every)
-        return _any(groups, part, every, share, total, **whole)
+        return _any(groups, part, every, until, **whole)
     if total < part.wish["samples"] and not part.wish.get("at_most"):
         raise _short(part, total, f"{'the' if whole else 'what was looked at of the'} split has")
     found = _drawn(chooser, every, wanted)
-    if groups.cost(groups.groups[s][n] for s, n in found) <= share:
+    room = until - groups.upstream.bytes
+    if groups.cost(groups.groups[s][n] for s, n in found) <= room:
         _take(groups, part, [groups.groups[s][n] for s, n in sorted(found)])
         return found, {"rows": total, **whole}
     chooser.shuffle(every)
     fitting: list[Group] = []
     for group in every:
-        if groups.cost([*fitting, group]) <= share:
+        if groups.cost([*fitting, group]) <= room:
             fitting.append(group)
-    if not fitting:  # one is more than the share; what max_read leaves may still hold it
+    if not fitting:  # one is more than that; what max_read leaves may still hold it
         fitting = [min(every, key=lambda group: group.stop - group.start)]
     fitting.sort(key=lambda group: (group.shard, group.number))
     looked = sum(group.rows for group in fitting)
@@ -398,12 +410,12 @@ def _drawn(
 
 
 def _any(
-    groups: Groups, part: Part, order: list[Group], share: int, total: int, **whole: int
+    groups: Groups, part: Part, order: list[Group], until: int, **whole: int
 ) -> tuple[Any, dict[str, Any]]:
-    """As many row groups, in this order, as the share allows: for rows that must match `where`."""
-    looked, begun = 0, groups.upstream.bytes
+    """As many row groups, in this order, as may be read: for rows that must match `where`."""
+    looked = 0
     for group in order:
-        if looked and groups.upstream.bytes - begun + groups.cost([group]) > share:
+        if looked and groups.upstream.bytes + groups.cost([group]) > until:
             continue
         _take(groups, part, [group])
         looked += group.rows

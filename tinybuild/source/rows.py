@@ -116,13 +116,11 @@ def _hold(wish: Wish, lock: Mapping[str, Any], files: Mapping[str, Any]) -> None
     """Refuse bytes that are not the locked ones, wherever the same ranges were read."""
     for name, entry in files.items():
         locked = lock["files"].get(name)
-        if locked is None or locked.get("ranges") != entry["ranges"]:
-            continue
-        if locked["sha256"] != entry["sha256"]:
+        known = locked.get("ranges", {}) if locked is not None else {}
+        if any(known.get(place, digest) != digest for place, digest in entry["ranges"].items()):
             raise fault(
                 wish,
-                f"{name} of {title(wish)} is not the locked one "
-                f"(sha256 {entry['sha256'][:12]}, locked {locked['sha256'][:12]})",
+                f"{name} of {title(wish)} is not the locked one",
                 "delete the recipe's .lock.json to accept what is there now",
             )
 
@@ -178,9 +176,9 @@ def _fetch(
             groups = Groups(upstream, names, place)
             found = []
             for part in own:
-                share = upstream.left // parts_left
+                until = upstream.bytes + upstream.left // parts_left
                 drawn = f"{seed}/{section.get('seed', '')}/{part.made}"
-                chosen, seen = choose(groups, part, share, drawn)
+                chosen, seen = choose(groups, part, until, drawn)
                 found.append((part, chosen))
                 parts_left -= 1
                 if seen.get("of") is None and split in config.rows:
@@ -237,4 +235,5 @@ def _other(
         if tars is not None:
             return tars
     how = "first" if wanted is not None else own[0].wish.get("select", "first")
-    return shards.whole(how, share, own), module
+    kept = shards.whole(how, share, own)
+    return kept, "archive" if shards.packed_texts(kept) else module

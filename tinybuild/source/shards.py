@@ -6,6 +6,7 @@ import bz2
 import contextlib
 import gzip
 import io
+import itertools
 import json
 import lzma
 import re
@@ -23,6 +24,9 @@ from tinybuild.source.upstream import Upstream
 LINES = ("json", "csv", "text")
 PACKED = (".gz", ".xz", ".bz2", ".zst")
 TARS = re.compile(r"\.(tar|tgz|tar\.(gz|xz|bz2|zst))$", re.IGNORECASE)
+FILES = (".txt", ".text", ".jsonl", ".ndjson", ".csv", ".tsv")  # rows in lines, or a text
+NESTED = (*PACKED, ".zip", ".tar", ".tgz")
+LOOK = 20  # members that show what a tar is
 MEMBER = 1 << 28  # bytes of one member of a tar that is looked into, packed and unpacked
 
 
@@ -130,18 +134,15 @@ class Shards:
     ) -> tuple[int, bool]:
         """Copy members until they hold enough rows; how many, and whether they are texts or packed
         (one row each, or more) rather than the fields of a WebDataset (one row for each key)."""
-        keys: set[str] = set()
-        flat, rows = True, 0
+        seen, rows = _Seen(), 0
         for member in tar:
             if not member.isfile():
                 continue
-            pure = PurePosixPath(member.name)
-            key = str(pure.parent / pure.name.partition(".")[0])
-            loose = pure.name.lower().endswith((".txt", *PACKED, ".zip", ".tar", ".tgz"))
-            flat = flat and loose
-            if not flat and key not in keys and len(keys) >= wanted:
-                break
-            if flat and rows >= wanted:
+            if seen.texts(member.name):
+                enough = rows >= wanted
+            else:
+                enough = seen.key(member.name) not in seen.keys and len(seen.keys) >= wanted
+            if enough:
                 break
             if member.size > MEMBER:
                 what = f"{name}, {member.name} has {member.size:,} bytes; at most {MEMBER:,}"
@@ -150,12 +151,28 @@ class Shards:
             data = file.read() if file is not None else b""
             if len(data) < member.size:
                 raise EOFError(f"it ends within {member.name}")
-            keys.add(key)
-            rows += _texts(member.name, data) if flat else 0
+            seen.add(member.name)
+            rows += _rows(member.name, data)
             plain = tarfile.TarInfo(member.name)
             plain.size, plain.mode = len(data), 0o644
             made.addfile(plain, io.BytesIO(data))
-        return (rows if flat else len(keys)), flat
+        flat = seen.texts()
+        return (rows if flat else len(seen.keys)), flat
+
+    def packed_texts(self, names: Sequence[str]) -> bool:
+        """Whether fetched tars hold texts or packed files rather than a WebDataset."""
+        if not names or not TARS.search(names[0]):
+            return False
+        seen = _Seen()
+        with (
+            self._readable(names[0]),
+            (self.out / names[0]).open("rb") as file,
+            tarfile.open(fileobj=_raw(file, names[0]), mode="r|*") as tar,
+        ):
+            for member in itertools.islice(tar, LOOK):
+                if member.isfile():
+                    seen.add(member.name)
+        return seen.texts()
 
     # --- whole files -----------------------------------------------------------------------------
 
@@ -231,12 +248,12 @@ def _by_line(module: str, options: Mapping[str, Any]) -> bool:
     return plain and module in LINES
 
 
-def _raw(stream: io.RawIOBase, name: str) -> Any:
+def _raw(stream: Any, name: str) -> Any:
     """zstd for tarfile, which does not know it; the other kinds of packing it finds itself."""
     return _unpacked(stream, name) if name.lower().endswith(".zst") else stream
 
 
-def _unpacked(stream: io.RawIOBase, name: str) -> Any:
+def _unpacked(stream: Any, name: str) -> Any:
     """The unpacked bytes of a stream, as they come."""
     suffix = name.lower().rpartition(".")[2]
     if suffix == "gz":
@@ -309,23 +326,52 @@ def _lines(stream: Any) -> Iterator[bytes]:
         yield held
 
 
-def _texts(name: str, data: bytes) -> int:
-    """How many files of text a member of a tar is or holds: a packed one may be a tar itself."""
-    if not name.lower().endswith((*PACKED, ".zip", ".tar", ".tgz")):
-        return 1
-    if name.lower().endswith(".zip"):
+class _Seen:
+    """Names of a tar's members. In a WebDataset, those of one key (up to the first dot) are the
+    fields of one row; where no two have one key, files of lines or packed ones are rows."""
+
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+        self.grouped = self.lines = False
+
+    def key(self, name: str) -> str:
+        pure = PurePosixPath(name)
+        return str(pure.parent / pure.name.partition(".")[0])
+
+    def add(self, name: str) -> None:
+        self.grouped = self.grouped or self.key(name) in self.keys
+        self.lines = self.lines or name.lower().endswith((*FILES, *NESTED))
+        self.keys.add(self.key(name))
+
+    def texts(self, more: str = "") -> bool:
+        """Whether the members, and one more, are files of lines."""
+        return self.lines and not self.grouped and not (more and self.key(more) in self.keys)
+
+
+def _rows(name: str, data: bytes) -> int:
+    """At least how many rows a member of a tar is or holds: a packed one may be a tar itself."""
+    lower = name.lower()
+    if not lower.endswith(NESTED):
+        lines = sum(bool(line.strip()) for line in data.splitlines())
+        if lower.endswith((".jsonl", ".ndjson")):
+            return lines
+        if lower.endswith((".csv", ".tsv")):
+            return int(lines > 1)
+        return int(lines > 0)
+    if lower.endswith(".zip"):
         import zipfile
 
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as inner:
-                return sum(not entry.is_dir() for entry in inner.infolist())
+                return sum(entry.file_size > 0 for entry in inner.infolist())
         except zipfile.BadZipFile:
             return 0  # who reads the rows says what is wrong with it
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r|*") as inner_tar:
             found, unpacked = 0, 0
             for member in inner_tar:
-                found, unpacked = found + member.isfile(), unpacked + member.size
+                found += member.isfile() and member.size > 0
+                unpacked += member.size
                 if unpacked > MEMBER:
                     break
             return found

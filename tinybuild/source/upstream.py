@@ -36,7 +36,7 @@ class Upstream:
     def __init__(self, wish: Wish, commit: str, files: Mapping[str, Listed], limit: int):
         self.wish, self.commit, self.files, self.limit = wish, commit, files, limit
         self.bytes = 0
-        self.ranges: dict[str, list[list[int]]] = {}
+        self.ranges: dict[str, dict[tuple[int, int], str]] = {}
         self.digests: dict[str, Any] = {}
 
     @property
@@ -56,24 +56,20 @@ class Upstream:
             return
         if stop - start > self.left:
             raise Spent
-        digest = self.digests.setdefault(name, hashlib.sha256())
-        at, tries = start, 0
+        digest, at, tries = hashlib.sha256(), start, 0
+        both = _Both(file, digest, self.digests.setdefault(name, hashlib.sha256()))
         while at < stop:
             begun = at
-            at = ask(self.wish, functools.partial(self._take, name, at, stop, file, digest))
+            at = ask(self.wish, functools.partial(self._take, name, at, stop, both))
             tries = tries + 1 if at == begun else 0
             if at < stop and tries > RETRIES:
                 hint = "check the network, then run doit again"
                 raise fault(self.wish, f"{name} breaks off at byte {at:,} of {stop:,}", hint)
         self.bytes += stop - start
-        ranges = self.ranges.setdefault(name, [])
-        if ranges and ranges[-1][1] == start:
-            ranges[-1][1] = stop
-        else:
-            ranges.append([start, stop])
+        self.ranges.setdefault(name, {})[start, stop] = digest.hexdigest()
         self._check(name)
 
-    def _take(self, name: str, start: int, stop: int, file: IO[bytes], digest: Any) -> int:
+    def _take(self, name: str, start: int, stop: int, file: _Both) -> int:
         """Ask for a range once; the place up to which it came."""
         import httpx2
         from huggingface_hub import constants, hf_hub_url
@@ -101,7 +97,6 @@ class Upstream:
                     if at + len(piece) > stop:
                         raise self._other(name)
                     file.write(piece)
-                    digest.update(piece)
                     at += len(piece)
             except httpx2.TransportError:
                 pass  # the connection broke: the caller goes on from here
@@ -114,7 +109,12 @@ class Upstream:
     def _check(self, name: str) -> None:
         """A file that was read from its first byte to its last must be the one that is listed."""
         listed, oid = self.files[name], self.digests[name].hexdigest()
-        if self.ranges[name] != [[0, listed.size]] or len(listed.oid) != 64:
+        at = 0
+        for start, stop in self.ranges[name]:
+            if start != at:
+                return
+            at = stop
+        if at != listed.size or len(listed.oid) != 64:
             return
         if oid != listed.oid:
             raise fault(
@@ -133,11 +133,23 @@ class Upstream:
             name: {
                 "sha256": self.digests[name].hexdigest(),
                 "size": sum(stop - start for start, stop in ranges),
-                "ranges": ranges,
+                "ranges": {f"{start}-{stop}": digest for (start, stop), digest in ranges.items()},
                 "whole": {"oid": self.files[name].oid, "size": self.files[name].size},
             }
             for name, ranges in sorted(self.ranges.items())
         }
+
+
+class _Both:
+    """Writes to a file and to digests."""
+
+    def __init__(self, file: IO[bytes], *digests: Any):
+        self.file, self.digests = file, digests
+
+    def write(self, piece: bytes) -> None:
+        self.file.write(piece)
+        for digest in self.digests:
+            digest.update(piece)
 
 
 class Stream(io.RawIOBase):
