@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import hashlib
 import io
 import json
+import lzma
+import tarfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +20,12 @@ import pytest
 from conftest import MakeJob, contents
 from datasets import ClassLabel, Dataset, Features, Sequence, Value
 from hub_server import Hub, Repo, connected
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tinybuild import source
 from tinybuild.errors import SourceFault
-from tinybuild.source.parts import numbers
+from tinybuild.source.parts import numbers, spelled
 
 TOKEN = "hf_aVeryPrivateTokenThatNobodyMaySee"
 FEATURES = Features(
@@ -575,3 +583,267 @@ def test_other_bytes_than_the_listed_ones(
     assert name in text
     text = refused(job, lock=pin, samples=60)
     assert name in text
+
+
+# --- files of lines -------------------------------------------------------------------------------
+
+
+def jsonl(start: int, stop: int) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows(start, stop))
+
+
+def zstd(data: bytes) -> bytes:
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.CompressedOutputStream(sink, "zstd") as packed:
+        packed.write(data)
+    return bytes(sink.getvalue())
+
+
+PACKERS = {"gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress, "zst": zstd}
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_the_head_of_a_packed_file_is_unpacked_as_it_comes(
+    job: MakeJob, hub: Hub, repo: Repo, kind: str
+) -> None:
+    text = b"".join(
+        json.dumps({"id": i, "text": hashlib.sha512(b"%d" % i).hexdigest()}).encode() + b"\n"
+        for i in range(30_000)
+    )
+    data = PACKERS[kind](text)
+    repo.commit({f"en/c4.{i:05}.jsonl.{kind}": data for i in range(3)})
+    folder, layout, facts = fetch(job, samples=100)
+    assert layout["configs"]["default"]["module"] == "json"
+    assert layout["configs"]["default"]["splits"] == {"train": ["en/c4.00000.jsonl"]}
+    found = (folder / "en/c4.00000.jsonl").read_bytes()
+    assert text.startswith(found)
+    assert found.count(b"\n") == 100
+    assert set(hub.sent) == {f"en/c4.00000.jsonl.{kind}"}
+    # A block of bzip2 is 900 kB of text, of zstd 128 kB; xz and gzip give what there is.
+    assert facts["read"]["bytes"] <= (1 << 20 if kind == "bz2" else 1 << 18) < len(data)
+
+
+def test_rows_of_lines_over_several_files(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    repo.commit({f"train-{i}.jsonl": jsonl(i * 10, i * 10 + 10) for i in range(3)})
+    folder, layout, _ = fetch(job, rows="12,3")
+    assert layout["rows"] == {}
+    files = layout["configs"]["default"]["splits"]["train"]
+    assert files == ["train-0.jsonl", "train-1.jsonl"]
+    text = b"".join((folder / name).read_bytes() for name in files)
+    assert text == jsonl(0, 12)
+    assert "train-2.jsonl" not in hub.sent
+
+
+def test_csv_with_newlines_in_quotes(job: MakeJob, repo: Repo) -> None:
+    lines = [f'{i},"a ""quoted"" text\nof two lines, {i}"\n' for i in range(20_000)]
+    text = "id,text\n" + "".join(lines)
+    repo.commit({"train.csv": text.encode()})
+    folder, _, facts = fetch(job, samples=5)
+    assert (folder / "train.csv").read_text() == "id,text\n" + "".join(lines[:5])
+    assert facts["read"]["bytes"] == 65536 < len(text)
+
+
+def test_options_of_the_reader_are_kept(job: MakeJob, repo: Repo) -> None:
+    card = "---\nconfigs:\n- config_name: a\n  data_files: x.csv\n  sep: ';'\n---\n"
+    repo.commit({"README.md": card.encode(), "x.csv": b"a;b\n1;2\n3;4\n"})
+    folder, layout, _ = fetch(job, samples=1)
+    assert layout["configs"]["a"]["options"]["sep"] == ";"
+    assert (folder / "x.csv").read_bytes() == b"a;b\n1;2\n"
+
+
+@pytest.mark.parametrize(
+    ("by", "kept"), [("line", "a\n"), ("paragraph", "a\nb\n\n"), ("document", "a\nb\n\nc\n\nd\n")]
+)
+def test_text(job: MakeJob, repo: Repo, by: str, kept: str) -> None:
+    repo.commit({"a.txt": b"a\nb\n\nc\n\nd\n"})
+    folder, _, _ = fetch(job, samples=1, source={"sample_by": by})
+    assert (folder / "a.txt").read_text() == kept
+
+
+def test_json_that_is_no_lines_comes_whole(job: MakeJob, repo: Repo) -> None:
+    text = json.dumps(rows(0, 100), indent=1).encode()
+    repo.commit({"a.json": text})
+    folder, _, _ = fetch(job, samples=1)
+    assert (folder / "a.json").read_bytes() == text
+
+
+def test_random_lines_come_from_whole_files_the_smallest_first(
+    job: MakeJob, hub: Hub, repo: Repo
+) -> None:
+    files = {
+        f"train-{i}.jsonl.gz": gzip.compress(jsonl(0, n), mtime=0)
+        for i, n in enumerate([300, 100, 200])
+    }
+    repo.commit(files)
+    size = {name: len(data) for name, data in files.items()}
+    limit = size["train-1.jsonl.gz"] + size["train-2.jsonl.gz"] + 10
+    folder, layout, facts = fetch(job, samples=5, select="random", source={"max_read": limit})
+    kept = ["train-1.jsonl.gz", "train-2.jsonl.gz"]
+    assert layout["configs"]["default"]["splits"] == {"train": kept}
+    assert {name: (folder / name).read_bytes() for name in kept} == {n: files[n] for n in kept}
+    assert facts["read"] == {
+        "bytes": limit - 10,
+        "limit": limit,
+        "parts": [{"config": "default", "split": "train", "shards": 2, "of_shards": 3}],
+    }
+    _, layout, _ = fetch(
+        job, samples=2, select="spread", source={"max_read": size["train-0.jsonl.gz"]}
+    )
+    assert layout["configs"]["default"]["splits"] == {"train": ["train-0.jsonl.gz"]}
+    text = refused(job, samples=5, select="random", source={"max_read": 10})
+    assert f"train-1.jsonl.gz of owner/rows has {size['train-1.jsonl.gz']:,} bytes" in text
+    assert "take the first rows" in text
+
+
+def test_a_whole_file_that_is_not_the_listed_one(
+    job: MakeJob, hub: Hub, repo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import hub_server
+
+    name, data = "a.jsonl.gz", gzip.compress(jsonl(0, 10), mtime=0)
+    sha = repo.commit({name: data})
+    listed = hub_server._entry(name, data)
+    monkeypatch.setattr(hub_server, "_entry", lambda path, data: listed)
+    repo.commits[sha][name] = data[:-1] + b"x"
+    text = refused(job, samples=5, select="random")
+    assert "a.jsonl.gz of owner/rows is not the file that the Hub lists" in text
+
+
+def test_a_damaged_packed_file(job: MakeJob, repo: Repo) -> None:
+    repo.commit({"a.jsonl.gz": gzip.compress(jsonl(0, 100))[:200]})
+    assert "a.jsonl.gz of owner/rows cannot be unpacked" in refused(job, samples=100)
+    repo.commit({"a.jsonl.xz": b"no xz"})
+    assert "a.jsonl.xz of owner/rows cannot be unpacked" in refused(job, samples=1)
+
+
+def test_the_limit_ends_a_stream(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    repo.commit({"a.jsonl": jsonl(0, 5000)})
+    text = refused(job, samples=5000, source={"max_read": 100_000})
+    assert "max_read (100,000 bytes) is spent before the rows asked for were read" in text
+    assert sum(hub.sent.values()) == 100_000
+
+
+# --- tars -----------------------------------------------------------------------------------------
+
+
+def tar(files: Mapping[str, bytes], mode: str = "w") -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as made:  # type: ignore[call-overload]
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            made.addfile(entry, io.BytesIO(data))
+    return file.getvalue()
+
+
+def names(path: Path) -> list[str]:
+    with tarfile.open(path) as found:
+        return found.getnames()
+
+
+def noise(number: int, size: int) -> bytes:
+    return hashlib.shake_256(b"%d" % number).hexdigest(size // 2).encode()
+
+
+def test_the_head_of_a_tar_of_packed_tars(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    """openwebtext: tars of .xz archives of .txt files; the script beside them is never run."""
+    inner = {
+        f"openwebtext/subset00-{i}_data.xz": tar(
+            {f"{i}-{j}.txt": noise(10 * i + j, 3000) for j in range(10)}, "w:xz"
+        )
+        for i in range(40)
+    }
+    whole = tar(inner)
+    repo.commit(
+        {"openwebtext.py": b"raise SystemExit", "subsets/00.tar": whole, "subsets/01.tar": whole}
+    )
+    folder, layout, facts = fetch(job, samples=25)
+    (config,) = layout["configs"].values()
+    assert config["module"] == "archive"
+    assert config["splits"] == {"train": ["subsets/00.tar"]}
+    assert names(folder / "subsets/00.tar") == list(inner)[:3]
+    assert facts["read"]["bytes"] < len(whole) / 2
+    assert not hub.asked(".py")
+    _, layout, _ = fetch(job, samples=25, select="random")
+    assert layout["configs"]["default"]["module"] == "archive"
+
+
+@pytest.mark.parametrize(("suffix", "mode"), [("tar", "w"), ("tar.gz", "w:gz")])
+def test_the_head_of_a_webdataset(
+    job: MakeJob, hub: Hub, repo: Repo, suffix: str, mode: str
+) -> None:
+    files = {
+        f"{i:04}.{field}": noise(i, 2000) for i in range(500) for field in ("txt", "json", "jpg")
+    }
+    repo.commit({f"train-0.{suffix}": tar(files, mode), f"train-1.{suffix}": tar(files, mode)})
+    folder, layout, facts = fetch(job, samples=7)
+    (config,) = layout["configs"].values()
+    assert config["module"] == "webdataset"
+    assert config["splits"] == {"train": ["train-0.tar"]}
+    assert names(folder / "train-0.tar") == list(files)[:21]
+    assert facts["read"]["bytes"] <= 1 << 18
+
+
+def test_a_tar_of_texts(job: MakeJob, repo: Repo) -> None:
+    repo.commit({"a.tar": tar({"empty.txt": b"", **{f"{i}.txt": b"text\n" for i in range(9)}})})
+    folder, layout, _ = fetch(job, samples=2)
+    assert layout["configs"]["default"]["module"] == "archive"
+    assert names(folder / "a.tar") == ["empty.txt", "0.txt", "1.txt"]
+
+
+def test_a_damaged_tar(job: MakeJob, repo: Repo) -> None:
+    whole = tar({f"{i}.txt": b"text\n" * 1000 for i in range(9)})
+    repo.commit({"a.tar": whole[:10_000]})
+    assert "a.tar of owner/rows cannot be unpacked" in refused(job, samples=5)
+
+
+def test_zips_come_whole(job: MakeJob, repo: Repo) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as made:
+        made.writestr("a.txt", "text\n")
+    repo.commit({"a.zip": file.getvalue()})
+    folder, layout, _ = fetch(job, samples=1)
+    assert layout["configs"]["default"] == {
+        "module": "archive",
+        "options": {},
+        "features": None,
+        "splits": {"train": ["a.zip"]},
+    }
+    assert (folder / "a.zip").read_bytes() == file.getvalue()
+
+
+def test_folders_of_images_come_whole_or_not_at_all(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    files = {f"train/{label}/{i}.png": noise(i, 100) for label in ("cat", "dog") for i in range(3)}
+    repo.commit(files)
+    folder, layout, _ = fetch(job, samples=1)
+    assert layout["configs"]["default"]["module"] == "imagefolder"
+    assert {n: d for n, d in contents(folder).items() if n != "layout.json"} == files
+    text = refused(job, samples=1, source={"max_read": 599})
+    assert "6 files of owner/rows are needed, 600 bytes; max_read leaves 599 of 599" in text
+
+
+# --- parts and numbers ----------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 60), min_size=1))
+def test_numbers_there_and_back(found: list[int]) -> None:
+    assert list(numbers(spelled(sorted(set(found))))) == sorted(set(found))
+
+
+def test_parts_of_a_section() -> None:
+    section = {
+        "source": {"hub": "a/b", "config": "c"},
+        "samples": 5,
+        "select": "random",
+        "splits": {"train": None, "test": {"rows": "1-3", "split": "validation"}},
+        "configs": {"x": None, "y": {"config": "d", "samples": 2, "splits": {"s": None}}},
+    }
+    found = [(p.made, p.config, p.split, dict(p.wish), p.key) for p in source.parts.parts(section)]
+    random = {"samples": 5, "select": "random"}
+    assert found == [
+        ("x/train", "c", "train", random, ("dataset", "splits", "train")),
+        ("x/test", "c", "validation", {**random, "rows": "1-3"}, ("dataset", "splits", "test")),
+        ("y/s", "d", "s", {**random, "samples": 2}, ("dataset", "configs", "y", "splits", "s")),
+    ]
+    (only,) = source.parts.parts({"source": {"hub": "a/b"}, "rows": 3})
+    assert (only.made, only.config, only.split, only.wish) == ("/", None, None, {"rows": 3})

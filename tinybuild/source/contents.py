@@ -83,9 +83,6 @@ class Contents:
             for name in CARDS[:2]:
                 text = self.cards.get(name, b"").decode()
                 if name == "README.md" and not text.startswith("---"):
-                    self.cards.pop(
-                        name, None
-                    )  # without metadata, of which the library would complain
                     continue
                 if name == "README.md":
                     text = DatasetCard(text, ignore_metadata_errors=False).data.to_yaml()
@@ -108,8 +105,8 @@ class Contents:
                 raise fault(self.wish, f"{self._repo} holds a file that climbs out: {name!r}")
             if name.endswith(".py"):
                 continue
-            if name in CARDS and name not in self.cards:
-                continue
+            if name == "README.md" and not self.cards[name].startswith(b"---"):
+                continue  # it says nothing to the library, which would complain
             target = self.place / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(self.cards.get(name, _NO_ZIP if name.endswith(".zip") else b""))
@@ -122,7 +119,7 @@ class Contents:
 
     def _converted(self) -> list[dict[str, Any]]:
         """The configs of the branch refs/convert/parquet, which has no card that says them."""
-        if "configs" in self.card:
+        if self.wish.data.get("revision") != CONVERTED or "configs" in self.card:
             return []
         found: dict[str, dict[str, list[str]]] = {}
         for name in self.names:
