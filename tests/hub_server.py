@@ -49,7 +49,8 @@ class Hub:
     `tokens` holds the Authorization headers that came, `leaked` those that came to where files in
     LFS are kept, which is no part of the Hub. `sent` counts the bytes of each file's body, `ranges`
     holds the ranges that were asked for. `cut`: so many bytes into its next body, the connection
-    breaks. `deaf`: ranges are not heeded.
+    breaks. `deaf`: ranges are not heeded. `closed`: the code and status that files are refused
+    with.
     """
 
     repos: dict[str, Repo] = field(default_factory=dict)
@@ -61,6 +62,7 @@ class Hub:
     broken: bool = False
     deaf: bool = False
     cut: int | None = None
+    closed: tuple[str, int] | None = None
     url: str = ""
 
     def repo(self, name: str) -> Repo:
@@ -198,7 +200,9 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 self.refuse(404, "RevisionNotFound")
                 return
             data = repo.commits[sha].get(path)
-            if data is None:
+            if hub.closed is not None:
+                self.refuse(hub.closed[1], hub.closed[0])
+            elif data is None:
                 self.refuse(404, "EntryNotFound", X_Repo_Commit=sha)
             elif kind == "datasets" and path.endswith(IN_LFS):
                 port = urlsplit(hub.url).port

@@ -847,3 +847,60 @@ def test_parts_of_a_section() -> None:
     ]
     (only,) = source.parts.parts({"source": {"hub": "a/b"}, "rows": 3})
     assert (only.made, only.config, only.split, only.wish) == ("/", None, None, {"rows": 3})
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_two_configs_of_the_same_files(
+    job: MakeJob, hub: Hub, repo: Repo, tmp_path: Path, suffix: str
+) -> None:
+    """Each has its own rows of a file that both name."""
+    card = f"""---
+configs:
+- {{config_name: all, data_files: "*.{suffix}"}}
+- {{config_name: a, data_files: a.{suffix}}}
+---
+"""
+    made = parquet if suffix == "parquet" else jsonl
+    repo.commit(
+        {"README.md": card.encode(), f"a.{suffix}": made(0, 200), f"b.{suffix}": made(200, 300)}
+    )
+    folder, layout, facts = fetch(
+        job, configs={"all": {"samples": 260}, "a": {"samples": 10}}, samples=1
+    )
+    splits = {name: config["splits"]["train"] for name, config in layout["configs"].items()}
+    assert splits == {
+        "all": [f"a.{suffix}", f"b.{suffix}"],
+        "a": [f"again-1/a.{suffix}"],
+    }
+    if suffix == "parquet":
+        assert local(folder, layout, "all").to_pylist() == rows(0, 300)
+        assert local(folder, layout, "a").to_pylist() == rows(0, 50)
+    else:
+        assert (folder / "again-1/a.jsonl").read_bytes() == jsonl(0, 10)
+        assert (folder / "a.jsonl").read_bytes() == jsonl(0, 200)
+    assert facts["read"]["bytes"] == sum(hub.sent.values())
+
+
+def test_a_file_named_as_ours(job: MakeJob, repo: Repo) -> None:
+    repo.commit({"layout.json": jsonl(0, 10)})
+    folder, layout, _ = fetch(job, samples=2)
+    (name,) = layout["configs"]["default"]["splits"]["train"]
+    assert (folder / name).read_bytes() == jsonl(0, 2)
+
+
+def test_heads_that_turn_out_to_be_none_come_whole(job: MakeJob, repo: Repo) -> None:
+    files = {"a.json": jsonl(0, 5), "b.json": json.dumps(rows(5, 9), indent=1).encode()}
+    repo.commit(files)
+    folder, _, _ = fetch(job, samples=6)
+    assert {n: (folder / n).read_bytes() for n in files} == files
+
+
+def test_files_that_are_gated_while_the_list_is_not(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    repo.commit(shards(1))
+    hub.closed = ("GatedRepo", 403)
+    assert "owner/rows is gated" in refused(job, samples=1)
+    hub.closed = ("", 500)
+    assert "the Hub cannot be reached for owner/rows" in refused(job, samples=1)
+    assert len(hub.asked(".parquet")) == 1 + 6  # huggingface_hub tries so often
+    hub.closed = ("EntryNotFound", 404)
+    assert "hint: its lock may be stale" in refused(job, samples=1)

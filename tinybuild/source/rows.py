@@ -157,6 +157,7 @@ def _fetch(
         "rows": {},
     }
     looked = []
+    used = {LAYOUT}
     parts_left = sum(map(len, wanted.values()))
     for number, ((name, split), own) in enumerate(wanted.items()):
         config = configs[name]
@@ -172,6 +173,10 @@ def _fetch(
         place = scratch / str(number)
         place.mkdir()
         names = config.splits[split]
+        # A file that another config has too: other rows of it may be wanted there.
+        inner = f"again-{number}/" if used.intersection(names) else ""
+        used.update(names)
+        target = out / inner
         if config.module == "parquet" and all(n.endswith(".parquet") for n in names):
             groups = Groups(upstream, names, place)
             found = []
@@ -184,18 +189,18 @@ def _fetch(
                 if seen.get("of") is None and split in config.rows:
                     seen = {**seen, "of": config.rows[split]}
                 looked.append({"config": name, "split": split, **_known(seen)})
-            kept = groups.write(out)
+            kept = groups.write(target)
             for part, chosen in found:
                 if chosen is not None:
                     layout["rows"][part.made] = groups.local(chosen)
         else:
             share = upstream.left * len(own) // parts_left
             parts_left -= len(own)
-            kept, module = _other(upstream, config, names, own, section, out, share)
+            kept, module = _other(upstream, config, names, own, section, target, share)
             entry["module"] = module
             seen = {"shards": len(kept), "of_shards": len(names), "of": config.rows.get(split)}
             looked.append({"config": name, "split": split, **_known(seen)})
-        entry["splits"][split] = list(kept)
+        entry["splits"][split] = [inner + file for file in kept]
     return layout, looked
 
 

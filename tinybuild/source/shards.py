@@ -72,6 +72,7 @@ class Shards:
             if name.lower().endswith(PACKED):
                 plain = name[: name.rindex(".")]
             if plain in kept or (plain != name and plain in self.names):
+                self._remove(kept)
                 return None
             target = self.out / plain
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -80,10 +81,15 @@ class Shards:
                     stream = _unpacked(self.upstream.stream(name), name)
                     wanted -= _copy(stream, file, wanted, module, options)
             except _NoLines:
-                target.unlink()
+                self._remove([*kept, plain])
                 return None
             kept.append(plain)
         return tuple(kept)
+
+    def _remove(self, kept: Sequence[str]) -> None:
+        """Remove the heads that were written: the files are to be taken as a whole."""
+        for name in kept:
+            (self.out / name).unlink()
 
     @contextlib.contextmanager
     def _readable(self, name: str) -> Iterator[None]:
@@ -114,6 +120,7 @@ class Shards:
                 break
             plain = TARS.sub("", name) + ".tar"
             if plain in kept:
+                self._remove(kept)
                 return None
             target = self.out / plain
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -228,8 +235,6 @@ class Shards:
 
     def _copy(self, name: str) -> None:
         target = self.out / name
-        if target.exists():
-            return  # another config has it too
         target.parent.mkdir(parents=True, exist_ok=True)
         size = self.upstream.files[name].size
         with target.open("wb") as file:
