@@ -23,7 +23,7 @@ from hub_server import Hub, Repo, connected
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinybuild import source
+from tinybuild import lock, source
 from tinybuild.errors import SourceFault
 from tinybuild.source.parts import numbers, spelled
 
@@ -68,7 +68,7 @@ def shards(count: int, each: int = 200, split: str = "train") -> dict[str, bytes
 
 
 def fetch(
-    job: MakeJob, lock: Mapping[str, Any] | None = None, seed: int = 0, **section: Any
+    job: MakeJob, pin: Mapping[str, Any] | None = None, seed: int = 0, **section: Any
 ) -> tuple[Path, dict[str, Any], dict[str, Any]]:
     """The folder of what was fetched, its layout, and the facts."""
     given = {"hub": "owner/rows", "max_read": "1GB"} | section.pop("source", {})
@@ -76,7 +76,7 @@ def fetch(
         "wishes": {"dataset": given},
         "rows": {"source": given, **section},
         "base": "recipes",
-        "locks": {"dataset": lock} if lock else {},
+        "locks": {"dataset": pin} if pin else {},
     }
     made = job(settings, seed=seed)
     facts = source.fetch(made)
@@ -541,12 +541,12 @@ def test_the_lock_holds_after_main_moved(job: MakeJob, hub: Hub, repo: Repo) -> 
     folder, layout, facts = fetch(job, samples=60)
     pin = json.loads(json.dumps(facts["pins"]["dataset"]))
     repo.commit({"data/train.parquet": parquet(5000, 5100)})
-    again, same, locked = fetch(job, lock=pin, samples=60)
+    again, same, locked = fetch(job, pin=pin, samples=60)
     assert locked == facts
     assert same == layout
     assert contents(again) == contents(folder)
     assert pin["commit"] == first
-    _, _, more = fetch(job, lock=pin, samples=300)  # other rows of the same commit
+    _, _, more = fetch(job, pin=pin, samples=300)  # other rows of the same commit
     assert more["pins"]["dataset"]["commit"] == first
     assert len(more["pins"]["dataset"]["files"]) == 2
 
@@ -557,11 +557,11 @@ def test_other_bytes_under_a_locked_commit(job: MakeJob, hub: Hub, repo: Repo) -
     (name,) = files
     pin = fetch(job, samples=60)[2]["pins"]["dataset"]
     repo.commits[sha][name] = parquet(1, 201)
-    text = refused(job, lock=pin, samples=60)
+    text = refused(job, pin=pin, samples=60)
     assert f"{name} of hub owner/rows is not the locked one" in text
     assert "hint: delete the recipe's .lock.json" in text
     del repo.commits[sha][name]
-    assert f"{name} is in the lock but not in hub owner/rows" in refused(job, lock=pin, samples=60)
+    assert f"{name} is in the lock but not in hub owner/rows" in refused(job, pin=pin, samples=60)
 
 
 def test_other_bytes_than_the_listed_ones(
@@ -579,9 +579,9 @@ def test_other_bytes_than_the_listed_ones(
     other = bytearray(files[name])
     other[60:64] = b"evil"
     repo.commits[sha][name] = bytes(other)
-    text = refused(job, lock=pin, samples=200, select="spread")
+    text = refused(job, pin=pin, samples=200, select="spread")
     assert name in text
-    text = refused(job, lock=pin, samples=60)
+    text = refused(job, pin=pin, samples=60)
     assert name in text
 
 
@@ -904,3 +904,36 @@ def test_files_that_are_gated_while_the_list_is_not(job: MakeJob, hub: Hub, repo
     assert len(hub.asked(".parquet")) == 1 + 6  # huggingface_hub tries so often
     hub.closed = ("EntryNotFound", 404)
     assert "hint: its lock may be stale" in refused(job, samples=1)
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=8), st.integers(1, 200))
+def test_rows_are_spread_as_evenly_as_shards_allow(counts: list[int], wanted: int) -> None:
+    wanted = min(wanted, sum(counts))
+    found = source.groups._evenly(wanted, dict(enumerate(counts)))
+    assert sum(found.values()) == wanted
+    for shard, count in enumerate(counts):
+        given = found.get(shard, 0)
+        picked = source.groups._middles(count, given) if given else []
+        assert len(set(picked)) == given <= count
+        assert all(0 <= row < count for row in picked)
+        # Who gives less than another by more than one has no more.
+        assert all(given + 1 >= other or given == count for other in found.values())
+
+
+def test_a_lock_holds_for_other_parts_of_the_same_upstream() -> None:
+    wish = {"hub": "owner/rows", "max_read": "1GB", "config": "en"}
+    pins = {"dataset": {"wish": wish, "commit": "c", "files": {}}}
+    more = {**wish, "max_read": "2GB", "split": "test", "config": "de"}
+    assert lock.holding(pins, {"dataset": more}) == pins
+    assert lock.holding(pins, {"dataset": {**wish, "revision": "v1"}}) == {}
+    assert lock.holding(pins, {}) == {}
+
+
+def test_a_lock_that_somebody_wrote(job: MakeJob, repo: Repo) -> None:
+    repo.commit(shards(1))
+    pin = fetch(job, samples=60)[2]["pins"]["dataset"]
+    (entry,) = pin["files"].values()
+    entry["ranges"] = ["x"]
+    fetch(job, pin=pin, samples=60)
+    entry["whole"] = "x"
+    assert "is not the locked one" in refused(job, pin=pin, samples=60)

@@ -102,7 +102,7 @@ def _listed(wish: Wish, lock: Mapping[str, Any] | None) -> tuple[str, dict[str, 
 def _unchanged(wish: Wish, lock: Mapping[str, Any], files: Mapping[str, Listed]) -> None:
     """Refuse a commit whose files are no longer listed as the locked ones."""
     for name, entry in sorted(lock["files"].items()):
-        whole, found = entry.get("whole", {}), files.get(name)
+        whole, found = _part(entry, "whole"), files.get(name)
         if found is None:
             what = f"{name} is in the lock but not in {title(wish)}"
         elif (whole.get("oid"), whole.get("size")) != (found.oid, found.size):
@@ -115,14 +115,19 @@ def _unchanged(wish: Wish, lock: Mapping[str, Any], files: Mapping[str, Listed])
 def _hold(wish: Wish, lock: Mapping[str, Any], files: Mapping[str, Any]) -> None:
     """Refuse bytes that are not the locked ones, wherever the same ranges were read."""
     for name, entry in files.items():
-        locked = lock["files"].get(name)
-        known = locked.get("ranges", {}) if locked is not None else {}
+        known = _part(lock["files"].get(name, {}), "ranges")
         if any(known.get(place, digest) != digest for place, digest in entry["ranges"].items()):
             raise fault(
                 wish,
                 f"{name} of {title(wish)} is not the locked one",
                 "delete the recipe's .lock.json to accept what is there now",
             )
+
+
+def _part(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A mapping in a lock's entry; empty where somebody wrote something else there."""
+    found = entry.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
 # --- fetching -------------------------------------------------------------------------------------
