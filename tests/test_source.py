@@ -260,8 +260,8 @@ def test_package_of_data(job: MakeJob) -> None:
     files = {"rows.csv": f"mistral_common-{version}.dist-info/METADATA"}
     folder, _ = fetch(job, {"package": "mistral-common", "files": files}, slot="dataset")
     assert list(contents(folder)) == ["rows.csv"]
-    text = refused(job, {"package": "mistral-common", "files": {"x.model": MODEL}}, slot="dataset")
-    assert "x.model is not the name of a data file" in text
+    text = refused(job, {"package": "mistral-common", "files": {"x.py": MODEL}}, slot="dataset")
+    assert "x.py is not the name of a data file" in text
 
 
 def test_package_file_that_was_altered_after_install(

@@ -24,8 +24,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinybuild import lock, source
-from tinybuild.errors import SourceFault
-from tinybuild.source.parts import numbers, spelled
+from tinybuild.errors import BuildFault, SourceFault
+from tinybuild.source.numbers import numbers, spelled
 
 TOKEN = "hf_aVeryPrivateTokenThatNobodyMaySee"
 FEATURES = Features(
@@ -71,7 +71,7 @@ def fetch(
     job: MakeJob, pin: Mapping[str, Any] | None = None, seed: int = 0, **section: Any
 ) -> tuple[Path, dict[str, Any], dict[str, Any]]:
     """The folder of what was fetched, its layout, and the facts."""
-    given = {"hub": "owner/rows", "max_read": "1GB"} | section.pop("source", {})
+    given = {"hub": "owner/rows", "max_read": 10**9} | section.pop("source", {})
     settings = {
         "wishes": {"dataset": given},
         "rows": {"source": given, **section},
@@ -86,7 +86,7 @@ def fetch(
 
 
 def refused(job: MakeJob, **section: Any) -> str:
-    with pytest.raises(SourceFault) as caught:
+    with pytest.raises((SourceFault, BuildFault)) as caught:
         fetch(job, **section)
     assert all(finding.key[0] == "dataset" for finding in caught.value.findings)
     assert TOKEN not in str(caught.value)
@@ -101,7 +101,7 @@ def local(
     return pyarrow.concat_tables([pyarrow.parquet.read_table(folder / name) for name in names])
 
 
-def chosen(folder: Path, layout: Mapping[str, Any], part: str = "/") -> list[int]:
+def chosen(folder: Path, layout: Mapping[str, Any], part: str = "default/") -> list[int]:
     """The ids of the rows that the layout says were chosen for a part."""
     table = local(folder, layout).column("id").to_pylist()
     return [table[number] for number in numbers(layout["rows"][part])]
@@ -392,15 +392,15 @@ def test_the_sources_split_and_config(job: MakeJob, repo: Repo) -> None:
 def test_names_that_are_not_there(job: MakeJob, repo: Repo) -> None:
     repo.commit(many())
     text = refused(job, samples=5, source={"config": "fr"})
-    assert text == "owner/rows has no config fr\n  hint: known: de, en"
+    assert text == "the source has no config fr\n  hint: known: de, en"
     text = refused(job, samples=5, source={"split": "tset"})
-    assert text == "owner/rows (en) has no split tset\n  hint: did you mean test?"
+    assert text == "the source has no split tset\n  hint: did you mean test?"
     text = refused(job, samples=5, splits={"validation": None})
-    assert text == "owner/rows (en) has no split validation\n  hint: known: test, train"
+    assert text == "the source has no split validation\n  hint: known: test, train"
     card = CARD.replace("  default: true\n", "").partition("dataset_info")[0] + "---\n"
     repo.commit({**many(), "README.md": card.encode()})
     text = refused(job, samples=5)
-    assert text == "owner/rows has 2 configs and none is the default one\n  hint: known: de, en"
+    assert text == "the source has several configs\n  hint: name one: en, de"
 
 
 def test_the_branch_of_the_hubs_own_parquet(job: MakeJob, repo: Repo) -> None:
@@ -828,25 +828,6 @@ def test_folders_of_images_come_whole_or_not_at_all(job: MakeJob, hub: Hub, repo
 @given(st.lists(st.integers(0, 60), min_size=1))
 def test_numbers_there_and_back(found: list[int]) -> None:
     assert list(numbers(spelled(sorted(set(found))))) == sorted(set(found))
-
-
-def test_parts_of_a_section() -> None:
-    section = {
-        "source": {"hub": "a/b", "config": "c"},
-        "samples": 5,
-        "select": "random",
-        "splits": {"train": None, "test": {"rows": "1-3", "split": "validation"}},
-        "configs": {"x": None, "y": {"config": "d", "samples": 2, "splits": {"s": None}}},
-    }
-    found = [(p.made, p.config, p.split, dict(p.wish), p.key) for p in source.parts.parts(section)]
-    random = {"samples": 5, "select": "random"}
-    assert found == [
-        ("x/train", "c", "train", random, ("dataset", "splits", "train")),
-        ("x/test", "c", "validation", {**random, "rows": "1-3"}, ("dataset", "splits", "test")),
-        ("y/s", "d", "s", {**random, "samples": 2}, ("dataset", "configs", "y", "splits", "s")),
-    ]
-    (only,) = source.parts.parts({"source": {"hub": "a/b"}, "rows": 3})
-    assert (only.made, only.config, only.split, only.wish) == ("/", None, None, {"rows": 3})
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl"])

@@ -22,11 +22,15 @@ class Shard:
     has the columns of the split's features in their order, in their Arrow types
     (`features.arrow_schema`), and few rows, so that memory stays small. Media is embedded (bytes),
     never decoded. Raises BuildFault, naming file and row, for what cannot be read.
+    starts: the numbers of the rows that reading can begin at without reading what is before them
+    (the first rows of row groups or record batches), ascending from 0; () where there is no such
+    thing. A reader of chosen rows jumps there, and else reads on.
     """
 
     name: str
     rows: int | None
     read: Callable[[int], Iterator[pyarrow.Table]]
+    starts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

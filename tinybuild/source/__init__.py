@@ -14,12 +14,28 @@ from typing import Any
 
 from tinybuild.errors import SourceFault
 from tinybuild.files import PROVENANCE, RECEIPT, Memo, copy, inside, sha256
-from tinybuild.source import hub, local, modeltype, package, rows
+from tinybuild.source import folder, hub, modeltype, package, rows
+from tinybuild.source.folder import local, stamps
 from tinybuild.source.modeltype import blank_tokenizer
-from tinybuild.source.pins import LISTS, WANTED, Pin, Wish, fault, is_text, slot_key, title, wanted
+from tinybuild.source.pins import LISTS, Pin, Wish, fault, is_text, slot_key, title, useful, wanted
+from tinybuild.source.rows import needed
 from tinybuild.workers import Job
 
-__all__ = ["KINDS", "Kind", "Pin", "Wish", "blank_tokenizer", "fetch", "is_text", "look", "wishes"]
+__all__ = [
+    "KINDS",
+    "Kind",
+    "Pin",
+    "Wish",
+    "blank_tokenizer",
+    "fetch",
+    "in_place",
+    "is_text",
+    "local",
+    "look",
+    "needed",
+    "stamps",
+    "wishes",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +59,8 @@ def wishes(data: Mapping[str, Any], base: Path) -> tuple[Wish, ...]:
     for slot, holder in (("source", data), ("tokenizer", "tokenizer"), ("dataset", "dataset")):
         section = holder if isinstance(holder, Mapping) else data.get(holder, {})
         wish = section.get("source")
+        if holder == "dataset" and "records" in section:
+            wish = {"path": section["records"]}
         if wish is not None:
             kind = next(k for k in KINDS if k in wish)
             found.append(Wish(slot=slot, kind=kind, data=wish, base=base))
@@ -53,6 +71,11 @@ def wishes(data: Mapping[str, Any], base: Path) -> tuple[Wish, ...]:
                 wish = {"path": item["file"]}
                 found.append(Wish(slot=f"{name}-{number}", kind="path", data=wish, base=base))
     return tuple(found)
+
+
+def in_place(wish: Wish) -> bool:
+    """Whether the stage reads the files where they are, without a fetch: a dataset may be large."""
+    return wish.slot == "dataset" and wish.kind == "path"
 
 
 def look(wish: Wish, memo: Memo) -> Any:
@@ -124,16 +147,20 @@ def _hold(wish: Wish, lock: Mapping[str, Any], files: Mapping[str, Any]) -> None
 
 
 def _recipe(wish: Wish, inputs: Mapping[str, Path]) -> Pin:
-    """The config and tokenizer files that another recipe's model and tokenizer stages left."""
+    """The config and tokenizer files that another recipe's model and tokenizer stages left; for a
+    dataset those of its dataset stage."""
     files: dict[str, Callable[[], Path]] = {}
-    for stage in ("tokenizer", "model"):
-        folder = inputs.get(f"{wish.slot}.{stage}")
-        for path in sorted(folder.iterdir()) if folder is not None else ():
-            if wanted(path.name, WANTED) and path.name not in (RECEIPT, PROVENANCE):
-                files[path.name] = functools.partial(Path, path)
+    suffixes, _ = useful(wish)
+    for stage in ("tokenizer", "model", "dataset"):
+        made = inputs.get(f"{wish.slot}.{stage}")
+        for path in sorted(made.rglob("*")) if made is not None else ():
+            name = path.relative_to(made or path).as_posix()
+            if path.is_file() and wanted(name, suffixes) and name not in (RECEIPT, PROVENANCE):
+                files[name] = functools.partial(Path, path)
     if not files:
         name = wish.data["recipe"]
-        raise fault(wish, f"the recipe {name} makes neither a model nor a tokenizer")
+        makes = "no dataset" if wish.slot == "dataset" else "neither a model nor a tokenizer"
+        raise fault(wish, f"the recipe {name} makes {makes}")
     return Pin(facts={}, files=files)
 
 
@@ -143,7 +170,7 @@ def _unreachable(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> Pin:
 
 KINDS: dict[str, Kind] = {
     "hub": Kind(look=hub.look, resolve=hub.resolve, locked=True),
-    "path": Kind(look=local.look, resolve=local.resolve),
+    "path": Kind(look=folder.look, resolve=folder.resolve),
     "package": Kind(look=package.look, resolve=package.resolve, locked=True),
     "transformers": Kind(look=modeltype.look, resolve=modeltype.resolve),
     "recipe": Kind(look=lambda wish, memo: None, resolve=_unreachable),

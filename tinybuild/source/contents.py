@@ -10,12 +10,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tinybuild.errors import Fault, SourceFault, did_you_mean
 from tinybuild.source.pins import Wish, fault
 
 CARDS = ("README.md", ".huggingface.yaml", "dataset_infos.json")
@@ -43,8 +42,10 @@ class Config:
     rows: Mapping[str, int]
 
 
-class Contents:
-    """`place` is an empty folder for what the library is shown; `read` gives a file's bytes."""
+class Contents(Mapping[str, tuple[str, ...]]):
+    """Config -> its splits, in the repository's order; a config is looked at when it is asked for.
+
+    `place` is an empty folder for what the library is shown; `read` gives a file's bytes."""
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Contents:
     ):
         self.wish, self.names, self.place = wish, tuple(sorted(names)), place
         self.cards: dict[str, bytes] = {}
+        self.configs: dict[str, Config] = {}
         self.info: Any = None  # the datasets library's DatasetInfo of the last config asked for
         for name in self.names:
             if name in CARDS:
@@ -119,7 +121,8 @@ class Contents:
 
     def _converted(self) -> list[dict[str, Any]]:
         """The configs of the branch refs/convert/parquet, which has no card that says them."""
-        if self.wish.data.get("revision") != CONVERTED or "configs" in self.card:
+        carded = "README.md" in self.names and self.wish.data.get("revision") != CONVERTED
+        if carded or "configs" in self.card:
             return []
         found: dict[str, dict[str, list[str]]] = {}
         for name in self.names:
@@ -185,20 +188,22 @@ class Contents:
         found = self._ask(lambda: get_dataset_default_config_name(str(self.place)))
         return str(found) if found else None
 
-    def config(self, name: str | None, key: tuple[str | int, ...]) -> Config:
-        """A config by name, or the default one. `key` is where the recipe would say another."""
-        name = name or self.default
-        if name is None:
-            what = f"{self._repo} has {len(self.known)} configs and none is the default one"
-            raise self._choose(what, "", self.known, key)
-        if name not in self.known:
-            raise self._choose(f"{self._repo} has no config {name}", name, self.known, key)
-        return self._read(name)
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.known)
 
-    def _choose(
-        self, what: str, name: str, known: Iterable[str], key: tuple[str | int, ...]
-    ) -> Fault:
-        return SourceFault.of(what, key=key, hint=did_you_mean(name, known))
+    def __len__(self) -> int:
+        return len(self.known)
+
+    def __getitem__(self, name: str) -> tuple[str, ...]:
+        if name not in self.known:
+            raise KeyError(name)
+        return tuple(self.config(name).splits)
+
+    def config(self, name: str) -> Config:
+        """A config by name; looked at once."""
+        if name not in self.configs:
+            self.configs[name] = self._read(name)
+        return self.configs[name]
 
     def _read(self, name: str) -> Config:
         from datasets import load_dataset_builder
@@ -245,18 +250,6 @@ class Contents:
         except ValueError:
             what = f"the card of {self._repo} names data outside of the repository"
             raise fault(self.wish, what, "only files of the repository itself are read") from None
-
-    def split(self, config: Config, name: str | None, key: tuple[str | int, ...]) -> str:
-        """The source's split: the one named, else train, else the only one."""
-        if name is None:
-            if "train" in config.splits or len(config.splits) == 1:
-                return "train" if "train" in config.splits else next(iter(config.splits))
-            what = f"{self._repo} has {len(config.splits)} splits and none is called train"
-            raise self._choose(what, "", config.splits, key)
-        if name not in config.splits:
-            what = f"{self._repo} ({config.name}) has no split {name}"
-            raise self._choose(what, name, config.splits, key)
-        return name
 
     def about(self) -> dict[str, Any]:
         """What the card says that a copy must say too: license, language, citation, homepage ..."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinybuild.errors import SourceFault
-from tinybuild.source.parts import Part, numbers, spelled
+from tinybuild.parts import Part
+from tinybuild.source.numbers import numbers, spelled
 from tinybuild.source.pins import fault
 from tinybuild.source.upstream import Upstream
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 TAIL = 8  # bytes: the length of the footer and the magic
 FOOTERS = 100  # random rows come from at most so many shards: each costs two requests to look at
+RUN = 1 << 26  # bytes of one request for row groups that lie side by side
 ROWS = 1000  # of the row groups written
 
 
@@ -96,15 +98,24 @@ class Groups:
         new = {(g.shard, g.number): g.stop - g.start for g in groups}
         return sum(size for key, size in new.items() if key not in self.fetched)
 
-    def fetch(self, group: Group) -> None:
-        if (group.shard, group.number) in self.fetched:
-            return
-        path = self._sparse(group.shard)
-        with path.open("r+b" if path.exists() else "w+b") as file:
-            file.truncate(self.upstream.files[self.names[group.shard]].size)
-            file.seek(group.start)
-            self.upstream.copy(self.names[group.shard], group.start, group.stop, file)
-        self.fetched.add((group.shard, group.number))
+    def fetch(self, groups: Iterable[Group]) -> None:
+        """Read row groups; one request for those that lie side by side."""
+        runs: list[list[int]] = []
+        for group in sorted(set(groups), key=lambda group: (group.shard, group.start)):
+            if (group.shard, group.number) in self.fetched:
+                continue
+            last = runs[-1] if runs else [-1, 0]
+            if (group.shard, group.start) == (last[0], last[-1]) and group.stop - last[1] <= RUN:
+                last.append(group.stop)
+            else:
+                runs.append([group.shard, group.start, group.stop])
+            self.fetched.add((group.shard, group.number))
+        for shard, start, *inner, stop in runs:
+            path = self._sparse(shard)
+            with path.open("r+b" if path.exists() else "w+b") as file:
+                file.truncate(self.upstream.files[self.names[shard]].size)
+                file.seek(start)
+                self.upstream.copy(self.names[shard], start, stop, file, inner)
 
     def _sparse(self, shard: int) -> Path:
         return self.scratch / f"{shard}.parquet"
@@ -199,17 +210,16 @@ def _take(groups: Groups, part: Part, chosen: Iterable[Group]) -> None:
         raise SourceFault.of(
             f"the rows asked for lie in row groups of {cost:,} bytes; "
             f"max_read leaves {upstream.left:,} of {upstream.limit:,}",
-            key=(*part.key, key),
+            key=("dataset", key),
             hint="raise dataset.source.max_read, or ask for fewer rows",
         )
-    for group in chosen:
-        groups.fetch(group)
+    groups.fetch(chosen)
 
 
 def _short(part: Part, found: int, what: str) -> SourceFault:
     made = SourceFault.of(
         f"{what} {found:,} rows, not the {part.wish['samples']:,} asked for",
-        key=(*part.key, "samples"),
+        key=("dataset", "samples"),
         hint=f"ask for at most {found:,}, or say at_most: true",
     )
     assert isinstance(made, SourceFault)
@@ -233,7 +243,7 @@ def _by_number(groups: Groups, part: Part) -> tuple[Any, dict[str, Any]]:
     if wanted:
         raise SourceFault.of(
             f"there is no row {wanted[0] + 1:,}: the source's split has {before:,} rows",
-            key=(*part.key, "rows"),
+            key=("dataset", "rows"),
         )
     _take(groups, part, chosen)
     return found, {"rows": sum(map(len, found.values()))}

@@ -11,7 +11,7 @@ from typing import Any
 
 from tinybuild.errors import SourceFault, did_you_mean, nearest
 from tinybuild.files import Memo, sha256
-from tinybuild.source.pins import Pin, Wish, fault, slot_key, useful, wanted
+from tinybuild.source.pins import Pin, Wish, fault, of_use, slot_key, useful, wanted
 
 
 def look(wish: Wish, memo: Memo) -> Any:
@@ -52,7 +52,7 @@ def resolve(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> Pin:
             raise SourceFault.of(
                 f"{target} is not the name of a {use} file",
                 key=(*slot_key(wish), "files", target),
-                hint=f"of use are {', '.join('*' + s for s in suffixes)}",
+                hint=of_use(suffixes),
             )
         path = Path(str(distribution.locate_file(entry)))
         listed_sha = base64.urlsafe_b64decode(entry.hash.value + "=").hex()

@@ -16,7 +16,8 @@ WANTED = (
     ".tokenizer",
 )
 UNWANTED = (".index.json",)  # the table of contents of sharded weights
-DATA = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
+# Of a dataset's files all are looked at but code and pickles; readers choose by format.
+NO_DATA = (".py", ".pyc", ".ipynb", ".sh", ".so", ".dll", ".exe", ".pkl", ".pickle", ".pt", ".pth")
 TEXT = (".txt",)
 LISTS = ("keep", "text")  # lists of the tokenizer section that may name files of text
 LARGEST = 100_000_000  # bytes of one upstream file; the largest tokenizer.json known has 35 MB
@@ -65,7 +66,7 @@ def useful(wish: Wish) -> tuple[tuple[str, ...], str]:
     """The suffixes of the files that a wish may stand for, and what they are."""
     if is_text(wish.slot):
         return TEXT, "text"
-    return (DATA, "data") if wish.slot == "dataset" else (WANTED, "config or tokenizer")
+    return (("",), "data") if wish.slot == "dataset" else (WANTED, "config or tokenizer")
 
 
 def title(wish: Wish) -> str:
@@ -76,8 +77,16 @@ def fault(wish: Wish, what: str, hint: str = "", key: str = "") -> Fault:
     return SourceFault.of(what, key=(*slot_key(wish), key or wish.kind), hint=hint)
 
 
+def of_use(suffixes: tuple[str, ...]) -> str:
+    wanted = ", ".join(f"*{suffix}" for suffix in suffixes if suffix)
+    return f"of use are {wanted or 'files that are not hidden, and neither code nor pickles'}"
+
+
 def wanted(name: str, suffixes: tuple[str, ...]) -> bool:
-    return name.endswith(suffixes) and not name.endswith(UNWANTED) and not name.startswith(".")
+    """Whether a file, by its path, is one of those that end so; a hidden one never is."""
+    unwanted = NO_DATA if suffixes == ("",) else UNWANTED
+    hidden = any(part.startswith(".") for part in name.split("/"))
+    return name.endswith(suffixes) and not name.endswith(unwanted) and not hidden
 
 
 def check_sizes(wish: Wish, sizes: Iterable[tuple[str, int]]) -> None:

@@ -3,8 +3,8 @@
 What is fetched lies in one folder with a layout.json, which says how to read it; whoever reads it
 need not know of the Hub. {"version": 1, "configs": {CONFIG: {"module", "options", "features",
 "splits": {SPLIT: [files]}}}, "default": CONFIG, "about": {license, ...}, "rows": {MADE: "1,4-10"},
-"read": [...]}. `rows` says, for parts of the recipe ("CONFIG/SPLIT" as the recipe calls them, see
-`parts.Part.made`), which rows of what lies here were chosen (numbers from 1), where the numbers of
+"read": {...}}. `rows` says, for parts of the recipe ("CONFIG/SPLIT" as the recipe calls them, see
+`made`), which rows of what lies here were chosen (numbers from 1), where the numbers of
 the recipe or a draw among all rows of the source would mean nothing here: these rows are to be
 taken instead of samples, select and rows. `read` is what the facts say too.
 """
@@ -14,22 +14,32 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tinybuild.errors import SourceFault
+from tinybuild.errors import Fault, SourceFault
 from tinybuild.files import pretty
+from tinybuild.parts import Part, parts
 from tinybuild.source.contents import Config, Contents
 from tinybuild.source.groups import Groups, choose
 from tinybuild.source.hub import ask
-from tinybuild.source.parts import Part, parts
 from tinybuild.source.pins import Wish, fault, title
 from tinybuild.source.shards import Shards, first
 from tinybuild.source.upstream import Listed, Spent, Upstream
 
 LAYOUT = "layout.json"
-_SIZES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+# Of a dataset section: what is done to the rows once they are there.
+_AFTER = ("columns", "text", "images", "audio", "expand")
+
+
+def needed(section: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a dataset section decides how much is fetched."""
+    kept = {key: value for key, value in section.items() if key not in _AFTER}
+    if "configs" in kept:
+        kept["configs"] = {name: needed(own or {}) for name, own in kept["configs"].items()}
+    return kept
 
 
 def fetch(
@@ -37,13 +47,13 @@ def fetch(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Fetch the rows that a dataset section asks for into `out`; the pin, and what was read.
 
-    Read: bytes, limit (bytes), parts ([{config, split, rows looked at, of how many}], as far as
-    known). Raises SourceFault.
+    The section's source says max_read in bytes. Read: bytes, limit (bytes), parts ([{config,
+    split, rows looked at, of how many}], as far as known). Raises SourceFault.
     """
     commit, files = _listed(wish, lock)
     if lock is not None:
         _unchanged(wish, lock, files)
-    upstream = Upstream(wish, commit, files, _bytes(section["source"].get("max_read", "1GB")))
+    upstream = Upstream(wish, commit, files, section["source"]["max_read"])
     out.mkdir(parents=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".hub-") as name:
         scratch = Path(name)
@@ -61,15 +71,6 @@ def fetch(
     if lock is not None:
         _hold(wish, lock, pin["files"])
     return pin, read
-
-
-def _bytes(size: int | str) -> int:
-    """4MB -> 4000000; the schema saw to its form."""
-    if isinstance(size, int):
-        return size
-    match = re.fullmatch(r"([0-9.]+)([A-Za-z]+)", size)
-    assert match is not None
-    return round(Decimal(match[1]) * _SIZES[match[2]])
 
 
 # --- what there is, and the lock ------------------------------------------------------------------
@@ -150,10 +151,9 @@ def _fetch(
     wanted: dict[tuple[str, str], list[Part]] = {}
     configs: dict[str, Config] = {}
     for part in parts(section):
-        config = contents.config(part.config, _where(section, part, "config"))
-        configs[config.name] = config
-        split = contents.split(config, part.split, _where(section, part, "split"))
-        wanted.setdefault((config.name, split), []).append(part)
+        name, split = part.named(contents, contents.default)
+        configs[name] = contents.config(name)
+        wanted.setdefault((name, split), []).append(part)
     layout: dict[str, Any] = {
         "version": 1,
         "configs": {},
@@ -187,8 +187,11 @@ def _fetch(
             found = []
             for part in own:
                 until = upstream.bytes + upstream.left // parts_left
-                drawn = f"{seed}/{section.get('seed', '')}/{part.made}"
-                chosen, seen = choose(groups, part, until, drawn)
+                drawn = f"{seed}/{section.get('seed', '')}/{made(part)}"
+                try:
+                    chosen, seen = choose(groups, part, until, drawn)
+                except Fault as fault:
+                    raise part.place(fault) from None
                 found.append((part, chosen))
                 parts_left -= 1
                 if seen.get("of") is None and split in config.rows:
@@ -197,7 +200,7 @@ def _fetch(
             kept = groups.write(target)
             for part, chosen in found:
                 if chosen is not None:
-                    layout["rows"][part.made] = groups.local(chosen)
+                    layout["rows"][made(part)] = groups.local(chosen)
         else:
             share = upstream.left * len(own) // parts_left
             parts_left -= len(own)
@@ -213,11 +216,9 @@ def _known(seen: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in seen.items() if value is not None}
 
 
-def _where(section: Mapping[str, Any], part: Part, name: str) -> tuple[str | int, ...]:
-    """Where the recipe names the config or split of a part, or would."""
-    if name in section["source"]:
-        return ("dataset", "source", name)
-    return part.key if part.key != ("dataset",) else ("dataset", "source")
+def made(part: Part) -> str:
+    """How a layout calls a part: "CONFIG/SPLIT", "CONFIG/" where the recipe names no split."""
+    return f"{part.config}/{part.split or ''}"
 
 
 def _other(

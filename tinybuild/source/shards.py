@@ -17,7 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from tinybuild.errors import Fault, SourceFault
-from tinybuild.source.parts import Part, numbers
+from tinybuild.parts import Part
+from tinybuild.source.numbers import numbers
 from tinybuild.source.pins import fault
 from tinybuild.source.upstream import Upstream
 
@@ -229,7 +230,7 @@ class Shards:
         return SourceFault.of(
             f"{name} of {self._repo} has {size:,} bytes and is read as a whole; "
             f"max_read leaves {self.upstream.left:,} of {self.upstream.limit:,}",
-            key=(*parts[0].key, "select") if "select" in parts[0].wish else ("dataset", "source"),
+            key=parts[0].keys.get("select", ("dataset", "source")),
             hint="raise dataset.source.max_read, or take the first rows (select: first)",
         )
 

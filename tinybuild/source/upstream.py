@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -50,30 +51,35 @@ class Upstream:
         self.copy(name, start, stop, whole)
         return whole.getvalue()
 
-    def copy(self, name: str, start: int, stop: int, file: IO[bytes]) -> None:
-        """Write a range to where `file` stands: one request, unless the connection breaks."""
+    def copy(
+        self, name: str, start: int, stop: int, file: IO[bytes], inner: Sequence[int] = ()
+    ) -> None:
+        """Write a range to where `file` stands: one request, unless the connection breaks.
+
+        What is remembered of it are the ranges between `inner` (places within it, ascending).
+        """
         if stop <= start:
             return
         if stop - start > self.left:
             raise Spent
-        digest, at, tries = hashlib.sha256(), start, 0
+        places, at, tries = [start, *inner, stop], start, 0
+        ranges = list(itertools.pairwise(places))
         before = self.ranges.setdefault(name, {})
-        digests = [digest]
-        if (start, stop) not in before:  # another config may have it too
-            digests.append(self.digests.setdefault(name, hashlib.sha256()))
-        both = _Both(file, *digests)
+        digest = self.digests.setdefault(name, hashlib.sha256())
+        # What was read before, for another config, counts once.
+        sink = _Sink(file, ranges, None if set(ranges) <= before.keys() else digest)
         while at < stop:
             begun = at
-            at = ask(self.wish, functools.partial(self._take, name, at, stop, both))
+            at = ask(self.wish, functools.partial(self._take, name, at, stop, sink))
             tries = tries + 1 if at == begun else 0
             if at < stop and tries > RETRIES:
                 hint = "check the network, then run doit again"
                 raise fault(self.wish, f"{name} breaks off at byte {at:,} of {stop:,}", hint)
         self.bytes += stop - start
-        before[start, stop] = digest.hexdigest()
+        before.update((place, digest.hexdigest()) for place, digest in sink.digests.items())
         self._check(name)
 
-    def _take(self, name: str, start: int, stop: int, file: _Both) -> int:
+    def _take(self, name: str, start: int, stop: int, file: _Sink) -> int:
         """Ask for a range once; the place up to which it came."""
         import httpx2
         from huggingface_hub import constants, hf_hub_url
@@ -144,16 +150,26 @@ class Upstream:
         }
 
 
-class _Both:
-    """Writes to a file and to digests."""
+class _Sink:
+    """Writes to a file, and to a digest of each range and one of all."""
 
-    def __init__(self, file: IO[bytes], *digests: Any):
-        self.file, self.digests = file, digests
+    def __init__(self, file: IO[bytes], ranges: Sequence[tuple[int, int]], whole: Any):
+        self.file, self.whole = file, whole
+        self.digests: dict[tuple[int, int], Any] = {place: hashlib.sha256() for place in ranges}
+        self.left = [stop - start for start, stop in ranges]
+        self.queue = list(self.digests.values())
 
     def write(self, piece: bytes) -> None:
         self.file.write(piece)
-        for digest in self.digests:
-            digest.update(piece)
+        if self.whole is not None:
+            self.whole.update(piece)
+        while piece:
+            now = piece[: self.left[0]]
+            self.queue[0].update(now)
+            self.left[0] -= len(now)
+            piece = piece[len(now) :]
+            if not self.left[0]:
+                del self.left[0], self.queue[0]
 
 
 class Stream(io.RawIOBase):
