@@ -8,12 +8,16 @@ import hashlib
 import io
 import json
 import lzma
+import os
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -25,7 +29,7 @@ from hypothesis import strategies as st
 
 from tinybuild import lock, source
 from tinybuild.errors import BuildFault, SourceFault
-from tinybuild.source.numbers import numbers, spelled
+from tinybuild.parts import numbers, spelled
 
 TOKEN = "hf_aVeryPrivateTokenThatNobodyMaySee"
 FEATURES = Features(
@@ -918,3 +922,67 @@ def test_a_lock_that_somebody_wrote(job: MakeJob, repo: Repo) -> None:
     fetch(job, pin=pin, samples=60)
     entry["whole"] = "x"
     assert "is not the locked one" in refused(job, pin=pin, samples=60)
+
+
+# --- from the recipe to the bundle ----------------------------------------------------------------
+
+
+def test_a_recipe_of_a_hub_dataset_is_built(hub: Hub, repo: Repo, tmp_path: Path) -> None:
+    """doit: fetch, dataset, validate, pack; load_dataset reads what came out, with its licence."""
+    import datasets
+
+    repo.commit({"README.md": CARD.encode(), **many()})
+    root = tmp_path / "zoo"
+    (root / "recipes").mkdir(parents=True)
+    (root / "dodo.py").write_text("from tinybuild.tasks import *\n")
+    (root / "recipes" / "x.yaml").write_text(
+        """version: 1
+summary: rows of a Hub
+dataset:
+  source: {hub: owner/rows}
+  splits:
+    train: {samples: 5, select: random}
+    first: {split: train, samples: 3}
+    late: {split: train, rows: "151,200"}
+    test: {samples: 4, where: {label: pos}}
+"""
+    )
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": hub.url,
+        "HF_TOKEN": TOKEN,
+        "HF_HUB_OFFLINE": "0",
+        "HF_HOME": str(tmp_path / "home"),
+    }
+
+    def doit() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "doit", "x"]
+        return subprocess.run(
+            command, cwd=root, env=environment, capture_output=True, text=True, check=False
+        )
+
+    done = doit()
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = datasets.load_dataset(
+        "parquet",
+        data_files={
+            path.name.partition("-")[0]: str(path)
+            for path in (root / "dist/x/dataset/data").glob("*.parquet")
+        },
+        cache_dir=str(tmp_path / "cache-of-datasets"),
+    )
+    assert made["first"]["id"][:] == [0, 1, 2]
+    assert made["late"]["id"][:] == [150, 199]
+    assert made["test"]["id"][:] == [1001, 1003, 1005, 1007]
+    assert len(set(made["train"]["id"][:])) == 5
+    assert made["train"].features == FEATURES
+    card = (root / "dist/x/dataset/README.md").read_text()
+    assert "cc-by-4.0" in card
+    assert "@misc{rows" in card
+    lock = json.loads((root / "recipes/x.lock.json").read_text())
+    rules = json.loads((Path(__file__).parents[1] / "schemas/lock.v1.schema.json").read_text())
+    jsonschema.validate(lock, rules)
+    hub.log.clear()
+    assert "up to date" in doit().stdout
+    assert hub.log == []
+    assert not any(TOKEN.encode() in data for data in contents(root).values())

@@ -13,6 +13,7 @@ from tinybuild import lock, source
 from tinybuild.errors import Fault, Finding, RecipeFault, nearest
 from tinybuild.files import Memo
 from tinybuild.ids import PROCESSORS
+from tinybuild.parts import AMOUNT, NUMBERS
 from tinybuild.recipe import Broken, Cache, Recipe, amount, size
 
 
@@ -368,12 +369,12 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
                         Need(name=f"{slot}.{stage}", task=f"{stage}:{upstream}", files=files)
                     )
         base = recipe.file.parent.relative_to(root).as_posix()
-        fetch: dict[str, Any] = {"wishes": wanted, "base": base, "locks": locks}
-        if "hub" in wanted.get("dataset", {}):
-            fetch["rows"] = {**source.needed(dataset or {}), "source": wanted["dataset"]}
+        settings: dict[str, Any] = {"wishes": wanted, "base": base, "locks": locks}
+        if dataset is not None and "dataset" in wanted and "hub" in wanted["dataset"]:
+            settings["rows"] = {**_deciding(dataset), "source": wanted["dataset"]}
         yield task(
             "fetch",
-            fetch,
+            settings,
             needs,
             wishes=fetching,
             after=tuple(f"pack:{upstream}" for _, upstream in _upstreams(recipe)),
@@ -464,6 +465,17 @@ _LOOKED = {  # what the checks look at
     "tokenizer": (*_FACTS["tokenizer"], "ids"),
     "dataset": ("rows", "columns", "configs"),
 }
+
+
+def _deciding(section: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a dataset section decides which rows are read; not what becomes of them."""
+    inner = {
+        key: {name: _deciding(part) if part else part for name, part in section[key].items()}
+        for key in ("configs", "splits")
+        if key in section
+    }
+    kept = ("source", "config", "split", "seed", *NUMBERS, *AMOUNT)
+    return {**{key: section[key] for key in kept if key in section}, **inner}
 
 
 def _sized(wish: Mapping[str, Any]) -> dict[str, Any]:

@@ -286,6 +286,10 @@ def _rows_agree(dataset: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:
         if part.split:
             inside = part.keys["split"]
         if "rows" in part.wish:
+            for first, last in re.findall(r"(\d+)-(\d+)", str(part.wish["rows"])):
+                if int(first) > int(last):
+                    what = f"{'.'.join(part.keys['rows'])}: the range {first}-{last} runs backwards"
+                    yield part.keys["rows"], what, f"write {last}-{first}"
             for key in [key for key in parts.AMOUNT if key in part.wish]:
                 path = part.keys[key]
                 what = f"{'.'.join(map(str, path))} has no meaning beside rows"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -42,11 +41,10 @@ def make(job: Job) -> dict[str, Any]:
     kinds: dict[str, Features] = {}
     with tempfile.TemporaryDirectory(dir=job.out, prefix=".scratch-") as scratch:
         source = _source(section, job, Path(scratch))
-        drawn = _drawn(job)
         idle: dict[tuple[str, ...], str] = {}
         used: set[tuple[str, ...]] = set()
         for part in parts(section):
-            split, table, features = _part(part, source, job.seed, drawn)
+            split, table, features = _part(part, source, job.seed)
             nothing = media.idle(features, part.wish)
             idle |= {part.keys[key]: what for key, what in nothing.items()}
             used |= {part.keys[key] for key in part.wish if key not in nothing}
@@ -103,18 +101,7 @@ def _source(section: Mapping[str, Any], job: Job, scratch: Path) -> Source:
     return sources.open_folder(CORPUS, scratch=scratch, options=options)
 
 
-def _drawn(job: Job) -> Mapping[str, str]:
-    """Part ("CONFIG/SPLIT") -> its rows in what was fetched, where the fetch chose them: it left
-    only the row groups that hold them."""
-    layout = job.inputs["fetch"] / "dataset" / sources.LAYOUT if "fetch" in job.inputs else None
-    if layout is None or not layout.is_file():
-        return {}
-    return dict(json.loads(layout.read_text(encoding="utf-8")).get("rows", {}))
-
-
-def _part(
-    part: Part, source: Source, seed: int, drawn: Mapping[str, str]
-) -> tuple[str, pyarrow.Table, Features]:
+def _part(part: Part, source: Source, seed: int) -> tuple[str, pyarrow.Table, Features]:
     """A part's (split's name, rows, features). Each part has a seed of its own."""
     config, name = part.named(source.names, source.default)
     split = part.split or name
@@ -122,11 +109,10 @@ def _part(
     own = int.from_bytes(hashlib.sha256(given).digest()[:4], "big")
     try:
         rows = source.open(config, name)
-        wish = dict(part.wish)
-        if f"{part.config}/{part.split or ''}" in drawn:
-            wish = {"rows": drawn[f"{part.config}/{part.split or ''}"]}
-        chosen, places = select.select(rows, wish, own)
-        return split, *media.shrink(chosen, rows.features, places, part.wish)
+        chosen = source.chosen.get(part.made)
+        wish = part.wish if chosen is None else {"rows": chosen}
+        table, places = select.select(rows, wish, own)
+        return split, *media.shrink(table, rows.features, places, part.wish)
     except Fault as fault:
         raise part.place(fault) from None
 

@@ -18,7 +18,6 @@ from tinybuild.source import folder, hub, modeltype, package, rows
 from tinybuild.source.folder import local, stamps
 from tinybuild.source.modeltype import blank_tokenizer
 from tinybuild.source.pins import LISTS, Pin, Wish, fault, is_text, slot_key, title, useful, wanted
-from tinybuild.source.rows import needed
 from tinybuild.workers import Job
 
 __all__ = [
@@ -32,7 +31,6 @@ __all__ = [
     "is_text",
     "local",
     "look",
-    "needed",
     "stamps",
     "wishes",
 ]

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinybuild.errors import SourceFault
-from tinybuild.parts import Part
-from tinybuild.source.numbers import numbers, spelled
+from tinybuild.parts import Part, numbers, spelled
 from tinybuild.source.pins import fault
 from tinybuild.source.upstream import Upstream
 

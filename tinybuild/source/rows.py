@@ -2,11 +2,11 @@
 
 What is fetched lies in one folder with a layout.json, which says how to read it; whoever reads it
 need not know of the Hub. {"version": 1, "configs": {CONFIG: {"module", "options", "features",
-"splits": {SPLIT: [files]}}}, "default": CONFIG, "about": {license, ...}, "rows": {MADE: "1,4-10"},
-"read": {...}}. `rows` says, for parts of the recipe ("CONFIG/SPLIT" as the recipe calls them, see
-`made`), which rows of what lies here were chosen (numbers from 1), where the numbers of
-the recipe or a draw among all rows of the source would mean nothing here: these rows are to be
-taken instead of samples, select and rows. `read` is what the facts say too.
+"splits": {SPLIT: [files]}}}, "default": CONFIG, "about": {license, ...}, "rows": {PART: "1,4-10"},
+"read": {bytes, limit, parts}}. `rows` says, for parts of the recipe (`Part.made`), which rows of
+what lies here were chosen (numbers from 1), where the numbers of the recipe, or a draw among all
+rows of the source, would mean nothing here: these are to be taken instead of samples, select and
+rows. `read` is what the facts say too.
 """
 
 from __future__ import annotations
@@ -28,18 +28,6 @@ from tinybuild.source.shards import Shards, first
 from tinybuild.source.upstream import Listed, Spent, Upstream
 
 LAYOUT = "layout.json"
-
-
-# Of a dataset section: what is done to the rows once they are there.
-_AFTER = ("columns", "text", "images", "audio", "expand")
-
-
-def needed(section: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a dataset section decides how much is fetched."""
-    kept = {key: value for key, value in section.items() if key not in _AFTER}
-    if "configs" in kept:
-        kept["configs"] = {name: needed(own or {}) for name, own in kept["configs"].items()}
-    return kept
 
 
 def fetch(
@@ -187,7 +175,7 @@ def _fetch(
             found = []
             for part in own:
                 until = upstream.bytes + upstream.left // parts_left
-                drawn = f"{seed}/{section.get('seed', '')}/{made(part)}"
+                drawn = f"{seed}/{section.get('seed', '')}/{part.made}"
                 try:
                     chosen, seen = choose(groups, part, until, drawn)
                 except Fault as fault:
@@ -200,7 +188,7 @@ def _fetch(
             kept = groups.write(target)
             for part, chosen in found:
                 if chosen is not None:
-                    layout["rows"][made(part)] = groups.local(chosen)
+                    layout["rows"][part.made] = groups.local(chosen)
         else:
             share = upstream.left * len(own) // parts_left
             parts_left -= len(own)
@@ -214,11 +202,6 @@ def _fetch(
 
 def _known(seen: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in seen.items() if value is not None}
-
-
-def made(part: Part) -> str:
-    """How a layout calls a part: "CONFIG/SPLIT", "CONFIG/" where the recipe names no split."""
-    return f"{part.config}/{part.split or ''}"
 
 
 def _other(

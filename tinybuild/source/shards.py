@@ -17,8 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from tinybuild.errors import Fault, SourceFault
-from tinybuild.parts import Part
-from tinybuild.source.numbers import numbers
+from tinybuild.parts import Part, numbers
 from tinybuild.source.pins import fault
 from tinybuild.source.upstream import Upstream
 
