@@ -397,6 +397,59 @@ def test_a_loss_that_no_step_lowers(build: Build, tmp_path: Path) -> None:
     assert {"trains", "gradients", "backward", "inputs_matter"} <= set(found)
 
 
+def test_a_class_that_learns_in_training_mode_only() -> None:
+    import torch
+
+    from tinybuild.validate.alive import learn
+
+    class Insisting(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, x: Any, training: bool) -> Any:
+            context.training = training
+            return x * 2
+
+        @staticmethod
+        def backward(context: Any, grad: Any) -> Any:
+            assert context.training, "make sure to use `model.train()`"
+            return grad * 2, None
+
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(3))
+
+        def forward(self, x: Any) -> Any:
+            return {"loss": Insisting.apply(x * self.weight, self.training).sum()}
+
+    model = Model().eval()
+    loss, training = learn(model, {"x": torch.ones(3)}, 0)
+    assert (loss.item(), training, model.training) == (6.0, True, False)
+    assert model.weight.grad is not None
+    assert model.weight.grad.tolist() == [2.0] * 3
+
+
+def test_what_a_model_keeps_of_an_earlier_call_is_forgotten() -> None:
+    import torch
+
+    from tinybuild.validate.alive import learn
+
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(3))
+            self.kept: dict[str, Any] = {}
+
+        def forward(self, x: Any) -> Any:
+            if "text" not in self.kept:
+                self.kept["text"] = (self.weight.exp(), 1)
+            return {"loss": (x * self.kept["text"][0]).sum()}
+
+    model = Model().eval()
+    for _ in range(2):
+        learn(model, {"x": torch.ones(3)}, 0)
+    assert list(model.state_dict()) == ["weight"]
+
+
 # --- ids and their tokens -------------------------------------------------------------------------
 
 

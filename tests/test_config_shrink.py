@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -206,7 +207,7 @@ def test_another_type_for_a_sub_config_shrinks_and_says_so() -> None:
         "config": {"backbone_config": {"model_type": "resnet", "out_features": stages}},
         **{"shrink": "auto", "dtype": "float32"},
     }
-    config, changes = model.resize(DetrConfig(), section, None, DetrModel, 0)
+    config, changes = model.resize(DetrConfig(), section, None, DetrModel, 0).spread()
     reasons = {change["key"]: change["reason"] for change in changes}
     assert max(config.backbone_config.hidden_sizes) <= SIZES["tiny"].width
     assert reasons["backbone_config.model_type"] == "recipe"
@@ -260,6 +261,38 @@ def test_ids_are_inside_the_vocabulary_and_equal_ones_stay_equal() -> None:
     ids = [config.image_token_id, config.video_token_id, config.vision_start_token_id]
     assert len(set(ids)) == 3
     assert max(ids) < size
+
+
+def test_layers_wanted_are_never_more_than_the_source_has() -> None:
+    assert small("gpt2", layers=5).n_layer == 5
+    assert small("gpt2", layers=100).n_layer == 12  # the source's
+
+
+def test_tables_of_positions_along_each_axis_are_as_long_as_a_side() -> None:
+    assert list(small("reformer").axial_pos_shape) == [8, 8]
+    wishes = {"vision_config": {"model_type": "gemma4_unified_vision"}}
+    assert small("gemma4_unified", wishes).vision_config.mm_posemb_size == 8
+
+
+def test_a_table_of_blocks_shrinks_where_no_list_has_its_widths() -> None:
+    config = small("pp_ocrv5_mobile_rec").backbone_config
+    rows = [row for stage in config.block_configs for row in stage]
+    assert max(width for _, *widths, _, _ in rows for width in widths) == TINY.width
+    assert all(before[2] == after[1] for before, after in itertools.pairwise(rows))
+    assert config.stem_channels == rows[0][1]
+
+
+def test_what_is_large_by_itself_does_not_ruin_the_rest() -> None:
+    from tinybuild.config.search import search
+
+    tree = Tree({"hidden_size": 64, "table": 1000}, {"table": 1000}, TINY, None)
+
+    def measure(changed: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+        wide = changed.get("hidden_size", 64)
+        return {"table": (1000, 1000), "layer": (wide, wide)}
+
+    assert search(tree, 500_000, measure, lambda _: True) == 1_000_000 + 64 * 64
+    assert tree.overrides == {}
 
 
 # --- names and shares -----------------------------------------------------------------------------

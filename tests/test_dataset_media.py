@@ -502,6 +502,14 @@ def test_a_truncated_image(kind: str) -> None:
         assert "0x" not in message
 
 
+def test_a_path_is_no_image() -> None:
+    """Whatever is asked for: elsewhere it would lead to nothing, or to another file."""
+    row = {"image": {"bytes": None, "path": "/x/y.png"}}
+    message, key = refused([row], PICTURE)
+    assert "row 10: the image or sound in the column image is only the name of a file" in message
+    assert key == ("dataset", "source")
+
+
 def test_images_that_are_none() -> None:
     def said(data: bytes | None, path: str | None = None) -> str:
         row = {"image": {"bytes": data, "path": path}}
@@ -512,7 +520,6 @@ def test_images_that_are_none() -> None:
     head = "a.jsonl, row 10: the image in the column image "
     assert said(b"no image") == head + "is not in a format that is read here"
     assert said(b"") == head + "is not in a format that is read here"
-    assert said(None, "/x/y.png") == head + "is only the name of a file, not the file"
     deep = Features({"a": [{"b": Image()}]})
     row = {"a": [{"b": {"bytes": b"x", "path": None}}]}
     assert "the image in the column a.b is not" in refused([row], deep, images={"max_size": 9})[0]

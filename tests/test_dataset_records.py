@@ -750,7 +750,7 @@ def test_unique(layout: str, column: str, size: str) -> None:
 def test_images_are_not_copied() -> None:
     """10,000 rows share the bytes of ten images of 1 MB."""
     import pyarrow as pa
-    from datasets import Features, Image, Value
+    from datasets import Features, Image, List, Value
 
     features = Features({"image": Image(), "text": Value("string")})
     picture = {"bytes": b"x" * 1_000_000, "path": None}
@@ -758,6 +758,13 @@ def test_images_are_not_copied() -> None:
     before = pa.total_allocated_bytes()
     made = [expand(table, features, how) for how in ("10k.repeat", "10k.unique")]
     assert [one.num_rows for one in made] == [10_000, 10_000]
+    assert pa.total_allocated_bytes() - before < 20_000_000
+    # Also where the image stands beside the text.
+    features = Features({"chat": List({"text": Value("string"), "image": Image()})})
+    chat = {"chat": [{"text": "a", "image": picture}]}
+    table = pa.Table.from_pylist([chat] * 10, features.arrow_schema)
+    before = pa.total_allocated_bytes()
+    assert expand(table, features, "1k.unique").num_rows == 1000
     assert pa.total_allocated_bytes() - before < 20_000_000
 
 
@@ -781,7 +788,8 @@ def test_whatever_has_a_text_becomes_unique(made: tuple[Any, Any], count: int, c
     import pyarrow as pa
 
     features, rows = made
-    table = pa.Table.from_pylist([*rows, *rows, *rows], features.arrow_schema).slice(cut)
+    table = pa.Table.from_pylist(rows, features.arrow_schema)
+    table = pa.concat_tables([table] * 3).slice(cut)
     seeds = table.to_pylist()
     assert expand(table, features, f"{count}.repeat").to_pylist() == (seeds * count)[:count]
     column = next((n for n in features if any(texts(r[n], features[n]) for r in seeds)), None)

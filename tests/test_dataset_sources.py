@@ -232,6 +232,33 @@ def test_text_is_cut_as_datasets_cuts_it(text: str, by: str, start: int) -> None
             assert shard_rows(shard, split, start) == wanted[start:]
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.jsonl", '{"a": 1, "b": {"c": [1.5, null]}}\n{"a": null, "b": null, "d": "x"}\n'),
+        ("a.jsonl", '{"a": 1}\n{"a": "x"}\n{"a": [1, {"b": 2}]}\n'),
+        ("a.jsonl", '{"a": [{"x": 1}, {"y": "z"}], "when": "2020-01-02T03:04:05Z"}\n'),
+        ("a.json", '["one", "two"]'),
+        ("a.csv", "a,b,c,d\n1,x,,True\n,007,,\n2.5,NA,,False\n"),
+        ("a.csv", 'a,a,"b c"\n1,2,"x\ny"\n'),
+        ("a.tsv", "a\tb\n1\t'x, y'\n"),
+    ],
+)
+def test_types_are_those_that_datasets_infers(name: str, text: str, place: Path) -> None:
+    path = place / name
+    path.write_text(text)
+    data = load_dataset(
+        "csv" if name.endswith("sv") else "json",
+        data_files={"train": str(path)},
+        split="train",
+        cache_dir=str(place.parent / "cache"),
+        **({"sep": "\t"} if name.endswith("tsv") else {}),
+    )
+    split = split_of(place)
+    assert split.features == data.features
+    assert rows_of(split) == data.with_format("arrow")[:].to_pylist()
+
+
 def test_rows_far_down_come_from_their_row_group_alone(place: Path) -> None:
     path = place / "a.parquet"
     table = pyarrow.table({"n": range(5000), "text": ["x" * 50] * 5000})
@@ -362,7 +389,9 @@ def test_one_file_and_only_files_that_count(place: Path) -> None:
     assert rows_of(one) == [{"a": 1}]
     assert [shard.name for shard in one.shards] == ["a.jsonl"]
     assert rows_of(split_of(place, files=["b.jsonl", "load.py"])) == [{"b": 1}]
-    assert rows_of(split_of(place)) == [{"a": 1, "b": None}, {"a": None, "b": 1}]
+    assert refused(place).startswith("b.jsonl has a column 'b' that a.jsonl does not have")
+    (place / "a.jsonl").write_text(lines({"a": 1, "b": 2}))
+    assert rows_of(split_of(place)) == [{"a": 1, "b": 2}, {"a": None, "b": 1}]
     with pytest.raises(BuildFault, match="no file that can be read"):
         opened(place / "load.py")
     with pytest.raises(BuildFault, match="no file that can be read"):
@@ -506,6 +535,20 @@ def test_a_webdataset(name: str, place: Path) -> None:
     assert shard_rows(shard, split, 33) == wanted[33:]
 
 
+def test_a_webdataset_opens_no_files(place: Path) -> None:
+    """A card may call a text in its samples an image: it is no path to a file here."""
+    secret = place.parent / "secret.png"
+    secret.write_bytes(png())
+    inner = json.dumps({"x": str(secret)}).encode()
+    (place / "a.tar").write_bytes(tar([("1.json", inner), ("1.cls", b"1")]))
+    (place / "README.md").write_text(
+        "---\ndataset_info:\n  features:\n"
+        "  - {name: json, struct: [{name: x, dtype: image}]}\n  - {name: cls, dtype: int64}\n"
+        "  - {name: __key__, dtype: string}\n  - {name: __url__, dtype: string}\n---\n"
+    )
+    assert refused(place).startswith("a.tar, row 1: cannot be read: media is not in the row")
+
+
 def test_a_webdataset_that_changes(place: Path) -> None:
     rest = [("z.png", png()), ("z.npy", b"")]
     (place / "a.tar").write_bytes(tar([*SAMPLES, *rest]))
@@ -609,6 +652,7 @@ def test_class_labels_of_two_files_must_agree(place: Path) -> None:
         ('{"a": 1}\n\n{"a": 1', "a.jsonl, line 3, column 8: is not JSON: "),
         ('{"a": 1}\n3\n', "a.jsonl, line 2: is not JSON: a row is an object"),
         ('[{"a": 1},\n {"a": ]', "a.jsonl, line 2, column 8: is not JSON: "),
+        ('{"a": 1}\n{"a": 1, "a": 2}\n', "a.jsonl, line 2: JSON parse error: Column(/a) was speci"),
         ("", "split 'train' of the source has no rows: a.jsonl"),
         ("\n\n", "split 'train' of the source has no rows: a.jsonl"),
         ("[]", "split 'train' of the source has no rows: a.jsonl"),
@@ -705,8 +749,46 @@ def test_broken_parquet_and_arrow(place: Path) -> None:
         assert refused(place).startswith("a.arrow: ")
 
 
+def test_files_of_more_than_one_format(place: Path) -> None:
+    (place / "a.csv").write_text("a\n1\n")
+    for name in ("b.jsonl", "c.tsv", "d.txt"):
+        (place / name).write_text("{}\n")
+        assert refused(place).startswith(
+            f"the dataset's source holds files of more than one format: a.csv, {name}\n"
+            "  hint: give files of one format: parquet, arrow, json, csv, "
+        )
+        (place / name).unlink()
+    (place / "x.zip").write_bytes(zipped([("a.txt", b"")]))
+    assert "more than one format: a.csv, x.zip" in refused(place)
+    (place / "x.zip").unlink()
+    (place / "b.jsonl").write_text(lines({"a": 1}))
+    (place / "README.md").write_text(
+        "---\nconfigs:\n- {config_name: a, data_files: a.csv}\n"
+        "- {config_name: b, data_files: b.jsonl}\n---\n"
+    )
+    message = "config 'b' is read as csv, as the first config is, and names b.jsonl"
+    assert refused(place, "a").startswith(message)
+    (place / "a.mp4").write_bytes(b"")
+    assert "holds no file that can be read (.mp4)" in refused(place / "a.mp4")
+
+
+def test_options_of_a_card(place: Path) -> None:
+    (place / "README.md").write_text(
+        "---\nconfigs:\n- config_name: a\n  data_files: a.csv\n"
+        "  sep: ';'\n  names: [x, y]\n  encoding: latin-1\n---\n"
+    )
+    (place / "a.csv").write_bytes("1;\xe9\n2;b\n".encode("latin-1"))
+    assert rows_of(split_of(place, "a")) == [{"x": 1, "y": "\xe9"}, {"x": 2, "y": "b"}]
+    (place / "README.md").write_text(
+        "---\nconfigs:\n- {config_name: a, data_files: a.json, field: data}\n---\n"
+    )
+    (place / "a.csv").unlink()
+    (place / "a.json").write_text(json.dumps({"version": 1, "data": [{"x": 1}, {"x": 2}]}))
+    assert rows_of(split_of(place, "a")) == [{"x": 1}, {"x": 2}]
+
+
 def test_zero_rows(place: Path) -> None:
-    assert refused(place).startswith("the dataset's source has no file that can be read")
+    assert refused(place).startswith("the dataset's source holds no file that can be read")
     pyarrow.parquet.write_table(
         pyarrow.table({"a": pyarrow.array([], "int64")}), place / "a.parquet"
     )
@@ -734,15 +816,21 @@ def test_metadata_of_files_that_are_not_there(place: Path) -> None:
     assert refused(place).startswith("the folder's metadata cannot be read: ")
 
 
+@pytest.mark.usefixtures("no_network")
 def test_paths_that_climb_out_and_what_is_no_file(place: Path) -> None:
     secret = place.parent / "secret.jsonl"
     secret.write_text(lines({"a": 1}))
     (place / "a.jsonl").write_text(lines({"a": 1}))
-    for name in ("../secret.jsonl", str(secret), "sub/../../secret.jsonl"):
-        (place / "README.md").write_text(
-            f"---\nconfigs:\n- {{config_name: x, data_files: '{name}'}}\n---\n"
-        )
-        assert "secret" not in refused(place, "x").replace("secret.jsonl", "", 1)
+    urls = ("hf://datasets/x/y/secret.jsonl", "https://x.org/secret.jsonl", f"file://{secret}")
+    for name in ("../secret.jsonl", str(secret), "sub/../../secret.jsonl", *urls):
+        for entry in (f"'{name}'", f"['{name}']", f"[{{split: train, path: ['{name}']}}]"):
+            (place / "README.md").write_text(
+                f"---\nconfigs:\n- {{config_name: x, data_files: {entry}}}\n---\n"
+            )
+            message = "README.md's configs name a file outside of the folder: secret.jsonl"
+            assert refused(place, "x").startswith(message)
+    (place / "README.md").write_text("---\nconfigs:\n- {config_name: x, data_dir: ..}\n---\n")
+    assert "README.md's configs name a file outside of the folder" in refused(place, "x")
     (place / "README.md").write_text("---\nconfigs: [\n---\n")
     assert refused(place).startswith("README.md: its metadata cannot be read: ")
     (place / "README.md").unlink()

@@ -561,7 +561,7 @@ def test_a_dataset_made_from_anothers(tmp_path: Path) -> None:
     edit(root, "base", "samples: 5", "samples: 4")
     ran = doit(root, "a").ran
     assert {"dataset:base", "fetch:a", "dataset:a"} <= ran
-    assert "pack:a" not in ran  # its two rows are the same
+    assert "validate:a" not in ran  # its two rows are the same; the lock in the bundle is not
     (root / "recipes/d.yaml").write_text(text.format("model-only", 1))
     (root / "recipes/model-only.yaml").write_text(FULL.replace("dataset: {samples: 60}\n", ""))
     result = doit(root, "check", "d")

@@ -395,3 +395,28 @@ def test_a_repeated_draw_of_one_argument_does_not_depend_on_the_others() -> None
 
 def test_sizes_of_the_config_are_tried_first() -> None:
     assert vision.sizes(Facts(made("ViTForImageClassification")))[0] == (16, 16)
+
+
+def test_labels_that_leave_nothing_to_learn_are_the_last_resort() -> None:
+    class Sure(transformers.BertPreTrainedModel):
+        def __init__(self, config: Any) -> None:
+            super().__init__(config)
+            self.scale = torch.nn.Linear(1, 1)
+
+        def forward(self, input_ids: Any, labels: Any = None) -> Any:
+            logits = torch.zeros(len(input_ids), 2)
+            found = {"logits": logits}
+            if labels is not None:
+                found["loss"] = (labels.float().sum() > 1).float()
+            return found
+
+    given = inputs.batch(Sure(transformers.BertConfig(**BERT)), 1)
+    assert given["labels"].sum() > 1
+
+
+def test_a_model_that_says_a_placeholder_is_asked_again_without() -> None:
+    from tinybuild.inputs.continued import _ways
+
+    model = made("LlavaForConditionalGeneration")
+    ways = list(_ways(model, inputs.batch(model, 1)))
+    assert ways[1] == {**ways[0], "suppress_tokens": [model.config.image_token_id]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 from collections.abc import Mapping
 from pathlib import Path
@@ -305,6 +306,88 @@ def test_one_metadata_key_so_that_the_header_has_one_order(job: MakeJob, tmp_pat
     _, out = build(job, tmp_path, architecture=LLAMA)
     with safe_open(out / "model.safetensors", "pt") as file:
         assert file.metadata() == {"format": "pt"}
+
+
+# --- goals, spreads and what a model is tried on --------------------------------------------------
+
+GOAL = {"architecture": LLAMA, "config": {}, "shrink": "auto"}
+
+
+def test_a_goal_of_bytes_that_cannot_be_reached(job: MakeJob, tmp_path: Path) -> None:
+    more = {**GOAL, "config": {"vocab_size": 256, "hidden_size": 64}, "max_bytes": 10_000}
+    text, key = refused(job, tmp_path, source={"vocab_size": 256}, **more)
+    assert re.search(
+        r"the smallest model found has [\d,]+ parameters; the recipe wants 2,500", text
+    )
+    assert "model.embed_tokens.weight" in text
+    assert key == ("model", "max_bytes")
+
+
+def test_a_goal_is_not_searched_for_where_the_rules_answer_takes_no_batch(
+    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def refuse(model: Any, seed: int) -> Any:
+        asked.append(seed)
+        raise BuildFault.of("no rule makes inputs for it")
+
+    monkeypatch.setattr(model.inputs, "batch", refuse)
+    text, key = refused(job, tmp_path, source={"vocab_size": 256}, **GOAL, max_parameters=50_000)
+    assert "the recipe wants 50,000" in text
+    assert "tried, for it takes no batch: no rule makes inputs for it" in text
+    assert key == ("model", "max_parameters")
+    assert len(asked) == 1
+
+
+def test_what_is_shrunk_once_is_drawn_with_each_spread_and_tried_on_one_batch(
+    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def counted(name: str, function: Any) -> Any:
+        def call(*args: Any, **more: Any) -> Any:
+            calls.append(name)
+            return function(*args, **more)
+
+        return call
+
+    monkeypatch.setattr(model, "shrink", counted("shrink", model.shrink))
+    monkeypatch.setattr(model.inputs, "batch", counted("batch", model.inputs.batch))
+    monkeypatch.setattr(model, "_different", lambda *_: 0.5)
+    _, out = build(job, tmp_path, source={"vocab_size": 256}, **GOAL)
+    assert calls == ["shrink"]  # nothing is tried where nothing asks for a batch
+    monkeypatch.setattr(model, "_different", lambda _, made, __: made() and 0.5)
+    build(job, tmp_path, source={"vocab_size": 256}, **GOAL)
+    assert calls == ["shrink"] * 2 + ["batch"] * len(model.SPREADS)
+    assert read(out)["initializer_range"] == 0.25  # the first of equals
+
+
+def test_what_running_converts_is_saved_in_the_wished_dtype(job: MakeJob, tmp_path: Path) -> None:
+    config = {"num_sparse_encoder_layers": 1}
+    more = {"architecture": "SwitchTransformersForConditionalGeneration", "shrink": "auto"}
+    _, out = build(
+        job, tmp_path, "SwitchTransformersConfig", **more, config=config, dtype="bfloat16"
+    )
+    assert {str(tensor.dtype) for tensor in weights(out).values()} == {"torch.bfloat16"}
+
+
+def test_the_variance_of_a_channel_is_never_next_to_nothing() -> None:
+    import torch
+
+    class Normed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = torch.nn.BatchNorm1d(3)
+
+        def forward(self, x: Any) -> Any:
+            return self.norm(x)
+
+    made = Normed().eval()
+    batch = {"x": torch.tensor([[1.0, 5.0, 2.0], [-1.0, 5.0, -2.0]])}
+    model._calibrate(made, lambda: batch, 0)
+    mean = (2 + 0 + 8) / 3
+    assert made.norm.running_var.tolist() == pytest.approx([2, 0.1 * mean, 8])
 
 
 # --- the tokenizer's ids and sizes ----------------------------------------------------------------

@@ -285,7 +285,6 @@ VIT = ("vit", "ViTForImageClassification", VISION)
 KINDS = {
     "causal-lm": (LLAMA, texts, "text"),
     "causal-lm without a token to pad with": (("gpt2", "GPT2LMHeadModel", GPT2), texts, "text"),
-    "causal-lm of messages": (LLAMA, chats, "messages"),
     "causal-lm of interleaved rows": (LLAMA, interleaved, "text"),
     "masked-lm": (("bert", "BertForMaskedLM", BERT), texts, "text"),
     "masked-lm whose positions begin after the padding": (
@@ -368,6 +367,7 @@ def test_rows_train(built: Build, kind: str) -> None:
 
 SQUARE = "the outputs' mean square is learned: "
 NOTED = {
+    "no chat template": (LLAMA, chats, "there is no chat template: texts, joined"),
     "one text": (
         ("t5", "T5ForConditionalGeneration", T5),
         texts,
@@ -423,6 +423,19 @@ def test_a_dataset_without_a_model(built: Build) -> None:
     subject = built(*LLAMA, texts())
     subject.facts = {"dataset": subject.facts["dataset"]}
     assert pairs.rows_train(subject) is None
+
+
+def test_the_first_config_that_fits_is_taken(built: Build) -> None:
+    subject = built(*LLAMA, texts())
+    folder = subject.folder / "dataset"
+    shutil.rmtree(folder)
+    configs = {}
+    for name, rows in (("pictures", pictured()), ("words", texts())):
+        other = write(folder / "made", *rows)
+        shutil.move(folder / "made" / "data", folder / "data" / name)
+        configs[name] = {"train": other["rows"]}
+    subject.facts = {**subject.facts, "dataset": {**subject.facts["dataset"], "configs": configs}}
+    assert check(subject).measured.startswith("6 rows of text: ")
 
 
 def test_the_model_is_as_before_afterwards(built: Build) -> None:
@@ -490,7 +503,9 @@ def test_messages_are_written_by_the_template(
         return plain(model, batch, seed)
 
     monkeypatch.setattr(pairs.alive, "outputs", seen)
-    assert check(subject).ok
+    found = check(subject)
+    assert (found.ok, found.note) == (True, "")
+    assert found.measured.startswith("6 rows of messages: ")
     assert subject.tokenizer.decode(given[0], skip_special_tokens=True).startswith("[user]The tr")
 
 

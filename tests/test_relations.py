@@ -617,3 +617,23 @@ def test_heads_of_a_size_of_their_own_need_not_divide(job: MakeJob, tmp_path: Pa
     facts, out = build(job, tmp_path, "Qwen3Config", architecture="Qwen3Model", config=config)
     assert facts["parameters"] > 0
     assert "model.safetensors" in contents(out)
+
+
+def test_layers_and_a_depth_of_the_recipe() -> None:
+    for deep in (3, 5):
+        relations.layers(3, {"num_hidden_layers": deep}, ("model",))
+    with pytest.raises(BuildFault) as caught:
+        relations.layers(3, {"num_hidden_layers": 2}, ("model",))
+    assert str(caught.value) == (
+        "layers (3) must be at most num_hidden_layers (2): it is the least depth of every stack\n"
+        "  hint: layers: 2, or num_hidden_layers: 3"
+    )
+    assert caught.value.findings[0].key == ("model", "layers")
+
+
+def test_layers_and_the_depth_of_one_of_two_towers(job: MakeJob, tmp_path: Path) -> None:
+    config = {"vision_config": {"num_hidden_layers": 1}}
+    more = {"architecture": "CLIPModel", "shrink": "auto", "layers": 2, "config": config}
+    text, key = refused(job, tmp_path, "CLIPConfig", **more)
+    assert "layers (2) must be at most vision_config.num_hidden_layers (1)" in text
+    assert key == ("model", "layers")

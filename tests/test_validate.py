@@ -605,7 +605,11 @@ def test_a_row_is_missing(job: MakeJob, built: Built) -> None:
     pyarrow.parquet.write_table(table.slice(1), parquet(built.root))
     found = failures(job, built, "dataset")
     assert list(found) == ["dataset_loads"]
-    assert "measured 4 rows of text, kind, wanted 5 rows of text, kind" in found["dataset_loads"]
+    assert (
+        "measured 4 rows of text, kind; default/train: the card says 5 rows, its files have 4"
+        in (found["dataset_loads"])
+    )
+    assert "wanted 5 rows of text, kind" in found["dataset_loads"]
 
 
 def test_a_column_has_another_name(job: MakeJob, built: Built) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tinybuild import heads, inputs, processor
@@ -39,10 +40,11 @@ def make(job: Job) -> dict[str, Any]:
     section, tokenizer = job.settings["model"], job.facts.get("tokenizer", {}).get("ids")
     folder = job.inputs["fetch"] / "source"
     kind, source = heads.choose(section.get("architecture", heads.AUTO), overrides.load(folder))
+    small = resize(source, section, tokenizer, kind, job.seed)
     spreads = SPREADS if _tries(kind, section) else SPREADS[:1]
     best: tuple[float, Any] | None = None
     for wide in spreads:
-        config, changes = resize(source, section, tokenizer, kind, job.seed, wide)
+        config, changes = small.spread(wide)
         with relations.explained(source, config, section["config"], ("model", "config")):
             parameters = measure(
                 kind, config, job.settings["max_parameters"], source, section["config"]
@@ -52,19 +54,22 @@ def make(job: Job) -> dict[str, Any]:
             model = _refusable(functools.partial(kind, config), kind)
             _fill(model)
         dtype = getattr(torch, section["dtype"])
-        precision.cast(model, dtype, precision.keeps(kind, config, dtype))
+        kept = precision.keeps(kind, config, dtype)
+        precision.cast(model, dtype, kept)
         if model.can_generate():
             _generation(model, folder, tokenizer, section["config"])
         model.eval()
-        _calibrate(model, job.seed)
-        different = _different(model, job.seed) if len(spreads) > 1 else None
+        batch = _batch(model, job.seed)
+        _calibrate(model, batch, job.seed)
+        different = _different(model, batch, job.seed) if len(spreads) > 1 else None
         if best is None or (different or 0.0) > best[0]:
-            best = (different or 0.0, (config, changes, parameters, seen, model))
+            best = (different or 0.0, (config, changes, parameters, seen, model, batch, kept))
         if different in (None, 1.0):
             break
     assert best is not None
-    config, changes, parameters, seen, model = best[1]
-    _all_read(model, source, section["config"], seen, job.seed)
+    config, changes, parameters, seen, model, batch, kept = best[1]
+    _all_read(model, source, section["config"], seen, batch)
+    precision.cast(model, dtype, kept)  # some classes convert their routers as they run
     try:
         model.save_pretrained(job.out)
     except ValueError as error:
@@ -95,15 +100,31 @@ def _tries(kind: Any, section: Mapping[str, Any]) -> bool:
     return auto and bool(kind.can_generate())
 
 
-def _different(model: Any, seed: int) -> float | None:
+Batch = Callable[[], dict[str, Any] | None]
+
+
+def _batch(model: Any, seed: int) -> Batch:
+    """What a model is tried on, made once, when it is first asked for; None where no rule makes
+    any: that is what the check `forward` finds."""
+
+    @functools.cache
+    def made() -> dict[str, Any] | None:
+        try:
+            return inputs.batch(model, seed)
+        except BuildFault:
+            return None
+
+    return made
+
+
+def _different(model: Any, made: Batch, seed: int) -> float | None:
     """The part of a model's greedy continuations that differ, of prompts that the check does not
     use; 0 where rounding decides them. None where there are none to compare."""
     import torch
 
-    try:
-        batch = inputs.batch(model, seed)
-    except BuildFault:
-        return None  # what the check `forward` finds
+    batch = made()
+    if batch is None:
+        return None
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         seen = inputs.tensors(model(**batch)).get("logits")
@@ -113,10 +134,10 @@ def _different(model: Any, seed: int) -> float | None:
         for sort in inputs.covered(model, batch):
             other = inputs.varied(model, other, sort, seed + number)
         batches.append(other)
-    made = inputs.continued(model, batches, seed)
-    if not made.parts:
+    said = inputs.continued(model, batches, seed)
+    if not said.parts:
         return None
-    count, prompts, margin = inputs.verdict(made, seen)
+    count, prompts, margin = inputs.verdict(said, seen)
     return count / prompts if count > 1 and margin >= inputs.MARGIN else 0.0
 
 
@@ -140,46 +161,53 @@ def _fill(model: Any) -> None:
                 buffer.normal_(std=CODES)
 
 
-def _calibrate(model: Any, seed: int) -> None:
+LEAST_VARIANCE = 0.1  # of a channel, in parts of its norm's mean
+
+
+def _calibrate(model: Any, made: Batch, seed: int) -> None:
     """Give batch norms the statistics of one batch, as training would.
 
     With means of 0 and variances of 1 whatever the activations are, these vanish from layer to
-    layer, and the last ones are the same for all inputs.
+    layer, and the last ones are the same for all inputs. Of the few numbers that a channel has in
+    one batch some are equal by chance: divided by their variance, another batch's were huge.
     """
     import torch
     from torch.nn.modules.batchnorm import _BatchNorm
 
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    if not norms:
+    batch = made() if norms else None
+    if batch is None:
         return
     kept = [norm.momentum for norm in norms]
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         try:
-            batch = inputs.batch(model, seed)
             for norm in norms:
                 norm.momentum = 1.0
                 norm.train()
-            model(**batch)
-        except BuildFault:
-            return  # a model that takes no batch is what the check `forward` finds
+            _refusable(lambda: model(**batch), type(model))
         finally:
             for norm, momentum in zip(norms, kept, strict=True):
                 norm.momentum = momentum
                 norm.eval()
+        for norm in norms:
+            norm.running_var.clamp_(min=LEAST_VARIANCE * norm.running_var.mean())
 
 
 def _all_read(
-    model: Any, source: Any, wishes: Mapping[str, Any], seen: reads.Reads, seed: int
+    model: Any, source: Any, wishes: Mapping[str, Any], seen: reads.Reads, made: Batch
 ) -> None:
     """Refuse overrides that no code of the model reads, neither made (`seen`) nor run."""
     import torch
 
     if not reads.unread(model.config, source, wishes, seen):
         return
+    batch = made()
+    if batch is None:
+        return
     try:
         with reads.recording() as running, torch.no_grad():
-            model(**inputs.batch(model, seed))
+            model(**batch)
     except Exception:  # noqa: BLE001 - a model that does not run is what the check `forward` finds
         return
     for kind, names in running.items():
@@ -204,19 +232,38 @@ def _unread(model: Any, source: Any, wishes: Mapping[str, Any], seen: reads.Read
     return findings
 
 
+@dataclass(frozen=True, kw_only=True)
+class Resized:
+    """A source's config made small, once. `small` makes a config of changes to the source's; `tree`
+    are those of the rules and the search, None where the recipe wants none of them; `given` are the
+    values of others, by who gave them."""
+
+    source: Any
+    small: Callable[[Mapping[str, Any]], Any]
+    tree: Tree | None
+    given: Mapping[str, Mapping[str, Any]]
+
+    def spread(self, wide: float = SPREADS[0]) -> tuple[Any, list[dict[str, Any]]]:
+        """The config, its weights drawn as `wide` as config.spread says; and each changed key with
+        its values and its reason."""
+        if self.tree is None:
+            config = self.small({})
+            return config, changed(self.source, config, self.given, {})
+        deviations = spread(self.small(self.tree.overrides).to_dict(), wide=wide)
+        config = self.small(overrides.merge(self.tree.overrides, deviations))
+        given = {**self.given, "rule: spread": deviations}
+        return config, changed(self.source, config, given, self.tree.reasons)
+
+
 def resize(
     source: Any,
     section: Mapping[str, Any],
     tokenizer: Mapping[str, Any] | None,
     kind: Any,
     seed: int,
-    wide: float = SPREADS[0],
-) -> tuple[Any, list[dict[str, Any]]]:
+) -> Resized:
     """The source's config with the recipe's overrides, the tokenizer's sizes and ids, and made
-    small by rule where the recipe says so, its weights as `wide` as config.spread says; and each
-    changed key with its values and its reason.
-
-    Raises BuildFault.
+    small by rule where the recipe says so. Raises BuildFault.
     """
     import torch
 
@@ -230,30 +277,24 @@ def resize(
         given["recipe: initializer_range"] = deviations
         implied = overrides.merge(deviations, implied)
     where = ("model", "config")
-    if section.get("shrink") != "auto":
-        config = relations.override(source, wishes, implied, where)
-        reasons = dict[tuple[str, ...], str]()
-    else:
+
+    def small(changes: Mapping[str, Any]) -> Any:
+        made = relations.override(source, wishes, overrides.merge(changes, implied), where)
+        made.dtype = getattr(torch, section["dtype"])
+        return made
+
+    tree = None
+    if section.get("shrink") == "auto":
         relations.possible(source, wishes, where)
+        relations.layers(section.get("layers"), given["recipe"], ("model",))
         fixed = overrides.merge(implied, given["recipe"])
         tree = shrink(source, fixed, section.get("size", "tiny"), section.get("layers"))
-
-        def small(changed: Mapping[str, Any]) -> Any:
-            made = relations.override(source, wishes, overrides.merge(changed, implied), where)
-            made.dtype = getattr(torch, section["dtype"])
-            return made
-
         vocabularies = set(tokenizer["sizes"].values()) if tokenizer else set[int]()
         _reduce(tree, section, kind, small, seed, vocabularies)
-        config, reasons = small(tree.overrides), tree.reasons
-        deviations = spread(config.to_dict(), wide=wide)
-        given["rule: spread"] = deviations
-        config = small(overrides.merge(tree.overrides, deviations))
-    config.dtype = getattr(torch, section["dtype"])
-    return config, changed(source, config, given, reasons)
+    return Resized(source=source, small=small, tree=tree, given=given)
 
 
-GOAL = 500_000  # parameters of a tiny model beside its vocabulary: 1 MB in bfloat16
+GOAL = 480_000  # parameters of a tiny model beside its vocabulary: 1 MB in bfloat16, with names
 
 
 def _reduce(
@@ -267,7 +308,8 @@ def _reduce(
     """Search for fewer parameters where the rules' answer has more than the recipe's goal.
 
     Without one a tiny model has GOAL beside its vocabulary's rows, which is an aim and no bound.
-    Raises BuildFault when the recipe's own goal is not reached.
+    Where the rules' answer takes no batch, nothing can be tried (and the check `forward` will say
+    so). Raises BuildFault when the recipe's own goal is not reached.
     """
     width = 4 if section["dtype"] == "float32" else 2
     wanted = [section["max_parameters"]] if "max_parameters" in section else []
@@ -287,13 +329,18 @@ def _reduce(
         return {n: shape for n, shape in found.items() if not vocabularies & set(shape)}
 
     @functools.cache
-    def batch() -> Any:
+    def batch() -> dict[str, Any] | BuildFault:
         """Of the rules' answer: what halves the model and takes another is not tried."""
-        return inputs.batch(_drawn(kind, small(tree.overrides), seed), seed)
+        try:
+            return inputs.batch(_drawn(kind, small(tree.overrides), seed), seed)
+        except BuildFault as fault:
+            return fault
 
     def works(changed: Mapping[str, Any]) -> bool:
+        given = batch()
+        if isinstance(given, BuildFault):
+            return False
         try:
-            given = batch()
             model = _drawn(kind, small(changed), seed)
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 torch.manual_seed(seed)
@@ -307,12 +354,17 @@ def _reduce(
     reached = search(tree, goal, shapes, works)
     if wanted and reached is not None and reached > goal:
         tensors = dict(_on_meta(kind, small(tree.overrides)).named_parameters())
-        raise BuildFault.of(
-            f"the smallest model found has {reached:,} parameters; the recipe wants {goal:,}\n"
+        key = ("model", "max_parameters" if "max_parameters" in section else "max_bytes")
+        given = batch()
+        untried = given.findings if isinstance(given, BuildFault) else ()
+        large = Finding(
+            what=f"the smallest model found has {reached:,} parameters; the recipe wants {goal:,}\n"
             + _table(tensors, reached),
-            key=("model", "max_parameters" if "max_parameters" in section else "max_bytes"),
+            key=key,
             hint="set the keys that these tensors come from in model.config, or raise the goal",
         )
+        why = "nothing smaller than the rules' answer was tried, for it takes no batch: "
+        raise BuildFault([large, *(replace(f, what=why + f.what, key=key) for f in untried)])
 
 
 def _drawn(kind: Any, config: Any, seed: int) -> Any:

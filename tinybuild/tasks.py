@@ -275,13 +275,25 @@ def _unpack(words: list[str], **given: str) -> BaseFail | None:
         try:
             lines = _unpacked(recipe, wish)
         except Fault as fault:
-            raise locate(fault, recipe.file, shown) from None
+            raise locate(_of_options(fault, wish), recipe.file, shown) from None
     except Fault as fault:
         return TaskFailed(str(_placed(fault, "unpack")))
     except Bug as bug:
         return TaskError(f"a bug in unpack; please report it with its recipe\n{bug}")
     here.screen.say(lines)
     return None
+
+
+def _of_options(fault: Fault, wish: Mapping[str, str]) -> Fault:
+    """What the command's options ask for is not in the recipe."""
+    keys: dict[tuple[str | int, ...], str] = {("dataset", "rows"): "rows"}
+    keys |= {("dataset", "source", option): option for option in ("config", "split")}
+    return type(fault)(
+        Finding(what=finding.what, where=f"--{keys[finding.key]}", hint=finding.hint)
+        if finding.key in keys and wish[keys[finding.key]]
+        else finding
+        for finding in fault.findings
+    )
 
 
 def _unpacking(words: list[str], given: Mapping[str, str]) -> tuple[str, dict[str, str]]:
@@ -293,7 +305,9 @@ def _unpacking(words: list[str], given: Mapping[str, str]) -> tuple[str, dict[st
         try:
             more, words = TaskParse([CmdOption(dict(o)) for o in UNPACKING]).parse(words[1:])
         except CmdParseError as error:
-            raise RecipeFault.of(str(error), hint="see doit info unpack") from None
+            # doit goes on with all that it knows of its options.
+            what = str(error).partition(" (parsing")[0].partition("Task: ")[2]
+            raise RecipeFault.of(what, hint="see doit help unpack") from None
         options.update({key: value for key, value in more.items() if value})
     known = [name for name, recipe in zoo.recipes.items() if "dataset" in recipe.data]
     if len(names) != 1:
@@ -351,7 +365,10 @@ def _unpacked(recipe: Recipe, wish: Mapping[str, str]) -> str:
         "options": options,
         **{key: wish[key] or None for key in ("config", "split", "rows")},
     }
-    made_before = next(p for p in place.parents if p.exists())
+    made_before = next(folder for folder in place.parents if os.path.lexists(folder))
+    if not made_before.is_dir():
+        what = f"{os.path.relpath(made_before, here.root)} is not a folder"
+        raise BuildFault.of(what, hint="give another folder (--to)")
     try:
         with fresh(place) as made:
             job = Job(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinybuild.config.layers import numbers_layers
-from tinybuild.config.tree import Path, Tree, scalars, whole, whole_list
+from tinybuild.config.tree import Path, Tree, kind, scalars, whole, whole_list
 
 IMAGE, PATCH = 64, 8  # pixels
 BLOCKS = 2  # in each stage of a pyramid: one that changes the resolution, one that does not
@@ -53,7 +53,12 @@ def pyramids(tree: Tree) -> None:
     for path, node in tree.nodes():
         for name, value in list(node.items()):
             if isinstance(value, list | tuple) and value and _nested(value):
-                tree.set((*path, name), _through(value, mapped), "rule pyramid: its table")
+                said = mapped if any(place == path for place, _, _ in lists) else {}
+                widths = said or _table_widths(tree, path, name)
+                tree.set((*path, name), _through(value, widths), "rule pyramid: its table")
+                for other, now in list(node.items()) if not said else ():
+                    if whole(now) and kind(other) == "channels" and now in widths:
+                        tree.set((*path, other), widths[now], "rule pyramid: its table")
             elif whole_list(value) and MULTIPLIERS.fullmatch(name):
                 ones = [1] * (len(value) - 1) + [min(2, value[-1])]
                 tree.set((*path, name), ones, "rule pyramid: widths of its stages")
@@ -115,6 +120,15 @@ def _nested(value: list[Any] | tuple[Any, ...]) -> bool:
     return all(isinstance(item, list | tuple) for item in value) and any(
         isinstance(inner, list | tuple) or whole(inner) for item in value for inner in item
     )
+
+
+def _table_widths(tree: Tree, path: Path, name: str) -> dict[int, int]:
+    """What the widths in a table of blocks become where no list of the config has them."""
+    numbers = {item for item in _flat(tree.was((*path, name))) if whole(item) and item > 8}
+    factor = 1
+    while max(numbers, default=0) // factor > tree.size.width:
+        factor *= 2
+    return {item: _rounded(item, factor) for item in numbers} if factor > 1 else {}
 
 
 def _through(value: Any, mapped: Mapping[int, int]) -> Any:
@@ -245,7 +259,7 @@ IMAGE_SIZES = (
 MAPS = re.compile(r"backbone_feature_sizes|.*rope_feat_sizes|low_res_mask_size")
 
 
-def _flat(value: Any) -> list[int]:
+def _flat(value: Any) -> list[Any]:
     return (
         [n for item in value for n in _flat(item)] if isinstance(value, list | tuple) else [value]
     )

@@ -49,12 +49,12 @@ def depth(tree: Tree) -> None:
         (path, name, node[name])
         for path, node in tree.nodes()
         for name in node
-        if _is_depth(name, node[name])
+        if is_depth(name, node[name])
     ]
     for path, node in tree.nodes():
         stacks: dict[tuple[int, int | None], list[str]] = {}
         for name, value in node.items():
-            if _is_depth(name, value):
+            if is_depth(name, value):
                 number = number_or(tree.was((*path, name)), value)
                 stacks.setdefault((number, tree.fixed.get((*path, name))), []).append(name)
         elsewhere = _taken_elsewhere(tree, path, towers)
@@ -71,7 +71,8 @@ def depth(tree: Tree) -> None:
                 tree.set((*path, name), 1, "rule depth: one layer of each kind")
 
 
-def _is_depth(name: str, value: Any) -> bool:
+def is_depth(name: str, value: Any) -> bool:
+    """Whether a key says how many layers a stack has."""
     named = DEPTH.fullmatch(name) and not NO_DEPTH.fullmatch(name)
     return bool(named) and whole(value) and value > 0
 

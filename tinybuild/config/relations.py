@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from tinybuild.config import ids, overrides
+from tinybuild.config.layers import is_depth
 from tinybuild.config.overrides import BY_LAYER
 from tinybuild.config.shrink import MAIN_HEADS
 from tinybuild.config.tree import PLAIN, WIDTH_NAMES, Path, shares, whole, whole_list
@@ -114,6 +115,30 @@ def possible(source: Any, wishes: Tree, key: overrides.Key) -> None:
     findings = list(overrides.unknown(source, wishes, key))
     tree = overrides.merge(source.to_dict(), overrides.canonical(source, wishes))
     findings += [f for _, f in _told(tree, Wish.of(source, wishes, key, alone=True), source)]
+    if findings:
+        raise BuildFault(findings)
+
+
+def layers(least: int | None, wishes: Tree, key: overrides.Key) -> None:
+    """Raises BuildFault for a depth among the overrides (under the class's own names) below
+    `least`, the recipe's `layers` below `key`: that is the least depth of every stack."""
+
+    def found(data: Tree, path: Path) -> Iterator[tuple[Path, int]]:
+        for name, value in data.items():
+            if isinstance(value, Mapping) and name not in PLAIN:
+                yield from found(value, (*path, name))
+            elif least is not None and is_depth(name, value) and value < least:
+                yield (*path, name), value
+
+    findings = [
+        Finding(
+            what=f"layers ({least}) must be at most {'.'.join(path)} ({value}): it is the least "
+            "depth of every stack",
+            key=(*key, "layers"),
+            hint=f"layers: {value}, or {'.'.join(path)}: {least}",
+        )
+        for path, value in found(wishes, ())
+    ]
     if findings:
         raise BuildFault(findings)
 

@@ -18,6 +18,7 @@ Works = Callable[[Mapping[str, Any]], bool]
 ROUNDS = 12  # accepted halvings
 LARGEST = 6  # tensors looked at in each
 TRIES = 3  # forwards in each: the savers in their order
+WORTH = 20  # a halving saves at least this part: what is large by itself ruins nothing else
 LEAST = 4  # a size this small is not halved
 MEASURED = 8  # builds in each: the groups that the largest tensors hang on most
 
@@ -41,7 +42,7 @@ def search(tree: Tree, goal: int, measure: Measure, works: Works) -> int | None:
         for rank, group in enumerate(_groups(tree, shapes)):
             trial = _with(tree, group)
             smaller = measure(trial.overrides)
-            if smaller is not None and total(smaller) < count:
+            if smaller is not None and total(smaller) <= count - count // WORTH:
                 made.append((total(smaller), rank, group))
         for fewer, _, group in sorted(made, key=lambda item: item[:2])[:TRIES]:
             trial = _with(tree, group)

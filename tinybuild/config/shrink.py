@@ -195,6 +195,7 @@ def by_layer_sizes(tree: Tree) -> None:
         "window": WINDOW,
         "positions": size.positions,
         "vocabulary": size.vocabulary,
+        "grid": IMAGE // PATCH,
     }
     for path, node in tree.nodes():
         for name, value in list(node.items()):

@@ -68,12 +68,12 @@ def _front(
         infos[config] = DatasetInfo(config_name=config, features=kinds[config], splits=SplitDict())
         infos[config].download_size = infos[config].dataset_size = 0
         for split, path in splits.items():
-            table = pyarrow.parquet.read_table(path)
-            infos[config].splits.add(
-                SplitInfo(name=split, num_bytes=table.nbytes, num_examples=table.num_rows)
-            )
+            with pyarrow.parquet.ParquetFile(path) as file:
+                rows = file.metadata.num_rows
+                room = sum(batch.nbytes for batch in file.iter_batches())  # of one at a time
+            infos[config].splits.add(SplitInfo(name=split, num_bytes=room, num_examples=rows))
             infos[config].download_size += path.stat().st_size
-            infos[config].dataset_size += table.nbytes
+            infos[config].dataset_size += room
         folder = "data" if len(files) == 1 else f"data/{config}"
         paths = [{"split": split, "path": f"{folder}/{split}-*"} for split in splits]
         configs[config] = {"version": version, "data_files": paths}

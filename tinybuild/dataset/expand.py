@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     Numbers = numpy.ndarray[Any, numpy.dtype[numpy.int64]]
 
 KEY = ("dataset", "expand")
+# So many bytes of the column of texts are copied to be written to at once: all turns of a column of
+# texts alone, one turn where each object has an image beside its text.
+BLOCK = 16 << 20
 
 
 def expand(table: pyarrow.Table, features: Features, how: str) -> pyarrow.Table:
@@ -37,6 +40,7 @@ def expand(table: pyarrow.Table, features: Features, how: str) -> pyarrow.Table:
     count = int(amount.removesuffix("k")) * (1000 if amount.endswith("k") else 1)
     if not table.num_rows:
         raise BuildFault.of(f"there is no row to make {how} from", key=KEY)
+    table = table.combine_chunks()  # of the seed rows, before each of their chunks is taken again
     if kind == "repeat":
         return pa.concat_tables(_turns(table, table, count))
     column, texts = _texts(table, features)
@@ -52,15 +56,18 @@ def expand(table: pyarrow.Table, features: Features, how: str) -> pyarrow.Table:
     if len(silent) > 1:
         keep = sorted([*with_text.tolist(), int(silent[0])])
         first = table.take(pa.array(keep))
-    turns, done = [], 0
+    turns = _turns(first, rest, count)
+    together = max(1, BLOCK // max(1, table[column].nbytes))
     place = table.schema.get_field_index(column)
-    for turn in _turns(first, rest, count):
-        array = turn[column].combine_chunks()
-        numbers = _range(done + 1, turn.num_rows)
+    made, done = [], 0
+    for start in range(0, len(turns), together):
+        block = pa.concat_tables(turns[start : start + together])
+        array = _whole(block[column])
+        numbers = _range(done + 1, block.num_rows)
         written = _write(array, features[column], _has(array, features[column]), numbers)
-        turns.append(turn.set_column(place, table.schema.field(place), written))
-        done += turn.num_rows
-    return pa.concat_tables(turns)
+        made.append(block.set_column(place, table.schema.field(place), written))
+        done += block.num_rows
+    return pa.concat_tables(made)
 
 
 def _turns(first: pyarrow.Table, rest: pyarrow.Table, count: int) -> list[pyarrow.Table]:
@@ -73,6 +80,11 @@ def _turns(first: pyarrow.Table, rest: pyarrow.Table, count: int) -> list[pyarro
     return turns
 
 
+def _whole(column: pyarrow.ChunkedArray) -> pyarrow.Array:
+    """A column as one array; one chunk is not copied."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
 def _range(first: int, count: int) -> Numbers:
     import numpy as np
 
@@ -82,7 +94,7 @@ def _range(first: int, count: int) -> Numbers:
 def _texts(table: pyarrow.Table, features: Features) -> tuple[str | None, Any]:
     """The column of texts, and which of its rows have one."""
     for name, feature in features.items():
-        found = _has(table[name].combine_chunks(), feature)
+        found = _has(_whole(table[name]), feature)
         if found.any():
             return name, found
     return None, None

@@ -53,7 +53,11 @@ def folder(
     shorten = _Shorten(place)
     try:
         made = builder._split_generators(StreamingDownloadManager())
-    except (ValueError, OSError, KeyError, IndexError, TypeError) as error:
+    except IndexError:
+        raise BuildFault.of(
+            "the folder's metadata files have no rows", key=KEY, hint="fill them, or leave them out"
+        ) from None
+    except (ValueError, OSError, KeyError, TypeError) as error:
         raise BuildFault.of(
             f"the folder's metadata cannot be read: {shorten(reason(error))}",
             key=KEY,
@@ -115,7 +119,7 @@ def _shard(
 ) -> Shard:
     def read(start: int) -> Iterator[pyarrow.Table]:
         examples = builder._generate_examples(**kwargs)
-        return _tables(examples, features, name, start, shorten)
+        return _tables(examples, features, name, start, shorten, "files" in kwargs)
 
     return Shard(name=name, rows=rows, read=read)
 
@@ -126,7 +130,9 @@ def _tables(
     name: str,
     start: int,
     shorten: _Shorten,
+    names_files: bool,
 ) -> Iterator[pyarrow.Table]:
+    """`names_files`: media is a file's path, which the library has checked."""
     kept: list[dict[str, Any]] = []
     number = 0
     while True:
@@ -150,14 +156,19 @@ def _tables(
                     )
                 kept.append(row)
         if kept and (example is None or len(kept) == ROWS):
-            yield _embedded(kept, features, name, number - len(kept), shorten)
+            yield _embedded(kept, features, name, number - len(kept), shorten, names_files)
             kept = []
         if example is None:
             return
 
 
 def _embedded(
-    rows: list[dict[str, Any]], features: Features, name: str, first: int, shorten: _Shorten
+    rows: list[dict[str, Any]],
+    features: Features,
+    name: str,
+    first: int,
+    shorten: _Shorten,
+    names_files: bool,
 ) -> pyarrow.Table:
     """A table of rows with the media's bytes in it, and its files' bare names."""
     import pyarrow
@@ -168,7 +179,7 @@ def _embedded(
     encoded = []
     for number, row in enumerate(rows, first + 1):
         try:
-            encoded.append(stored.encode_example(_filled(features, row)))
+            encoded.append(stored.encode_example(_filled(features, row, names_files)))
             pyarrow.Table.from_pylist(encoded[-1:], schema=features.arrow_schema)
         except (ValueError, OSError, KeyError, TypeError, pyarrow.ArrowException) as error:
             raise _bad_row(name, number, error, shorten) from None
@@ -194,7 +205,7 @@ def _stored(feature: Any) -> Any:
     return LargeList(_stored(feature.feature)) if isinstance(feature, LargeList) else feature
 
 
-def _filled(feature: Any, value: Any) -> Any:
+def _filled(feature: Any, value: Any, names_files: bool) -> Any:
     """The value with the bytes of the media files that it names."""
     from datasets.utils.file_utils import xopen
 
@@ -202,15 +213,17 @@ def _filled(feature: Any, value: Any) -> Any:
         return None
     if _is_media(feature):
         if isinstance(value, str):
+            if not names_files:
+                raise ValueError("media is not in the row")
             with xopen(value, "rb") as file:
                 # In a zip ("zip://x.png::a.zip") too.
                 return {"bytes": file.read(), "path": os.path.basename(value.split("::")[0])}
         return {"bytes": value["bytes"], "path": os.path.basename(value["path"])}
     if isinstance(feature, Mapping):
-        return {key: _filled(inner, value.get(key)) for key, inner in feature.items()}
+        return {key: _filled(inner, value.get(key), names_files) for key, inner in feature.items()}
     inner = getattr(feature, "feature", None)
     if isinstance(value, list) and inner is not None:
-        return [_filled(inner, item) for item in value]
+        return [_filled(inner, item, names_files) for item in value]
     return value
 
 

@@ -39,11 +39,12 @@ def schema(
         if options.get("sample_by") != "document" and not stream.read(1):
             return None
         return pyarrow.schema([("text", pyarrow.string())])
+    checked = _Checked(stream, name, options.get("encoding"))
     if module == "csv":
-        tables = _csv(_Checked(stream, name), name, options, {}, CSV_LOOK)
+        tables = _csv(checked, name, options, {}, CSV_LOOK)
         table = next(tables, None)
         return None if table is None or not table.num_rows else table.schema
-    for number, piece in _pieces(_Checked(stream, name), name, options, JSON_LOOK, most):
+    for number, piece in _pieces(checked, name, options, JSON_LOOK, most):
         if piece.strip():
             return _guess(number, piece, name, scratch)
     return None
@@ -407,8 +408,8 @@ def _json_errors() -> tuple[type[Exception], ...]:
 
 
 @contextlib.contextmanager
-def _silent(logger: str) -> Iterator[None]:
-    """What a library logs before it raises: it names our scratch file."""
+def silent(logger: str) -> Iterator[None]:
+    """Nothing of what a library logs before it raises, with our scratch file's path in it."""
     log = logging.getLogger(logger)
     before, log.disabled = log.disabled, True
     try:
@@ -434,7 +435,7 @@ def _library(
             **options,
         )
         names = [file.name]
-        with _silent("datasets.packaged_modules.json.json"):
+        with silent("datasets.packaged_modules.json.json"):
             yield from (table for _, table in reader._generate_tables(names, [names], names))
 
 
@@ -482,7 +483,7 @@ def _plain(features: Features) -> pyarrow.Schema:
     return features.arrow_schema.remove_metadata()
 
 
-def _parse(piece: bytes, schema: pyarrow.Schema) -> pyarrow.Table:
+def _parse(piece: bytes, schema: pyarrow.Schema | None) -> pyarrow.Table:
     import pyarrow.json
 
     return pyarrow.json.read_json(
@@ -490,7 +491,7 @@ def _parse(piece: bytes, schema: pyarrow.Schema) -> pyarrow.Table:
         # One block: where a block ends must not decide anything.
         read_options=pyarrow.json.ReadOptions(block_size=len(piece) + 1, use_threads=False),
         parse_options=pyarrow.json.ParseOptions(
-            explicit_schema=schema, unexpected_field_behavior="error"
+            explicit_schema=schema, unexpected_field_behavior="error" if schema else "infer"
         ),
     )
 
@@ -545,12 +546,13 @@ def _bad_line(
                     key=KEY,
                     hint=SAY_TYPES,
                 )
-    return BuildFault.of(
-        f"{name}, from {unit} {number:,} on: {reason(error)}", key=KEY, hint=SAY_TYPES
-    )
+    if features is None:
+        # Each line is JSON, and Arrow does not take it all the same: a column twice.
+        number += _first_bad(all_lines, None)
+    return BuildFault.of(f"{name}, {unit} {number:,}: {reason(error)}", key=KEY, hint=SAY_TYPES)
 
 
-def _first_bad(all_lines: list[bytes], schema: pyarrow.Schema) -> int:
+def _first_bad(all_lines: list[bytes], schema: pyarrow.Schema | None) -> int:
     """The place of the first line that does not parse, by halving: 2 MB take 16 attempts."""
     import pyarrow
 

@@ -105,7 +105,7 @@ def shrink(
     library is missing.
     """
     table, features = _columns(table, features, wish.get("columns"))
-    for change in _changes(wish):
+    for change in (_There(), *_changes(wish)):
         for index, (name, feature) in enumerate(features.items()):
             if _holds(feature, change):
                 column = _change(table.column(index), feature, name, places, change)
@@ -314,6 +314,28 @@ def _belongs(before: str, mark: str) -> bool:
     )
 
 
+class _There:
+    """What is only a path is refused: nobody opens it here, and elsewhere it leads to nothing."""
+
+    key: str = "source"
+    noun: str = "the image or sound"
+
+    def takes(self, feature: Any) -> bool:
+        from datasets import Audio, Image
+
+        return isinstance(feature, Image | Audio)
+
+    def apply(self, array: Any, at: Callable[[int, str], Fault]) -> Any:
+        import pyarrow.compute as pc
+
+        # flatten() also makes a field empty where its struct is.
+        fields = dict(zip([field.name for field in array.type], array.flatten(), strict=True))
+        named = pc.and_(pc.is_null(fields["bytes"]), pc.is_valid(fields["path"]))
+        for index in pc.indices_nonzero(named).to_pylist()[:1]:
+            raise at(index, "is only the name of a file, not the file")
+        return array
+
+
 class _Files:
     """Values that are files: structs of bytes and path."""
 
@@ -330,8 +352,6 @@ class _Files:
         for index in range(len(array)):
             data, path = (columns[name][index].as_py() for name in ("bytes", "path"))
             if data is None:
-                if path is not None:
-                    raise at(index, "is only the name of a file, not the file")
                 continue
             try:
                 new = self.change(data, path)

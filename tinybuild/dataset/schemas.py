@@ -22,8 +22,9 @@ SAY_TYPES = "make the files alike, or say the types in README.md's dataset_info"
 def together(module: str, schemas: Sequence[tuple[str, pyarrow.Schema]]) -> Features:
     """The features of all files of a split, each (name, schema). Raises BuildFault, naming two.
 
-    A column of nothing but nulls takes the type that it has elsewhere. JSON may leave a column out,
-    and has one kind of number; no other format may.
+    A column of nothing but nulls takes the type that it has elsewhere. As in the datasets library,
+    JSON may leave out a column that the first file has. Numbers that are whole in one text file and
+    not in another are floats.
     """
     import pyarrow
     from datasets import Features
@@ -34,7 +35,8 @@ def together(module: str, schemas: Sequence[tuple[str, pyarrow.Schema]]) -> Feat
     for name, schema in schemas[1:]:
         missing = sorted(set(whole.names) - set(schema.names))
         extra = sorted(set(schema.names) - set(whole.names))
-        if (missing or extra) and module not in ("json", "archive"):
+        may_miss = module in ("json", "archive")
+        if extra or (missing and not may_miss):
             column = (extra or missing)[0]
             has, has_not = (name, first_name) if extra else (origin[column], name)
             raise BuildFault.of(
@@ -45,7 +47,7 @@ def together(module: str, schemas: Sequence[tuple[str, pyarrow.Schema]]) -> Feat
         for column in schema.names:
             origin.setdefault(column, name)
         fields = []
-        for column in [*whole.names, *extra]:
+        for column in whole.names:
             parts = [s.field(column) for s in (whole, schema) if column in s.names]
             try:
                 made = pyarrow.unify_schemas(

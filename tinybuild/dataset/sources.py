@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 LAYOUT = "layout.json"
 # The readers of the datasets library that are used; "archive" is our own.
 MODULES = ("parquet", "arrow", "json", "csv", "text", "imagefolder", "audiofolder", "webdataset")
+FORMATS = ("parquet", "arrow", "json", "csv", "text", "archive")  # whose files are of rows
 # What an archive's files may be, where the library would not look into them.
 LINES = {
     ".txt": "text",
@@ -50,6 +51,15 @@ LINES = {
 # Files about the data, which a reader of text files would take for data.
 ABOUT = re.compile(r"(readme|licen[cs]e|citation|changelog|notice|requirements)\b", re.IGNORECASE)
 CARDS = ("README.md", "dataset_infos.json")
+# What save_to_disk, and a build, leave beside the data.
+BESIDE = (
+    LAYOUT,
+    "dataset_info.json",
+    "dataset_dict.json",
+    "state.json",
+    "receipt.json",
+    "provenance.json",
+)
 # How many files of an archive show what it is.
 LOOK = 20
 GIGABYTE = 10**9
@@ -164,7 +174,8 @@ def _discover(place: Path, how: _Open, only: Sequence[str] | None) -> Found:
             target.symlink_to(how.place / name)
             links[link] = name
         try:
-            return _ask(Path(view).resolve(), links, archives, how, card)
+            with lines.silent("huggingface_hub.repocard"):
+                return _ask(Path(view).resolve(), links, archives, how, card)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             text = reason(error).replace(str(Path(view).resolve()), ".").replace(view, ".")
             raise BuildFault.of(
@@ -201,6 +212,24 @@ def _ask(
         files_of = set(itertools.chain.from_iterable(splits.values()))
         if files_of and files_of <= archives:
             module = "archive"
+        # What the library would leave out without a word, or take for what it is not.
+        ours = files_of if "configs" in card else set(links.values()) - set(CARDS)
+        by_format = {_format(name, archives): name for name in sorted(ours, reverse=True)}
+        by_format.pop(None, None)
+        strange = set(by_format) - {module, "tsv" if module == "csv" else module}
+        some = ", ".join(sorted(by_format.values()))
+        if len(by_format) > 1:
+            raise BuildFault.of(
+                f"the dataset's source holds files of more than one format: {some}",
+                key=KEY,
+                hint=f"{_formats()}; or say in README.md's configs which of them count",
+            )
+        if strange and module in FORMATS:
+            raise BuildFault.of(
+                f"config {name!r} is read as {module}, as the first config is, and names {some}",
+                key=KEY,
+                hint="the configs of a folder are of one format",
+            )
         if module not in (*MODULES, "archive"):
             raise BuildFault.of(
                 f"config {name!r} is in a format that is not read here: {module}",
@@ -254,12 +283,22 @@ def _card(folder: Path) -> dict[str, Any]:
 
     try:
         text = (folder / "README.md").read_text(encoding="utf-8")
-        card = DatasetCard(text, ignore_metadata_errors=False)
+        with lines.silent("huggingface_hub.repocard"):  # "no metadata"
+            card = DatasetCard(text, ignore_metadata_errors=False)
         said = dict(card.data.to_dict())
     except (ValueError, TypeError, yaml.YAMLError) as error:
         raise BuildFault.of(
             f"README.md: its metadata cannot be read: {reason(error)}", key=KEY
         ) from None
+    for pattern in _patterns(said.get("configs")):
+        # datasets would fetch what "hf://..." and "https://..." name.
+        remote = "://" in pattern or "::" in pattern
+        if remote or pattern.startswith("/") or ".." in pattern.split("/"):
+            raise BuildFault.of(
+                f"README.md's configs name a file outside of the folder: {_last(pattern)}",
+                key=KEY,
+                hint="data_files are relative to the folder, and below it",
+            )
     cited = re.search(r"^#+[^\n]*citation[^\n]*\n+```\w*\n(.*?)\n```", text, FLAGS)
     if cited:
         said.setdefault("citation", cited[1])
@@ -267,6 +306,25 @@ def _card(folder: Path) -> dict[str, Any]:
     if home:
         said.setdefault("homepage", home[1])
     return said
+
+
+def _patterns(configs: Any) -> Iterator[str]:
+    """The texts in a card's data_files and data_dir, however deep."""
+    for config in configs if isinstance(configs, list) else []:
+        if isinstance(config, Mapping):
+            yield from _texts([config.get("data_files"), config.get("data_dir")])
+
+
+def _texts(said: Any) -> Iterator[str]:
+    if isinstance(said, str):
+        yield said
+    elif isinstance(said, list | Mapping):
+        for part in said.values() if isinstance(said, Mapping) else said:
+            yield from _texts(part)
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
 
 
 FLAGS = re.IGNORECASE | re.MULTILINE | re.DOTALL
@@ -290,19 +348,22 @@ def _files(place: Path, only: Sequence[str] | None) -> list[str]:
     kept = []
     for name in sorted(found):
         path = PurePosixPath(name)
-        ends = {suffix.lower() for suffix in path.suffixes} & suffixes
+        known = {suffix.lower() for suffix in path.suffixes} & suffixes
         data = (
             not path.name.startswith((".", "_"))
             and not ABOUT.match(path.name)
-            and path.name != LAYOUT
-            and (ends or is_packed(name))
+            and path.name not in BESIDE
+            and (known or is_packed(name))
         )
         if (data or name in CARDS) and (allowed is None or name in allowed):
             _regular(folder, name)
             kept.append(name)
     if not set(kept) - set(CARDS):
-        what = f"{place.name} is" if not place.is_dir() else "the dataset's source has"
-        raise BuildFault.of(f"{what} no file that can be read", key=KEY, hint=_formats())
+        ends = sorted({PurePosixPath(name).suffix or name for name in found} - {".md", ".py"})
+        what = f" ({', '.join(ends[:9])})" if ends else ""
+        raise BuildFault.of(
+            f"the dataset's source holds no file that can be read{what}", key=KEY, hint=_formats()
+        )
     return kept
 
 
@@ -333,6 +394,19 @@ def _hidden(name: str) -> bool:
 def _lines(name: str) -> str | None:
     """The format of a file in an archive, by its name, where each of its rows is a line or so."""
     return LINES.get(suffix_of(inner_name(name)))
+
+
+def _format(name: str, archives: set[str]) -> str | None:
+    """The format of a file of rows, by its name; None for others, as of media."""
+    from datasets.packaged_modules import _EXTENSION_TO_MODULE
+
+    if name in archives:
+        return "archive"
+    suffix = suffix_of(inner_name(name))
+    module, _ = _EXTENSION_TO_MODULE.get(suffix, (None, {}))
+    if suffix == ".tsv" or module not in FORMATS:
+        return "tsv" if suffix == ".tsv" else None
+    return str(module)
 
 
 def _holds_lines(how: _Open, name: str) -> bool:

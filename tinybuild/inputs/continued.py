@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tinybuild.inputs import text
+from tinybuild.inputs.facts import Facts
+
 NEW_TOKENS = 8
 MARGIN = 0.1  # logits between the first token and the second, below which rounding decides
 
@@ -87,6 +90,9 @@ def _ways(model: Any, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if "attention_mask" in inspect.signature(model.forward).parameters:
         asked.setdefault("attention_mask", torch.ones_like(ids))
     yield asked
+    places = _places(model)
+    if places:  # a random model may say that an image comes, and have none to put there
+        yield {**asked, "suppress_tokens": places}
     yield {**asked, "min_new_tokens": None}  # logits of codes: no eos that could be kept back
     if "decoder_input_ids" in given and "input_values" in asked:
         # A sound that the decoder goes on from, or else from its own codes: it may begin anew.
@@ -108,6 +114,13 @@ def _ways(model: Any, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         drawn = torch.Generator().manual_seed(int(ids.sum()))
         wave = torch.randn(ids.shape[0], 1, frame * 2 * NEW_TOKENS, generator=drawn)
         yield {"input_values": wave.to(next(codec.parameters()).dtype)}
+
+
+def _places(model: Any) -> list[int]:
+    """The ids that stand for the features of an image, a video or a sound, sorted."""
+    facts = Facts(model)
+    found = {text.placeholder(facts, kind) for kind in text.MEDIA}
+    return sorted(number for number in found if number is not None)
 
 
 def verdict(made: Continued, seen: Any = None) -> tuple[int, int, float]:

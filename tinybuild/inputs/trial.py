@@ -19,10 +19,12 @@ from tinybuild.inputs.facts import ROWS, Facts
 MOST_TRIES = 80  # combinations of candidates
 MOST_PROBES = 120  # calls of one feature method
 MOST_MISSED = 16  # calls in a row after the first that worked
+LARGER = 8  # times the first that worked: no more is computed, some towers are slow
 KEPT = 6  # candidates of a modality whose features could be computed
 WIDE = 60  # candidates of a modality that has no feature method
 MOST_LABELS = 20
 MOST_PLACES = 4096  # of features in a row of text
+MOST_AXIAL = 4096  # places of a grid of positions
 FEW = 6  # combinations tried with a text of another form
 LENGTHS = (16, 32, 64, 128, 4)
 
@@ -167,16 +169,24 @@ def idle(
 def labelled(
     facts: Facts, draw: Draw, given: dict[str, Any], outputs: dict[str, Any]
 ) -> dict[str, Any]:
-    """`given` with the first labels that make a finite loss; as it is where none do."""
+    """`given` with the first labels that make a finite loss; as it is where none do.
+
+    A loss of exactly 0 is taken only where no labels make another: there is nothing to learn where
+    the model is right already, and sure of it.
+    """
     loss = outputs.get("loss")
     if loss is not None and bool(loss.isfinite().all()):
         return given
+    learnt: dict[str, Any] | None = None
     for some in itertools.islice(labels.labels(facts, draw, given, outputs), MOST_LABELS):
         again, _, _ = attempt(facts.model, {**given, **some})
         loss = again.get("loss")
-        if loss is not None and bool(loss.isfinite().all()):
+        if loss is None or not bool(loss.isfinite().all()):
+            continue
+        if bool(loss.any()):
             return {**given, **some}
-    return given
+        learnt = learnt or some
+    return {**given, **(learnt or {})}
 
 
 def _rest(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> list[str]:
@@ -326,8 +336,10 @@ def _options(
     method = facts.method(f"get_{kind}_features", name)
     if method is not None:
         wanted = inspect.signature(method).parameters
-        first, missed = next(iter(wanted), name), 0
+        first, missed, least = next(iter(wanted), name), 0, 0
         for values in candidates(MOST_PROBES):
+            if least and values[name].numel() > LARGER * least:
+                continue
             given = {key: value for key, value in values.items() if key in wanted}
             if name not in given:
                 given[first] = values[name]
@@ -347,6 +359,7 @@ def _options(
                     break
                 continue
             missed = 0
+            least = least or values[name].numel()
             counts = _counts(facts, kind, features)
             if counts is None and _placed(facts, kind):
                 counts = _guess(facts, values[name])
@@ -466,6 +479,9 @@ def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]
     sound = set(kinds) == {"audio"} and "decoder_input_ids" not in facts.takes
     if sound and {"attention_mask", "use_cache"} <= set(facts.takes):
         yield Form(cache=False)  # with a cache, a mask of ones is not looked at: any length goes
+    sides = facts.find("axial_pos_shape")
+    if isinstance(sides, list | tuple) and math.prod(sides) <= MOST_AXIAL:
+        yield Form(length=math.prod(sides))  # of any other length, it does not learn
     yield Form()
     if others.passed(facts):
         yield Form(passed=True)
@@ -498,9 +514,6 @@ def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]
     for length in (*LENGTHS, *facts.every("max_text_len")):
         yield Form(length=length)
     yield Form(single=True)
-    sides = facts.find("axial_pos_shape")
-    if isinstance(sides, list | tuple):
-        yield Form(length=math.prod(sides))
 
 
 def _with_text(facts: Facts, draw: Draw, options: tuple[Option, ...], form: Form) -> dict[str, Any]:

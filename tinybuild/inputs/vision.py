@@ -10,7 +10,7 @@ from tinybuild.inputs.draw import Draw
 from tinybuild.inputs.facts import ROWS, Facts
 
 SIZES = (32, 64, 96, 128, 224)  # tried after the config's own
-LARGEST = 256
+LARGEST = 512
 REGIONS = 4
 MERGES: tuple[str, ...] = (
     *("spatial_merge_size", "merge_size", "pixel_shuffle_factor", "downsample_factor"),

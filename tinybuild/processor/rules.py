@@ -53,8 +53,9 @@ PIXELS = frozenset(
         *("maximum_pad_value", "mask_size", "mask_pad_size"),
     )
 )
-# A backbone that is cut in so many windows a side takes images of its own shape only.
-WINDOWS = ("num_windows_side",)
+# A backbone that is cut in so many windows a side takes images of its own shape only, and so do
+# stages that are doubled and put together.
+WINDOWS = ("num_windows_side", "encoder_projection_indices")
 SIDED = ("height", "width")
 FREE = frozenset(("mask_size", "mask_pad_size"))  # no multiples of a patch
 FUSED = {True: "fusion", False: "rand_trunc"}  # four views of a long sound, or one cut of it

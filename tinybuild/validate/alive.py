@@ -30,18 +30,21 @@ def forward(subject: Subject) -> Check:
     )
 
 
-def objective(model: Any, batch: Mapping[str, Any], seed: int) -> Any:
+def objective(model: Any, batch: Mapping[str, Any], seed: int, training: bool = False) -> Any:
     """What is minimised: the class's loss, or the outputs' mean square where it has none."""
-    return minimised(outputs(model, batch, seed))
+    return minimised(outputs(model, batch, seed, training))
 
 
-def outputs(model: Any, batch: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def outputs(
+    model: Any, batch: Mapping[str, Any], seed: int, training: bool = False
+) -> dict[str, Any]:
     """The floating-point outputs for a batch, as a training step computes them, without dropout."""
     import torch
 
     given = dict(batch)
     model.train()  # and back: classes drop what they keep between calls, its graph with it
-    model.eval()
+    model.train(training)
+    forget(model)
     if "use_cache" in inspect.signature(model.forward).parameters:
         given["use_cache"] = False  # a state that is written in place has no gradient
     with torch.random.fork_rng(devices=[]):
@@ -73,14 +76,55 @@ def kept(model: Any) -> Iterator[None]:
             for parameter, value in values:
                 parameter.copy_(value)
         model.zero_grad(set_to_none=True)
+        model.eval()
+
+
+def forget(model: Any) -> None:
+    """Empty what modules keep of what they computed before: its graph is gone after one backward.
+
+    (A cache of the embeddings of texts, say: a dictionary, or an object around one.)
+    """
+    for module in model.modules():
+        for value in vars(module).values():
+            kept = value if isinstance(value, dict) else getattr(value, "cache", None)
+            if isinstance(kept, dict) and any(_computed(item) for item in kept.values()):
+                kept.clear()
+
+
+def _computed(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(_computed(item) for item in value)
+    return getattr(value, "grad_fn", None) is not None
+
+
+def learn(model: Any, batch: Mapping[str, Any], seed: int) -> tuple[Any, bool]:
+    """The objective, its gradients added to the parameters'; and whether it took training mode.
+
+    A class that computes its activations again on the way back, to save memory, does so in training
+    mode only: it is asked in that mode where it insists.
+    """
+    loss = objective(model, batch, seed)
+    try:
+        loss.backward()
+    except AssertionError as error:
+        if "train" not in str(error):
+            raise
+    else:
+        return loss, False
+    model.zero_grad(set_to_none=True)
+    try:
+        loss = objective(model, batch, seed, training=True)
+        loss.backward()
+    finally:
+        model.eval()
+    return loss, True
 
 
 def backward(subject: Subject) -> Check:
     """The gradients of the loss (or of the outputs' mean square) are finite, and there are some."""
     model = subject.model
     model.zero_grad()
-    loss = objective(model, subject.batch, subject.seed)
-    loss.backward()
+    loss, _ = learn(model, subject.batch, subject.seed)
     named = dict(model.named_parameters())
     given = {name: p.grad for name, p in named.items() if p.grad is not None}
     bad = [name for name, grad in given.items() if not grad.isfinite().all()]
@@ -168,7 +212,7 @@ def _learning(
     gives any."""
     model = model or subject.exact
     model.zero_grad(set_to_none=True)
-    objective(model, subject.exact_batch(number), subject.seed).backward()
+    learn(model, subject.exact_batch(number), subject.seed)
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
             reached.add(name)
@@ -379,8 +423,7 @@ def trains(subject: Subject) -> Check:
 
     model, batch = subject.exact, subject.exact_batch()
     with kept(model):
-        loss = objective(model, batch, subject.seed)
-        loss.backward()
+        loss, training = learn(model, batch, subject.seed)
         given = [(p, p.detach().clone(), p.grad) for p in model.parameters() if p.grad is not None]
         square = float(sum(grad.pow(2).sum() for _, _, grad in given))
         before = after = loss.item()
@@ -389,7 +432,7 @@ def trains(subject: Subject) -> Check:
                 rate = part * abs(before) / square if square else 0.0
                 for parameter, value, grad in given:
                     parameter.copy_(value - rate * grad)
-                after = float(objective(model, batch, subject.seed))
+                after = float(objective(model, batch, subject.seed, training))
                 if after < before:
                     break
     return Check(

@@ -17,10 +17,10 @@ from tinybuild.processor import features, parts
 from tinybuild.validate import alive, columns, processor
 from tinybuild.validate.check import Check, Subject, contents, listed
 from tinybuild.validate.columns import Columns, Sample
-from tinybuild.validate.dataset import configs, shards
+from tinybuild.validate.dataset import shards
 
 MOST = 8  # rows of a step
-LOOKED = 64  # rows among which they are looked for: some lack a text, an image or a label
+LOOKED = 32  # rows among which they are looked for: some lack a text, an image or a label
 TOKENS = 32  # of a text at most
 SECONDS = 2  # of a sound at most
 CHARACTERS = 100  # of a text beside images and sounds, whose placeholders may not be cut off
@@ -59,13 +59,15 @@ def rows_train(subject: Subject) -> Check | None:
     Texts are cut as training scripts do: to the tokenizer's model_max_length and to the positions
     that the config has (and to TOKENS). What is learned follows the class's task: the next token,
     masked tokens, the second text, the classes of the rows; the outputs' mean square where the rows
-    have nothing to learn for it, which the note says. None where the rows lack what the model
-    reads, or there is no tokenizer or processor to make it of them.
+    have nothing to learn for it, which the note says. The rows are of the first config that has
+    what the model reads (`default` first). None where none has, or where there is no tokenizer or
+    processor to make it of them.
     """
     if "model" not in subject.facts:
         return None
     try:
-        made = _batches(subject)
+        names = sorted(subject.facts["dataset"]["configs"], key=lambda name: name != "default")
+        made = next((made for name in names if (made := _batches(subject, name))), None)
     except _Untried as why:
         return Check(
             name="rows_train", ok=True, measured="not tried here", wanted=WANTED, note=str(why)
@@ -137,11 +139,12 @@ def _learned(part: Mapping[str, Any]) -> bool:
 # --- what of the rows the model takes -------------------------------------------------------------
 
 
-def _batches(subject: Subject) -> Batches | None:
-    """The rows as the model takes them; None where they do not fit. Raises Unfit, _Untried."""
+def _batches(subject: Subject, config: str) -> Batches | None:
+    """A config's rows as the model takes them; None where they do not fit. Raises Unfit,
+    _Untried."""
     model = subject.exact
     facts = Facts(model)
-    there, rows = _rows(subject)
+    there, rows = _rows(subject, config)
     takes = {kind for kind in modalities(model) if kind != "video" or kind in there.kinds}
     placed = any(
         processor.placeholder_id(model.config, kind) is not None for kind in processor.KINDS
@@ -187,14 +190,13 @@ def _lacks(subject: Subject, part: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _rows(subject: Subject) -> tuple[Columns, list[Sample]]:
-    """The columns of the default config's rows, and the first of them (its training split)."""
+def _rows(subject: Subject, config: str) -> tuple[Columns, list[Sample]]:
+    """The columns of a config's rows, and the first of them (of its training split)."""
     from datasets import Features
     from pyarrow import parquet
 
-    found = configs(subject.facts["dataset"])
-    config = "default" if "default" in found else next(iter(found))
-    split = "train" if "train" in found[config] else next(iter(found[config]))
+    splits = subject.facts["dataset"]["configs"][config]
+    split = "train" if "train" in splits else next(iter(splits))
     file = shards(subject.folder / "dataset", config, split)[0]
     with parquet.ParquetFile(file) as opened:
         there = Columns(Features.from_arrow_schema(opened.schema_arrow))
@@ -203,9 +205,12 @@ def _rows(subject: Subject) -> tuple[Columns, list[Sample]]:
 
 
 def _task(subject: Subject) -> str:
-    """The first of heads.TASKS that the model's class is for; "" for one without a head."""
-    name, kind = type(subject.model).__name__, subject.model.config.model_type
-    return next((task for task, names in heads.of_type(kind).items() if name in names), "")
+    """The first of heads.TASKS that the model's class is for; "" for one without a head. (Some
+    language models that hear are listed as seq2seq-lm, and have no encoder of text.)"""
+    name, config = type(subject.model).__name__, subject.model.config
+    tasks = heads.of_type(config.model_type)
+    found = next((task for task, names in tasks.items() if name in names), "")
+    return "multimodal-lm" if found == "seq2seq-lm" and not config.is_encoder_decoder else found
 
 
 # --- into tensors ---------------------------------------------------------------------------------
@@ -246,7 +251,7 @@ class _Work:
         found = {name: value for name, value in found.items() if value is not None}
         if not _learned(found):
             count = next(len(value) for value in found.values() if hasattr(value, "shape"))
-            found = processor.complete(model, found, count)
+            found = processor.complete(model, found, self.subject.batch, count)
         ids, rows = found.get("input_ids"), self.subject.rows
         if ids is not None and rows is not None and int(ids.max()) >= rows:
             raise Unfit(
@@ -296,7 +301,9 @@ def _texts(work: _Work) -> Batches | None:
     elif task in LANGUAGE:
         coded = [_said(tokenizer, row, cut) for row in rows]
         coded = [one for one in coded if len(one["input_ids"]) > 1]  # of one, none is the next
-        kinds = ["messages"] if work.there.messages else kinds
+        if work.there.messages:
+            kinds = ["messages"]
+            note = "" if tokenizer.chat_template else "there is no chat template: texts, joined"
         collate = hf.DataCollatorForLanguageModeling(tokenizer, mlm=False)
     elif task == "masked-lm":
         coded = [dict(tokenizer(row.text, return_special_tokens_mask=True, **cut)) for row in rows]

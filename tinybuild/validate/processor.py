@@ -77,7 +77,7 @@ def processor_feeds_model(subject: Subject) -> Check | None:
     made = dict[str, Any]()
     if fed.whole or not fed.ids:
         with torch.no_grad():
-            made = tensors(model(**complete(model, fed.inputs)))
+            made = tensors(model(**complete(model, fed.inputs, subject.batch)))
     if not fed.whole and not made and not any(made_of.values()):
         return _untried(f"{fed.note}; it makes features with a text only")
     bad = [name for name, tensor in made.items() if tensor.isnan().any()]  # -inf is a mask
@@ -356,8 +356,19 @@ def placeholder_id(config: Any, kind: str) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def complete(model: Any, inputs: Mapping[str, Any], rows: int = 1) -> dict[str, Any]:
-    """The inputs that forward takes, in the model's dtype, with a decoder's start where it has one.
+def decoder_part(config: Any) -> Any:
+    """The config of the text that a model writes."""
+    try:
+        return config.get_text_config()
+    except ValueError:  # of two, one for what it reads
+        return config.get_text_config(decoder=True)
+
+
+def complete(
+    model: Any, inputs: Mapping[str, Any], batch: Mapping[str, Any], rows: int = 1
+) -> dict[str, Any]:
+    """The inputs that forward takes, in the model's dtype, with a decoder's start where it has one:
+    of so many rows, for as many codebooks as there are in a batch.
 
     (Sizes for putting predictions back into the image are for the processor, not for the model.)
     """
@@ -371,6 +382,9 @@ def complete(model: Any, inputs: Mapping[str, Any], rows: int = 1) -> dict[str, 
         config = model.config
         start = getattr(config, "decoder_start_token_id", None)
         if start is None:  # speech recognizers with a transducer begin with none at all
-            start = getattr(config.get_text_config(), "bos_token_id", None)
-        found["decoder_input_ids"] = torch.full((rows, 2), start or 0)
+            start = getattr(decoder_part(config), "bos_token_id", None)
+        _, *axes = batch["decoder_input_ids"].shape if "decoder_input_ids" in batch else (1, 2)
+        # A row of each codebook (MusicGen), where they have no axis of their own.
+        books = getattr(decoder_part(config), "num_codebooks", None) if len(axes) == 1 else None
+        found["decoder_input_ids"] = torch.full((rows * (books or 1), 2, *axes[1:]), start or 0)
     return found
