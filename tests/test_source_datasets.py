@@ -414,13 +414,28 @@ def test_the_branch_of_the_hubs_own_parquet(job: MakeJob, repo: Repo) -> None:
         "de/partial-train/0000.parquet": parquet(500, 600),
         "de/test/0000.parquet": parquet(600, 700),
     }
-    repo.commit({"README.md": b"# x", "rows.py": b"raise SystemExit"})
+    main = repo.commit({"README.md": CARD.encode(), "rows.py": b"raise SystemExit"})
     repo.commit(files, ref="refs/convert/parquet")
     given = {"revision": "refs/convert/parquet"}
     folder, layout, _ = fetch(job, samples=1, source={**given, "config": "de"})
     assert local(folder, layout, "de").to_pylist()[0]["id"] == 500
     folder, layout, _ = fetch(job, rows=101, source={**given, "config": "en"})
     assert layout["configs"]["en"]["splits"] == {"train": ["en/train/0001.parquet"]}
+    # License and citation come from the card of the main branch, whose commit is locked too.
+    _, layout, facts = fetch(job, rows=101, source={**given, "config": "en"})
+    pin = facts["pins"]["dataset"]
+    assert pin["card"] == main
+    assert layout["about"]["license"] == "cc-by-4.0"
+    assert layout["about"]["citation"] == "@misc{rows, title={Rows}}"
+    assert (
+        facts["read"]["bytes"]
+        == pin["files"]["en/train/0001.parquet"]["size"]
+        + len(CARD)
+        + sizes(files["en/train/0000.parquet"])[0]
+    )
+    repo.commit({"README.md": b"# other"})
+    again = fetch(job, pin=pin, rows=101, source={**given, "config": "en"})
+    assert again[1:] == (layout, facts)
 
 
 # --- refusals -------------------------------------------------------------------------------------

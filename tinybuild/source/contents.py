@@ -78,19 +78,16 @@ class Contents(Mapping[str, tuple[str, ...]]):
     def _card(self) -> dict[str, Any]:
         """The YAML of README.md, with what .huggingface.yaml says over it."""
         import yaml
-        from huggingface_hub import DatasetCard
 
         found: dict[str, Any] = {}
         try:
             for name in CARDS[:2]:
                 text = self.cards.get(name, b"").decode()
-                if name == "README.md" and not text.startswith("---"):
-                    continue
                 if name == "README.md":
-                    text = DatasetCard(text, ignore_metadata_errors=False).data.to_yaml()
-                said = yaml.safe_load(text)
-                if isinstance(said, dict):
-                    found.update(said)
+                    found.update(metadata(text))
+                else:
+                    said = yaml.safe_load(text)
+                    found.update(said if isinstance(said, dict) else {})
         except (ValueError, TypeError, yaml.YAMLError, AttributeError) as error:
             line = next(iter(str(error).splitlines()), type(error).__name__)
             raise fault(self.wish, f"the card of {self._repo} cannot be read: {line}") from None
@@ -253,17 +250,31 @@ class Contents(Mapping[str, tuple[str, ...]]):
 
     def about(self) -> dict[str, Any]:
         """What the card says that a copy must say too: license, language, citation, homepage ..."""
-        names = ("license", "language", "pretty_name")
-        found: dict[str, Any] = {name: self.card[name] for name in names if name in self.card}
+        found = about(self.card, self.cards.get("README.md", b"").decode(errors="replace"))
         for name in ("citation", "homepage", "license"):
             said = getattr(self.info, name, "") or ""
             if said.strip() and name not in found:
                 found[name] = said.strip()
-        if "citation" not in found:
-            match = _BIBTEX.search(self.cards.get("README.md", b"").decode(errors="replace"))
-            if match:
-                found["citation"] = match[1].strip()
         return found
+
+
+def metadata(text: str) -> dict[str, Any]:
+    """The YAML of a README.md; raises what the library and PyYAML do."""
+    from huggingface_hub import DatasetCard
+
+    if not text.startswith("---"):
+        return {}
+    return dict(DatasetCard(text, ignore_metadata_errors=False).data.to_dict())
+
+
+def about(card: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """The same, of a card alone: its YAML, and the citation in its text."""
+    names = ("license", "language", "pretty_name")
+    found: dict[str, Any] = {name: card[name] for name in names if card.get(name)}
+    match = _BIBTEX.search(text)
+    if match:
+        found["citation"] = match[1].strip()
+    return found
 
 
 def _options(config: Any) -> dict[str, Any]:

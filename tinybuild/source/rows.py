@@ -20,7 +20,14 @@ from typing import Any
 from tinybuild.errors import Fault, SourceFault
 from tinybuild.files import pretty
 from tinybuild.parts import Part, parts
-from tinybuild.source.contents import Config, Contents
+from tinybuild.source.contents import (
+    CONVERTED,
+    LARGEST_CARD,
+    Config,
+    Contents,
+    about,
+    metadata,
+)
 from tinybuild.source.groups import Groups, choose
 from tinybuild.source.hub import ask
 from tinybuild.source.pins import Wish, fault, title
@@ -46,7 +53,8 @@ def fetch(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".hub-") as name:
         scratch = Path(name)
         try:
-            layout, looked = _fetch(wish, section, upstream, out, scratch, seed)
+            card = _card_commit(wish, lock)
+            layout, looked = _fetch(wish, section, upstream, out, scratch, seed, card)
         except Spent:
             raise SourceFault.of(
                 f"max_read ({upstream.limit:,} bytes) is spent before the rows asked for were read",
@@ -56,6 +64,8 @@ def fetch(
     read = {"bytes": upstream.bytes, "limit": upstream.limit, "parts": looked}
     (out / LAYOUT).write_text(pretty({**layout, "read": read}), encoding="utf-8")
     pin: dict[str, Any] = {"wish": dict(wish.data), "commit": commit, "files": upstream.pinned()}
+    if card is not None:
+        pin["card"] = card
     if lock is not None:
         _hold(wish, lock, pin["files"])
     return pin, read
@@ -86,6 +96,39 @@ def _listed(wish: Wish, lock: Mapping[str, Any] | None) -> tuple[str, dict[str, 
         if isinstance(entry, RepoFile)
     }
     return commit, files
+
+
+def _card_commit(wish: Wish, lock: Mapping[str, Any] | None) -> str | None:
+    """The commit of the main branch, for the card that the branch of the Hub's Parquet lacks."""
+    from huggingface_hub import HfApi
+
+    if wish.data.get("revision") != CONVERTED:
+        return None
+    if lock is not None and isinstance(lock.get("card"), str):
+        return str(lock["card"])
+    return str(ask(wish, lambda: HfApi().dataset_info(wish.data["hub"])).sha)
+
+
+def _said(wish: Wish, card: str | None, upstream: Upstream) -> dict[str, Any]:
+    """What the card at another commit says; its bytes count as the others do."""
+    import yaml
+    from huggingface_hub import HfApi
+
+    if card is None:
+        return {}
+    repo, name = wish.data["hub"], "README.md"
+    options: dict[str, Any] = {"repo_type": "dataset", "revision": card}
+    found = ask(wish, lambda: HfApi().get_paths_info(repo, [name], **options))
+    if not found or found[0].size > LARGEST_CARD:
+        return {}
+    listed = Listed(size=found[0].size, oid=found[0].blob_id)
+    other = Upstream(wish, card, {name: listed}, upstream.left)
+    text = other.read(name, 0, listed.size).decode(errors="replace")
+    upstream.bytes += other.bytes
+    try:
+        return about(metadata(text), text)
+    except (ValueError, TypeError, yaml.YAMLError):
+        return {}  # its rows can be read all the same
 
 
 def _unchanged(wish: Wish, lock: Mapping[str, Any], files: Mapping[str, Listed]) -> None:
@@ -129,6 +172,7 @@ def _fetch(
     out: Path,
     scratch: Path,
     seed: int,
+    card: str | None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     shown = scratch / re.sub(r"\W", "_", wish.data["hub"].rpartition("/")[2])
     shown.mkdir()
@@ -146,7 +190,7 @@ def _fetch(
         "version": 1,
         "configs": {},
         "default": contents.default if contents.default in configs else None,
-        "about": contents.about(),
+        "about": {**_said(wish, card, upstream), **contents.about()},
         "rows": {},
     }
     looked = []
