@@ -218,7 +218,8 @@ def _told(
     """A try again, with as many places for features as the model's complaint says.
 
     The last resort where no method computes the features, or others than forward's: each medium
-    in turn is given the number, and has it where forward then comes farther. Gives the arguments,
+    in turn is given the number, and has it where forward then comes farther, or complains of
+    something else. Gives the arguments,
     the outputs, the error, and how far forward came.
     """
     given: dict[str, Any] = {}
@@ -233,7 +234,8 @@ def _told(
             changed = tuple(counted if one is option else one for one in options)
             given = _with_text(facts, draw, changed, form)
             outputs, again, farther = attempt(facts.model, given)
-            if again is None or farther > far:
+            other = farther == far and str(again) != str(error)  # of the next medium
+            if again is None or farther > far or other:
                 options, error, far = changed, again, farther
                 left = [one for one in left if one is not option]
                 break
