@@ -27,6 +27,7 @@ def job(tmp_path: Path) -> MakeJob:
         settings: Mapping[str, Any],
         facts: Mapping[str, Mapping[str, Any]] | None = None,
         seed: int = 0,
+        upstream: Mapping[str, Mapping[str, str]] | None = None,
         **inputs: Path,
     ) -> Job:
         nonlocal count
@@ -41,6 +42,7 @@ def job(tmp_path: Path) -> MakeJob:
             root=tmp_path,
             out=out,
             seed=seed,
+            upstream=upstream or {},
         )
 
     return make

@@ -200,26 +200,41 @@ class Accident(Pool):
 
     def call(self, function: str, argument: Job, limits: Limits | None = None) -> object:
         if function.endswith("source:fetch"):
-            data = argument.root / "rows.txt"
+            data = argument.root / "config.json"
             before = data.read_text()
             data.write_text("other")
-            (argument.out / "dataset").mkdir()
-            shutil.copy(data, argument.out / "dataset")
+            (argument.out / "source").mkdir()
+            shutil.copy(data, argument.out / "source")
             entry = {"sha256": files.sha256(data), "size": 5}
             data.write_text(before)
-            return {"pins": {"dataset": {"files": {"rows.txt": entry}}}}
+            return {"pins": {"source": {"files": {"config.json": entry}}}}
+        if argument.inputs.get("dataset", argument.root).name == "rows.txt":
+            data = argument.inputs["dataset"]
+            before = data.read_text()
+            data.write_text("other")
+            data.write_text(before)
+            return {"rows": 1}
         shutil.rmtree(argument.root / "build")
         raise FileNotFoundError(2, "No such file or directory", str(argument.out / "x"))
 
 
-def test_a_source_edited_and_reverted_while_it_is_fetched(tmp_path: Path) -> None:
-    text = "version: 1\nsummary: x\ndataset: {samples: 1, source: {path: ../rows.txt}}\n"
-    root = make(tmp_path / "zoo", x=text)
+@pytest.mark.parametrize(
+    ("stage", "text"),
+    [
+        ("fetch", "source: {path: ../config.json}\nmodel: {}\n"),
+        ("dataset", "dataset: {samples: 1, source: {path: ../rows.txt}}\n"),
+    ],
+)
+def test_a_source_edited_and_reverted_while_it_is_read(
+    tmp_path: Path, stage: str, text: str
+) -> None:
+    root = make(tmp_path / "zoo", x=f"version: 1\nsummary: x\n{text}")
     (root / "rows.txt").write_text("one\n")
+    (root / "config.json").write_text("{}")
     here = Builder(root, Memo(), Accident())
-    with pytest.raises(BuildFault, match="was edited while it was fetched"):
-        here.perform(tasks(root)["fetch:x"], print)
-    assert not (root / "build/x/fetch").exists()
+    with pytest.raises(BuildFault, match="was edited while it was read"):
+        here.perform(tasks(root)[f"{stage}:x"], print)
+    assert not (root / f"build/x/{stage}").exists()
 
 
 @pytest.mark.parametrize("stage", ["dataset", "validate"])

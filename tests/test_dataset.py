@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from conftest import MakeJob, contents
 
 from tinybuild import dataset
 from tinybuild.errors import BuildFault
+from tinybuild.files import digest
 from tinybuild.workers import Job
 
 DATA = "data/train-00000-of-00001.parquet"
@@ -20,31 +22,35 @@ Files = Mapping[str, bytes]
 
 
 def wish(
-    job: MakeJob, tmp_path: Path, files: Files | None, samples: int, select: str, seed: int
+    job: MakeJob, tmp_path: Path, files: Files | None, section: Mapping[str, Any], seed: int
 ) -> Job:
-    section: dict[str, Any] = {"samples": samples, "select": select}
     if files is None:
         return job({"dataset": section}, seed=seed)
-    fetch = tmp_path / f"fetch-{len(list(tmp_path.iterdir()))}"
+    place = tmp_path / f"source-{len(list(tmp_path.iterdir()))}"
     for name, data in files.items():
-        (fetch / "dataset" / name).parent.mkdir(parents=True, exist_ok=True)
-        (fetch / "dataset" / name).write_bytes(data)
-    return job({"dataset": {**section, "source": {"path": "x"}}}, seed=seed, fetch=fetch)
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(data)
+    sums = {"dataset": {name: digest(data.hex()) for name, data in files.items()}}
+    section = {"source": {"path": "x", "max_read": 10**9}, **section}
+    return job({"dataset": section}, seed=seed, upstream=sums, dataset=place)
 
 
 @pytest.fixture
 def build(job: MakeJob, tmp_path: Path) -> Any:
-    """build(files, samples=2, ...) -> (rows, facts, the stage's folder)."""
+    """build(files, samples=2, ...) -> (rows of the first split, facts, the stage's folder)."""
 
     def make(
-        files: Files | None, samples: int = 2, select: str = "first", seed: int = 0
+        files: Files | None, samples: int | None = 2, seed: int = 0, **section: Any
     ) -> tuple[list[dict[str, Any]], dict[str, Any], Path]:
         import pyarrow.parquet
 
-        work = wish(job, tmp_path, files, samples, select, seed)
+        amount = {} if samples is None else {"samples": samples}
+        work = wish(job, tmp_path, files, {**amount, **section}, seed)
         facts = dataset.make(work)
-        assert set(contents(work.out)) == {"README.md", DATA}
-        return pyarrow.parquet.read_table(work.out / DATA).to_pylist(), facts, work.out
+        (config, splits), *more = facts["configs"].items()
+        folder = f"data/{config}" if more else "data"
+        first = work.out / folder / f"{next(iter(splits))}-00000-of-00001.parquet"
+        return pyarrow.parquet.read_table(first).to_pylist(), facts, work.out
 
     return make
 
@@ -53,8 +59,8 @@ def build(job: MakeJob, tmp_path: Path) -> Any:
 def refused(job: MakeJob, tmp_path: Path) -> Any:
     """refused(files, samples=2) -> (message, key)."""
 
-    def make(files: Files, samples: int = 2, select: str = "first") -> tuple[str, tuple[Any, ...]]:
-        work = wish(job, tmp_path, files, samples, select, 0)
+    def make(files: Files, samples: int = 2, **section: Any) -> tuple[str, tuple[Any, ...]]:
+        work = wish(job, tmp_path, files, {"samples": samples, **section}, 0)
         with pytest.raises(BuildFault) as caught:
             dataset.make(work)
         assert contents(work.out) == {}
@@ -83,7 +89,9 @@ def lines(*rows: Any) -> bytes:
 def test_text_formats(build: Any, name: str, data: bytes) -> None:
     rows, facts, _ = build({name: data})
     assert rows == [{"n": 1, "s": "x"}, {"n": 2, "s": "ü,\t漢"}]
-    assert facts == {"rows": 2, "columns": [["n", "int64"], ["s", "string"]]}
+    assert (facts["rows"], facts["configs"]) == (2, {"default": {"train": 2}})
+    assert [name for name, _ in facts["columns"]] == ["n", "s"]
+    assert list(facts["source"]["files"]) == [name]
 
 
 def test_plain_text_is_one_row_a_line(build: Any) -> None:
@@ -141,87 +149,310 @@ def test_first(build: Any) -> None:
     assert numbers(build(HUNDRED, samples=10, seed=9)[0]) == list(range(10))
 
 
-def test_random_is_seeded_without_repeats_and_in_the_order_of_the_source(build: Any) -> None:
+def test_random_is_drawn_with_the_stages_seed(build: Any) -> None:
     found = numbers(build(HUNDRED, samples=10, select="random", seed=1)[0])
-    assert len(set(found)) == 10
-    assert found == sorted(found)
     assert found == numbers(build(HUNDRED, samples=10, select="random", seed=1)[0])
     assert found != numbers(build(HUNDRED, samples=10, select="random", seed=2)[0])
-    assert max(found) >= 10  # it looked past the first ten
 
 
-def test_random_of_all_is_all(build: Any) -> None:
-    assert numbers(build(HUNDRED, samples=100, select="random")[0]) == list(range(100))
+# --- parts ----------------------------------------------------------------------------------------
+
+TWO = {
+    "train.jsonl": lines(*({"n": number, "t": "train"} for number in range(9))),
+    "validation.jsonl": lines(*({"n": number, "t": "validation"} for number in range(5))),
+}
 
 
-def test_random_gives_every_row_its_chance() -> None:
-    rows = [{"n": number} for number in range(20)]
-    counts = [0] * 20
-    for seed in range(1000):
-        for row in dataset._reservoir(iter(rows), 5, seed):
-            counts[row["n"]] += 1
-    assert sum(counts) == 5000
-    assert min(counts) > 180  # 250 are expected; five standard deviations are 68
-    assert max(counts) < 320
+def test_splits_with_their_own_rows(build: Any, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    splits = {
+        "train": {"rows": "2,4-5"},
+        "test": {"split": "validation", "where": {"n": {"min": 3}}},
+    }
+    rows, facts, out = build(TWO, samples=2, splits=splits, columns=["t", "n"])
+    assert rows == [{"t": "train", "n": 1}, {"t": "train", "n": 3}, {"t": "train", "n": 4}]
+    assert facts["configs"] == {"default": {"train": 3, "test": 2}}
+    assert facts["rows"] == 5
+    loaded = load_dataset(str(out), split="test", cache_dir=str(tmp_path / "cache"))
+    assert loaded.to_list() == [{"t": "validation", "n": 3}, {"t": "validation", "n": 4}]
+
+
+def test_configs_of_one_source(build: Any, tmp_path: Path) -> None:
+    from datasets import get_dataset_config_names, load_dataset
+
+    configs = {
+        "few": {"splits": {"train": None}},
+        "late": {"samples": 1, "where": {"n": 4}, "columns": {"drop": ["t"]}},
+    }
+    source = {"path": "x", "config": "default", "max_read": 10**9}
+    rows, facts, out = build(TWO, source=source, configs=configs)
+    assert [row["n"] for row in rows] == [0, 1]
+    assert facts["configs"] == {"few": {"train": 2}, "late": {"train": 1}}
+    assert get_dataset_config_names(str(out)) == ["few", "late"]
+    cache = str(tmp_path / "cache")
+    assert load_dataset(str(out), split="train", cache_dir=cache).num_rows == 2  # the first one
+    assert load_dataset(str(out), "late", split="train", cache_dir=cache).to_list() == [{"n": 4}]
+
+
+def test_what_changes_one_config_is_not_useless(build: Any) -> None:
+    configs = {"a": {"config": "default"}, "b": {"config": "default", "columns": ["n"]}}
+    _, facts, _ = build(TWO, text={"max_chars": 2}, configs=configs)
+    assert list(facts["configs"]) == ["a", "b"]
+
+
+def test_parts_draw_their_rows_apart(build: Any) -> None:
+    splits = {"a": {"split": "train"}, "b": {"split": "train"}}
+    _, _, out = build(HUNDRED, samples=20, select="random", splits=splits)
+    first, second = (contents(out)[f"data/{name}-00000-of-00001.parquet"] for name in "ab")
+    assert first != second
+
+
+def test_splits_of_a_config_have_the_same_columns(refused: Any) -> None:
+    files = {"train.jsonl": lines({"a": 1}), "test.jsonl": lines({"b": "x"})}
+    text, _ = refused(files, samples=1, splits={"train": None, "test": None})
+    assert "columns" in text
+
+
+@pytest.mark.parametrize(
+    ("section", "message", "key"),
+    [
+        (
+            {"splits": {"train": {"samples": 10}}},
+            "the dataset has 9 rows, not the 10 asked for\n  hint: ask for at most 9",
+            ("dataset", "splits", "train", "samples"),
+        ),
+        (
+            {"configs": {"x": {"config": "default", "where": {"m": 1}}}},
+            "m",
+            ("dataset", "configs", "x", "where", "m"),
+        ),
+        (
+            {"splits": {"train": None, "tset": None}},
+            "the source has no split tset",
+            ("dataset", "splits", "tset"),
+        ),
+        ({"columns": ["m"]}, "m", ("dataset", "columns")),
+        (
+            {"images": {"max_size": 9}, "text": {"max_chars": 9}},
+            "the dataset has no images\n  hint: delete images",
+            ("dataset", "images"),
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_where_the_recipe_says_it(
+    refused: Any, section: dict[str, Any], message: str, key: tuple[str, ...]
+) -> None:
+    text, found = refused(TWO, **section)
+    assert message in text
+    assert found[: len(key)] == key
+
+
+# --- records and expanding ------------------------------------------------------------------------
+
+SEEDS = {"1/text.txt": b"one", "2/text.txt": b"two", "3/text.null": b""}
+
+
+def test_records_are_the_rows(build: Any) -> None:
+    rows, facts, _ = build(SEEDS, samples=None, records="x")
+    assert rows == [{"text": "one"}, {"text": "two"}, {"text": None}]
+    assert facts["configs"] == {"default": {"train": 3}}
+
+
+def test_each_way_to_expand_is_a_config(build: Any, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    _, facts, out = build(SEEDS, samples=None, records="x", expand=["6.unique", "1k.repeat"])
+    assert facts["configs"] == {"6.unique": {"train": 6}, "1k.repeat": {"train": 1000}}
+    cache = str(tmp_path / "cache")
+    unique = load_dataset(str(out), "6.unique", split="train", cache_dir=cache)["text"]
+    assert len(set(unique)) == 6
+    assert list(unique).count(None) == 1
+    repeat = load_dataset(str(out), "1k.repeat", split="train", cache_dir=cache)["text"]
+    assert repeat[:4] == ["one", "two", None, "one"]
+
+
+def test_sampled_rows_are_expanded_too(build: Any) -> None:
+    rows, facts, _ = build(TWO, samples=2, columns=["n"], expand=["5.repeat"])
+    assert [row["n"] for row in rows] == [0, 1, 0, 1, 0]
+    assert facts["configs"] == {"5.repeat": {"train": 5}}
+
+
+# --- the card -------------------------------------------------------------------------------------
+
+
+def test_the_card_carries_what_the_source_says_of_itself(build: Any) -> None:
+    from huggingface_hub import DatasetCard
+
+    card = """---
+license: cc-by-4.0
+language: [en]
+---
+
+# x
+
+## Citation
+
+```bibtex
+@misc{x, title={A source}}
+```
+"""
+    _, facts, out = build({**TWO, "README.md": card.encode()}, samples=2, text={"max_chars": 3})
+    made = DatasetCard.load(out / "README.md")
+    assert made.data.license == "cc-by-4.0"
+    assert made.data.language == ["en"]
+    assert "@misc{x, title={A source}}" in made.text
+    assert "- the first 2 rows of local files `x`; texts cut to 3 characters" in made.text
+    assert facts["source"]["about"]["license"] == "cc-by-4.0"
+    (config,) = made.data.to_dict()["configs"]
+    assert config["data_files"] == [{"split": "train", "path": "data/train-*"}]
+    info = made.data.to_dict()["dataset_info"]
+    assert [feature["name"] for feature in info["features"]] == ["n", "t"]
+    assert [(split["name"], split["num_examples"]) for split in info["splits"]] == [("train", 2)]
+
+
+def test_files_have_small_row_groups_but_not_many(build: Any) -> None:
+    import pyarrow.parquet
+
+    for rows, groups in ((90, 1), (500, 5), (2500, 10)):
+        out = build(TWO, samples=1, expand=[f"{rows}.repeat"])[2]
+        (file,) = out.rglob("*.parquet")
+        assert pyarrow.parquet.ParquetFile(file).num_row_groups == groups
+
+
+def picture(size: tuple[int, int]) -> bytes:
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.new("RGB", size, (size[0], 80, 160)).save(data, "PNG")
+    return data.getvalue()
+
+
+def sound(seconds: float) -> bytes:
+    import numpy
+    import soundfile
+
+    data = io.BytesIO()
+    tone = numpy.sin(numpy.arange(int(16_000 * seconds)) / 10)
+    soundfile.write(data, tone, 16_000, format="FLAC")
+    return data.getvalue()
+
+
+MEDIA = {
+    "images": (
+        {
+            f"{split}/{kind}/{n}.png": picture((40 + n, 20))
+            for split in ("train", "test")
+            for kind in ("cat", "dog")
+            for n in (1, 2)
+        },
+        {
+            "samples": 2,
+            "splits": {"train": {"select": "spread"}, "test": None},
+            "images": {"max_size": 16},
+        },
+    ),
+    "sounds": (
+        {
+            **{f"{n}.flac": sound(n / 4) for n in (1, 2, 3)},
+            "metadata.csv": b"file_name,said\n1.flac,a\n2.flac,b\n3.flac,c\n",
+        },
+        {"samples": 3, "audio": {"max_seconds": 0.5, "sampling_rate": 8000}},
+    ),
+    "interleaved": (
+        {
+            "1/texts_00.txt": b"a",
+            "1/texts_01.null": b"",
+            "1/images_00.null": b"",
+            "1/images_01.png": picture((9, 9)),
+            "2/texts_00.txt": b"b",
+            "2/images_00.null": b"",
+        },
+        {"records": "x", "expand": ["4.unique", "10.repeat"]},
+    ),
+    "labelled": (
+        {
+            "a.jsonl": lines({"t": "x", "l": "no"}, {"t": "y", "l": "yes"}),
+            "README.md": b"---\ndataset_info:\n  features:\n  - {name: t, dtype: string}\n"
+            b"  - name: l\n    dtype: {class_label: {names: {'0': no, '1': yes}}}\n---\n".replace(
+                b"no,", b"'no',"
+            ).replace(b"yes}", b"'yes'}"),
+        },
+        {"samples": 1, "where": {"l": "yes"}},
+    ),
+    "configs": (
+        TWO,
+        {
+            "samples": 2,
+            "configs": {
+                "a": {"config": "default", "splits": {"train": None, "validation": None}},
+                "b": {"config": "default"},
+            },
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MEDIA)
+def test_the_library_has_nothing_to_say_against_it(
+    build: Any, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`datasets-cli test FOLDER --all_configs` passes; what streams is what loads; same bytes."""
+    from datasets import get_dataset_config_names, load_dataset
+    from datasets.commands.test import TestCommand
+
+    files, section = MEDIA[kind]
+    section = {"samples": None, **section}
+    _, facts, out = build(files, **section)
+    cache = str(tmp_path / "cache")
+    TestCommand(str(out), None, cache, None, True, False, False, False, False, None).run()
+    assert "Test successful." in capsys.readouterr().out
+    for config in get_dataset_config_names(str(out)):
+        loaded = load_dataset(str(out), config, cache_dir=cache)
+        assert {split: data.num_rows for split, data in loaded.items()} == facts["configs"][config]
+        for split, data in loaded.items():
+            stream = load_dataset(str(out), config, split=split, streaming=True, cache_dir=cache)
+            assert stream.features == data.features
+            assert next(iter(stream.with_format("arrow"))) == data.with_format("arrow")[:1]
+    assert contents(build(files, **section)[2]) == contents(out)
+
+
+def test_media_is_embedded_and_small(build: Any) -> None:
+    from PIL import Image
+
+    files, section = MEDIA["images"]
+    rows, _, _ = build(files, **section)
+    image = Image.open(io.BytesIO(rows[0]["image"]["bytes"]))
+    assert max(image.size) == 16
+    assert rows[0]["label"] == 0
+    files, section = MEDIA["sounds"]
+    rows, _, _ = build(files, **section)
+    import soundfile
+
+    made = [soundfile.info(io.BytesIO(row["audio"]["bytes"])) for row in rows]
+    assert [(info.samplerate, info.duration) for info in made] == [
+        (8000, 0.25),
+        (8000, 0.5),
+        (8000, 0.5),
+    ]
 
 
 # --- refusals -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("select", ["first", "random"])
-def test_fewer_rows_than_asked(refused: Any, select: str) -> None:
-    text, key = refused({"a.jsonl": lines({"n": 1}, {"n": 2})}, samples=1000, select=select)
-    assert "the dataset has 2 rows, not the 1,000 asked for" in text
-    assert "hint: ask for at most 2" in text
+def test_fewer_rows_than_asked(refused: Any, build: Any) -> None:
+    text, key = refused(TWO, samples=1000)
+    assert "the dataset has 9 rows, not the 1,000 asked for" in text
+    assert "hint: ask for at most 9, or say at_most: true" in text
     assert key == ("dataset", "samples")
-
-
-@pytest.mark.parametrize(
-    "files",
-    [
-        {"a.jsonl": lines({"n": 1}), "b.csv": b"n\n1\n"},
-        {"a.csv": b"n,m\n1,2\n", "b.tsv": b"n\tm\n1\t2\n"},
-    ],
-)
-def test_mixed_formats(refused: Any, files: Files) -> None:
-    text, key = refused(files)
-    assert "the dataset's source holds files of more than one format" in text
-    assert "hint: give files of one format" in text
-    assert key == ("dataset", "source")
-
-
-def test_no_format(refused: Any) -> None:
-    text, _ = refused({"a.xyz": b"?"})
-    assert "holds no file that can be read (.xyz)" in text
-
-
-@pytest.mark.parametrize(
-    "files",
-    [
-        {"a.jsonl": b'{"n": 1'},
-        {"a.jsonl": b'{"n": 1}\n{"n":\n'},
-        {"a.jsonl": b"\xff\xfe\n"},
-        {"a.jsonl": lines({"n": 1}), "b.jsonl": b'{"n":\n'},
-        {"a.jsonl": lines({"n": 1}), "b.jsonl": lines({"n": "x"})},
-        {"a.jsonl": lines({"n": 1}), "b.jsonl": lines({"m": 1})},
-        {"a.csv": b'n,m\n1\n"2,3\n'},
-        {"a.csv": b""},
-        {"a.parquet": b"PAR1"},
-        {"a.txt": b"ok\n\xff\xfe\n"},
-    ],
-)
-@pytest.mark.parametrize("select", ["first", "random"])
-def test_broken_files(refused: Any, files: Files, select: str) -> None:
-    text, key = refused(files, select=select)
-    assert text.startswith("the dataset's files cannot be read: ")
-    assert key == ("dataset", "source")
+    assert len(build(TWO, samples=1000, at_most=True)[0]) == 9
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.txt"])
 def test_empty_files(refused: Any, name: str) -> None:
     text, key = refused({name: b""})
-    assert text.startswith("the dataset has no rows")
-    assert key == ("dataset", "source")
+    assert "no rows" in text
+    assert key[:2] == ("dataset", "source")
 
 
 # --- what is left ---------------------------------------------------------------------------------

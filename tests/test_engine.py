@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -541,6 +542,27 @@ def test_an_upstream_file_that_changes(tmp_path: Path) -> None:
     assert doit(root).ran == set()
     (root / "lines.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n{"text": "d"}\n')
     why = doit(root, "why", "a").out
-    assert "fetch:a                  runs: the upstream file lines.jsonl changed" in why
-    # The rows that are kept are the same: the wave stops at the dataset.
-    assert doit(root).ran == {"fetch:a", "dataset:a", "pack:a"}
+    assert "dataset:a                runs: the upstream file lines.jsonl changed" in why
+    # The rows that are kept are the same: only the digest of the file goes into the bundle.
+    assert doit(root).ran == {"dataset:a", "pack:a"}
+    lock = json.loads((root / "dist/a/recipe.lock.json").read_text())
+    assert lock["pins"]["dataset"]["wish"]["path"] == "../lines.jsonl"
+    found = hashlib.sha256((root / "lines.jsonl").read_bytes()).hexdigest()
+    assert lock["pins"]["dataset"]["files"] == {"lines.jsonl": {"sha256": found}}
+
+
+def test_a_dataset_made_from_anothers(tmp_path: Path) -> None:
+    text = "version: 1\nsummary: x\ndataset: {{source: {{recipe: {}}}, samples: {}}}\n"
+    root = make(tmp_path / "zoo", a=text.format("base", 2), base=LIGHT, c=text.format("base", 6))
+    result = doit(root)
+    assert result.code == 1
+    assert {"dataset:base", "fetch:a", "dataset:a", "pack:a"} <= result.ran
+    assert "the dataset has 5 rows, not the 6 asked for" in result.out
+    edit(root, "base", "samples: 5", "samples: 4")
+    ran = doit(root, "a").ran
+    assert {"dataset:base", "fetch:a", "dataset:a"} <= ran
+    assert "validate:a" not in ran  # its two rows are the same; the lock in the bundle is not
+    (root / "recipes/d.yaml").write_text(text.format("model-only", 1))
+    (root / "recipes/model-only.yaml").write_text(FULL.replace("dataset: {samples: 60}\n", ""))
+    result = doit(root, "check", "d")
+    assert "the recipe model-only makes no dataset" in result.out

@@ -15,6 +15,7 @@ FLOORS = {
     "files": 1,
     "ids": 1,
     "marked": 1,
+    "parts": 1,
     "progress": 1,
     "workers": 1,
     "blank": 1,

@@ -31,7 +31,7 @@ def test_each_task_has_its_own_slice(tmp_path: Path) -> None:
     zoo = load(make(tmp_path / "zoo", a=FULL))
     tasks = {task.stage: task for task in zoo.tasks.values()}
     assert tasks["dataset"].needs == ()
-    assert tasks["dataset"].settings == {"dataset": {"samples": 60, "select": "first"}}
+    assert tasks["dataset"].settings == {"dataset": {"samples": 60}}
     needs = {need.name: need for need in tasks["model"].needs}
     assert needs["fetch"].files == ("source/",)
     assert (needs["tokenizer"].files, needs["tokenizer"].facts) == ((), ("ids",))

@@ -179,7 +179,7 @@ def test_a_sound_bundle_passes_every_check(job: MakeJob, sound: Built) -> None:
         *("reload", "dtype", "initialised", "max_parameters"),
         *("overrides_read", "ids_in_vocabulary", "coherent_ids", "no_dimension_left"),
         *("forward", "backward", "gradients", "inputs_matter", "generate", "generation_differs"),
-        *("trains", "fresh_process", "dataset_loads", "max_bytes"),
+        *("trains", "fresh_process", "dataset_loads", "rows_train", "max_bytes"),
     ]
     assert report["version"] == 1
     for check in report["checks"]:
@@ -198,7 +198,7 @@ def test_a_sound_bundle_passes_every_check(job: MakeJob, sound: Built) -> None:
 
 @pytest.mark.usefixtures("no_network")
 def test_nothing_is_asked_of_the_network(job: MakeJob, sound: Built) -> None:
-    assert validate.make(validating(job, sound))["checks"] == 21
+    assert validate.make(validating(job, sound))["checks"] == 22
 
 
 def test_the_report_is_the_same_twice_and_names_no_place(
@@ -605,7 +605,11 @@ def test_a_row_is_missing(job: MakeJob, built: Built) -> None:
     pyarrow.parquet.write_table(table.slice(1), parquet(built.root))
     found = failures(job, built, "dataset")
     assert list(found) == ["dataset_loads"]
-    assert "measured 4 rows of text, kind, wanted 5 rows of text, kind" in found["dataset_loads"]
+    assert (
+        "measured 4 rows of text, kind; default/train: the card says 5 rows, its files have 4"
+        in (found["dataset_loads"])
+    )
+    assert "wanted 5 rows of text, kind" in found["dataset_loads"]
 
 
 def test_a_column_has_another_name(job: MakeJob, built: Built) -> None:
@@ -662,4 +666,5 @@ def test_every_check_has_a_mutant() -> None:
         *("layer_indexes", "no_dimension_left", "gradients", "inputs_matter"),
         *("every_modality", "generation_differs", "trains"),
         *("processor_tokens", "processor_feeds_model"),  # tests/test_processor.py
+        "rows_train",  # tests/test_pairs.py
     }

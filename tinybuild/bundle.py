@@ -7,10 +7,12 @@ from pathlib import Path
 
 from tinybuild.files import PROVENANCE, RECEIPT, copy
 
+DATASET = "dataset"  # the dataset's folder in a bundle
+
 
 def lay(inputs: Mapping[str, Path], folder: Path) -> None:
     """Copy the files that the model, tokenizer and dataset stages left into a bundle's places."""
-    for stage, below in (("tokenizer", ""), ("model", ""), ("dataset", "dataset")):
+    for stage, below in (("tokenizer", ""), ("model", ""), ("dataset", DATASET)):
         source = inputs.get(stage)
         if source is None:
             continue

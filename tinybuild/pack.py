@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,8 @@ PARTS = {
 def make(job: Job) -> dict[str, Any]:
     """The pack stage: NAME/ (what from_pretrained and load_dataset load) and NAME.tar.gz.
 
-    Settings: name, summary, recipe (the digest of its text). Inputs: recipe (the file), validate,
+    Settings: name, summary, recipe (the digest of its text), local (slot -> the wish of a source
+    that was read where it is). Inputs: recipe (the file), validate,
     and fetch, dataset, tokenizer and model as far as the recipe has them.
     Facts: bytes (of the folder), tar (sha256 of the uncompressed archive).
     """
@@ -34,8 +36,10 @@ def make(job: Job) -> dict[str, Any]:
     text = job.inputs["recipe"].read_bytes().decode("utf-8-sig")
     if digest(text) != job.settings["recipe"]:
         raise BuildFault.of("the recipe was edited while it was built", hint="run doit again")
-    (folder / "recipe.yaml").write_text(text, encoding="utf-8", newline="")
-    pins = facts.get("fetch", {}).get("pins", {})
+    homes = [folder, *([folder / bundle.DATASET] if "dataset" in facts else [])]
+    for home in homes:  # a dataset may be taken away by itself
+        (home / "recipe.yaml").write_text(text, encoding="utf-8", newline="")
+    pins = _pins(job.settings, facts)
     (folder / "recipe.lock.json").write_text(pretty({"version": 1, "pins": pins}), encoding="utf-8")
     content = bundle.size(folder)
     (folder / "README.md").write_text(
@@ -47,17 +51,32 @@ def make(job: Job) -> dict[str, Any]:
     return {"bytes": bundle.size(folder), "tar": tar}
 
 
+def _pins(
+    settings: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
+    """slot -> what it was made from: what was fetched, and what was read where it is."""
+    pins = dict(facts.get("fetch", {}).get("pins", {}))
+    for slot, wish in settings["local"].items():
+        files = {name: {"sha256": found} for name, found in facts[slot]["source"]["files"].items()}
+        pins[slot] = {"wish": wish, "files": files}
+    return pins
+
+
 def card(settings: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]], content: int) -> str:
     """The README.md of a bundle: YAML front matter for the Hub, then text for people."""
-    name = settings["name"]
-    pins = facts.get("fetch", {}).get("pins", {})
+    name, pins = settings["name"], _pins(settings, facts)
     model, tokenizer, dataset = (facts.get(k) for k in ("model", "tokenizer", "dataset"))
     front = ["---"]
     if model or tokenizer:
         front.append("library_name: transformers")
-    bases = sorted({pin["wish"]["hub"] for pin in pins.values() if "hub" in pin["wish"]})
+    hub = {slot: pin["wish"]["hub"] for slot, pin in pins.items() if "hub" in pin["wish"]}
+    bases = sorted({repo for slot, repo in hub.items() if slot != "dataset"})
     if bases:
         front += ["base_model:", *(f"- {base}" for base in bases)]
+    if "dataset" in hub:
+        front += ["datasets:", f"- {hub['dataset']}"]
+    if dataset and not model and not tokenizer and "license" in dataset["source"]["about"]:
+        front.append(f"license: {json.dumps(dataset['source']['about']['license'])}")
     front += ["tags:", "- tinybuild", "- tiny", *(["- random-weights"] if model else []), "---"]
     parts = ["\n".join(front), f"# {name}", settings["summary"]]
     if model:
@@ -123,12 +142,10 @@ def _sizes(model: Any, tokenizer: Any, dataset: Any, content: int) -> str:
         rows.append(("tokens", f"{count(tokenizer['vocab_size'])} (`{tokenizer['class']}`)"))
         rows += _shrunk(tokenizer)
     if dataset:
-        rows.append(
-            (
-                "rows",
-                f"{count(dataset['rows'])} ({', '.join(name for name, _ in dataset['columns'])})",
-            )
-        )
+        columns = ", ".join(name for name, _ in dataset["columns"])
+        rows.append(("rows", f"{count(dataset['rows'])} ({columns})"))
+        if len(dataset["configs"]) > 1:
+            rows.append(("configs", ", ".join(f"`{name}`" for name in dataset["configs"])))
     rows.append(("bytes", size(content)))
     return "| | |\n| --- | --- |\n" + "\n".join(f"| {k} | {v} |" for k, v in rows)
 
@@ -173,7 +190,9 @@ def _loading(name: str, model: Any, tokenizer: Any, dataset: Any) -> str:
     for part, loader in loaders.items():
         lines.append(f'{part} = {loader}.from_pretrained("dist/{name}")')
     if dataset:
-        lines.append(f'dataset = load_dataset("dist/{name}/dataset")')
+        configs = list(dataset["configs"])
+        config = f', "{configs[0]}"' if len(configs) > 1 else ""
+        lines.append(f'dataset = load_dataset("dist/{name}/dataset"{config})')
     return "\n".join(lines)
 
 

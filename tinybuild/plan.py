@@ -13,6 +13,7 @@ from tinybuild import lock, source
 from tinybuild.errors import Fault, Finding, RecipeFault, nearest
 from tinybuild.files import Memo
 from tinybuild.ids import PROCESSORS
+from tinybuild.parts import AMOUNT, NUMBERS
 from tinybuild.recipe import Broken, Cache, Recipe, amount, size
 
 
@@ -32,13 +33,13 @@ class Stage:
 STAGES: Mapping[str, Stage] = {
     "fetch": Stage(
         function="tinybuild.source:fetch",
-        code=("source.py", "blank.py", "ids.py", "files.py"),
+        code=("source", "parts.py", "blank.py", "ids.py", "files.py"),
         libraries=(),
     ),
     "dataset": Stage(
         function="tinybuild.dataset:make",
-        code=("dataset", "dataset/corpus.jsonl"),
-        libraries=("datasets", "pyarrow"),
+        code=("dataset", "dataset/corpus.jsonl", "parts.py", "progress.py"),
+        libraries=("datasets", "pyarrow", "pillow", "soundfile", "soxr"),
     ),
     "tokenizer": Stage(
         function="tinybuild.tokenizer:make",
@@ -71,7 +72,7 @@ STAGES: Mapping[str, Stage] = {
             "dataset/corpus.jsonl",
         ),
         libraries=(
-            *("transformers", "tokenizers", "torch", "datasets"),
+            *("transformers", "tokenizers", "torch", "datasets", "pyarrow", "soundfile", "soxr"),
             *("sentencepiece", "tiktoken", "mistral-common", "pillow", "torchvision"),
         ),
     ),
@@ -86,7 +87,7 @@ STAGES: Mapping[str, Stage] = {
 RESERVED = frozenset(
     (
         *STAGES,
-        *("all", "zoo", "check", "why", "missing", "table"),
+        *("all", "zoo", "check", "why", "unpack", "missing", "table"),
         *("run", "list", "clean", "forget", "ignore", "info", "help", "auto", "dumpdb"),
         *("strace", "tabcompletion", "reset-dep"),
     )
@@ -271,6 +272,8 @@ def _chain(recipe: Recipe, recipes: Mapping[str, Recipe]) -> None:
                     hint = f"did you mean {' or '.join(near)}?" if near else "see doit list"
                     raise RecipeFault.of(f"there is no recipe {name}", key=key, hint=hint)
                 continue
+            if slot == "dataset" and len(seen) == 1 and "dataset" not in recipes[name].data:
+                raise RecipeFault.of(f"the recipe {name} makes no dataset", key=key)
             if name == recipe.name:
                 circle = " -> ".join([*seen, name])
                 raise RecipeFault.of(f"the recipes need one another: {circle}", key=key)
@@ -353,30 +356,38 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
     def fetched(*slots: str) -> Need:
         return Need(name="fetch", task=f"fetch:{name}", files=tuple(f"{slot}/" for slot in slots))
 
-    if wishes:
-        wanted = {wish.slot: dict(wish.data) for wish in wishes}
+    fetching = tuple(wish for wish in wishes if not source.in_place(wish))
+    if fetching:
+        wanted = {wish.slot: _sized(wish.data) for wish in fetching}
         locks = lock.holding(lock.read(recipe.file), wanted)
         needs = []
         for slot, upstream in _upstreams(recipe):
-            for stage in ("tokenizer", "model"):
+            for stage in MADE if slot != "dataset" else ("dataset",):
                 if stage in recipes[upstream].data:
-                    files = ("",) if stage == "tokenizer" else MADE
+                    files = MADE.get(stage, ("",))
                     needs.append(
                         Need(name=f"{slot}.{stage}", task=f"{stage}:{upstream}", files=files)
                     )
         base = recipe.file.parent.relative_to(root).as_posix()
+        settings: dict[str, Any] = {"wishes": wanted, "base": base, "locks": locks}
+        if dataset is not None and "dataset" in wanted and "hub" in wanted["dataset"]:
+            settings["rows"] = {**_deciding(dataset), "source": wanted["dataset"]}
         yield task(
             "fetch",
-            {"wishes": wanted, "base": base, "locks": locks},
+            settings,
             needs,
-            wishes=wishes,
+            wishes=fetching,
             after=tuple(f"pack:{upstream}" for _, upstream in _upstreams(recipe)),
         )
     if dataset is not None:
+        section = _without(dataset, "seed")
+        if "source" in section:
+            section["source"] = _sized(section["source"])
         yield task(
             "dataset",
-            {"dataset": _without(dataset, "seed")},
-            [fetched("dataset")] if "dataset" in slots else [],
+            {"dataset": section},
+            [fetched("dataset")] if "dataset" in {wish.slot for wish in fetching} else [],
+            wishes=tuple(wish for wish in wishes if source.in_place(wish)),
         )
     if tokenizer is not None:
         slot = next((s for s in ("tokenizer", "source") if s in slots), "")
@@ -427,25 +438,49 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
     if origin:
         looked.append(Need(name="fetch", task=f"fetch:{name}", files=tuple(origin)))
     yield task("validate", settings, looked)
-    pins = [Need(name="fetch", task=f"fetch:{name}", facts=("pins",))] if wishes else []
+    pins = [Need(name="fetch", task=f"fetch:{name}", facts=("pins",))] if fetching else []
+    local = {wish.slot: dict(wish.data) for wish in wishes if source.in_place(wish)}
     report = Need(name="validate", task=f"validate:{name}", files=("report.json",))
     yield task(
         "pack",
-        {"name": name, "summary": recipe.summary, "recipe": recipe.sha256},
+        {"name": name, "summary": recipe.summary, "recipe": recipe.sha256, "local": local},
         [*pins, *parts, report],
     )
 
 
-# What a recipe that builds on another one takes of its model.
-MADE = ("config.json", "generation_config.json", *PROCESSORS, "chat_template.json")
+# What a recipe that builds on another one takes of its tokenizer and model, beside their datasets.
+MADE = {
+    "tokenizer": ("",),
+    "model": ("config.json", "generation_config.json", *PROCESSORS, "chat_template.json"),
+}
 READING = ("truncate", "corpus", "train")  # methods that read the dataset
 SHRINKING = READING[:2]  # methods whose result is compared with the source
 _FACTS = {
     "tokenizer": ("class", "method", "vocab_size", "rows", "bytes", "shrunk"),
     "model": ("class", "parameters", "dtype", "processor"),
-    "dataset": ("rows", "columns"),
+    "dataset": ("rows", "columns", "configs", "source"),
 }
-_LOOKED = {**_FACTS, "tokenizer": (*_FACTS["tokenizer"], "ids")}  # what the checks look at
+_LOOKED = {  # what the checks look at
+    **_FACTS,
+    "tokenizer": (*_FACTS["tokenizer"], "ids"),
+    "dataset": ("rows", "columns", "configs"),
+}
+
+
+def _deciding(section: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a dataset section decides which rows are read; not what becomes of them."""
+    inner = {
+        key: {name: _deciding(part) if part else part for name, part in section[key].items()}
+        for key in ("configs", "splits")
+        if key in section
+    }
+    kept = ("source", "config", "split", "seed", *NUMBERS, *AMOUNT)
+    return {**{key: section[key] for key in kept if key in section}, **inner}
+
+
+def _sized(wish: Mapping[str, Any]) -> dict[str, Any]:
+    """A source with its bound in bytes."""
+    return {key: size(value) if key == "max_read" else value for key, value in wish.items()}
 
 
 def _without(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:

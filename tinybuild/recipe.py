@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tinybuild import heads, marked
+from tinybuild import heads, marked, parts
 from tinybuild.errors import Fault, Finding, RecipeFault, did_you_mean, nearest
 from tinybuild.files import Memo, digest, sha256
 from tinybuild.marked import Key, named, parse, place
@@ -239,7 +239,8 @@ def _findings(error: Any) -> Iterator[tuple[Key, str, str]]:
         for i, item in enumerate(value):
             if isinstance(item, str):
                 if item in seen:
-                    yield (*path, i), f"{name} holds {named(item)} twice", "each token has one id"
+                    hint = "each token has one id" if path[0] == "tokenizer" else "delete one"
+                    yield (*path, i), f"{name} holds {named(item)} twice", hint
                 seen.add(item)
     elif kind == "pattern":
         yield path, f"{name} cannot be {named(value)}", hint or f"write {_wanted(error.schema)}"
@@ -268,13 +269,33 @@ def _agree(data: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:
             yield ("tokenizer",), "method: scratch needs a class or a source", "add class: ..."
         if tokenizer.get("text") == "dataset" and dataset is None:
             yield ("tokenizer", "text"), "there is no dataset to learn from", "add dataset:"
-    if dataset is not None and not {"samples", "rows", "records"} & dataset.keys():
-        yield ("dataset",), "dataset has no samples", _SAID["samples"]
-    if dataset is not None and "source" in dataset:
-        kinds = [k for k in ("hub", "transformers", "recipe") if k in dataset["source"]]
-        if kinds:
-            what = f"a dataset cannot come from {kinds[0]} yet"
-            yield ("dataset", "source"), what, "give a path or a package"
+    if dataset is not None:
+        yield from _rows_agree(dataset)
+
+
+def _rows_agree(dataset: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:
+    """What a schema cannot say of a dataset: each part of it has one way to choose its rows."""
+    if "records" in dataset and "source" in dataset:
+        what = "dataset.records and dataset.source are both there"
+        yield ("dataset", "records"), what, "keep one of them"
+    if "expand" in dataset and "configs" in dataset:
+        what = "dataset.expand makes configs of its own beside dataset.configs"
+        yield ("dataset", "expand"), what, "keep one of them"
+    for part in parts.parts(dataset):
+        inside: Key = ("dataset", "configs", part.config) if "configs" in dataset else ("dataset",)
+        if part.split:
+            inside = part.keys["split"]
+        if "rows" in part.wish:
+            for first, last in re.findall(r"(\d+)-(\d+)", str(part.wish["rows"])):
+                if int(first) > int(last):
+                    what = f"{'.'.join(part.keys['rows'])}: the range {first}-{last} runs backwards"
+                    yield part.keys["rows"], what, f"write {last}-{first}"
+            for key in [key for key in parts.AMOUNT if key in part.wish]:
+                path = part.keys[key]
+                what = f"{'.'.join(map(str, path))} has no meaning beside rows"
+                yield path, what, f"delete {key}, or rows"
+        elif "samples" not in part.wish and "records" not in dataset:
+            yield inside, f"{'.'.join(map(str, inside))} has no samples", _SAID["samples"]
 
 
 def _fill(rules: Mapping[str, Any], data: dict[str, Any]) -> None:
@@ -377,7 +398,8 @@ class Cache:
 
     def __init__(self, path: Path, memo: Memo):
         self.path, self.memo, self.dirty = path, memo, False
-        self.stamp = digest([schema(), *map(sha256, (__file__, marked.__file__, heads.__file__))])
+        readers = (__file__, marked.__file__, heads.__file__, parts.__file__)
+        self.stamp = digest([schema(), *map(sha256, readers)])
         self.known: dict[str, Any] = {}
         # Whatever is wrong with the file, it is only a cache.
         with contextlib.suppress(

@@ -158,9 +158,11 @@ class Builder:
                     self.receipts.clear()
                     if not self.reasons(task):
                         return False
+                here = [wish for wish in task.wishes if source.in_place(wish)]
+                before = [(wish, source.stamps(wish)) for wish in here]
                 state = self.state(task)
                 with fresh(place) as made:
-                    job = self._job(task, made)
+                    job = self._job(task, made, state)
                     try:
                         facts = self.pool.call(STAGES[task.stage].function, job, _limits(task))
                     except Fault:
@@ -169,6 +171,9 @@ class Builder:
                     except FileNotFoundError:
                         self._still_there(job)
                         raise
+                    for wish, stamps in before:
+                        if stamps != source.stamps(wish):
+                            raise _edited(wish)
                     if task.stage == "fetch":
                         _unchanged(task, state, facts["pins"])
                         state["settings"]["locks"] = self._lock(task, facts["pins"])
@@ -232,11 +237,13 @@ class Builder:
         """Say so when what a stage works with was deleted meanwhile."""
         for path in (*job.inputs.values(), job.out):
             if not path.exists():
-                shown = path.relative_to(self.root)
+                shown = os.path.relpath(path, self.root)
                 raise BuildFault.of(f"{shown} was deleted meanwhile", hint="run doit again")
 
-    def _job(self, task: Task, out: Path) -> Job:
+    def _job(self, task: Task, out: Path, state: State) -> Job:
         facts = {}
+        here = [wish for wish in task.wishes if source.in_place(wish)]
+        places = {wish.slot: wish.base / wish.data["path"] for wish in here}
         for need in task.needs:
             receipt = self.receipt(need.task)
             if receipt is None:
@@ -250,11 +257,13 @@ class Builder:
             inputs={
                 "recipe": task.recipe.file,
                 **{need.name: self.place(need.task) for need in task.needs},
+                **places,
             },
             facts=facts,
             root=self.root,
             out=out,
             seed=task.seed,
+            upstream={slot: state["upstream"][slot] for slot in places},
         )
 
     def _lock(self, task: Task, pins: Mapping[str, Any]) -> dict[str, Any]:
@@ -346,8 +355,12 @@ def _unchanged(task: Task, state: State, pins: Mapping[str, Any]) -> None:
         if wish.kind == "path" and looked is not None:
             found = {name: entry["sha256"] for name, entry in pins[wish.slot]["files"].items()}
             if looked != found:
-                what = f"{wish.data['path']} was edited while it was fetched"
-                raise BuildFault.of(what, hint="run doit again")
+                raise _edited(wish)
+
+
+def _edited(wish: source.Wish) -> Fault:
+    what = f"{wish.data['path']} was edited while it was read"
+    return BuildFault.of(what, hint="run doit again")
 
 
 def _files(receipt: Mapping[str, Any], need: Need) -> dict[str, Any]:

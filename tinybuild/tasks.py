@@ -11,25 +11,29 @@ import functools
 import gc
 import inspect
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from doit.cmdparse import CmdOption, CmdParseError, TaskParse
 from doit.exceptions import BaseFail, TaskError, TaskFailed, UnmetDependency
 
-from tinybuild import architectures, progress
-from tinybuild.errors import Fault, Finding, did_you_mean
-from tinybuild.files import Memo, write
+from tinybuild import architectures, progress, source
+from tinybuild.dataset import CORPUS
+from tinybuild.errors import BuildFault, Fault, Finding, RecipeFault, did_you_mean
+from tinybuild.files import Memo, explain, fresh, write
 from tinybuild.plan import STAGES, Task, Zoo, load
-from tinybuild.recipe import Broken, Cache, locate
+from tinybuild.recipe import Broken, Cache, Recipe, locate, size
 from tinybuild.run import Builder
-from tinybuild.workers import Bug, Pool
+from tinybuild.workers import Bug, Job, Limits, Pool
 
 __all__ = [
-    *("DOIT_CONFIG", "task_check", "task_missing", "task_recipes", "task_table", "task_why"),
+    *("DOIT_CONFIG", "task_check", "task_missing", "task_recipes", "task_table", "task_unpack"),
+    "task_why",
 ]
 
 
@@ -241,6 +245,163 @@ def _why(names: list[str]) -> BaseFail | None:
     return None
 
 
+# What `doit unpack` takes beside a name, before it or after it.
+UNPACKING: tuple[dict[str, Any], ...] = (
+    {"name": "rows", "long": "rows", "default": "", "help": "numbers such as 1,4-10 [1-10]"},
+    {"name": "to", "long": "to", "default": "", "help": "a new folder [recipes/records/NAME]"},
+    {"name": "config", "long": "config", "default": "", "help": "of the source"},
+    {"name": "split", "long": "split", "default": "", "help": "of the source"},
+)
+
+
+def task_unpack() -> dict[str, Any]:
+    """write rows of a recipe's dataset source as files to edit: NAME [--rows 1-10] [--to DIR]"""
+    params = [dict(option) for option in UNPACKING]
+    return {"actions": [_unpack], "params": params, "pos_arg": "words", "uptodate": [False]}
+
+
+def _unpack(words: list[str], **given: str) -> BaseFail | None:
+    """Fetches the source if need be, and unpacks to a fresh folder, which then takes its place.
+
+    doit itself ends the options at the first word, here the recipe's name.
+    """
+    here = session()
+    if here.fault is not None:
+        return _refuse(here.fault)
+    try:
+        name, wish = _unpacking(words, given)
+        recipe = here.zoo.recipes[name]
+        shown = recipe.file.relative_to(here.root).as_posix()
+        try:
+            lines = _unpacked(recipe, wish)
+        except Fault as fault:
+            raise locate(_of_options(fault, wish), recipe.file, shown) from None
+    except Fault as fault:
+        return TaskFailed(str(_placed(fault, "unpack")))
+    except Bug as bug:
+        return TaskError(f"a bug in unpack; please report it with its recipe\n{bug}")
+    here.screen.say(lines)
+    return None
+
+
+def _of_options(fault: Fault, wish: Mapping[str, str]) -> Fault:
+    """What the command's options ask for is not in the recipe."""
+    keys: dict[tuple[str | int, ...], str] = {("dataset", "rows"): "rows"}
+    keys |= {("dataset", "source", option): option for option in ("config", "split")}
+    return type(fault)(
+        Finding(what=finding.what, where=f"--{keys[finding.key]}", hint=finding.hint)
+        if finding.key in keys and wish[keys[finding.key]]
+        else finding
+        for finding in fault.findings
+    )
+
+
+def _unpacking(words: list[str], given: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The recipe's name and the options; raises Fault where they say nothing that can be done."""
+    zoo = session().zoo
+    names, options = [], dict(given)
+    while words:
+        names.append(words[0])
+        try:
+            more, words = TaskParse([CmdOption(dict(o)) for o in UNPACKING]).parse(words[1:])
+        except CmdParseError as error:
+            # doit goes on with all that it knows of its options.
+            what = str(error).partition(" (parsing")[0].partition("Task: ")[2]
+            raise RecipeFault.of(what, hint="see doit help unpack") from None
+        options.update({key: value for key, value in more.items() if value})
+    known = [name for name, recipe in zoo.recipes.items() if "dataset" in recipe.data]
+    if len(names) != 1:
+        what = "unpack takes the name of one recipe"
+        raise RecipeFault.of(what, hint=f"those with a dataset: {', '.join(known) or 'none'}")
+    name = names[0]
+    broken = next((b for b in zoo.broken if b.name == name), None)
+    if broken is not None:
+        raise locate(broken.fault, broken.file, broken.file.relative_to(zoo.root).as_posix())
+    if name not in zoo.recipes:
+        raise RecipeFault.of(f"there is no recipe {name}", hint=did_you_mean(name, known))
+    if name not in known:
+        what = f"the recipe {name} has no dataset"
+        raise RecipeFault.of(what, hint=f"those with one: {', '.join(known) or 'none'}")
+    if options["rows"] and not ROWS.fullmatch(options["rows"]):
+        what = f"--rows {options['rows']} is no list of row numbers"
+        raise RecipeFault.of(what, hint="give numbers from 1 and ranges, such as 1,4-10")
+    options["to"] = options["to"] or f"recipes/records/{name}"
+    return name, options
+
+
+ROWS = re.compile(r"[1-9][0-9]{0,17}(-[1-9][0-9]{0,17})?(,[1-9][0-9]{0,17}(-[1-9][0-9]{0,17})?)*")
+
+
+def _unpacked(recipe: Recipe, wish: Mapping[str, str]) -> str:
+    """Does it; what to say. Raises Fault."""
+    here = session()
+    section = recipe.data["dataset"]
+    place = here.root / wish["to"]
+    if os.path.lexists(place):
+        what = f"{wish['to']} is there already"
+        raise BuildFault.of(what, hint="give another folder (--to), or move it away")
+    given = section.get("source", {})
+    options = {key: given[key] for key in ("sample_by", "max_read") if key in given}
+    if "max_read" in options:
+        options["max_read"] = size(options["max_read"])
+    rows_from = next(
+        (w for w in source.wishes(recipe.data, recipe.file.parent) if w.slot == "dataset"), None
+    )
+    if rows_from is None:
+        origin = CORPUS
+    elif source.in_place(rows_from):
+        names = source.local(rows_from)
+        origin, options["files"] = rows_from.base / rows_from.data["path"], sorted(names)
+    else:
+        fetch = f"fetch:{recipe.name}"
+        for task in _with_upstreams([here.zoo.tasks[fetch]]):
+            if here.builder.reasons(task):
+                here.screen.say(f"{task.name} comes first")
+                here.builder.perform(task, here.screen.say)
+        origin = here.builder.place(fetch) / "dataset"
+    limits = recipe.data["limits"]
+    settings = {
+        "dataset": section,
+        "options": options,
+        **{key: wish[key] or None for key in ("config", "split", "rows")},
+    }
+    made_before = next(folder for folder in place.parents if os.path.lexists(folder))
+    if not made_before.is_dir():
+        what = f"{os.path.relpath(made_before, here.root)} is not a folder"
+        raise BuildFault.of(what, hint="give another folder (--to)")
+    try:
+        with fresh(place) as made:
+            job = Job(
+                task=f"unpack:{recipe.name}",
+                settings=settings,
+                inputs={"place": origin},
+                facts={},
+                root=here.root,
+                out=made,
+                seed=0,
+            )
+            most = Limits(seconds=limits["seconds"], memory=size(limits["memory"]))
+            facts = here.pool.call("tinybuild.dataset.records:unpack", job, most)
+            os.rename(made, place)
+    except OSError as error:
+        if error.filename is not None:
+            error.filename = os.path.relpath(error.filename, here.root)
+        raise explain(error) or error from None
+    finally:
+        parent = place.parent
+        while parent != made_before and not any(parent.iterdir()):
+            parent.rmdir()
+            parent = parent.parent
+    count = len(facts["rows"])
+    records = os.path.relpath(place, recipe.file.parent)
+    return (
+        f"wrote {count} row{'s' * (count != 1)} to {wish['to']}, a file for each of "
+        f"{', '.join(facts['columns'])}\n"
+        f"edit them; a recipe packs them again with\n"
+        f"  dataset:\n    records: {records}"
+    )
+
+
 def task_missing() -> dict[str, Any]:
     """write a recipe for each model type of transformers that recipes/architectures/ lacks"""
     return {"actions": [_missing], "uptodate": [False]}
@@ -272,7 +433,7 @@ def _explained(name: str) -> Iterator[str]:
     """One line for each reason of each stage of a recipe, and of the recipes it is made from."""
     here = session()
     running: set[str] = set()
-    for task in _with_upstreams(name):
+    for task in _with_upstreams(here.zoo.tasks_of(name)):
         reasons = here.builder.reasons(task)
         waits = [before for before in task.before if before in running]
         if reasons:
@@ -285,7 +446,8 @@ def _explained(name: str) -> Iterator[str]:
             yield f"{task.name:<24} is up to date"
 
 
-def _with_upstreams(name: str) -> list[Task]:
+def _with_upstreams(tasks: Iterable[Task]) -> list[Task]:
+    """Tasks and all that must be done before them, in an order in which they can be done."""
     zoo, found = session().zoo, dict[str, Task]()
 
     def visit(task: Task) -> None:
@@ -294,7 +456,7 @@ def _with_upstreams(name: str) -> list[Task]:
                 visit(zoo.tasks[before])
         found[task.name] = task
 
-    for task in zoo.tasks_of(name):
+    for task in tasks:
         visit(task)
     return list(found.values())
 

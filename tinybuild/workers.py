@@ -17,7 +17,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,8 @@ class Job:
     """What a stage gets: a function from settings and input folders to files in `out` and facts.
 
     `settings` is the task's own slice of the recipe (JSON data); `inputs` are folders that are only
-    read and `facts` what their receipts say, as far as the task depends on it; `root` is the zoo's
+    read and `facts` what their receipts say, as far as the task depends on it; `upstream` is, for
+    each source that is read where it is, the sha256 of its files by name; `root` is the zoo's
     folder; `seed` is the stage's own (0 .. 2**32 - 1).
     """
 
@@ -56,6 +57,7 @@ class Job:
     root: Path
     out: Path
     seed: int
+    upstream: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,147 +2,157 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
+import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tinybuild.errors import BuildFault
+from tinybuild.dataset import card, media, records, select, sources
+from tinybuild.dataset.expand import expand
+from tinybuild.dataset.rows import Source
+from tinybuild.errors import BuildFault, Fault, Finding
+from tinybuild.parts import Part, parts
 from tinybuild.workers import Job
 
+if TYPE_CHECKING:
+    import pyarrow
+    from datasets import Features
+
 CORPUS = Path(__file__).parent / "corpus.jsonl"
-# A file's suffix -> the reader of the datasets library.
-READERS = {
-    ".jsonl": "json",
-    ".json": "json",
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".parquet": "parquet",
-    ".txt": "text",
-}
+# Rows of a row group: whoever streams a file has some to read. At most GROUPS of them, for each
+# holds the values that repeat once more.
+GROUP, GROUPS = 100, 10
 
 
 def make(job: Job) -> dict[str, Any]:
-    """The dataset stage: N rows as Parquet with a card that load_dataset(folder) reads.
+    """The dataset stage: the rows that each part of the section asks for, as Parquet with a card.
 
-    Settings: dataset (the recipe's section). Inputs: fetch, where
-    the recipe names a source. Files: README.md, data/train-00000-of-00001.parquet.
-    Facts: rows, columns ([name, type], in their order). Raises BuildFault.
+    Settings: dataset (the recipe's section). Inputs: dataset (the local folder or file that its
+    source or its records are, read where it is) or fetch (what was fetched of another kind of
+    source); neither for the corpus that ships with tinybuild.
+    Files: README.md, data/[CONFIG/]SPLIT-00000-of-00001.parquet. Facts: rows (of all splits of all
+    configs), columns of the default config ([name, type], in their order), configs (config ->
+    split -> rows), source (upstream: sha256 of the local files; about: what its card says).
+    Raises BuildFault.
     """
-    from datasets import Dataset
-
     section = job.settings["dataset"]
-    files = [CORPUS]
-    if "source" in section:
+    made: dict[str, dict[str, pyarrow.Table]] = {}
+    kinds: dict[str, Features] = {}
+    with tempfile.TemporaryDirectory(dir=job.out, prefix=".scratch-") as scratch:
+        source = _source(section, job, Path(scratch))
+        idle: dict[tuple[str, ...], str] = {}
+        used: set[tuple[str, ...]] = set()
+        for part in parts(section):
+            split, table, features = _part(part, source, job.seed)
+            nothing = media.idle(features, part.wish)
+            idle |= {part.keys[key]: what for key, what in nothing.items()}
+            used |= {part.keys[key] for key in part.wish if key not in nothing}
+            for config, rows in _expanded(section, part.config, table, features):
+                if kinds.setdefault(config, features) != features:
+                    raise BuildFault.of(
+                        f"the splits of the config {config} have other columns: "
+                        f"{features} and {kinds[config]}",
+                        key=part.keys["split"],
+                        hint="columns: [...] keeps those that they share; or make two configs",
+                    )
+                made.setdefault(config, {})[split] = rows
+    useless = [
+        Finding(what=f"the dataset has no {what}", key=key, hint=f"delete {key[-1]}")
+        for key, what in idle.items()
+        if key not in used
+    ]
+    if useless:
+        raise BuildFault(useless)
+    files: dict[str, dict[str, Path]] = {}
+    for config, splits in made.items():
+        folder = job.out / "data" / (config if len(made) > 1 else "")
+        for split, table in splits.items():
+            target = folder / f"{split}-00000-of-00001.parquet"
+            files.setdefault(config, {})[split] = target
+            _write(target, table, kinds[config])
+    text = card.text(section, source.about, kinds, files, _version(files))
+    (job.out / "README.md").write_text(text, encoding="utf-8")
+    configs = {
+        config: {split: table.num_rows for split, table in splits.items()}
+        for config, splits in made.items()
+    }
+    first = next(iter(kinds.values()))
+    return {
+        "rows": sum(rows for splits in configs.values() for rows in splits.values()),
+        "columns": [[name, _type(feature)] for name, feature in first.items()],
+        "configs": configs,
+        "source": {"files": dict(job.upstream.get("dataset", {})), "about": dict(source.about)},
+    }
+
+
+def _source(section: Mapping[str, Any], job: Job, scratch: Path) -> Source:
+    """What the rows are taken from."""
+    wish = section.get("source", {})
+    options = {"max_read": wish.get("max_read"), "sample_by": wish.get("sample_by")}
+    if "records" in section:
+        return records.open_records(job.inputs["dataset"])
+    if "dataset" in job.inputs:
+        options["files"] = list(job.upstream["dataset"])
+        return sources.open_folder(job.inputs["dataset"], scratch=scratch, options=options)
+    if wish:
         folder = job.inputs["fetch"] / "dataset"
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-    wanted = section["samples"]
-    cache = tempfile.TemporaryDirectory(dir=job.out, prefix=".cache-")
-    # Rows are read as they are asked for: what is broken may stand far down.
-    with cache, _readable():
-        stream = _open(files, Path(cache.name))
-        features = stream.features
-        if section.get("select", "first") == "first":
-            rows = list(stream.take(wanted))
-        else:
-            rows = _reservoir(stream, wanted, job.seed)
-    if len(rows) < wanted:
-        raise BuildFault.of(
-            f"the dataset has {len(rows):,} rows, not the {wanted:,} asked for",
-            key=("dataset", "samples"),
-            hint=f"ask for at most {len(rows):,}",
-        )
-    data = Dataset.from_list(rows, features=features)
-    target = job.out / "data" / "train-00000-of-00001.parquet"
-    target.parent.mkdir(parents=True)
-    data.to_parquet(target)
-    (job.out / "README.md").write_text(_card(wanted), encoding="utf-8")
-    columns = [[name, _type(feature)] for name, feature in data.features.items()]
-    return {"rows": len(data), "columns": columns}
+        return sources.open_folder(folder, scratch=scratch, options=options)
+    return sources.open_folder(CORPUS, scratch=scratch, options=options)
 
 
-def _open(files: Iterable[Path], cache: Path) -> Any:
-    """The rows of files of one format, streamed; `cache` is a folder for what the reader leaves."""
-    from datasets import load_dataset
-
-    paths = [str(path) for path in files]
-    formats = sorted({READERS[Path(path).suffix] for path in paths if Path(path).suffix in READERS})
-    tabs = sorted({path.endswith(".tsv") for path in paths})
-    if len(formats) != 1 or len(tabs) != 1:
-        suffixes = ", ".join(sorted({Path(path).suffix or Path(path).name for path in paths}))
-        what = "files of more than one format" if formats else "no file that can be read"
-        raise BuildFault.of(
-            f"the dataset's source holds {what} ({suffixes})",
-            key=("dataset", "source"),
-            hint=f"give files of one format: {', '.join(READERS)}",
-        )
-    options = {"delimiter": "\t"} if tabs == [True] else {}
-    stream = load_dataset(
-        formats[0],
-        data_files={"train": paths},
-        split="train",
-        streaming=True,
-        cache_dir=str(cache),
-        **options,
-    )
-    return stream if stream.features is not None else stream._resolve_features()
-
-
-@contextlib.contextmanager
-def _readable() -> Iterator[None]:
-    """What the readers of the datasets library raise for broken files becomes a fault."""
-    from datasets.exceptions import DatasetGenerationError
-
+def _part(part: Part, source: Source, seed: int) -> tuple[str, pyarrow.Table, Features]:
+    """A part's (split's name, rows, features). Each part has a seed of its own."""
+    config, name = part.named(source.names, source.default)
+    split = part.split or name
+    given = f"{seed}/{part.config}/{split}".encode()
+    own = int.from_bytes(hashlib.sha256(given).digest()[:4], "big")
     try:
-        yield
-    except StopIteration:
-        raise BuildFault.of("the dataset has no rows", key=("dataset", "source")) from None
-    except (ValueError, OSError, DatasetGenerationError) as error:
-        raise BuildFault.of(
-            f"the dataset's files cannot be read: {_first_line(error)}",
-            key=("dataset", "source"),
-        ) from None
+        rows = source.open(config, name)
+        chosen = source.chosen.get(part.made)
+        wish = part.wish if chosen is None else {"rows": chosen}
+        table, places = select.select(rows, wish, own)
+        return split, *media.shrink(table, rows.features, places, part.wish)
+    except Fault as fault:
+        raise part.place(fault) from None
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def _expanded(
+    section: Mapping[str, Any], config: str, table: pyarrow.Table, features: Features
+) -> Iterator[tuple[str, pyarrow.Table]]:
+    """(config, rows) of what is made of one part's rows."""
+    if "expand" not in section:
+        yield config, table
+    for how in section.get("expand", ()):
+        yield how, expand(table, features, how)
 
 
-def _reservoir(stream: Iterable[Mapping[str, Any]], count: int, seed: int) -> list[Any]:
-    """`count` rows drawn evenly in one pass (Vitter's algorithm R), in the order of the source."""
-    chooser = random.Random(seed)
-    kept: list[tuple[int, Any]] = []
-    for number, row in enumerate(stream):
-        if number < count:
-            kept.append((number, row))
-        else:
-            place = chooser.randrange(number + 1)
-            if place < count:
-                kept[place] = (number, row)
-    return [row for _, row in sorted(kept, key=lambda item: item[0])]
+def _write(target: Path, table: pyarrow.Table, features: Features) -> None:
+    """A Parquet file whose schema says the features.
+
+    With a dictionary for media, too: 10,000 rows of ten images are 0.1 MB so, and 4 MB as
+    Dataset.to_parquet writes them.
+    """
+    import pyarrow.parquet
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    rows = max(GROUP, -(-table.num_rows // GROUPS))
+    pyarrow.parquet.write_table(table.cast(features.arrow_schema), target, row_group_size=rows)
+
+
+def _version(files: Mapping[str, Mapping[str, Path]]) -> str:
+    """A version that says what the files hold, as x.y.z.
+
+    load_dataset caches a folder's rows by the folder's name, config and version alone: without one
+    of their own, two bundles would give each other's rows.
+    """
+    digest = hashlib.sha256()
+    for splits in files.values():
+        for path in splits.values():
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    numbers = digest.digest()
+    return f"1.{int.from_bytes(numbers[:4], 'big')}.{int.from_bytes(numbers[4:8], 'big')}"
 
 
 def _type(feature: Any) -> str:
     return str(getattr(feature, "dtype", type(feature).__name__))
-
-
-def _card(rows: int) -> str:
-    # No `configs:` here: with it, load_dataset takes a folder's rows from its cache by the patterns
-    # alone, and gives another bundle's rows, or old ones. Without, by the files and their times.
-    return f"""---
-tags:
-- tinybuild
-- tiny
----
-
-A sample of {rows:,} rows, made for tests. Load it with:
-
-```python
-from datasets import load_dataset
-
-data = load_dataset("PATH/TO/THIS/FOLDER")
-```
-"""

@@ -22,11 +22,15 @@ class Shard:
     has the columns of the split's features in their order, in their Arrow types
     (`features.arrow_schema`), and few rows, so that memory stays small. Media is embedded (bytes),
     never decoded. Raises BuildFault, naming file and row, for what cannot be read.
+    starts: the numbers of the rows that reading can begin at without reading what is before them
+    (the first rows of row groups or record batches), ascending from 0; () where there is no such
+    thing. A reader of chosen rows jumps there, and else reads on.
     """
 
     name: str
     rows: int | None
     read: Callable[[int], Iterator[pyarrow.Table]]
+    starts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +48,15 @@ class Source:
     names: config -> its splits, in the source's order. open: (config, split) -> Split; raises
     BuildFault. default: the config that load_dataset takes where none is named, or None.
     about: what the source's card says and its copy must say too: license, language, citation,
-    homepage, pretty_name (as far as it has them).
+    homepage, pretty_name (as far as it has them). chosen: for parts of the recipe (`Part.made`)
+    whose rows were chosen when the source was fetched: the numbers of these rows in what is here.
     """
 
     names: Mapping[str, tuple[str, ...]]
     open: Callable[[str, str], Split]
     default: str | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
+    chosen: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

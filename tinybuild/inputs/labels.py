@@ -82,7 +82,7 @@ def _values(
             yield draw.uniform("labels", ROWS, last)
         elif len(shape) == 2:
             if ids is not None and tuple(shape) == tuple(ids.shape):
-                yield _ids(facts, ids, last) if last > int(ids.max()) else classes
+                yield of_text(facts, ids, last) if last > int(ids.max()) else classes
                 yield classes
             if "decoder_input_ids" not in given:
                 yield _shorter(facts, draw, last)
@@ -96,7 +96,7 @@ def _values(
         if len(scores.shape) == 3:
             yield draw.uniform("labels", ROWS, *scores.shape[1:])
     if ids is not None:
-        yield _ids(facts, ids, int(ids.max()) + 1)
+        yield of_text(facts, ids, int(ids.max()) + 1)
     for size in dict.fromkeys(tuple(v.shape[-2:]) for k, v in given.items() if "pixel_values" in k):
         yield draw.whole("labels", 0, 2, ROWS, *size)
         yield draw.uniform("labels", ROWS, *size)
@@ -110,7 +110,7 @@ def _values(
 LOGITS = ("logits", "prediction_logits", "prediction_scores", "logits_per_image")
 
 
-def _ids(facts: Facts, ids: Any, size: int) -> Any:
+def of_text(facts: Facts, ids: Any, size: int) -> Any:
     """The token ids themselves, those of images and sounds left out."""
     from tinybuild.inputs import text
 

@@ -92,13 +92,20 @@ def split(text: str, backend: Any) -> list[str]:
     return [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
 
 
+MEDIA = ("Image", "Audio", "Video", "Pdf", "Nifti")  # features whose strings are names of files
+
+
 def _rows(folder: Path) -> Iterator[str]:
     """Every text of a dataset stage's Parquet files, row by row, in the order of the columns."""
     import pyarrow.parquet
 
     found = False
     for path in sorted(folder.rglob("*.parquet")):
-        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
+        file = pyarrow.parquet.ParquetFile(path)
+        told = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
+        features = told.get("info", {}).get("features", {})
+        columns = [name for name in file.schema_arrow.names if not _media(features.get(name))]
+        for batch in file.iter_batches(columns=columns):
             for row in batch.to_pylist():
                 for value in _strings(row):
                     found = True
@@ -109,6 +116,13 @@ def _rows(folder: Path) -> Iterator[str]:
             key=("tokenizer",),
             hint="learn from the corpus instead: tokenizer.text: corpus",
         )
+
+
+def _media(feature: Any) -> bool:
+    """Whether a column's feature, as the datasets library writes it, has media in it."""
+    if isinstance(feature, Mapping):
+        return feature.get("_type") in MEDIA or any(map(_media, feature.values()))
+    return isinstance(feature, list) and any(map(_media, feature))
 
 
 def _strings(value: Any) -> Iterator[str]:

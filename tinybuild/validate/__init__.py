@@ -16,6 +16,7 @@ from tinybuild.validate import (
     dataset,
     dimensions,
     loaded,
+    pairs,
     processor,
     shrunk,
     tokenizer,
@@ -64,7 +65,7 @@ CHECKS: Mapping[str, tuple[Callable[[Subject], Check | None], ...]] = {
         processor.processor_tokens,
         processor.processor_feeds_model,
     ),
-    "dataset": (dataset.dataset_loads,),
+    "dataset": (dataset.dataset_loads, pairs.rows_train),
     "bundle": (loaded.max_bytes,),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 from collections.abc import Iterator, Mapping
@@ -41,6 +42,13 @@ def forward(subject: Subject) -> Check:
 
 def objective(model: Any, batch: Mapping[str, Any], seed: int, training: bool = False) -> Any:
     """What is minimised: the class's loss, or the outputs' mean square where it has none."""
+    return minimised(outputs(model, batch, seed, training))
+
+
+def outputs(
+    model: Any, batch: Mapping[str, Any], seed: int, training: bool = False
+) -> dict[str, Any]:
+    """The floating-point outputs for a batch, as a training step computes them, without dropout."""
     import torch
 
     given = dict(batch)
@@ -51,11 +59,34 @@ def objective(model: Any, batch: Mapping[str, Any], seed: int, training: bool = 
         given["use_cache"] = False  # a state that is written in place has no gradient
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        found = tensors(model(**given))
+        return tensors(model(**given))
+
+
+def minimised(found: Mapping[str, Any]) -> Any:
+    """The loss among the outputs, or the mean square of all that have a gradient: what stands for
+    a mask is no number to learn."""
     loss = found.get("loss")
     if loss is not None:
         return loss.float().mean()
-    return sum(tensor.float().pow(2).mean() for tensor in found.values() if tensor.requires_grad)
+    learned = [tensor.float() for tensor in found.values() if tensor.requires_grad]
+    return sum(one.masked_fill(one.abs() > MASKED, 0).pow(2).mean() for one in learned)
+
+
+@contextlib.contextmanager
+def kept(model: Any) -> Iterator[None]:
+    """Afterwards the parameters are as they were, and have no gradients."""
+    import torch
+
+    values = [(parameter, parameter.detach().clone()) for parameter in model.parameters()]
+    try:
+        model.zero_grad(set_to_none=True)
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, value in values:
+                parameter.copy_(value)
+        model.zero_grad(set_to_none=True)
+        model.eval()
 
 
 def forget(model: Any) -> None:
@@ -428,26 +459,19 @@ def trains(subject: Subject) -> Check:
     import torch
 
     model, batch = subject.exact, subject.exact_batch()
-    model.zero_grad(set_to_none=True)
-    loss, training = learn(model, batch, subject.seed)
-    given = [(p, p.grad) for p in model.parameters() if p.grad is not None]
-    kept = [p.detach().clone() for p, _ in given]
-    square = float(sum(grad.pow(2).sum() for _, grad in given))
-    before = after = loss.item()
-    with torch.no_grad():
-        try:
+    with kept(model):
+        loss, training = learn(model, batch, subject.seed)
+        given = [(p, p.detach().clone(), p.grad) for p in model.parameters() if p.grad is not None]
+        square = float(sum(grad.pow(2).sum() for _, _, grad in given))
+        before = after = loss.item()
+        with torch.no_grad():
             for part in STEPS:
                 rate = part * abs(before) / square if square else 0.0
-                for (parameter, grad), value in zip(given, kept, strict=True):
+                for parameter, value, grad in given:
                     parameter.copy_(value - rate * grad)
                 after = float(objective(model, batch, subject.seed, training))
                 if after < before:
                     break
-        finally:
-            for (parameter, _), value in zip(given, kept, strict=True):
-                parameter.copy_(value)
-            model.zero_grad(set_to_none=True)
-            model.eval()
     return Check(
         name="trains",
         ok=after < before,

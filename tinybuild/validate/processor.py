@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -164,7 +164,7 @@ def feed(subject: Subject) -> Fed | None:
         return None  # of text alone
     if not hasattr(loaded, "tokenizer"):
         return Fed(inputs=_parts(subject, loaded), kinds=kinds, ids=ids, whole=False, note=note)
-    tokens = {kind: _token(loaded, kind) for kind in kinds}
+    tokens = {kind: mark(loaded, kind) for kind in kinds}
     ids = {kind: number for kind, number in ids.items() if tokens[kind]}
     try:
         inputs = _call(subject, loaded, kinds, tokens, ids)
@@ -189,36 +189,50 @@ def _call(
 ) -> dict[str, Any]:
     """What a processor makes of the samples and a text with marks where they belong.
 
-    Some put placeholders in by themselves and want none in the text (BLIP-2's), some take images or
-    text (ColPali's), some two images (LightGlue's). Raises what the text with marks does.
+    Some take images or text (ColPali's), some two images (LightGlue's).
     """
-    takes = inspect.signature(type(loaded).__call__).parameters
-    more = {name: value for name, value in ASKED.items() if name in takes}
-    marks = "".join(_between(subject.model.config, loaded, kind, tokens[kind]) for kind in kinds)
+    marks = "".join(between(subject.model.config, loaded, kind, tokens[kind]) for kind in kinds)
     samples = {SAMPLES[kind]: _sample(loaded, kind, subject.seed) for kind in kinds}
     twice = {name: [value[0], value[0]] for name, value in samples.items()}
     marked, plain = {"text": [marks + WORDS], **samples}, {"text": [WORDS], **samples}
     attempts = (plain, samples, twice, marked) if ids else (marked, plain, samples, twice)
-    rate: dict[str, Any] = {"sampling_rate": _rate(loaded)} if "audio" in kinds else {}
-    if "video" in kinds:
-        rate["video_metadata"] = [features.film()]
+    more: dict[str, Any] = {"video_metadata": [features.film()]} if "video" in kinds else {}
+    return asked(loaded, ids, attempts, marked, **more)
+
+
+def asked(
+    loaded: Any,
+    ids: Mapping[str, int],
+    attempts: Sequence[Mapping[str, Any]],
+    blamed: Mapping[str, Any],
+    **more: Any,
+) -> dict[str, Any]:
+    """What a whole processor makes of the first of some arguments that it takes.
+
+    `ids` are the placeholders that there must be: some processors put them in by themselves and
+    want none in the text (BLIP-2's). Raises what was raised for the arguments that are `blamed`.
+    """
+    takes = inspect.signature(type(loaded).__call__).parameters
+    more |= {name: value for name, value in ASKED.items() if name in takes}
+    if SAMPLES["audio"] in blamed:
+        more["sampling_rate"] = sampling_rate(loaded)
     refused = dict[bool, Exception]()
     for arguments in attempts:
         try:
-            inputs = dict(loaded(**arguments, **rate, **more, return_tensors="pt"))
+            inputs = dict(loaded(**arguments, **more, return_tensors="pt"))
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-            refused[arguments is marked] = error
+            refused[arguments is blamed] = error
             continue
         text = inputs.get("input_ids")
         needed = [number for kind, number in ids.items() if kind != "video" or len(ids) == 1]
         if not needed or (text is not None and all((text == n).any() for n in needed)):
             return inputs
         what = f"{type(loaded).__name__} writes no placeholders"
-        refused[arguments is marked] = ValueError(what)
+        refused[arguments is blamed] = ValueError(what)
     raise refused[True]
 
 
-def _token(loaded: Any, kind: str) -> str:
+def mark(loaded: Any, kind: str) -> str:
     """What stands for an image, video or sound in a text for this processor; "" if nothing."""
     token, number = (
         getattr(loaded, f"{kind}_token", None),
@@ -229,7 +243,7 @@ def _token(loaded: Any, kind: str) -> str:
     return str(getattr(token, "content", token)) if token is not None else ""
 
 
-def _between(config: Any, loaded: Any, kind: str, token: str) -> str:
+def between(config: Any, loaded: Any, kind: str, token: str) -> str:
     """A placeholder between the tokens that a config names for its start and its end, as chat
     templates write it: some models tell a video's frames from images by them."""
     for name in (kind, "vision"):
@@ -245,10 +259,10 @@ def _sample(loaded: Any, kind: str, seed: int) -> Any:
         return [features.image(seed)]
     if kind == "video":
         return [features.video(seed)]
-    return [features.sound(_rate(loaded), seed)]
+    return [features.sound(sampling_rate(loaded), seed)]
 
 
-def _rate(loaded: Any) -> int:
+def sampling_rate(loaded: Any) -> int:
     """Samples a second that the sound processor takes."""
     part = getattr(loaded, "feature_extractor", None) or getattr(loaded, "audio_processor", None)
     return int(getattr(part, "sampling_rate", 16_000))
@@ -266,7 +280,7 @@ def _parts(subject: Subject, loaded: Any) -> dict[str, Any]:
             return_tensors="pt",
         )
     if hasattr(loaded, "feature_extractor"):
-        rate = _rate(loaded)
+        rate = sampling_rate(loaded)
         sound = features.sound(rate, subject.seed)
         found |= loaded.feature_extractor([sound], sampling_rate=rate, return_tensors="pt")
     model = subject.model
@@ -350,9 +364,11 @@ def decoder_part(config: Any) -> Any:
         return config.get_text_config(decoder=True)
 
 
-def complete(model: Any, inputs: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Any]:
+def complete(
+    model: Any, inputs: Mapping[str, Any], batch: Mapping[str, Any], rows: int = 1
+) -> dict[str, Any]:
     """The inputs that forward takes, in the model's dtype, with a decoder's start where it has one:
-    for as many codebooks as there are in a batch.
+    of so many rows, for as many codebooks as there are in a batch.
 
     (Sizes for putting predictions back into the image are for the processor, not for the model.)
     """
@@ -370,5 +386,5 @@ def complete(model: Any, inputs: Mapping[str, Any], batch: Mapping[str, Any]) ->
         _, *axes = batch["decoder_input_ids"].shape if "decoder_input_ids" in batch else (1, 2)
         # A row of each codebook (MusicGen), where they have no axis of their own.
         books = getattr(decoder_part(config), "num_codebooks", None) if len(axes) == 1 else None
-        found["decoder_input_ids"] = torch.full((books or 1, 2, *axes[1:]), start or 0)
+        found["decoder_input_ids"] = torch.full((rows * (books or 1), 2, *axes[1:]), start or 0)
     return found

@@ -1,0 +1,153 @@
+"""The card of a dataset: what load_dataset needs to know, and for people how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinybuild.parts import Part, parts
+from tinybuild.progress import count
+
+if TYPE_CHECKING:
+    from datasets import Features
+    from huggingface_hub import DatasetCardData
+
+CARRIED = ("license", "license_name", "license_link", "language")  # of the source's front matter
+LONGEST = 12  # configs or splits that are named one by one
+
+
+def text(
+    section: Mapping[str, Any],
+    about: Mapping[str, Any],
+    kinds: Mapping[str, Features],
+    files: Mapping[str, Mapping[str, Path]],
+    version: str,
+) -> str:
+    """README.md: front matter with `configs` and `dataset_info` as the Hub wants them, and text.
+
+    section: the recipe's; about: what the source's card says; kinds: config -> features; files:
+    config -> split -> Parquet file, below the folder of the card; version: x.y.z, of all configs.
+    """
+    data = _front(about, kinds, files, version)
+    first, second = "", ""
+    if len(files) > 1:
+        names = list(files)
+        first = f', "{names[0]}"'
+        shown = ", ".join(f"`{name}`" for name in names[:LONGEST])
+        second = f"\n\nConfigs: {shown}{', ...' if len(names) > LONGEST else ''}."
+    body = [
+        "A tiny dataset, made for tests of machinery: what it says is of no matter.",
+        f"## How it was made\n\n{_made(section)}",
+        "## Load it\n\n```python\nfrom datasets import load_dataset\n\n"
+        f'data = load_dataset("PATH/TO/THIS/FOLDER"{first})\n```{second}',
+    ]
+    if "homepage" in about:
+        body.append(f"## Source\n\n{about['homepage']}")
+    if "citation" in about:
+        body.append(f"## Citation\n\nOf the source:\n\n```bibtex\n{about['citation'].strip()}\n```")
+    return f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(body) + "\n"
+
+
+def _front(
+    about: Mapping[str, Any],
+    kinds: Mapping[str, Features],
+    files: Mapping[str, Mapping[str, Path]],
+    version: str,
+) -> DatasetCardData:
+    import pyarrow.parquet
+    from datasets import DatasetInfo, SplitDict, SplitInfo
+    from datasets.info import DatasetInfosDict
+    from datasets.utils.metadata import MetadataConfigs
+    from huggingface_hub import DatasetCardData
+
+    carried = {key: about[key] for key in CARRIED if key in about}
+    data = DatasetCardData(**carried, tags=["tinybuild", "tiny"])
+    infos, configs = DatasetInfosDict(), MetadataConfigs()
+    for config, splits in files.items():
+        infos[config] = DatasetInfo(config_name=config, features=kinds[config], splits=SplitDict())
+        infos[config].download_size = infos[config].dataset_size = 0
+        for split, path in splits.items():
+            with pyarrow.parquet.ParquetFile(path) as file:
+                rows = file.metadata.num_rows
+                room = sum(batch.nbytes for batch in file.iter_batches())  # of one at a time
+            infos[config].splits.add(SplitInfo(name=split, num_bytes=room, num_examples=rows))
+            infos[config].download_size += path.stat().st_size
+            infos[config].dataset_size += room
+        folder = "data" if len(files) == 1 else f"data/{config}"
+        paths = [{"split": split, "path": f"{folder}/{split}-*"} for split in splits]
+        configs[config] = {"version": version, "data_files": paths}
+        if config == next(iter(files)) and config != "default":
+            configs[config]["default"] = True
+    infos.to_dataset_card_data(data)
+    configs.to_dataset_card_data(data)
+    return data
+
+
+def _made(section: Mapping[str, Any]) -> str:
+    """A line for each split: which rows of what, and what was done to them."""
+    lines = [_line(section, part) for part in parts(section)]
+    if "expand" in section:
+        lines.append(
+            f"- each config has so many rows made of these: {', '.join(section['expand'])} (repeat "
+            "takes them in turn; unique also writes a row's number into its first text)"
+        )
+    return "\n".join(lines) + "\n\nThe recipe and its lock lie beside this folder."
+
+
+def _line(section: Mapping[str, Any], part: Part) -> str:
+    named = [part.config] if "configs" in section else []
+    named += [part.split] if part.split else []
+    head = f"`{'/'.join(named)}`: " if named else ""
+    return f"- {head}{_rows(part.wish)} of {_origin(section, part)}{''.join(_changes(part.wish))}"
+
+
+def _origin(section: Mapping[str, Any], part: Part) -> str:
+    if "records" in section:
+        return "records made by hand"
+    source = section.get("source")
+    if source is None:
+        return "the corpus that ships with tinybuild"
+    kind = next(kind for kind in ("hub", "path", "package", "recipe") if kind in source)
+    where = {"hub": "", "path": "local files ", "package": "package ", "recipe": "recipe "}[kind]
+    within = [f"config {part.of_config}"] if part.of_config else []
+    within += [f"split {part.of_split}"] if part.of_split else []
+    inside = f" ({', '.join(within)})" if within else ""
+    return f"{where}`{source[kind]}`{inside}"
+
+
+def _rows(wish: Mapping[str, Any]) -> str:
+    if "rows" in wish:
+        return f"rows {wish['rows']}"
+    if "samples" not in wish:
+        return "all rows"
+    number = f"{'at most ' if wish.get('at_most') else ''}{count(wish['samples'])} rows"
+    how = {"first": "the first ", "random": "", "spread": ""}[wish.get("select", "first")]
+    drawn = {"random": " drawn at random", "spread": " spread evenly"}
+    tests = [f"{column} is {_condition(value)}" for column, value in wish.get("where", {}).items()]
+    where = f" where {' and '.join(tests)}," if tests else ""
+    return f"{how}{number}{drawn.get(wish.get('select', ''), '')}{where}"
+
+
+def _condition(value: Any) -> str:
+    if isinstance(value, Mapping):
+        bounds = {"min": "at least", "max": "at most"}
+        return " and ".join(f"{bounds[key]} {bound}" for key, bound in sorted(value.items()))
+    return " or ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _changes(wish: Mapping[str, Any]) -> Iterable[str]:
+    columns = wish.get("columns")
+    if isinstance(columns, Mapping):
+        yield f"; without the columns {', '.join(columns['drop'])}"
+    elif columns:
+        yield f"; only the columns {', '.join(columns)}"
+    if "text" in wish:
+        yield f"; texts cut to {count(wish['text']['max_chars'])} characters"
+    if "images" in wish:
+        yield f"; images of at most {wish['images']['max_size']} pixels a side"
+    audio = wish.get("audio", {})
+    if "max_seconds" in audio:
+        yield f"; sounds of at most {audio['max_seconds']} seconds"
+    if "sampling_rate" in audio:
+        yield f"; sounds at {count(audio['sampling_rate'])} samples a second"
