@@ -94,7 +94,7 @@ def wish(
 ) -> Job:
     root, facts = stages
     kept = kept or ("tokenizer", "model", "dataset")
-    settings = {"name": NAME, "summary": SUMMARY, "recipe": digest(RECIPE), **more}
+    settings = {"name": NAME, "summary": SUMMARY, "recipe": digest(RECIPE), "local": {}, **more}
     return job(
         settings,
         facts={
@@ -256,9 +256,8 @@ def test_the_card_names_each_origin(job: MakeJob, stages: Any) -> None:
             "version": "1.13.1",
             "files": {},
         },
-        "dataset": {"wish": {"path": "../rows.jsonl"}, "files": {}},
     }
-    work = wish(job, stages, pins=pins)
+    work = wish(job, stages, pins=pins, local={"dataset": {"path": "../rows.jsonl"}})
     pack.make(work)
     front, body = card(work.out / NAME)
     assert front["base_model"] == ["owner/name"]
@@ -268,6 +267,12 @@ def test_the_card_names_each_origin(job: MakeJob, stages: Any) -> None:
         "- dataset: local files (`../rows.jsonl`)",
     ):
         assert line in body.splitlines()
+    pins["dataset"] = {"wish": {"hub": "owner/rows"}, "commit": commit, "files": {}}
+    work = wish(job, stages, pins=pins)
+    pack.make(work)
+    front, body = card(work.out / NAME)
+    assert (front["base_model"], front["datasets"]) == (["owner/name"], ["owner/rows"])
+    assert f"- dataset: `owner/rows` on the Hub at commit `{commit}`" in body.splitlines()
 
 
 def test_the_code_of_the_card_runs(

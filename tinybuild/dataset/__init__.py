@@ -33,7 +33,7 @@ def make(job: Job) -> dict[str, Any]:
     source); neither for the corpus that ships with tinybuild.
     Files: README.md, data/[CONFIG/]SPLIT-00000-of-00001.parquet. Facts: rows (of all splits of all
     configs), columns of the default config ([name, type], in their order), configs (config ->
-    split -> rows), source (upstream: sha256 of the local files; about: what its card says).
+    split -> rows), source (files: the local ones; about: what its card says).
     Raises BuildFault.
     """
     section = job.settings["dataset"]
@@ -82,7 +82,16 @@ def make(job: Job) -> dict[str, Any]:
         "rows": sum(rows for splits in configs.values() for rows in splits.values()),
         "columns": [[name, _type(feature)] for name, feature in first.items()],
         "configs": configs,
-        "source": {"files": dict(job.upstream.get("dataset", {})), "about": dict(source.about)},
+        "source": {"files": _files(job), "about": dict(source.about)},
+    }
+
+
+def _files(job: Job) -> dict[str, dict[str, Any]]:
+    """name -> sha256 and size of the local files that the rows were taken from."""
+    place = job.inputs.get("dataset", job.out)
+    return {
+        name: {"sha256": found, "size": (place / name if place.is_dir() else place).stat().st_size}
+        for name, found in job.upstream.get("dataset", {}).items()
     }
 
 
@@ -113,7 +122,7 @@ def _source(section: Mapping[str, Any], job: Job, scratch: Path) -> Source:
     if "dataset" in job.inputs:
         options["files"] = list(job.upstream["dataset"])
         return sources.open_folder(job.inputs["dataset"], scratch=scratch, options=options)
-    if "fetch" in job.inputs:
+    if wish and "fetch" in job.inputs:
         folder = job.inputs["fetch"] / "dataset"
         return sources.open_folder(folder, scratch=scratch, options=options)
     return sources.open_folder(CORPUS, scratch=scratch, options=options)
