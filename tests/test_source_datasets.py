@@ -970,8 +970,8 @@ dataset:
         "HF_HOME": str(tmp_path / "home"),
     }
 
-    def doit() -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "doit", "x"]
+    def doit(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "doit", *(words or ("x",))]
         return subprocess.run(
             command, cwd=root, env=environment, capture_output=True, text=True, check=False
         )
@@ -1001,3 +1001,15 @@ dataset:
     assert "up to date" in doit().stdout
     assert hub.log == []
     assert not any(TOKEN.encode() in data for data in contents(root).values())
+
+    # Rows of the source, which are not among those that the recipe took.
+    done = doit("unpack", "x", "--rows", "101,160-161", "--to", "recipes/records/x")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "wrote 3 rows to recipes/records/x" in done.stdout
+    found = sorted((root / "recipes/records/x").glob("*/text.txt"))
+    assert [path.read_text().split()[1] for path in found] == ["100", "159", "160"]
+    assert sorted(path.name for path in (root / "recipes/records").iterdir()) == ["x"]
+    done = doit("unpack", "x", "--split", "test", "--to", "y")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (root / "y/10/text.txt").read_text().startswith("row 1009 ")
+    assert TOKEN not in done.stdout

@@ -358,7 +358,7 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
 
     fetching = tuple(wish for wish in wishes if not source.in_place(wish))
     if fetching:
-        wanted = {wish.slot: _sized(wish.data) for wish in fetching}
+        wanted = {wish.slot: sized(wish.data) for wish in fetching}
         locks = lock.holding(lock.read(recipe.file), wanted)
         needs = []
         for slot, upstream in _upstreams(recipe):
@@ -382,7 +382,7 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
     if dataset is not None:
         section = _without(dataset, "seed")
         if "source" in section:
-            section["source"] = _sized(section["source"])
+            section["source"] = sized(section["source"])
         yield task(
             "dataset",
             {"dataset": section},
@@ -478,8 +478,8 @@ def _deciding(section: Mapping[str, Any]) -> dict[str, Any]:
     return {**{key: section[key] for key in kept if key in section}, **inner}
 
 
-def _sized(wish: Mapping[str, Any]) -> dict[str, Any]:
-    """A source with its bound in bytes."""
+def sized(wish: Mapping[str, Any]) -> dict[str, Any]:
+    """A source as the stages take it: its bound in bytes."""
     return {key: size(value) if key == "max_read" else value for key, value in wish.items()}
 
 
