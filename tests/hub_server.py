@@ -1,7 +1,8 @@
-"""A Hub on the loopback: model repositories with commits, refs, files and refusals, and a log.
+"""A Hub on the loopback: repositories with commits, refs, files and refusals, and a log.
 
-It answers what huggingface_hub asks for when files are read: model info with siblings, and HEAD and
-GET of resolve/REVISION/FILE. Errors carry the X-Error-Code of the real Hub.
+It answers what huggingface_hub asks for when files are read: model and dataset info, the tree,
+paths-info, refs, and HEAD and GET of resolve/REVISION/FILE, with byte ranges. Errors carry the
+X-Error-Code of the real Hub. Large files are kept in LFS and come, as on the Hub, from elsewhere.
 """
 
 from __future__ import annotations
@@ -9,11 +10,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import pytest
+
+IN_LFS = (".parquet", ".arrow", ".gz", ".xz", ".bz2", ".zst", ".tar", ".zip", ".safetensors")
 
 
 @dataclass
@@ -37,17 +46,30 @@ class Repo:
 class Hub:
     """The server's state. `log` holds "METHOD path" of each request; `broken` answers 500 to all.
 
-    `tokens` holds the Authorization headers that came.
+    `tokens` holds the Authorization headers that came, `leaked` those that came to where files in
+    LFS are kept, which is no part of the Hub. `sent` counts the bytes of each file's body, `ranges`
+    holds the ranges that were asked for. `cut`: so many bytes into its next body, the connection
+    breaks. `deaf`: ranges are not heeded. `closed`: the code and status that files are refused
+    with.
     """
 
     repos: dict[str, Repo] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
+    leaked: list[str] = field(default_factory=list)
+    sent: Counter[str] = field(default_factory=Counter)
+    ranges: list[tuple[str, int, int]] = field(default_factory=list)
     broken: bool = False
+    deaf: bool = False
+    cut: int | None = None
+    closed: tuple[str, int] | None = None
     url: str = ""
 
     def repo(self, name: str) -> Repo:
         return self.repos.setdefault(name, Repo())
+
+    def dataset(self, name: str) -> Repo:
+        return self.repo(f"datasets/{name}")
 
     def asked(self, text: str) -> list[str]:
         """The requests whose path contains `text`."""
@@ -56,6 +78,18 @@ class Hub:
 
 def _etag(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _entry(path: str, data: bytes) -> dict[str, Any]:
+    """A file in a listing of the tree."""
+    entry = {"type": "file", "path": path, "oid": _etag(data), "size": len(data)}
+    if path.endswith(IN_LFS):
+        entry["lfs"] = {"oid": _sha256(data), "size": len(data), "pointerSize": 130}
+    return entry
 
 
 def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
@@ -71,40 +105,61 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             self.answer()
 
-        def send(self, status: int, body: bytes = b"", **headers: str) -> None:
+        def do_POST(self) -> None:
+            self.answer()
+
+        def send(self, status: int, body: bytes = b"", name: str = "", **headers: str) -> None:
             self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name.replace("_", "-"), value)
+            for header, value in headers.items():
+                self.send_header(header.replace("_", "-"), value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
+            if self.command == "HEAD":
+                return
+            if name and hub.cut is not None and len(body) > hub.cut:
+                body, hub.cut = body[: hub.cut], None
+                self.close_connection = True
+            self.wfile.write(body)
+            if name:
+                hub.sent[name] += len(body)
 
         def refuse(self, status: int, code: str, **headers: str) -> None:
             self.send(status, b"{}", X_Error_Code=code, X_Error_Message=code, **headers)
 
+        def json(self, body: Any) -> None:
+            self.send(200, json.dumps(body).encode(), Content_Type="application/json")
+
         def answer(self) -> None:
-            path = unquote(urlsplit(self.path).path)
-            hub.log.append(f"{self.command} {path}")
+            url = urlsplit(self.path)
+            hub.log.append(f"{self.command} {unquote(url.path)}")
+            elsewhere = url.path.startswith("/elsewhere/")
             if "Authorization" in self.headers:
-                hub.tokens.append(self.headers["Authorization"])
+                (hub.leaked if elsewhere else hub.tokens).append(self.headers["Authorization"])
             if hub.broken:
                 self.send(500, b"the server has a bad day")
                 return
-            parts = path.strip("/").split("/")
-            if parts[:2] == ["api", "models"]:
-                name, rest = "/".join(parts[2:4]), parts[4:]
-            else:
-                name, rest = "/".join(parts[:2]), parts[2:]
-            repo = hub.repos.get(name)
+            parts = [unquote(part) for part in url.path.strip("/").split("/")]
+            if elsewhere:
+                self.body("/".join(parts[3:]), hub.repos[parts[1]].commits)
+                return
+            api = parts[0] == "api"
+            parts = parts[1:] if api else parts
+            kind = parts[0] if parts[0] in ("models", "datasets") else "models"
+            parts = parts[1:] if parts[0] == kind else parts
+            name, rest = "/".join(parts[:2]), parts[2:]
+            repo = hub.repos.get(name if kind == "models" else f"datasets/{name}")
             if repo is None:
                 self.refuse(404, "RepoNotFound")
             elif repo.gated:
                 self.refuse(403, "GatedRepo")
-            elif parts[0] == "api":
+            elif api and rest[:1] == ["refs"]:
+                self.json({"branches": [{"name": r, "ref": r} for r in repo.refs], "tags": []})
+            elif api and rest[:1] in (["tree"], ["paths-info"]):
+                self.tree(repo, rest)
+            elif api:
                 self.info(name, repo, rest[1] if rest else "main")
             else:
-                self.file(repo, rest[1], "/".join(rest[2:]))
+                self.file(kind, name, repo, rest[1], "/".join(rest[2:]))
 
         def info(self, name: str, repo: Repo, revision: str) -> None:
             sha = repo.refs.get(revision, revision)
@@ -116,18 +171,69 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 for path, data in sorted(repo.commits[sha].items())
             ]
             body = {"id": name, "sha": sha, "siblings": siblings, "private": False, "gated": False}
-            self.send(200, json.dumps(body).encode(), Content_Type="application/json")
+            self.json(body)
 
-        def file(self, repo: Repo, revision: str, path: str) -> None:
+        def tree(self, repo: Repo, rest: list[str]) -> None:
+            """api/KIND/NAME/tree/REVISION?recursive=true, and POST paths-info/REVISION."""
+            sha = repo.refs.get(rest[1], rest[1])
+            if sha not in repo.commits:
+                self.refuse(404, "RevisionNotFound")
+                return
+            files = sorted(repo.commits[sha].items())
+            if rest[0] == "paths-info":
+                length = int(self.headers["Content-Length"])
+                wanted = parse_qs(self.rfile.read(length).decode())["paths"]
+                files = [(path, data) for path, data in files if path in wanted]
+            # As the Hub does it, in pages; the next one is named in a header.
+            query = parse_qs(urlsplit(self.path).query)
+            start, page = int(query.get("cursor", ["0"])[0]), 1000
+            body = json.dumps([_entry(*file) for file in files[start : start + page]]).encode()
+            more = {}
+            if start + page < len(files):
+                place = f"{hub.url}{urlsplit(self.path).path}"
+                more["Link"] = f'<{place}?recursive=true&cursor={start + page}>; rel="next"'
+            self.send(200, body, Content_Type="application/json", **more)
+
+        def file(self, kind: str, name: str, repo: Repo, revision: str, path: str) -> None:
             sha = repo.refs.get(revision, revision)
             if sha not in repo.commits:
                 self.refuse(404, "RevisionNotFound")
                 return
             data = repo.commits[sha].get(path)
-            if data is None:
+            if hub.closed is not None:
+                self.refuse(hub.closed[1], hub.closed[0])
+            elif data is None:
                 self.refuse(404, "EntryNotFound", X_Repo_Commit=sha)
+            elif kind == "datasets" and path.endswith(IN_LFS):
+                port = urlsplit(hub.url).port
+                place = f"http://localhost:{port}/elsewhere/datasets%2F{quote(name, safe='')}"
+                self.send(
+                    302,
+                    Location=f"{place}/x/{quote(path)}?at={sha}",
+                    X_Repo_Commit=sha,
+                    X_Linked_Size=str(len(data)),
+                    X_Linked_ETag=f'"{_sha256(data)}"',
+                )
+            else:
+                self.part(path, data, X_Repo_Commit=sha, ETag=f'"{_etag(data)}"')
+
+        def body(self, path: str, commits: Mapping[str, Mapping[str, bytes]]) -> None:
+            (sha,) = parse_qs(urlsplit(self.path).query)["at"]
+            self.part(path, commits[sha][path])
+
+        def part(self, path: str, data: bytes, **headers: str) -> None:
+            """A file, or the range of it that was asked for."""
+            asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+            if asked is None or hub.deaf:
+                self.send(200, data, path, **headers)
                 return
-            self.send(200, data, X_Repo_Commit=sha, ETag=f'"{_etag(data)}"')
+            start, stop = int(asked[1]), min(int(asked[2]) + 1, len(data))
+            if start >= len(data):
+                self.send(416, Content_Range=f"bytes */{len(data)}")
+                return
+            hub.ranges.append((path, start, stop))
+            said = f"bytes {start}-{stop - 1}/{len(data)}"
+            self.send(206, data[start:stop], path, Content_Range=said, **headers)
 
     return Handler
 
@@ -147,3 +253,22 @@ def serve() -> Iterator[Hub]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextlib.contextmanager
+def connected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str) -> Iterator[Hub]:
+    """A loopback Hub that the real client speaks to, with an empty cache and a token."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import _http
+
+    with serve() as server:
+        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(_http.time, "sleep", lambda seconds: None)
+        monkeypatch.setenv("HF_TOKEN", token)
+        yield server

@@ -376,6 +376,54 @@ def test_outputs_that_do_not_depend_on_the_input(build: Build, tmp_path: Path) -
     assert "1 continuations of 4 prompts" in found["generation_differs"]
 
 
+class Either:
+    """What a model makes of an image or a video, which share their placeholders; `deaf` to one."""
+
+    @staticmethod
+    def model(deaf: str = "") -> Any:
+        import torch
+        from transformers import LlamaConfig, LlamaPreTrainedModel
+
+        class EitherModel(LlamaPreTrainedModel):  # type: ignore[misc]
+            def __init__(self, config: Any) -> None:
+                super().__init__(config)
+                self.inner = torch.nn.Linear(1, 1)
+
+            def forward(
+                self, input_ids: Any, pixel_values: Any = None, pixel_values_videos: Any = None
+            ) -> Any:
+                given = {"image": pixel_values, "video": pixel_values_videos}
+                there = [kind for kind, value in given.items() if value is not None]
+                if len(there) != 1 or given[there[0]].dim() != {"image": 4, "video": 5}[there[0]]:
+                    raise ValueError("one of them")
+                heard = given[there[0]].mean() if there[0] != deaf else 0.0
+                return {"out": input_ids.float() + heard}
+
+        return EitherModel(LlamaConfig(**LLAMA))
+
+
+@pytest.mark.parametrize(
+    ("deaf", "said"), [("", "in a batch of its own"), ("video", "no output depends on video")]
+)
+def test_a_modality_that_is_never_beside_another(deaf: str, said: str) -> None:
+    from types import SimpleNamespace
+
+    from tinybuild import inputs
+    from tinybuild.validate.alive import every_modality
+
+    made = Either.model(deaf)
+    batch = inputs.batch(made, 3)
+    assert inputs.covered(made, batch) == ("image", "text")
+
+    def computed(given: Mapping[str, Any]) -> Any:
+        return made(**given)
+
+    subject: Any = SimpleNamespace(model=made, batch=batch, seed=3, computed=computed)
+    found = every_modality(subject)
+    assert found is not None
+    assert (found.ok, said in found.measured) == (not deaf, True)
+
+
 def test_tokens_that_rounding_decides(build: Build, tmp_path: Path) -> None:
     bundle = build("LlamaConfig", "LlamaForCausalLM", LLAMA)  # drawn with 0.02
     bundle.wish["shrink"] = "auto"

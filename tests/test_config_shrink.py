@@ -282,6 +282,13 @@ def test_a_table_of_blocks_shrinks_where_no_list_has_its_widths() -> None:
     assert config.stem_channels == rows[0][1]
 
 
+def test_other_tables_of_numbers_are_no_widths() -> None:
+    points = [[64, 128], [128, 64], [128, 128], [192, 64], [64, 192]]
+    assert [list(point) for point in small("llava_next").image_grid_pinpoints] == points
+    sizes = small("sam3_vision_model").backbone_feature_sizes
+    assert [a[0] // b[0] for a, b in itertools.pairwise(sizes)] == [2, 2]
+
+
 def test_what_is_large_by_itself_does_not_ruin_the_rest() -> None:
     from tinybuild.config.search import search
 

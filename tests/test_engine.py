@@ -551,7 +551,7 @@ def test_an_upstream_file_that_changes(tmp_path: Path) -> None:
     lock = json.loads((root / "dist/a/recipe.lock.json").read_text())
     assert lock["pins"]["dataset"]["wish"]["path"] == "../lines.jsonl"
     found = hashlib.sha256((root / "lines.jsonl").read_bytes()).hexdigest()
-    assert lock["pins"]["dataset"]["files"] == {"lines.jsonl": {"sha256": found}}
+    assert lock["pins"]["dataset"]["files"] == {"lines.jsonl": {"sha256": found, "size": 42}}
 
 
 def test_a_dataset_made_from_anothers(tmp_path: Path) -> None:

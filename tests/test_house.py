@@ -35,6 +35,7 @@ FLOORS = {
     "plan": 5,
     "run": 6,
     "architectures": 7,
+    "unpack": 7,
     "tasks": 8,
 }
 HEAVY = {"torch", "transformers", "datasets", "tokenizers", "huggingface_hub", "pyarrow", "numpy"}

@@ -94,7 +94,7 @@ def wish(
 ) -> Job:
     root, facts = stages
     kept = kept or ("tokenizer", "model", "dataset")
-    settings = {"name": NAME, "summary": SUMMARY, "recipe": digest(RECIPE), **more}
+    settings = {"name": NAME, "summary": SUMMARY, "recipe": digest(RECIPE), "local": {}, **more}
     return job(
         settings,
         facts={
@@ -126,7 +126,7 @@ def test_the_layout(job: MakeJob, stages: Any) -> None:
         *("README.md", "SHA256SUMS", "recipe.yaml", "recipe.lock.json", "report.json"),
         *("config.json", "config_changes.json", "generation_config.json", "model.safetensors"),
         *("tokenizer.json", "tokenizer_config.json"),
-        *("dataset/README.md", "dataset/data/train-00000-of-00001.parquet"),
+        *("dataset/README.md", "dataset/data/train-00000-of-00001.parquet", "dataset/recipe.yaml"),
     }
     assert {path.name for path in work.out.iterdir()} == {NAME, f"{NAME}.tar.gz"}
     assert found["recipe.yaml"].decode() == RECIPE
@@ -256,9 +256,8 @@ def test_the_card_names_each_origin(job: MakeJob, stages: Any) -> None:
             "version": "1.13.1",
             "files": {},
         },
-        "dataset": {"wish": {"path": "../rows.jsonl"}, "files": {}},
     }
-    work = wish(job, stages, pins=pins)
+    work = wish(job, stages, pins=pins, local={"dataset": {"path": "../rows.jsonl"}})
     pack.make(work)
     front, body = card(work.out / NAME)
     assert front["base_model"] == ["owner/name"]
@@ -268,6 +267,12 @@ def test_the_card_names_each_origin(job: MakeJob, stages: Any) -> None:
         "- dataset: local files (`../rows.jsonl`)",
     ):
         assert line in body.splitlines()
+    pins["dataset"] = {"wish": {"hub": "owner/rows"}, "commit": commit, "files": {}}
+    work = wish(job, stages, pins=pins)
+    pack.make(work)
+    front, body = card(work.out / NAME)
+    assert (front["base_model"], front["datasets"]) == (["owner/name"], ["owner/rows"])
+    assert f"- dataset: `owner/rows` on the Hub at commit `{commit}`" in body.splitlines()
 
 
 def test_the_code_of_the_card_runs(

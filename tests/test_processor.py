@@ -805,3 +805,24 @@ def test_a_real_tokenizer_beside_a_default_processor(
     subject = Subject(folder=packed, scratch=tmp_path, facts=facts, checks={}, seed=0)
     assert feeds(subject).ok, feeds(subject)
     assert agree(subject).ok, agree(subject)
+
+
+def test_a_decoder_of_several_codebooks_begins_in_each() -> None:
+    from types import SimpleNamespace
+
+    import torch
+    from transformers import MusicgenConfig, T5Config
+
+    from tinybuild.validate.processor import complete
+
+    def forward(input_ids: Any = None, decoder_input_ids: Any = None) -> None: ...
+
+    speaks: Any = SimpleNamespace(forward=forward, config=MusicgenConfig(), dtype=torch.float32)
+    writes: Any = SimpleNamespace(forward=forward, config=T5Config(), dtype=torch.float32)
+    ids = {"input_ids": torch.ones(1, 3, dtype=torch.long)}
+    flat, deep = torch.zeros(8, 5), torch.zeros(2, 5, 4)
+    books = speaks.config.decoder.num_codebooks
+    wanted = [(speaks, flat, (books, 2)), (speaks, deep, (1, 2, 4)), (writes, flat, (1, 2))]
+    for one, seen, shape in wanted:
+        made = complete(one, ids, {"decoder_input_ids": seen})
+        assert tuple(made["decoder_input_ids"].shape) == shape

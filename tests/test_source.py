@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from conftest import MakeJob, contents
-from hub_server import Hub, serve
+from hub_server import Hub, connected
 
 from tinybuild import source
 from tinybuild.errors import SourceFault
 from tinybuild.files import Memo
+from tinybuild.source import pins
 
 CONFIG = b'{"model_type": "llama"}'
 MODEL = "mistral_common/data/mistral_instruct_tokenizer_240323.model.v3"
@@ -206,7 +207,7 @@ def test_path_odd_file_names(job: MakeJob, upstream: Path, name: str) -> None:
 
 def test_path_oversized_file(job: MakeJob, upstream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (upstream / "huge.json").open("wb") as file:
-        file.truncate(source.LARGEST + 1)  # sparse: takes no room
+        file.truncate(pins.LARGEST + 1)  # sparse: takes no room
     text = refused(job, {"path": "../upstream"})
     assert "huge.json of path ../upstream has 100,000,001 bytes; at most 100,000,000" in text
 
@@ -266,7 +267,7 @@ def test_package_of_data(job: MakeJob) -> None:
 def test_package_file_that_was_altered_after_install(
     job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "sha256", lambda path: "0" * 64)
+    monkeypatch.setattr(source.package, "sha256", lambda path: "0" * 64)
     text = refused(job, {"package": "mistral-common", "files": {"tokenizer.model": MODEL}})
     assert "is not the file that mistral-common" in text
     assert "hint: pip install --force-reinstall" in text
@@ -336,20 +337,7 @@ def test_lock_that_does_not_hold(job: MakeJob, files: dict[str, Any], words: str
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A loopback Hub that the real client speaks to, with an empty cache and a token."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import _http
-
-    with serve() as server:
-        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(_http.time, "sleep", lambda seconds: None)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with connected(tmp_path, monkeypatch, TOKEN) as server:
         yield server
 
 
@@ -499,7 +487,7 @@ def test_hub_that_is_not_there(job: MakeJob, hub: Hub, monkeypatch: pytest.Monke
 def test_hub_oversized_file_is_not_fetched(
     job: MakeJob, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "LARGEST", 10)
+    monkeypatch.setattr(pins, "LARGEST", 10)
     hub.repo("owner/name").commit({"config.json": CONFIG})
     text = refused(job, {"hub": "owner/name"})
     assert "config.json of hub owner/name has 23 bytes; at most 10 are fetched" in text

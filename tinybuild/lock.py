@@ -13,6 +13,8 @@ from tinybuild.files import pretty, write
 VERSION = 1
 _FACTS = {"hub": "commit", "package": "version"}  # what a pin of each kind must say
 
+_PARTS = ("config", "split", "sample_by", "max_read")  # of a dataset's source
+
 
 def place(recipe: Path) -> Path:
     """recipes/x.yaml -> recipes/x.lock.json"""
@@ -55,8 +57,19 @@ def read(recipe: Path) -> dict[str, Any]:
 
 
 def holding(pins: Mapping[str, Any], wishes: Mapping[str, Any]) -> dict[str, Any]:
-    """The pins that still answer to the recipe's wishes; an edited wish is resolved anew."""
-    return {slot: pin for slot, pin in pins.items() if wishes.get(slot) == pin["wish"]}
+    """The pins that still answer to the recipe's wishes; an edited wish is resolved anew.
+
+    Which part of a dataset is read, and how much, is another part of the same upstream.
+    """
+
+    def upstream(wish: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in wish.items() if key not in _PARTS}
+
+    return {
+        slot: pin
+        for slot, pin in pins.items()
+        if slot in wishes and upstream(wishes[slot]) == upstream(pin["wish"])
+    }
 
 
 def save(recipe: Path, pins: Mapping[str, Any]) -> None:

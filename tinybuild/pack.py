@@ -57,8 +57,7 @@ def _pins(
     """slot -> what it was made from: what was fetched, and what was read where it is."""
     pins = dict(facts.get("fetch", {}).get("pins", {}))
     for slot, wish in settings["local"].items():
-        files = {name: {"sha256": found} for name, found in facts[slot]["source"]["files"].items()}
-        pins[slot] = {"wish": wish, "files": files}
+        pins[slot] = {"wish": wish, "files": facts[slot]["source"]["files"]}
     return pins
 
 

@@ -30,6 +30,11 @@ class Part:
     wish: Mapping[str, Any]
     keys: Mapping[str, tuple[str, ...]]
 
+    @property
+    def made(self) -> str:
+        """ "CONFIG/SPLIT" as the recipe calls them; "CONFIG/" where the split is the source's."""
+        return f"{self.config}/{self.split or ''}"
+
     def named(self, names: Mapping[str, tuple[str, ...]], default: str | None) -> tuple[str, str]:
         """The source's (config, split) that this part is taken from.
 
@@ -127,3 +132,26 @@ def _over(above: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key not in keys}
+
+
+# --- rows by number -------------------------------------------------------------------------------
+
+
+def numbers(rows: str | int) -> tuple[int, ...]:
+    """ "2,5-7" -> (1, 4, 5, 6): the numbers from 0, in their order, each once."""
+    found: set[int] = set()
+    for piece in str(rows).split(","):
+        first, _, last = piece.strip().partition("-")
+        found.update(range(int(first) - 1, int(last or first)))
+    return tuple(sorted(found))
+
+
+def spelled(rows: list[int]) -> str:
+    """[1, 4, 5, 6] -> "2,5-7": the other way; `rows` is sorted."""
+    pieces: list[list[int]] = []
+    for row in rows:
+        if pieces and row == pieces[-1][1] + 1:
+            pieces[-1][1] = row
+        else:
+            pieces.append([row, row])
+    return ",".join(str(a + 1) if a == b else f"{a + 1}-{b + 1}" for a, b in pieces)

@@ -13,6 +13,7 @@ from tinybuild import lock, source
 from tinybuild.errors import Fault, Finding, RecipeFault, nearest
 from tinybuild.files import Memo
 from tinybuild.ids import PROCESSORS
+from tinybuild.parts import AMOUNT, NUMBERS
 from tinybuild.recipe import Broken, Cache, Recipe, amount, size
 
 
@@ -32,7 +33,7 @@ class Stage:
 STAGES: Mapping[str, Stage] = {
     "fetch": Stage(
         function="tinybuild.source:fetch",
-        code=("source.py", "blank.py", "ids.py", "files.py"),
+        code=("source", "parts.py", "blank.py", "ids.py", "files.py"),
         libraries=(),
     ),
     "dataset": Stage(
@@ -357,7 +358,7 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
 
     fetching = tuple(wish for wish in wishes if not source.in_place(wish))
     if fetching:
-        wanted = {wish.slot: _sized(wish.data) for wish in fetching}
+        wanted = {wish.slot: sized(wish.data) for wish in fetching}
         locks = lock.holding(lock.read(recipe.file), wanted)
         needs = []
         for slot, upstream in _upstreams(recipe):
@@ -368,9 +369,12 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
                         Need(name=f"{slot}.{stage}", task=f"{stage}:{upstream}", files=files)
                     )
         base = recipe.file.parent.relative_to(root).as_posix()
+        settings: dict[str, Any] = {"wishes": wanted, "base": base, "locks": locks}
+        if dataset is not None and "dataset" in wanted and "hub" in wanted["dataset"]:
+            settings["rows"] = {**_deciding(dataset), "source": wanted["dataset"]}
         yield task(
             "fetch",
-            {"wishes": wanted, "base": base, "locks": locks},
+            settings,
             needs,
             wishes=fetching,
             after=tuple(f"pack:{upstream}" for _, upstream in _upstreams(recipe)),
@@ -378,7 +382,7 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
     if dataset is not None:
         section = _without(dataset, "seed")
         if "source" in section:
-            section["source"] = _sized(section["source"])
+            section["source"] = sized(section["source"])
         yield task(
             "dataset",
             {"dataset": section},
@@ -463,8 +467,19 @@ _LOOKED = {  # what the checks look at
 }
 
 
-def _sized(wish: Mapping[str, Any]) -> dict[str, Any]:
-    """A source with its bound in bytes."""
+def _deciding(section: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a dataset section decides which rows are read; not what becomes of them."""
+    inner = {
+        key: {name: _deciding(part) if part else part for name, part in section[key].items()}
+        for key in ("configs", "splits")
+        if key in section
+    }
+    kept = ("source", "config", "split", "seed", *NUMBERS, *AMOUNT)
+    return {**{key: section[key] for key in kept if key in section}, **inner}
+
+
+def sized(wish: Mapping[str, Any]) -> dict[str, Any]:
+    """A source as the stages take it: its bound in bytes."""
     return {key: size(value) if key == "max_read" else value for key, value in wish.items()}
 
 

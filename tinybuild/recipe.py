@@ -286,12 +286,29 @@ def _rows_agree(dataset: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:
         if part.split:
             inside = part.keys["split"]
         if "rows" in part.wish:
+            yield from _ranges_agree(part)
             for key in [key for key in parts.AMOUNT if key in part.wish]:
                 path = part.keys[key]
                 what = f"{'.'.join(map(str, path))} has no meaning beside rows"
                 yield path, what, f"delete {key}, or rows"
         elif "samples" not in part.wish and "records" not in dataset:
             yield inside, f"{'.'.join(map(str, inside))} has no samples", _SAID["samples"]
+
+
+MOST_ROWS = 10_000_000  # by number; they are held in memory
+
+
+def _ranges_agree(part: parts.Part) -> Iterator[tuple[Key, str, str]]:
+    key, wanted = part.keys["rows"], 0
+    name = ".".join(key)
+    for first, last in re.findall(r"(\d+)(?: *- *(\d+))?", str(part.wish["rows"])):
+        wanted += int(last or first) - int(first) + 1
+        if last and int(first) > int(last):
+            yield key, f"{name}: the range {first}-{last} runs backwards", f"write {last}-{first}"
+            return
+    if wanted > MOST_ROWS:
+        what = f"{name} asks for {wanted:,} rows; at most {MOST_ROWS:,} are taken by number"
+        yield key, what, "samples takes any number of them"
 
 
 def _fill(rules: Mapping[str, Any], data: dict[str, Any]) -> None:

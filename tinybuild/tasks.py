@@ -22,14 +22,14 @@ from typing import Any
 from doit.cmdparse import CmdOption, CmdParseError, TaskParse
 from doit.exceptions import BaseFail, TaskError, TaskFailed, UnmetDependency
 
-from tinybuild import architectures, progress, source
-from tinybuild.dataset import CORPUS
-from tinybuild.errors import BuildFault, Fault, Finding, RecipeFault, did_you_mean
-from tinybuild.files import Memo, explain, fresh, write
+from tinybuild import architectures, progress
+from tinybuild.errors import Fault, Finding, RecipeFault, did_you_mean
+from tinybuild.files import Memo, write
 from tinybuild.plan import STAGES, Task, Zoo, load
-from tinybuild.recipe import Broken, Cache, Recipe, locate, size
+from tinybuild.recipe import Broken, Cache, locate
 from tinybuild.run import Builder
-from tinybuild.workers import Bug, Job, Limits, Pool
+from tinybuild.unpack import Asked, unpack
+from tinybuild.workers import Bug, Pool
 
 __all__ = [
     *("DOIT_CONFIG", "task_check", "task_missing", "task_recipes", "task_table", "task_unpack"),
@@ -273,7 +273,13 @@ def _unpack(words: list[str], **given: str) -> BaseFail | None:
         recipe = here.zoo.recipes[name]
         shown = recipe.file.relative_to(here.root).as_posix()
         try:
-            lines = _unpacked(recipe, wish)
+            lines = unpack(
+                recipe,
+                Asked(**wish),
+                here.builder,
+                lambda task: _with_upstreams([here.zoo.tasks[task]]),
+                here.screen.say,
+            )
         except Fault as fault:
             raise locate(_of_options(fault, wish), recipe.file, shown) from None
     except Fault as fault:
@@ -330,76 +336,6 @@ def _unpacking(words: list[str], given: Mapping[str, str]) -> tuple[str, dict[st
 
 
 ROWS = re.compile(r"[1-9][0-9]{0,17}(-[1-9][0-9]{0,17})?(,[1-9][0-9]{0,17}(-[1-9][0-9]{0,17})?)*")
-
-
-def _unpacked(recipe: Recipe, wish: Mapping[str, str]) -> str:
-    """Does it; what to say. Raises Fault."""
-    here = session()
-    section = recipe.data["dataset"]
-    place = here.root / wish["to"]
-    if os.path.lexists(place):
-        what = f"{wish['to']} is there already"
-        raise BuildFault.of(what, hint="give another folder (--to), or move it away")
-    given = section.get("source", {})
-    options = {key: given[key] for key in ("sample_by", "max_read") if key in given}
-    if "max_read" in options:
-        options["max_read"] = size(options["max_read"])
-    rows_from = next(
-        (w for w in source.wishes(recipe.data, recipe.file.parent) if w.slot == "dataset"), None
-    )
-    if rows_from is None:
-        origin = CORPUS
-    elif source.in_place(rows_from):
-        names = source.local(rows_from)
-        origin, options["files"] = rows_from.base / rows_from.data["path"], sorted(names)
-    else:
-        fetch = f"fetch:{recipe.name}"
-        for task in _with_upstreams([here.zoo.tasks[fetch]]):
-            if here.builder.reasons(task):
-                here.screen.say(f"{task.name} comes first")
-                here.builder.perform(task, here.screen.say)
-        origin = here.builder.place(fetch) / "dataset"
-    limits = recipe.data["limits"]
-    settings = {
-        "dataset": section,
-        "options": options,
-        **{key: wish[key] or None for key in ("config", "split", "rows")},
-    }
-    made_before = next(folder for folder in place.parents if os.path.lexists(folder))
-    if not made_before.is_dir():
-        what = f"{os.path.relpath(made_before, here.root)} is not a folder"
-        raise BuildFault.of(what, hint="give another folder (--to)")
-    try:
-        with fresh(place) as made:
-            job = Job(
-                task=f"unpack:{recipe.name}",
-                settings=settings,
-                inputs={"place": origin},
-                facts={},
-                root=here.root,
-                out=made,
-                seed=0,
-            )
-            most = Limits(seconds=limits["seconds"], memory=size(limits["memory"]))
-            facts = here.pool.call("tinybuild.dataset.records:unpack", job, most)
-            os.rename(made, place)
-    except OSError as error:
-        if error.filename is not None:
-            error.filename = os.path.relpath(error.filename, here.root)
-        raise explain(error) or error from None
-    finally:
-        parent = place.parent
-        while parent != made_before and not any(parent.iterdir()):
-            parent.rmdir()
-            parent = parent.parent
-    count = len(facts["rows"])
-    records = os.path.relpath(place, recipe.file.parent)
-    return (
-        f"wrote {count} row{'s' * (count != 1)} to {wish['to']}, a file for each of "
-        f"{', '.join(facts['columns'])}\n"
-        f"edit them; a recipe packs them again with\n"
-        f"  dataset:\n    records: {records}"
-    )
 
 
 def task_missing() -> dict[str, Any]:

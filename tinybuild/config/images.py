@@ -18,6 +18,7 @@ WIDTH_LISTS = re.compile(
     r"feature_dims|planes|neck_hidden_sizes)"
 )
 HEAD_LISTS = re.compile(r".*(num_(attention_)?heads|heads_per_stage|num_attention_heads)")
+BLOCK_TABLES = ("block_configs",)  # a row for each block: kernel, widths, stride and a switch
 BLOCK_LISTS = re.compile(
     r"depths|blocks_per_stage|(num_)?block_repeats|stage_num_blocks|block_sizes|layers|depth"
 )
@@ -53,10 +54,11 @@ def pyramids(tree: Tree) -> None:
     for path, node in tree.nodes():
         for name, value in list(node.items()):
             if isinstance(value, list | tuple) and value and _nested(value):
-                said = mapped if any(place == path for place, _, _ in lists) else {}
-                widths = said or _table_widths(tree, path, name)
+                listed = any(place == path for place, _, _ in lists)
+                own = name in BLOCK_TABLES and not listed
+                widths = (_table_widths(tree, path, name) if own else {}) or mapped
                 tree.set((*path, name), _through(value, widths), "rule pyramid: its table")
-                for other, now in list(node.items()) if not said else ():
+                for other, now in list(node.items()) if own else ():
                     if whole(now) and kind(other) == "channels" and now in widths:
                         tree.set((*path, other), widths[now], "rule pyramid: its table")
             elif whole_list(value) and MULTIPLIERS.fullmatch(name):

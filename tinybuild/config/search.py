@@ -18,7 +18,7 @@ Works = Callable[[Mapping[str, Any]], bool]
 ROUNDS = 12  # accepted halvings
 LARGEST = 6  # tensors looked at in each
 TRIES = 3  # forwards in each: the savers in their order
-WORTH = 20  # a halving saves at least this part: what is large by itself ruins nothing else
+WORTH = 32  # a halving saves at least this part: what is large by itself ruins nothing else
 LEAST = 4  # a size this small is not halved
 MEASURED = 8  # builds in each: the groups that the largest tensors hang on most
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from tinybuild.dataset import card, media, records, select, sources
 from tinybuild.dataset.expand import expand
-from tinybuild.dataset.rows import Source
+from tinybuild.dataset.rows import Place, Source, Split
 from tinybuild.errors import BuildFault, Fault, Finding
-from tinybuild.parts import Part, parts
+from tinybuild.parts import Part, numbers, parts
 from tinybuild.workers import Job
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def make(job: Job) -> dict[str, Any]:
     source); neither for the corpus that ships with tinybuild.
     Files: README.md, data/[CONFIG/]SPLIT-00000-of-00001.parquet. Facts: rows (of all splits of all
     configs), columns of the default config ([name, type], in their order), configs (config ->
-    split -> rows), source (upstream: sha256 of the local files; about: what its card says).
+    split -> rows), source (files: the local ones; about: what its card says).
     Raises BuildFault.
     """
     section = job.settings["dataset"]
@@ -82,8 +82,35 @@ def make(job: Job) -> dict[str, Any]:
         "rows": sum(rows for splits in configs.values() for rows in splits.values()),
         "columns": [[name, _type(feature)] for name, feature in first.items()],
         "configs": configs,
-        "source": {"files": dict(job.upstream.get("dataset", {})), "about": dict(source.about)},
+        "source": {"files": _files(job), "about": dict(source.about)},
     }
+
+
+def _files(job: Job) -> dict[str, dict[str, Any]]:
+    """name -> sha256 and size of the local files that the rows were taken from."""
+    place = job.inputs.get("dataset", job.out)
+    return {
+        name: {"sha256": found, "size": (place / name if place.is_dir() else place).stat().st_size}
+        for name, found in job.upstream.get("dataset", {}).items()
+    }
+
+
+def unpack(job: Job) -> dict[str, Any]:
+    """Rows of a source as records, before anything is made small.
+
+    Settings: dataset (a section with one part), numbers ("1,4-10" of the rows; None: from 1 on).
+    Inputs, upstream and raised: as for `make`. Facts: rows (their numbers), columns.
+    """
+    section, given = job.settings["dataset"], job.settings["numbers"]
+    (part,) = parts(section)
+    with tempfile.TemporaryDirectory(dir=job.out.parent, prefix=f".{job.out.name}-") as scratch:
+        source = _source(section, job, Path(scratch))
+        split = source.open(*part.named(source.names, source.default))
+        table, _ = _chosen(part, split, source, job.seed)
+        count = range(table.num_rows) if given is None else numbers(given)
+        rows = [number + 1 for number in count]
+        records.write_records(table, split.features, rows, job.out, source.about)
+    return {"rows": rows, "columns": list(split.features)}
 
 
 def _source(section: Mapping[str, Any], job: Job, scratch: Path) -> Source:
@@ -95,7 +122,7 @@ def _source(section: Mapping[str, Any], job: Job, scratch: Path) -> Source:
     if "dataset" in job.inputs:
         options["files"] = list(job.upstream["dataset"])
         return sources.open_folder(job.inputs["dataset"], scratch=scratch, options=options)
-    if wish:
+    if wish and "fetch" in job.inputs:
         folder = job.inputs["fetch"] / "dataset"
         return sources.open_folder(folder, scratch=scratch, options=options)
     return sources.open_folder(CORPUS, scratch=scratch, options=options)
@@ -109,10 +136,17 @@ def _part(part: Part, source: Source, seed: int) -> tuple[str, pyarrow.Table, Fe
     own = int.from_bytes(hashlib.sha256(given).digest()[:4], "big")
     try:
         rows = source.open(config, name)
-        chosen, places = select.select(rows, part.wish, own)
-        return split, *media.shrink(chosen, rows.features, places, part.wish)
+        table, places = _chosen(part, rows, source, own)
+        return split, *media.shrink(table, rows.features, places, part.wish)
     except Fault as fault:
         raise part.place(fault) from None
+
+
+def _chosen(
+    part: Part, rows: Split, source: Source, seed: int
+) -> tuple[pyarrow.Table, tuple[Place, ...]]:
+    known = source.chosen.get(part.made)  # when it was fetched
+    return select.select(rows, part.wish if known is None else {"rows": known}, seed)
 
 
 def _expanded(

@@ -120,7 +120,7 @@ def _made(section: Mapping[str, Any]) -> str:
             f"- each config has so many rows made of these: {', '.join(section['expand'])} (repeat "
             "takes them in turn; unique also writes a row's number into its first text)"
         )
-    return "\n".join(lines) + "\n\nThe recipe and its lock lie beside this folder."
+    return "\n".join(lines) + "\n\nBy tinybuild, from the recipe in `recipe.yaml`."
 
 
 def _line(section: Mapping[str, Any], part: Part) -> str:

@@ -31,10 +31,9 @@ import json
 import os
 import re
 import stat
-import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -61,8 +60,6 @@ from tinybuild.dataset.values import (
 )
 from tinybuild.errors import BuildFault, Finding, did_you_mean
 from tinybuild.files import pretty
-from tinybuild.parts import parts
-from tinybuild.workers import Job
 
 if TYPE_CHECKING:
     import pyarrow
@@ -661,42 +658,3 @@ def _suffix(data: bytes, path: str | None, feature: Any) -> str:
     ours = ("txt", "json", "bin", "null", "path")
     fits = re.fullmatch("[a-z0-9]{1,8}", named) is not None and "." in (path or "")
     return named if fits and named not in ours else "bin"
-
-
-def unpack(job: Job) -> dict[str, Any]:
-    """Rows of a recipe's source as records, before anything is chosen or shrunk.
-
-    Settings: dataset (the recipe's section), config and split of the source or None (what the
-    section takes first), rows ("1,4-10", or None: the first ten, or as many as there are), options
-    of `sources.open_folder`. Inputs: place, the source's folder or file.
-    Facts: rows (their numbers), columns. Raises BuildFault.
-    """
-    from tinybuild.dataset import sources
-    from tinybuild.dataset.select import select
-
-    section, rows = job.settings["dataset"], job.settings["rows"]
-    with tempfile.TemporaryDirectory(dir=job.out.parent, prefix=f".{job.out.name}-") as scratch:
-        if "records" in section:
-            source = open_records(job.inputs["place"])
-        else:
-            source = sources.open_folder(
-                job.inputs["place"], scratch=Path(scratch), options=job.settings["options"]
-            )
-        part = parts(section)[0]
-        given = {"of_config": job.settings["config"], "of_split": job.settings["split"]}
-        part = replace(part, **{key: value for key, value in given.items() if value is not None})
-        split = source.open(*part.named(source.names, source.default))
-        wish = {"samples": 10, "at_most": True} if rows is None else {"rows": rows}
-        table, _ = select(split, wish, job.seed)
-        numbers = range(1, table.num_rows + 1) if rows is None else _numbers(rows)
-        write_records(table, split.features, numbers, job.out, source.about)
-    return {"rows": list(numbers), "columns": list(split.features)}
-
-
-def _numbers(rows: str) -> list[int]:
-    """The numbers that "1,4-10" stands for, ascending."""
-    found: set[int] = set()
-    for part in rows.split(","):
-        first, _, last = part.strip().partition("-")
-        found.update(range(int(first), int(last or first) + 1))
-    return sorted(found)

@@ -48,13 +48,15 @@ class Source:
     names: config -> its splits, in the source's order. open: (config, split) -> Split; raises
     BuildFault. default: the config that load_dataset takes where none is named, or None.
     about: what the source's card says and its copy must say too: license, language, citation,
-    homepage, pretty_name (as far as it has them).
+    homepage, pretty_name (as far as it has them). chosen: for parts of the recipe (`Part.made`)
+    whose rows were chosen when the source was fetched: the numbers of these rows in what is here.
     """
 
     names: Mapping[str, tuple[str, ...]]
     open: Callable[[str, str], Split]
     default: str | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
+    chosen: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

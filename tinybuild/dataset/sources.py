@@ -104,8 +104,11 @@ def open_folder(place: Path, *, scratch: Path, options: Mapping[str, Any]) -> So
     )
     default: str | None
     about: Mapping[str, Any]
+    chosen: Mapping[str, str] = {}
     if (place / LAYOUT).is_file():
-        configs, default, about = _layout(place)
+        said = json.loads((place / LAYOUT).read_text(encoding="utf-8"))
+        configs, default, about = _layout(place, said)
+        chosen = said.get("rows") or {}
     else:
         configs, default, about = _discover(place, how, options.get("files"))
 
@@ -129,16 +132,16 @@ def open_folder(place: Path, *, scratch: Path, options: Mapping[str, Any]) -> So
         open=open_split,
         default=default,
         about=about,
+        chosen=chosen,
     )
 
 
 Found = tuple[dict[str, _Config], str | None, Mapping[str, Any]]
 
 
-def _layout(place: Path) -> Found:
+def _layout(place: Path, said: Mapping[str, Any]) -> Found:
     from datasets import Features
 
-    said = json.loads((place / LAYOUT).read_text(encoding="utf-8"))
     configs = {}
     for name, config in said["configs"].items():
         features = config.get("features")

@@ -25,6 +25,22 @@ def batch(model: Any, seed: int) -> dict[str, Any]:
         return trial.search(facts, Draw(seed, model.dtype))
 
 
+def apart(model: Any, given: Mapping[str, Any], seed: int) -> dict[str, dict[str, Any]]:
+    """A batch for each modality of the model that a batch does not hold, modality -> arguments.
+
+    Some classes take an image or a video, and never both: the text's placeholders are the same.
+    These hold what is missing instead of the media that are there. Raises BuildFault.
+    """
+    facts = Facts(model)
+    missing = [kind for kind in modalities(model) if kind not in covered(model, given)]
+    made = {}
+    for kind in missing:
+        others_there = [other for other in text.MEDIA if other != kind]
+        with trial.quiet(model):
+            made[kind] = trial.search(facts, Draw(seed, model.dtype), others_there)
+    return made
+
+
 def modalities(model: Any) -> tuple[str, ...]:
     """What the model takes, sorted: of text, image, video, audio, series, trajectory, layout."""
     facts = Facts(model)
@@ -116,6 +132,7 @@ __all__ = [
     "NEW_TOKENS",
     "ROWS",
     "Continued",
+    "apart",
     "batch",
     "continued",
     "covered",

@@ -52,6 +52,10 @@ def continued(model: Any, batches: Sequence[Mapping[str, Any]], seed: int) -> Co
 
         # Some classes give what they were given back, some do not: the last ones are new.
         new = made.sequences[..., -len(made.logits) :]
+        spoken = made.get("audio_sequences")
+        if spoken is not None and len(spoken):  # codes; the ids only hold their places
+            codes = [row.flatten() for row in spoken]
+            new = torch.nn.utils.rnn.pad_sequence(codes, batch_first=True)
         parts.append((new, torch.stack(tuple(made.logits))))
     return Continued(parts=tuple(parts))
 
@@ -100,6 +104,10 @@ def _ways(model: Any, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     sounds = [name for name in ("input_features", "input_values") if name in asked]
     if sounds:  # as many tokens as are heard, and no more: the prompt's, and the new ones
         yield asked | {name: torch.cat([asked[name]] * 2, -1) for name in sounds}
+    codes = [name for name in asked if name.startswith("audio_input_ids")]
+    if codes:  # which are of what was said before: the text alone is to be read aloud
+        aloud = {name: value for name, value in asked.items() if name not in codes}
+        yield {**aloud, "min_new_tokens": None}
     start = getattr(model.config, "audio_bos_token_id", None)
     if isinstance(start, int) and ids.dim() == 2:  # speech, which begins where the text ends
         ids = ids.clone()

@@ -7,7 +7,7 @@ import inspect
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -94,13 +94,14 @@ def quiet(model: Any) -> Iterator[None]:
             model.train(training)
 
 
-def search(facts: Facts, draw: Draw) -> dict[str, Any]:
-    """The first batch that the model takes, with labels where they make a loss.
+def search(facts: Facts, draw: Draw, without: Collection[str] = ()) -> dict[str, Any]:
+    """The first batch that the model takes, with labels where they make a loss; `without` some
+    modalities.
 
     Outputs that are not finite, and media without an effect on them, are taken only where no other
     candidate works: then the batch with the fewest such media. Raises BuildFault.
     """
-    kinds = found(facts)
+    kinds = {kind: how for kind, how in found(facts).items() if kind not in without}
     parts: list[list[Option]] = []
     failures: list[BaseException] = []
     for kind, (name, rule) in kinds.items():
@@ -217,7 +218,8 @@ def _told(
     """A try again, with as many places for features as the model's complaint says.
 
     The last resort where no method computes the features, or others than forward's: each medium
-    in turn is given the number, and has it where forward then comes farther. Gives the arguments,
+    in turn is given the number, and has it where forward then comes farther, or complains of
+    something else. Gives the arguments,
     the outputs, the error, and how far forward came.
     """
     given: dict[str, Any] = {}
@@ -232,7 +234,8 @@ def _told(
             changed = tuple(counted if one is option else one for one in options)
             given = _with_text(facts, draw, changed, form)
             outputs, again, farther = attempt(facts.model, given)
-            if again is None or farther > far:
+            other = farther == far and str(again) != str(error)  # of the next medium
+            if again is None or farther > far or other:
                 options, error, far = changed, again, farther
                 left = [one for one in left if one is not option]
                 break
@@ -492,7 +495,7 @@ def _forms(facts: Facts, kinds: Mapping[str, tuple[str, Any]]) -> Iterator[Form]
             yield Form(cache=True)
         yield Form(single=True)
         return
-    if {"image", "video"} <= set(kinds):
+    if "video" in kinds and "image" in found(facts):
         yield Form(instead=True)
     if facts.model.__class__.__name__.endswith("ForMultipleChoice"):
         yield Form(choices=True)

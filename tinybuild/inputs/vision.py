@@ -142,6 +142,8 @@ def flat(facts: Facts, draw: Draw, name: str, grid: str, near: str) -> Iterator[
             for sort in ("merge_sizes", f"{near}_merge_sizes"):
                 if sort in facts.takes:
                     extra[sort] = torch.tensor([least] * ROWS)
+            if near == "video" and "video_second_per_grid" in facts.takes:
+                extra["video_second_per_grid"] = torch.ones(ROWS)
             if "images_per_sample" in facts.takes:  # the one given, and one to be made
                 extra["images_per_sample"] = torch.tensor([2] * ROWS)
                 extra[grid] = grids.repeat_interleave(2, 0)

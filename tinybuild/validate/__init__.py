@@ -57,6 +57,7 @@ CHECKS: Mapping[str, tuple[Callable[[Subject], Check | None], ...]] = {
         alive.backward,
         alive.gradients,
         alive.inputs_matter,
+        alive.every_modality,
         alive.generate,
         alive.generation_differs,
         alive.trains,

@@ -8,7 +8,17 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tinybuild.inputs import MARGIN, NEW_TOKENS, Continued, tensors, verdict
+from tinybuild.inputs import (
+    MARGIN,
+    NEW_TOKENS,
+    Continued,
+    apart,
+    covered,
+    modalities,
+    tensors,
+    varied,
+    verdict,
+)
 from tinybuild.validate.check import Check, Subject, contents, listed
 
 BATCHES = 4  # drawn before a parameter is called dead: few tokens reach few experts
@@ -360,6 +370,33 @@ def inputs_matter(subject: Subject) -> Check:
         if idle
         else f"the outputs depend on {', '.join(names) or 'nothing'}",
         wanted="outputs that depend on every input",
+    )
+
+
+def every_modality(subject: Subject) -> Check | None:
+    """Each modality that the class takes is in the batch, or, where the class takes one of two at a
+    time, in a batch of its own, whose outputs are finite and depend on it."""
+    model, wanted = subject.model, modalities(subject.model)
+    if len(wanted) < 2:
+        return None  # what the checks above say of
+    here = covered(model, subject.batch)
+    faults: list[str] = []
+    alone = apart(model, subject.batch, subject.seed)
+    for kind, batch in alone.items():
+        if kind not in covered(model, batch):
+            faults.append(f"no batch holds {kind}")
+            continue
+        before = subject.computed(batch)
+        if not all(bool(tensor.isfinite().all()) for tensor in before.values()):
+            faults.append(f"not finite with {kind}")
+        elif not differ(before, subject.computed(varied(model, batch, kind, subject.seed + 1))):
+            faults.append(f"no output depends on {kind}")
+    return Check(
+        name="every_modality",
+        ok=not faults,
+        measured="; ".join(faults)
+        or ", ".join(here) + "".join(f"; {kind} in a batch of its own" for kind in alone),
+        wanted=", ".join(wanted),
     )
 
 

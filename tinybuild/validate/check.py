@@ -63,7 +63,7 @@ _BESIDE = re.compile(
     r"(labels|mask|masks|position_ids|_positions|type_ids|grid_thw|grids|shapes?|sizes?(_videos)?|lengths?|num_\w+|"
     r"pos|ids_restore|observed\w*|indices|noise|_ids_of_\w+|aspect_ratio_ids|is_longer|rewards|"
     r"langs|lang_ids|future_values|^height|^width|patches_grid|images_per_sample|^freq|cutoffs|"
-    r"structure)$"
+    r"structure|second_per_grid)$"
 )
 
 

@@ -1,0 +1,197 @@
+"""Files of one commit of a dataset repository, read by byte ranges and never beyond a limit."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+from tinybuild.errors import Fault
+from tinybuild.source.hub import ask
+from tinybuild.source.pins import Wish, fault
+
+PIECE = 1 << 16  # bytes of the first range of a stream; each next one is twice as long ...
+LONGEST = 1 << 22  # ... up to this
+RETRIES = 5  # as many as huggingface_hub makes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A file as the Hub lists it. oid: sha256 if it is kept in LFS, else the sha1 of git's blob."""
+
+    size: int
+    oid: str
+
+
+class Spent(Exception):
+    """Reading on would take more bytes than `max_read` allows."""
+
+
+class Upstream:
+    """Reads byte ranges of files; counts the bytes, and remembers which they were."""
+
+    def __init__(self, wish: Wish, commit: str, files: Mapping[str, Listed], limit: int):
+        self.wish, self.commit, self.files, self.limit = wish, commit, files, limit
+        self.bytes = 0
+        self.ranges: dict[str, dict[tuple[int, int], str]] = {}
+        self.digests: dict[str, Any] = {}
+
+    @property
+    def left(self) -> int:
+        """Bytes that may still be read."""
+        return self.limit - self.bytes
+
+    def read(self, name: str, start: int, stop: int) -> bytes:
+        """The bytes from start to before stop; raises Spent, SourceFault."""
+        whole = io.BytesIO()
+        self.copy(name, start, stop, whole)
+        return whole.getvalue()
+
+    def copy(
+        self, name: str, start: int, stop: int, file: IO[bytes], inner: Sequence[int] = ()
+    ) -> None:
+        """Write a range to where `file` stands: one request, unless the connection breaks.
+
+        What is remembered of it are the ranges between `inner` (places within it, ascending).
+        """
+        if stop <= start:
+            return
+        if stop - start > self.left:
+            raise Spent
+        places, at, tries = [start, *inner, stop], start, 0
+        ranges = list(itertools.pairwise(places))
+        before = self.ranges.setdefault(name, {})
+        digest = self.digests.setdefault(name, hashlib.sha256())
+        # What was read before, for another config, counts once.
+        sink = _Sink(file, ranges, None if set(ranges) <= before.keys() else digest)
+        while at < stop:
+            begun = at
+            at = ask(self.wish, functools.partial(self._take, name, at, stop, sink))
+            tries = tries + 1 if at == begun else 0
+            if at < stop and tries > RETRIES:
+                hint = "check the network, then run doit again"
+                raise fault(self.wish, f"{name} breaks off at byte {at:,} of {stop:,}", hint)
+        self.bytes += stop - start
+        before.update((place, digest.hexdigest()) for place, digest in sink.digests.items())
+        self._check(name)
+
+    def _take(self, name: str, start: int, stop: int, file: _Sink) -> int:
+        """Ask for a range once; the place up to which it came."""
+        import httpx2
+        from huggingface_hub import constants, hf_hub_url
+        from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+        from huggingface_hub.utils._http import http_stream_backoff
+
+        url = hf_hub_url(self.wish.data["hub"], name, repo_type="dataset", revision=self.commit)
+        # Encoded answers would be other bytes than those that were asked for.
+        headers = {
+            **build_hf_headers(),
+            "Range": f"bytes={start}-{stop - 1}",
+            "Accept-Encoding": "identity",
+        }
+        options: dict[str, Any] = {"timeout": constants.HF_HUB_DOWNLOAD_TIMEOUT}
+        options["follow_redirects"] = True
+        with http_stream_backoff("GET", url, headers=headers, **options) as response:
+            hf_raise_for_status(response)
+            said = f"bytes {start}-{stop - 1}/{self.files[name].size}"
+            whole = response.status_code == 200 and (start, stop) == (0, self.files[name].size)
+            if not whole and response.headers.get("content-range") != said:
+                raise self._other(name)
+            at = start
+            try:
+                for piece in response.iter_bytes():
+                    if at + len(piece) > stop:
+                        raise self._other(name)
+                    file.write(piece)
+                    at += len(piece)
+            except httpx2.TransportError:
+                pass  # the connection broke: the caller goes on from here
+        return at
+
+    def _other(self, name: str) -> Fault:
+        what = f"{name} of {self.wish.data['hub']} came in other bytes than were asked for"
+        return fault(self.wish, what, "a proxy may stand between; check HF_ENDPOINT")
+
+    def _check(self, name: str) -> None:
+        """A file that was read from its first byte to its last must be the one that is listed."""
+        listed, oid = self.files[name], self.digests[name].hexdigest()
+        at = 0
+        for start, stop in self.ranges[name]:
+            if start != at:
+                return
+            at = stop
+        if at != listed.size or len(listed.oid) != 64:
+            return
+        if oid != listed.oid:
+            raise fault(
+                self.wish,
+                f"{name} of {self.wish.data['hub']} is not the file that the Hub lists "
+                f"(sha256 {oid[:12]}, listed {listed.oid[:12]})",
+                "run doit again; if it stays so, the repository is damaged",
+            )
+
+    def stream(self, name: str) -> Stream:
+        return Stream(self, name)
+
+    def pinned(self) -> dict[str, Any]:
+        """What a lock keeps of each file that was read: the bytes, and the file they are of."""
+        return {
+            name: {
+                "sha256": self.digests[name].hexdigest(),
+                "size": sum(stop - start for start, stop in ranges),
+                "ranges": {f"{start}-{stop}": digest for (start, stop), digest in ranges.items()},
+                "whole": {"oid": self.files[name].oid, "size": self.files[name].size},
+            }
+            for name, ranges in sorted(self.ranges.items())
+        }
+
+
+class _Sink:
+    """Writes to a file, and to a digest of each range and one of all."""
+
+    def __init__(self, file: IO[bytes], ranges: Sequence[tuple[int, int]], whole: Any):
+        self.file, self.whole = file, whole
+        self.digests: dict[tuple[int, int], Any] = {place: hashlib.sha256() for place in ranges}
+        self.left = [stop - start for start, stop in ranges]
+        self.queue = list(self.digests.values())
+
+    def write(self, piece: bytes) -> None:
+        self.file.write(piece)
+        if self.whole is not None:
+            self.whole.update(piece)
+        while piece:
+            now = piece[: self.left[0]]
+            self.queue[0].update(now)
+            self.left[0] -= len(now)
+            piece = piece[len(now) :]
+            if not self.left[0]:
+                del self.left[0], self.queue[0]
+
+
+class Stream(io.RawIOBase):
+    """A file from its first byte on, in ranges that grow, as far as it is read."""
+
+    def __init__(self, upstream: Upstream, name: str):
+        self.upstream, self.name = upstream, name
+        self.at, self.piece, self.held = 0, PIECE, memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self.held:
+            stop = min(self.at + self.piece, self.upstream.files[self.name].size)
+            if self.at >= stop:
+                return 0
+            stop = min(stop, self.at + self.upstream.left)
+            if stop == self.at:
+                raise Spent
+            self.held = memoryview(self.upstream.read(self.name, self.at, stop))
+            self.at, self.piece = stop, min(2 * self.piece, LONGEST)
+        count = min(len(buffer), len(self.held))
+        buffer[:count], self.held = self.held[:count], self.held[count:]
+        return count
