@@ -30,7 +30,7 @@ def mt5(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     """A zoo with the README's recipe, groups named hub and architectures, and the first `doit`."""
     root = make(tmp_path_factory.mktemp("readme") / "zoo")
     shutil.copy(ROOT / "recipes/mt5.yaml", root / "recipes")
-    for light in ("hub/rows", "architectures/arch-bert"):
+    for light in ("hub/reviews", "architectures/arch-bert"):
         file = root / f"recipes/{light}.yaml"
         file.parent.mkdir()
         file.write_text("version: 1\nsummary: x\ndataset: {samples: 3}\n")
@@ -81,11 +81,8 @@ def test_the_zoo_is_well_formed_and_complete() -> None:
     wanted = {"mt5", "mt5-config-only", "llama", "bert", "deberta", "gpt2", "t5", "bart"}
     wanted |= {"xlm-roberta", "bloom-176b", "fsmt-super-tiny", "vit", "clip", "mistral"}
     assert wanted <= names
-    hubs = {
-        yaml.safe_load(path.read_text())["source"]["hub"]
-        for path in RECIPES
-        if path.parent.name == "hub"
-    }
+    read = [yaml.safe_load(path.read_text()) for path in RECIPES if path.parent.name == "hub"]
+    hubs = {(data.get("source") or data["dataset"]["source"])["hub"] for data in read}
     assert hubs == {
         "google/mt5-small",
         "microsoft/deberta-base",
@@ -95,6 +92,9 @@ def test_the_zoo_is_well_formed_and_complete() -> None:
         "bigscience/bloom",
         "facebook/wmt19-en-ru",
         "HuggingFaceM4/idefics-9b",
+        "allenai/c4",
+        "oscar-corpus/oscar",
+        "Skylion007/openwebtext",
     }
 
 
