@@ -129,7 +129,7 @@ def tree(folder: Path) -> dict[str, dict[str, Any]]:
         if stat.S_ISDIR(info.st_mode):
             continue
         if not stat.S_ISREG(info.st_mode):
-            raise BuildFault.of(f"{name} is not a plain file", where=str(folder))
+            raise BuildFault.of(f"{name} is not a plain file", where=folder.name)
         found[name] = {"sha256": sha256(path), "size": info.st_size}
     return found
 
@@ -138,10 +138,14 @@ def inside(folder: Path, name: str) -> Path:
     """`folder/name`, refused when the name is absolute, climbs out, or leaves through a link."""
     pure = PurePosixPath(name)
     if not name or pure.is_absolute() or ".." in pure.parts or "\\" in name or "\0" in name:
-        raise SourceFault.of(f"{name!r} leads out of its folder", where=str(folder))
+        raise SourceFault.of(f"{name!r} leads out of its folder", where=folder.name)
     path = folder.joinpath(*pure.parts)
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise SourceFault.of(f"{name!r} leads out of its folder through a link", where=str(folder))
+        raise SourceFault.of(
+            f"{name!r} leads out of its folder through a link",
+            where=folder.name,
+            hint="copy the file there",
+        )
     return path
 
 

@@ -505,7 +505,7 @@ def _gist(task: str) -> str:
     if "vocab_size" in facts:
         return f"{facts['class']}, {facts['vocab_size']:,} tokens"
     if "rows" in facts:
-        return f"{facts['rows']:,} rows"
+        return f"{facts['rows']:,} row{'s' * (facts['rows'] != 1)}"
     if "checks" in facts:
         return f"{facts['checks']} check{'s' * (facts['checks'] != 1)} passed"
     if "tar" in facts:
