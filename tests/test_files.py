@@ -115,7 +115,7 @@ def test_no_name_leads_out_of_its_folder(name: str, tmp_path: Path) -> None:
 def test_no_link_leads_out_of_its_folder(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/link").symlink_to(tmp_path)
-    with pytest.raises(Fault, match="^in: 'link/secret' leads out .* through a link") as caught:
+    with pytest.raises(Fault, match=r"^in: 'link/secret' leads out .* through a link") as caught:
         files.inside(tmp_path / "in", "link/secret")
     assert str(tmp_path) not in str(caught.value)
     assert files.inside(tmp_path / "in", "a/b") == tmp_path / "in/a/b"

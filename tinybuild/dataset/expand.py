@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tinybuild.dataset.values import kind_of
 from tinybuild.errors import BuildFault
 
 if TYPE_CHECKING:
@@ -119,14 +120,7 @@ def _may(feature: Any) -> bool:
     """Whether values may hold a string."""
     if _is_list(feature):
         return _may(feature.feature)
-    return _is_text(feature) or any(_may(inner) for _, inner in _parts(feature))
-
-
-def _is_text(feature: Any) -> bool:
-    from datasets import Value
-
-    texts = ("string", "large_string", "string_view")
-    return isinstance(feature, Value) and feature.dtype in texts
+    return kind_of(feature) == "text" or any(_may(inner) for _, inner in _parts(feature))
 
 
 def _is_list(feature: Any) -> bool:
@@ -159,7 +153,7 @@ def _has(array: pyarrow.Array, feature: Any) -> Flags:
     """Which values hold a string."""
     import numpy as np
 
-    if _is_text(feature):
+    if kind_of(feature) == "text":
         return _valid(array)
     found = np.zeros(len(array), bool)
     if _is_list(feature):
@@ -185,7 +179,7 @@ def _write(array: pyarrow.Array, feature: Any, where: Flags, numbers: Numbers) -
     if not where.any():
         return array
     missing = array.is_null()
-    if _is_text(feature):
+    if kind_of(feature) == "text":
         texts = array.cast(pa.large_string())
         prefix = pa.array(numbers).cast(pa.large_string())
         joined = pc.binary_join_element_wise(prefix, texts, pa.scalar(" ", pa.large_string()))

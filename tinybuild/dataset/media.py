@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tinybuild.dataset.rows import Place
+from tinybuild.dataset.values import kind_of
 from tinybuild.errors import BuildFault, Fault, PackageFault, did_you_mean
 
 if TYPE_CHECKING:
@@ -270,10 +271,7 @@ class _Text:
     noun: str = "the text"
 
     def takes(self, feature: Any) -> bool:
-        from datasets import Value
-
-        texts = ("string", "large_string", "string_view")
-        return isinstance(feature, Value) and feature.dtype in texts
+        return kind_of(feature) == "text"
 
     def apply(self, array: Any, at: Callable[[int, str], Fault]) -> Any:
         import pyarrow
