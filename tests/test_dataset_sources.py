@@ -574,6 +574,15 @@ def openwebtext(count: int = 3) -> bytes:
     return tar([("openwebtext/a_data.xz", lzma.compress(tar(inner)))])
 
 
+def test_a_card_whose_aliases_explode(place: Path) -> None:
+    (place / "a.txt").write_text("x\n")
+    bomb = "a0: &a0 [x]\n"
+    for n in range(1, 12):
+        bomb += f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n"
+    (place / "README.md").write_text(f"---\n{bomb}configs: [{{data_files: *a11}}]\n---\n")
+    assert refused(place).startswith("README.md: its metadata grows without end")
+
+
 @pytest.mark.parametrize("files", [[], [("one", b"1"), ("two", b"2")]])
 def test_a_tar_without_rows(place: Path, files: list[tuple[str, bytes]]) -> None:
     (place / "a.tar").write_bytes(tar(files))

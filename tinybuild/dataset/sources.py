@@ -65,6 +65,8 @@ BESIDE = (
 # How many files of an archive show what it is.
 LOOK = 20
 GIGABYTE = 10**9
+# Values of a card's metadata; those with ten thousand labels in ten configs have 200,000.
+LARGEST_CARD = 10**6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,6 +291,10 @@ def _card(folder: Path) -> dict[str, Any]:
         raise BuildFault.of(
             f"README.md: its metadata cannot be read: {reason(error)}", key=KEY
         ) from None
+    if _larger(said, LARGEST_CARD):
+        raise BuildFault.of(
+            "README.md: its metadata grows without end where its aliases are followed", key=KEY
+        )
     for pattern in _patterns(said.get("configs")):
         # datasets would fetch what "hf://..." and "https://..." name.
         remote = "://" in pattern or "::" in pattern
@@ -305,6 +311,17 @@ def _card(folder: Path) -> dict[str, Any]:
     if home:
         said.setdefault("homepage", home[1])
     return said
+
+
+def _larger(said: Any, most: int) -> bool:
+    """Whether there are more than so many values, those of an alias each time that it is used."""
+    left = [said]
+    while left and most >= 0:
+        value = left.pop()
+        most -= 1
+        if isinstance(value, list | Mapping):
+            left += value.values() if isinstance(value, Mapping) else value
+    return most < 0
 
 
 def _patterns(configs: Any) -> Iterator[str]:
