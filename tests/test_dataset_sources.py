@@ -825,6 +825,15 @@ def test_files_of_more_than_one_format(place: Path) -> None:
     assert "holds no file that can be read (.mp4)" in refused(place / "a.mp4")
 
 
+def test_images_beside_sounds(place: Path) -> None:
+    (place / "a.png").write_bytes(png())
+    wav(place / "b.wav")
+    (place / "metadata.csv").write_text("file_name,said\na.png,x\n")
+    assert refused(place).startswith(
+        "the dataset's source holds files of more than one format: a.png, b.wav\n"
+    )
+
+
 def test_options_of_a_card(place: Path) -> None:
     (place / "README.md").write_text(
         "---\nconfigs:\n- config_name: a\n  data_files: a.csv\n"

@@ -220,6 +220,9 @@ def _ask(
         ours = files_of if "configs" in card else set(links.values()) - set(CARDS)
         by_format = {_format(name, archives): name for name in sorted(ours, reverse=True)}
         by_format.pop(None, None)
+        if module in FOLDERS and len(by_format) < 2:  # one of rows is the metadata
+            by_format = {_medium(name): name for name in sorted(ours, reverse=True)}
+            by_format.pop(None, None)
         strange = set(by_format) - {module, "tsv" if module == "csv" else module}
         some = ", ".join(sorted(by_format.values()))
         if len(by_format) > 1:
@@ -425,10 +428,17 @@ def _format(name: str, archives: set[str]) -> str | None:
     return str(module)
 
 
-def _holds_lines(how: _Open, name: str) -> bool:
-    """Whether an archive holds text or JSON lines, or archives of them, and no WebDataset."""
+def _medium(name: str) -> str | None:
+    """The reader of an image or a sound, by its name; None for others."""
     from datasets.packaged_modules import _MODULE_TO_EXTENSIONS
 
+    suffix = suffix_of(name)
+    known = (module for module in FOLDERS if suffix in _MODULE_TO_EXTENSIONS[module])
+    return None if suffix == ".zip" else next(known, None)
+
+
+def _holds_lines(how: _Open, name: str) -> bool:
+    """Whether an archive holds text or JSON lines, or archives of them, and no WebDataset."""
     path = how.place / name
     if name.lower().endswith(".zip"):
         found = leaves(path, name, meter=Meter(most=how.most), scratch=how.scratch)
@@ -446,8 +456,7 @@ def _holds_lines(how: _Open, name: str) -> bool:
         if is_packed(member) or (_lines(member) and not member.endswith(".json"))
     ]
     # Some texts beside as many images or sounds say something of them (metadata.csv, labels.txt).
-    media = {suffix for module in FOLDERS for suffix in _MODULE_TO_EXTENSIONS[module]} - {".zip"}
-    beside = [member for member in names if suffix_of(member) in media]
+    beside = [member for member in names if _medium(member)]
     return not grouped and len(texts) > len(beside)
 
 
