@@ -122,6 +122,48 @@ def test_parquet_keeps_its_features(build: Any, tmp_path: Path) -> None:
     assert loaded.features["label"].int2str(loaded[0]["label"]) == "yes"
 
 
+def parquet(table: Any) -> bytes:
+    import pyarrow.parquet
+
+    data = io.BytesIO()
+    pyarrow.parquet.write_table(table, data)
+    return data.getvalue()
+
+
+def test_views_of_strings_are_chosen_cut_and_numbered_too(build: Any, tmp_path: Path) -> None:
+    """polars writes its strings so; Arrow has no way to take rows of them."""
+    import pyarrow
+    from datasets import List, Value, load_dataset
+
+    views = pyarrow.string_view()
+    inner = pyarrow.list_(pyarrow.struct({"s": views}))
+    table = pyarrow.table(
+        {
+            "t": pyarrow.array(["long text", None, "other"], views),
+            "l": pyarrow.array([[{"s": "x"}], [], None], inner),
+            "b": pyarrow.array([[b"\xff"], None, []], pyarrow.list_(pyarrow.binary_view())),
+        }
+    )
+    data = io.BytesIO()
+    with pyarrow.ipc.new_file(data, table.schema) as written:
+        written.write_table(table)
+    files = {"a.arrow": data.getvalue()}
+    kept = {"t": "lo", "l": [{"s": "x"}], "b": [b"\xff"]}
+    rows, _, out = build(files, samples=1, select="random", where={"t": {"max": "m"}}, text=TWO_OF)
+    assert rows == [kept]
+    loaded = load_dataset(str(out), split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded.features["t"] == Value("string_view")
+    assert loaded.features["b"] == List(Value("binary_view"))
+    assert loaded.features["l"] == List({"s": Value("large_string")})  # Arrow writes no other
+    rows, _, _ = build(files, samples=3, where={"t": ["other", None]}, at_most=True)
+    assert [row["t"] for row in rows] == [None, "other"]
+    rows, _, _ = build(files, samples=1, expand=["2.unique"])
+    assert [row["t"] for row in rows] == ["1 long text", "2 long text"]
+
+
+TWO_OF = {"max_chars": 2}
+
+
 def test_nested_lists_and_mappings(build: Any) -> None:
     first = {"chat": [{"role": "user", "parts": ["a", "b"]}], "meta": {"score": None}}
     second: dict[str, Any] = {"chat": [], "meta": {"score": 1.5}}
@@ -272,6 +314,15 @@ def test_each_way_to_expand_is_a_config(build: Any, tmp_path: Path) -> None:
     assert repeat[:4] == ["one", "two", None, "one"]
 
 
+def test_the_role_of_a_message_keeps_its_name(build: Any) -> None:
+    chat = [{"role": "user", "content": None}, {"role": "tool", "content": "a"}]
+    rows, _, _ = build({"a.jsonl": lines({"chat": chat})}, samples=1, expand=["2.unique"])
+    said = [{"role": "user", "content": None}, {"role": "tool", "content": "2 a"}]
+    assert rows[1] == {"chat": said}
+    rows, _, _ = build({"a.jsonl": lines({"who": {"role": "x"}})}, samples=1, expand=["1.unique"])
+    assert rows == [{"who": {"role": "1 x"}}]  # there is no other text
+
+
 def test_sampled_rows_are_expanded_too(build: Any) -> None:
     rows, facts, _ = build(TWO, samples=2, columns=["n"], expand=["5.repeat"])
     assert [row["n"] for row in rows] == [0, 1, 0, 1, 0]
@@ -309,6 +360,47 @@ language: [en]
     info = made.data.to_dict()["dataset_info"]
     assert [feature["name"] for feature in info["features"]] == ["n", "t"]
     assert [(split["name"], split["num_examples"]) for split in info["splits"]] == [("train", 2)]
+
+
+@pytest.mark.parametrize(
+    ("said", "about"),
+    [
+        (
+            "language: [no, en]\nlicense: [mit, other]",
+            {"language": ["no", "en"], "license": ["mit", "other"]},
+        ),
+        ("language: no", {"language": "no"}),
+        ("license: other\nlicense_name: 'a: b'", {"license": "other", "license_name": "a: b"}),
+        ("license: 2020-01-01\nlanguage: {a: b}\ncitation: [x]\nhomepage: 5\npretty_name: ''", {}),
+    ],
+)
+def test_what_a_card_says_in_another_way_than_texts_is_left_out(
+    build: Any, said: str, about: dict[str, Any]
+) -> None:
+    from huggingface_hub import DatasetCard
+
+    _, facts, out = build({**TWO, "README.md": f"---\n{said}\n---\n".encode()})
+    assert facts["source"]["about"] == about
+    made = DatasetCard.load(out / "README.md").data.to_dict()
+    assert {key: made[key] for key in about} == about
+
+
+def test_a_citation_may_hold_a_fence(build: Any) -> None:
+    card = b"---\nlicense: mit\n---\n# Citation\n\n````bibtex\n@a{\n```\n}\n````\n"
+    _, facts, out = build({**TWO, "README.md": card})
+    assert facts["source"]["about"]["citation"] == "@a{\n```\n}"
+    assert "````bibtex\n@a{\n```\n}\n````\n" in (out / "README.md").read_text()
+
+
+def test_names_that_yaml_would_read_as_something_else(build: Any, tmp_path: Path) -> None:
+    import pyarrow
+    from datasets import load_dataset
+
+    names = ["yes", "1", "null", "2020-01-01", "a: b", "#", "x\ny", " ", "\x85", "\u2028", "漢", ""]
+    table = pyarrow.table({name: [1] for name in names})
+    out = build({"a.parquet": parquet(table)}, samples=1)[2]
+    loaded = load_dataset(str(out), split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded.column_names == names
 
 
 def test_files_have_small_row_groups_but_not_many(build: Any) -> None:

@@ -111,6 +111,13 @@ def test_a_compressed_file_is_one_file(suffix: str, tmp_path: Path, scratch: Pat
     assert not is_archive(path.name)
 
 
+def test_a_sparse_file_is_refused(tmp_path: Path, scratch: Path) -> None:
+    """512 bytes of it in the archive may be a terabyte outside."""
+    info = tarfile.TarInfo("x.txt")
+    info.pax_headers = {"GNU.sparse.map": "0,0", "GNU.sparse.size": "99999"}
+    assert "x.txt is a sparse file" in refused(tmp_path / "x.tar", tar_of(info), scratch)
+
+
 def test_several_streams_one_after_another_are_one_file(tmp_path: Path, scratch: Path) -> None:
     for suffix in (".gz", ".bz2", ".xz"):
         path = tmp_path / f"x.txt{suffix}"

@@ -632,6 +632,12 @@ def test_a_high_tone_does_not_come_back_as_a_low_one() -> None:
     assert numpy.abs(heard(found[0])[0][200:-200]).max() < 0.001
 
 
+def test_a_sound_of_one_sample_keeps_it() -> None:
+    found = sound(wave(44_100, 1 / 44_100), 1, 8000)
+    assert found is not None
+    assert heard(found[0])[0].shape == (1, 1)
+
+
 def test_loud_sounds_are_clipped_not_wrapped() -> None:
     written = io.BytesIO()
     soundfile.write(written, numpy.full(2000, 1.7), 8000, format="WAV", subtype="FLOAT")

@@ -396,6 +396,12 @@ def test_columns_that_differ_in_capitals_only(tmp_path: Path) -> None:
     features = Features({"text": Value("string"), "Text": Value("string")})
     _, files = around(tmp_path / "x", features, [{"text": "a", "Text": "b"}])
     assert files == ["1/%54ext.txt", "1/text.txt", "features.json"]
+    features = Features({name: Value("string") for name in ("a_00", "A_00", "a/b", "A/b")})
+    _, files = around(tmp_path / "y", features, [dict.fromkeys(features, "t")])
+    assert files == [
+        *("1/%41%2Fb.txt", "1/%41%5F00.txt", "1/a%2Fb.txt", "1/a%5F00.txt"),
+        "features.json",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "TGA"])

@@ -574,6 +574,46 @@ def openwebtext(count: int = 3) -> bytes:
     return tar([("openwebtext/a_data.xz", lzma.compress(tar(inner)))])
 
 
+@pytest.mark.parametrize("files", [[], [("one", b"1"), ("two", b"2")]])
+def test_a_tar_without_rows(place: Path, files: list[tuple[str, bytes]]) -> None:
+    (place / "a.tar").write_bytes(tar(files))
+    assert refused(place).startswith("a.tar has no rows\n  hint: its files are texts")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("cls", b"9" * 20, "a.tar: its first rows cannot be read: Python int too large"),
+        ("pth", b"\x80\x02cos\nsystem\n.", "a.tar!0.pth is a pickle of torch's, which is never l"),
+    ],
+)
+def test_a_webdataset_with_a_broken_member(
+    place: Path, name: str, data: bytes, message: str
+) -> None:
+    (place / "a.tar").write_bytes(tar([(f"0.{name}", data), ("0.png", png())]))
+    assert refused(place).startswith(message)
+
+
+@pytest.mark.parametrize("beside", ["metadata.csv", "labels.txt"])
+def test_a_zip_of_images_and_a_text_about_them(place: Path, beside: str) -> None:
+    text = b"file_name,said\na.png,x\nb.png,y\n"
+    zipped_files = [("a.png", png()), ("b.png", png()), (beside, text)]
+    (place / "a.zip").write_bytes(zipped(zipped_files))
+    split = split_of(place)
+    columns = ["image", "said"] if beside == "metadata.csv" else ["image"]
+    assert list(split.features) == columns
+
+
+def test_parquet_in_archives_is_refused(place: Path) -> None:
+    data = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table({"a": [1]}), data)
+    (place / "a.zip").write_bytes(zipped([("x.parquet", data.getvalue())]))
+    assert refused(place) == (
+        "a.zip holds parquet files, which are not read out of archives\n"
+        "  hint: unpack it yourself, and give the folder"
+    )
+
+
 def test_openwebtext_has_a_row_for_each_file(place: Path) -> None:
     (place / "a.tar").write_bytes(openwebtext())
     (place / "b.tar").write_bytes(openwebtext(1))
@@ -656,6 +696,10 @@ def test_class_labels_of_two_files_must_agree(place: Path) -> None:
         ("", "split 'train' of the source has no rows: a.jsonl"),
         ("\n\n", "split 'train' of the source has no rows: a.jsonl"),
         ("[]", "split 'train' of the source has no rows: a.jsonl"),
+        (
+            '{"a": ' + "[" * 500 + "]" * 500 + "}",
+            "a.jsonl: column 'a' has lists and ",
+        ),
     ],
 )
 def test_broken_json(text: str, message: str, place: Path) -> None:

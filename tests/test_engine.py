@@ -543,6 +543,9 @@ def test_an_upstream_file_that_changes(tmp_path: Path) -> None:
     (root / "lines.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n{"text": "d"}\n')
     why = doit(root, "why", "a").out
     assert "dataset:a                runs: the upstream file lines.jsonl changed" in why
+    (root / "lines.jsonl").rename(root / "x")
+    assert "the upstream file lines.jsonl is gone" in doit(root, "why", "a").out
+    (root / "x").rename(root / "lines.jsonl")
     # The rows that are kept are the same: only the digest of the file goes into the bundle.
     assert doit(root).ran == {"dataset:a", "pack:a"}
     lock = json.loads((root / "dist/a/recipe.lock.json").read_text())

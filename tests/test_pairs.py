@@ -577,6 +577,26 @@ def test_a_number_past_the_models_classes(built: Build) -> None:
     assert "labels below 0" in broken(built("bert", "BertForSequenceClassification", BERT, rows))
 
 
+def test_what_is_missing_within_rows(built: Build) -> None:
+    features, rows = chats()
+    gaps = [None, {"role": None, "content": None}]
+    found = check(built(*LLAMA, (features, [{"messages": [*gaps, *rows[0]["messages"]]}])))
+    assert found.ok
+    features, rows = tagged()
+    some = {"tokens": ["Rain", None, "fell", ""], "tags": [1, 0, None, -1]}
+    found = check(built("bert", "BertForTokenClassification", BERT, (features, [some, *rows])))
+    assert found.ok
+    assert found.measured.startswith("7 rows of words, tags: ")
+
+
+def test_moments_are_no_labels(built: Build) -> None:
+    from datasets import Value
+
+    rows = texts(label=(Value("timestamp[s]"), lambda n: n))
+    found = check(built("bert", "BertForSequenceClassification", {**BERT, "num_labels": 3}, rows))
+    assert (found.ok, found.note) == (True, f"{pairs.SQUARE}: the rows have no labels")
+
+
 def test_more_tags_than_the_model_has(built: Build) -> None:
     from datasets import ClassLabel, List
 

@@ -246,10 +246,18 @@ def test_a_card_with_other_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "value", "told"),
     [
-        ("image", {"bytes": b"no image", "path": None}, "image: the first image cannot be decoded"),
-        ("image", {"bytes": None, "path": "/far/a.png"}, "image: the first image cannot be "),
-        ("inside", [{"sound": {"bytes": b"no", "path": None}, "n": 1}], "inside: the first audio "),
-        ("inside", [{"sound": {"bytes": None, "path": "b"}, "n": 1}], "inside: the first audio "),
+        (
+            "image",
+            {"bytes": b"no image", "path": None},
+            "image, row 2: the image cannot be decoded",
+        ),
+        ("image", {"bytes": None, "path": "/far/a.png"}, "image, row 2: the image cannot be "),
+        (
+            "inside",
+            [{"sound": {"bytes": b"no", "path": None}, "n": 1}],
+            "inside, row 2: the ",
+        ),
+        ("inside", [{"sound": {"bytes": None, "path": "b"}, "n": 1}], "inside, row 2: the "),
     ],
 )
 def test_media_that_cannot_be_decoded(tmp_path: Path, column: str, value: Any, told: str) -> None:
@@ -263,8 +271,9 @@ def test_media_that_cannot_be_decoded(tmp_path: Path, column: str, value: Any, t
 def test_a_truncated_image(tmp_path: Path) -> None:
     features, configs = rich()
     image = {"bytes": picture()["bytes"][:-100], "path": None}
-    rows = [{**configs["plain"]["train"][1], "image": image}]
-    assert "image: the first image cannot be decoded" in broken(
+    whole = configs["plain"]["train"][1]
+    rows = [{**whole, "image": picture()}, {**whole, "image": image}]
+    assert "image, row 2: the image cannot be decoded (OSError)" in broken(
         bundle(tmp_path, features, {"default": {"train": rows}})
     )
 

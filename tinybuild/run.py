@@ -421,7 +421,8 @@ def _differences(before: Mapping[str, Any], now: State) -> Iterator[str]:
         if path[-1] in ("transformers", "tokenizers", "version"):
             yield f"upstream {'.'.join(path)}: {_short(old)} -> {_short(new)}"
         else:
-            yield f"the upstream file {path[-1]} changed"
+            how = "is new" if old is None else "is gone" if new is None else "changed"
+            yield f"the upstream file {path[-1]} {how}"
     for path, _, _ in _changed(before.get("code"), now["code"]):
         yield f"tinybuild/{path[0]} changed"
     for path, old, new in _changed(before.get("versions"), now["versions"]):

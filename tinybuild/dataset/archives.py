@@ -303,8 +303,10 @@ def _tar(stream: IO[bytes], name: str, most: int) -> Iterator[tuple[str, IO[byte
         if info.isdir():
             continue
         member = _safe(info.name, name)
-        if not info.isreg():
-            what = "a link" if info.islnk() or info.issym() else "a device or a pipe"
+        # A sparse file is as large as it says, and takes no room in the archive.
+        if not info.isreg() or info.issparse():
+            kinds = {"a link": info.islnk() or info.issym(), "a sparse file": info.issparse()}
+            what = next((kind for kind, it_is in kinds.items() if it_is), "a device or a pipe")
             raise _unsafe(f"{name}!{member}", f"is {what}")
         if info.size > most:
             raise too_much(f"{name}!{member}", most)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,27 @@ if TYPE_CHECKING:
     from datasets import Features
     from huggingface_hub import DatasetCardData
 
-CARRIED = ("license", "license_name", "license_link", "language")  # of the source's front matter
+# Of a source's front matter: what a copy's has too, and what it may say besides. One text, but for
+# the first two, which may be lists of them.
+CARRIED = ("license", "language", "license_name", "license_link")
+TOLD = (*CARRIED, "citation", "homepage", "pretty_name")
 LONGEST = 12  # configs or splits that are named one by one
+
+
+def carried(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What a copy's card has to say of what its source's card says, where that can be understood:
+    texts, and lists of them for licenses and languages."""
+    found = {}
+    for key in TOLD:
+        several = isinstance(said.get(key), list)
+        values = said[key] if several else [said.get(key)]
+        if key == "language":
+            # YAML takes the code of Norwegian for a truth value.
+            values = ["no" if value is False else value for value in values]
+        fits = values and all(isinstance(value, str) and value.strip() for value in values)
+        if fits and (not several or key in CARRIED[:2]):
+            found[key] = values if several else values[0]
+    return found
 
 
 def text(
@@ -29,6 +49,9 @@ def text(
     section: the recipe's; about: what the source's card says; kinds: config -> features; files:
     config -> split -> Parquet file, below the folder of the card; version: x.y.z, of all configs.
     """
+    from huggingface_hub.utils import yaml_dump
+
+    about = carried(about)
     data = _front(about, kinds, files, version)
     first, second = "", ""
     if len(files) > 1:
@@ -45,8 +68,13 @@ def text(
     if "homepage" in about:
         body.append(f"## Source\n\n{about['homepage']}")
     if "citation" in about:
-        body.append(f"## Citation\n\nOf the source:\n\n```bibtex\n{about['citation'].strip()}\n```")
-    return f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(body) + "\n"
+        cited = about["citation"].strip()
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", cited)), default=0))
+        body.append(f"## Citation\n\nOf the source:\n\n{fence}bibtex\n{cited}\n{fence}")
+    front = data.to_yaml()
+    if "\x85" in front:  # a line break to YAML's reader, which it reads as a space
+        front = yaml_dump(data.to_dict(), sort_keys=False, allow_unicode=False).strip()
+    return f"---\n{front}\n---\n\n" + "\n\n".join(body) + "\n"
 
 
 def _front(

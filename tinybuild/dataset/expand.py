@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Numbers = numpy.ndarray[Any, numpy.dtype[numpy.int64]]
 
 KEY = ("dataset", "expand")
+ROLES = ("role", "from", "type")
 # So many bytes of the column of texts are copied to be written to at once: all turns of a column of
 # texts alone, one turn where each object has an image beside its text.
 BLOCK = 16 << 20
@@ -27,9 +28,9 @@ def expand(table: pyarrow.Table, features: Features, how: str) -> pyarrow.Table:
     repeat takes the rows in turn. unique does too, and writes the number of each row made, from 1,
     and a space before its text: before the first string in the column of texts, which is the first
     column that has a string in any row (within lists and objects, the first string in their order;
-    names of classes and languages are none). Since no text there begins with another row's number,
-    no two rows are equal. Of the rows without a string in that column, the first is kept in the
-    first turn; all others are passed over.
+    names of classes, languages and roles are none). Since no text there begins with another row's
+    number, no two rows are equal. Of the rows without a string in that column, the first is kept in
+    the first turn; all others are passed over.
 
     What is not written to is shared with `table`: 10,000 rows take no more memory for their images
     than the seed rows, as long as nobody joins the chunks. Raises BuildFault.
@@ -108,7 +109,17 @@ def _parts(feature: Any) -> Sequence[tuple[str, Any]]:
         return [(field.name, Value("string")) for field in feature()]
     if isinstance(feature, TranslationVariableLanguages):
         return [("translation", List(Value("string")))]  # and no codes of languages
-    return list(feature.items()) if isinstance(feature, dict) else []
+    fields = list(feature.items()) if isinstance(feature, dict) else []
+    # Of a message ({role, content}) the role is no text, which a chat template knows by its name.
+    said = [field for field in fields if field[0] not in ROLES]
+    return said if any(_may(inner) for _, inner in said) else fields
+
+
+def _may(feature: Any) -> bool:
+    """Whether values may hold a string."""
+    if _is_list(feature):
+        return _may(feature.feature)
+    return _is_text(feature) or any(_may(inner) for _, inner in _parts(feature))
 
 
 def _is_text(feature: Any) -> bool:

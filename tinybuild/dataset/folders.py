@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 # Media is embedded: a table of so many rows is in memory at once.
 ROWS = 16
+# What the library's decoders of a row's files raise for what is not as it should be.
+BROKEN = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+)
 
 
 def folder(
@@ -142,7 +151,7 @@ def _tables(
             raise PackageFault.of(
                 f"{name}, row {number + 1:,}: to read it needs the package {error.name}", key=KEY
             ) from None
-        except (ValueError, OSError, KeyError, TypeError, RecursionError) as error:
+        except BROKEN as error:
             raise _bad_row(name, number + 1, error, shorten) from None
         if example is not None:
             number += 1
@@ -181,7 +190,7 @@ def _embedded(
         try:
             encoded.append(stored.encode_example(_filled(features, row, names_files)))
             pyarrow.Table.from_pylist(encoded[-1:], schema=features.arrow_schema)
-        except (ValueError, OSError, KeyError, TypeError, pyarrow.ArrowException) as error:
+        except (*BROKEN, pyarrow.ArrowException) as error:
             raise _bad_row(name, number, error, shorten) from None
     return pyarrow.Table.from_pylist(encoded, schema=features.arrow_schema)
 
@@ -249,6 +258,12 @@ class _Tar:
 
     def __iter__(self) -> Iterator[tuple[str, IO[bytes]]]:
         for name, stream in members(self.path, self.name, meter=Meter(most=self.most)):
+            if name.lower().endswith(".pth"):
+                raise BuildFault.of(
+                    f"{self.name}!{name} is a pickle of torch's, which is never loaded",
+                    key=KEY,
+                    hint="leave such files out of the archive",
+                )
             if not os.path.basename(name).startswith("."):
                 yield name, stream
 
@@ -281,13 +296,18 @@ def _webdataset(
     )
     if declared is not None:
         builder.info.features = declared
+    if not any("." in os.path.basename(member) for member, _ in _Tar(place / name, name, most)):
+        raise BuildFault.of(
+            f"{name} has no rows",
+            key=KEY,
+            hint="its files are texts, JSON or CSV (.txt, .jsonl, .csv), or a WebDataset "
+            "(000.jpg, 000.json, 001.jpg ...)",
+        )
     try:
         (part,) = builder._split_generators(_Tars(place, most))
     except ImportError as error:
         raise PackageFault.of(f"{name}: to read it needs {error.name}", key=KEY) from None
-    except IndexError:
-        raise BuildFault.of(f"{name} has no rows", key=KEY) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except BROKEN as error:
         raise BuildFault.of(
             f"{name}: its first rows cannot be read: {reason(error)}", key=KEY
         ) from None

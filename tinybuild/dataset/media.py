@@ -272,7 +272,8 @@ class _Text:
     def takes(self, feature: Any) -> bool:
         from datasets import Value
 
-        return isinstance(feature, Value) and feature.dtype in ("string", "large_string")
+        texts = ("string", "large_string", "string_view")
+        return isinstance(feature, Value) and feature.dtype in texts
 
     def apply(self, array: Any, at: Callable[[int, str], Fault]) -> Any:
         import pyarrow
@@ -591,7 +592,9 @@ def _resampled(samples: Any, rate: int, wanted: int) -> Any:
 
     if samples.dtype == numpy.int16:
         samples = samples / numpy.float32(32768)
-    return soxr.resample(samples, rate, wanted, quality="HQ")
+    # Of less than half a sample it leaves none.
+    made = soxr.resample(samples, rate, wanted, quality="HQ")
+    return made if len(made) else samples[:1]
 
 
 class _Bytes(io.BytesIO):

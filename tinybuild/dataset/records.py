@@ -555,13 +555,16 @@ def write_records(
                 (row / file).write_bytes(data)
 
 
-def _stem(column: str) -> str:
-    """A column's name as a file's name without suffix: as it is, but for what could mislead."""
+def _stem(column: str, small: bool = False) -> str:
+    """A column's name as a file's name without suffix: as it is, but for what could mislead, and
+    for capital letters if it must be `small`."""
     if column == "":
         return "%"
     whole = unicodedata.normalize("NFC", column) == column
 
     def safe(character: str) -> bool:
+        if small and character.casefold() != character:
+            return False
         if not character.isascii():
             return whole and character.isprintable()
         return character.isprintable() and character not in '%/\\:*?"<>|'
@@ -588,7 +591,7 @@ def _stems(columns: Iterable[str]) -> dict[str, str]:
     for column in columns:
         stem = _stem(column)
         if stem.casefold() in taken:
-            stem = "".join(_percent(c) if c.casefold() != c else c for c in column)
+            stem = _stem(column, small=True)
         if len(stem.encode()) > 200:
             raise BuildFault.of(
                 f"the name of the column {column[:40]!r}... is too long for a file",

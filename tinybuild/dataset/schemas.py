@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tinybuild.dataset.archives import KEY, reason
 from tinybuild.errors import BuildFault, Fault
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # with the split's columns in their order and types.
 Cast = Callable[["pyarrow.Table", str, int], "pyarrow.Table"]
 
+DEEPEST = 40  # Parquet has at most 100 layers, and a list takes two
 SAY_TYPES = "make the files alike, or say the types in README.md's dataset_info"
 
 
@@ -29,6 +30,14 @@ def together(module: str, schemas: Sequence[tuple[str, pyarrow.Schema]]) -> Feat
     import pyarrow
     from datasets import Features
 
+    for name, schema in schemas:
+        if column := _too_deep(schema):
+            raise BuildFault.of(
+                f"{name}: column {column!r} has lists and objects in one another, more than "
+                f"{DEEPEST} deep",
+                key=KEY,
+                hint="Parquet holds no such thing: leave the column out of the source",
+            )
     loose = module in ("json", "csv", "archive")
     first_name, whole = schemas[0]
     origin = dict.fromkeys(whole.names, first_name)
@@ -72,6 +81,18 @@ def together(module: str, schemas: Sequence[tuple[str, pyarrow.Schema]]) -> Feat
         ) from None
 
 
+def _too_deep(schema: pyarrow.Schema) -> str | None:
+    """The first column that has more layers than can be written."""
+    for column in schema:
+        layers = [[column.type]]
+        while layers[-1]:
+            inner = [kind.field(at).type for kind in layers[-1] for at in range(kind.num_fields)]
+            layers.append(inner)
+            if len(layers) > DEEPEST:
+                return str(column.name)
+    return None
+
+
 def _metadata(
     one: pyarrow.Schema, first: str, two: pyarrow.Schema, second: str
 ) -> dict[bytes, bytes] | None:
@@ -93,6 +114,27 @@ def _metadata(
     for schema in said:
         return dict(schema.metadata)
     return None
+
+
+def storable(features: Features) -> Features:
+    """The features with large strings and bytes for views of them within objects, since Arrow
+    cannot write those to Parquet (polars can); others stay."""
+    from datasets import Features, LargeList, List, Value
+
+    plain = {"string_view": "large_string", "binary_view": "large_binary"}
+
+    def made(feature: Any, within: bool) -> Any:
+        if isinstance(feature, Value) and within and feature.dtype in plain:
+            return Value(plain[feature.dtype])
+        if isinstance(feature, dict):
+            return {name: made(inner, True) for name, inner in feature.items()}
+        if isinstance(feature, List):
+            return List(made(feature.feature, within), length=feature.length)
+        return (
+            LargeList(made(feature.feature, within)) if isinstance(feature, LargeList) else feature
+        )
+
+    return Features({name: made(feature, False) for name, feature in features.items()})
 
 
 def caster(features: Features) -> Cast:

@@ -37,6 +37,7 @@ def select(
     - spread: as random; shards with unknown numbers of rows are read twice, first to count
     - rows: until the last number; shards with known numbers of rows are jumped over
 
+    Views of strings and bytes, which Arrow cannot take from, come as large strings and bytes.
     Raises BuildFault: rows that are not there, a condition that does not fit its column.
     """
     rows = _Rows(split, condition(split.features, wish.get("where") or {}))
@@ -67,6 +68,7 @@ class _Rows:
 
     def __init__(self, split: Split, holds: Callable[[pyarrow.Table], Any] | None):
         self.shards = split.shards
+        self.plain = _without_views(split.features.arrow_schema)
         self.holds = holds
         self.sizes: dict[int, int] = {}  # of the shards that were read to their end
 
@@ -91,6 +93,8 @@ class _Rows:
         for table in self.shards[index].read(begin):
             numbers = numpy.arange(number, number + table.num_rows)
             number += table.num_rows
+            if self.plain is not None:
+                table = table.cast(self.plain)
             if self.holds:
                 chosen = numpy.flatnonzero(self.holds(table))
                 table, numbers = table.take(chosen), numbers[chosen]
@@ -131,6 +135,32 @@ class _Rows:
         if self.holds is None:
             return f"the dataset has {_some(found)}"
         return f"{found:,} of the dataset's {_some(self.total())} have what `where` asks for"
+
+
+def _without_views(schema: pyarrow.Schema) -> pyarrow.Schema | None:
+    """The schema with large strings and bytes for views of them (polars writes such Parquet); None
+    where it has none."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    def plain(field: pa.Field) -> pa.Field:
+        kind = field.type
+        if types.is_string_view(kind):
+            kind = pa.large_string()
+        elif types.is_binary_view(kind):
+            kind = pa.large_binary()
+        elif types.is_struct(kind):
+            kind = pa.struct([plain(inner) for inner in kind])
+        elif types.is_list(kind):
+            kind = pa.list_(plain(kind.value_field))
+        elif types.is_large_list(kind):
+            kind = pa.large_list(plain(kind.value_field))
+        elif types.is_fixed_size_list(kind):
+            kind = pa.list_(plain(kind.value_field), kind.list_size)
+        return field.with_type(kind)
+
+    made = pa.schema([plain(field) for field in schema], metadata=schema.metadata)
+    return None if made == schema else made
 
 
 class _Kept:

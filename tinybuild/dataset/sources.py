@@ -26,8 +26,9 @@ from tinybuild.dataset.archives import (
     reason,
     suffix_of,
 )
+from tinybuild.dataset.card import carried
 from tinybuild.dataset.rows import Shard, Source, Split
-from tinybuild.dataset.schemas import caster, together
+from tinybuild.dataset.schemas import caster, storable, together
 from tinybuild.errors import BuildFault, did_you_mean
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ LAYOUT = "layout.json"
 # The readers of the datasets library that are used; "archive" is our own.
 MODULES = ("parquet", "arrow", "json", "csv", "text", "imagefolder", "audiofolder", "webdataset")
 FORMATS = ("parquet", "arrow", "json", "csv", "text", "archive")  # whose files are of rows
+FOLDERS = ("imagefolder", "audiofolder")
 # What an archive's files may be, where the library would not look into them.
 LINES = {
     ".txt": "text",
@@ -151,7 +153,7 @@ def _layout(place: Path, said: Mapping[str, Any]) -> Found:
             features=None if features is None else Features.from_dict(features),
             splits={split: tuple(files) for split, files in config["splits"].items()},
         )
-    return configs, said.get("default"), said.get("about") or {}
+    return configs, said.get("default"), carried(said.get("about") or {})
 
 
 def _discover(place: Path, how: _Open, only: Sequence[str] | None) -> Found:
@@ -249,8 +251,8 @@ def _ask(
         for key in ("license", "citation", "homepage"):
             if value := getattr(builder.info, key, None):
                 about.setdefault(key, value)
-    about.update({key: card[key] for key in ABOUT_KEYS if card.get(key)})
-    return configs, default or (next(iter(configs)) if len(configs) == 1 else None), about
+    default = default or (next(iter(configs)) if len(configs) == 1 else None)
+    return configs, default, carried({**about, **card})
 
 
 def _own(links: Mapping[str, str], inside: Sequence[str]) -> Iterator[str]:
@@ -271,9 +273,6 @@ def _below(view: Path, file: str) -> str:
             hint="data_files are relative to the folder, and below it",
         )
     return path.relative_to(view).as_posix()
-
-
-ABOUT_KEYS = ("license", "language", "citation", "homepage", "pretty_name")
 
 
 def _card(folder: Path) -> dict[str, Any]:
@@ -299,9 +298,9 @@ def _card(folder: Path) -> dict[str, Any]:
                 key=KEY,
                 hint="data_files are relative to the folder, and below it",
             )
-    cited = re.search(r"^#+[^\n]*citation[^\n]*\n+```\w*\n(.*?)\n```", text, FLAGS)
+    cited = re.search(r"^#+[^\n]*citation[^\n]*\n+(`{3,})\w*\n(.*?)\n\1", text, FLAGS)
     if cited:
-        said.setdefault("citation", cited[1])
+        said.setdefault("citation", cited[2])
     home = re.search(r"^[-*\s]*\**homepage:?\**:?\s*<?(https?://[^\s>)]+)", text, FLAGS)
     if home:
         said.setdefault("homepage", home[1])
@@ -411,6 +410,8 @@ def _format(name: str, archives: set[str]) -> str | None:
 
 def _holds_lines(how: _Open, name: str) -> bool:
     """Whether an archive holds text or JSON lines, or archives of them, and no WebDataset."""
+    from datasets.packaged_modules import _MODULE_TO_EXTENSIONS
+
     path = how.place / name
     if name.lower().endswith(".zip"):
         found = leaves(path, name, meter=Meter(most=how.most), scratch=how.scratch)
@@ -422,16 +423,22 @@ def _holds_lines(how: _Open, name: str) -> bool:
     keys = [re.sub(r"^((?:.*/|)[^.]+)[.].*$", r"\1", member) for member in names]
     grouped = len(set(keys)) < len(set(names))
     # Samples of one .json each are a WebDataset too, and its reader knows what to do with them.
-    return not grouped and any(
-        is_packed(member) or (_lines(member) and not member.endswith(".json")) for member in names
-    )
+    texts = [
+        member
+        for member in names
+        if is_packed(member) or (_lines(member) and not member.endswith(".json"))
+    ]
+    # Some texts beside as many images or sounds say something of them (metadata.csv, labels.txt).
+    media = {suffix for module in FOLDERS for suffix in _MODULE_TO_EXTENSIONS[module]} - {".zip"}
+    beside = [member for member in names if suffix_of(member) in media]
+    return not grouped and len(texts) > len(beside)
 
 
 def _split(config: _Config, split: str, how: _Open) -> Split:
     files = config.splits[split]
     if not files:
         raise BuildFault.of(f"split {split!r} of the source has no files", key=KEY)
-    if config.module in ("imagefolder", "audiofolder"):
+    if config.module in FOLDERS:
         features, shards = folders.folder(
             config.module,
             how.place,
@@ -452,6 +459,7 @@ def _split(config: _Config, split: str, how: _Open) -> Split:
     features = config.features
     if features is None:
         features = together(config.module, some)
+    features = storable(features)
     shards = tuple(_shard(config, name, features, how) for name, _ in some)
     if all(shard.rows == 0 for shard in shards):
         raise BuildFault.of(f"split {split!r} of the source has no rows: {files[0]}", key=KEY)
@@ -461,6 +469,12 @@ def _split(config: _Config, split: str, how: _Open) -> Split:
 def _schema(config: _Config, name: str, how: _Open) -> pyarrow.Schema | None:
     """A file's own schema; None where it has no rows."""
     if config.module in ("parquet", "arrow"):
+        if is_packed(name):
+            raise BuildFault.of(
+                f"{name} holds {config.module} files, which are not read out of archives",
+                key=KEY,
+                hint="unpack it yourself, and give the folder",
+            )
         return columnar.schema(config.module, how.place / name, name)
     if config.module == "webdataset":
         return folders.webdataset_schema(how.place, name, how.scratch, how.most)

@@ -68,6 +68,8 @@ def _test(features: Features, column: str, wanted: Any) -> Callable[[Any], Any]:
         common = pyarrow.uint64() if kind == pyarrow.uint64() else pyarrow.int64()
     elif pyarrow.types.is_floating(kind):
         common = pyarrow.float64()
+    elif pyarrow.types.is_string_view(kind):
+        common = pyarrow.large_string()
 
     def scalar(value: Any) -> Any:
         return _scalar(feature, kind, common, value, column)
@@ -115,6 +117,7 @@ def _plain(feature: Any) -> str:
     fits = (
         types.is_string,
         types.is_large_string,
+        types.is_string_view,
         types.is_boolean,
         types.is_integer,
         types.is_floating,
@@ -152,7 +155,7 @@ def _scalar(feature: Any, kind: Any, common: Any, value: Any, column: str) -> An
         elif not number or value not in range(-1, len(names)):
             # -1 is what datasets writes where a label is not known.
             raise wrong("one of the labels", f"numbers from 0 to {len(names) - 1}, or names")
-    elif types.is_string(kind) or types.is_large_string(kind):
+    elif types.is_string(common) or types.is_large_string(common):
         if not isinstance(value, str):
             raise wrong("a text", f'for the text write "{str(value).lower()}"')
     elif types.is_boolean(kind):

@@ -27,7 +27,7 @@ class Sample:
     sounds: tuple[Mapping[str, Any], ...] = ()
     pair: tuple[str, str] | None = None
     words: tuple[str, ...] = ()
-    tags: tuple[int, ...] = ()
+    tags: tuple[int | None, ...] = ()
     label: float | None = None
     messages: tuple[Mapping[str, str], ...] = ()
 
@@ -48,6 +48,7 @@ class Columns:
 
     def __init__(self, features: Any):
         from datasets import Audio, ClassLabel, Image, Translation, Value
+        from pyarrow import types
 
         def of(*kinds: Any, listed: bool = False) -> list[str]:
             return [
@@ -58,7 +59,13 @@ class Columns:
             ]
 
         def text(feature: Any) -> bool:
-            return isinstance(feature, Value) and feature.dtype in ("string", "large_string")
+            texts = ("string", "large_string", "string_view")
+            return isinstance(feature, Value) and feature.dtype in texts
+
+        def number(feature: Any) -> bool:
+            kind = feature.pa_type
+            fits = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
+            return any(fit(kind) for fit in fits)
 
         def messages(feature: Any) -> bool:
             inner = _inner(feature)
@@ -74,7 +81,7 @@ class Columns:
         self.messages = [name for name, feature in features.items() if messages(feature)][:1]
         self.images, self.sounds = of(Image), of(Audio)
         self.image_lists, self.sound_lists = of(Image, listed=True)[:1], of(Audio, listed=True)[:1]
-        numbers = [name for name in LABELS if name in of(Value) and not text(features[name])]
+        numbers = [name for name in LABELS if name in of(Value) and number(features[name])]
         self.labels = (of(ClassLabel) or numbers)[:1]
 
     @property
@@ -124,13 +131,16 @@ class Columns:
             pair = (spoken[0], spoken[1]) if len(spoken) > 1 else None
         if not self.translation and self.pair and all(row[name] for name in self.pair):
             pair = (row[self.pair[0]], row[self.pair[1]])
-        said = [_message(message) for name in self.messages for message in row[name] or []]
+        found = [message for name in self.messages for message in row[name] or []]
+        said = [_message(message) for message in found if message is not None]
         pieces += [message["content"] for message in said]
         if not said and not self.translation and not (self.lists and listed and listed[-1]):
             pieces += [row[name] for name in self.texts[:1] if row[name]]
-        words = tags = ()
+        words: tuple[str, ...] = ()
+        tags: tuple[int | None, ...] = ()
         for name in self.tags:
-            words, tags = tuple(row[self.lists[0]] or ()), tuple(row[name] or ())
+            words = tuple(word or "" for word in row[self.lists[0]] or ())
+            tags = tuple(None if tag == -1 else tag for tag in row[name] or ())
         label = next((row[name] for name in self.labels), None)
         if label == -1 and self.classes is not None:
             label = None  # how datasets writes that there is none
@@ -150,7 +160,7 @@ def _message(message: Mapping[str, Any]) -> Mapping[str, str]:
     """A message whose content is a string; of a content in parts, the texts."""
     content = message["content"]
     if isinstance(content, list):
-        content = " ".join(part.get("text") or "" for part in content)
+        content = " ".join((part or {}).get("text") or "" for part in content)
     return {"role": message["role"] or "user", "content": content or ""}
 
 

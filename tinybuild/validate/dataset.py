@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -12,7 +13,8 @@ from unittest import mock
 from tinybuild.validate import columns
 from tinybuild.validate.check import Check, Subject, listed
 
-FEW = 4  # rows that are compared and looked through for media
+FEW = 4  # rows that are compared, and that are in memory at once
+MEDIA = 100  # images or sounds of a column that are decoded
 
 
 def dataset_loads(subject: Subject) -> Check:
@@ -130,27 +132,28 @@ def _other(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 
 
 def _undecoded(loaded: Any, features: Any) -> Iterator[str]:
-    """The first value of each column of media, as far as it cannot be decoded."""
+    """The first of each column's images or sounds that cannot be decoded."""
     from datasets import Image
 
     for name, feature in columns.media(features):
         decode = columns.image if isinstance(feature, Image) else columns.sound
-        value = next(_media(loaded, name, features[name], feature), None)
-        if value is None:
-            continue
-        try:
-            decode(value)
-        except (OSError, ValueError, RuntimeError, SyntaxError) as error:
-            kind = type(feature).__name__.lower()
-            yield f"{name}: the first {kind} cannot be decoded ({type(error).__name__})"
+        for row, value in islice(_media(loaded, name, features[name], feature), MEDIA):
+            try:
+                decode(value)
+            except (OSError, ValueError, RuntimeError, SyntaxError) as error:
+                kind = {"Image": "image", "Audio": "sound"}[type(feature).__name__]
+                why = type(error).__name__
+                yield f"{name}, row {row:,}: the {kind} cannot be decoded ({why})"
+                break
 
 
-def _media(loaded: Any, name: str, whole: Any, feature: Any) -> Iterator[Any]:
-    """The values of a column's media, a few rows at a time."""
+def _media(loaded: Any, name: str, whole: Any, feature: Any) -> Iterator[tuple[int, Any]]:
+    """(row from 1, value) of a column's media, a few rows at a time."""
     data = loaded.select_columns([name]).with_format("arrow")
-    for table in data.iter(FEW):
-        for value in table.column(name).to_pylist():
-            yield from columns.values(value, whole, feature)
+    rows = (value for table in data.iter(FEW) for value in table.column(name).to_pylist())
+    for row, whole_value in enumerate(rows, 1):
+        for value in columns.values(whole_value, whole, feature):
+            yield row, value
 
 
 @contextlib.contextmanager

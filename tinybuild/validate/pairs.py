@@ -352,7 +352,8 @@ def _words(work: _Work, tokenizer: Any) -> Batches | None:
         for word, tag in zip(row.words, row.tags, strict=True):
             own = tokenizer(f" {word}" if ids else word, add_special_tokens=False)["input_ids"]
             ids += own
-            tags += [tag, *[labels.IGNORED] * (len(own) - 1)][: len(own)]
+            first = labels.IGNORED if tag is None else tag
+            tags += [first, *[labels.IGNORED] * (len(own) - 1)][: len(own)]
         length = work.cut["max_length"]
         coded.append({"input_ids": ids[:length], "labels": tags[:length]})
     if not coded:
