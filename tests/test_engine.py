@@ -557,6 +557,8 @@ def test_an_upstream_file_that_changes(tmp_path: Path) -> None:
 def test_a_dataset_made_from_anothers(tmp_path: Path) -> None:
     text = "version: 1\nsummary: x\ndataset: {{source: {{recipe: {}}}, samples: {}}}\n"
     root = make(tmp_path / "zoo", a=text.format("base", 2), base=LIGHT, c=text.format("base", 6))
+    why = doit(root, "why", "a", "base").out
+    assert why.count("dataset:base             runs: not built yet") == 1
     result = doit(root)
     assert result.code == 1
     assert {"dataset:base", "fetch:a", "dataset:a", "pack:a"} <= result.ran

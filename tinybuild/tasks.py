@@ -235,13 +235,17 @@ def _why(names: list[str]) -> BaseFail | None:
     here = session()
     if here.fault is not None:
         return _refuse(here.fault)
+    told: set[str] = set()  # two recipes may be made from a third
     for name in names or here.zoo.groups[""]:
         broken = next((b for b in here.zoo.broken if b.name == name), None)
         if broken is not None:
             return _broken(broken)
         if name not in here.zoo.recipes:
             return _unknown(name, here.zoo.recipes)
-        here.screen.say("\n".join(_explained(name)))
+        lines = [line for line in _explained(name) if line not in told]
+        told.update(lines)
+        if lines:
+            here.screen.say("\n".join(lines))
     return None
 
 
