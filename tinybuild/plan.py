@@ -38,7 +38,7 @@ STAGES: Mapping[str, Stage] = {
     ),
     "dataset": Stage(
         function="tinybuild.dataset:make",
-        code=("dataset", "dataset/corpus.jsonl", "parts.py", "progress.py"),
+        code=("dataset", "dataset/corpus.jsonl", "parts.py", "files.py", "progress.py"),
         libraries=("datasets", "pyarrow", "pillow", "soundfile", "soxr"),
     ),
     "tokenizer": Stage(
