@@ -132,7 +132,7 @@ def test_texts_are_cut_at_any_depth_and_nothing_else() -> None:
         "deep": {"x": [{"y": "abcdef", "n": 5}, None, {"y": None, "n": None}]},
         "both": {"de": "abcdef", "english": None},
         "some": {"language": ["german", "french"], "translation": ["abcdef", "a"]},
-        "image": {"bytes": b"abcdef", "path": "abcdef"},
+        "image": {"bytes": encoded(picture("L", (3, 2)), "PNG"), "path": "abcdef"},
     }
     short = {
         **row,
@@ -500,6 +500,14 @@ def test_a_truncated_image(kind: str) -> None:
         assert message.startswith("a.jsonl, row 11: the image in the column image ")
         assert key == ("dataset", "images")
         assert "0x" not in message
+
+
+def test_broken_media_is_told_whatever_is_asked_for() -> None:
+    whole = encoded(picture("RGB", (64, 40)), "PNG")
+    rows = [{"image": {"bytes": data, "path": None}} for data in (whole, whole[: len(whole) // 2])]
+    message, key = refused(rows, PICTURE)
+    assert message.startswith("a.jsonl, row 11: the image in the column image cannot be read")
+    assert key == ("dataset", "source")
 
 
 def test_a_path_is_no_image() -> None:

@@ -100,13 +100,14 @@ def shrink(
     - columns: a list (kept in its order) or {drop: [...]}
     - text.max_chars: Unicode code points of every string and translation (not of class labels and
       language codes); a cut never falls between a character and the marks that belong to it
-    - images.max_size: see `image`; audio: see `sound`
+    - images.max_size: see `image`; audio: see `sound`. Media that no wish changes is decoded, too:
+      what is broken is told here, by the file and row that it comes from
 
     Raises BuildFault for unknown columns and for media that is broken, and PackageFault where a
     library is missing.
     """
     table, features = _columns(table, features, wish.get("columns"))
-    for change in (_There(), *_changes(wish)):
+    for change in (_There(), *_intact(wish), *_changes(wish)):
         for index, (name, feature) in enumerate(features.items()):
             if _holds(feature, change):
                 column = _change(table.column(index), feature, name, places, change)
@@ -116,6 +117,14 @@ def shrink(
         features = type(features)({n: _at_rate(feature, rate) for n, feature in features.items()})
         table = table.replace_schema_metadata(features.arrow_schema.metadata)
     return table, features
+
+
+def _intact(wish: Mapping[str, Any]) -> Iterator[Change]:
+    """What looks at media that nothing else decodes."""
+    if not wish.get("images"):
+        yield _IntactImages()
+    if not wish.get("audio"):
+        yield _IntactSounds()
 
 
 def _changes(wish: Mapping[str, Any]) -> Iterator[Change]:
@@ -404,6 +413,30 @@ class _Sounds(_Files):
     def change(self, data: bytes, path: str | None) -> tuple[bytes, str | None] | None:
         made = sound(data, self.max_seconds, self.sampling_rate)
         return made and (made[0], _named(path, ("." + made[1].lower(),)))
+
+
+class _IntactImages(_Images):
+    """Images that stay as they are, if they can be decoded at all."""
+
+    key = "source"
+
+    def __init__(self) -> None:
+        super().__init__(1 << 30)
+
+    def change(self, data: bytes, path: str | None) -> None:
+        image(data, self.max_size)
+
+
+class _IntactSounds(_Sounds):
+    """Sounds that stay as they are, if they can be decoded at all."""
+
+    key = "source"
+
+    def __init__(self) -> None:
+        super().__init__(None, None)
+
+    def change(self, data: bytes, path: str | None) -> None:
+        sound(data, None, None)
 
 
 def _named(path: str | None, suffixes: Sequence[str]) -> str | None:
