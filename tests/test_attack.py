@@ -244,6 +244,21 @@ def test_build_deleted_in_the_middle_is_a_message(copy: Path, stage: str) -> Non
         here.perform(tasks(copy)[f"{stage}:x"], print)
 
 
+def test_what_another_doit_built_since_the_decision_is_not_built_again(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", x=LIGHT)
+    task, pool = tasks(root)["dataset:x"], Pool()
+    try:
+        first, second = (Builder(root, Memo(), pool) for _ in range(2))
+        assert first.reasons(task)
+        assert second.reasons(task)
+        assert first.perform(task, print)
+        assert not second.perform(task, print)
+        assert not second.reasons(task)
+        assert second.perform(task, print)  # doit -a: in any case
+    finally:
+        pool.stop()
+
+
 def test_a_lock_that_was_removed_while_we_waited_is_not_held(tmp_path: Path) -> None:
     place, order = tmp_path / "place", list[str]()
     waits, entered = threading.Event(), threading.Event()

@@ -36,6 +36,7 @@ from tinybuild.plan import STAGES, Need, Task
 from tinybuild.workers import Bug, Job, Limits, Pool
 
 State = dict[str, Any]
+UNKNOWN = object()
 REPORT = "report.json"  # what the validate stage leaves, also where a check failed
 
 
@@ -147,6 +148,7 @@ class Builder:
         shown = task.recipe.file.relative_to(self.root).as_posix()
         state: State | None = None
         report: Any = None
+        known = self.receipts.get(task.name, UNKNOWN)  # what the decision to run was made on
         self.busy.add(task.name)
         # `doit -P process` forks: what we know may be from before another process did a need.
         for need in task.needs:
@@ -154,7 +156,8 @@ class Builder:
         try:
             self._folders(place.parent)
             with locked(place, waiting) as waited:
-                if waited:
+                # Another doit may have built it before this one came to wait.
+                if waited or (known is not UNKNOWN and known != self._papers(task.name)[0]):
                     self.receipts.clear()
                     if not self.reasons(task):
                         return False
