@@ -49,6 +49,18 @@ def section(kind: str) -> dict[str, Any]:
     return {**section("bert"), "config": {}}
 
 
+def _job(root: Path, kind: str, wish: dict[str, Any]) -> Job:
+    return Job(
+        task=f"model:{kind}",
+        settings={"model": wish, "max_parameters": 50 * MB},
+        inputs={"fetch": root / "fetch"},
+        facts={},
+        root=root,
+        out=root / "out",
+        seed=0,
+    )
+
+
 def attempt(argument: tuple[str, str]) -> int:
     """Shrink, build, load and forward one class; the bytes of its weights. Raises Fault."""
     import torch
@@ -69,17 +81,15 @@ def attempt(argument: tuple[str, str]) -> int:
         if taken is not config:  # its overrides are relative to the part that the class takes
             part = next((n for n in config.sub_configs if getattr(config, n) is taken), "")
             wish["config"] = wish["config"].get(part, {})
-        facts = model.make(
-            Job(
-                task=f"model:{kind}",
-                settings={"model": wish, "max_parameters": 50 * MB},
-                inputs={"fetch": root / "fetch"},
-                facts={},
-                root=root,
-                out=root / "out",
-                seed=0,
-            )
-        )
+        try:
+            facts = model.make(_job(root, kind, wish))
+        except Fault as fault:
+            # The recipe's overrides are for another class of the type: this one reads fewer.
+            idle = {f.key[-1] for f in fault.findings if " does not read " in f.what}
+            if not idle or len(idle) < len(fault.findings):
+                raise
+            kept = {key: value for key, value in wish["config"].items() if key not in idle}
+            facts = model.make(_job(root, kind, {**wish, "config": kept}))
         found = heads.find(name, facts["model_type"])
         made = found.from_pretrained(root / "out", dtype="auto").eval()
         with torch.no_grad():
