@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tinybuild.dataset import select as module
 from tinybuild.dataset.rows import Place, Shard, Split
-from tinybuild.dataset.select import middles, select, shares, spans
+from tinybuild.dataset.select import select
 from tinybuild.dataset.sources import open_folder
 from tinybuild.errors import BuildFault
 
@@ -153,24 +153,7 @@ def test_numbers(rows: Watched, ranges: list[tuple[int, int]], even: bool) -> No
             assert f"numbers from 1 to {len(there)}" in message
 
 
-@given(st.lists(st.integers(0, 30), max_size=8), st.integers(0, 100))
-def test_shares(counts: list[int], wanted: int) -> None:
-    found = shares(counts, wanted)
-    assert sum(found) == min(wanted, sum(counts))
-    assert all(0 <= f <= c for f, c in zip(found, counts, strict=True))
-    short = [f for f, c in zip(found, counts, strict=True) if f < c]
-    assert not short or max(found) - min(short) <= 1
-
-
-def test_few_rows_lie_apart_over_many_shards() -> None:
-    assert shares([5] * 10, 3) == [0, 1, 0, 0, 0, 1, 0, 0, 1, 0]
-    assert middles(10, 2) == [2, 7]
-    assert middles(4, 4) == [0, 1, 2, 3]
-
-
-def test_spans() -> None:
-    assert spans("4-10,1, 2,9-12") == (range(2), range(3, 12))
-    assert spans("3") == (range(2, 3),)
+def test_one_row_by_number() -> None:
     assert Watched([5]).select(rows=3) == [2]
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tinybuild.errors import BuildFault
-from tinybuild.parts import Part, parts
+from tinybuild.parts import Part, middles, parts, shares, spans
 
 
 def only(section: dict[str, Any]) -> Part:
@@ -131,3 +133,39 @@ def test_a_fault_is_led_to_the_place_that_the_key_stands_at() -> None:
     assert part.place(fault).findings[0].key == ("dataset", "where", "a")
     fault = BuildFault.of("x", key=("dataset", "source"))
     assert part.place(fault).findings[0].key == ("dataset", "source")
+
+
+# --- rows by number, and spread evenly ------------------------------------------------------------
+
+
+def test_spans() -> None:
+    assert spans("4-10,1, 2,9-12") == (range(2), range(3, 12))
+    assert spans("3") == (range(2, 3),)
+
+
+@given(st.lists(st.integers(0, 30), max_size=8), st.integers(0, 100))
+def test_shares(counts: list[int], wanted: int) -> None:
+    found = shares(counts, wanted)
+    assert sum(found) == min(wanted, sum(counts))
+    assert all(0 <= f <= c for f, c in zip(found, counts, strict=True))
+    short = [f for f, c in zip(found, counts, strict=True) if f < c]
+    assert not short or max(found) - min(short) <= 1
+
+
+def test_few_rows_lie_apart_over_many_shards() -> None:
+    assert shares([5] * 10, 3) == [0, 1, 0, 0, 0, 1, 0, 0, 1, 0]
+    assert middles(10, 2) == [2, 7]
+    assert middles(4, 4) == [0, 1, 2, 3]
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=8), st.integers(1, 200))
+def test_rows_are_spread_as_evenly_as_shards_allow(counts: list[int], wanted: int) -> None:
+    wanted = min(wanted, sum(counts))
+    found = shares(counts, wanted)
+    assert sum(found) == wanted
+    for count, own in zip(counts, found, strict=True):
+        picked = middles(count, own)
+        assert len(set(picked)) == own <= count
+        assert all(0 <= row < count for row in picked)
+        # Who gives less than another by more than one has no more.
+        assert all(own + 1 >= other or own == count for other in found)

@@ -906,20 +906,6 @@ def test_files_that_are_gated_while_the_list_is_not(job: MakeJob, hub: Hub, repo
     assert "hint: its lock may be stale" in refused(job, samples=1)
 
 
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=8), st.integers(1, 200))
-def test_rows_are_spread_as_evenly_as_shards_allow(counts: list[int], wanted: int) -> None:
-    wanted = min(wanted, sum(counts))
-    found = source.groups._evenly(wanted, dict(enumerate(counts)))
-    assert sum(found.values()) == wanted
-    for shard, count in enumerate(counts):
-        given = found.get(shard, 0)
-        picked = source.groups._middles(count, given) if given else []
-        assert len(set(picked)) == given <= count
-        assert all(0 <= row < count for row in picked)
-        # Who gives less than another by more than one has no more.
-        assert all(given + 1 >= other or given == count for other in found.values())
-
-
 def test_a_lock_holds_for_other_parts_of_the_same_upstream() -> None:
     wish = {"hub": "owner/rows", "max_read": "1GB", "config": "en"}
     pins = {"dataset": {"wish": wish, "commit": "c", "files": {}}}

@@ -1,8 +1,8 @@
-"""Which splits of which configs a recipe's dataset section makes, and of what in the source."""
+"""Which splits of which configs a dataset section makes, of what, and which rows it stands for."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,13 +137,36 @@ def _without(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:
 # --- rows by number -------------------------------------------------------------------------------
 
 
+DIGITS = 18  # of a row's number: it fits 64 bits
+
+
+def spans(rows: str | int) -> tuple[range, ...]:
+    """ "1,4-10" as ranges from 0, ascending, apart from each other. Raises BuildFault."""
+    given = []
+    for part in str(rows).split(","):
+        first, _, last = part.strip().partition("-")
+        if len(first) > DIGITS or len(last) > DIGITS:
+            raise BuildFault.of("no dataset has so many rows", key=("dataset", "rows"))
+        span = range(int(first) - 1, int(last or first))
+        if span.start >= span.stop:
+            raise BuildFault.of(
+                f"the range {part.strip()} runs backwards",
+                key=("dataset", "rows"),
+                hint=f"write {last}-{first}",
+            )
+        given.append(span)
+    found: list[range] = []
+    for span in sorted(given, key=lambda span: span.start):
+        if found and span.start <= found[-1].stop:
+            found[-1] = range(found[-1].start, max(span.stop, found[-1].stop))
+        else:
+            found.append(span)
+    return tuple(found)
+
+
 def numbers(rows: str | int) -> tuple[int, ...]:
     """ "2,5-7" -> (1, 4, 5, 6): the numbers from 0, in their order, each once."""
-    found: set[int] = set()
-    for piece in str(rows).split(","):
-        first, _, last = piece.strip().partition("-")
-        found.update(range(int(first) - 1, int(last or first)))
-    return tuple(sorted(found))
+    return tuple(number for span in spans(rows) for number in span)
 
 
 def spelled(rows: list[int]) -> str:
@@ -155,3 +178,31 @@ def spelled(rows: list[int]) -> str:
         else:
             pieces.append([row, row])
     return ",".join(str(a + 1) if a == b else f"{a + 1}-{b + 1}" for a, b in pieces)
+
+
+# --- rows spread evenly ---------------------------------------------------------------------------
+
+
+def shares(counts: Sequence[int], wanted: int) -> list[int]:
+    """How many rows each shard gives: no two differ by more than 1, but that none gives more than
+    it has. What does not divide evenly goes to shards that lie evenly apart."""
+    found = [0] * len(counts)
+    left = wanted
+    order = sorted(range(len(counts)), key=lambda index: counts[index])
+    while order and counts[order[0]] * len(order) <= left:
+        least = order.pop(0)
+        found[least] = counts[least]
+        left -= counts[least]
+    if order:
+        # Each of these has more than its even part, so one more of it is there.
+        each, more = divmod(left, len(order))
+        order.sort()
+        extra = set(middles(len(order), more))
+        for place, index in enumerate(order):
+            found[index] = each + (place in extra)
+    return found
+
+
+def middles(length: int, count: int) -> list[int]:
+    """`count` different numbers below `length`, evenly apart, ascending."""
+    return [(2 * number + 1) * length // (2 * count) for number in range(count)]

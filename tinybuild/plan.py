@@ -356,7 +356,8 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
     def fetched(*slots: str) -> Need:
         return Need(name="fetch", task=f"fetch:{name}", files=tuple(f"{slot}/" for slot in slots))
 
-    fetching = tuple(wish for wish in wishes if not source.in_place(wish))
+    here = tuple(wish for wish in wishes if source.in_place(wish))
+    fetching = tuple(wish for wish in wishes if wish not in here)
     if fetching:
         wanted = {wish.slot: sized(wish.data) for wish in fetching}
         locks = lock.holding(lock.read(recipe.file), wanted)
@@ -387,7 +388,7 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
             "dataset",
             {"dataset": section},
             [fetched("dataset")] if "dataset" in {wish.slot for wish in fetching} else [],
-            wishes=tuple(wish for wish in wishes if source.in_place(wish)),
+            wishes=here,
         )
     if tokenizer is not None:
         slot = next((s for s in ("tokenizer", "source") if s in slots), "")
@@ -439,7 +440,7 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
         looked.append(Need(name="fetch", task=f"fetch:{name}", files=tuple(origin)))
     yield task("validate", settings, looked)
     pins = [Need(name="fetch", task=f"fetch:{name}", facts=("pins",))] if fetching else []
-    local = {wish.slot: dict(wish.data) for wish in wishes if source.in_place(wish)}
+    local = {wish.slot: dict(wish.data) for wish in here}
     report = Need(name="validate", task=f"validate:{name}", files=("report.json",))
     yield task(
         "pack",

@@ -11,7 +11,7 @@ import os
 import platform
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,7 @@ class Builder:
                 before = [(wish, source.stamps(wish)) for wish in here]
                 state = self.state(task)
                 with fresh(place) as made:
-                    job = self._job(task, made, state)
+                    job = self._job(task, made, state, here)
                     try:
                         facts = self.pool.call(STAGES[task.stage].function, job, _limits(task))
                     except Fault:
@@ -243,9 +243,8 @@ class Builder:
                 shown = os.path.relpath(path, self.root)
                 raise BuildFault.of(f"{shown} was deleted meanwhile", hint="run doit again")
 
-    def _job(self, task: Task, out: Path, state: State) -> Job:
+    def _job(self, task: Task, out: Path, state: State, here: Iterable[source.Wish]) -> Job:
         facts = {}
-        here = [wish for wish in task.wishes if source.in_place(wish)]
         places = {wish.slot: wish.base / wish.data["path"] for wish in here}
         for need in task.needs:
             receipt = self.receipt(need.task)

@@ -119,13 +119,13 @@ def _source(section: Mapping[str, Any], job: Job, scratch: Path) -> Source:
     options = {"max_read": wish.get("max_read"), "sample_by": wish.get("sample_by")}
     if "records" in section:
         return records.open_records(job.inputs["dataset"])
+    place = CORPUS
     if "dataset" in job.inputs:
+        place = job.inputs["dataset"]
         options["files"] = list(job.upstream["dataset"])
-        return sources.open_folder(job.inputs["dataset"], scratch=scratch, options=options)
-    if wish and "fetch" in job.inputs:
-        folder = job.inputs["fetch"] / "dataset"
-        return sources.open_folder(folder, scratch=scratch, options=options)
-    return sources.open_folder(CORPUS, scratch=scratch, options=options)
+    elif wish and "fetch" in job.inputs:
+        place = job.inputs["fetch"] / "dataset"
+    return sources.open_folder(place, scratch=scratch, options=options)
 
 
 def _part(part: Part, source: Source, seed: int) -> tuple[str, pyarrow.Table, Features]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tinybuild.dataset.archives import reason
 from tinybuild.dataset.rows import Place
 from tinybuild.dataset.values import kind_of
 from tinybuild.errors import BuildFault, Fault, PackageFault, did_you_mean
@@ -674,7 +675,5 @@ def _missing(what: str, package: str) -> Fault:
 
 
 def _reason(error: BaseException) -> str:
-    text = str(error).strip()
-    line = text.splitlines()[0].strip().rstrip(".") if text else type(error).__name__
     # libsndfile: "Error opening <_io.BytesIO object at 0x7f...>: File contains data in ..."
-    return line.rpartition(">: ")[2]
+    return reason(error).rpartition(">: ")[2]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tinybuild.dataset.rows import Place, Shard, Split
 from tinybuild.dataset.where import condition
 from tinybuild.errors import BuildFault, Fault
+from tinybuild.parts import middles, shares, spans
 
 if TYPE_CHECKING:
     import numpy
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 # Rows that are kept come as small copies. Neighbours are put together until they are this large:
 # a table of one row costs a few kB beside its values.
 JOIN_BYTES = 16 << 20
-DIGITS = 18  # of a row's number: it fits 64 bits
 
 
 def select(
@@ -341,31 +341,6 @@ def _spread(rows: _Rows, wanted: int) -> _Kept:
     return kept
 
 
-def shares(counts: Sequence[int], wanted: int) -> list[int]:
-    """How many rows each shard gives: no two differ by more than 1, but that none gives more than
-    it has. What does not divide evenly goes to shards that lie evenly apart."""
-    found = [0] * len(counts)
-    left = wanted
-    order = sorted(range(len(counts)), key=lambda index: counts[index])
-    while order and counts[order[0]] * len(order) <= left:
-        least = order.pop(0)
-        found[least] = counts[least]
-        left -= counts[least]
-    if order:
-        # Each of these has more than its even part, so one more of it is there.
-        each, more = divmod(left, len(order))
-        order.sort()
-        extra = set(middles(len(order), more))
-        for place, index in enumerate(order):
-            found[index] = each + (place in extra)
-    return found
-
-
-def middles(length: int, count: int) -> list[int]:
-    """`count` different numbers below `length`, evenly apart, ascending."""
-    return [(2 * number + 1) * length // (2 * count) for number in range(count)]
-
-
 def _numbered(rows: _Rows, text: str) -> _Kept:
     """The rows with these numbers, from 1 over all shards."""
     import numpy
@@ -402,30 +377,6 @@ def _within(wanted: Sequence[range], begin: int, end: int) -> Iterator[int]:
     """The numbers of spans from `begin` to before `end`, counted from `begin`."""
     for span in wanted:
         yield from range(max(span.start, begin) - begin, min(span.stop, end) - begin)
-
-
-def spans(text: str) -> tuple[range, ...]:
-    """ "1,4-10" as ranges from 0, ascending, apart from each other. Raises BuildFault."""
-    parts = []
-    for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if len(first) > DIGITS or len(last) > DIGITS:
-            raise BuildFault.of("no dataset has so many rows", key=("dataset", "rows"))
-        span = range(int(first) - 1, int(last or first))
-        if span.start >= span.stop:
-            raise BuildFault.of(
-                f"the range {part.strip()} runs backwards",
-                key=("dataset", "rows"),
-                hint=f"write {last}-{first}",
-            )
-        parts.append(span)
-    found: list[range] = []
-    for span in sorted(parts, key=lambda span: span.start):
-        if found and span.start <= found[-1].stop:
-            found[-1] = range(found[-1].start, max(span.stop, found[-1].stop))
-        else:
-            found.append(span)
-    return tuple(found)
 
 
 def _jump(shard: Shard, wanted: int, at: int) -> bool:

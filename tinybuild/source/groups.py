@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinybuild.errors import SourceFault
-from tinybuild.parts import Part, numbers, spelled
+from tinybuild.parts import Part, middles, numbers, shares, spans, spelled
 from tinybuild.source.pins import fault
 from tinybuild.source.upstream import Upstream
 
@@ -255,7 +255,7 @@ def _from_the_start(groups: Groups, part: Part, until: int) -> tuple[Any, dict[s
     """
     where = part.wish.get("where")
     # With `where`, numbers count what matches.
-    wanted = numbers(part.wish["rows"])[-1] + 1 if "rows" in part.wish else part.wish["samples"]
+    wanted = spans(part.wish["rows"])[-1].stop if "rows" in part.wish else part.wish["samples"]
     found, looked, chosen = 0, 0, []
     for group in groups.walk():
         if where is None:
@@ -317,7 +317,7 @@ def _fits(value: Any, wanted: Any) -> bool:
 def _spread(groups: Groups, part: Part, until: int) -> tuple[Any, dict[str, Any]]:
     """Rows evenly over the shards, and in each of them evenly over its rows."""
     count, wanted = len(groups.names), part.wish["samples"]
-    shards = _middles(count, wanted) if wanted < count else list(range(count))
+    shards = middles(count, wanted) if wanted < count else list(range(count))
     sizes = {shard: groups.footer(shard).num_rows for shard in shards}
     if "where" in part.wish:
         return _any(groups, part, list(groups.walk(shards)), until)
@@ -327,33 +327,11 @@ def _spread(groups: Groups, part: Part, until: int) -> tuple[Any, dict[str, Any]
     if total < wanted and not part.wish.get("at_most"):
         raise _short(part, total, "the source's split has")
     found: dict[tuple[int, int], list[int]] = {}
-    for shard, rows in _evenly(min(wanted, total), sizes).items():
-        _into_groups(groups, shard, _middles(sizes[shard], rows), found)
+    for shard, rows in zip(sizes, shares(list(sizes.values()), min(wanted, total)), strict=True):
+        _into_groups(groups, shard, middles(sizes[shard], rows), found)
     chosen = [groups.groups[shard][number] for shard, number in sorted(found)]
     _take(groups, part, chosen)
     return found, {"rows": total, **({"of": total} if len(sizes) == count else {})}
-
-
-def _evenly(wanted: int, sizes: Mapping[int, int]) -> dict[int, int]:
-    """How many rows each shard gives: as equal as their sizes allow; what does not divide evenly
-    goes to shards that lie evenly apart."""
-    found: dict[int, int] = {}
-    order = sorted(sizes, key=lambda shard: sizes[shard])
-    while order and sizes[order[0]] * len(order) <= wanted:
-        least = order.pop(0)
-        found[least] = sizes[least]
-        wanted -= sizes[least]
-    if order:
-        each, more = divmod(wanted, len(order))
-        extra = set(_middles(len(order), more))
-        for place, shard in enumerate(sorted(order)):
-            found[shard] = each + (place in extra)
-    return {shard: rows for shard, rows in sorted(found.items()) if rows}
-
-
-def _middles(length: int, count: int) -> list[int]:
-    """`count` different numbers below `length`, evenly apart: the middles of as many parts."""
-    return [(2 * i + 1) * length // (2 * count) for i in range(count)]
 
 
 def _into_groups(

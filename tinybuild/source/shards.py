@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from tinybuild.errors import Fault, SourceFault
-from tinybuild.parts import Part, numbers
+from tinybuild.parts import Part, spans
 from tinybuild.source.pins import fault
 from tinybuild.source.upstream import Upstream
 
@@ -38,7 +38,7 @@ def first(parts: Sequence[Part]) -> int | None:
         if "where" in wish:
             return None
         if "rows" in wish:
-            wanted = max(wanted, numbers(wish["rows"])[-1] + 1)
+            wanted = max(wanted, spans(wish["rows"])[-1].stop)
         elif wish.get("select", "first") == "first":
             wanted = max(wanted, wish["samples"])
         else:
