@@ -19,7 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tinybuild import architectures, heads, recipe
+from tinybuild import recipe
+from tinybuild.cli import architectures
+from tinybuild.config import heads
 from tinybuild.errors import Fault, PackageFault
 from tinybuild.files import pretty
 from tinybuild.workers import Bug, Job, Limits, Pool
@@ -66,7 +68,8 @@ def attempt(argument: tuple[str, str]) -> int:
     import torch
     from transformers import CONFIG_MAPPING
 
-    from tinybuild import inputs, model
+    from tinybuild import model
+    from tinybuild.feeding import inputs
 
     kind, name = argument
     with tempfile.TemporaryDirectory() as temporary:

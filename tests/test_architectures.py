@@ -10,8 +10,9 @@ from pathlib import Path
 
 from zoo import doit, make
 
-from tinybuild import architectures, heads
-from tinybuild.architectures import Row, table
+from tinybuild.cli import architectures
+from tinybuild.cli.architectures import Row, table
+from tinybuild.config import heads
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,7 +35,7 @@ def test_types_are_those_of_transformers_and_cost_no_import() -> None:
     code = "import sys; from tinybuild import heads; heads.types(); print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "'transformers'" not in done.stdout
-    assert "'tinybuild.heads'" in done.stdout
+    assert "'tinybuild.config.heads'" in done.stdout
 
 
 def test_missing_recipes_are_written_and_no_other_is_touched(tmp_path: Path) -> None:

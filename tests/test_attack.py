@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from tests.zoo import LIGHT, doit, edit, make, snapshot
-from tinybuild import files, lock
+from tinybuild import files
+from tinybuild.engine.plan import STAGES, Task, load
+from tinybuild.engine.run import Builder
 from tinybuild.errors import BuildFault, RecipeFault
 from tinybuild.files import Memo, locked, put
-from tinybuild.plan import STAGES, Task, load
-from tinybuild.recipe import Cache
-from tinybuild.run import Builder
+from tinybuild.recipe import Cache, lock
 from tinybuild.workers import Job, Limits, Pool
 
 PACKAGE = Path(files.__file__).parent

@@ -408,7 +408,7 @@ class Either:
 def test_a_modality_that_is_never_beside_another(deaf: str, said: str) -> None:
     from types import SimpleNamespace
 
-    from tinybuild import inputs
+    from tinybuild.feeding import inputs
     from tinybuild.validate.alive import every_modality
 
     made = Either.model(deaf)

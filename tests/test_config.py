@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinybuild.config import ids, overrides
+from tinybuild.config import carry, overrides
 from tinybuild.errors import BuildFault
 
 KEY = ("model", "config")
@@ -466,37 +466,37 @@ def facts(**more: Any) -> dict[str, Any]:
 
 def test_align_by_token_before_role() -> None:
     data = {"vocab_size": 200, "eos_token_id": 100}
-    assert ids.align(data, facts(), {}) == {"eos_token_id": 5}
+    assert carry.align(data, facts(), {}) == {"eos_token_id": 5}
 
 
 def test_align_by_role() -> None:
     data = {"vocab_size": 200, "eos_token_id": 150, "bos_token_id": 151}
-    assert ids.align(data, facts(), {}) == {"eos_token_id": 2, "bos_token_id": 1}
+    assert carry.align(data, facts(), {}) == {"eos_token_id": 2, "bos_token_id": 1}
 
 
 def test_align_by_a_stand_in_role() -> None:
     tokenizer = facts(special={"sep": 8, "cls": 9})
     data = {"vocab_size": 200, "eos_token_id": 150, "bos_token_id": 151}
-    assert ids.align(data, tokenizer, {}) == {"eos_token_id": 8, "bos_token_id": 9}
+    assert carry.align(data, tokenizer, {}) == {"eos_token_id": 8, "bos_token_id": 9}
 
 
 def test_align_by_equality_with_another_role() -> None:
     data = {"vocab_size": 200, "pad_token_id": 150, "decoder_start_token_id": 150}
-    assert ids.align(data, facts(), {}) == {"pad_token_id": 3, "decoder_start_token_id": 3}
+    assert carry.align(data, facts(), {}) == {"pad_token_id": 3, "decoder_start_token_id": 3}
 
 
 def test_align_by_equality_with_one_of_a_list() -> None:
     data = {"vocab_size": 200, "eos_token_id": [150, 100], "forced_eos_token_id": 150}
-    assert ids.align(data, facts(), {})["forced_eos_token_id"] == 2
+    assert carry.align(data, facts(), {})["forced_eos_token_id"] == 2
 
 
 def test_a_short_name_is_a_role_too() -> None:
-    assert ids.align({"pad_id": 7, "eos_id": 7}, facts(), {}) == {"pad_id": 3, "eos_id": 2}
+    assert carry.align({"pad_id": 7, "eos_id": 7}, facts(), {}) == {"pad_id": 3, "eos_id": 2}
 
 
 def test_align_by_equality_finds_the_role_at_the_top() -> None:
     data = {"eos_token_id": 150, "text_config": {"vocab_size": 200, "forced_eos_token_id": 150}}
-    found = ids.align(data, facts(), {})
+    found = carry.align(data, facts(), {})
     assert found == {"eos_token_id": 2, "text_config": {"forced_eos_token_id": 2}}
 
 
@@ -508,7 +508,7 @@ def test_align_lists_follow_and_drop_what_is_gone() -> None:
         "begin_suppress_tokens": [],
         "bad_words_token_ids": [100, 100],
     }
-    found = ids.align(data, facts(special={}), {"x": 1})
+    found = carry.align(data, facts(special={}), {"x": 1})
     assert found["eos_token_id"] == [5]
     assert found["suppress_tokens"] == [5]
     assert found["begin_suppress_tokens"] == []
@@ -517,19 +517,19 @@ def test_align_lists_follow_and_drop_what_is_gone() -> None:
 
 def test_align_numbers_that_are_no_ids_stay() -> None:
     data = {"vocab_size": 200, "image_token_index": -200, "pad_token_id": -1}
-    assert ids.align(data, facts(), {}) == {"image_token_index": -200, "pad_token_id": -1}
+    assert carry.align(data, facts(), {}) == {"image_token_index": -200, "pad_token_id": -1}
 
 
 def test_align_fills_the_three_roles_a_source_left_open_and_no_other() -> None:
     data = {"vocab_size": 200, "pad_token_id": None, "sep_token_id": None, "mask_token_id": None}
     tokenizer = facts(special={"pad": 3, "sep": 4, "mask": 6})
-    assert ids.align(data, tokenizer, {}) == {"pad_token_id": 3}
+    assert carry.align(data, tokenizer, {}) == {"pad_token_id": 3}
 
 
 def test_align_what_cannot_be_known_is_an_error_with_the_key() -> None:
     data = {"vocab_size": 200, "text_config": {"image_token_id": 77}, "video_token_id": 78}
     with pytest.raises(BuildFault) as caught:
-        ids.align(data, facts(), {})
+        carry.align(data, facts(), {})
     found = {finding.key: finding for finding in caught.value.findings}
     assert set(found) == {(*KEY, "text_config", "image_token_id"), (*KEY, "video_token_id")}
     one = found[*KEY, "text_config", "image_token_id"]
@@ -540,15 +540,17 @@ def test_align_what_cannot_be_known_is_an_error_with_the_key() -> None:
 def test_align_leaves_what_the_recipe_sets() -> None:
     data = {"vocab_size": 200, "text_config": {"image_token_id": 77}, "eos_token_id": 150}
     given_ = {"text_config": {"image_token_id": 4}, "eos_token_id": 9}
-    assert ids.align(data, facts(), given_) == {}
+    assert carry.align(data, facts(), given_) == {}
 
 
 def test_align_falls_back_to_the_config_of_the_model() -> None:
     data = {"forced_bos_token_id": 77, "no_timestamps_token_id": 78}
-    found = ids.align({"forced_bos_token_id": 77}, facts(), {}, fallback={"forced_bos_token_id": 6})
+    found = carry.align(
+        {"forced_bos_token_id": 77}, facts(), {}, fallback={"forced_bos_token_id": 6}
+    )
     assert found == {"forced_bos_token_id": 6}
     with pytest.raises(BuildFault, match="no_timestamps_token_id"):
-        ids.align(data, facts(), {}, fallback={"forced_bos_token_id": 6})
+        carry.align(data, facts(), {}, fallback={"forced_bos_token_id": 6})
 
 
 def test_align_leaves_a_sub_config_with_another_vocabulary_alone() -> None:
@@ -557,13 +559,13 @@ def test_align_leaves_a_sub_config_with_another_vocabulary_alone() -> None:
         "eos_token_id": 150,
         "audio": {"vocab_size": 1024, "pad_token_id": 9},
     }
-    assert ids.align(data, facts(), {}) == {"eos_token_id": 2}
+    assert carry.align(data, facts(), {}) == {"eos_token_id": 2}
 
 
 def test_align_is_at_rest_when_nothing_moved() -> None:
     data = {"vocab_size": 50, "eos_token_id": 2, "bos_token_id": 1, "pad_token_id": 3}
     tokenizer = facts(moved={"1": 1, "2": 2, "3": 3})
-    assert ids.align(data, tokenizer, {}) == {k: v for k, v in data.items() if k != "vocab_size"}
+    assert carry.align(data, tokenizer, {}) == {k: v for k, v in data.items() if k != "vocab_size"}
 
 
 # --- sizes ----------------------------------------------------------------------------------------
@@ -571,27 +573,27 @@ def test_align_is_at_rest_when_nothing_moved() -> None:
 
 def test_sizes_of_the_text_config_of_clip() -> None:
     data = json.loads(config("CLIPConfig").to_json_string(use_diff=False))
-    assert ids.sizes(data, facts()) == {"text_config": {"vocab_size": 50}}
+    assert carry.sizes(data, facts()) == {"text_config": {"vocab_size": 50}}
 
 
 def test_sizes_of_fsmt_with_two_vocabularies() -> None:
     data = json.loads(config("FSMTConfig").to_json_string(use_diff=False))
     both = {"vocab_size": 50, "src_vocab_size": 50, "tgt_vocab_size": 40}
-    found = ids.sizes(data, facts(sizes=both))
+    found = carry.sizes(data, facts(sizes=both))
     assert (found["src_vocab_size"], found["tgt_vocab_size"]) == (50, 40)
     made = override(config("FSMTConfig"), {}, **found)
     assert (made.src_vocab_size, made.tgt_vocab_size) == (50, 40)
 
 
 def test_sizes_keep_the_padding_of_a_tokenizer_that_is_kept() -> None:
-    assert ids.sizes({"vocab_size": 64}, facts(keep=True)) == {"vocab_size": 64}
-    assert ids.sizes({"vocab_size": 40}, facts(keep=True)) == {"vocab_size": 50}
-    assert ids.sizes({"vocab_size": 64}, facts()) == {"vocab_size": 50}
+    assert carry.sizes({"vocab_size": 64}, facts(keep=True)) == {"vocab_size": 64}
+    assert carry.sizes({"vocab_size": 40}, facts(keep=True)) == {"vocab_size": 50}
+    assert carry.sizes({"vocab_size": 64}, facts()) == {"vocab_size": 50}
 
 
 def test_sizes_leave_another_vocabulary_alone() -> None:
     data = {"vocab_size": 200, "codes": {"vocab_size": 1024}, "text": {"vocab_size": 200}}
-    assert ids.sizes(data, facts()) == {"vocab_size": 50, "text": {"vocab_size": 50}}
+    assert carry.sizes(data, facts()) == {"vocab_size": 50, "text": {"vocab_size": 50}}
 
 
 # --- properties -----------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tinybuild import heads
+from tinybuild.config import heads
 from tinybuild.errors import BuildFault
 
 

@@ -3,40 +3,45 @@
 from __future__ import annotations
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "tinybuild"
 
-# Imports go down only; rooms on the same floor are strangers.
-FLOORS = {
-    "errors": 0,
-    "files": 1,
-    "ids": 1,
-    "marked": 1,
-    "parts": 1,
-    "progress": 1,
-    "workers": 1,
-    "blank": 1,
-    "source": 2,
-    "config": 2,
-    "tokenizer": 2,
-    "dataset": 2,
-    "processor": 2,
-    "inputs": 2,
-    "bundle": 2,
-    "heads": 2,
-    "model": 3,
-    "validate": 3,
-    "pack": 3,
-    "recipe": 4,
-    "lock": 4,
-    "plan": 5,
-    "run": 6,
-    "architectures": 7,
-    "unpack": 7,
-    "tasks": 8,
+# Each room, the rooms that it may import, and what lives there. Nothing else is allowed.
+ARROWS: dict[str, tuple[str, str]] = {
+    "errors": ("", "what is wrong, where, what to do"),
+    "files": ("errors", "digests, atomic writes, locks and archives: bytes on disk"),
+    "keys": ("", "what a key of a config measures: one vocabulary"),
+    "progress": ("", "the screen"),
+    "workers": ("errors", "warm processes, and what a stage gets"),
+    "bundle": ("files", "the layout of a bundle"),
+    "dataset": ("errors files workers progress", "rows from anywhere become a small dataset"),
+    "source": ("errors files workers keys dataset", "a wish becomes a pin becomes files"),
+    "tokenizer": ("errors files workers keys", "a smaller tokenizer"),
+    "config": ("errors files keys", "a smaller config, and the class that it is for"),
+    "feeding": ("errors files keys config", "what a model takes: processors and inputs"),
+    "model": ("errors files keys workers config feeding", "a config becomes random weights"),
+    "validate": (
+        "errors files keys workers bundle config tokenizer dataset feeding",
+        "one function a check",
+    ),
+    "pack": ("errors files workers progress bundle", "a folder becomes a bundle with its card"),
+    "recipe": (
+        "errors files config dataset source tokenizer",
+        "YAML with places, checked, in words; locks",
+    ),
+    "engine": (
+        "errors files keys workers dataset source recipe",
+        "tasks, why they run, and receipts",
+    ),
+    "cli": (
+        "errors files workers progress config dataset source recipe engine",
+        "what people type and read",
+    ),
+    "tasks": ("cli", "the face for a dodo.py"),
 }
 HEAVY = {"torch", "transformers", "datasets", "tokenizers", "huggingface_hub", "pyarrow", "numpy"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -69,17 +74,45 @@ def imports(path: Path) -> list[tuple[str, bool]]:
     return found
 
 
+def inner(path: Path) -> list[str]:
+    """The modules of the package that a file imports, also inside functions."""
+    return [module for module, _ in imports(path) if module.split(".")[0] == "tinybuild"]
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_go_down_only(path: Path) -> None:
+def test_only_declared_arrows(path: Path) -> None:
     if path == PACKAGE / "__init__.py":
         assert imports(path) == []
         return
     here = room(path)
-    assert here in FLOORS, f"{here} has no floor"
-    for module, _ in imports(path):
-        parts = module.split(".")
-        if parts[0] == "tinybuild" and len(parts) > 1 and parts[1] != here:
-            assert FLOORS[parts[1]] < FLOORS[here], f"{here} imports {module}"
+    assert here in ARROWS, f"{here} is no declared room"
+    allowed = {here, *ARROWS[here][0].split()}
+    for module in inner(path):
+        if module != "tinybuild":
+            assert module.split(".")[1] in allowed, f"{here} imports {module}"
+
+
+def test_no_circles() -> None:
+    """Between rooms as declared, and between modules as they are, imports in functions included."""
+    TopologicalSorter({name: set(below.split()) for name, (below, _) in ARROWS.items()}).prepare()
+    names = {
+        ".".join(("tinybuild", *path.relative_to(PACKAGE).with_suffix("").parts)): path
+        for path in MODULES
+    }
+    names = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    graph: dict[str, set[str]] = {}
+    for name, path in names.items():
+        graph[name] = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module is not None:
+                below = [f"{node.module}.{alias.name}" for alias in node.names]
+                found = [b if b in names else node.module for b in below]
+            else:
+                continue
+            graph[name] |= {module for module in found if module in names and module != name}
+    TopologicalSorter(graph).prepare()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))

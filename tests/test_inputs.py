@@ -9,11 +9,11 @@ import pytest
 import torch
 import transformers
 
-from tinybuild import inputs
 from tinybuild.errors import BuildFault
-from tinybuild.inputs import text, vision
-from tinybuild.inputs.draw import Draw
-from tinybuild.inputs.facts import ROWS, Facts
+from tinybuild.feeding import inputs
+from tinybuild.feeding.inputs import text, vision
+from tinybuild.feeding.inputs.draw import Draw
+from tinybuild.feeding.inputs.facts import ROWS, Facts
 
 TEXT = {
     "vocab_size": 99,
@@ -415,7 +415,7 @@ def test_labels_that_leave_nothing_to_learn_are_the_last_resort() -> None:
 
 
 def test_a_model_that_says_a_placeholder_is_asked_again_without() -> None:
-    from tinybuild.inputs.continued import _ways
+    from tinybuild.feeding.inputs.continued import _ways
 
     model = made("LlavaForConditionalGeneration")
     ways = list(_ways(model, inputs.batch(model, 1)))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinybuild.dataset.parts import Part, middles, parts, shares, spans
 from tinybuild.errors import BuildFault
-from tinybuild.parts import Part, middles, parts, shares, spans
 
 
 def only(section: dict[str, Any]) -> Part:

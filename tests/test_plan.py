@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zoo import FULL, LIGHT, make
 
-from tinybuild import lock, plan
+from tinybuild.engine import plan
 from tinybuild.errors import Fault
 from tinybuild.files import Memo
-from tinybuild.recipe import Cache
+from tinybuild.recipe import Cache, lock
 
 
 def load(root: Path) -> plan.Zoo:

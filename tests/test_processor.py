@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from conftest import MakeJob, contents, edit
 
-from tinybuild import blank, bundle, model, source, tokenizer
+from tinybuild import bundle, model, source, tokenizer
 from tinybuild.errors import BuildFault
-from tinybuild.processor.geometry import Geometry, find, pair
-from tinybuild.processor.rules import shrink
+from tinybuild.feeding.processor.geometry import Geometry, find, pair
+from tinybuild.feeding.processor.rules import shrink
+from tinybuild.source import blank
 from tinybuild.validate import processor as checks
 from tinybuild.validate.check import Check, Subject
 
@@ -745,7 +746,7 @@ def test_ids_in_a_processor_file_follow_the_tokenizer(job: MakeJob, tmp_path: Pa
 def test_a_file_that_names_no_class_is_of_the_types(job: MakeJob, tmp_path: Path) -> None:
     from transformers import ViTConfig, Wav2Vec2Config
 
-    from tinybuild.processor import parts
+    from tinybuild.feeding.processor import parts
 
     folder = upstream(tmp_path, ViTConfig(), preprocessor_config_json={"size": 224})
     out, _ = made(job, folder, "ViTModel", VISION)
@@ -776,7 +777,7 @@ def test_the_same_twice(job: MakeJob, tmp_path: Path) -> None:
 
 
 def test_a_part_that_needs_a_package_is_said(built: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tinybuild.processor import parts
+    from tinybuild.feeding.processor import parts
 
     subject = built(*CLIP)
     monkeypatch.setattr(parts, "kind", lambda node: None)

@@ -17,9 +17,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinybuild import marked, recipe
+from tinybuild import recipe
 from tinybuild.errors import BuildFault, Fault, Finding, RecipeFault
 from tinybuild.files import Memo
+from tinybuild.recipe import marked
 
 BAD = Path(__file__).parent / "bad"
 BROKEN = sorted(BAD.glob("*.yaml"))

@@ -27,9 +27,10 @@ from hub_server import Hub, Repo, connected
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinybuild import lock, source
+from tinybuild import source
+from tinybuild.dataset.parts import numbers, spelled
 from tinybuild.errors import BuildFault, SourceFault
-from tinybuild.parts import numbers, spelled
+from tinybuild.recipe import lock
 
 TOKEN = "hf_aVeryPrivateTokenThatNobodyMaySee"
 FEATURES = Features(

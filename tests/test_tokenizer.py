@@ -16,7 +16,7 @@ from conftest import MakeJob, contents
 from tinybuild import tokenizer
 from tinybuild.errors import BuildFault
 from tinybuild.source import blank_tokenizer
-from tinybuild.tokenizer.ids import repoint
+from tinybuild.tokenizer.vocabulary import repoint
 from tinybuild.workers import Job
 
 

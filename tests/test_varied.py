@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tinybuild import model, plan, source, validate
+from tinybuild import model, source, validate
+from tinybuild.engine import plan
+from tinybuild.engine.plan import Zoo
 from tinybuild.files import Memo
-from tinybuild.plan import Zoo
 from tinybuild.recipe import Cache
 from tinybuild.workers import Job
 

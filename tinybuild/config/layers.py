@@ -9,7 +9,7 @@ from typing import Any
 
 from tinybuild.config.overrides import BY_LAYER
 from tinybuild.config.tree import Path, Tree, number_or, whole, whole_list
-from tinybuild.ids import is_id
+from tinybuild.keys import is_id
 
 DEPTH = re.compile(
     r"(?:[a-z0-9]+_)*(num|n)_(?:[a-z0-9]+_)*layers?|(?:[a-z0-9]+_)*(encoder|decoder)_layers|depth|"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tinybuild.errors import BuildFault, Fault, Finding, did_you_mean, nearest
-from tinybuild.ids import is_id
+from tinybuild.keys import is_id
 
 # Written by transformers itself, no wish of anybody's.
 OURS = ("transformers_version", "_name_or_path", "model_type")

@@ -13,7 +13,7 @@ from typing import Any
 from tinybuild import files
 from tinybuild.config import overrides
 from tinybuild.errors import BuildFault
-from tinybuild.ids import is_id
+from tinybuild.keys import is_id
 
 Reads = dict[type, set[str]]  # config class -> the names that model code asked of it
 Path = tuple[str, ...]

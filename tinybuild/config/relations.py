@@ -20,14 +20,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from tinybuild.config import ids, overrides
+from tinybuild.config import carry, overrides
 from tinybuild.config.layers import is_depth
 from tinybuild.config.overrides import BY_LAYER
 from tinybuild.config.shrink import MAIN_HEADS
 from tinybuild.config.tree import PLAIN, WIDTH_NAMES, Path, shares, whole, whole_list
 from tinybuild.config.tree import kind as measured
 from tinybuild.errors import BuildFault, Finding
-from tinybuild.ids import found, is_id
+from tinybuild.keys import found, is_id
 
 Tree = Mapping[str, Any]
 kind = functools.cache(measured)  # the same few hundred names, over and over
@@ -691,7 +691,7 @@ def _vocabulary(node: Node) -> Path | None:
     own = [(value, name) for name, value in _numbers(node.data, "vocabulary")]
     if own:
         return node.at(max(own)[1]) if "vocab_size" in node.data else None
-    for name in ids.TEXTS:
+    for name in carry.TEXTS:
         inner = node.data.get(name)
         if isinstance(inner, Mapping) and whole(inner.get("vocab_size")):
             return node.at(name, "vocab_size")

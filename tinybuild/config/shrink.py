@@ -33,7 +33,7 @@ from tinybuild.config.tree import (
     whole_list,
     width,
 )
-from tinybuild.ids import found, is_id, replaced
+from tinybuild.keys import found, is_id, replaced
 
 # tiny: the smallest that still divides everywhere (four heads, two key-value heads, three rotary
 # sections in half a head). small: what serving engines and flash kernels accept (head_dim 32,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from tinybuild.config.overrides import BY_LAYER
-from tinybuild.ids import is_id
+from tinybuild.keys import is_id
 
 Path = tuple[str, ...]
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from tinybuild.dataset import card, media, records, select, sources
 from tinybuild.dataset.expand import expand
+from tinybuild.dataset.parts import Part, numbers, parts
 from tinybuild.dataset.rows import Place, Source, Split
 from tinybuild.errors import BuildFault, Fault, Finding
-from tinybuild.parts import Part, numbers, parts
 from tinybuild.workers import Job
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinybuild.parts import Part, parts
+from tinybuild.dataset.parts import Part, parts
 from tinybuild.progress import count
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tinybuild.dataset.parts import middles, shares, spans
 from tinybuild.dataset.rows import Place, Shard, Split
 from tinybuild.dataset.where import condition
 from tinybuild.errors import BuildFault, Fault
-from tinybuild.parts import middles, shares, spans
 
 if TYPE_CHECKING:
     import numpy

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinybuild.dataset.parts import Part, middles, numbers, shares, spans, spelled
 from tinybuild.errors import SourceFault
-from tinybuild.parts import Part, middles, numbers, shares, spans, spelled
 from tinybuild.source.pins import fault
 from tinybuild.source.upstream import Upstream
 

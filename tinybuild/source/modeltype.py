@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tinybuild import blank
 from tinybuild.errors import did_you_mean
 from tinybuild.files import Memo, pretty
-from tinybuild.ids import ROLES
+from tinybuild.keys import ROLES
+from tinybuild.source import blank
 from tinybuild.source.pins import Pin, Wish, fault
 
 

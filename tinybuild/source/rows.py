@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tinybuild.dataset.parts import Part, parts
 from tinybuild.errors import Fault, SourceFault
 from tinybuild.files import pretty
-from tinybuild.parts import Part, parts
 from tinybuild.source.contents import (
     CONVERTED,
     LARGEST_CARD,

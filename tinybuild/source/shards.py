@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from tinybuild.dataset.parts import Part, spans
 from tinybuild.errors import Fault, SourceFault
-from tinybuild.parts import Part, spans
 from tinybuild.source.pins import fault
 from tinybuild.source.upstream import Upstream
 

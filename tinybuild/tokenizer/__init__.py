@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinybuild.files import pretty
-from tinybuild.tokenizer import ids, upstream
+from tinybuild.tokenizer import upstream, vocabulary
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.scratch import scratch
 from tinybuild.tokenizer.shrink import shrink
@@ -73,7 +73,7 @@ def make(job: Job) -> dict[str, Any]:
     data = json.loads(config.read_text())
     config.write_text(pretty({k: v for k, v in data.items() if k not in TRANSIENT}))
     related = source if job.settings["related"] and not job.settings["blank"] else None
-    known = ids.facts(made, related, folder, section)
+    known = vocabulary.facts(made, related, folder, section)
     return {
         "class": type(made).__name__,
         "method": section["method"],

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tinybuild.errors import BuildFault, did_you_mean
-from tinybuild.ids import PROCESSORS, mentioned
-from tinybuild.tokenizer import ids, sample, tokenizer_json
+from tinybuild.keys import PROCESSORS, mentioned
+from tinybuild.tokenizer import sample, tokenizer_json, vocabulary
 from tinybuild.tokenizer.choose import Space
 from tinybuild.tokenizer.upstream import Upstream
 
@@ -32,7 +32,7 @@ def living(
         if not isinstance(token, list):
             add(str(token), "special")
     for name in CONFIGS:
-        data = ids.read(upstream.files.folder / name)
+        data = vocabulary.read(upstream.files.folder / name)
         for number in mentioned(data, named=False):
             add(names.get(number), name)
         for token in _named(data):

@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 from tinybuild.errors import BuildFault, Fault, did_you_mean
-from tinybuild.ids import PROCESSORS
+from tinybuild.keys import PROCESSORS
 from tinybuild.tokenizer import spm
 from tinybuild.tokenizer.bpe import LETTERS
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from tinybuild.errors import BuildFault
 from tinybuild.files import copy, pretty
-from tinybuild.ids import PROCESSORS, ROLES, is_id, replaced
-from tinybuild.tokenizer import choose, ids, sample, slow, tokenizer_json, upstream
+from tinybuild.keys import PROCESSORS, ROLES, is_id, replaced
+from tinybuild.tokenizer import choose, sample, slow, tokenizer_json, upstream, vocabulary
 from tinybuild.tokenizer.choose import Space
 from tinybuild.tokenizer.living import living
 from tinybuild.tokenizer.loading import load
@@ -111,9 +111,9 @@ def _write(
             kind, content = origin.beside[name]
             (out / name).write_bytes(kind.cut(content, main))
         elif name in PROCESSORS:
-            texts[name] = config(ids.read(path), name)
+            texts[name] = config(vocabulary.read(path), name)
         elif name == "special_tokens_map.json":
-            texts[name] = pretty(_special(ids.read(path), main))
+            texts[name] = pretty(_special(vocabulary.read(path), main))
         elif name in ("added_tokens.json", "vocab.json"):
             texts[name] = tokenizer_json.dumps(_numbered(path, origin, main)) + "\n"
         elif name in ("merges.txt", "vocab.txt") and origin.fast is not None:
@@ -130,7 +130,7 @@ def _write(
 def _settings(origin: Upstream) -> dict[str, Any]:
     """The source's tokenizer_config.json; where there is no tokenizer.json, also what the class has
     been told otherwise, and the special tokens that it has found in its files."""
-    data = ids.read(origin.files.folder / "tokenizer_config.json")
+    data = vocabulary.read(origin.files.folder / "tokenizer_config.json")
     if origin.fast is None or origin.files.json is not None:
         return data
     told = origin.loaded.init_kwargs.items()
@@ -170,7 +170,7 @@ def _lines(path: Path, origin: Upstream, kept: Mapping[str, int]) -> str:
 
 def _numbered(path: Path, origin: Upstream, kept: Mapping[str, int]) -> dict[str, int]:
     """vocab.json or added_tokens.json with the kept tokens. Raises BuildFault as `_lines` does."""
-    data = ids.read(path)
+    data = vocabulary.read(path)
     _own(path.name, origin, data.keys())
     return {token: kept[token] for token in sorted(data.keys() & kept.keys(), key=kept.__getitem__)}
 

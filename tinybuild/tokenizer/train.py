@@ -12,7 +12,7 @@ from typing import Any
 from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import sample, tokenizer_json
 from tinybuild.tokenizer.bpe import BYTES, LETTERS
-from tinybuild.tokenizer.ids import repoint
+from tinybuild.tokenizer.vocabulary import repoint
 
 FALLBACK = "byte_fallback"
 HEAVIEST = 100  # how often the lowest id counts when a vocabulary is weighted by rank

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tinybuild.inputs import (
+from tinybuild.feeding.inputs import (
     MARGIN,
     NEW_TOKENS,
     Continued,

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinybuild import heads
-from tinybuild.config import overrides, reads
+from tinybuild.config import heads, overrides, reads
 from tinybuild.errors import BuildFault, Fault
-from tinybuild.ids import mentioned
-from tinybuild.inputs import Continued, continued
+from tinybuild.feeding.inputs import Continued, continued
+from tinybuild.keys import mentioned
 from tinybuild.tokenizer.loading import load
 from tinybuild.validate.reader import Reader, reader
 
@@ -201,7 +200,7 @@ class Subject:
 
     @functools.cached_property
     def _batch(self) -> dict[str, Any] | Fault:
-        from tinybuild.inputs import batch
+        from tinybuild.feeding.inputs import batch
 
         try:
             return batch(self.model, self.seed)
@@ -268,7 +267,7 @@ class Subject:
         """The outputs for another batch (of another model), drawn with the same random numbers."""
         import torch
 
-        from tinybuild.inputs import tensors
+        from tinybuild.feeding.inputs import tensors
 
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tinybuild.config import reads
-from tinybuild.ids import found, is_id, mentioned
-from tinybuild.inputs import continued
+from tinybuild.feeding.inputs import continued
+from tinybuild.keys import found, is_id, mentioned
 from tinybuild.validate.check import Check, Subject
 
 Path = tuple[str, ...]

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tinybuild import heads
-from tinybuild.ids import PROCESSORS
-from tinybuild.inputs import labels, modalities
-from tinybuild.inputs.facts import Facts
-from tinybuild.processor import features, parts
+from tinybuild.config import heads
+from tinybuild.feeding.inputs import labels, modalities
+from tinybuild.feeding.inputs.facts import Facts
+from tinybuild.feeding.processor import features, parts
+from tinybuild.keys import PROCESSORS
 from tinybuild.validate import alive, columns, processor
 from tinybuild.validate.check import Check, Subject, contents, listed
 from tinybuild.validate.columns import Columns, Sample

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinybuild.ids import PROCESSORS
-from tinybuild.inputs import tensors
-from tinybuild.processor import features, parts
-from tinybuild.processor.geometry import AUDIO, VISION, find
+from tinybuild.feeding.inputs import tensors
+from tinybuild.feeding.processor import features, parts
+from tinybuild.feeding.processor.geometry import AUDIO, VISION, find
+from tinybuild.keys import PROCESSORS
 from tinybuild.validate.check import Check, Subject
 
 KINDS = ("image", "video", "audio")

@@ -26,7 +26,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tinybuild import heads
+from tinybuild.config import heads
 from tinybuild.errors import BuildFault
 
 
@@ -172,7 +172,7 @@ def _read(question: Mapping[str, Any]) -> dict[str, Any]:
     import torch
     from safetensors.torch import load_file, save_file
 
-    from tinybuild.inputs import tensors
+    from tinybuild.feeding.inputs import tensors
 
     scratch = Path(question["scratch"])
     kind = heads.find(question["class"], question["type"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tinybuild.inputs import vision
-from tinybuild.inputs.draw import Draw
-from tinybuild.inputs.facts import ROWS, Facts
+from tinybuild.feeding.inputs import vision
+from tinybuild.feeding.inputs.draw import Draw
+from tinybuild.feeding.inputs.facts import ROWS, Facts
 
 IGNORED = -100
 CTC = 4  # labels of a row: fewer than the frames
@@ -112,7 +112,7 @@ LOGITS = ("logits", "prediction_logits", "prediction_scores", "logits_per_image"
 
 def of_text(facts: Facts, ids: Any, size: int) -> Any:
     """The token ids themselves, those of images and sounds left out."""
-    from tinybuild.inputs import text
+    from tinybuild.feeding.inputs import text
 
     found = ids.clone()
     for kind in text.MEDIA:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tinybuild.processor.geometry import (
+from tinybuild.feeding.processor.geometry import (
     AUDIO,
     FRAMES,
     MELS,

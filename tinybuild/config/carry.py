@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinybuild.errors import BuildFault, Finding
-from tinybuild.ids import ROLES, is_id, replaced
+from tinybuild.keys import ROLES, is_id, replaced
 
 # What a family calls the token at the end (or start) of a sequence when it has no eos (or bos).
 STAND_INS = {"eos": "sep", "bos": "cls"}

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from tinybuild.inputs.draw import Draw
-from tinybuild.inputs.facts import ROWS, Facts
+from tinybuild.feeding.inputs.draw import Draw
+from tinybuild.feeding.inputs.facts import ROWS, Facts
 
 SIZES = (32, 64, 96, 128, 224)  # tried after the config's own
 LARGEST = 512

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinybuild.errors import BuildFault
-from tinybuild.ids import PROCESSORS, ROLES, mentioned
+from tinybuild.keys import PROCESSORS, ROLES, mentioned
 
 
 def repoint(processor: Any, vocabulary: Mapping[str, int]) -> Any:

@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tinybuild import heads, inputs, processor
-from tinybuild.config import ids, overrides, precision, reads, relations
+from tinybuild.config import carry, heads, overrides, precision, reads, relations
 from tinybuild.config.search import search
 from tinybuild.config.shrink import shrink
 from tinybuild.config.spread import SPREADS, spread
 from tinybuild.config.tree import Tree
 from tinybuild.errors import BuildFault, Fault, Finding
+from tinybuild.feeding import inputs, processor
 from tinybuild.files import pretty
-from tinybuild.ids import is_id
+from tinybuild.keys import is_id
 from tinybuild.workers import Job
 
 LARGEST_SHOWN = 8
@@ -270,7 +270,9 @@ def resize(
     wishes, implied = section["config"], dict[str, Any]()
     if tokenizer is not None:
         data = json.loads(source.to_json_string(use_diff=False))
-        implied = overrides.merge(ids.sizes(data, tokenizer), ids.align(data, tokenizer, wishes))
+        implied = overrides.merge(
+            carry.sizes(data, tokenizer), carry.align(data, tokenizer, wishes)
+        )
     given = {"recipe": overrides.canonical(source, wishes), "tokenizer": implied}
     if "initializer_range" in section:
         deviations = overrides.widths(source, section["initializer_range"])
@@ -515,7 +517,7 @@ def _processor(
     if tokenizer is not None:
         for name, data in files.items():
             named = {key: value for key, value in data.items() if key.endswith("_token_id")}
-            new = ids.align(named, tokenizer, {}, model.config.to_dict())
+            new = carry.align(named, tokenizer, {}, model.config.to_dict())
             files[name] = {**data, **new}
     before = json.loads(source.to_json_string(use_diff=False))
     return processor.fit(files, before, model.config.to_dict(), model)
@@ -546,7 +548,7 @@ def _generation(
     data = {name: value for name, value in generation.to_dict().items() if value is not None}
     if tokenizer is not None:
         fallback = model.config.to_dict()
-        for name, value in ids.align(data, tokenizer, wishes, fallback).items():
+        for name, value in carry.align(data, tokenizer, wishes, fallback).items():
             setattr(generation, name, value)
     for name, value in wishes.items():
         if is_id(name) and name in data:

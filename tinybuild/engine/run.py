@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tinybuild import lock, recipe, source
+from tinybuild import recipe, source
+from tinybuild.engine.plan import STAGES, Need, Task
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.files import (
     PROVENANCE,
@@ -32,7 +33,7 @@ from tinybuild.files import (
     tree,
     write,
 )
-from tinybuild.plan import STAGES, Need, Task
+from tinybuild.recipe import lock
 from tinybuild.workers import Bug, Job, Limits, Pool
 
 State = dict[str, Any]
@@ -381,7 +382,7 @@ def _limits(task: Task) -> Limits:
 @functools.cache
 def _code(parts: tuple[str, ...]) -> dict[str, str]:
     """{file of the package: sha256} of the code that a stage's bytes depend on."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     found = {}
     for part in parts:
         path = package / part

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tinybuild.inputs.draw import Draw
-from tinybuild.inputs.facts import ROWS, Facts
+from tinybuild.feeding.inputs.draw import Draw
+from tinybuild.feeding.inputs.facts import ROWS, Facts
 
 LENGTH = 8  # of plain tokens
 CHARACTERS = 256  # ids of a model without a vocabulary: it reads characters

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinybuild.inputs import text
-from tinybuild.inputs.facts import Facts
+from tinybuild.feeding.inputs import text
+from tinybuild.feeding.inputs.facts import Facts
 
 NEW_TOKENS = 8
 MARGIN = 0.1  # logits between the first token and the second, below which rounding decides

@@ -15,10 +15,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tinybuild import heads, marked, parts
+from tinybuild.config import heads
+from tinybuild.dataset.parts import AMOUNT, Part, parts
 from tinybuild.errors import Fault, Finding, RecipeFault, did_you_mean, nearest
 from tinybuild.files import Memo, digest, sha256
-from tinybuild.marked import Key, named, parse, place
+from tinybuild.recipe import marked
+from tinybuild.recipe.marked import Key, named, parse, place
 
 KNOWN_VERSIONS = (1,)
 
@@ -48,7 +50,7 @@ def schema() -> dict[str, Any]:
     if packaged.is_file():
         text = packaged.read_text(encoding="utf-8")
     else:  # an editable install: the schemas stand beside the package
-        text = (Path(__file__).parents[1] / "schemas" / "recipe.v1.schema.json").read_text(
+        text = (Path(__file__).parents[2] / "schemas" / "recipe.v1.schema.json").read_text(
             encoding="utf-8"
         )
     loaded: dict[str, Any] = json.loads(text)
@@ -281,13 +283,13 @@ def _rows_agree(dataset: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:
     if "expand" in dataset and "configs" in dataset:
         what = "dataset.expand makes configs of its own beside dataset.configs"
         yield ("dataset", "expand"), what, "keep one of them"
-    for part in parts.parts(dataset):
+    for part in parts(dataset):
         inside: Key = ("dataset", "configs", part.config) if "configs" in dataset else ("dataset",)
         if part.split:
             inside = part.keys["split"]
         if "rows" in part.wish:
             yield from _ranges_agree(part)
-            for key in [key for key in parts.AMOUNT if key in part.wish]:
+            for key in [key for key in AMOUNT if key in part.wish]:
                 path = part.keys[key]
                 what = f"{'.'.join(map(str, path))} has no meaning beside rows"
                 yield path, what, f"delete {key}, or rows"
@@ -298,7 +300,7 @@ def _rows_agree(dataset: Mapping[str, Any]) -> Iterator[tuple[Key, str, str]]:
 MOST_ROWS = 10_000_000  # by number; they are held in memory
 
 
-def _ranges_agree(part: parts.Part) -> Iterator[tuple[Key, str, str]]:
+def _ranges_agree(part: Part) -> Iterator[tuple[Key, str, str]]:
     key, wanted = part.keys["rows"], 0
     name = ".".join(key)
     for first, last in re.findall(r"(\d+)(?: *- *(\d+))?", str(part.wish["rows"])):
@@ -411,7 +413,8 @@ class Cache:
 
     def __init__(self, path: Path, memo: Memo):
         self.path, self.memo, self.dirty = path, memo, False
-        readers = (__file__, marked.__file__, heads.__file__, parts.__file__)
+        own = Path(__file__).parents[1] / "dataset" / "parts.py"
+        readers = (Path(__file__), Path(marked.__file__), Path(heads.__file__), own)
         self.stamp = digest([schema(), *map(sha256, readers)])
         self.known: dict[str, Any] = {}
         # Whatever is wrong with the file, it is only a cache.

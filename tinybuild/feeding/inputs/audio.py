@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from tinybuild.inputs.draw import Draw
-from tinybuild.inputs.facts import ROWS, Facts
+from tinybuild.feeding.inputs.draw import Draw
+from tinybuild.feeding.inputs.facts import ROWS, Facts
 
 BINS: tuple[str, ...] = (
     *("num_mel_bins", "num_mel_channels", "n_mels", "mel_bins"),

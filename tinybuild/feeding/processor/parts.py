@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from tinybuild.ids import PROCESSORS
+from tinybuild.keys import PROCESSORS
 
 # Keys that name the class of a part, and the part's place in a processor.
 TYPES: Mapping[str, str] = {

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinybuild import heads
+from tinybuild.config import heads
+from tinybuild.engine.plan import Zoo
+from tinybuild.engine.run import Builder
 from tinybuild.errors import PackageFault
-from tinybuild.plan import Zoo
 from tinybuild.progress import count, size
-from tinybuild.run import Builder
 
 GROUP = "architectures"
 PREFIX = "arch-"  # recipes/bert.yaml is a recipe of its own, and names are those of one zoo

@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tinybuild.inputs.draw import Draw
-from tinybuild.inputs.facts import ROWS, Facts
+from tinybuild.feeding.inputs.draw import Draw
+from tinybuild.feeding.inputs.facts import ROWS, Facts
 
 Given = dict[str, Any]
 
@@ -114,7 +114,7 @@ def _small(name: str, key: str) -> Callable[[Facts, Draw, Given], Any]:
 
 def _like(name: str) -> Callable[[Facts, Draw, Given], Any]:
     def rule(facts: Facts, draw: Draw, given: Given) -> Any:
-        from tinybuild.inputs import text
+        from tinybuild.feeding.inputs import text
 
         return text.ids(facts, draw, name)[0]
 
@@ -166,7 +166,7 @@ def _task(facts: Facts, draw: Draw, given: Given) -> Any:
 
 def _coded(facts: Facts, draw: Draw, given: Given) -> Any:
     """Pixels of which a codebook makes a code for each patch: it halves them three times."""
-    from tinybuild.inputs import vision
+    from tinybuild.feeding.inputs import vision
 
     side = 8 * (vision.sizes(facts)[0][0] // vision.patch(facts))
     return draw.normal("codebook_pixel_values", ROWS, 3, side, side)

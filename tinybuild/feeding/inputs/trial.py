@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tinybuild.errors import BuildFault, Finding
-from tinybuild.inputs import audio, labels, others, text, vision
-from tinybuild.inputs.draw import Draw
-from tinybuild.inputs.facts import ROWS, Facts
+from tinybuild.feeding.inputs import audio, labels, others, text, vision
+from tinybuild.feeding.inputs.draw import Draw
+from tinybuild.feeding.inputs.facts import ROWS, Facts
 
 MOST_TRIES = 80  # combinations of candidates
 MOST_PROBES = 120  # calls of one feature method
@@ -270,7 +270,7 @@ def attempt(
     """
     from torch.nn.modules.module import register_module_forward_hook
 
-    from tinybuild.inputs import tensors
+    from tinybuild.feeding.inputs import tensors
 
     passed: list[None] = []
     hook = register_module_forward_hook(lambda *_: passed.append(None))

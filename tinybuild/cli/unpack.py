@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinybuild import lock, source
+from tinybuild import source
+from tinybuild.dataset.parts import parts
+from tinybuild.engine.plan import Task, sized
+from tinybuild.engine.run import Builder
 from tinybuild.errors import BuildFault
 from tinybuild.files import explain, fresh
-from tinybuild.parts import parts
-from tinybuild.plan import Task, sized
-from tinybuild.recipe import Recipe, size
-from tinybuild.run import Builder
+from tinybuild.recipe import Recipe, lock, size
 from tinybuild.workers import Job, Limits
 
 

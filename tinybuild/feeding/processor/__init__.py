@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tinybuild.errors import BuildFault
+from tinybuild.feeding.processor import features, parts
+from tinybuild.feeding.processor.geometry import VISION, Geometry, find
+from tinybuild.feeding.processor.rules import shrink
 from tinybuild.files import pretty
-from tinybuild.ids import PROCESSORS
-from tinybuild.processor import features, parts
-from tinybuild.processor.geometry import VISION, Geometry, find
-from tinybuild.processor.rules import shrink
+from tinybuild.keys import PROCESSORS
 
 TEMPLATE = "chat_template.json"  # a processor's own; chat_template.jinja is the tokenizer's
 COUNTS = ("image_seq_length", "image_seq_len", "num_image_tokens")

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinybuild import lock, source
+from tinybuild import source
+from tinybuild.dataset.parts import AMOUNT, NUMBERS
 from tinybuild.errors import Fault, Finding, RecipeFault, nearest
 from tinybuild.files import Memo
-from tinybuild.ids import PROCESSORS
-from tinybuild.parts import AMOUNT, NUMBERS
-from tinybuild.recipe import Broken, Cache, Recipe, amount, size
+from tinybuild.keys import PROCESSORS
+from tinybuild.recipe import Broken, Cache, Recipe, amount, lock, size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,17 +33,17 @@ class Stage:
 STAGES: Mapping[str, Stage] = {
     "fetch": Stage(
         function="tinybuild.source:fetch",
-        code=("source", "parts.py", "blank.py", "ids.py", "files.py"),
+        code=("source", "dataset/parts.py", "keys.py", "files.py"),
         libraries=(),
     ),
     "dataset": Stage(
         function="tinybuild.dataset:make",
-        code=("dataset", "dataset/corpus.jsonl", "parts.py", "files.py", "progress.py"),
+        code=("dataset", "dataset/corpus.jsonl", "files.py", "progress.py"),
         libraries=("datasets", "pyarrow", "pillow", "soundfile", "soxr"),
     ),
     "tokenizer": Stage(
         function="tinybuild.tokenizer:make",
-        code=("tokenizer", "ids.py", "files.py", "dataset/corpus.jsonl"),
+        code=("tokenizer", "keys.py", "files.py", "dataset/corpus.jsonl"),
         libraries=(
             *("transformers", "tokenizers", "sentencepiece", "sacremoses"),
             *("tiktoken", "mistral-common", "protobuf"),
@@ -52,8 +52,8 @@ STAGES: Mapping[str, Stage] = {
     "model": Stage(
         function="tinybuild.model:make",
         code=(
-            *("model.py", "heads.py", "config", "config/exceptions.json", "inputs", "processor"),
-            *("ids.py", "files.py"),
+            *("model", "config", "config/exceptions.json", "feeding"),
+            *("keys.py", "files.py"),
         ),
         libraries=("transformers", "torch", "safetensors", "pillow", "torchvision"),
     ),
@@ -61,13 +61,11 @@ STAGES: Mapping[str, Stage] = {
         function="tinybuild.validate:make",
         code=(
             "validate",
-            "processor",
+            "feeding",
             "config",
-            "inputs",
             "tokenizer",
             "bundle.py",
-            "heads.py",
-            "ids.py",
+            "keys.py",
             "files.py",
             "dataset/corpus.jsonl",
         ),
@@ -78,7 +76,7 @@ STAGES: Mapping[str, Stage] = {
     ),
     "pack": Stage(
         function="tinybuild.pack:make",
-        code=("pack.py", "bundle.py", "files.py", "progress.py", "__init__.py"),
+        code=("pack", "bundle.py", "files.py", "progress.py", "__init__.py"),
         libraries=(),
     ),
 }

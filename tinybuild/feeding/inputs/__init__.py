@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tinybuild.inputs import others, text, trial
-from tinybuild.inputs.continued import MARGIN, NEW_TOKENS, Continued, continued, verdict
-from tinybuild.inputs.draw import Draw
-from tinybuild.inputs.facts import ROWS, Facts
+from tinybuild.feeding.inputs import others, text, trial
+from tinybuild.feeding.inputs.continued import MARGIN, NEW_TOKENS, Continued, continued, verdict
+from tinybuild.feeding.inputs.draw import Draw
+from tinybuild.feeding.inputs.facts import ROWS, Facts
 
 
 def batch(model: Any, seed: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tinybuild.ids import mentioned
+from tinybuild.keys import mentioned
 
 ROWS = 2
 # What sub-configs and modules of a modality are called, as parts of their names.

@@ -1,0 +1,1 @@
+"""Recipes and locks become tasks; each is done when it must be, and leaves a receipt."""

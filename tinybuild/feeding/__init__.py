@@ -1,0 +1,1 @@
+"""What a model takes, made by rule: processors and one batch of inputs."""
