@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.files import SHARED
+from kit.stage import MakeJob
 
 from tinybuild.workers import SETTINGS, Job
 
 os.environ.update(SETTINGS)  # what workers run with; before anybody imports torch
-
-MakeJob = Callable[..., Job]
 
 
 @pytest.fixture
@@ -66,23 +65,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def upstreams() -> Path:
     """The folder of real tokenizers beside the repository; the test is skipped where it is not."""
-    folder = Path(__file__).parents[2] / "shared" / "upstreams"
+    folder = SHARED / "upstreams"
     if not folder.is_dir():
         pytest.skip("there are no real upstream files: shared/upstreams is not beside the project")
     return folder
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """{posix path: bytes} of the files below a folder."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def edit(path: Path, change: Callable[[Any], Any]) -> None:
-    """Rewrite a JSON file with what `change` makes of it (or does to it, returning None)."""
-    data = json.loads(path.read_text())
-    made = change(data)
-    path.write_text(json.dumps(data if made is None else made))

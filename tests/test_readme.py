@@ -13,7 +13,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from zoo import Result, doit, make
+from kit.zoo import Result, doit, make
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -8,13 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from zoo import doit, make
+from kit.zoo import doit, make
 
 from tinybuild.cli import architectures
 from tinybuild.cli.architectures import Row, table
 from tinybuild.config import heads
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_model_type_has_its_recipe_and_its_line() -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeJob, contents
+from kit.files import contents
+from kit.stage import MakeJob
 
 from tinybuild import dataset
 from tinybuild.errors import BuildFault

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from zoo import FULL, LIGHT, make
+from kit.zoo import FULL, LIGHT, make
 
 from tinybuild.engine import plan
 from tinybuild.errors import Fault

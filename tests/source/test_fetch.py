@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeJob, contents
-from hub_server import Hub, connected
+from kit.files import contents
+from kit.hub import Hub, connected
+from kit.stage import MakeJob
 
 from tinybuild import source
 from tinybuild.errors import SourceFault

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import MakeJob, contents
+from kit.files import contents
+from kit.stage import MakeJob
 
 import tinybuild
 from tinybuild import dataset, model, pack, tokenizer

@@ -21,11 +21,12 @@ import jsonschema
 import pyarrow
 import pyarrow.parquet
 import pytest
-from conftest import MakeJob, contents
 from datasets import ClassLabel, Dataset, Features, Sequence, Value
-from hub_server import Hub, Repo, connected
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.files import contents
+from kit.hub import Hub, Repo, connected
+from kit.stage import MakeJob
 
 from tinybuild import source
 from tinybuild.dataset.parts import numbers, spelled
@@ -588,14 +589,14 @@ def test_other_bytes_than_the_listed_ones(
     job: MakeJob, hub: Hub, repo: Repo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The Hub lists the locked file, and other bytes come: the ranges tell."""
-    import hub_server
+    from kit import hub as server
 
     files = shards(1)
     sha = repo.commit(files)
     (name,) = files
     pin = fetch(job, samples=60)[2]["pins"]["dataset"]
-    listed = hub_server._entry(name, files[name])
-    monkeypatch.setattr(hub_server, "_entry", lambda path, data: listed)
+    listed = server._entry(name, files[name])
+    monkeypatch.setattr(server, "_entry", lambda path, data: listed)
     other = bytearray(files[name])
     other[60:64] = b"evil"
     repo.commits[sha][name] = bytes(other)
@@ -718,12 +719,12 @@ def test_random_lines_come_from_whole_files_the_smallest_first(
 def test_a_whole_file_that_is_not_the_listed_one(
     job: MakeJob, hub: Hub, repo: Repo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import hub_server
+    from kit import hub as server
 
     name, data = "a.jsonl.gz", gzip.compress(jsonl(0, 10), mtime=0)
     sha = repo.commit({name: data})
-    listed = hub_server._entry(name, data)
-    monkeypatch.setattr(hub_server, "_entry", lambda path, data: listed)
+    listed = server._entry(name, data)
+    monkeypatch.setattr(server, "_entry", lambda path, data: listed)
     repo.commits[sha][name] = data[:-1] + b"x"
     text = refused(job, samples=5, select="random")
     assert "a.jsonl.gz of owner/rows is not the file that the Hub lists" in text
@@ -982,7 +983,7 @@ dataset:
     assert "cc-by-4.0" in card
     assert "@misc{rows" in card
     lock = json.loads((root / "recipes/x.lock.json").read_text())
-    rules = json.loads((Path(__file__).parents[1] / "schemas/lock.v1.schema.json").read_text())
+    rules = json.loads((Path(__file__).parents[2] / "schemas/lock.v1.schema.json").read_text())
     jsonschema.validate(lock, rules)
     hub.log.clear()
     assert "up to date" in doit().stdout

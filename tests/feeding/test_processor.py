@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeJob, contents, edit
+from kit.files import contents, edit
+from kit.stage import MakeJob
 
 from tinybuild import bundle, model, source, tokenizer
 from tinybuild.errors import BuildFault

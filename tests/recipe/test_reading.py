@@ -22,7 +22,7 @@ from tinybuild.errors import BuildFault, Fault, Finding, RecipeFault
 from tinybuild.files import Memo
 from tinybuild.recipe import marked
 
-BAD = Path(__file__).parent / "bad"
+BAD = Path(__file__).parents[1] / "bad"
 BROKEN = sorted(BAD.glob("*.yaml"))
 HEAD = b"version: 1\nsummary: a tiny model\nsource: {transformers: mt5}\n"
 
@@ -248,7 +248,7 @@ def test_valid_recipes_are_read(text: str) -> None:
 
 
 def test_recipes_of_this_zoo_are_read() -> None:
-    for file in (Path(__file__).parents[1] / "recipes").rglob("*.yaml"):
+    for file in (Path(__file__).parents[2] / "recipes").rglob("*.yaml"):
         assert recipe.read(file, file.name, "").name == file.stem
 
 

@@ -34,8 +34,8 @@ from datasets import (
 )
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from kit.archives import tar, zipped
 from PIL import Image as Pictures
-from test_dataset_archives import tar, zipped
 
 from tinybuild.dataset.rows import Shard, Source, Split
 from tinybuild.dataset.sources import open_folder
@@ -429,7 +429,7 @@ def test_what_datasets_saves_opens(place: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
 def test_compressed_files_beside_their_format(suffix: str, place: Path) -> None:
-    from test_dataset_archives import PACK
+    from kit.archives import PACK
 
     for name, text in (("a.csv", "n\n1\n"), ("a.jsonl", '{"n": 1}\n'), ("a.txt", "1\n")):
         path = place / f"{name}{suffix}"

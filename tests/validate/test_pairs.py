@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import edit
+from kit.files import edit
 
 from tinybuild import bundle, model, source, tokenizer, validate
 from tinybuild.validate import pairs

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeJob, contents
+from kit.files import contents
+from kit.stage import MakeJob
 
 from tinybuild import tokenizer
 from tinybuild.errors import BuildFault

@@ -553,7 +553,7 @@ def test_one_dictionary_for_both_sides_is_one_space(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def opus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
-    upstream = Path(__file__).parents[2] / "shared" / "upstreams" / "opus-mt-en-mg"
+    upstream = Path(__file__).parents[3] / "shared" / "upstreams" / "opus-mt-en-mg"
     if not upstream.is_dir():
         pytest.skip("there are no real upstream files: shared/upstreams is not beside the project")
     folder = tmp_path_factory.mktemp("opus") / "source"

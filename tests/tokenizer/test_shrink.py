@@ -17,9 +17,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-from conftest import MakeJob, contents, edit
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit.files import contents, edit
+from kit.stage import MakeJob
 
 from tinybuild import model, tokenizer, validate
 from tinybuild.errors import BuildFault
@@ -29,7 +30,7 @@ from tinybuild.tokenizer.shrink import shrink
 from tinybuild.validate.check import Subject
 from tinybuild.workers import Job
 
-SCHEMA = Path(__file__).parents[1] / "schemas" / "vocab_map.v1.schema.json"
+SCHEMA = Path(__file__).parents[2] / "schemas" / "vocab_map.v1.schema.json"
 END = "<|endoftext|>"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 
@@ -315,7 +316,7 @@ SIZES = (500, 1000, 3000, 5000)
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Any]]:
     """real(name): the folder of a real tokenizer, and what transformers makes of it."""
-    place = Path(__file__).parents[2] / "shared" / "upstreams"
+    place = Path(__file__).parents[3] / "shared" / "upstreams"
     if not place.is_dir():
         pytest.skip("there are no real upstream files: shared/upstreams is not beside the project")
 

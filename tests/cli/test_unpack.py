@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import contents
-from zoo import doit, make
+from kit.files import contents
+from kit.zoo import doit, make
 
-RECORDS = Path(__file__).parents[1] / "recipes" / "records"
+RECORDS = Path(__file__).parents[2] / "recipes" / "records"
 LOCAL = "version: 1\nsummary: s\ndataset: {source: {path: data}, samples: 2, columns: [text]}\n"
 PACKED = "version: 1\nsummary: s\ndataset: {records: records/local}\n"
 

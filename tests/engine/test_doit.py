@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-import zoo
-from zoo import FULL, LIGHT, STAGES, doit, edit, interrupt, make, snapshot
+from kit import zoo
+from kit.zoo import FULL, LIGHT, STAGES, doit, edit, interrupt, make, snapshot
 
 EDITS = {
     # recipe -> (old, new, stages that must run again)

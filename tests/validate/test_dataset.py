@@ -147,8 +147,8 @@ def test_no_torch_is_imported_for_it(tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import test_validate_dataset as t
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
+import test_dataset as t
 from tinybuild.validate.check import Subject
 features, configs = t.rich()
 root = Path({str(tmp_path / "again")!r})

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeJob, edit
+from kit.files import edit
+from kit.stage import MakeJob
 
 from tinybuild import model, validate
 from tinybuild.config import overrides

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from kit.zoo import LIGHT, doit, edit, make, snapshot
 
-from tests.zoo import LIGHT, doit, edit, make, snapshot
 from tinybuild import files
 from tinybuild.engine.plan import STAGES, Task, load
 from tinybuild.engine.run import Builder

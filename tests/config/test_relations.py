@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeJob, contents
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_model import TINY, build, refused
+from kit.files import contents
+from kit.models import TINY, build, refused
+from kit.stage import MakeJob
 
 from tinybuild.config import overrides, relations
 from tinybuild.errors import BuildFault

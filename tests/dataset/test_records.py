@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow
     from datasets import Features
 
-RECORDS = Path(__file__).parents[1] / "recipes" / "records"
+RECORDS = Path(__file__).parents[2] / "recipes" / "records"
 
 
 def read(folder: Path) -> tuple[pyarrow.Table, Features]:

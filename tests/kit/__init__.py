@@ -1,0 +1,1 @@
+"""What tests share: zoos and the real doit, a loopback Hub, stages in this process, refusals."""
