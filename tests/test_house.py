@@ -15,6 +15,7 @@ ARROWS: dict[str, tuple[str, str]] = {
     "errors": ("", "what is wrong, where, what to do"),
     "files": ("errors", "digests, atomic writes, locks and archives: bytes on disk"),
     "keys": ("", "what a key of a config measures: one vocabulary"),
+    "sections": ("paths", "the sections of a recipe as types"),
     "progress": ("", "the screen"),
     "workers": ("errors", "warm processes, and what a stage gets"),
     "bundle": ("files", "the layout of a bundle"),
