@@ -20,12 +20,13 @@ ARROWS: dict[str, tuple[str, str]] = {
     "facts": ("wire", "what the receipt of each stage tells those after it"),
     "workers": ("errors wire", "warm processes, and what a stage gets"),
     "bundle": ("files", "the layout of a bundle"),
+    "corpus": ("", "the text that ships with tinybuild"),
     "dataset": (
-        "errors files wire facts workers progress",
+        "corpus errors files wire facts workers progress",
         "rows from anywhere become a small dataset",
     ),
     "source": ("errors files wire workers keys dataset", "a wish becomes a pin becomes files"),
-    "tokenizer": ("errors files wire facts workers keys", "a smaller tokenizer"),
+    "tokenizer": ("corpus errors files wire facts workers keys", "a smaller tokenizer"),
     "config": ("errors files keys", "a smaller config, and the class that it is for"),
     "feeding": ("errors files keys config", "what a model takes: processors and inputs"),
     "model": (
@@ -33,7 +34,7 @@ ARROWS: dict[str, tuple[str, str]] = {
         "a config becomes random weights",
     ),
     "validate": (
-        "errors files wire facts keys workers bundle config tokenizer dataset feeding",
+        "corpus errors files wire facts keys workers bundle config tokenizer dataset feeding",
         "one function a check",
     ),
     "pack": (
