@@ -14,7 +14,8 @@ PACKAGE = Path(__file__).parents[1] / "tinybuild"
 ARROWS: dict[str, tuple[str, str]] = {
     "errors": ("", "what is wrong, where, what to do"),
     "files": ("errors", "digests, atomic writes, locks and archives: bytes on disk"),
-    "keys": ("", "what a key of a config measures: one vocabulary"),
+    "paths": ("", "nested mappings by path, and the types of JSON data"),
+    "keys": ("paths", "what a key of a config measures: one vocabulary"),
     "progress": ("", "the screen"),
     "wire": ("", "dataclasses to and from JSON"),
     "facts": ("wire", "what the receipt of each stage tells those after it"),
@@ -27,7 +28,7 @@ ARROWS: dict[str, tuple[str, str]] = {
     "source": ("errors files wire workers keys dataset", "a wish becomes a pin becomes files"),
     "tokenizer": ("errors files wire facts workers keys", "a smaller tokenizer"),
     "config": ("errors files keys", "a smaller config, and the class that it is for"),
-    "feeding": ("errors files keys config", "what a model takes: processors and inputs"),
+    "feeding": ("errors files paths keys config", "what a model takes: processors and inputs"),
     "model": (
         "errors files wire facts keys workers config feeding",
         "a config becomes random weights",

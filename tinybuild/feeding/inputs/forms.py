@@ -60,7 +60,7 @@ def forms(facts: Facts, taken: Mapping[str, Sense]) -> Iterator[Form]:
     if "text" in taken or speaks:
         if "use_cache" in facts.takes:
             yield Form(cache=False)
-        for length in (*LENGTHS, *facts.every("max_text_len")):
+        for length in (*LENGTHS, *facts.numbers("max_text_len")):
             yield Form(length=length)
     yield Form(single=True)
 

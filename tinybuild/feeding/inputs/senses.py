@@ -83,10 +83,10 @@ def _absent(facts: Facts, sense: Sense) -> bool:
     return sense.argument in OPTIONAL or lacks
 
 
-def states(facts: Facts, taken: Mapping[str, Sense]) -> list[str]:
+def states(facts: Facts, taken: Mapping[str, Sense]) -> list[Sense]:
     """States that forward cannot do without, or takes for want of anything else."""
     arguments = {sense.argument for sense in taken.values()}
-    needed = [n for n in facts.required() if n in STATES and n not in arguments]
-    if not taken and not needed:
-        return [name for name in STATES if name in facts.takes][:1]
-    return needed
+    names = [n for n in facts.required() if n in STATES and n not in arguments]
+    if not taken and not names:
+        names = [name for name in STATES if name in facts.takes][:1]
+    return [Sense(modality="state", argument=n, candidates=others.states) for n in names]

@@ -36,9 +36,9 @@ NUMBERS = (  # what models say when features and places differ: the number of fe
 class Trial:
     """A model, what it takes, and what was tried.
 
-    taken: the argument of each modality. parts: the candidates for each argument that holds
-    anything but text. tries: grows by what came of each combination of these. failures: what the
-    model's feature methods raised.
+    taken: the argument of each modality. parts: the candidates for each argument but the text.
+    tries: grows by what came of each combination of these. failures: what the model's feature
+    methods raised.
     """
 
     facts: Facts
@@ -50,14 +50,158 @@ class Trial:
 
     @classmethod
     def of(cls, facts: Facts, draw: Draw, without: Collection[str]) -> Trial:
-        """A trial of all modalities but those."""
+        """A trial of all modalities but some."""
         taken = {name: sense for name, sense in senses(facts).items() if name not in without}
+        arguments = {sense.argument for sense in taken.values()}
+        others = [SENSES[n] for n in facts.required() if n in SENSES and n not in arguments]
+        wanted = [
+            *taken.values(),
+            *(replace(sense, modality="") for sense in others),  # a second view of a modality
+            *states(facts, taken),
+        ]
         failures: list[BaseException] = []
-        probes = [
-            Probe(facts=facts, draw=draw, sense=sense, failures=failures)
-            for sense in taken.values()
+        parts = [
+            Probe(facts=facts, draw=draw, sense=sense, failures=failures).options()
+            for sense in wanted
             if sense.candidates is not None
         ]
-        parts = [probe.options() for probe in probes]
-        arguments = {sense.argument for sense in taken.values()}
-        ...
+        return cls(facts=facts, draw=draw, taken=taken, parts=parts, failures=failures)
+
+    def order(self) -> Iterator[tuple[tuple[Option, ...], Form]]:
+        """All that is tried: the plain form of text with many combinations, then other forms with
+        FEW, those that came farthest."""
+        combinations = list(itertools.islice(_ordered(self.parts), MOST_TRIES))
+        others = forms(self.facts, self.taken)
+        form = next(others)
+        for combination in combinations:
+            yield combination, form
+            if self._worked() > 1:  # but not with finite outputs: another form may
+                break
+        order = sorted(range(len(self.tries)), key=lambda number: -self.tries[number].far)
+        for form in others:
+            # A sound of which no id goes on has to be of another shape than one left aside.
+            for number in order[: None if form.heard else 1 if self._worked() else FEW]:
+                yield combinations[number], form
+        if {"image", "video"} <= {*self.taken}:  # some take one of them at a time
+            for number in order[:FEW]:
+                yield tuple(one for one in combinations[number] if one.modality != "video"), Form()
+
+    def _worked(self) -> int:
+        return sum(one.error is None for one in self.tries)
+
+    def attempt(self, options: tuple[Option, ...], form: Form) -> Attempt:
+        """What the model makes of a combination; where it complains, of one with as many places
+        for features as it says.
+
+        The last resort where no method computes the features, or others than forward's: each medium
+        in turn is given the number, and has it where forward then comes farther, or complains of
+        something else.
+        """
+        made = attempt(self.facts.model, arguments(self.facts, self.draw, options, form))
+        left = [option for option in options if option.counts is not None]
+        while left and made.error is not None:
+            said = next((m for pattern in NUMBERS if (m := pattern.search(str(made.error)))), None)
+            if said is None or not 0 < int(said[1]) <= MOST_PLACES * ROWS:
+                break
+            for option in left:
+                counted = replace(option, counts=shared(int(said[1])))
+                changed = tuple(counted if one is option else one for one in options)
+                again = attempt(self.facts.model, arguments(self.facts, self.draw, changed, form))
+                other = again.far == made.far and str(again.error) != str(made.error)
+                if again.error is None or again.far > made.far or other:  # other: of the next one
+                    options, made = changed, again
+                    left = [one for one in left if one is not option]
+                    break
+            else:
+                break
+        return made
+
+    def idle(self, made: Attempt, options: Sequence[Option]) -> int:
+        """How many media no output depends on: other numbers there change nothing.
+
+        A model may take what it then leaves aside: the waveform beside the codes made of it, or an
+        image whose places a video takes over.
+        """
+        import torch
+
+        count = 0
+        for option in options:
+            name = self.taken[option.modality].argument if option.modality in text.MEDIA else ""
+            value = made.given.get(name)
+            if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+                continue
+            other = self.draw.normal(f"{name}.other", *value.shape).to(value.dtype)
+            again = attempt(self.facts.model, {**made.given, name: other})
+            count += again.error is None and all(
+                key in again.outputs and torch.equal(again.outputs[key], tensor)
+                for key, tensor in made.outputs.items()
+            )
+        return count
+
+    def labelled(self, made: Attempt) -> dict[str, Tensor]:
+        """What the model took, with the first labels that make a finite loss; as it is where none
+        do.
+
+        A loss of exactly 0 is taken only where no labels make another: there is nothing to learn
+        where the model is right already, and sure of it.
+        """
+        learnt: Mapping[str, Tensor] = {}
+        if made.loss is not None:
+            return dict(made.given)
+        for some in itertools.islice(labels.labels(self.facts, self.draw, made), MOST_LABELS):
+            loss = attempt(self.facts.model, {**made.given, **some}).loss
+            if loss is not None and bool(loss.any()):
+                return {**made.given, **some}
+            if loss is not None:
+                learnt = learnt or some
+        return {**made.given, **learnt}
+
+    def failed(self) -> BuildFault:
+        """What is said when nothing worked: the error of the try that came farthest."""
+        tries = sorted(self.tries, key=lambda one: -one.far)
+        errors = [*(one.error for one in tries if one.error is not None), *self.failures]
+        why = ""
+        if errors:
+            lines = [line.strip() for line in str(errors[0]).splitlines() if line.strip()]
+            why = f"; the best of {len(tries)} gives {type(errors[0]).__name__}: "
+            why += lines[0] if lines else ""
+        return BuildFault(
+            [
+                Finding(
+                    what=f"no rule makes inputs for {type(self.facts.model).__name__}{why}",
+                    hint=f"its forward takes {', '.join(self.facts.takes)}",
+                )
+            ]
+        )
+
+
+def search(facts: Facts, draw: Draw, without: Collection[str] = ()) -> dict[str, Tensor]:
+    """The first batch that the model takes, with labels where they make a loss; `without` some
+    modalities.
+
+    Outputs that are not finite, and media without an effect on them, are taken only where no other
+    candidate works: then the batch with the fewest such media. Raises BuildFault.
+    """
+    trial = Trial.of(facts, draw, without)
+    works: list[tuple[int, Attempt]] = []
+    for options, form in trial.order():
+        made = trial.attempt(options, form)
+        trial.tries.append(made)
+        if made.error is not None:
+            continue
+        short = trial.idle(made, options)
+        if not made.finite:
+            short += len(trial.taken) + 1
+        if not short:
+            return trial.labelled(made)
+        works.append((short, made))
+    if not works:
+        raise trial.failed()
+    return trial.labelled(min(works, key=lambda one: one[0])[1])
+
+
+def _ordered(parts: Sequence[Sequence[Option]]) -> Iterator[tuple[Option, ...]]:
+    """All combinations, those of early candidates first."""
+    ranges = [range(len(part)) for part in parts]
+    for indexes in sorted(itertools.product(*ranges), key=lambda one: (sum(one), one)):
+        yield tuple(part[index] for part, index in zip(parts, indexes, strict=True))
