@@ -48,8 +48,8 @@ def attempt(model: PreTrainedModel, given: Mapping[str, Tensor]) -> Attempt:
     finally:
         hook.remove()
     if not outputs:
-        error = ValueError("forward gives no floating-point tensor")
-        return Attempt(far=len(passed), error=error)
+        nothing = ValueError("forward gives no floating-point tensor")
+        return Attempt(far=len(passed), error=nothing)
     return Attempt(far=len(passed), given=given, outputs=outputs)
 
 

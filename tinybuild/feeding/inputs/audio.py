@@ -130,11 +130,9 @@ def targets(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
 
 def samples(facts: Facts) -> list[int]:
     """Numbers of samples that give FRAMES frames, by the strides of the config."""
-    strides = [
-        value if whole(value) else math.prod(value)
-        for value in facts.every(*RATIOS, "hop_length", near="audio")
-        if whole(value) or wholes(value)
-    ]
+    named = facts.every(*RATIOS, "hop_length", near="audio")
+    lists = [[value] if whole(value) else value for value in named]
+    strides = [math.prod(value) for value in lists if wholes(value)]
     counts = [FRAMES * stride for stride in strides if 400 <= FRAMES * stride <= 200_000]
     return list(dict.fromkeys([*counts, 1600, 4000, 16000, 48000]))
 

@@ -112,9 +112,7 @@ class Probe:
         """Whether text holds places for the features of a medium."""
         medium = self.sense.modality
         masked = medium == "image" and "image_embeds_position_mask" in self.facts.takes
-        return masked or (
-            medium in text.MEDIA and text.placeholder(self.facts, medium) is not None
-        )
+        return masked or (medium in text.MEDIA and text.placeholder(self.facts, medium) is not None)
 
     def _guess(self, values: Mapping[str, Tensor]) -> tuple[int, ...]:
         """Places in each row for features that cannot be counted.

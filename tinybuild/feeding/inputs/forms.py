@@ -82,9 +82,7 @@ def _with_text(facts: Facts, taken: Mapping[str, Sense]) -> Iterator[Form]:
         yield Form(decoder_books=books, flat=True)
 
 
-def arguments(
-    facts: Facts, draw: Draw, options: Sequence[Option], form: Form
-) -> dict[str, Tensor]:
+def arguments(facts: Facts, draw: Draw, options: Sequence[Option], form: Form) -> dict[str, Tensor]:
     """The values of all options, token ids, and what follows from them."""
     values = {name: value for option in options for name, value in option.values.items()}
     given: dict[str, Any] = {}
@@ -108,9 +106,7 @@ def arguments(
     return {name: value[:1] for name, value in given.items()} if form.single else given
 
 
-def _read(
-    facts: Facts, draw: Draw, options: Sequence[Option], form: Form
-) -> dict[str, Tensor]:
+def _read(facts: Facts, draw: Draw, options: Sequence[Option], form: Form) -> dict[str, Tensor]:
     """The text that the model reads, with places for the options' features."""
     runs = [
         text.Run(

@@ -70,9 +70,7 @@ def senses(facts: Facts) -> dict[str, Sense]:
         if name in facts.takes and (name in needed or not _absent(facts, sense)):
             taken.setdefault(sense.modality, sense)
     if "hidden_states" in needed and "grid_thw" in needed:
-        taken["image"] = Sense(
-            modality="image", argument="hidden_states", candidates=vision.images
-        )
+        taken["image"] = Sense(modality="image", argument="hidden_states", candidates=vision.images)
     return taken
 
 
