@@ -18,11 +18,12 @@ from kit.files import contents
 from kit.stage import MakeJob
 
 import tinybuild
-from tinybuild import dataset, model, pack, tokenizer
+from tinybuild import dataset, model, pack
 from tinybuild.errors import BuildFault
 from tinybuild.files import digest, sha256
 from tinybuild.progress import count
 from tinybuild.source import blank_tokenizer
+from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.workers import Job
 
 NAME = "tiny-llama"

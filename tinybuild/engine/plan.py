@@ -42,7 +42,7 @@ STAGES: Mapping[str, Stage] = {
         libraries=("datasets", "pyarrow", "pillow", "soundfile", "soxr"),
     ),
     "tokenizer": Stage(
-        function="tinybuild.tokenizer:make",
+        function="tinybuild.tokenizer.stage:make",
         code=("tokenizer", "keys.py", "files.py", "dataset/corpus.jsonl"),
         libraries=(
             *("transformers", "tokenizers", "sentencepiece", "sacremoses"),
