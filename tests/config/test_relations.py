@@ -16,6 +16,9 @@ from kit.models import TINY, build, refused
 from kit.stage import MakeJob
 
 from tinybuild.config import overrides, relations
+from tinybuild.config.relations import table
+from tinybuild.config.relations.clash import Wish, clashes
+from tinybuild.config.relations.relation import Relation, together
 from tinybuild.errors import BuildFault
 
 KEY = ("model", "config")
@@ -201,14 +204,14 @@ BROKEN: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         {"num_hidden_layers": 12, "intermediate_layers_indices": [3, 11]},
         {"num_hidden_layers": 4},
-        "intermediate_layers_indices ([3, 11]) must be layers that there are: "
+        "intermediate_layers_indices ([3, 11]) must be layers that exist: "
         "num_hidden_layers (4) | "
         "num_hidden_layers: 11, or intermediate_layers_indices: [3, 4]",
     ),
     (
         {"vision_feature_layer": -2, "vision_config": {"num_hidden_layers": 24}},
         {"vision_feature_layer": -9, "vision_config": {"num_hidden_layers": 2}},
-        "vision_feature_layer (-9) must be a layer that there is: "
+        "vision_feature_layer (-9) must be a layer that exists: "
         "vision_config.num_hidden_layers (2) | "
         "vision_feature_layer: -2, or vision_config.num_hidden_layers: 9",
     ),
@@ -290,9 +293,23 @@ def test_every_relation_has_its_example() -> None:
     broken = set()
     for tree, wishes, _ in BROKEN:
         whole = overrides.merge(tree, wishes)
-        wish = relations.Wish(wishes=wishes, key=KEY, names={})
-        broken |= {clash.relation for clash in relations._clashes(whole, wish)}
-    assert broken == {*relations.RELATIONS, relations.IDS}
+        wish = Wish(wishes=wishes, key=KEY, names={})
+        broken |= {clash.relation for clash in clashes(whole, wish)}
+    assert broken == {*table.RELATIONS}
+
+
+def test_a_relation_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = Relation(
+        words="{0} must be twice {1}",
+        keys=together("petals", "leaves"),
+        holds=lambda petals, leaves: petals == 2 * leaves,
+    )
+    monkeypatch.setattr(table, "RELATIONS", (*table.RELATIONS, ours))
+    tree = {"text_config": {"petals": 6, "leaves": 3}}
+    assert said(tree, {}) == []
+    assert said(tree, {"text_config": {"petals": 5}}) == [
+        "text_config.petals (5) must be twice text_config.leaves (3) | text_config.petals: 6"
+    ]
 
 
 def test_what_the_hint_says_works() -> None:
