@@ -33,7 +33,7 @@ PACKAGE = "(not counted) "
 
 def listed(_: object) -> list[tuple[str, str, str]]:
     """(task, model type, class name) of all tables of transformers."""
-    kinds = {kind for part in heads.TASKS.values() for kind in heads.table(part)}
+    kinds = {kind for task in heads.TASKS for kind in heads.table(task)}
     return [
         (task, kind, name)
         for kind in sorted(kinds)

@@ -11,12 +11,13 @@ from typing import Any
 from tinybuild.config import carry, heads, overrides, precision, reads, relations
 from tinybuild.config.search import search
 from tinybuild.config.shrink import shrink
-from tinybuild.config.spread import SPREADS, spread
+from tinybuild.config.spread import SPREADS, chosen, spread
 from tinybuild.config.tree import Tree
 from tinybuild.errors import BuildFault, Fault, Finding
 from tinybuild.feeding import inputs, processor
 from tinybuild.files import pretty
 from tinybuild.keys import is_id
+from tinybuild.paths import merge
 from tinybuild.workers import Job
 
 LARGEST_SHOWN = 8
@@ -250,7 +251,7 @@ class Resized:
             config = self.small({})
             return config, changed(self.source, config, self.given, {})
         deviations = spread(self.small(self.tree.overrides).to_dict(), wide=wide)
-        config = self.small(overrides.merge(self.tree.overrides, deviations))
+        config = self.small(merge(self.tree.overrides, deviations))
         given = {**self.given, "rule: spread": deviations}
         return config, changed(self.source, config, given, self.tree.reasons)
 
@@ -270,18 +271,16 @@ def resize(
     wishes, implied = section["config"], dict[str, Any]()
     if tokenizer is not None:
         data = json.loads(source.to_json_string(use_diff=False))
-        implied = overrides.merge(
-            carry.sizes(data, tokenizer), carry.align(data, tokenizer, wishes)
-        )
+        implied = merge(carry.sizes(data, tokenizer), carry.align(data, tokenizer, wishes))
     given = {"recipe": overrides.canonical(source, wishes), "tokenizer": implied}
     if "initializer_range" in section:
-        deviations = overrides.widths(source, section["initializer_range"])
+        deviations = chosen(source, section["initializer_range"])
         given["recipe: initializer_range"] = deviations
-        implied = overrides.merge(deviations, implied)
+        implied = merge(deviations, implied)
     where = ("model", "config")
 
     def small(changes: Mapping[str, Any]) -> Any:
-        made = relations.override(source, wishes, overrides.merge(changes, implied), where)
+        made = relations.override(source, wishes, merge(changes, implied), where)
         made.dtype = getattr(torch, section["dtype"])
         return made
 
@@ -289,7 +288,7 @@ def resize(
     if section.get("shrink") == "auto":
         relations.possible(source, wishes, where)
         relations.layers(section.get("layers"), given["recipe"], ("model",))
-        fixed = overrides.merge(implied, given["recipe"])
+        fixed = merge(implied, given["recipe"])
         tree = shrink(source, fixed, section.get("size", "tiny"), section.get("layers"))
         vocabularies = set(tokenizer["sizes"].values()) if tokenizer else set[int]()
         _reduce(tree, section, kind, small, seed, vocabularies)
