@@ -333,7 +333,8 @@ def _drop_orphans(
 
 def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterable[Task]:
     """The tasks of one recipe: fetch if it has a source, the stages it asks for, validate, pack."""
-    data, name = recipe.data, recipe.name
+    data: Mapping[str, Any] = recipe.data
+    name = recipe.name
     wishes = source.wishes(data, recipe.file.parent)
     slots = {wish.slot: wish for wish in wishes}
     dataset, tokenizer, model = (data.get(k) for k in ("dataset", "tokenizer", "model"))
