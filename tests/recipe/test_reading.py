@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tinybuild import recipe
 from tinybuild.errors import BuildFault, Fault, Finding, RecipeFault
 from tinybuild.files import Memo
-from tinybuild.recipe import cache, marked
+from tinybuild.recipe import marked
 from tinybuild.recipe.contract import contract
 
 BAD = Path(__file__).parents[1] / "bad"
@@ -319,7 +319,7 @@ def test_a_second_read_comes_from_the_cache(zoo: Path, monkeypatch: pytest.Monke
     assert cache.dirty
     (zoo / "cache.json").write_text(cache.content())
     with monkeypatch.context() as patch:
-        patch.setattr(cache, "read", never)
+        patch.setattr("tinybuild.recipe.cache.check", never)
         second, again = load(zoo)
     assert second == first
     assert not again.dirty
@@ -358,7 +358,7 @@ def test_another_reader_or_schema_forgets_everything(
     zoo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (zoo / "cache.json").write_text(load(zoo)[1].content())
-    monkeypatch.setattr(cache, "sha256", lambda _: "another")
+    monkeypatch.setattr("tinybuild.recipe.cache.sha256", lambda _: "another")
     assert load(zoo)[1].dirty
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -11,11 +11,13 @@ from typing import cast
 from tinybuild.errors import Fault, Finding, RecipeFault
 from tinybuild.files import digest
 from tinybuild.paths import Json
+from tinybuild.recipe import lock
 from tinybuild.recipe.agree import agree, methods
 from tinybuild.recipe.contract import contract, errors, fill
 from tinybuild.recipe.marked import named, parse, place
 from tinybuild.recipe.words import HINTS, findings
 from tinybuild.sections import Sections
+from tinybuild.source import Pin
 
 VERSION = 1
 
@@ -29,6 +31,7 @@ class Recipe:
     group: str
     data: Sections
     sha256: str
+    pins: Mapping[str, Pin]  # of its lock
 
     @property
     def summary(self) -> str:
@@ -46,8 +49,25 @@ class Broken:
 
 
 def read(file: Path, shown: str, group: str, text: bytes | None = None) -> Recipe:
-    """Read one recipe file; raises RecipeFault with all findings, sorted by place."""
+    """Read one recipe file and its lock; raises RecipeFault with all findings, sorted by place."""
     text = file.read_bytes() if text is None else text
+    return Recipe(
+        name=file.stem,
+        file=file,
+        group=group,
+        data=check(text, shown),
+        sha256=own_digest(text),
+        pins=lock.read(file),
+    )
+
+
+def own_digest(text: bytes) -> str:
+    """The digest of a recipe's text, without a byte order mark."""
+    return digest(text.decode("utf-8-sig"))
+
+
+def check(text: bytes, shown: str) -> Sections:
+    """A recipe's text as its data; raises RecipeFault with all findings, sorted by place."""
     value, marks, problems = parse(text)
     if value is not None or not problems:
         known = {mark for mark, _, _ in problems}
@@ -58,10 +78,7 @@ def read(file: Path, shown: str, group: str, text: bytes | None = None) -> Recip
             Finding(what=what, where=f"{shown}:{line}:{column}", hint=hint)
             for (line, column), what, hint in sorted(problems)
         )
-    data = cast(Sections, value)
-    return Recipe(
-        name=file.stem, file=file, group=group, data=data, sha256=digest(text.decode("utf-8-sig"))
-    )
+    return cast(Sections, value)
 
 
 def _wrong(value: Json) -> Iterable[Finding]:
