@@ -27,7 +27,7 @@ from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import ranks, sample, upstream
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.shrink import shrink
-from tinybuild.validate.check import Subject
+from tinybuild.validate.subject import Subject
 from tinybuild.workers import Job
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "vocab_map.v1.schema.json"
