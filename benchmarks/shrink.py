@@ -43,7 +43,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000)
 LOAD = "from transformers import AutoTokenizer; AutoTokenizer.from_pretrained({folder!r})"
 SHRINK = """
 from pathlib import Path
-from tinybuild import tokenizer
+from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.workers import Job
 section = {{"method": "truncate", "vocab_size": {size}}}
 settings = {{"tokenizer": section, "slot": "source", "kind": "path", "blank": False}}
@@ -89,8 +89,9 @@ def measure(folder: Path) -> None:
     from transformers import AutoTokenizer
 
     from tinybuild.tokenizer import sample
-    from tinybuild.tokenizer.shrink import shrink
+    from tinybuild.tokenizer.shrink import truncate
     from tinybuild.tokenizer.upstream import read
+    from tinybuild.tokenizer.work import Source, Work
 
     def stage(out: Path) -> None:
         code = SHRINK.format(size=SIZE, fetch=str(folder.parent), out=str(out))
@@ -100,7 +101,12 @@ def measure(folder: Path) -> None:
     files = fastest(lambda out: parsed(folder, out))
     through = fastest(lambda out: AutoTokenizer.from_pretrained(folder).save_pretrained(out))
     section = {"method": "truncate", "vocab_size": SIZE}
-    shrunk = fastest(lambda out: shrink({**section, "files": read(folder)}, loaded, {}, out))
+
+    def shrink(out: Path) -> None:
+        source = Source(loaded=loaded, files=read(folder))
+        truncate(Work(section=section, source=source, folder=folder, inputs={}, out=out))
+
+    shrunk = fastest(shrink)
     shrunk -= fastest(lambda out: read(folder))
     whole = fastest(stage)
     corpus = [*sample.corpus()]

@@ -20,9 +20,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from tinybuild import wire
 from tinybuild.errors import BuildFault, Fault
+
+T = TypeVar("T")
 
 # One thread in each library: the bytes do not depend on the number of cores, and for models this
 # small it is faster (0.87 s a recipe against 1.2 s with threads).
@@ -48,6 +51,9 @@ class Job:
     read and `facts` what their receipts say, as far as the task depends on it; `upstream` is, for
     each source that is read where it is, the sha256 of its files by name; `root` is the zoo's
     folder; `seed` is the stage's own (0 .. 2**32 - 1).
+
+    A stage reads settings and facts through dataclasses that name each of them (`asked`, `read`),
+    and may return its own facts as one.
     """
 
     task: str
@@ -58,6 +64,18 @@ class Job:
     out: Path
     seed: int
     upstream: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def asked(self, kind: type[T]) -> T:
+        """The settings as a dataclass of them all."""
+        return wire.load(kind, self.settings)
+
+    def read(self, stage: str, kind: type[T]) -> T:
+        """What a stage before this one told: the fields of `kind` are what the task depends on."""
+        return wire.load(kind, self.facts[stage])
+
+    def find(self, stage: str, kind: type[T]) -> T | None:
+        """The same, or None where the recipe does not have that stage."""
+        return self.read(stage, kind) if stage in self.facts else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +91,10 @@ class Bug(Exception):
 
 
 def call(function: str, argument: Any) -> Any:
-    """Call "module:name" with one argument."""
+    """Call "module:name" with one argument; what it returns, as JSON data where that is a
+    dataclass."""
     module, name = function.split(":")
-    return getattr(importlib.import_module(module), name)(argument)
+    return wire.dump(getattr(importlib.import_module(module), name)(argument))
 
 
 def serve(connection: Connection) -> None:

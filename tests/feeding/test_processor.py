@@ -12,11 +12,12 @@ import pytest
 from kit.files import contents, edit
 from kit.stage import MakeJob
 
-from tinybuild import bundle, model, source, tokenizer
+from tinybuild import bundle, model, source
 from tinybuild.errors import BuildFault
 from tinybuild.feeding.processor.geometry import Geometry, find, pair
 from tinybuild.feeding.processor.rules import shrink
 from tinybuild.source import blank
+from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.validate import processor as checks
 from tinybuild.validate.check import Result
 from tinybuild.validate.subject import Subject

@@ -14,9 +14,9 @@ import pytest
 from kit.files import contents
 from kit.stage import MakeJob
 
-from tinybuild import tokenizer
 from tinybuild.errors import BuildFault
 from tinybuild.source import blank_tokenizer
+from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.tokenizer.vocabulary import repoint
 from tinybuild.workers import Job
 
@@ -576,7 +576,7 @@ def test_train_repoints_a_sequence(job: MakeJob, tmp_path: Path) -> None:
 PROGRAM = """
 import sys
 from pathlib import Path
-from tinybuild import tokenizer
+from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.source import blank_tokenizer
 from tinybuild.workers import Job
 

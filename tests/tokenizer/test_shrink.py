@@ -22,13 +22,14 @@ from hypothesis import strategies as st
 from kit.files import contents, edit
 from kit.stage import MakeJob
 
-from tinybuild import model, tokenizer, validate
+from tinybuild import model, validate
 from tinybuild.errors import BuildFault
-from tinybuild.tokenizer import ranks, sample, upstream
+from tinybuild.tokenizer import METHODS, ranks, sample, upstream
+from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.tokenizer.loading import load
-from tinybuild.tokenizer.shrink import shrink
+from tinybuild.tokenizer.work import Made, Source, Work
 from tinybuild.validate.subject import Subject
-from tinybuild.workers import Job
+from tinybuild.workers import Job, call
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "vocab_map.v1.schema.json"
 END = "<|endoftext|>"
@@ -176,8 +177,8 @@ def checked(source: Path, out: Path, facts: Mapping[str, Any], loaded: Any = Non
     )
     if loaded is not None:
         subject.__dict__["source"] = loaded
-    found = [validate.run(check, subject) for check in validate.CHECKS["tokenizer"]]
-    assert [check for check in found if check is not None and not check.ok] == []
+    found = [check.run(subject) for check in validate.CHECKS]
+    assert [result for result in found if result is not None and not result.ok] == []
     made, size = subject.tokenizer, facts["vocab_size"]
     assert len(made) == size
     assert sorted(made.get_vocab().values()) == list(range(size))
@@ -333,17 +334,32 @@ def shrunken(
     folder: Path, source: Any, out: Path, method: str, size: int, texts: Sequence[str] = ()
 ) -> tuple[Any, dict[str, Any]]:
     """The smallest size instead, where `size` is too small."""
-    section = {"method": method, "vocab_size": size, "files": upstream.read(folder)}
+    section: dict[str, Any] = {"method": method, "vocab_size": size}
     if texts:
         section["text"] = list(texts)
+
+    def cut(**more: Any) -> tuple[Any, dict[str, Any]]:
+        made: Made = call(
+            METHODS[method].make,
+            Work(
+                section=section | more,
+                source=Source(loaded=source, files=upstream.read(folder)),
+                folder=folder,
+                inputs={},
+                out=out,
+            ),
+        )
+        assert made.shrunk is not None
+        return made.loaded, dict(made.shrunk)
+
     try:
-        return shrink(section, source, {}, out)
+        return cut()
     except BuildFault as fault:
         (least,) = re.findall(r"hint: ask for at least ([\d,]+),", str(fault))
         section["vocab_size"] = int(least.replace(",", ""))
         with pytest.raises(BuildFault, match="is too small"):
-            shrink({**section, "vocab_size": section["vocab_size"] - 1}, source, {}, out)
-        return shrink(section, source, {}, out)
+            cut(vocab_size=section["vocab_size"] - 1)
+        return cut()
 
 
 def cases() -> Iterator[Any]:
@@ -618,7 +634,8 @@ def test_the_same_bytes_twice_and_in_another_process(
 ) -> None:
     fetch = folder_of(tmp_path / "llama", {"tokenizer.model": llama_like()})
     program = (
-        "import json, sys; from pathlib import Path; from tinybuild import tokenizer;"
+        "import json, sys; from pathlib import Path;"
+        "from tinybuild.tokenizer import stage as tokenizer;"
         "from tinybuild.workers import Job; s, fetch, out = json.loads(sys.argv[1]);"
         "Path(out).mkdir(); tokenizer.make(Job(task='x', settings=s, inputs={'fetch': Path(fetch)},"
         "facts={}, root=Path(fetch), out=Path(out), seed=0))"

@@ -13,9 +13,10 @@ import pytest
 from kit.files import contents, edit
 from kit.stage import MakeJob
 
-from tinybuild import dataset, model, tokenizer, validate
+from tinybuild import dataset, model, validate
 from tinybuild.errors import CheckFault
 from tinybuild.source import blank_tokenizer
+from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.tokenizer.sample import corpus
 from tinybuild.validate.subject import Subject
 from tinybuild.workers import Job

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from kit.files import edit
 
-from tinybuild import bundle, model, source, tokenizer
+from tinybuild import bundle, model, source
+from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.validate import pairs
 from tinybuild.validate.check import Result
 from tinybuild.validate.subject import Subject

@@ -1,85 +1,85 @@
-"""A smaller tokenizer: the tokenizer stage, and its table of methods."""
+"""A smaller tokenizer: the table of methods, each of which says everything of itself.
+
+Light: reading a recipe asks it, so it imports no method before that is called.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from tinybuild.files import pretty
-from tinybuild.tokenizer import upstream, vocabulary
-from tinybuild.tokenizer.loading import load
-from tinybuild.tokenizer.scratch import scratch
-from tinybuild.tokenizer.shrink import shrink
-from tinybuild.tokenizer.train import train
-from tinybuild.workers import Job
-
-Method = Callable[
-    [Mapping[str, Any], Any, Mapping[str, Path], Path], tuple[Any, dict[str, Any] | None]
-]
-
-# Keys of tokenizer_config.json that tell how the tokenizer was loaded, not what it is.
-TRANSIENT = (
-    *("is_local", "local_files_only", "name_or_path", "files_loaded"),
-    *("special_tokens_map_file", "tokenizer_file"),
-)
+EVERY = ("source", "class", "method", "pad_to_multiple_of", "missing_ids")  # keys of any method
+SAMPLE = ("dataset", "corpus")  # words that `text` may be
+VOCABULARY = "vocabulary"  # one more: the source's own vocabulary
 
 
-def keep(settings: Mapping[str, Any], source: Any, inputs: Any) -> Any:
-    """method: keep. The source's tokenizer as it is."""
-    return source
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A way to make a tokenizer, and what the rest of the house asks of it.
 
-
-def _saved(make: Callable[[Mapping[str, Any], Any, Any], Any]) -> Method:
-    """A method that gives a tokenizer, as one that leaves its files in a folder."""
-
-    def method(
-        settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path], out: Path
-    ) -> tuple[Any, None]:
-        made = make(settings, source, inputs)
-        made.save_pretrained(out)
-        return made, None
-
-    return method
-
-
-# (settings, source, input folders, folder to write) -> the tokenizer, and facts for the card.
-METHODS: dict[str, Method] = {
-    "keep": _saved(keep),
-    "truncate": shrink,
-    "corpus": shrink,
-    "train": _saved(train),
-    "scratch": _saved(scratch),
-}
-
-
-def make(job: Job) -> dict[str, Any]:
-    """The tokenizer stage.
-
-    Settings: tokenizer (the recipe's section), slot (whose fetched folder to use, or none), blank
-    (whether the source's ids mean nothing), related (whether config and tokenizer share a source).
-    Inputs: fetch, dataset. Facts: class; method; vocab_size; rows of the embedding it wants; ids,
-    what a model must know; shrunk, what truncate and corpus kept; bytes of the files. Raises Fault.
+    make: where its function is, "module:name": from a `work.Work` to a `work.Made`. about: what it
+    keeps of the source's vocabulary, for people. needs, takes: the keys of the recipe's tokenizer
+    section that must be there, and those that may, beside `EVERY`. texts: the words that `text` may
+    be (also a list of texts, where it takes the key). source: whether it starts from a source's
+    tokenizer; one that does not asks a source for its class only, where the recipe names none.
+    shrinks: whether its result is compared with the source's, token by token. unchanged: whether
+    the result is the source's own.
     """
-    section, slot = job.settings["tokenizer"], job.settings["slot"]
-    folder = job.inputs["fetch"] / slot if slot else job.out
-    settings, source = {**section, "folder": folder}, None
-    if section["method"] != "scratch":
-        settings["files"] = upstream.read(folder)
-        source = load(folder, section.get("class"), job.settings["kind"])
-    made, shrunk = METHODS[section["method"]](settings, source, job.inputs, job.out)
-    config = job.out / "tokenizer_config.json"
-    data = json.loads(config.read_text())
-    config.write_text(pretty({k: v for k, v in data.items() if k not in TRANSIENT}))
-    related = source if job.settings["related"] and not job.settings["blank"] else None
-    known = vocabulary.facts(made, related, folder, section)
-    return {
-        "class": type(made).__name__,
-        "method": section["method"],
-        "vocab_size": len(made),
-        "rows": known["sizes"]["vocab_size"],
-        "ids": known,
-        "shrunk": shrunk,
-        "bytes": sum(path.stat().st_size for path in job.out.rglob("*") if path.is_file()),
-    }
+
+    make: str
+    about: str
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    source: bool = True
+    shrinks: bool = False
+    unchanged: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All keys that have a meaning for it, beside `EVERY`."""
+        return (*self.needs, *self.takes)
+
+    @property
+    def reads(self) -> bool:
+        """Whether it reads the sample: the dataset's text, the corpus, or the recipe's texts."""
+        return "text" in self.keys
+
+
+METHODS: Mapping[str, Method] = {
+    "truncate": Method(
+        make="tinybuild.tokenizer.shrink:truncate",
+        about="the first tokens by rank: in the order of the merges (BPE), by id (all others)",
+        needs=("vocab_size",),
+        takes=("text", "keep"),
+        texts=SAMPLE,
+        shrinks=True,
+    ),
+    "corpus": Method(
+        make="tinybuild.tokenizer.shrink:corpus",
+        about="the tokens that the sample uses, most frequent first; then by rank",
+        needs=("vocab_size",),
+        takes=("text", "keep"),
+        texts=SAMPLE,
+        shrinks=True,
+    ),
+    "train": Method(
+        make="tinybuild.tokenizer.train:train",
+        about="nothing: the source's pipeline, with a vocabulary learned from the sample",
+        needs=("vocab_size",),
+        takes=("text", "weighted"),
+        texts=(*SAMPLE, VOCABULARY),
+    ),
+    "scratch": Method(
+        make="tinybuild.tokenizer.scratch:scratch",
+        about="nothing: the vocabulary that the recipe gives",
+        needs=("vocab",),
+        takes=("merges", "options"),
+        source=False,
+    ),
+    "keep": Method(
+        make="tinybuild.tokenizer.stage:keep",
+        about="all",
+        unchanged=True,
+    ),
+}

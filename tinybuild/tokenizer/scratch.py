@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tinybuild.errors import BuildFault, did_you_mean
+from tinybuild.tokenizer.work import Made, Work
 
 
-def scratch(settings: Mapping[str, Any], source: None, inputs: Mapping[str, Path]) -> Any:
+def scratch(work: Work) -> Made:
     """A tokenizer of the given class with the given tokens, ids in the order of the list.
 
     A class that takes its vocabulary as an argument (the fast ones) gets it so. Any other gets the
@@ -23,14 +24,15 @@ def scratch(settings: Mapping[str, Any], source: None, inputs: Mapping[str, Path
 
     from tinybuild.tokenizer.loading import tokenizer_class
 
-    name = settings.get("class") or _named(settings["folder"])
+    settings = work.section
+    name = settings.get("class") or _named(work.folder)
     kind = tokenizer_class(name)
     vocab, merges = settings["vocab"], settings.get("merges")
     options = dict(settings.get("options") or {})
     try:
         if issubclass(kind, TokenizersBackend):
-            return _fast(kind, vocab, merges, options)
-        return _slow(kind, vocab, merges, options)
+            return Made(loaded=_fast(kind, vocab, merges, options))
+        return Made(loaded=_slow(kind, vocab, merges, options))
     except (TypeError, ValueError, KeyError, ImportError, AttributeError, OSError) as error:
         raise BuildFault.of(
             f"{name} refuses this: {str(error).strip().splitlines()[0]}",

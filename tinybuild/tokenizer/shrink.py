@@ -21,19 +21,27 @@ from tinybuild.tokenizer.choose import Space
 from tinybuild.tokenizer.living import living
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.upstream import Upstream
+from tinybuild.tokenizer.work import Made, Work
 
 VOCAB_MAP = "vocab_map.json"
 ROUNDS = 3  # how often tokens may turn up that the class adds by itself
 
 
-def shrink(
-    settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path], out: Path
-) -> tuple[Any, dict[str, Any]]:
-    """Write the shrunken tokenizer into `out`; the loaded result, and the facts about it.
+def truncate(work: Work) -> Made:
+    """method: truncate. The first tokens by rank."""
+    return _shrunk(work, by_use=False)
 
-    Settings: the recipe's section, and `files` of the source. Raises BuildFault.
-    """
-    origin, size = Upstream.of(settings["files"], source), settings["vocab_size"]
+
+def corpus(work: Work) -> Made:
+    """method: corpus. The tokens that the sample uses, most frequent first; then by rank."""
+    return _shrunk(work, by_use=True)
+
+
+def _shrunk(work: Work, *, by_use: bool) -> Made:
+    """Write the shrunken tokenizer; give it loaded, with the facts about it. Raises BuildFault."""
+    settings, inputs, out = work.section, work.inputs, work.out
+    origin = Upstream.of(work.origin.files, work.origin.loaded)
+    size = settings["vocab_size"]
     texts = list(sample.texts(settings, inputs))
     used, spaces, alphabet = origin.used(texts), origin.spaces, origin.alphabet(texts)
     must = {space.name: living(settings, origin, space, inputs) for space in spaces}
@@ -44,7 +52,7 @@ def shrink(
                 size=min(size, len(space.ids)) if space.name else size,
                 must=must[space.name],
                 alphabet={t for s in space.segmenters for t in s.letters(alphabet)},
-                used=used[space.name] if settings["method"] == "corpus" else {},
+                used=used[space.name] if by_use else {},
             )
             for space in spaces
         }
@@ -69,7 +77,7 @@ def shrink(
     slow.verify(made, kept)
     (out / VOCAB_MAP).write_text(_map(spaces, kept), encoding="utf-8")
     tiny = Upstream.of(upstream.read(out), made)
-    return made, _facts(tiny, texts, used, spaces, kept, choices)
+    return Made(loaded=made, shrunk=_facts(tiny, texts, used, spaces, kept, choices))
 
 
 # --- the new files --------------------------------------------------------------------------------

@@ -6,24 +6,25 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import sample, tokenizer_json
 from tinybuild.tokenizer.bpe import BYTES, LETTERS
 from tinybuild.tokenizer.vocabulary import repoint
+from tinybuild.tokenizer.work import Made, Work
 
 FALLBACK = "byte_fallback"
 HEAVIEST = 100  # how often the lowest id counts when a vocabulary is weighted by rank
 
 
-def train(settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path]) -> Any:
+def train(work: Work) -> Made:
     """A tokenizer of exactly `vocab_size` tokens trained by train_new_from_iterator.
 
     The text is the recipe's sample (`sample.texts`), or the source's own vocabulary. Raises
     BuildFault when the class cannot be trained or the text does not hold that many tokens.
     """
+    settings, source = work.section, work.origin.loaded
     wanted = settings["vocab_size"]
     key = ("tokenizer", "vocab_size")
     if not getattr(source, "is_fast", False):
@@ -46,7 +47,7 @@ def train(settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path]) 
     def texts() -> Iterator[str]:
         if settings.get("text") == "vocabulary":
             return _vocabulary(source, settings.get("weighted", False))
-        return sample.texts(settings, inputs)
+        return sample.texts(settings, work.inputs)
 
     room, options = wanted - special - len(bytes_), dict[str, Any]()
     if bytes_ and backend["model"]["type"] == "BPE":
@@ -79,7 +80,7 @@ def train(settings: Mapping[str, Any], source: Any, inputs: Mapping[str, Path]) 
             if less
             else f"ask for at least {found:,}, or give text with fewer different characters",
         )
-    return made
+    return Made(loaded=made)
 
 
 def _trained(source: Any, texts: Iterator[str], size: int, options: Mapping[str, Any]) -> Any:

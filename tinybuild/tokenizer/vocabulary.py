@@ -9,6 +9,7 @@ from typing import Any
 
 from tinybuild.errors import BuildFault
 from tinybuild.keys import PROCESSORS, ROLES, mentioned
+from tinybuild.tokenizer import METHODS
 
 
 def repoint(processor: Any, vocabulary: Mapping[str, int]) -> Any:
@@ -78,7 +79,7 @@ def facts(
         "sizes": sizes,
         "special": special,
         "moved": dict(sorted(moved.items())),
-        "keep": section["method"] == "keep",
+        "keep": METHODS[section["method"]].unchanged,
         "missing": section.get("missing_ids", "error"),
     }
 

@@ -1,0 +1,162 @@
+"""What the stages tell one another: the facts of each receipt, and who reads which of them.
+
+A stage returns the class of its name (`TokenizerFacts`). A stage that reads fewer facts than there
+are does so through a class of its own with just those: its task depends on exactly the fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# --- tokenizer ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ids:
+    """What a model must know of its tokenizer.
+
+    sizes: config key -> rows of an embedding. special: role -> id. moved: the source's id (as text)
+    -> new id, of those that the source's configs mention. keep: whether it is the source's own
+    tokenizer. missing: what becomes of an id that has no token (error or unk).
+    """
+
+    sizes: Mapping[str, int]
+    special: Mapping[str, int]
+    moved: Mapping[str, int]
+    keep: bool
+    missing: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreachable:
+    """Tokens that no text gives, and how many of them none gives in the source either."""
+
+    tokens: int
+    in_source: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CharactersPerToken:
+    """Of the sample."""
+
+    source: float
+    tiny: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shrunk:
+    """What became of a vocabulary of which a part was kept.
+
+    kept: reason -> number of tokens. trimmed: shape of reserved tokens without room -> how many.
+    coverage: share of the sample's source tokens that were kept.
+    """
+
+    source_size: int
+    source_largest_id: int
+    kept: Mapping[str, int]
+    trimmed: Mapping[str, int]
+    unreachable: Unreachable
+    coverage: float
+    characters_per_token: CharactersPerToken
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerIds:
+    """What the model stage reads: another vocabulary of the same size leaves a model as it is."""
+
+    ids: Ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerShown:
+    """What a card tells. rows: of the embedding that it wants. bytes: of its files."""
+
+    class_: str
+    method: str
+    vocab_size: int
+    rows: int
+    bytes: int
+    shrunk: Shrunk | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerFacts(TokenizerShown, TokenizerIds):
+    """All of them; the checks look at all."""
+
+
+# --- model ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelShown:
+    """What a card tells and the checks look at. processor: its classes."""
+
+    class_: str
+    parameters: int
+    dtype: str
+    processor: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts(ModelShown):
+    """All of them. vocab_size: None where the config of the text part has none."""
+
+    model_type: str
+    modalities: tuple[str, ...]
+    vocab_size: int | None
+
+
+# --- dataset --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A file as a receipt or a lock knows it."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where rows come from. files: the local ones, by name. about: what the source's card says."""
+
+    files: Mapping[str, File]
+    about: Mapping[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRows:
+    """What the checks look at. rows: of all splits of all configs. columns: (name, type) of the
+    default config, in their order. configs: config -> split -> rows."""
+
+    rows: int
+    columns: tuple[tuple[str, str], ...]
+    configs: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFacts(DatasetRows):
+    """All of them; a card tells all."""
+
+    source: Origin
+
+
+# --- validate and pack ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidateFacts:
+    """checks: how many passed. bytes: of the files that were checked."""
+
+    checks: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackFacts:
+    """bytes: of the folder. tar: sha256 of the uncompressed archive."""
+
+    bytes: int
+    tar: str

@@ -1,0 +1,48 @@
+"""What a method of tokenizers gets, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinybuild.tokenizer.upstream import Files
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The tokenizer that a method starts from: as transformers loads it, and its files, checked."""
+
+    loaded: PreTrainedTokenizerBase
+    files: Files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """section: the recipe's tokenizer section. source: None for a method without (`Method.source`).
+    folder: where a source's files are. inputs: folders of other stages that are only read: fetch,
+    and dataset, where the sample comes from there. out: an empty folder, for files."""
+
+    section: Mapping[str, Any]
+    source: Source | None
+    folder: Path
+    inputs: Mapping[str, Path]
+    out: Path
+
+    @property
+    def origin(self) -> Source:
+        """The source of a method that has one."""
+        assert self.source is not None
+        return self.source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A tokenizer; shrunk: what was kept, of a method that shrinks and has written its files."""
+
+    loaded: PreTrainedTokenizerBase
+    shrunk: Mapping[str, Any] | None = None
