@@ -320,5 +320,5 @@ def test_a_stage_depends_on_the_code_that_it_imports(stage: str) -> None:
                 todo.append(str(node.module))
     listed = STAGES[stage].code
     assert {n for n in seen if not n.startswith(tuple(p for p in listed))} == set()
-    if "dataset/__init__.py" in seen:
-        assert "dataset/corpus.jsonl" in listed
+    if "corpus/__init__.py" in seen:
+        assert "corpus/corpus.jsonl" in listed

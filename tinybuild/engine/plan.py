@@ -38,12 +38,12 @@ STAGES: Mapping[str, Stage] = {
     ),
     "dataset": Stage(
         function="tinybuild.dataset:make",
-        code=("dataset", "dataset/corpus.jsonl", "files.py", "progress.py"),
+        code=("dataset", "corpus", "corpus/corpus.jsonl", "files.py", "progress.py"),
         libraries=("datasets", "pyarrow", "pillow", "soundfile", "soxr"),
     ),
     "tokenizer": Stage(
         function="tinybuild.tokenizer.stage:make",
-        code=("tokenizer", "keys.py", "files.py", "dataset/corpus.jsonl"),
+        code=("tokenizer", "keys.py", "files.py", "corpus", "corpus/corpus.jsonl"),
         libraries=(
             *("transformers", "tokenizers", "sentencepiece", "sacremoses"),
             *("tiktoken", "mistral-common", "protobuf"),
@@ -67,7 +67,8 @@ STAGES: Mapping[str, Stage] = {
             "bundle.py",
             "keys.py",
             "files.py",
-            "dataset/corpus.jsonl",
+            "corpus",
+            "corpus/corpus.jsonl",
         ),
         libraries=(
             *("transformers", "tokenizers", "torch", "datasets", "pyarrow", "soundfile", "soxr"),
