@@ -7,25 +7,19 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from tinybuild.errors import Fault
-
-if TYPE_CHECKING:
-    from tinybuild.validate.subject import Subject
+from tinybuild.validate.subject import NotTried, Subject
 
 State = Literal["passed", "failed", "not tried"]
 STATES: tuple[State, ...] = get_args(State)
 Value = int | float | str
-Measure = Callable[["Subject"], "Result | None"]
+Measure = Callable[[Subject], "Result | None"]
 
 # Significant digits of a float in a report. One build gives the same floats with any number of
 # workers and threads; between CPUs the last bits differ, and two reports should not.
 DIGITS = 4
-
-
-class NotTried(Exception):
-    """What a check looks at cannot be had here (a package is missing, say): it says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

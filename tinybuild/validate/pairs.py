@@ -15,10 +15,10 @@ from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.processor import features, parts
 from tinybuild.keys import PROCESSORS
 from tinybuild.validate import alive, columns, processor
-from tinybuild.validate.check import NotTried, Result, check, listed
+from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.columns import Columns, Sample
 from tinybuild.validate.dataset import shards
-from tinybuild.validate.subject import Subject, contents
+from tinybuild.validate.subject import NotTried, Subject, contents
 
 MOST = 8  # rows of a step
 LOOKED = 32  # rows among which they are looked for: some lack a text, an image or a label

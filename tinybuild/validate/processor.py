@@ -10,8 +10,8 @@ from typing import Any
 from tinybuild.feeding.inputs import tensors
 from tinybuild.feeding.processor import features, parts
 from tinybuild.feeding.processor.geometry import AUDIO, VISION, find
-from tinybuild.validate.check import NotTried, Result, check
-from tinybuild.validate.subject import Subject
+from tinybuild.validate.check import Result, check
+from tinybuild.validate.subject import NotTried, Subject
 
 KINDS = ("image", "video", "audio")
 ATTRIBUTES = {

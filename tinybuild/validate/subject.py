@@ -15,8 +15,12 @@ from tinybuild.errors import Fault
 from tinybuild.feeding.inputs import Continued, continued
 from tinybuild.keys import PROCESSORS, mentioned
 from tinybuild.tokenizer.loading import load
-from tinybuild.validate.check import NotTried
 from tinybuild.validate.reader import Reader, reader
+
+
+class NotTried(Exception):
+    """What a check looks at cannot be had here (a package is missing, say): it says nothing."""
+
 
 _BESIDE = re.compile(
     r"(labels|mask|masks|position_ids|_positions|type_ids|grid_thw|grids|shapes?|sizes?(_videos)?|lengths?|num_\w+|"
