@@ -30,7 +30,7 @@ from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.work import Made, Source, Work
 from tinybuild.validate.subject import Subject
-from tinybuild.workers import Job, call
+from tinybuild.workers import Job
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "vocab_map.v1.schema.json"
 END = "<|endoftext|>"
@@ -316,8 +316,7 @@ def shrunken(
         section["text"] = list(texts)
 
     def cut(**more: Any) -> tuple[Any, dict[str, Any]]:
-        made: Made = call(
-            METHODS[method].make,
+        made: Made = METHODS[method].function(
             Work(
                 section=section | more,
                 source=Source(loaded=source, files=upstream.read(folder)),
