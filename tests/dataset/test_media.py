@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import io
 import random
 import struct
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy
@@ -28,10 +28,14 @@ from datasets import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit import faults
 
-from tinybuild.dataset import media
-from tinybuild.dataset.media import cut, image, shrink, sound
+from tinybuild.dataset import images, sounds
+from tinybuild.dataset.features import Wrong
+from tinybuild.dataset.images import image
+from tinybuild.dataset.media import cut, shrink
 from tinybuild.dataset.rows import Place
+from tinybuild.dataset.sounds import sound
 from tinybuild.errors import BuildFault, PackageFault
 
 
@@ -282,7 +286,7 @@ KINDS = {
 
 def test_the_table_says_what_is_tested() -> None:
     assert {kind: set(modes) for kind, modes in KINDS.items()} == {
-        kind: modes for kind, (_, modes, _) in media.FORMATS.items()
+        kind: format.modes for kind, format in images.FORMATS.items()
     }
 
 
@@ -514,7 +518,7 @@ def test_a_path_is_no_image() -> None:
     """Whatever is asked for: elsewhere it would lead to nothing, or to another file."""
     row = {"image": {"bytes": None, "path": "/x/y.png"}}
     message, key = refused([row], PICTURE)
-    assert "row 10: the image or sound in the column image is only the name of a file" in message
+    assert "row 10: the image in the column image is only the name of a file" in message
     assert key == ("dataset", "source")
 
 
@@ -536,7 +540,7 @@ def test_images_that_are_none() -> None:
 def test_no_program_is_run_for_an_image() -> None:
     data = encoded(picture("RGB", (64, 40)), "EPS")
     assert opened_format(data) == "EPS"
-    with pytest.raises(media.Refused, match="is not in a format that is read here"):
+    with pytest.raises(Wrong, match="is not in a format that is read here"):
         image(data, 16)
 
 
@@ -548,10 +552,10 @@ def opened_format(data: bytes) -> str | None:
 def test_a_bomb_of_pixels() -> None:
     # 10,000 x 10,000 white pixels in 12 kB.
     data = encoded(PIL.Image.new("1", (10_000, 10_000)), "PNG")
-    with pytest.raises(media.Refused, match="has more than 89,478,485 pixels"):
+    with pytest.raises(Wrong, match="has more than 89,478,485 pixels"):
         image(data, 16)
     data = encoded(PIL.Image.new("1", (20_000, 20_000)), "TIFF", compression="group4")
-    with pytest.raises(media.Refused, match="has more than 89,478,485 pixels"):
+    with pytest.raises(Wrong, match="has more than 89,478,485 pixels"):
         image(data, 16)
 
 
@@ -563,7 +567,7 @@ def test_damaged_images_are_read_or_refused(kind: str) -> None:
         data = bytearray(whole)
         for _ in range(chooser.randint(1, 8)):
             data[chooser.randrange(min(len(data), 400))] = chooser.randrange(256)
-        with contextlib.suppress(media.Refused):
+        with contextlib.suppress(Wrong):
             image(bytes(data), 16)
 
 
@@ -740,12 +744,12 @@ def test_a_sound_whose_length_is_not_said() -> None:
 
 
 def test_a_bomb_of_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media, "MAX_SAMPLES", 100_000)
+    monkeypatch.setattr(sounds, "MAX_SAMPLES", 100_000)
     data = wave(16_000, 10, "FLAC", hertz=0)
-    with pytest.raises(media.Refused, match=r"more than 100,000 samples; give audio\.max_seconds"):
+    with pytest.raises(Wrong, match=r"more than 100,000 samples; give audio\.max_seconds"):
         sound(data, None, 8000)
     assert sound(data, 1, 8000) is not None
-    with pytest.raises(media.Refused, match="more than 100,000 samples"):
+    with pytest.raises(Wrong, match="more than 100,000 samples"):
         sound(wave(16_000, 4, channels=2), None, 8000)
 
 
@@ -757,7 +761,7 @@ def test_damaged_sounds_are_read_or_refused(kind: str) -> None:
         data = bytearray(whole)
         for _ in range(chooser.randint(1, 8)):
             data[chooser.randrange(min(len(data), 400))] = chooser.randrange(256)
-        with contextlib.suppress(media.Refused):
+        with contextlib.suppress(Wrong):
             sound(bytes(data), 0.1, 8000)
 
 
@@ -765,33 +769,24 @@ def test_damaged_sounds_are_read_or_refused(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "called", "run"),
+    ("module", "package", "called", "run"),
     [
-        ("PIL", "images are made small by Pillow", lambda: image(b"", 1)),
-        ("soundfile", "sounds are made small by soundfile", lambda: sound(b"", 1, 1)),
-        ("soxr", "sounds are made small by soxr", lambda: sound(wave(8000, 0.1), 1, 4000)),
+        ("PIL", "pillow", "an image", lambda: image(b"", 1)),
+        ("soundfile", "soundfile", "a sound", lambda: sound(b"", 1, 1)),
+        ("soxr", "soxr", "a sound of a lower rate", lambda: sound(wave(8000, 0.1), 1, 4000)),
     ],
 )
 def test_a_missing_library(
-    package: str, called: str, run: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    module: str,
+    package: str,
+    called: str,
+    run: Callable[[], Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = builtins.__import__
-
-    def without(
-        name: str,
-        globals: Mapping[str, object] | None = None,
-        locals: Mapping[str, object] | None = None,
-        fromlist: Sequence[str] | None = (),
-        level: int = 0,
-    ) -> Any:
-        if name.split(".")[0] == package:
-            raise ImportError(name)
-        return real(name, globals, locals, fromlist, level)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(PackageFault) as caught:
-        run()
-    monkeypatch.undo()
-    message = str(caught.value)
-    assert message.startswith(f"{called}, which is not installed")
-    assert "pip install -c constraints.txt -e '.[media]'" in message
+    monkeypatch.setitem(sys.modules, module, None)
+    refusal = faults.refused(run)
+    assert refusal.fault is PackageFault
+    assert refusal.what == (
+        f"{called} needs the package {package}, which is not installed or does not load here"
+    )
+    assert refusal.hint == "pip install -c constraints.txt -e '.[media]'"
