@@ -64,12 +64,14 @@ class PackageFault(BuildFault):
     """A package that this needs is not installed, or does not load here."""
 
     @classmethod
-    def lacking(cls, what: str, package: str, key: Iterable[str | int] = ()) -> Fault:
-        """`what` is the subject of the message's sentence: it needs the package."""
+    def lacking(
+        cls, what: str, package: str, key: Iterable[str | int] = (), hint: str = ""
+    ) -> Fault:
+        """`what` needs the package; it is the subject of the message's sentence."""
         return cls.of(
             f"{what} needs the package {package}, which is not installed or does not load here",
             key=key,
-            hint=install(package),
+            hint=hint or install(package),
         )
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import random
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy
 import PIL.Image
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
 import pytest
 import soundfile
 from datasets import (
@@ -29,14 +33,17 @@ from datasets import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit import faults
+from kit.stage import MakeJob
 
-from tinybuild.dataset import images, sounds
-from tinybuild.dataset.features import Wrong
+from tinybuild import dataset, recipe
+from tinybuild.dataset import images, media, sounds
+from tinybuild.dataset.features import Wrong, content
 from tinybuild.dataset.images import image
 from tinybuild.dataset.media import cut, shrink
 from tinybuild.dataset.rows import Place
 from tinybuild.dataset.sounds import sound
 from tinybuild.errors import BuildFault, PackageFault
+from tinybuild.files import sha256
 
 
 def places(count: int) -> tuple[Place, ...]:
@@ -790,3 +797,47 @@ def test_a_missing_library(
         f"{called} needs the package {package}, which is not installed or does not load here"
     )
     assert refusal.hint == "pip install -c constraints.txt -e '.[media]'"
+
+
+# A change from outside
+
+
+def test_a_change_from_outside(
+    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One entry, and its key in the schema, are all that a recipe's dataset needs to be built."""
+
+    def shout(array: pa.StringArray, at: media.At, wish: Mapping[str, str]) -> pa.StringArray:
+        for index, text in enumerate(array.to_pylist()):
+            if text == "silence":
+                raise at(index, "cannot be said aloud")
+        return pc.binary_join_element_wise(pc.utf8_upper(array), wish["end"], "")
+
+    aloud = media.Change(
+        key="aloud", noun="word", takes=lambda feature: content(feature) == "text", apply=shout
+    )
+    monkeypatch.setattr(media, "CHANGES", (*media.CHANGES, aloud))
+    known = recipe.schema()["$defs"]["dataset"]["properties"]
+    monkeypatch.setitem(known, "aloud", {"type": "object", "description": "Says every text aloud."})
+    rows = [{"text": ["ah", "oh"], "n": 1}, {"text": ["silence"], "n": 2}]
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def make(rows: str, wish: str = "{end: '!'}", columns: str = "[text, n]") -> list[Any]:
+        text = f"dataset: {{source: {{path: rows.jsonl}}, rows: {rows}, columns: {columns}, "
+        text = f"version: 1\nsummary: x\n{text}aloud: {wish}}}\n"
+        section = recipe.read(tmp_path / "x.yaml", "x.yaml", "", text.encode()).data["dataset"]
+        section["source"]["max_read"] = 10**6
+        sums = {"dataset": {"rows.jsonl": sha256(source)}}
+        work = job({"dataset": section}, upstream=sums, dataset=tmp_path)
+        dataset.make(work)
+        return pyarrow.parquet.read_table(work.out / "data").to_pylist()
+
+    assert make("1") == [{"text": ["AH!", "OH!"], "n": 1}]
+    refusal = faults.refused(make, "1-2")
+    assert refusal.what == "rows.jsonl, row 2: the word in the column text cannot be said aloud"
+    assert refusal.key == ("dataset", "aloud")
+    refusal = faults.refused(make, "1", columns="[n]")
+    assert (refusal.what, refusal.hint) == ("the dataset has no words", "delete aloud")
+    refusal = faults.refused(make, "1", wish="loud")
+    assert refusal.what == "dataset.aloud must be a mapping, not 'loud'"
