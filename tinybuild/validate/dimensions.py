@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tinybuild.config import overrides
-from tinybuild.config.shrink import SIZES
-from tinybuild.config.tree import kind
+from tinybuild.config.sizes import SIZES
+from tinybuild.keys import measures
 from tinybuild.validate.check import Check, Subject
 
 Path = tuple[str, ...]
@@ -130,7 +130,7 @@ def _fine(path: Path, numbers: Mapping[Path, int]) -> bool:
 
 def _table(key: str) -> bool:
     """Whether a key says how many positions there are."""
-    return bool(_TABLE.search(key)) or kind(key) == "positions"
+    return bool(_TABLE.search(key)) or measures(key) == "positions"
 
 
 def _causes(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tinybuild import corpus
 from tinybuild.tokenizer import ranks, sample, spm
 from tinybuild.tokenizer.bpe import BYTES
 from tinybuild.tokenizer.living import chats
@@ -118,7 +119,7 @@ def _renumbered(part: Any, mapped: Mapping[int, int]) -> Any:
 def texts(subject: Subject) -> list[str]:
     """Texts in many scripts, code, emoji, random characters, and the tokens' own surfaces."""
     drawn = random.Random(subject.seed)
-    found = list(sample.corpus())
+    found = list(corpus.texts())
     for _ in range(RANDOM_TEXTS):
         low, high = RANGES[drawn.randrange(len(RANGES))]
         found.append(

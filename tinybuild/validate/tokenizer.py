@@ -8,7 +8,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tinybuild.tokenizer.sample import corpus, split
+from tinybuild import corpus
+from tinybuild.tokenizer.sample import split
 from tinybuild.validate.check import Check, Subject
 
 GENERIC = "TokenizersBackend"
@@ -160,7 +161,7 @@ def _source_tokens(tokenizer: Any) -> dict[int, str]:
 
 
 def _texts(tokenizer: Any) -> Iterator[str]:
-    yield from itertools.islice(corpus(), TEXTS)
+    yield from itertools.islice(corpus.texts(), TEXTS)
     added = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
     vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     plain = [token for token, _ in vocabulary if token not in added]
