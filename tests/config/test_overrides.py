@@ -215,7 +215,7 @@ def test_the_same_type_changes_nothing_else() -> None:
             "DetrConfig",
             {"backbone_config": {"model_type": "resnt"}},
             ("backbone_config", "model_type"),
-            "transformers knows no model type resnt",
+            "transformers does not know the model type resnt",
             "did you mean resnet",
         ),
         (

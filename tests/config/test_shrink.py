@@ -18,6 +18,7 @@ from tinybuild.config.shrink import shrink
 from tinybuild.config.sizes import SIZES
 from tinybuild.config.tree import Tree, shares
 from tinybuild.paths import Data, Json
+from tinybuild.sections import Model
 
 TINY = SIZES["tiny"]
 
@@ -203,15 +204,18 @@ def test_every_change_has_a_reason() -> None:
 def test_another_type_for_a_sub_config_shrinks_and_says_so() -> None:
     from transformers import DetrConfig, DetrModel
 
-    from tinybuild import model
+    from tinybuild.model.resized import resize
 
     stages = ["stage1", "stage2", "stage3", "stage4"]
-    section = {
+    section: Model = {
+        "architecture": "DetrModel",
         "config": {"backbone_config": {"model_type": "resnet", "out_features": stages}},
-        **{"shrink": "auto", "dtype": "float32"},
+        "shrink": "auto",
+        "size": "tiny",
+        "dtype": "float32",
     }
-    config, changes = model.resize(DetrConfig(), section, None, DetrModel, 0).spread()
-    reasons = {change["key"]: change["reason"] for change in changes}
+    config, changes = resize(DetrConfig(), section, None, DetrModel, 0).spread()
+    reasons = {change.key: change.reason for change in changes}
     assert max(config.backbone_config.hidden_sizes) <= SIZES["tiny"].width
     assert reasons["backbone_config.model_type"] == "recipe"
     assert reasons["backbone_config.hidden_sizes"] == "rule pyramid"

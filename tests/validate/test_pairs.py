@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from kit.files import edit
 
-from tinybuild import bundle, model, source
+from tinybuild import bundle, model, source, wire
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.validate import pairs
 from tinybuild.validate.check import Result
@@ -125,7 +125,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
             facts["tokenizer"] = tokenizer.make(job("tokenizer", settings, {}, fetch=work.out))
         section = {"architecture": name, "config": config, "dtype": "float32", "shrink": "none"}
         settings = {"model": section, "max_parameters": 10_000_000}
-        facts["model"] = model.make(job("model", settings, facts, fetch=work.out))
+        facts["model"] = wire.dump(model.make(job("model", settings, facts, fetch=work.out)))
         packed = root / "packed"
         packed.mkdir()
         bundle.lay({stage: root / stage for stage in facts}, packed)

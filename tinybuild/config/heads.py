@@ -132,7 +132,8 @@ def types() -> tuple[str, ...]:
     Read from the text of its table: importing that module imports torch (4 s against 0.05 s).
     """
     spec = importlib.util.find_spec("transformers")
-    assert spec is not None and spec.origin is not None  # noqa: PT018 - a dependency of ours
+    assert spec is not None  # a dependency of ours
+    assert spec.origin is not None
     file = Path(spec.origin).parent / "models" / "auto" / "modeling_auto.py"
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "MODEL_MAPPING_NAMES":
@@ -218,9 +219,9 @@ def _by_rule(config: PreTrainedConfig) -> Chosen:
 
 def _named(name: str, config: PreTrainedConfig) -> Chosen:
     model = find(name, config.model_type)
-    if getattr(model, "is_dummy", False):
+    if model is not None and getattr(model, "is_dummy", False):
         try:
-            model.config_class  # noqa: B018 - transformers' dummies raise at the first touch
+            _ = model.config_class  # transformers' dummies raise at the first touch
         except ImportError as error:
             raise absent(name, error) from None
     known = classes(config)
@@ -237,7 +238,7 @@ def _named(name: str, config: PreTrainedConfig) -> Chosen:
         )
     if not _forwards(model):
         raise BuildFault.of(
-            f"{name} has no forward: it is a base class, which cannot be built by itself",
+            f"{name} has no forward: it is a base class or a container, and cannot be built by itself",
             key=KEY,
             hint=_has(config),
         )
@@ -281,11 +282,11 @@ def absent(name: str, error: Exception) -> Fault:
     address = re.search(r"https?://\S+", text)
     if package is None:
         what = f"{name} needs a package that does not load here: {text[:200]}"
-        return PackageFault.of(what)
+        return PackageFault.of(what, key=KEY)
     if plain:
-        return PackageFault.lacking(name, plain[1])
+        return PackageFault.lacking(name, plain[1], KEY)
     hint = command[1] if command else f"see {address[0]}" if address else ""
-    return PackageFault.lacking(name, package[1], hint=hint)
+    return PackageFault.lacking(name, package[1], KEY, hint)
 
 
 def _forwards(kind: type[PreTrainedModel]) -> bool:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from types import FrameType
 from typing import TYPE_CHECKING, TypeAlias
 
 from tinybuild import files
 from tinybuild.config import overrides
-from tinybuild.errors import BuildFault
+from tinybuild.errors import BuildFault, Finding
 from tinybuild.keys import NAMES, is_id, says
 from tinybuild.paths import Data, Json, Path, differences, without
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 Reads: TypeAlias = dict[type, set[str]]  # config class -> the names that model code asked of it
 
@@ -136,7 +136,25 @@ def offers(config: PreTrainedConfig, path: Path, reads: Reads) -> list[str]:
     return overrides.alike(path[-1], known)
 
 
-def expertless(config: PreTrainedConfig, path: Path) -> str:
+def findings(
+    model: PreTrainedModel, source: PreTrainedConfig, wishes: Data, reads: Reads
+) -> list[Finding]:
+    """A finding for each wish that no code of a model read, with what was likely meant."""
+    return [
+        Finding(
+            what=f"{type(model).__name__} does not read {'.'.join(path)}",
+            key=("model", "config", *path),
+            hint=_expertless(model.config, path) or _meant(offers(model.config, path, reads)),
+        )
+        for path in unread(model.config, source, wishes, reads)
+    ]
+
+
+def _meant(names: Sequence[str]) -> str:
+    return f"did you mean {' or '.join(names)}?" if names else "leave it out"
+
+
+def _expertless(config: PreTrainedConfig, path: Path) -> str:
     """A hint where a key is one of experts, and they start past the last layer; else nothing."""
     node = dict(_nodes(config)).get(path[:-1])
     depth = getattr(node, "num_hidden_layers", None)
