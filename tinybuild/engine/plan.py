@@ -33,7 +33,7 @@ class Stage:
 STAGES: Mapping[str, Stage] = {
     "fetch": Stage(
         function="tinybuild.source:fetch",
-        code=("source", "dataset/parts.py", "keys.py", "files.py"),
+        code=("source", "dataset", "keys.py", "files.py"),
         libraries=(),
     ),
     "dataset": Stage(

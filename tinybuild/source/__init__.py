@@ -12,21 +12,11 @@ from pathlib import Path
 
 from tinybuild.errors import SourceFault
 from tinybuild.files import Memo, copy, inside, sha256
-from tinybuild.source import another, folder, hub, modeltype, package, rows
+from tinybuild.paths import Data, Json, mapping
+from tinybuild.source import another, folder, hub, modeltype, package, repository
 from tinybuild.source.kinds import Kind, Request, Resolved
 from tinybuild.source.modeltype import blank_tokenizer
-from tinybuild.source.pins import (
-    LISTS,
-    Data,
-    Entry,
-    Json,
-    Pin,
-    Wish,
-    is_text,
-    mapping,
-    slot_key,
-    title,
-)
+from tinybuild.source.pins import LISTS, Entry, Pin, Wish, is_text, slot_key, title
 from tinybuild.workers import Job
 
 __all__ = [
@@ -59,7 +49,7 @@ KINDS: Mapping[str, Kind] = {
         facts=("commit",),
         locked=True,
         on_hub=True,
-        rows=rows.fetch,
+        rows=repository.fetch,
     ),
     "path": folder.KIND,
     "package": package.KIND,
