@@ -213,7 +213,7 @@ def test_a_file_that_no_split_has(subject: Subject) -> None:
 def test_a_card_that_takes_another_configs_files(subject: Subject) -> None:
     card = subject.folder / "dataset" / "README.md"
     card.write_text(card.read_text().replace("data/other/", "data/plain/"))
-    assert "other/train: 5 rows of the 3 in its files" in broken(subject)
+    assert "other/train: 5 rows loaded of the 3 in its files" in broken(subject)
 
 
 def test_a_card_with_other_features(tmp_path: Path) -> None:

@@ -102,7 +102,9 @@ class Columns:
     @property
     def tag_classes(self) -> int | None:
         """How many classes the words' tags have."""
-        return next((items(self.features[name]).num_classes for name in self.tags), None)
+        return next(
+            (getattr(items(self.features[name]), "num_classes", None) for name in self.tags), None
+        )
 
     def sample(self, row: Mapping[str, Any]) -> Sample:
         """What a row holds; what is missing (None) is left out. Media is not decoded."""
