@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinybuild import corpus
 from tinybuild.dataset import card, media, records, select, sources
 from tinybuild.dataset.expand import expand
 from tinybuild.dataset.parts import Part, numbers, parts
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import pyarrow
     from datasets import Features
 
-CORPUS = Path(__file__).parent / "corpus.jsonl"
 # Rows of a row group: whoever streams a file has some to read. At most GROUPS of them, for each
 # holds the values that repeat once more.
 GROUP, GROUPS = 100, 10
@@ -126,7 +126,7 @@ def _source(section: Mapping[str, Any], job: Job, scratch: Path) -> Source:
     files = None
     if "records" in section:
         return records.open_records(job.inputs["dataset"])
-    place = CORPUS
+    place = corpus.FILE
     if "dataset" in job.inputs:
         place, files = job.inputs["dataset"], list(job.upstream["dataset"])
     elif wish and "fetch" in job.inputs:

@@ -38,12 +38,12 @@ STAGES: Mapping[str, Stage] = {
     ),
     "dataset": Stage(
         function="tinybuild.dataset:make",
-        code=("dataset", "dataset/corpus.jsonl", "files.py", "progress.py"),
+        code=("dataset", "corpus", "corpus/corpus.jsonl", "files.py", "progress.py"),
         libraries=("datasets", "pyarrow", "pillow", "soundfile", "soxr"),
     ),
     "tokenizer": Stage(
         function="tinybuild.tokenizer.stage:make",
-        code=("tokenizer", "keys.py", "files.py", "dataset/corpus.jsonl"),
+        code=("tokenizer", "keys.py", "files.py", "corpus", "corpus/corpus.jsonl"),
         libraries=(
             *("transformers", "tokenizers", "sentencepiece", "sacremoses"),
             *("tiktoken", "mistral-common", "protobuf"),
@@ -67,7 +67,8 @@ STAGES: Mapping[str, Stage] = {
             "bundle.py",
             "keys.py",
             "files.py",
-            "dataset/corpus.jsonl",
+            "corpus",
+            "corpus/corpus.jsonl",
         ),
         libraries=(
             *("transformers", "tokenizers", "torch", "datasets", "pyarrow", "soundfile", "soxr"),
@@ -333,8 +334,9 @@ def _drop_orphans(
 
 def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterable[Task]:
     """The tasks of one recipe: fetch if it has a source, the stages it asks for, validate, pack."""
-    data, name = recipe.data, recipe.name
-    wishes = source.wishes(data, recipe.file.parent)
+    data: Mapping[str, Any] = recipe.data
+    name = recipe.name
+    wishes = source.wishes(recipe.data, recipe.file.parent)
     slots = {wish.slot: wish for wish in wishes}
     dataset, tokenizer, model = (data.get(k) for k in ("dataset", "tokenizer", "model"))
 
@@ -358,7 +360,8 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
     fetching = tuple(wish for wish in wishes if wish not in here)
     if fetching:
         wanted = {wish.slot: sized(wish.data) for wish in fetching}
-        locks = lock.holding(lock.read(recipe.file), wanted)
+        held = lock.holding(recipe.pins, wanted)
+        locks = {slot: pin.json() for slot, pin in held.items()}
         needs = []
         for slot, upstream in _upstreams(recipe):
             for stage in MADE if slot != "dataset" else ("dataset",):

@@ -273,7 +273,7 @@ class Builder:
         """Write the recipe's lock: the pins of upstreams that others can change."""
         kinds = {wish.slot: wish.kind for wish in task.wishes}
         kept = {slot: pin for slot, pin in pins.items() if source.KINDS[kinds[slot]].locked}
-        lock.save(task.recipe.file, kept)
+        lock.save(task.recipe.file, {slot: source.Pin.read(pin) for slot, pin in kept.items()})
         return kept
 
     def _leave(self, task: Task, made: Path, receipt: Mapping[str, Any], state: State) -> None:

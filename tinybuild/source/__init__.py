@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from tinybuild.errors import SourceFault
 from tinybuild.files import Memo, copy, inside, sha256
 from tinybuild.paths import Data, Json, mapping
+from tinybuild.sections import Sections
 from tinybuild.source import another, folder, hub, modeltype, package, repository
 from tinybuild.source.kinds import Kind, Request, Resolved
 from tinybuild.source.modeltype import blank_tokenizer
@@ -63,11 +65,12 @@ def kind_of(data: Data) -> str:
     return next(kind for kind in KINDS if kind in data)
 
 
-def wishes(data: Data, base: Path) -> tuple[Wish, ...]:
+def wishes(data: Sections, base: Path) -> tuple[Wish, ...]:
     """The wishes of a recipe, in the order source, tokenizer, dataset, files of text."""
-    tokenizer, dataset = (mapping(data.get(name)) for name in ("tokenizer", "dataset"))
+    whole = cast("Data", data)
+    tokenizer, dataset = (mapping(whole.get(name)) for name in ("tokenizer", "dataset"))
     given = {
-        "source": data.get("source"),
+        "source": whole.get("source"),
         "tokenizer": tokenizer.get("source"),
         "dataset": {"path": dataset["records"]} if "records" in dataset else dataset.get("source"),
     }
