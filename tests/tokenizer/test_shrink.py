@@ -29,8 +29,8 @@ from tinybuild.tokenizer import METHODS, ranks, sample, upstream
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.work import Made, Source, Work
-from tinybuild.validate.check import Subject
-from tinybuild.workers import Job, call
+from tinybuild.validate.subject import Subject
+from tinybuild.workers import Job
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "vocab_map.v1.schema.json"
 END = "<|endoftext|>"
@@ -154,8 +154,8 @@ def checked(source: Path, out: Path, facts: Mapping[str, Any], loaded: Any = Non
     )
     if loaded is not None:
         subject.__dict__["source"] = loaded
-    found = [validate.run(check, subject) for check in validate.CHECKS["tokenizer"]]
-    assert [check for check in found if check is not None and not check.ok] == []
+    found = [check.run(subject) for check in validate.CHECKS]
+    assert [result for result in found if result is not None and not result.ok] == []
     made, size = subject.tokenizer, facts["vocab_size"]
     assert len(made) == size
     assert sorted(made.get_vocab().values()) == list(range(size))
@@ -316,8 +316,7 @@ def shrunken(
         section["text"] = list(texts)
 
     def cut(**more: Any) -> tuple[Any, dict[str, Any]]:
-        made: Made = call(
-            METHODS[method].make,
+        made: Made = METHODS[method].function(
             Work(
                 section=section | more,
                 source=Source(loaded=source, files=upstream.read(folder)),
