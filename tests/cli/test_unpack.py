@@ -178,7 +178,10 @@ def test_what_another_recipe_makes_is_built_first(tmp_path: Path) -> None:
         (("local", "plain"), "unpack takes the name of one recipe"),
         (("lokal",), "there is no recipe lokal\n  hint: did you mean local?"),
         (("plain",), "the recipe plain has no dataset\n  hint: those with one: "),
-        (("local", "--rows", "0-3"), "--rows 0-3 is not a list of row numbers\n  hint: give numbers"),
+        (
+            ("local", "--rows", "0-3"),
+            "0-3 is not a list of row numbers\n  hint: give numbers",
+        ),
         (("local", "--rows", "9-3"), "--rows: the range 9-3 runs backwards"),
         (("local", "--rows", "31"), "--rows: there is no row 31: the dataset has 30 rows"),
         (("local", "--rows", "1" * 40), "is not a list of row numbers"),

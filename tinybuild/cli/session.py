@@ -56,10 +56,11 @@ class Session:
     def named(self, words: Sequence[str]) -> tuple[str, ...]:
         """The recipes that words name, each once; a group's name stands for its recipes.
         Raises RecipeFault."""
-        groups, broken = self.zoo.groups, {recipe.name for recipe in self.zoo.broken}
+        groups = {group: names for group, names in self.zoo.groups.items() if group}
+        known = {*self.zoo.recipes, *(recipe.name for recipe in self.zoo.broken), *groups}
         for word in words:
-            if word not in {*self.zoo.recipes, *broken, *groups}:
-                raise unknown(word, [*self.zoo.recipes, *broken, *groups])
+            if word not in known:
+                raise unknown(word, known)
         return tuple(dict.fromkeys(name for word in words for name in groups.get(word, (word,))))
 
     def recipe(self, name: str) -> Recipe:
