@@ -14,42 +14,52 @@ PACKAGE = Path(__file__).parents[1] / "tinybuild"
 ARROWS: dict[str, tuple[str, str]] = {
     "errors": ("", "what is wrong, where, what to do"),
     "files": ("errors", "digests, atomic writes, locks and archives: bytes on disk"),
-    "keys": ("", "what a key of a config measures: one vocabulary"),
+    "paths": ("", "nested mappings by path, and the types of JSON data"),
+    "keys": ("paths", "what a key of a config measures: one vocabulary"),
+    "sections": ("paths", "the sections of a recipe as types"),
     "progress": ("", "the screen"),
     "wire": ("", "dataclasses to and from JSON"),
     "facts": ("wire", "what the receipt of each stage tells those after it"),
     "workers": ("errors wire", "warm processes, and what a stage gets"),
     "bundle": ("files", "the layout of a bundle"),
     "dataset": (
-        "errors files wire facts workers progress",
+        "errors files paths wire facts sections workers progress",
         "rows from anywhere become a small dataset",
     ),
-    "source": ("errors files wire workers keys dataset", "a wish becomes a pin becomes files"),
-    "tokenizer": ("errors files wire facts workers keys", "a smaller tokenizer"),
-    "config": ("errors files keys", "a smaller config, and the class that it is for"),
-    "feeding": ("errors files keys config", "what a model takes: processors and inputs"),
+    "source": (
+        "errors files paths wire sections workers keys dataset",
+        "a wish becomes a pin becomes files",
+    ),
+    "tokenizer": ("errors files paths wire facts sections workers keys", "a smaller tokenizer"),
+    "config": (
+        "errors files paths sections keys",
+        "a smaller config, and the class that it is for",
+    ),
+    "feeding": ("errors files paths keys config", "what a model takes: processors and inputs"),
     "model": (
-        "errors files wire facts keys workers config feeding",
+        "errors files paths wire facts sections keys workers config feeding",
         "a config becomes random weights",
     ),
     "validate": (
-        "errors files wire facts keys workers bundle config tokenizer dataset feeding",
+        "errors files paths wire facts sections keys workers bundle config tokenizer dataset "
+        "feeding",
         "one function a check",
     ),
     "pack": (
-        "errors files wire facts workers progress bundle",
+        "errors files paths wire facts workers progress bundle",
         "a folder becomes a bundle with its card",
     ),
     "recipe": (
-        "errors files wire config dataset source tokenizer",
+        "errors files paths wire sections config dataset source tokenizer",
         "YAML with places, checked, in words; locks",
     ),
     "engine": (
-        "errors files wire facts keys workers dataset source recipe",
+        "errors files paths wire facts sections keys workers dataset source recipe",
         "tasks, why they run, and receipts",
     ),
     "cli": (
-        "errors files wire facts workers progress config dataset source recipe engine",
+        "errors files paths wire facts sections workers progress config dataset source recipe "
+        "engine",
         "what people type and read",
     ),
     "tasks": ("cli", "the face for a dodo.py"),

@@ -1,43 +1,452 @@
-"""Which keys of a config hold token ids, and in what shape."""
+"""What a key of a config means, by its name: the one vocabulary of configs.
+
+Rules, relations, checks and inputs ask it, and keep no names of their own that mean the same. A
+name measures one thing (`MEASURES`); beside that it may say several (`SAYS`). `NAMES` are what
+families call one thing, in the order in which a config is asked for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import functools
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-# One id, a list of them, or lists of lists: eos_token_id, suppress_tokens, bad_words_ids.
+from tinybuild import paths
+from tinybuild.paths import Data, Json, Path, whole, wholes
+
+# --- what a number measures -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """What the numbers of keys measure whose whole name matches one of these patterns.
+
+    ~ stands for any words before. The first measure that matches has the key.
+    """
+
+    name: str
+    patterns: Sequence[str]
+
+
+MEASURES: tuple[Measure, ...] = (
+    Measure(
+        name="",  # left to rules of their own, or as it is
+        patterns=(
+            r"~(kernel|stride|dilation|padding|dropout)(?:_[a-z0-9]+)*(size|sizes)?",
+            r"~(head_)?(chunk_size_feed_forward|chunk_size_lm_head|chunksize)",
+            r"type_vocab_size|modality_type_vocab_size|num_(image_)?channels",
+            r"keypoint_decoder_dim",  # 8 x 8 places and none
+            r"max_2d_position_embeddings",  # boxes are in parts of a thousand
+            # Layers of another sort than a stack is made of.
+            r"num_(conv|feat_extract|residual|sparse)_~layers|~kv_shared_layers|max_window_layers",
+            r"num_nextn_predict_layers|iou_head_depth|num_mtp_layers|cross_attention_layers",
+            r"num_fpn_layers|~conv_layers|num_upsample_layers|num_layers_per_stack|~wavenet_layers",
+        ),
+    ),
+    Measure(name="text", patterns=(r"max_text_len",)),
+    Measure(name="horizon", patterns=(r"output_quantile_len|horizon_length",)),
+    Measure(
+        name="vocabulary",
+        patterns=(
+            r"~vocab_size|~vocab_size_per_layer_input|vocab_size_~|~group_vocab|ngram_vocab_size_~",
+            r"~codebook_size|num_embeddings|num_codevectors_~|num_hash_buckets",
+            r"num_(bpe|wordpiece|qa|object|attr)_labels",
+        ),
+    ),
+    Measure(
+        name="kv heads",
+        patterns=(
+            r"~(num|n)_(key_value|kv)(_attention)?_heads(_per_layer)?|linear_num_key_heads",
+            r"multi_query_group_num|num_query_groups",
+        ),
+    ),
+    Measure(
+        name="heads",
+        patterns=(r"~(num|n)_~heads?(_per_layer)?|~(attention|attn)_heads|n_heads?",),
+    ),
+    Measure(name="rope dim", patterns=(r"qk_rope_head_dim",)),
+    Measure(
+        name="head dim",
+        patterns=(r"~head_(dim|size)|d_kv|d_head|~dim_head|kv_channels|~headdim|mamba_d_head",),
+    ),
+    Measure(name="rank", patterns=(r"~rank",)),
+    Measure(name="dt rank", patterns=(r"~(dt|time_step)_rank",)),
+    Measure(name="state", patterns=(r"~state_size|~d_state",)),
+    Measure(
+        name="expert width",
+        patterns=(r"~(moe|expert|experts)_~(intermediate_size|hidden_size|ffn_~size|dim)",),
+    ),
+    Measure(
+        name="experts",
+        patterns=(r"~(num|n)_(routed_|local_)?experts|moe_num_experts|zero_expert_num",),
+    ),
+    Measure(
+        name="top k",
+        patterns=(r"~experts?_per_tok(en)?|moe_top_?k|moe_k|top_k_experts|num_selected_experts",),
+    ),
+    Measure(name="groups", patterns=(r"n_group|num_expert_groups?",)),
+    Measure(name="top groups", patterns=(r"topk_group|num_limited_groups|topk_groups",)),
+    Measure(
+        name="ffn width",
+        patterns=(
+            r"~(intermediate|ffn|mlp)_~(size|dim)|d_ff|dff|ffn_dim|mlp_dim|dim_ff|d_inner",
+            r"~feed_?forward(?:_[a-z0-9]+)*(size|dim)|~dim_feedforward|~linear_units",
+            r"intermediate_size_mlp",
+        ),
+    ),
+    Measure(
+        name="positions",
+        patterns=(
+            r"~max_~position_embeddings(?:_[a-z0-9]+)*|n_positions|n_ctx|max_~positions",
+            r"block_size|max_text_tokens|bias_max_distance|max_seq_len|model_max_length",
+            r"position_embedding_size|max_ep_len|max_num_patches|max_image_tokens",
+        ),
+    ),
+    Measure(
+        name="window",
+        patterns=(
+            r"sliding_window(_size)?|attention_chunk_size|local_attention(_window_len)?",
+            r"attention_window(_size)?|index_topk|keep_window_size",
+        ),
+    ),
+    Measure(name="pooled", patterns=(r"index_kpool|index_block_size|max_depth",)),
+    Measure(
+        name="grid",  # places along a side
+        patterns=(
+            r"~pos_emb_(height|width)|posemb_grid_size|mm_posemb_size|visual_prompt_size",
+            r"axial_pos_shape",
+        ),
+    ),
+    Measure(name="norm channels", patterns=(r"base_channels",)),
+    Measure(
+        name="queries",
+        patterns=(
+            r"num_(queries|query_tokens|latents|detection_tokens)|~n_latents|~num_latents",
+            r"num_denoising|two_stage_num_proposals|latent_query_num|num_prototypes",
+        ),
+    ),
+    Measure(
+        name="mels",
+        patterns=(
+            r"model_in_dim|~mel_bins|num_mels|n_mels|input_feat_per_channel|input_feat_size",
+        ),
+    ),
+    Measure(
+        name="width",
+        patterns=(
+            r"~hidden_size(?:_[a-z0-9]+)*|~hidden_dim|d_model|n_embd|dim|~emb_dim|~embed_dim|~dim",
+            r"~embedding_(size|dim)|~proj_(size|dim|dims)|~projection_(size|dim|in_dim|out_dim)",
+            r"project_dim|~(in|out|input|output)_dim|~hidden_channels|out_dim|~fpn_feature_size",
+            r"~width|~units|embedding_dim|~mask_feature_size|classifier_proj_size",
+            r"~(output|input)_size|xvector_output_dim|codebook_dim|codevector_dim|vit_dim|mask_dim",
+            r"merged_hidden_size|shape_size|~coordinate_size|entity_emb_size|upsample_groups",
+            r"~initial_channel|~bottleneck_size|d_latents|~inplanes|~quantization_~dimension",
+            r"flow_size|latent_dim|~predictor_channels|~filter_channels",
+        ),
+    ),
+    Measure(name="channels", patterns=(r"~channels?|num_filters|n_filters",)),
+    Measure(
+        name="depth",
+        patterns=(
+            r"~(num|n)_~layers?|~(encoder|decoder|prenet)_layers|~depth|layers|[lrx]_layers",
+            r"num_block_layers|num_blocks|num_self_attends_per_block",
+        ),
+    ),
+)
+
+
+@functools.cache
+def _compiled(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(patterns).replace("~", "(?:[a-z0-9]+_)*"))
+
+
+@functools.cache
+def measures(name: str) -> str:
+    """What a key of this name measures: the name of a measure; "" where nothing is known."""
+    for measure in MEASURES:
+        if _compiled(*measure.patterns).fullmatch(name):
+            return measure.name
+    return ""
+
+
+def numbers(data: Data, *wanted: str) -> Iterator[tuple[str, int]]:
+    """The positive whole numbers of a config that measure this; 0 often says that there is none."""
+    for name, value in data.items():
+        if whole(value) and value > 0 and not is_id(name) and measures(name) in wanted:
+            yield name, value
+
+
+def is_depth(name: str, value: Json) -> bool:
+    """Whether a key says how many layers a stack has."""
+    return measures(name) == "depth" and whole(value) and value > 0
+
+
+def depths(data: Data) -> list[int]:
+    """The depths of all stacks of one config, those that are told by stage as stages and in sum."""
+    found = [value for name, value in data.items() if whole(value) and is_depth(name, value)]
+    for name in ("depths", "layers"):
+        stages = data.get(name)
+        if wholes(stages):
+            found += [len(stages), sum(stages)]
+    return found
+
+
+# --- what families call it ------------------------------------------------------------------------
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "width": (
+        *("hidden_size", "d_model", "n_embd", "embed_dim", "dim", "hidden_dim", "emb_dim"),
+        "encoder_dim",
+    ),
+    "depth": ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "depth"),
+    "side depth": ("encoder_layers", "decoder_layers", "num_encoder_layers", "num_decoder_layers"),
+    "heads": (
+        *("num_attention_heads", "num_heads", "n_head", "n_heads", "attention_heads"),
+        *("encoder_attention_heads", "decoder_attention_heads"),
+    ),
+    "kv heads": ("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num"),
+    "ffn width": ("intermediate_size", "ffn_dim", "d_ff", "n_inner", "ffn_hidden_size", "d_inner"),
+    "head dim": ("head_dim", "d_kv", "attention_head_dim", "d_head"),
+    "positions": (
+        *("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx", "max_sequence_length"),
+    ),
+    "experts": ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"),
+    "top k": ("num_experts_per_tok", "moe_topk", "top_k", "num_selected_experts", "moe_k"),
+    # The first so many layers have no experts.
+    "dense layers": ("first_k_dense_replace", "moe_layer_start_index", "num_dense_layers"),
+    "image side": (
+        *("image_size", "img_size", "resolution", "pretrain_image_size", "max_image_size"),
+        *("max_img_size", "min_image_size", "spec_size", "crop_size"),
+    ),
+    # Layers of a tower whose outputs the text gets: they stand beside the tower.
+    "layers seen": ("vision_feature_layer", "vision_feature_layers"),
+    # The placeholder of a feature in a text, and the tokens around a run of them.
+    "image placeholder": (
+        *("image_token_id", "image_token_index", "image_token_idx", "image_patch_token_id"),
+        *("media_token_id", "video_token_id", "video_token_index"),  # frames as images
+    ),
+    "video placeholder": (
+        *("video_token_id", "video_token_index", "video_token_idx", "video_context_token_id"),
+    ),
+    "audio placeholder": (
+        *("audio_token_id", "audio_token_index", "audio_token_idx", "audio_pad_token_id"),
+    ),
+    "before an image": (
+        *("image_start_token_id", "vision_start_token_id", "boi_token_id", "image_bos_token_id"),
+    ),
+    "after an image": (
+        *("image_end_token_id", "vision_end_token_id", "eoi_token_id", "image_eos_token_id"),
+    ),
+    "before a video": ("video_start_token_id", "vision_start_token_id", "boi_token_id"),
+    "after a video": ("video_end_token_id", "vision_end_token_id", "eoi_token_id"),
+    "before a sound": ("audio_start_token_id", "audio_bos_token_id", "boa_token_id"),
+    "after a sound": ("audio_end_token_id", "audio_eos_token_id", "eoa_token_id"),
+    # The sub-configs that hold the text's vocabulary where the whole has none.
+    "text part": (
+        *("text_config", "llm_config", "language_config", "decoder", "thinker_config"),
+        "vlm_config",
+    ),
+}
+
+
+def first(data: Data, names: str) -> str | None:
+    """The first of these names (a row of NAMES) that a config gives a whole number."""
+    return next((name for name in NAMES[names] if whole(data.get(name))), None)
+
+
+def width(data: Data) -> int | None:
+    """The width of a config's layers."""
+    values = (data.get(name) for name in NAMES["width"])
+    return next((value for value in values if whole(value) and value > 0), None)
+
+
+# --- what else a key says -------------------------------------------------------------------------
+
+SAYS: Mapping[str, str] = {
+    # Lists of layers.
+    "layers taken": (  # whose outputs are taken: as many are needed as the list is long
+        r".*(out_indices|hook_ids|target_layers|layers_indices|state_indices|return_idx|"
+        r"extract_layers|target_layer_ids|feature_layers?|backbone_indices)"
+    ),
+    "layers of a kind": (  # of another than the layers that are not in the list
+        r".*(_indexes|_indices|_layers|_layer_ids|_layer_idxs|attention_blocks|_ids|_idxs|"
+        r"full_attn_idxs)"
+    ),
+    "kind of each layer": r"layer_types|mlp_layer_types",  # the class checks the number of entries
+    "something of each layer": (  # it reads as many entries as there are layers
+        r"layers_block_type|indexer_types|layer_rope_theta|activation_sparsity_pattern|"
+        r"no_rope_layers|num_(attention|key_value)_heads_per_layer|kv_source_layers|attn_layers|"
+        r"sliding_windows"
+    ),
+    "numbers of layers": (
+        r".*(visual_indexes|attn_indexes|attention_blocks|block_indexes|block_indices|attn_idxs)|"
+        r"mlp_only_layers|cross_attention_layers|moe_layers|hybrid_layer_ids|rope_scaling_layers"
+    ),
+    "numbers of outputs": r".*(layers_indices|state_indices)|backbone_out_indices",
+    "cycle of layers": r"block_types|attn_layers|.*(layer|block)_(types?|pattern)",
+    # Numbers that speak of layers.
+    "first layers": (  # are of another kind
+        r"first_k_dense_replace|num_first_~layers|max_window_layers|(num|n)_dense_layers|"
+        r"moe_layer_start_index|num_hash_layers"
+    ),
+    "last layers": r"num_kv_shared_layers|num_last_~layers",
+    "place of a layer": r"~layer_(id|idx|index)",  # after which something comes
+    "spread layers": r"num_sparse_~layers",  # evenly among the dense
+    "period of layers": (
+        r".*(_period|_interval|_step|_every|_freq|_frequency|_every_n(_layers)?|_pattern|"
+        r"layer_freq|_every_k_layers|every_n_layers|_layer_step)"
+    ),
+    # Stages of a pyramid: lists with a number each.
+    "width by stage": (
+        r".*(hidden_sizes|embed_dims?|channels|channel_list|out_features|_dims?|conv_dim|"
+        r"embed_dim_per_stage|feature_dims|planes|neck_hidden_sizes)"
+    ),
+    "heads by stage": r".*(num_(attention_)?heads|heads_per_stage|num_attention_heads)",
+    "blocks by stage": (
+        r"depths|blocks_per_stage|(num_)?block_repeats|stage_num_blocks|block_sizes|layers|depth"
+    ),
+    "factor by stage": r"(channel|ch)_mult(iplier)?s?",
+    "stages": r"depths|downsampling_ratios|upsampling_ratios|downsample_rates|query_stride",
+    "doubled width": (  # with each stage
+        r"embed_dim|num_filters|n_filters|encoder_hidden_size|patch_embeds_hidden_size"
+    ),
+    "table of blocks": r"block_configs",  # a row for each: kernel, widths, stride and a switch
+    # Widths.
+    "width factor": r"width_coefficient|width_multiplier|depth_multiplier",
+    "half width": r"num_pos_feats",
+    "joined width": (
+        r".*(out|output|input|in|merged)_(dim|hidden_size|size)|merged_.*|quantization_dim|"
+        r"attention_hidden_size"
+    ),
+    # Images.
+    "map of an image": r"backbone_feature_sizes|.*rope_feat_sizes|low_res_mask_size",
+    "patches a side": r"image_embedding_size|.*_grid_size|num_patches_per_side",
+    "patches": (
+        r"num_patches|num_position_embeddings|image_seq_length|mm_tokens_per_image|"
+        r"num_image_tokens|video_seq_length|vision_soft_tokens_per_image|image_seq_len|"
+        r"max_num_patches"
+    ),
+    "geometry": (
+        r".*(image|img|patch|pixel|window|crop|grid|resolution|frames|length|num_layers).*"
+    ),
+    # Parts of a model.
+    "another mixer": (  # than attention
+        r"(mamba|linear|index|indexer|resampler|perceiver|conf|swa|cross)_.*|.*mamba.*"
+    ),
+    "routing": r".*(expert|moe|top_?k|n_group|router|routed).*",
+    "placeholder": r"(image|video|audio)_token_(id|index)",
+}
+
+
+@functools.cache
+def says(name: str, what: str) -> bool:
+    """Whether a key says this (a row of SAYS) by its name; a key may say several things."""
+    return _compiled(SAYS[what]).fullmatch(name) is not None
+
+
+def takes_layers(name: str, value: Json, most: int) -> bool:
+    """Whether a list holds the numbers of layers whose outputs are taken; from behind they count
+    as negative ones."""
+    return (
+        says(name, "layers taken") and wholes(value) and -most <= min(value) <= max(value) <= most
+    )
+
+
+def numbers_layers(name: str, value: Json, depth: int) -> bool:
+    """Whether a list holds the numbers of layers of another kind: rising, below the depth."""
+    if not wholes(value) or is_id(name):
+        return False
+    if says(name, "layers taken") or not says(name, "layers of a kind"):
+        return False
+    rising = all(a < b for a, b in itertools.pairwise(value))
+    return rising and value[0] >= 0 and value[-1] < depth
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+# Mappings that are no configs: their keys are data.
+PLAIN = ("id2label", "label2id", "task_specific_params", "quantization_config")
+BY_LAYER = "per_layer_config"  # what differs by layer, by its number: a whole of its own
+
+# What parts of a model (sub-configs, modules) are called, as parts of their names.
+MODALITIES: Mapping[str, tuple[str, ...]] = {
+    "text": ("text", "llm", "language", "thinker"),
+    "image": ("vision", "visual", "vit", "image", "img", "pixel", "backbone", "patch", "vq"),
+    "video": ("video", "vision", "visual", "vit", "image", "backbone", "patch"),
+    "audio": ("audio", "speech", "acoustic", "encoder", "codec", "sound"),
+}
+
+
+def of_modality(name: str, *modalities: str) -> bool:
+    """Whether the name of a part speaks of one of these modalities."""
+    return any(word in name for modality in modalities for word in MODALITIES[modality])
+
+
+def is_config(name: str, value: Data) -> bool:
+    """Whether the mapping at a key is a config, or settings of one: its keys are names."""
+    if name in PLAIN or name == BY_LAYER or is_id(name):
+        return False
+    return all(isinstance(key, str) for key in value)
+
+
+def configs(data: Data) -> Iterator[tuple[Path, Data]]:
+    """Every config of a tree with its path, the whole first."""
+    return paths.mappings(data, is_config)
+
+
+def vocabulary(data: Data) -> Json:
+    """The size of the text's vocabulary: the config's own, or that of the part with the text."""
+    if "vocab_size" in data:
+        return data["vocab_size"]
+    for name in NAMES["text part"]:
+        part = data.get(name)
+        if isinstance(part, Mapping):
+            return vocabulary(part)
+    return None
+
+
+# --- token ids ------------------------------------------------------------------------------------
+
 # The files of a processor and its parts, which may name tokens and their ids.
 PROCESSORS = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
+# One id, a list of them, or lists of lists: eos_token_id, suppress_tokens, bad_words_ids.
 SUFFIXES = ("_token_id", "_token_ids", "_token_index", "_words_ids", "_patch_id")
-LISTS = ("suppress_tokens", "begin_suppress_tokens")
+LISTS = ("suppress_tokens", "begin_suppress_tokens", "token_ids")
 PAIRS = ("forced_decoder_ids",)  # [position, id] each
 NAMED = ("lang_to_id", "task_to_id")  # mappings of names to ids
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
-NAMES = tuple(f"{role}_id" for role in ROLES)
+# What a family calls the token at the end (or start) of a sequence when it has no eos (or bos).
+STAND_INS = {"eos": "sep", "bos": "cls"}
 
 
 def is_id(name: str) -> bool:
     """Whether the config key `name` holds token ids."""
-    return name.endswith(SUFFIXES) or name in (*LISTS, *PAIRS, *NAMED, *NAMES, "token_ids")
+    if name.endswith(SUFFIXES) or name in (*LISTS, *PAIRS, *NAMED):
+        return True
+    return name.removesuffix("_id") in ROLES and name.endswith("_id")
 
 
-def found(name: str, value: Any) -> Iterator[int]:
+def role(name: str) -> str:
+    """What the token of a key is for: eos of eos_token_id, image of image_token_index."""
+    return name.removesuffix("_id").removesuffix("_index").removesuffix("_token")
+
+
+def ids_in(name: str, value: Json) -> Iterator[int]:
     """The token ids in the value of a key that holds them; -1 and the like are none."""
     if name in PAIRS:
         for pair in value if isinstance(value, list) else ():
             if isinstance(pair, list) and len(pair) == 2:
-                yield from found("", pair[1])
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from found("", item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from found("", item)
-    elif isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+                yield from ids_in("", pair[1])
+    elif isinstance(value, Mapping | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from ids_in("", item)
+    elif whole(value) and value >= 0:
         yield value
 
 
-def replaced(name: str, value: Any, new: Callable[[int], int | None]) -> Any:
+def replaced(name: str, value: Json, new: Callable[[int], int | None]) -> Json:
     """The value of a key with `new` in place of each id.
 
     Where `new` gives None: an item of a list or mapping is left out (equal ones are kept once), a
@@ -51,22 +460,20 @@ def replaced(name: str, value: Any, new: Callable[[int], int | None]) -> Any:
         return {key: item for key, item in items.items() if item is not None}
     if isinstance(value, list):
         made = [_sequence(i, new) if isinstance(i, list) else replaced("", i, new) for i in value]
-        unique: list[Any] = []
+        unique: list[Json] = []
         for item in made:
             if item is not None and item not in unique:
                 unique.append(item)
         return unique
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return new(value)
-    return value
+    return new(value) if whole(value) and value >= 0 else value
 
 
-def _sequence(ids: list[Any], new: Callable[[int], int | None]) -> list[Any] | None:
+def _sequence(ids: list[Json], new: Callable[[int], int | None]) -> list[Json] | None:
     made = [replaced("", item, new) for item in ids]
     return None if None in made else made
 
 
-def mentioned(data: Mapping[str, Any], *, named: bool = True) -> Iterator[int]:
+def mentioned(data: Data, *, named: bool = True) -> Iterator[int]:
     """Every token id that stands anywhere in a config (JSON data), sub-configs included.
 
     named: also those in mappings of names to ids, which only list what there is.
@@ -74,7 +481,7 @@ def mentioned(data: Mapping[str, Any], *, named: bool = True) -> Iterator[int]:
     for name, value in data.items():
         if is_id(name):
             if named or name not in NAMED:
-                yield from found(name, value)
+                yield from ids_in(name, value)
             continue
         for inner in value if isinstance(value, list) else [value]:
             if isinstance(inner, Mapping):

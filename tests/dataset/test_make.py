@@ -33,7 +33,8 @@ def wish(
         (place / name).write_bytes(data)
     sums = {"dataset": {name: digest(data.hex()) for name, data in files.items()}}
     section = {"source": {"path": "x", "max_read": 10**9}, **section}
-    return job({"dataset": section}, seed=seed, upstream=sums, dataset=place)
+    settings = {"dataset": section, "origin": "local files `x`"}
+    return job(settings, seed=seed, upstream=sums, dataset=place)
 
 
 @pytest.fixture

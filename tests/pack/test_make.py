@@ -18,7 +18,7 @@ from kit.files import contents
 from kit.stage import MakeJob
 
 import tinybuild
-from tinybuild import dataset, model, pack
+from tinybuild import dataset, model, pack, source
 from tinybuild.errors import BuildFault
 from tinybuild.files import digest, sha256
 from tinybuild.progress import count
@@ -53,7 +53,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
     assert found is not None
     found.save_pretrained(root / "fetch" / "source")
     LlamaConfig().save_pretrained(root / "fetch" / "source")
-    facts: dict[str, Any] = {"fetch": {"pins": PINS}}
+    facts: dict[str, Any] = {"fetch": fetched(PINS)}
 
     def stage(name: str, function: Any, settings: dict[str, Any], **known: Any) -> None:
         (root / name).mkdir()
@@ -91,6 +91,12 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
     return root, facts
 
 
+def fetched(pins: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a fetch with these pins."""
+    credits = {slot: source.credit(pin["wish"], pin) for slot, pin in pins.items()}
+    return {"pins": pins, "credits": credits}
+
+
 def wish(
     job: MakeJob, stages: tuple[Path, dict[str, Any]], *kept: str, pins: Any = None, **more: Any
 ) -> Job:
@@ -100,7 +106,7 @@ def wish(
     return job(
         settings,
         facts={
-            "fetch": {"pins": PINS if pins is None else pins},
+            "fetch": fetched(PINS if pins is None else pins),
             **{name: facts[name] for name in kept},
         },
         recipe=root / "recipe.yaml",
@@ -250,7 +256,7 @@ def test_the_card_of_a_shrunken_tokenizer(job: MakeJob, stages: Any) -> None:
 
 
 def test_the_card_names_each_origin(job: MakeJob, stages: Any) -> None:
-    commit = "c" * 40
+    commit, rows = "c" * 40, {"path": "../rows.jsonl"}
     pins = {
         "source": {"wish": {"hub": "owner/name"}, "commit": commit, "files": {}},
         "tokenizer": {
@@ -259,7 +265,9 @@ def test_the_card_names_each_origin(job: MakeJob, stages: Any) -> None:
             "files": {},
         },
     }
-    work = wish(job, stages, pins=pins, local={"dataset": {"path": "../rows.jsonl"}})
+    work = wish(
+        job, stages, pins=pins, local={"dataset": {"wish": rows, "credit": source.credit(rows, {})}}
+    )
     pack.make(work)
     front, body = card(work.out / NAME)
     assert front["base_model"] == ["owner/name"]

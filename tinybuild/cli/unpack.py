@@ -136,8 +136,8 @@ def _origin(
         return {}, {}
     if source.in_place(wish):
         names = dict.fromkeys(sorted(source.local(wish)), "")
-        return {"dataset": wish.base / wish.data["path"]}, {"dataset": names}
-    if wish.kind == "hub":  # the rows of the recipe are not these
+        return {"dataset": wish.place}, {"dataset": names}
+    if source.KINDS[wish.kind].rows is not None:  # the rows of the recipe are not these
         fetched = stack.enter_context(fresh(aside))
         wanted = {"dataset": sized(wish.data)}
         settings = {

@@ -27,7 +27,7 @@ from tinybuild.config.shrink import MAIN_HEADS
 from tinybuild.config.tree import PLAIN, WIDTH_NAMES, Path, shares, whole, whole_list
 from tinybuild.config.tree import kind as measured
 from tinybuild.errors import BuildFault, Finding
-from tinybuild.keys import found, is_id
+from tinybuild.keys import ids_in, is_id
 
 Tree = Mapping[str, Any]
 kind = functools.cache(measured)  # the same few hundred names, over and over
@@ -683,7 +683,7 @@ def token_ids(node: Node) -> Iterator[tuple[Path, ...]]:
     if place is None or "num_codebooks" in node.data:
         return  # the ids of codes: there are as many vocabularies as books
     for name, value in node.data.items():
-        if is_id(name) and any(True for _ in found(name, value)):
+        if is_id(name) and any(True for _ in ids_in(name, value)):
             yield node.at(name), place
 
 
@@ -765,7 +765,7 @@ def _seen(numbers: int | list[int], number: int) -> str | None:
 
 
 def _ids(value: Any) -> list[int]:
-    return list(found("", value))
+    return list(ids_in("", value))
 
 
 RELATIONS: tuple[Relation, ...] = (

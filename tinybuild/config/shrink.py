@@ -33,7 +33,7 @@ from tinybuild.config.tree import (
     whole_list,
     width,
 )
-from tinybuild.keys import found, is_id, replaced
+from tinybuild.keys import ids_in, is_id, replaced
 
 # tiny: the smallest that still divides everywhere (four heads, two key-value heads, three rotary
 # sections in half a head). small: what serving engines and flash kernels accept (head_dim 32,
@@ -442,7 +442,7 @@ def token_ids(tree: Tree) -> None:
     for _, node in tree.nodes():
         for name, value in node.items():
             if is_id(name):
-                for number in found(name, value):
+                for number in ids_in(name, value):
                     if number >= top:
                         large.append(number)
                     else:
@@ -455,7 +455,7 @@ def token_ids(tree: Tree) -> None:
                 tree.set((*path, name), next(free), "rule ids: left open in the source")
     for path, node in tree.nodes():
         for name, value in list(node.items()):
-            if is_id(name) and any(number in moved for number in found(name, value)):
+            if is_id(name) and any(number in moved for number in ids_in(name, value)):
                 new = replaced(name, value, lambda number: moved.get(number, number))
                 tree.set((*path, name), new, "rule ids: inside the vocabulary")
     _parts(tree)
@@ -467,8 +467,8 @@ def _parts(tree: Tree) -> None:
     for path, node in tree.nodes():
         for name, value in node.items():
             if is_id(name):
-                before = found(name, tree.was((*path, name)))
-                moved.update(zip(before, found(name, value), strict=False))
+                before = ids_in(name, tree.was((*path, name)))
+                moved.update(zip(before, ids_in(name, value), strict=False))
     for path, _ in tree.nodes():
         start, length = (tree.was((*path, name)) for name in ("vocab_offset", "vocab_size"))
         if not (whole(start) and whole(length)):

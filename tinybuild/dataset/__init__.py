@@ -28,9 +28,9 @@ GROUP, GROUPS = 100, 10
 def make(job: Job) -> dict[str, Any]:
     """The dataset stage: the rows that each part of the section asks for, as Parquet with a card.
 
-    Settings: dataset (the recipe's section). Inputs: dataset (the local folder or file that its
-    source or its records are, read where it is) or fetch (what was fetched of another kind of
-    source); neither for the corpus that ships with tinybuild.
+    Settings: dataset (the recipe's section), origin (what its source is called). Inputs: dataset
+    (the local folder or file that its source or its records are, read where it is) or fetch (what
+    was fetched of another kind of source); neither for the corpus that ships with tinybuild.
     Files: README.md, data/[CONFIG/]SPLIT-00000-of-00001.parquet. Facts: rows (of all splits of all
     configs), columns of the default config ([name, type], in their order), configs (config ->
     split -> rows), source (files: the local ones; about: what its card says).
@@ -71,8 +71,15 @@ def make(job: Job) -> dict[str, Any]:
             target = folder / f"{split}-00000-of-00001.parquet"
             files.setdefault(config, {})[split] = target
             _write(target, table, kinds[config])
-    text = card.text(section, source.about, kinds, files, _version(files))
-    (job.out / "README.md").write_text(text, encoding="utf-8")
+    told = card.Told(
+        section=section,
+        origin=job.settings.get("origin", ""),
+        about=source.about,
+        features=kinds,
+        files=files,
+        version=_version(files),
+    )
+    (job.out / "README.md").write_text(card.text(told), encoding="utf-8")
     configs = {
         config: {split: table.num_rows for split, table in splits.items()}
         for config, splits in made.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,22 +38,29 @@ def carried(said: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def text(
-    section: Mapping[str, Any],
-    about: Mapping[str, Any],
-    kinds: Mapping[str, Features],
-    files: Mapping[str, Mapping[str, Path]],
-    version: str,
-) -> str:
-    """README.md: front matter with `configs` and `dataset_info` as the Hub wants them, and text.
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a card tells of.
 
-    section: the recipe's; about: what the source's card says; kinds: config -> features; files:
-    config -> split -> Parquet file, below the folder of the card; version: x.y.z, of all configs.
+    section: the recipe's; origin: what its source is called; about: what the source's card says;
+    features: of each config; files: config -> split -> Parquet file, below the folder of the card;
+    version: x.y.z, of all configs.
     """
+
+    section: Mapping[str, Any]
+    origin: str
+    about: Mapping[str, Any]
+    features: Mapping[str, Features]
+    files: Mapping[str, Mapping[str, Path]]
+    version: str
+
+
+def text(told: Told) -> str:
+    """README.md: front matter with `configs` and `dataset_info` as the Hub wants them, and text."""
     from huggingface_hub.utils import yaml_dump
 
-    about = carried(about)
-    data = _front(about, kinds, files, version)
+    about, files = carried(told.about), told.files
+    data = _front(about, told)
     first, second = "", ""
     if len(files) > 1:
         names = list(files)
@@ -61,7 +69,7 @@ def text(
         second = f"\n\nConfigs: {shown}{', ...' if len(names) > LONGEST else ''}."
     body = [
         "A tiny dataset, made for tests of machinery: what it says is of no matter.",
-        f"## How it was made\n\n{_made(section)}",
+        f"## How it was made\n\n{_made(told)}",
         "## Load it\n\n```python\nfrom datasets import load_dataset\n\n"
         f'data = load_dataset("PATH/TO/THIS/FOLDER"{first})\n```{second}',
     ]
@@ -77,12 +85,7 @@ def text(
     return f"---\n{front}\n---\n\n" + "\n\n".join(body) + "\n"
 
 
-def _front(
-    about: Mapping[str, Any],
-    kinds: Mapping[str, Features],
-    files: Mapping[str, Mapping[str, Path]],
-    version: str,
-) -> DatasetCardData:
+def _front(about: Mapping[str, Any], told: Told) -> DatasetCardData:
     import pyarrow.parquet
     from datasets import DatasetInfo, SplitDict, SplitInfo
     from datasets.info import DatasetInfosDict
@@ -91,9 +94,10 @@ def _front(
 
     carried = {key: about[key] for key in CARRIED if key in about}
     data = DatasetCardData(**carried, tags=["tinybuild", "tiny"])
-    infos, configs = DatasetInfosDict(), MetadataConfigs()
+    infos, configs, files = DatasetInfosDict(), MetadataConfigs(), told.files
     for config, splits in files.items():
-        infos[config] = DatasetInfo(config_name=config, features=kinds[config], splits=SplitDict())
+        features = told.features[config]
+        infos[config] = DatasetInfo(config_name=config, features=features, splits=SplitDict())
         infos[config].download_size = infos[config].dataset_size = 0
         for split, path in splits.items():
             with pyarrow.parquet.ParquetFile(path) as file:
@@ -104,7 +108,7 @@ def _front(
             infos[config].dataset_size += room
         folder = "data" if len(files) == 1 else f"data/{config}"
         paths = [{"split": split, "path": f"{folder}/{split}-*"} for split in splits]
-        configs[config] = {"version": version, "data_files": paths}
+        configs[config] = {"version": told.version, "data_files": paths}
         if config == next(iter(files)) and config != "default":
             configs[config]["default"] = True
     infos.to_dataset_card_data(data)
@@ -112,9 +116,10 @@ def _front(
     return data
 
 
-def _made(section: Mapping[str, Any]) -> str:
+def _made(told: Told) -> str:
     """A line for each split: which rows of what, and what was done to them."""
-    lines = [_line(section, part) for part in parts(section)]
+    section = told.section
+    lines = [_line(told, part) for part in parts(section)]
     if "expand" in section:
         lines.append(
             f"- each config has so many rows made of these: {', '.join(section['expand'])} (repeat "
@@ -123,25 +128,22 @@ def _made(section: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n\nBy tinybuild, from the recipe in `recipe.yaml`."
 
 
-def _line(section: Mapping[str, Any], part: Part) -> str:
-    named = [part.config] if "configs" in section else []
+def _line(told: Told, part: Part) -> str:
+    named = [part.config] if "configs" in told.section else []
     named += [part.split] if part.split else []
     head = f"`{'/'.join(named)}`: " if named else ""
-    return f"- {head}{_rows(part.wish)} of {_origin(section, part)}{''.join(_changes(part.wish))}"
+    return f"- {head}{_rows(part.wish)} of {_origin(told, part)}{''.join(_changes(part.wish))}"
 
 
-def _origin(section: Mapping[str, Any], part: Part) -> str:
-    if "records" in section:
+def _origin(told: Told, part: Part) -> str:
+    if "records" in told.section:
         return "records made by hand"
-    source = section.get("source")
-    if source is None:
+    if "source" not in told.section:
         return "the corpus that ships with tinybuild"
-    kind = next(kind for kind in ("hub", "path", "package", "recipe") if kind in source)
-    where = {"hub": "", "path": "local files ", "package": "package ", "recipe": "recipe "}[kind]
     within = [f"config {part.of_config}"] if part.of_config else []
     within += [f"split {part.of_split}"] if part.of_split else []
     inside = f" ({', '.join(within)})" if within else ""
-    return f"{where}`{source[kind]}`{inside}"
+    return f"{told.origin}{inside}"
 
 
 def _rows(wish: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinybuild.dataset.values import kind_of
+from tinybuild.dataset.features import kind_of
 from tinybuild.errors import BuildFault
 
 if TYPE_CHECKING:

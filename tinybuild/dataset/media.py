@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tinybuild.dataset.archives import reason
+from tinybuild.dataset.features import kind_of
 from tinybuild.dataset.rows import Place
-from tinybuild.dataset.values import kind_of
 from tinybuild.errors import BuildFault, Fault, PackageFault, did_you_mean
 
 if TYPE_CHECKING:

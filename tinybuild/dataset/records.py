@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+from tinybuild.dataset.features import kind_of
 from tinybuild.dataset.rows import Shard, Source, Split
 from tinybuild.dataset.values import (
     BY_SUFFIX,
@@ -51,7 +52,6 @@ from tinybuild.dataset.values import (
     encode,
     fits,
     image_suffix,
-    kind_of,
     label,
     parsed,
     sound_suffix,

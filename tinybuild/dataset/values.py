@@ -9,6 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tinybuild.dataset import media
+from tinybuild.dataset.features import form, kind_of
 from tinybuild.errors import Fault, PackageFault, did_you_mean
 
 if TYPE_CHECKING:
@@ -36,60 +38,6 @@ class Wrong(Exception):
     """What is wrong with one value; who catches it knows the file."""
 
 
-def _form(feature: Any) -> Any:
-    """A feature in terms of objects (dict), lists, and single values."""
-    from datasets import List, Translation, TranslationVariableLanguages, Value
-    from datasets.features.features import _ArrayXD, generate_from_arrow_type
-
-    if isinstance(feature, Translation):
-        return {field.name: Value("string") for field in feature()}
-    if isinstance(feature, TranslationVariableLanguages):
-        return {name: List(Value("string")) for name in ("language", "translation")}
-    if isinstance(feature, _ArrayXD):
-        return generate_from_arrow_type(feature().storage_type)
-    return feature
-
-
-def _is_media(feature: Any) -> bool:
-    import pyarrow as pa
-
-    media = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-    return not isinstance(feature, dict) and bool(getattr(feature, "pa_type", None) == media)
-
-
-def kind_of(feature: Any) -> str:
-    """Which kind of file a value has: text, label, bytes, media, raw (JSON as it is) or json."""
-    from datasets import ClassLabel, Json, Value
-
-    if isinstance(feature, ClassLabel):
-        return "label"
-    if isinstance(feature, Json):
-        return "raw"
-    if _is_media(feature):
-        return "media"
-    if isinstance(feature, Value):
-        if _is_text(feature.pa_type):
-            return "text"
-        if _is_bytes(feature.pa_type):
-            return "bytes"
-    return "json"
-
-
-def _is_text(found: pyarrow.DataType) -> bool:
-    from pyarrow import types
-
-    return any(
-        kind(found) for kind in (types.is_string, types.is_large_string, types.is_string_view)
-    )
-
-
-def _is_bytes(found: pyarrow.DataType) -> bool:
-    from pyarrow import types
-
-    kinds = (types.is_binary, types.is_large_binary, types.is_binary_view)
-    return any(kind(found) for kind in (*kinds, types.is_fixed_size_binary))
-
-
 # --- JSON ---------------------------------------------------------------------------------------
 
 
@@ -102,7 +50,7 @@ def encode(scalar: pyarrow.Scalar, feature: Any) -> Any:
         return None
     if hasattr(feature, "shape"):
         scalar = scalar.value
-    feature, sort = _form(feature), kind_of(_form(feature))
+    feature, sort = form(feature), kind_of(form(feature))
     if isinstance(feature, dict):
         return {name: encode(scalar[name], inner) for name, inner in feature.items()}
     if isinstance(feature, List | LargeList):
@@ -154,7 +102,7 @@ def decode(value: Any, feature: Any) -> Any:
 
     if value is None:
         return None
-    feature, sort = _form(feature), kind_of(_form(feature))
+    feature, sort = form(feature), kind_of(form(feature))
     if isinstance(feature, dict):
         if not isinstance(value, dict):
             raise Wrong(f"holds {word(value)}, not an object with {', '.join(feature)}")
@@ -262,10 +210,10 @@ def build(values: Sequence[Any], feature: Any) -> pyarrow.Array:
     kind = get_nested_type(feature)
     mask = pa.array([value is None for value in values], pa.bool_())
     if hasattr(feature, "shape"):
-        return pa.ExtensionArray.from_storage(kind, build(values, _form(feature)))
+        return pa.ExtensionArray.from_storage(kind, build(values, form(feature)))
     if isinstance(feature, Json):
         return pa.ExtensionArray.from_storage(kind, pa.array(values, kind.storage_type))
-    feature = _form(feature)
+    feature = form(feature)
     if isinstance(feature, dict) and feature:
         parts = [
             build([None if value is None else value[name] for value in values], inner)
@@ -345,8 +293,6 @@ def fits(data: bytes, feature: Any) -> bytes:
 def decodable(data: bytes, feature: Any, suffix: str) -> None:
     """Refuse media that cannot be decoded; formats that nothing here reads are believed."""
     from datasets import Audio, Image
-
-    from tinybuild.dataset import media
 
     try:
         if isinstance(feature, Image) and suffix != "bin":

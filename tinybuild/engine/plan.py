@@ -283,9 +283,9 @@ def _chain(recipe: Recipe, recipes: Mapping[str, Recipe]) -> None:
 def _outside(recipe: Recipe, root: Path) -> None:
     """Refuse sources that are what this zoo builds: in which order would be anybody's guess."""
     for wish in source.wishes(recipe.data, recipe.file.parent):
-        if wish.kind != "path":
+        if source.KINDS[wish.kind].local is None:
             continue
-        place = (wish.base / wish.data["path"]).resolve()
+        place = wish.place.resolve()
         for made in (root / "build", root / "dist"):
             out = made.resolve()
             below = wish.slot == "dataset" and out.is_relative_to(place)
@@ -301,9 +301,9 @@ def _outside(recipe: Recipe, root: Path) -> None:
 
 def _upstreams(recipe: Recipe) -> list[tuple[str, str]]:
     return [
-        (wish.slot, wish.data["recipe"])
+        (wish.slot, wish.text())
         for wish in source.wishes(recipe.data, recipe.file.parent)
-        if wish.kind == "recipe"
+        if source.KINDS[wish.kind].builds_on
     ]
 
 
@@ -369,8 +369,8 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
                     )
         base = recipe.file.parent.relative_to(root).as_posix()
         settings: dict[str, Any] = {"wishes": wanted, "base": base, "locks": locks}
-        if dataset is not None and "dataset" in wanted and "hub" in wanted["dataset"]:
-            settings["rows"] = {**_deciding(dataset), "source": wanted["dataset"]}
+        if "dataset" in wanted and source.KINDS[slots["dataset"].kind].rows is not None:
+            settings["rows"] = {**_deciding(data["dataset"]), "source": wanted["dataset"]}
         yield task(
             "fetch",
             settings,
@@ -382,9 +382,12 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
         section = _without(dataset, "seed")
         if "source" in section:
             section["source"] = sized(section["source"])
+        settings = {"dataset": section}
+        if "source" in section:
+            settings["origin"] = source.rows_of(section["source"])
         yield task(
             "dataset",
-            {"dataset": section},
+            settings,
             [fetched("dataset")] if "dataset" in {wish.slot for wish in fetching} else [],
             wishes=here,
         )
@@ -403,7 +406,7 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
                 "tokenizer": _without(tokenizer, "source"),
                 "slot": slot,
                 "kind": kind,
-                "blank": kind == "transformers",
+                "blank": bool(slot) and source.KINDS[kind].blank,
                 "related": slot == "source",
             },
             needs,
@@ -437,8 +440,11 @@ def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterabl
     if origin:
         looked.append(Need(name="fetch", task=f"fetch:{name}", files=tuple(origin)))
     yield task("validate", settings, looked)
-    pins = [Need(name="fetch", task=f"fetch:{name}", facts=("pins",))] if fetching else []
-    local = {wish.slot: dict(wish.data) for wish in here}
+    pins = [Need(name="fetch", task=f"fetch:{name}", facts=("pins", "credits"))] if fetching else []
+    local = {
+        wish.slot: {"wish": dict(wish.data), "credit": source.credit(wish.data, {})}
+        for wish in here
+    }
     report = Need(name="validate", task=f"validate:{name}", files=("report.json",))
     yield task(
         "pack",

@@ -246,7 +246,7 @@ class Builder:
 
     def _job(self, task: Task, out: Path, state: State, here: Iterable[source.Wish]) -> Job:
         facts = {}
-        places = {wish.slot: wish.base / wish.data["path"] for wish in here}
+        places = {wish.slot: wish.place for wish in here}
         for need in task.needs:
             receipt = self.receipt(need.task)
             if receipt is None:
@@ -355,7 +355,7 @@ def _unchanged(task: Task, state: State, pins: Mapping[str, Any]) -> None:
     """Refuse local files that were others when they were looked at than when they were copied."""
     for wish in task.wishes:
         looked = state["upstream"][wish.slot]
-        if wish.kind == "path" and looked is not None:
+        if source.KINDS[wish.kind].local is not None and looked is not None:
             found = {name: entry["sha256"] for name, entry in pins[wish.slot]["files"].items()}
             if looked != found:
                 raise _edited(wish)

@@ -23,8 +23,8 @@ PARTS = {
 def make(job: Job) -> dict[str, Any]:
     """The pack stage: NAME/ (what from_pretrained and load_dataset load) and NAME.tar.gz.
 
-    Settings: name, summary, recipe (the digest of its text), local (slot -> the wish of a source
-    that was read where it is). Inputs: recipe (the file), validate,
+    Settings: name, summary, recipe (the digest of its text), local (slot -> {wish, credit} of a
+    source that was read where it is). Inputs: recipe (the file), validate,
     and fetch, dataset, tokenizer and model as far as the recipe has them.
     Facts: bytes (of the folder), tar (sha256 of the uncompressed archive).
     """
@@ -56,19 +56,27 @@ def _pins(
 ) -> dict[str, Mapping[str, Any]]:
     """slot -> what it was made from: what was fetched, and what was read where it is."""
     pins = dict(facts.get("fetch", {}).get("pins", {}))
-    for slot, wish in settings["local"].items():
-        pins[slot] = {"wish": wish, "files": facts[slot]["source"]["files"]}
+    for slot, local in settings["local"].items():
+        pins[slot] = {"wish": local["wish"], "files": facts[slot]["source"]["files"]}
     return pins
+
+
+def _credits(
+    settings: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Mapping[str, str]]:
+    """slot -> what its kind of source says of it: words, and the repo of the Hub that it is."""
+    found = dict(facts.get("fetch", {}).get("credits", {}))
+    return found | {slot: local["credit"] for slot, local in settings["local"].items()}
 
 
 def card(settings: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]], content: int) -> str:
     """The README.md of a bundle: YAML front matter for the Hub, then text for people."""
-    name, pins = settings["name"], _pins(settings, facts)
+    name, credits = settings["name"], _credits(settings, facts)
     model, tokenizer, dataset = (facts.get(k) for k in ("model", "tokenizer", "dataset"))
     front = ["---"]
     if model or tokenizer:
         front.append("library_name: transformers")
-    hub = {slot: pin["wish"]["hub"] for slot, pin in pins.items() if "hub" in pin["wish"]}
+    hub = {slot: credit["repo"] for slot, credit in credits.items() if "repo" in credit}
     bases = sorted({repo for slot, repo in hub.items() if slot != "dataset"})
     if bases:
         front += ["base_model:", *(f"- {base}" for base in bases)]
@@ -80,7 +88,7 @@ def card(settings: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]], co
     parts = ["\n".join(front), f"# {name}", settings["summary"]]
     if model:
         parts.append("The weights are random: this is for testing machinery, not for what it says.")
-    parts.append("## Made from\n\n" + _origins(pins, model, tokenizer, dataset))
+    parts.append("## Made from\n\n" + _origins(credits, model, tokenizer, dataset))
     parts.append("## Sizes\n\n" + _sizes(model, tokenizer, dataset, content))
     parts.append("## Load it\n\n```python\n" + _loading(name, model, tokenizer, dataset) + "\n```")
     parts.append(
@@ -99,33 +107,19 @@ def _fenced(text: str) -> str:
     return f"{fence}yaml\n{text.rstrip()}\n{fence}"
 
 
-def _origins(pins: Mapping[str, Any], model: Any, tokenizer: Any, dataset: Any) -> str:
+def _origins(credits: Mapping[str, Any], model: Any, tokenizer: Any, dataset: Any) -> str:
     lines = []
     scratch = bool(tokenizer) and tokenizer["method"] == "scratch"
     fed = [*(["config"] if model else []), *(["tokenizer"] if tokenizer and not scratch else [])]
-    if "tokenizer" in pins and "tokenizer" in fed:
+    if "tokenizer" in credits and "tokenizer" in fed:
         fed.remove("tokenizer")
     what = {"source": " and ".join(fed), "tokenizer": "tokenizer", "dataset": "dataset"}
-    for slot, pin in pins.items():
-        wish = pin["wish"]
-        if "hub" in wish:
-            origin = f"`{wish['hub']}` on the Hub at commit `{pin['commit']}`"
-        elif "package" in wish:
-            files = ", ".join(f"`{path}`" for path in wish["files"].values())
-            origin = f"{files} of the package {wish['package']} {pin['version']}"
-        elif "transformers" in wish:
-            origin = (
-                f"the defaults of `{wish['transformers']}` in transformers {pin['transformers']}"
-            )
-        elif "recipe" in wish:
-            origin = f"the recipe `{wish['recipe']}`"
-        else:
-            origin = f"local files (`{wish['path']}`)"
+    for slot, credit in credits.items():
         if what.get(slot):
-            lines.append(f"- {what[slot]}: {origin}")
+            lines.append(f"- {what[slot]}: {credit['words']}")
     if scratch:
         lines.append("- tokenizer: the vocabulary in the recipe")
-    if dataset and "dataset" not in pins:
+    if dataset and "dataset" not in credits:
         lines.append("- dataset: the corpus that ships with tinybuild")
     return "\n".join(lines) or "Nothing but the recipe."
 

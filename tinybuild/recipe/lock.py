@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tinybuild import source
 from tinybuild.errors import RecipeFault
 from tinybuild.files import pretty, write
 
 VERSION = 1
-_FACTS = {"hub": "commit", "package": "version"}  # what a pin of each kind must say
-
 _PARTS = ("config", "split", "sample_by", "max_read")  # of a dataset's source
 
 
@@ -37,13 +36,13 @@ def read(recipe: Path) -> dict[str, Any]:
         for pin in pins.values():
             if not isinstance(pin["wish"], dict) or not isinstance(pin["files"], dict):
                 raise TypeError
-            fact = next((fact for kind, fact in _FACTS.items() if kind in pin["wish"]), None)
-            if fact is not None and not isinstance(pin[fact], str):
+            kind = source.KINDS[source.kind_of(pin["wish"])]
+            if not all(isinstance(pin[fact], str) for fact in kind.facts):
                 raise TypeError
             for entry in pin["files"].values():
                 if not isinstance(entry["sha256"], str) or not isinstance(entry["size"], int):
                     raise TypeError
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, StopIteration):
         raise RecipeFault.of(
             "the lock cannot be read", where=path.name, hint="delete it to make it anew"
         ) from None

@@ -1,175 +1,197 @@
 """Where upstream files come from: a wish is pinned to a fact, and only pins are fetched.
 
-One table, `KINDS`, holds every kind of source. No kind fetches weights or code: only files that say
-what a config or tokenizer is (`pins.WANTED`) are ever copied.
+One table, `KINDS`, holds every kind of source; each says all of itself (`kinds.Kind`). No kind
+fetches weights or code: only files that say what a config or tokenizer is (`pins.WANTED`) are ever
+copied.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tinybuild.errors import SourceFault
-from tinybuild.files import PROVENANCE, RECEIPT, Memo, copy, inside, sha256
-from tinybuild.source import folder, hub, modeltype, package, rows
-from tinybuild.source.folder import local, stamps
+from tinybuild.files import Memo, copy, inside, sha256
+from tinybuild.source import another, folder, hub, modeltype, package, rows
+from tinybuild.source.kinds import Kind, Request, Resolved
 from tinybuild.source.modeltype import blank_tokenizer
-from tinybuild.source.pins import LISTS, Pin, Wish, fault, is_text, slot_key, title, useful, wanted
+from tinybuild.source.pins import (
+    LISTS,
+    Data,
+    Entry,
+    Json,
+    Pin,
+    Wish,
+    is_text,
+    mapping,
+    slot_key,
+    title,
+)
 from tinybuild.workers import Job
 
 __all__ = [
     "KINDS",
+    "Data",
+    "Entry",
+    "Json",
     "Kind",
     "Pin",
     "Wish",
     "blank_tokenizer",
+    "credit",
     "fetch",
     "in_place",
     "is_text",
+    "kind_of",
     "local",
     "look",
+    "rows_of",
     "stamps",
     "wishes",
 ]
 
+KINDS: Mapping[str, Kind] = {
+    "hub": Kind(
+        look=hub.look,
+        resolve=hub.resolve,
+        made_from=hub.made_from,
+        rows_of=lambda wish: f"`{wish['hub']}`",
+        facts=("commit",),
+        locked=True,
+        on_hub=True,
+        rows=rows.fetch,
+    ),
+    "path": folder.KIND,
+    "package": package.KIND,
+    "transformers": modeltype.KIND,
+    "recipe": another.KIND,
+}
 
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """One kind of source.
 
-    look: what can be seen of the upstream without fetching it, as JSON data. The fetch runs again
-    when this changes. It runs in the light process and must not import heavy libraries.
-    resolve: wish -> Pin; raises SourceFault.
-    locked: whether the pin is kept in NAME.lock.json, because others can change the upstream.
-    """
-
-    look: Callable[[Wish, Memo], Any]
-    resolve: Callable[[Wish, Mapping[str, Any] | None, Path], Pin]
-    locked: bool = False
+def kind_of(data: Data) -> str:
+    """The kind that a wish's mapping is of."""
+    return next(kind for kind in KINDS if kind in data)
 
 
-def wishes(data: Mapping[str, Any], base: Path) -> tuple[Wish, ...]:
+def wishes(data: Data, base: Path) -> tuple[Wish, ...]:
     """The wishes of a recipe, in the order source, tokenizer, dataset, files of text."""
-    found = []
-    for slot, holder in (("source", data), ("tokenizer", "tokenizer"), ("dataset", "dataset")):
-        section = holder if isinstance(holder, Mapping) else data.get(holder, {})
-        wish = section.get("source")
-        if holder == "dataset" and "records" in section:
-            wish = {"path": section["records"]}
-        if wish is not None:
-            kind = next(k for k in KINDS if k in wish)
-            found.append(Wish(slot=slot, kind=kind, data=wish, base=base))
+    tokenizer, dataset = (mapping(data.get(name)) for name in ("tokenizer", "dataset"))
+    given = {
+        "source": data.get("source"),
+        "tokenizer": tokenizer.get("source"),
+        "dataset": {"path": dataset["records"]} if "records" in dataset else dataset.get("source"),
+    }
     for name in LISTS:
-        items = data.get("tokenizer", {}).get(name)
+        items = tokenizer.get(name)
         for number, item in enumerate(items if isinstance(items, list) else ()):
             if isinstance(item, Mapping) and "file" in item:
-                wish = {"path": item["file"]}
-                found.append(Wish(slot=f"{name}-{number}", kind="path", data=wish, base=base))
-    return tuple(found)
+                given[f"{name}-{number}"] = {"path": item["file"]}
+    return tuple(
+        Wish(slot=slot, kind=kind_of(wish), data=wish, base=base)
+        for slot, wish in given.items()
+        if isinstance(wish, Mapping)
+    )
 
 
 def in_place(wish: Wish) -> bool:
     """Whether the stage reads the files where they are, without a fetch: a dataset may be large."""
-    return wish.slot == "dataset" and wish.kind == "path"
+    return wish.slot == "dataset" and KINDS[wish.kind].local is not None
 
 
-def look(wish: Wish, memo: Memo) -> Any:
+def local(wish: Wish) -> dict[str, Path]:
+    """{name: path} of the files of a wish that are on this machine; raises SourceFault."""
+    files = KINDS[wish.kind].local
+    return files(wish) if files is not None else {}
+
+
+def stamps(wish: Wish) -> dict[str, int]:
+    """{name: ctime in ns} of a local wish's files: nobody can set a ctime, so one that was edited
+    and reverted shows."""
+    return {name: path.stat().st_ctime_ns for name, path in local(wish).items()}
+
+
+def look(wish: Wish, memo: Memo) -> Json:
     return KINDS[wish.kind].look(wish, memo)
 
 
-def fetch(job: Job) -> dict[str, Any]:
+def credit(wish: Data, facts: Mapping[str, str]) -> dict[str, str]:
+    """What a bundle's card says of a source: `words`, and the `repo` of the Hub that it is."""
+    name = kind_of(wish)
+    made_from = {"words": KINDS[name].made_from(wish, facts)}
+    return {**made_from, "repo": str(wish[name])} if KINDS[name].on_hub else made_from
+
+
+def rows_of(wish: Data) -> str:
+    """What a dataset's card calls the source of its rows."""
+    return KINDS[kind_of(wish)].rows_of(wish)
+
+
+def fetch(job: Job) -> dict[str, Json]:
     """The fetch stage: every wish of the recipe into its own folder `out/SLOT/`.
 
     Settings: wishes (slot -> mapping), base (the recipe's folder below the
-    zoo's), locks (slot -> facts), rows (where a dataset comes from the Hub: the recipe's dataset
-    section, which says how much of it is needed).
-    Facts: pins (slot -> facts); for a dataset from the Hub read ({bytes, limit, parts}).
+    zoo's), locks (slot -> pin), rows (where only rows of a dataset are fetched: the recipe's
+    dataset section, which says how much of it is needed).
+    Facts: pins (slot -> pin), credits (slot -> what a card says of it); read ({bytes, limit,
+    parts}) for a dataset of which only rows were fetched.
     Raises SourceFault.
     """
-    pins: dict[str, Any] = {}
-    more: dict[str, Any] = {}
+    pins: dict[str, Json] = {}
+    credits: dict[str, Json] = {}
+    more: dict[str, Json] = {}
     for slot, data in job.settings["wishes"].items():
-        kind = next(k for k in KINDS if k in data)
-        base, serves = job.root / job.settings["base"], None
+        serves = None
         if slot == "tokenizer":
             serves = job.settings["wishes"].get("source", {}).get("transformers")
-        wish = Wish(slot=slot, kind=kind, data=data, base=base, serves=serves)
-        lock = job.settings["locks"].get(slot)
-        if kind == "hub" and slot == "dataset":
-            section, place = job.settings["rows"], job.out / slot
-            pins[slot], more["read"] = rows.fetch(wish, section, lock, place, job.seed)
-            continue
-        if kind == "recipe":
-            pin = _recipe(wish, job.inputs)
+        base, lock = job.root / job.settings["base"], job.settings["locks"].get(slot)
+        request = Request(
+            wish=Wish(slot=slot, kind=kind_of(data), data=data, base=base, serves=serves),
+            lock=Pin.read(lock) if lock is not None else None,
+            out=job.out / slot,
+            inputs=job.inputs,
+            rows=job.settings.get("rows", {}),
+            seed=job.seed,
+        )
+        kind = KINDS[request.wish.kind]
+        if slot == "dataset" and kind.rows is not None:
+            pin, more["read"] = kind.rows(request)
         else:
-            pin = KINDS[kind].resolve(wish, lock, job.out / slot)
-        files = {}
-        for name, get in sorted(pin.files.items()):
-            target = inside(job.out / slot, name)
-            path = get()
-            if path != target:
-                copy(path, target)
-            files[name] = {"sha256": sha256(target), "size": target.stat().st_size}
-        if lock is not None:
-            _hold(wish, lock, files)
-        pins[slot] = {"wish": dict(data), **pin.facts, "files": files}
-    return {"pins": pins, **more}
+            pin = _taken(request, kind.resolve(request))
+        pins[slot], credits[slot] = pin.json(), dict(credit(pin.wish, pin.facts))
+    return {"pins": pins, "credits": credits, **more}
 
 
-def _hold(wish: Wish, lock: Mapping[str, Any], files: Mapping[str, Any]) -> None:
+def _taken(request: Request, resolved: Resolved) -> Pin:
+    """The files of a wish copied to their folder; the pin, which must be the locked one."""
+    files = {}
+    for name, get in sorted(resolved.files.items()):
+        target = inside(request.out, name)
+        path = get()
+        if path != target:
+            copy(path, target)
+        files[name] = Entry(sha256=sha256(target), size=target.stat().st_size)
+    if request.lock is not None:
+        _hold(request.wish, request.lock.files, files)
+    return Pin(wish=request.wish.data, facts=resolved.facts, files=files)
+
+
+def _hold(wish: Wish, locked: Mapping[str, Entry], files: Mapping[str, Entry]) -> None:
     """Refuse files that are not the locked ones."""
-    for name in sorted({*lock["files"], *files}):
-        locked, found = lock["files"].get(name), files.get(name)
-        if locked == found:
+    for name in sorted({*locked, *files}):
+        known, here = locked.get(name), files.get(name)
+        if known == here:
             continue
-        if found is None:
+        if here is None:
             what = f"{name} is in the lock but not in {title(wish)}"
-        elif locked is None:
+        elif known is None:
             what = f"{name} is in {title(wish)} but not in the lock"
         else:
             what = (
                 f"{name} of {title(wish)} is not the locked one "
-                f"(sha256 {found['sha256'][:12]}, locked {locked['sha256'][:12]})"
+                f"(sha256 {here.sha256[:12]}, locked {known.sha256[:12]})"
             )
         raise SourceFault.of(
             what,
             key=(*slot_key(wish), wish.kind),
             hint="delete the recipe's .lock.json to accept what is there now",
         )
-
-
-# --- recipe: another recipe of this zoo -----------------------------------------------------------
-
-
-def _recipe(wish: Wish, inputs: Mapping[str, Path]) -> Pin:
-    """The config and tokenizer files that another recipe's model and tokenizer stages left; for a
-    dataset those of its dataset stage."""
-    files: dict[str, Callable[[], Path]] = {}
-    suffixes, _ = useful(wish)
-    for stage in ("tokenizer", "model", "dataset"):
-        made = inputs.get(f"{wish.slot}.{stage}")
-        for path in sorted(made.rglob("*")) if made is not None else ():
-            name = path.relative_to(made or path).as_posix()
-            if path.is_file() and wanted(name, suffixes) and name not in (RECEIPT, PROVENANCE):
-                files[name] = functools.partial(Path, path)
-    if not files:
-        name = wish.data["recipe"]
-        makes = "no dataset" if wish.slot == "dataset" else "neither a model nor a tokenizer"
-        raise fault(wish, f"the recipe {name} makes {makes}")
-    return Pin(facts={}, files=files)
-
-
-def _unreachable(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> Pin:
-    raise AssertionError("fetch gives recipe wishes their inputs")
-
-
-KINDS: dict[str, Kind] = {
-    "hub": Kind(look=hub.look, resolve=hub.resolve, locked=True),
-    "path": Kind(look=folder.look, resolve=folder.resolve),
-    "package": Kind(look=package.look, resolve=package.resolve, locked=True),
-    "transformers": Kind(look=modeltype.look, resolve=modeltype.resolve),
-    "recipe": Kind(look=lambda wish, memo: None, resolve=_unreachable),
-}

@@ -5,29 +5,33 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from tinybuild.files import Memo
-from tinybuild.source.pins import WANTED, Pin, Wish, check_sizes, fault, wanted
+from tinybuild.source.kinds import Request, Resolved
+from tinybuild.source.pins import WANTED, Data, Json, Wish, check_sizes, fault, wanted
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+T = TypeVar("T")
 
-def look(wish: Wish, memo: Memo) -> Any:
+
+def look(wish: Wish, memo: Memo) -> Json:
     return None  # the lock decides; nothing is asked of the network
 
 
-def resolve(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> Pin:
+def resolve(request: Request) -> Resolved:
     from huggingface_hub import HfApi
 
-    repo, revision = wish.data["hub"], wish.data.get("revision", "main")
+    wish, lock = request.wish, request.lock
+    repo, revision = wish.text(), wish.text("revision", "main")
     api = HfApi()
     if lock is not None:
-        commit, names = lock["commit"], list(lock["files"])
+        commit, names = lock.facts["commit"], list(lock.files)
     else:
         info = ask(wish, lambda: api.model_info(repo, revision=revision, files_metadata=True))
-        commit = info.sha
+        commit = str(info.sha)
         chosen = {
             file.rfilename: file.size or 0
             for file in info.siblings or ()
@@ -38,7 +42,7 @@ def resolve(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> Pin:
             raise fault(wish, f"{repo} at {revision} holds no config or tokenizer file")
         check_sizes(wish, chosen.items())
         names = sorted(chosen)
-    return Pin(
+    return Resolved(
         facts={"commit": commit},
         files={name: functools.partial(_download, wish, api, repo, commit, name) for name in names},
     )
@@ -48,12 +52,12 @@ def _download(wish: Wish, api: HfApi, repo: str, commit: str, name: str) -> Path
     return Path(ask(wish, lambda: api.hf_hub_download(repo, name, revision=commit)))
 
 
-def ask(wish: Wish, question: Callable[[], Any]) -> Any:
+def ask(wish: Wish, question: Callable[[], T]) -> T:
     """Put a question to the Hub; its refusals become faults. Tokens never appear in them."""
     import httpx2
     from huggingface_hub import errors
 
-    repo, revision = wish.data["hub"], wish.data.get("revision", "main")
+    repo, revision = wish.text(), wish.text("revision", "main")
     noun = "dataset" if wish.slot == "dataset" else "model"
     try:
         return question()
@@ -83,3 +87,7 @@ def ask(wish: Wish, question: Callable[[], Any]) -> Any:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         hint = "check the network (and HF_ENDPOINT, HF_HUB_OFFLINE), then run doit again"
         raise fault(wish, f"the Hub cannot be reached for {repo}: {reason}", hint) from None
+
+
+def made_from(wish: Data, facts: Mapping[str, str]) -> str:
+    return f"`{wish['hub']}` on the Hub at commit `{facts['commit']}`"

@@ -13,7 +13,8 @@ from tinybuild.errors import did_you_mean
 from tinybuild.files import Memo, pretty
 from tinybuild.keys import ROLES
 from tinybuild.source import blank
-from tinybuild.source.pins import Pin, Wish, fault
+from tinybuild.source.kinds import Kind, Request, Resolved
+from tinybuild.source.pins import Data, Json, Wish, fault
 
 
 @functools.cache
@@ -21,18 +22,19 @@ def version(name: str) -> str:
     return importlib.metadata.version(name)
 
 
-def look(wish: Wish, memo: Memo) -> Any:
+def look(wish: Wish, memo: Memo) -> Json:
     return {
         "transformers": version("transformers"),
         "tokenizers": version("tokenizers"),
     }
 
 
-def resolve(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> Pin:
+def resolve(request: Request) -> Resolved:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING
 
-    kind = wish.data["transformers"]
+    wish, out = request.wish, request.out
+    kind = wish.text()
     if kind not in CONFIG_MAPPING:
         raise fault(
             wish,
@@ -60,7 +62,7 @@ def resolve(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> Pin:
     if tokenizer is not None:
         tokenizer.save_pretrained(out)
     names = sorted(path.name for path in out.iterdir())
-    return Pin(
+    return Resolved(
         facts={"transformers": version("transformers")},
         files={name: functools.partial(Path, out, name) for name in names},
     )
@@ -102,3 +104,17 @@ def blank_tokenizer(kind: str, config: Any | None = None) -> Any | None:
     if text is not None and text.model_type != kind:
         return blank_tokenizer(text.model_type, text)
     return None
+
+
+def _made_from(wish: Data, facts: Mapping[str, str]) -> str:
+    return f"the defaults of `{wish['transformers']}` in transformers {facts['transformers']}"
+
+
+KIND = Kind(
+    look=look,
+    resolve=resolve,
+    made_from=_made_from,
+    rows_of=lambda wish: f"`{wish['transformers']}`",
+    facts=("transformers",),
+    blank=True,
+)

@@ -7,29 +7,34 @@ import functools
 import importlib.metadata
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from tinybuild.errors import SourceFault, did_you_mean, nearest
 from tinybuild.files import Memo, sha256
-from tinybuild.source.pins import Pin, Wish, fault, of_use, slot_key, useful, wanted
+from tinybuild.source.kinds import Kind, Request, Resolved
+from tinybuild.source.pins import Data, Json, Wish, fault, mapping, of_use, slot_key, useful, wanted
 
 
-def look(wish: Wish, memo: Memo) -> Any:
+def _files(wish: Wish) -> list[tuple[str, str]]:
+    """(name here, path in the package), sorted."""
+    return sorted((name, str(path)) for name, path in mapping(wish.data["files"]).items())
+
+
+def look(wish: Wish, memo: Memo) -> Json:
     try:
-        distribution = importlib.metadata.distribution(wish.data["package"])
+        distribution = importlib.metadata.distribution(wish.text())
     except importlib.metadata.PackageNotFoundError:
         return None
     return {
         "version": distribution.version,
         "files": {
-            name: memo.sha256(str(distribution.locate_file(path)))
-            for name, path in sorted(wish.data["files"].items())
+            name: memo.sha256(str(distribution.locate_file(path))) for name, path in _files(wish)
         },
     }
 
 
-def resolve(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> Pin:
-    name = wish.data["package"]
+def resolve(request: Request) -> Resolved:
+    wish = request.wish
+    name = wish.text()
     try:
         distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
@@ -39,7 +44,7 @@ def resolve(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> Pin:
     record = {str(entry): entry for entry in distribution.files or ()}
     suffixes, use = useful(wish)
     files: dict[str, Callable[[], Path]] = {}
-    for target, listed in sorted(wish.data["files"].items()):
+    for target, listed in _files(wish):
         entry = record.get(listed)
         if entry is None or entry.hash is None:
             known = [k for k in record if not k.endswith((".py", ".pyc"))]
@@ -63,4 +68,19 @@ def resolve(wish: Wish, lock: Mapping[str, Any] | None, out: Path) -> Pin:
                 hint=f"pip install --force-reinstall --no-deps {name}=={distribution.version}",
             )
         files[target] = functools.partial(Path, path)
-    return Pin(facts={"version": distribution.version}, files=files)
+    return Resolved(facts={"version": distribution.version}, files=files)
+
+
+def _made_from(wish: Data, facts: Mapping[str, str]) -> str:
+    files = ", ".join(f"`{path}`" for path in mapping(wish["files"]).values())
+    return f"{files} of the package {wish['package']} {facts['version']}"
+
+
+KIND = Kind(
+    look=look,
+    resolve=resolve,
+    made_from=_made_from,
+    rows_of=lambda wish: f"package `{wish['package']}`",
+    facts=("version",),
+    locked=True,
+)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from tinybuild.errors import Fault, SourceFault
+
+# JSON data, to be read.
+Json: TypeAlias = "bool | int | float | str | list[Json] | Mapping[str, Json] | None"
+Data: TypeAlias = "Mapping[str, Json]"
 
 # Suffixes of files that describe a config, a tokenizer or a processor. Weights (.safetensors, .bin,
 # .pt, .h5, .onnx, .gguf ...), pickles and code (.py) are not among them.
@@ -34,20 +38,86 @@ class Wish:
 
     slot: str
     kind: str
-    data: Mapping[str, Any]
+    data: Data
     base: Path
     serves: str | None = None
+
+    def text(self, key: str = "", default: str = "") -> str:
+        """A value of the wish that is text; by default what the kind's own key says."""
+        return str(self.data.get(key or self.kind, default))
+
+    @property
+    def place(self) -> Path:
+        """Where a path of the recipe leads."""
+        return self.base / self.text("path")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A file as the Hub lists it. oid: sha256 if it is kept in LFS, else the sha1 of git's blob."""
+
+    size: int
+    oid: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A file of a pin: its sha256 and its size in bytes.
+
+    Of a file that was read in parts: both are those of what was read, `ranges` maps "START-STOP" to
+    a sha256, and `whole` is the file itself.
+    """
+
+    sha256: str
+    size: int
+    ranges: Mapping[str, str] = field(default_factory=dict)
+    whole: Listed | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pin:
-    """The fact a wish resolved to. `facts` is what a lock keeps; `files` says where the bytes are.
+    """The fact a wish resolved to: what a lock keeps. `facts`: those of its kind (commit ...)."""
 
-    `files` maps the name each file will have to a function that gives a readable path.
-    """
+    wish: Data
+    facts: Mapping[str, str]
+    files: Mapping[str, Entry]
 
-    facts: Mapping[str, Any]
-    files: Mapping[str, Callable[[], Path]]
+    @classmethod
+    def read(cls, data: Data) -> Pin:
+        """From JSON data that fits schemas/lock.v1.schema.json."""
+        return cls(
+            wish=mapping(data["wish"]),
+            facts={k: str(v) for k, v in data.items() if k not in ("wish", "files")},
+            files={name: _entry(mapping(entry)) for name, entry in mapping(data["files"]).items()},
+        )
+
+    def json(self) -> dict[str, Json]:
+        """As JSON data."""
+        files: dict[str, Json] = {}
+        for name, entry in self.files.items():
+            parts: dict[str, Json] = {"sha256": entry.sha256, "size": entry.size}
+            if entry.whole is not None:
+                parts["ranges"] = dict(entry.ranges)
+                parts["whole"] = {"oid": entry.whole.oid, "size": entry.whole.size}
+            files[name] = parts
+        return {"wish": dict(self.wish), **self.facts, "files": files}
+
+
+def mapping(value: Json) -> Data:
+    """A mapping; an empty one where somebody wrote something else there."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _entry(data: Data) -> Entry:
+    whole, size = mapping(data.get("whole")), data["size"]
+    assert isinstance(size, int)
+    listed = whole.get("size")
+    return Entry(
+        sha256=str(data["sha256"]),
+        size=size,
+        ranges={place: str(digest) for place, digest in mapping(data.get("ranges")).items()},
+        whole=Listed(size=listed, oid=str(whole.get("oid"))) if isinstance(listed, int) else None,
+    )
 
 
 def slot_key(wish: Wish) -> tuple[str | int, ...]:
@@ -70,7 +140,7 @@ def useful(wish: Wish) -> tuple[tuple[str, ...], str]:
 
 
 def title(wish: Wish) -> str:
-    return f"{wish.kind} {wish.data[wish.kind]}"
+    return f"{wish.kind} {wish.text()}"
 
 
 def fault(wish: Wish, what: str, hint: str = "", key: str = "") -> Fault:

@@ -30,21 +30,22 @@ from tinybuild.source.contents import (
 )
 from tinybuild.source.groups import Groups, choose
 from tinybuild.source.hub import ask
-from tinybuild.source.pins import Wish, fault, title
+from tinybuild.source.kinds import Request
+from tinybuild.source.pins import Listed, Pin, Wish, fault, title
 from tinybuild.source.shards import Shards, first
-from tinybuild.source.upstream import Listed, Spent, Upstream
+from tinybuild.source.upstream import Spent, Upstream
 
 LAYOUT = "layout.json"
 
 
-def fetch(
-    wish: Wish, section: Mapping[str, Any], lock: Mapping[str, Any] | None, out: Path, seed: int
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def fetch(request: Request) -> tuple[Pin, dict[str, Any]]:
     """Fetch the rows that a dataset section asks for into `out`; the pin, and what was read.
 
     The section's source says max_read in bytes. Read: bytes, limit (bytes), parts ([{config,
     split, rows looked at, of how many}], as far as known). Raises SourceFault.
     """
+    wish, lock, out, seed = request.wish, request.lock, request.out, request.seed
+    section: Any = request.rows
     commit, files = _listed(wish, lock)
     if lock is not None:
         _unchanged(wish, lock, files)
@@ -63,28 +64,27 @@ def fetch(
             ) from None
     read = {"bytes": upstream.bytes, "limit": upstream.limit, "parts": looked}
     (out / LAYOUT).write_text(pretty({**layout, "read": read}), encoding="utf-8")
-    pin: dict[str, Any] = {"wish": dict(wish.data), "commit": commit, "files": upstream.pinned()}
-    if card is not None:
-        pin["card"] = card
+    facts = {"commit": commit} if card is None else {"commit": commit, "card": card}
+    pin = Pin(wish=wish.data, facts=facts, files=upstream.pinned())
     if lock is not None:
-        _hold(wish, lock, pin["files"])
+        _hold(wish, lock, pin)
     return pin, read
 
 
 # --- what there is, and the lock ------------------------------------------------------------------
 
 
-def _listed(wish: Wish, lock: Mapping[str, Any] | None) -> tuple[str, dict[str, Listed]]:
+def _listed(wish: Wish, lock: Pin | None) -> tuple[str, dict[str, Listed]]:
     """The commit, and its files as the Hub lists them."""
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
-    repo, revision = wish.data["hub"], wish.data.get("revision", "main")
+    repo, revision = wish.text(), wish.text("revision", "main")
     api = HfApi()
     if lock is not None:
-        commit = lock["commit"]
+        commit = lock.facts["commit"]
     else:
-        commit = ask(wish, lambda: api.dataset_info(repo, revision=revision)).sha
+        commit = str(ask(wish, lambda: api.dataset_info(repo, revision=revision)).sha)
     options: dict[str, Any] = {"repo_type": "dataset", "revision": commit, "recursive": True}
     found = ask(wish, lambda: list(api.list_repo_tree(repo, **options)))
     files = {
@@ -98,15 +98,15 @@ def _listed(wish: Wish, lock: Mapping[str, Any] | None) -> tuple[str, dict[str, 
     return commit, files
 
 
-def _card_commit(wish: Wish, lock: Mapping[str, Any] | None) -> str | None:
+def _card_commit(wish: Wish, lock: Pin | None) -> str | None:
     """The commit of the main branch, for the card that the branch of the Hub's Parquet lacks."""
     from huggingface_hub import HfApi
 
     if wish.data.get("revision") != CONVERTED:
         return None
-    if lock is not None and isinstance(lock.get("card"), str):
-        return str(lock["card"])
-    return str(ask(wish, lambda: HfApi().dataset_info(wish.data["hub"])).sha)
+    if lock is not None and "card" in lock.facts:
+        return lock.facts["card"]
+    return str(ask(wish, lambda: HfApi().dataset_info(wish.text())).sha)
 
 
 def _said(wish: Wish, card: str | None, upstream: Upstream) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _said(wish: Wish, card: str | None, upstream: Upstream) -> dict[str, Any]:
 
     if card is None:
         return {}
-    repo, name = wish.data["hub"], "README.md"
+    repo, name = wish.text(), "README.md"
     options: dict[str, Any] = {"repo_type": "dataset", "revision": card}
     found = ask(wish, lambda: HfApi().get_paths_info(repo, [name], **options))
     if not found or found[0].size > LARGEST_CARD:
@@ -131,35 +131,28 @@ def _said(wish: Wish, card: str | None, upstream: Upstream) -> dict[str, Any]:
         return {}  # its rows can be read all the same
 
 
-def _unchanged(wish: Wish, lock: Mapping[str, Any], files: Mapping[str, Listed]) -> None:
+def _unchanged(wish: Wish, lock: Pin, files: Mapping[str, Listed]) -> None:
     """Refuse a commit whose files are no longer listed as the locked ones."""
-    for name, entry in sorted(lock["files"].items()):
-        whole, found = _part(entry, "whole"), files.get(name)
-        if found is None:
+    for name, entry in sorted(lock.files.items()):
+        if name not in files:
             what = f"{name} is in the lock but not in {title(wish)}"
-        elif (whole.get("oid"), whole.get("size")) != (found.oid, found.size):
+        elif entry.whole != files[name]:
             what = f"{name} of {title(wish)} is not the locked one"
         else:
             continue
         raise fault(wish, what, "delete the recipe's .lock.json to accept what is there now")
 
 
-def _hold(wish: Wish, lock: Mapping[str, Any], files: Mapping[str, Any]) -> None:
+def _hold(wish: Wish, lock: Pin, pin: Pin) -> None:
     """Refuse bytes that are not the locked ones, wherever the same ranges were read."""
-    for name, entry in files.items():
-        known = _part(lock["files"].get(name, {}), "ranges")
-        if any(known.get(place, digest) != digest for place, digest in entry["ranges"].items()):
+    for name, entry in pin.files.items():
+        known = lock.files[name].ranges if name in lock.files else {}
+        if any(known.get(place, digest) != digest for place, digest in entry.ranges.items()):
             raise fault(
                 wish,
                 f"{name} of {title(wish)} is not the locked one",
                 "delete the recipe's .lock.json to accept what is there now",
             )
-
-
-def _part(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A mapping in a lock's entry; empty where somebody wrote something else there."""
-    found = entry.get(name)
-    return found if isinstance(found, Mapping) else {}
 
 
 # --- fetching -------------------------------------------------------------------------------------
@@ -174,7 +167,7 @@ def _fetch(
     seed: int,
     card: str | None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    shown = scratch / re.sub(r"\W", "_", wish.data["hub"].rpartition("/")[2])
+    shown = scratch / re.sub(r"\W", "_", wish.text().rpartition("/")[2])
     shown.mkdir()
     sizes = {name: listed.size for name, listed in upstream.files.items()}
     contents = Contents(

@@ -7,24 +7,15 @@ import hashlib
 import io
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import IO, Any
 
 from tinybuild.errors import Fault
 from tinybuild.source.hub import ask
-from tinybuild.source.pins import Wish, fault
+from tinybuild.source.pins import Entry, Listed, Wish, fault
 
 PIECE = 1 << 16  # bytes of the first range of a stream; each next one is twice as long ...
 LONGEST = 1 << 22  # ... up to this
 RETRIES = 5  # as many as huggingface_hub makes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listed:
-    """A file as the Hub lists it. oid: sha256 if it is kept in LFS, else the sha1 of git's blob."""
-
-    size: int
-    oid: str
 
 
 class Spent(Exception):
@@ -86,7 +77,7 @@ class Upstream:
         from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
         from huggingface_hub.utils._http import http_stream_backoff
 
-        url = hf_hub_url(self.wish.data["hub"], name, repo_type="dataset", revision=self.commit)
+        url = hf_hub_url(self.wish.text(), name, repo_type="dataset", revision=self.commit)
         # Encoded answers would be other bytes than those that were asked for.
         headers = {
             **build_hf_headers(),
@@ -137,15 +128,15 @@ class Upstream:
     def stream(self, name: str) -> Stream:
         return Stream(self, name)
 
-    def pinned(self) -> dict[str, Any]:
+    def pinned(self) -> dict[str, Entry]:
         """What a lock keeps of each file that was read: the bytes, and the file they are of."""
         return {
-            name: {
-                "sha256": self.digests[name].hexdigest(),
-                "size": sum(stop - start for start, stop in ranges),
-                "ranges": {f"{start}-{stop}": digest for (start, stop), digest in ranges.items()},
-                "whole": {"oid": self.files[name].oid, "size": self.files[name].size},
-            }
+            name: Entry(
+                sha256=self.digests[name].hexdigest(),
+                size=sum(stop - start for start, stop in ranges),
+                ranges={f"{start}-{stop}": digest for (start, stop), digest in ranges.items()},
+                whole=self.files[name],
+            )
             for name, ranges in sorted(self.ranges.items())
         }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tinybuild.config import reads
 from tinybuild.feeding.inputs import continued
-from tinybuild.keys import found, is_id, mentioned
+from tinybuild.keys import ids_in, is_id, mentioned
 from tinybuild.validate.check import Check, Subject
 
 Path = tuple[str, ...]
@@ -159,7 +159,7 @@ def _vocabulary(data: Mapping[str, Any]) -> Any:
 
 def _pairs(path: Path, old: Any, new: Any) -> Iterator[tuple[int, int]]:
     """Ids that stand in the same place, before and after; where lengths differ nothing is known."""
-    olds, news = list(found(path[-1], old)), list(found(path[-1], new))
+    olds, news = list(ids_in(path[-1], old)), list(ids_in(path[-1], new))
     if len(olds) == len(news):
         yield from zip(olds, news, strict=True)
 
@@ -203,7 +203,7 @@ def _by_token(
         role = path[-1].removesuffix("_token_id")
         if path in before or path[-1] in given or role not in facts["special"]:
             continue
-        if facts["special"][role] not in found(path[-1], value):
+        if facts["special"][role] not in ids_in(path[-1], value):
             faults.append(
                 f"{'.'.join(path)} is {value}, and the tokenizer's {role} is "
                 f"{facts['special'][role]}"
