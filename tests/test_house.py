@@ -20,7 +20,8 @@ ARROWS: dict[str, tuple[str, str]] = {
     "progress": ("", "the screen"),
     "wire": ("", "dataclasses to and from JSON"),
     "facts": ("wire", "what the receipt of each stage tells those after it"),
-    "workers": ("errors wire", "warm processes, and what a stage gets"),
+    "network": ("errors", "what only fetch may use, and what stops the others"),
+    "workers": ("errors wire network", "warm processes, and what a stage gets"),
     "bundle": ("files", "the layout of a bundle"),
     "dataset": (
         "errors files paths wire facts sections workers progress",
