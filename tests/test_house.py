@@ -21,7 +21,7 @@ ARROWS: dict[str, tuple[str, str]] = {
     "wire": ("", "dataclasses to and from JSON"),
     "facts": ("wire", "what the receipt of each stage tells those after it"),
     "network": ("errors", "what only fetch may use, and what stops the others"),
-    "workers": ("errors wire network", "warm processes, and what a stage gets"),
+    "workers": ("errors paths wire network", "warm processes, and what a stage gets"),
     "bundle": ("files", "the layout of a bundle"),
     "dataset": (
         "errors files paths wire facts sections workers progress",
@@ -55,7 +55,7 @@ ARROWS: dict[str, tuple[str, str]] = {
         "YAML with places, checked, in words; locks",
     ),
     "engine": (
-        "errors files paths wire facts sections keys workers dataset source recipe",
+        "errors files paths wire facts sections keys workers dataset source tokenizer recipe",
         "tasks, why they run, and receipts",
     ),
     "cli": (

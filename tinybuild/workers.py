@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 from tinybuild import network, wire
 from tinybuild.errors import BuildFault, Fault
+from tinybuild.paths import Data
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ class Job:
     root: Path
     out: Path
     seed: int
-    upstream: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    upstream: Mapping[str, Data] = field(default_factory=dict)
 
     def asked(self, kind: type[T]) -> T:
         """The settings as a dataclass of them all."""

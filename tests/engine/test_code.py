@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tinybuild.engine import code
-from tinybuild.engine.plan import STAGES
+from tinybuild.engine.stages import STAGES
 
 MODULES = sorted(code.PACKAGE.rglob("*.py"))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from tinybuild.config import heads
 from tinybuild.engine.plan import Zoo
+from tinybuild.engine.receipts import Failure
 from tinybuild.engine.run import Builder
 from tinybuild.errors import PackageFault
 from tinybuild.progress import count, size
@@ -85,8 +86,8 @@ def _row(kind: str, name: str, zoo: Zoo, builder: Builder) -> Row:
         if not builder.reasons(task):
             receipt = builder.receipt(task.name)
             assert receipt is not None  # there are no reasons to run
-            facts |= receipt["facts"]
-            files = receipt["files"]
+            facts |= receipt.facts
+            files = receipt.files
             if task.stage == "model":
                 facts["weights"] = sum(
                     entry["size"] for file, entry in files.items() if file.endswith(".safetensors")
@@ -95,14 +96,15 @@ def _row(kind: str, name: str, zoo: Zoo, builder: Builder) -> Row:
         failure = builder.failure(task)
         if failure is None:
             return _filled(kind, facts, reason=f"{task.stage} not built yet", known=False)
-        checks = (failure["report"] or {"checks": ()})["checks"]
+        report: Mapping[str, Any] = failure.report or {}
+        checks = report.get("checks", ())
         facts |= {"checks": len(checks), "passed": sum(check["ok"] for check in checks)}
         wrong = [check for check in checks if not check["ok"]]
         return _filled(
             kind,
             facts,
             reason=_short(_failed(wrong) if wrong else _said(failure), builder.root),
-            package=failure["kind"] == PackageFault.__name__,
+            package=failure.kind == PackageFault.__name__,
         )
     return _filled(kind, facts)
 
@@ -127,12 +129,12 @@ def _failed(checks: list[Mapping[str, str]]) -> str:
     return f"also {', '.join(others)}; {text}" if others else text
 
 
-def _said(failure: Mapping[str, Any]) -> str:
+def _said(failure: Failure) -> str:
     """The first line of the first finding; where a package is missing, how to get it as well."""
-    first = failure["findings"][0]
-    text = str(first["what"]).splitlines()[0]
-    if failure["kind"] == PackageFault.__name__ and first["hint"]:
-        text += f" ({first['hint']})"
+    first = failure.findings[0]
+    text = first.what.splitlines()[0]
+    if failure.kind == PackageFault.__name__ and first.hint:
+        text += f" ({first.hint})"
     return text
 
 

@@ -1,4 +1,4 @@
-"""Which files of the package decide what a stage makes: those that it imports, to the end.
+"""Which code decides what a stage makes: the files that it imports, to the end, and versions.
 
 Every file is read once: its digest and its imports come from the same bytes, so that what is
 recorded is the code as it was before any worker loaded it.
@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.metadata
 import os
+import platform
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +20,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1]
 NAME = PACKAGE.name
 
-# The house's law: imports are absolute, one statement a line (or in parentheses), formatted by ruff.
-# A pattern that begins with a fixed text is searched ten times faster than one that begins with `^`.
+# The house's law: imports are absolute, one statement a line or in parentheses, as ruff formats it.
+# Patterns that begin with a fixed text are searched ten times faster than those that begin with ^.
 _FROM = re.compile(rb"from (tinybuild[\w.]*) import (\([^)]*\)|[^\n#]+)")
 _PLAIN = re.compile(rb"import (tinybuild[\w.]*)")
 _COMMENT = re.compile(r"#[^\n]*")
@@ -113,3 +116,21 @@ def _files(folder: str, prefix: str) -> Iterator[str]:
                 yield from _files(entry.path, f"{prefix}{entry.name}/")
             elif not entry.name.endswith(".typed"):
                 yield prefix + entry.name
+
+
+@functools.cache
+def versions(libraries: tuple[str, ...]) -> dict[str, str | None]:
+    """{name: version} of the toolchain that a stage's bytes depend on."""
+    return {
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "zlib": zlib.ZLIB_RUNTIME_VERSION,
+        **{name: _version(name) for name in libraries},
+    }
+
+
+def _version(name: str) -> str | None:
+    """The version of an installed distribution; None for an optional one that is not there."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
