@@ -92,10 +92,9 @@ class Bug(Exception):
 
 
 def call(function: str, argument: object) -> Any:
-    """Call "module:name" with one argument; what it returns, as JSON data where that is a
-    dataclass."""
+    """Call "module:name" with one argument."""
     module, name = function.split(":")
-    return wire.dump(getattr(importlib.import_module(module), name)(argument))
+    return getattr(importlib.import_module(module), name)(argument)
 
 
 def serve(connection: Connection, online: bool) -> None:
@@ -127,7 +126,7 @@ def _answer(function: str, argument: object, memory: int) -> Answer:
     network.tried()  # of an earlier call
     try:
         _bound(memory)
-        return "done", call(function, argument)
+        return "done", wire.dump(call(function, argument))  # facts may be a dataclass
     except Fault as fault:
         return _fault(fault)
     except MemoryError:
