@@ -103,7 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipes", type=int, default=30)
     count = parser.parse_args().recipes
-    corpus = Path(__file__).parents[1] / "tinybuild/dataset/corpus.jsonl"
+    corpus = Path(__file__).parents[1] / "tinybuild/corpus/corpus.jsonl"
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         (root / "dodo.py").write_text("from tinybuild.tasks import *\n")

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import random
 import subprocess
@@ -71,8 +70,9 @@ data.to_parquet(out / "train.parquet")
 
 
 def words() -> list[str]:
-    lines = (ROOT / "tinybuild" / "dataset" / "corpus.jsonl").read_text().splitlines()
-    return " ".join(json.loads(line)["text"] for line in lines).split()
+    from tinybuild import corpus
+
+    return " ".join(corpus.texts()).split()
 
 
 def parquet(folder: Path, rows: int) -> None:

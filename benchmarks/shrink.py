@@ -88,7 +88,7 @@ def peak(program: str) -> float:
 def measure(folder: Path) -> None:
     from transformers import AutoTokenizer
 
-    from tinybuild.tokenizer import sample
+    from tinybuild import corpus
     from tinybuild.tokenizer.shrink import truncate
     from tinybuild.tokenizer.upstream import read
     from tinybuild.tokenizer.work import Source, Work
@@ -109,9 +109,9 @@ def measure(folder: Path) -> None:
     shrunk = fastest(shrink)
     shrunk -= fastest(lambda out: read(folder))
     whole = fastest(stage)
-    corpus = [*sample.corpus()]
+    texts = [*corpus.texts()]
     trained = fastest(
-        lambda out: loaded.train_new_from_iterator([corpus], SIZE, show_progress=False)
+        lambda out: loaded.train_new_from_iterator([texts], SIZE, show_progress=False)
     )
     with tempfile.TemporaryDirectory() as out:
         loading = peak(LOAD.format(folder=str(folder)))

@@ -10,7 +10,8 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 import pytest
 
-from tinybuild import recipe, sections
+from tinybuild import sections
+from tinybuild.recipe import contract
 
 # A form is what a value may be: JSON types, ("literal", VALUE), ("list", FORM), ("mapping", FORM)
 # and ("keys", {(KEY, whether it is always there, FORM)}).
@@ -51,7 +52,7 @@ def one(name: str, rules: Mapping[str, Any]) -> Any:
 
 
 def pointed(reference: str) -> Mapping[str, Any]:
-    rules: Any = recipe.schema()
+    rules: Any = contract.contract("recipe")
     for key in reference.split("/")[1:]:
         rules = rules[key]
     return typing.cast("Mapping[str, Any]", rules)
@@ -77,9 +78,9 @@ def typed(kind: Any) -> Form:
     return frozenset([NAMES[kind]])
 
 
-def contract() -> dict[str, Any]:
+def expected() -> dict[str, Any]:
     """The schema; methods are a table of the tokenizer room, and its test holds that enum."""
-    rules = copy.deepcopy(recipe.schema())
+    rules = copy.deepcopy(dict(contract.contract("recipe")))
     method = rules["$defs"]["tokenizer"]["properties"]["method"]
     assert method.pop("enum")
     method["type"] = "string"
@@ -87,8 +88,8 @@ def contract() -> dict[str, Any]:
 
 
 def test_sections_are_what_the_schema_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    rules = contract()
-    monkeypatch.setattr(recipe, "schema", lambda: rules)
+    rules = expected()
+    monkeypatch.setattr(contract, "contract", lambda _: rules)
     ((_, wanted),) = said(rules)
     ((_, given),) = typed(sections.Sections)
     assert {key for key, *_ in given} == {key for key, *_ in wanted}

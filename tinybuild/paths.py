@@ -31,16 +31,16 @@ def leaves(tree: Data, inside: Inside = everywhere, path: Path = ()) -> Iterator
     """Every value that is not entered, with its path. A mapping with nothing in it is one."""
     for name, value in tree.items():
         if isinstance(value, Mapping) and value and inside(name, value):
-            yield from leaves(value, inside, (*path, str(name)))
+            yield from leaves(value, inside, (*path, name))
         else:
-            yield (*path, str(name)), value
+            yield (*path, name), value
 
 
 def items(value: Json, path: Path = ()) -> Iterator[tuple[Path, Json]]:
     """Every value that is neither mapping nor list, with its path through both."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from items(inner, (*path, str(name)))
+            yield from items(inner, (*path, name))
     elif isinstance(value, list | tuple):
         for place, inner in enumerate(value):
             yield from items(inner, (*path, str(place)))
@@ -129,7 +129,7 @@ def differences(old: Json, new: Json, path: Path = ()) -> Iterator[tuple[Path, J
         return
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in sorted({*old, *new}, key=str):
-            yield from differences(old.get(name), new.get(name), (*path, str(name)))
+            yield from differences(old.get(name), new.get(name), (*path, name))
     else:
         yield path, old, new
 

@@ -12,9 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinybuild.config import overrides
-from tinybuild.config.shrink import SIZES, shrink
-from tinybuild.config.tree import Tree, kind, shares
+from tinybuild.config import shrink as shrinking
+from tinybuild.config.shrink import shrink
+from tinybuild.config.sizes import SIZES
+from tinybuild.config.tree import Tree, shares
 from tinybuild.errors import BuildFault
+from tinybuild.paths import Data, Json
 
 TINY = SIZES["tiny"]
 
@@ -302,32 +305,47 @@ def test_what_is_large_by_itself_does_not_ruin_the_rest() -> None:
     assert tree.overrides == {}
 
 
-# --- names and shares -----------------------------------------------------------------------------
+# --- rules by themselves --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "wanted"),
-    [
-        ("hidden_size", "width"),
-        ("num_attention_heads", "heads"),
-        ("encoder_attention_heads", "heads"),
-        ("num_key_value_heads", "kv heads"),
-        ("qk_rope_head_dim", "rope dim"),
-        ("v_head_dim", "head dim"),
-        ("moe_intermediate_size", "expert width"),
-        ("decoder_ffn_dim", "ffn width"),
-        ("n_routed_experts", "experts"),
-        ("num_experts_per_tok", "top k"),
-        ("vocab_size", "vocabulary"),
-        ("type_vocab_size", ""),
-        ("kv_lora_rank", "rank"),
-        ("num_mel_bins", "mels"),
-        ("conv_kernel_size", ""),
-        ("chunk_size_feed_forward", ""),
-    ],
-)
-def test_what_a_name_measures(name: str, wanted: str) -> None:
-    assert kind(name) == wanted
+def ruled(source: Data) -> Tree:
+    """What the rules make of a config that no class has."""
+    tree = Tree(source, {}, TINY, None)
+    for rule in shrinking.RULES:
+        rule(tree)
+    return tree
+
+
+def test_shuffled_pixels_stay_as_many_widths_as_in_the_source() -> None:
+    def inner(source: dict[str, Json]) -> Json:
+        return ruled({"hidden_size": 512, **source}).data["intermediate_size"]
+
+    assert inner({"pixel_shuffle_ratio": 0.5, "intermediate_size": 2048}) == 4 * TINY.width
+    assert inner({"pixel_shuffle_ratio": 0.25, "intermediate_size": 8192}) == 16 * TINY.width
+    assert inner({"pixel_shuffle_ratio": 0.5, "intermediate_size": 1024}) == TINY.ffn
+
+
+def test_attention_over_a_doubled_width_has_heads_that_cover_it() -> None:
+    config = small("zamba2")
+    assert config.attention_hidden_size == 2 * config.hidden_size
+    assert config.attention_head_dim * config.num_attention_heads == 2 * config.hidden_size
+    source: dict[str, Json] = {"hidden_size": 512, "num_attention_heads": 8}
+    assert ruled({**source, "attention_head_dim": 128}).data["attention_head_dim"] == 32
+    # Without the word the heads are only as wide as said: Gemma's cover more than the width.
+    assert ruled({**source, "head_dim": 128}).data["head_dim"] == TINY.head_dim
+
+
+def test_a_rule_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    def petals(tree: Tree) -> None:
+        """A flower has five."""
+        for path, name, _ in tree.items():
+            if name == "petals":
+                tree.set((*path, name), 5, "rule petals")
+
+    monkeypatch.setattr(shrinking, "RULES", (*shrinking.RULES, petals))
+    tree = ruled({"text_config": {"petals": 99}})
+    assert tree.overrides == {"text_config": {"petals": 5}}
+    assert tree.reasons == {("text_config", "petals"): "rule petals"}
 
 
 @given(

@@ -13,7 +13,7 @@ import pytest
 from kit.files import contents
 from kit.stage import MakeJob
 
-from tinybuild import dataset
+from tinybuild import corpus, dataset
 from tinybuild.errors import BuildFault
 from tinybuild.files import digest
 from tinybuild.workers import Job
@@ -554,13 +554,13 @@ def test_empty_files(refused: Any, name: str) -> None:
 
 def test_the_default_corpus(build: Any) -> None:
     rows, facts, _ = build(None, samples=50)
-    with dataset.CORPUS.open(encoding="utf-8") as file:
-        corpus = [json.loads(line) for line in file]
-    assert rows == corpus[:50]
+    with corpus.FILE.open(encoding="utf-8") as file:
+        shipped = [json.loads(line) for line in file]
+    assert rows == shipped[:50]
     assert facts["rows"] == 50
     assert facts["columns"][0] == ["text", "string"]
-    assert len(corpus) >= 500
-    assert all(row["text"].strip() for row in corpus)
+    assert len(shipped) >= 500
+    assert all(row["text"].strip() for row in shipped)
 
 
 def test_load_dataset_reads_the_folder(build: Any, tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from tinybuild import files
 from tinybuild.engine.plan import load
 from tinybuild.engine.run import Builder
 from tinybuild.engine.stages import Task
-from tinybuild.errors import BuildFault, RecipeFault
+from tinybuild.errors import BuildFault
 from tinybuild.files import Memo, locked, put
-from tinybuild.recipe import Cache, lock
+from tinybuild.recipe import Cache
 from tinybuild.workers import Job, Limits, Pool
 
 
@@ -281,18 +281,3 @@ def test_a_lock_that_was_removed_while_we_waited_is_not_held(tmp_path: Path) -> 
     third.__exit__(None, None, None)
     other.join(10)
     assert order == ["third", "second"]
-
-
-@pytest.mark.parametrize(
-    "pin",
-    [
-        {"wish": {"hub": "a/b"}, "files": {}},
-        {"wish": {"hub": "a/b"}, "commit": 3, "files": {}},
-        {"wish": {"path": "x"}, "files": {"a.json": 3}},
-        {"wish": {"path": "x"}, "files": {"a.json": {"sha256": None, "size": 1}}},
-    ],
-)
-def test_a_lock_with_other_types_inside(tmp_path: Path, pin: object) -> None:
-    (tmp_path / "x.lock.json").write_text(json.dumps({"version": 1, "pins": {"source": pin}}))
-    with pytest.raises(RecipeFault, match="the lock cannot be read"):
-        lock.read(tmp_path / "x.yaml")

@@ -38,8 +38,8 @@ def test_the_imports_of_a_text_are_those_of_its_syntax(path: Path) -> None:
 def test_every_stage_starts_somewhere_and_data_files_count() -> None:
     files = {stage: code.closure(STAGES[stage].function) for stage in STAGES}
     assert all(files.values())
-    assert "dataset/corpus.jsonl" in files["dataset"]
-    assert "dataset/corpus.jsonl" in files["tokenizer"]
+    assert "corpus/corpus.jsonl" in files["dataset"]
+    assert "corpus/corpus.jsonl" in files["tokenizer"]
     assert "config/exceptions.json" in files["model"]
     assert "__init__.py" in files["pack"]  # the card tells the version
     assert "__init__.py" not in files["model"]

@@ -12,8 +12,8 @@ import transformers
 from tinybuild.errors import BuildFault
 from tinybuild.feeding import inputs
 from tinybuild.feeding.inputs import text, vision
-from tinybuild.feeding.inputs.draw import Draw
-from tinybuild.feeding.inputs.facts import ROWS, Facts
+from tinybuild.feeding.inputs.draw import ROWS, Draw
+from tinybuild.feeding.inputs.facts import Facts
 
 TEXT = {
     "vocab_size": 99,

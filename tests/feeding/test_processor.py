@@ -19,7 +19,8 @@ from tinybuild.feeding.processor.rules import shrink
 from tinybuild.source import blank
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.validate import processor as checks
-from tinybuild.validate.check import Check, Subject
+from tinybuild.validate.check import Result
+from tinybuild.validate.subject import Subject
 
 # --- rules ----------------------------------------------------------------------------------------
 
@@ -499,14 +500,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
     return make
 
 
-def feeds(subject: Subject) -> Check:
-    found = checks.processor_feeds_model(subject)
+def feeds(subject: Subject) -> Result:
+    found = checks.processor_feeds_model.run(subject)
     assert found is not None
     return found
 
 
-def agree(subject: Subject) -> Check:
-    found = checks.processor_tokens(subject)
+def agree(subject: Subject) -> Result:
+    found = checks.processor_tokens.run(subject)
     assert found is not None
     return found
 
@@ -565,7 +566,7 @@ def test_without_a_tokenizer_the_parts_feed_it(
     found = feeds(subject)
     assert (found.ok, found.measured) == (True, measured), found
     assert "by themselves" in found.note
-    assert checks.processor_tokens(subject) is None
+    assert checks.processor_tokens.run(subject) is None
 
 
 # --- mutants: each check has to see them ----------------------------------------------------------
@@ -784,7 +785,7 @@ def test_a_part_that_needs_a_package_is_said(built: Build, monkeypatch: pytest.M
     subject = built(*CLIP)
     monkeypatch.setattr(parts, "kind", lambda node: None)
     found = feeds(subject)
-    assert (found.ok, found.measured) == (True, "not tried here")
+    assert (found.state, found.measured) == ("not tried", "not tried here")
     assert "CLIPImageProcessor: not with the packages that are installed here" in found.note
 
 

@@ -21,6 +21,7 @@ from tinybuild import recipe
 from tinybuild.errors import BuildFault, Fault, Finding, RecipeFault
 from tinybuild.files import Memo
 from tinybuild.recipe import marked
+from tinybuild.recipe.contract import contract
 
 BAD = Path(__file__).parents[1] / "bad"
 BROKEN = sorted(BAD.glob("*.yaml"))
@@ -318,7 +319,7 @@ def test_a_second_read_comes_from_the_cache(zoo: Path, monkeypatch: pytest.Monke
     assert cache.dirty
     (zoo / "cache.json").write_text(cache.content())
     with monkeypatch.context() as patch:
-        patch.setattr(recipe, "read", never)
+        patch.setattr("tinybuild.recipe.cache.check", never)
         second, again = load(zoo)
     assert second == first
     assert not again.dirty
@@ -357,7 +358,7 @@ def test_another_reader_or_schema_forgets_everything(
     zoo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (zoo / "cache.json").write_text(load(zoo)[1].content())
-    monkeypatch.setattr(recipe, "sha256", lambda _: "another")
+    monkeypatch.setattr("tinybuild.recipe.cache.sha256", lambda _: "another")
     assert load(zoo)[1].dirty
 
 
@@ -419,7 +420,7 @@ def outcome(raw: bytes) -> None:
     except RecipeFault as error:
         findings = error.findings
     else:
-        jsonschema.Draft202012Validator(recipe.schema()).validate(found.data)
+        jsonschema.Draft202012Validator(contract("recipe")).validate(found.data)
         assert same(json.loads(json.dumps(found.data, allow_nan=False)), found.data)
         return
     assert findings
@@ -471,8 +472,8 @@ values = st.recursive(
     max_leaves=12,
 )
 keys = st.sampled_from(
-    [*recipe.schema()["properties"]]
-    + [k for d in recipe.schema()["$defs"].values() for k in d.get("properties", ())]
+    [*contract("recipe")["properties"]]
+    + [k for d in contract("recipe")["$defs"].values() for k in d.get("properties", ())]
 )
 
 
@@ -536,11 +537,11 @@ def section(data: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
 
 
 def known(path: tuple[str, ...]) -> set[str]:
-    rules = recipe.schema()
+    rules = contract("recipe")
     for key in path:
         rules = rules["properties"][key]
         while "$ref" in rules:
-            rules = recipe.schema()["$defs"][rules["$ref"].rpartition("/")[2]]
+            rules = contract("recipe")["$defs"][rules["$ref"].rpartition("/")[2]]
     return set(rules["properties"])
 
 
@@ -589,12 +590,12 @@ def subschemas(rules: Any, where: str = "#") -> Iterator[tuple[str, dict[str, An
             yield from subschemas(inner, f"{where}/{word}/{i}")
 
 
-ALL = dict(subschemas(recipe.schema()))
+ALL = dict(subschemas(contract("recipe")))
 
 
 def test_the_schema_is_a_schema() -> None:
-    jsonschema.Draft202012Validator.check_schema(recipe.schema())
-    assert recipe.schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    jsonschema.Draft202012Validator.check_schema(contract("recipe"))
+    assert contract("recipe")["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
 def test_every_property_has_a_description() -> None:
@@ -628,14 +629,14 @@ EXAMPLES = [
 
 @pytest.mark.parametrize(("where", "example"), EXAMPLES)
 def test_every_example_is_valid(where: str, example: Any) -> None:
-    rules = ALL[where] | {"$defs": recipe.schema()["$defs"]}
+    rules = ALL[where] | {"$defs": contract("recipe")["$defs"]}
     jsonschema.Draft202012Validator(rules).validate(example)
 
 
 def test_defaults_are_valid() -> None:
     for rules in ALL.values():
         if "default" in rules:
-            inner = rules | {"$defs": recipe.schema()["$defs"]}
+            inner = rules | {"$defs": contract("recipe")["$defs"]}
             jsonschema.Draft202012Validator(inner).validate(rules["default"])
 
 

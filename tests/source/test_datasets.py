@@ -32,6 +32,7 @@ from tinybuild import source
 from tinybuild.dataset.parts import numbers, spelled
 from tinybuild.errors import BuildFault, SourceFault
 from tinybuild.recipe import lock
+from tinybuild.source import Pin
 
 TOKEN = "hf_aVeryPrivateTokenThatNobodyMaySee"
 FEATURES = Features(
@@ -910,7 +911,7 @@ def test_files_that_are_gated_while_the_list_is_not(job: MakeJob, hub: Hub, repo
 
 def test_a_lock_holds_for_other_parts_of_the_same_upstream() -> None:
     wish = {"hub": "owner/rows", "max_read": "1GB", "config": "en"}
-    pins = {"dataset": {"wish": wish, "commit": "c", "files": {}}}
+    pins = {"dataset": Pin(wish=wish, facts={"commit": "c"}, files={})}
     more = {**wish, "max_read": "2GB", "split": "test", "config": "de"}
     assert lock.holding(pins, {"dataset": more}) == pins
     assert lock.holding(pins, {"dataset": {**wish, "revision": "v1"}}) == {}

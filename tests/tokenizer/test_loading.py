@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import functools
-import io
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.vocabularies import english, pieces
 
 from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import loading
@@ -18,31 +18,10 @@ from tinybuild.tokenizer.bpe import LETTERS
 
 pytestmark = pytest.mark.usefixtures("no_network")
 
-CORPUS = Path(loading.__file__).parents[1] / "dataset" / "corpus.jsonl"
 Files = Mapping[str, str | bytes]
 
 
-@functools.cache
-def lines() -> tuple[str, ...]:
-    """The English lines of the corpus that ships with tinybuild."""
-    rows = map(json.loads, CORPUS.read_text(encoding="utf-8").splitlines())
-    return tuple(row["text"] for row in rows if row["kind"] == "en")
-
-
-@functools.cache
-def trained(kind: str) -> bytes:
-    import sentencepiece
-
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines()),
-        model_writer=model,
-        model_type=kind,
-        vocab_size=400,
-        minloglevel=2,
-        num_threads=1,
-    )
-    return model.getvalue()
+trained = functools.partial(pieces, vocab_size=400)
 
 
 def table(tokens: Iterable[str]) -> str:
@@ -129,7 +108,7 @@ def test_a_sentencepiece_model_without_a_config_cuts_as_sentencepiece(
 
     made = load(tmp_path, {"spm.model": trained(kind)})
     source = sentencepiece.SentencePieceProcessor(model_proto=trained(kind))
-    for text in lines()[:20]:
+    for text in english()[:20]:
         found = made(text, add_special_tokens=False)["input_ids"]
         assert found == source.encode_as_ids(text)
 

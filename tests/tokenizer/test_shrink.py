@@ -21,15 +21,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit.files import contents, edit
 from kit.stage import MakeJob
+from kit.vocabularies import pieces
 
-from tinybuild import model, validate
+from tinybuild import corpus, model, validate
 from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import METHODS, ranks, sample, upstream
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.work import Made, Source, Work
-from tinybuild.validate.check import Subject
-from tinybuild.workers import Job, call
+from tinybuild.validate.subject import Subject
+from tinybuild.workers import Job
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "vocab_map.v1.schema.json"
 END = "<|endoftext|>"
@@ -56,7 +57,7 @@ def byte_level(size: int = 1200) -> str:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    made.train_from_iterator(sample.corpus(), trainer)
+    made.train_from_iterator(corpus.texts(), trainer)
     made.add_special_tokens(["[CLS]", "[SEP]", END])
     data = json.loads(made.to_str())
     assert [token["id"] for token in data["added_tokens"]] == [learned, learned + 1, learned + 2]
@@ -79,46 +80,22 @@ def byte_level(size: int = 1200) -> str:
     return json.dumps(data, ensure_ascii=False)
 
 
-@functools.cache
-def pieces() -> bytes:
+def unigram() -> bytes:
     """A SentencePiece Unigram."""
-    import io
-
-    import sentencepiece
-
-    out = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=(text for text in sample.corpus() if text.isascii()),
-        model_writer=out,
-        model_type="unigram",
-        vocab_size=900,
-        minloglevel=2,
-        num_threads=1,
-    )
-    return out.getvalue()
+    return pieces("unigram", tuple(t for t in corpus.texts() if t.isascii()), vocab_size=900)
 
 
-@functools.cache
 def llama_like() -> bytes:
     """A SentencePiece BPE with byte pieces: its letters stand behind all that was merged."""
-    import io
-
-    import sentencepiece
-
-    out = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([*sample.corpus()] * 2),
-        model_writer=out,
-        model_type="bpe",
+    return pieces(
+        "bpe",
+        (*corpus.texts(), *corpus.texts()),
         vocab_size=2400,
         byte_fallback=True,
         character_coverage=0.99,
         normalization_rule_name="identity",
         remove_extra_whitespaces=False,
-        minloglevel=2,
-        num_threads=1,
     )
-    return out.getvalue()
 
 
 def folder_of(place: Path, files: Mapping[str, str | bytes | Mapping[str, Any]]) -> Path:
@@ -177,8 +154,8 @@ def checked(source: Path, out: Path, facts: Mapping[str, Any], loaded: Any = Non
     )
     if loaded is not None:
         subject.__dict__["source"] = loaded
-    found = [validate.run(check, subject) for check in validate.CHECKS["tokenizer"]]
-    assert [check for check in found if check is not None and not check.ok] == []
+    found = [check.run(subject) for check in validate.CHECKS]
+    assert [result for result in found if result is not None and not result.ok] == []
     made, size = subject.tokenizer, facts["vocab_size"]
     assert len(made) == size
     assert sorted(made.get_vocab().values()) == list(range(size))
@@ -268,7 +245,7 @@ def test_ids_that_added_tokens_left_behind(job: MakeJob, gpt: Path) -> None:
 def test_stale_ids_in_a_nested_post_processor_after_training(job: MakeJob, gpt: Path) -> None:
     source = load(gpt / "source", None, "path")
     # The tutorial: train_new_from_iterator.
-    naive = source.train_new_from_iterator([[*sample.corpus()]], 500, show_progress=False)
+    naive = source.train_new_from_iterator([[*corpus.texts()]], 500, show_progress=False)
     nested = json.loads(naive.backend_tokenizer.to_str())["post_processor"]["processors"][1]
     assert nested["special_tokens"]["[CLS]"]["ids"] != [naive.convert_tokens_to_ids("[CLS]")]
 
@@ -339,8 +316,7 @@ def shrunken(
         section["text"] = list(texts)
 
     def cut(**more: Any) -> tuple[Any, dict[str, Any]]:
-        made: Made = call(
-            METHODS[method].make,
+        made: Made = METHODS[method].function(
             Work(
                 section=section | more,
                 source=Source(loaded=source, files=upstream.read(folder)),
@@ -668,7 +644,7 @@ def test_merges_and_vocabulary_as_two_files(job: MakeJob, gpt: Path, tmp_path: P
     alone = GPT2Tokenizer.from_pretrained(bare, unk_token=END, eos_token=END, bos_token=END)
     assert alone.get_vocab() == made.get_vocab()
     drawn = random.Random(0)
-    for text in drawn.sample([*sample.corpus()], 50):
+    for text in drawn.sample([*corpus.texts()], 50):
         assert alone.tokenize(text) == made.tokenize(text)
 
 
@@ -677,7 +653,7 @@ def test_ids_that_a_class_shifts_by_one(job: MakeJob, tmp_path: Path) -> None:
     from sentencepiece import SentencePieceProcessor
 
     name = "sentencepiece.bpe.model"
-    files = {name: pieces(), "config.json": {"model_type": "xlm-roberta", "pad_token_id": 1}}
+    files = {name: unigram(), "config.json": {"model_type": "xlm-roberta", "pad_token_id": 1}}
     fetch = folder_of(tmp_path / "xlm", files)
     for method in ("truncate", "corpus"):
         made, facts, out = build(job, fetch, 600, method, text=["The kettle whistled."])
@@ -714,7 +690,7 @@ def test_a_tiktoken_file(job: MakeJob, tmp_path: Path) -> None:
     pattern = made.backend_tokenizer.pre_tokenizer.__getstate__()
     regex = json.loads(pattern)["pretokenizers"][0]["pattern"]["Regex"]
     own = tiktoken.Encoding("x", pat_str=regex, mergeable_ranks=tokens, special_tokens={})
-    for text in [*sample.corpus()][:60]:
+    for text in [*corpus.texts()][:60]:
         assert own.encode_ordinary(text) == made(text, add_special_tokens=False).input_ids
 
 

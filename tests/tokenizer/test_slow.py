@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import json
 import re
 import shutil
@@ -16,19 +15,12 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit.vocabularies import english, pieces
 
 from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import choose, slow
 
-CORPUS = Path(slow.__file__).parents[1] / "dataset" / "corpus.jsonl"
 Kept = dict[str, dict[str, int]]
-
-
-@functools.cache
-def lines() -> tuple[str, ...]:
-    """The English lines of the corpus that ships with tinybuild."""
-    rows = map(json.loads, CORPUS.read_text(encoding="utf-8").splitlines())
-    return tuple(row["text"] for row in rows if row["kind"] == "en")
 
 
 # --- small material, in the formats of the classes ------------------------------------------------
@@ -42,7 +34,7 @@ def merged() -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
     made = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     made.train_from_iterator(
-        [text.lower() for text in lines()] + [" ".join(map(chr, range(33, 127)))],
+        [text.lower() for text in english()] + [" ".join(map(chr, range(33, 127)))],
         trainers.BpeTrainer(vocab_size=900, end_of_word_suffix="</w>", show_progress=False),
     )
     model = json.loads(made.to_str())["model"]
@@ -56,21 +48,9 @@ def counted() -> list[str]:
     return [token for token in tokens if token not in lost]
 
 
-@functools.cache
-def pieces(kind: str, text: tuple[str, ...] = (), size: int = 400) -> bytes:
+def trained(kind: str) -> bytes:
     """A SentencePiece model: unigram, bpe or char."""
-    import sentencepiece
-
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(text or lines()),
-        model_writer=model,
-        model_type=kind,
-        minloglevel=2,
-        num_threads=1,
-        **({} if kind == "char" else {"vocab_size": size}),
-    )
-    return model.getvalue()
+    return pieces(kind, **({} if kind == "char" else {"vocab_size": 400}))
 
 
 def listed(model: bytes) -> list[str]:
@@ -89,7 +69,7 @@ def words(low: bool = True) -> tuple[str, ...]:
     made.normalizer = normalizers.BertNormalizer(lowercase=low)
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     made.train_from_iterator(
-        lines(), trainers.WordPieceTrainer(vocab_size=600, show_progress=False)
+        english(), trainers.WordPieceTrainer(vocab_size=600, show_progress=False)
     )
     return tuple(sorted(made.get_vocab(), key=made.get_vocab().__getitem__))
 
@@ -136,15 +116,15 @@ def _listed(name: str, *special: str) -> Callable[[], Files]:
 
 
 def _model(name: str, kind: str = "unigram") -> Callable[[], Files]:
-    return lambda: {name: pieces(kind)}
+    return lambda: {name: trained(kind)}
 
 
 def _beside(name: str, *special: str, kind: str = "unigram") -> Callable[[], Files]:
     """A SentencePiece model with a vocabulary beside it, in which some pieces are missing."""
 
     def files() -> Files:
-        own = [p for n, p in enumerate(listed(pieces(kind))) if n < 3 or n % 50]
-        return {name: pieces(kind), "vocab.json": table([*special, *own])}
+        own = [p for n, p in enumerate(listed(trained(kind))) if n < 3 or n % 50]
+        return {name: trained(kind), "vocab.json": table([*special, *own])}
 
     return files
 
@@ -174,7 +154,7 @@ def _fsmt() -> Files:
 
 
 def _marian() -> Files:
-    model, other = pieces("unigram"), pieces("unigram", lines()[::2], 350)
+    model, other = trained("unigram"), pieces("unigram", english()[::2], vocab_size=350)
     return {
         "source.spm": model,
         "target.spm": other,
@@ -184,9 +164,9 @@ def _marian() -> Files:
 
 
 def _bartpho() -> Files:
-    own = listed(pieces("unigram"))[3:250]
+    own = listed(trained("unigram"))[3:250]
     return {
-        "sentencepiece.bpe.model": pieces("unigram"),
+        "sentencepiece.bpe.model": trained("unigram"),
         "dict.txt": "".join(f"{token} 3\n" for token in own),
     }
 
@@ -197,7 +177,7 @@ def _clvp() -> Files:
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.train_from_iterator(
-        [text.lower() for text in lines()],
+        [text.lower() for text in english()],
         trainers.BpeTrainer(
             vocab_size=600,
             show_progress=False,
@@ -289,7 +269,7 @@ MATERIAL: Mapping[str, Material] = {
     "Wav2Vec2CTCTokenizer": Material(files=_letters(*FAIRSEQ, "|"), sizes=(34, 50)),
     "Wav2Vec2PhonemeCTCTokenizer": Material(
         files=lambda: {
-            "vocab.json": table([*FAIRSEQ, "|", *(w for t in lines() for w in t.lower().split())])
+            "vocab.json": table([*FAIRSEQ, "|", *(w for t in english() for w in t.lower().split())])
         },
         config=lambda: {"do_phonemize": False},
         sizes=(60, 100),
@@ -437,7 +417,7 @@ def test_every_class_of_transformers_is_cut_or_refused() -> None:
 @pytest.mark.parametrize("name", MATERIAL)
 def test_cut_to_sizes(name: str, made: Callable[[str], tuple[Any, Path]], tmp_path: Path) -> None:
     source, folder = made(name)
-    texts = [text.lower() for text in lines()[:12]]
+    texts = [text.lower() for text in english()[:12]]
     for size in MATERIAL[name].sizes:
         kept = chosen(source, folder, size, texts)
         tiny = cut(source, folder, tmp_path / str(size), kept)
@@ -457,7 +437,7 @@ def test_everything_kept_changes_nothing(
     kept = {space.name: dict(space.ids) for space in slow.spaces(source, folder)}
     again = cut(source, folder, tmp_path / "out", kept)
     assert again.get_vocab() == source.get_vocab()
-    for text in [*lines()[:20], "Grüße, 你好 🙂 qzx@@ <s> a</w>"]:
+    for text in [*english()[:20], "Grüße, 你好 🙂 qzx@@ <s> a</w>"]:
         tokens = tokens_of(source, text)
         assert tokens_of(again, text) == tokens
         assert again.convert_tokens_to_ids(tokens) == source.convert_tokens_to_ids(tokens)
@@ -470,9 +450,9 @@ def test_any_text_of_kept_tokens_is_cut_exactly(
     name: str, made: Callable[[str], tuple[Any, Path]], tmp_path: Path
 ) -> None:
     source, folder = made(name)
-    kept = chosen(source, folder, MATERIAL[name].sizes[0], [t.lower() for t in lines()[:12]])
+    kept = chosen(source, folder, MATERIAL[name].sizes[0], [t.lower() for t in english()[:12]])
     tiny = cut(source, folder, tmp_path / "out", kept)
-    single = sorted({word for text in lines() for word in text.lower().split()})
+    single = sorted({word for text in english() for word in text.lower().split()})
     covered = Counter[bool]()
 
     @settings(deadline=None, derandomize=True, max_examples=60)
@@ -520,10 +500,10 @@ def test_source_and_target_have_ids_of_their_own(
         first, second = slow.spaces(source, folder)
         assert (first.name, second.name) == ("", "tgt")
         assert first.ids == source.get_vocab()
-        used = slow.used(source, lines()[:5])
+        used = slow.used(source, english()[:5])
         assert used[""] != used["tgt"] or name == "FSMTTokenizer"
         assert used["tgt"].total() > 50
-        kept = chosen(source, folder, 250, [t.lower() for t in lines()[:3]])
+        kept = chosen(source, folder, 250, [t.lower() for t in english()[:3]])
         # Different sizes: the target has fewer tokens.
         kept["tgt"] = {token: n for n, token in enumerate(list(kept["tgt"])[:200])}
         tiny = cut(source, folder, tmp_path / name, kept)
@@ -543,9 +523,9 @@ def test_one_dictionary_for_both_sides_is_one_space(tmp_path: Path) -> None:
     }
     source = fill("FSMTTokenizer", files, {"langs": ["en", "de"]}, tmp_path / "source")
     (space,) = slow.spaces(source, tmp_path / "source")
-    kept = chosen(source, tmp_path / "source", 300, lines()[:3])
+    kept = chosen(source, tmp_path / "source", 300, english()[:3])
     tiny = cut(source, tmp_path / "source", tmp_path / "out", kept)
-    slow.verify(tiny, kept, source=source, texts=lines()[:3])
+    slow.verify(tiny, kept, source=source, texts=english()[:3])
     assert space.name == ""
     for file in ("vocab-src.json", "vocab-tgt.json"):
         assert json.loads((tmp_path / "out" / file).read_text()) == kept[""]
@@ -570,13 +550,13 @@ def test_a_real_translator(opus: tuple[Any, Path], tmp_path: Path) -> None:
     least = smallest(source, folder)
     assert least < 20
     for size in (least, 1000, 3000, 5000):
-        texts = lines()[: size // 100]
+        texts = english()[: size // 100]
         kept = chosen(source, folder, size, texts if size > least else [])
         tiny = cut(source, folder, tmp_path / str(size), kept)
         assert len(tiny) == size
         assert tiny.get_vocab() == kept[""]
         assert (tiny.eos_token_id, tiny.unk_token_id, tiny.pad_token_id) == (0, 1, size - 1)
-        slow.verify(tiny, kept, source=source, texts=[*lines(), "Salama ô ry tany"])
+        slow.verify(tiny, kept, source=source, texts=[*english(), "Salama ô ry tany"])
         if size == least:
             continue
         assert all(assert_exact(source, tiny, kept[""], text) for text in texts)
@@ -590,7 +570,7 @@ def test_a_real_translator(opus: tuple[Any, Path], tmp_path: Path) -> None:
 
 def test_any_text_for_a_real_translator(opus: tuple[Any, Path], tmp_path: Path) -> None:
     source, folder = opus
-    kept = chosen(source, folder, 3000, lines()[:60])
+    kept = chosen(source, folder, 3000, english()[:60])
     tiny = cut(source, folder, tmp_path / "out", kept)
     plain = [t.replace("\u2581", " ") for t in kept[""] if t not in source.all_special_tokens]
     covered = Counter[bool]()
@@ -803,7 +783,7 @@ def test_verify_names_the_class_and_the_differences(
 def test_the_same_files_twice(made: Callable[[str], tuple[Any, Path]], tmp_path: Path) -> None:
     for name in ("FSMTTokenizer", "PhobertTokenizer", "MarianTokenizer"):
         source, folder = made(name)
-        kept = chosen(source, folder, 300, [text.lower() for text in lines()[:5]])
+        kept = chosen(source, folder, 300, [text.lower() for text in english()[:5]])
         found = []
         for turn in ("one", "two"):
             out = tmp_path / name / turn

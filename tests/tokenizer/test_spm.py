@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import io
 import itertools
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.vocabularies import english, pieces
 
 from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import spm
@@ -19,34 +18,14 @@ from tinybuild.tokenizer.bpe import BYTES, Bpe
 from tinybuild.tokenizer.unigram import Unigram
 from tinybuild.tokenizer.words import Words
 
-CORPUS = Path(spm.__file__).parents[1] / "dataset" / "corpus.jsonl"
-
-
-@functools.cache
-def lines() -> tuple[str, ...]:
-    """The English lines of the corpus that ships with tinybuild."""
-    rows = map(json.loads, CORPUS.read_text(encoding="utf-8").splitlines())
-    return tuple(row["text"] for row in rows if row["kind"] == "en")
-
-
-@functools.cache
-def trained(kind: str) -> bytes:
-    import sentencepiece
-
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines()),
-        model_writer=model,
-        model_type=kind,
-        vocab_size=600,
-        byte_fallback=True,
-        minloglevel=2,
-        num_threads=1,
-        user_defined_symbols=["<sep>", "th"],
-        control_symbols=["<cls>"],
-        pad_id=3,
-    )
-    return model.getvalue()
+trained = functools.partial(
+    pieces,
+    vocab_size=600,
+    byte_fallback=True,
+    user_defined_symbols=("<sep>", "th"),
+    control_symbols=("<cls>",),
+    pad_id=3,
+)
 
 
 def parsed(data: bytes) -> Any:
@@ -77,7 +56,7 @@ def some(proto: Any) -> set[str]:
     segmenter = spm.segmenter(proto)
     found = {*spm.required(proto), *segmenter.required()}
     used = Counter(
-        piece for cut in encoded(proto.SerializeToString(), lines()[:20]) for piece in cut
+        piece for cut in encoded(proto.SerializeToString(), english()[:20]) for piece in cut
     )
     for piece, _ in used.most_common(120):
         found |= {piece, *(segmenter.parts(piece) or ())}
@@ -259,8 +238,8 @@ def test_the_same_bytes_whatever_the_order_of_the_kept() -> None:
 def test_text_of_kept_pieces_is_cut_alike(kind: str) -> None:
     proto = parsed(trained(kind))
     kept = some(proto)
-    words = sorted({word for line in lines() for word in line.split()})
-    texts = [*lines(), *words, "the<sep>then", "é漢🙂", "<cls> <s>"]
+    words = sorted({word for line in english() for word in line.split()})
+    texts = [*english(), *words, "the<sep>then", "é漢🙂", "<cls> <s>"]
     covered = Counter[bool]()
     pairs = zip(encoded(trained(kind), texts), encoded(spm.cut(proto, kept), texts), strict=True)
     for before, after in pairs:
@@ -276,7 +255,7 @@ def test_a_self_test_of_the_whole_model_is_left_out(kind: str) -> None:
         assert len(content) < 128
         return bytes([number << 3 | 2, len(content)]) + content
 
-    text = lines()[0].split()[0]
+    text = english()[0].split()[0]
     expected = " ".join(encoded(trained(kind), [text])[0])
     sample = field(1, text.encode()) + field(2, expected.encode())
     proto = parsed(trained(kind) + field(4, field(1, sample)))

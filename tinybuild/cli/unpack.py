@@ -142,11 +142,12 @@ def _origin(
     if source.KINDS[wish.kind].rows is not None:  # the rows of the recipe are not these
         fetched = stack.enter_context(fresh(aside))
         wanted = {"dataset": sized(wish.data)}
+        pins = lock.holding(recipe.pins, wanted)
         settings = {
             "wishes": wanted,
             "rows": section,
             "base": recipe.file.parent.relative_to(call.builder.root).as_posix(),
-            "locks": lock.holding(lock.read(recipe.file), wanted),
+            "locks": {slot: pin.json() for slot, pin in pins.items()},
         }
         call("source:fetch", fetched, settings, {}, {})
         return {"fetch": fetched}, {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import importlib.util
 import re
@@ -124,6 +125,23 @@ def types() -> tuple[str, ...]:
     raise BuildFault.of(f"transformers has no MODEL_MAPPING_NAMES in {file.name}")
 
 
+@functools.cache
+def code(model_type: str) -> str:
+    """The text of a model type's modelling code, "" where there is none. It is read, not imported:
+    imports of all models take minutes."""
+    from transformers.models.auto.configuration_auto import model_type_to_module_name
+
+    name = model_type_to_module_name(model_type)
+    package = (
+        importlib.util.find_spec(f"transformers.models.{name}") if name.isidentifier() else None
+    )
+    for folder in (package.submodule_search_locations or ()) if package is not None else ():
+        file = Path(folder, f"modeling_{name}.py")
+        if file.is_file():
+            return file.read_text(encoding="utf-8")
+    return ""
+
+
 def of_type(kind: str) -> dict[str, tuple[str, ...]]:
     """Task -> the names of its classes for a model type, in the order of TASKS."""
     found = {}
@@ -242,15 +260,16 @@ def absent(name: str, error: Exception) -> Fault:
         error = error.__cause__
     text = " ".join(str(error).split())
     package = re.search(r"requires the (.+?) library", text)
-    install = re.search(r"`(pip install [^`]+)`", text)
+    command = re.search(r"`(pip install [^`]+)`", text)
+    plain = command and re.fullmatch(r"pip install ([\w.-]+)", command[1])
     address = re.search(r"https?://\S+", text)
     if package is None:
         what = f"{name} needs a package that does not load here: {text[:200]}"
         return PackageFault.of(what)
-    return PackageFault.of(
-        f"{name} needs the package {package[1]}, which is not installed or does not load here",
-        hint=install[1] if install else f"see {address[0]}" if address else f"install {package[1]}",
-    )
+    if plain:
+        return PackageFault.lacking(name, plain[1])
+    hint = command[1] if command else f"see {address[0]}" if address else ""
+    return PackageFault.lacking(name, package[1], hint=hint)
 
 
 def _forwards(kind: Any) -> bool:

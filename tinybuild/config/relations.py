@@ -20,17 +20,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from tinybuild.config import carry, overrides
-from tinybuild.config.layers import is_depth
+from tinybuild.config import overrides
 from tinybuild.config.overrides import BY_LAYER
-from tinybuild.config.shrink import MAIN_HEADS
-from tinybuild.config.tree import PLAIN, WIDTH_NAMES, Path, shares, whole, whole_list
-from tinybuild.config.tree import kind as measured
+from tinybuild.config.tree import shares
 from tinybuild.errors import BuildFault, Finding
-from tinybuild.keys import ids_in, is_id
+from tinybuild.keys import NAMES, PLAIN, ids_in, is_depth, is_id
+from tinybuild.keys import measures as kind
+from tinybuild.paths import Path, whole
+from tinybuild.paths import wholes as whole_list
 
 Tree = Mapping[str, Any]
-kind = functools.cache(measured)  # the same few hundred names, over and over
+MAIN_HEADS = NAMES["heads"]
+WIDTH_NAMES = NAMES["width"]
 # Values that are tried for a hint: so many of the nearest on this relation, and so many of those
 # that it allows on all others.
 FAR, NEAR = 10_000, 16
@@ -691,7 +692,7 @@ def _vocabulary(node: Node) -> Path | None:
     own = [(value, name) for name, value in _numbers(node.data, "vocabulary")]
     if own:
         return node.at(max(own)[1]) if "vocab_size" in node.data else None
-    for name in carry.TEXTS:
+    for name in NAMES["text part"]:
         inner = node.data.get(name)
         if isinstance(inner, Mapping) and whole(inner.get("vocab_size")):
             return node.at(name, "vocab_size")

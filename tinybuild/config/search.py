@@ -7,8 +7,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tinybuild.config.tree import Path, Tree, kind
+from tinybuild.config.tree import Tree
 from tinybuild.keys import is_id
+from tinybuild.keys import measures as kind
+from tinybuild.paths import Path
 
 # Tensor name -> shape of a model on the meta device; None where the config makes none.
 Shapes = Mapping[str, tuple[int, ...]]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tinybuild.config.tree import width
+from tinybuild.keys import width
 
 # The usual spread, and what is tried where a model's continuations do not depend on its prompts
 # with that: a wider one makes what cross-attention brings larger than the decoder's own first

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinybuild import corpus
 from tinybuild.dataset import card, media, records, select, sources
 from tinybuild.dataset.expand import expand
 from tinybuild.dataset.parts import Part, numbers, parts
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import pyarrow
     from datasets import Features
 
-CORPUS = Path(__file__).parent / "corpus.jsonl"
 # Rows of a row group: whoever streams a file has some to read. At most GROUPS of them, for each
 # holds the values that repeat once more.
 GROUP, GROUPS = 100, 10
@@ -126,7 +126,7 @@ def _source(section: Mapping[str, Any], job: Job, scratch: Path) -> Source:
     options = {"max_read": wish.get("max_read"), "sample_by": wish.get("sample_by")}
     if "records" in section:
         return records.open_records(job.inputs["dataset"])
-    place = CORPUS
+    place = corpus.FILE
     if "dataset" in job.inputs:
         place = job.inputs["dataset"]
         options["files"] = list(job.upstream["dataset"])

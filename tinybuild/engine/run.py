@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tinybuild import recipe, source, wire
 from tinybuild.engine import code, receipts, views, why
@@ -213,8 +214,9 @@ class Builder:
                 if looked != {name: get(copied, (name, "sha256")) for name in copied}:
                     raise _edited(wish)
         # The pins of upstreams that others can change.
-        held = {w.slot: pins[w.slot] for w in task.wishes if source.KINDS[w.kind].locked}
-        lock.save(task.recipe.file, held)
+        slots = [wish.slot for wish in task.wishes if source.KINDS[wish.kind].locked]
+        held: dict[str, Any] = {slot: mapping(pins, (slot,)) for slot in slots}
+        lock.save(task.recipe.file, {slot: source.Pin.read(pin) for slot, pin in held.items()})
         return dataclasses.replace(state, settings={**state.settings, "locks": held})
 
     def _job(self, task: Task, out: Path, inside: Path) -> Job:

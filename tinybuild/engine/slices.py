@@ -6,12 +6,13 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from tinybuild import facts, source
 from tinybuild.dataset.parts import AMOUNT, NUMBERS
 from tinybuild.engine.stages import Need, Slice, Task, seed
 from tinybuild.keys import PROCESSORS
-from tinybuild.paths import Data, Json
+from tinybuild.paths import Data, Json, mapping
 from tinybuild.recipe import Recipe, amount, lock, size
 from tinybuild.tokenizer import METHODS
 
@@ -76,7 +77,8 @@ def tasks(asked: Asked) -> Iterator[Task]:
     for stage, made in SLICES.items():
         part = made(asked)
         if part is not None:
-            given = recipe.data.get(stage, {}).get("seed", recipe.data["seed"])
+            given = mapping(_json(recipe.data), (stage,)).get("seed", recipe.data["seed"])
+            assert isinstance(given, int)  # as the schema says
             yield Task(
                 name=f"{stage}:{recipe.name}",
                 stage=stage,
@@ -90,14 +92,17 @@ def fetch(asked: Asked) -> Slice | None:
     if not asked.fetched:
         return None
     recipe = asked.recipe
-    wanted: dict[str, Json] = {wish.slot: sized(wish.data) for wish in asked.fetched}
+    wanted = {wish.slot: sized(wish.data) for wish in asked.fetched}
     settings: dict[str, Json] = {
         "wishes": wanted,
         "base": recipe.file.parent.relative_to(asked.root).as_posix(),
-        "locks": lock.holding(lock.read(recipe.file), wanted),
+        "locks": {slot: pin.json() for slot, pin in lock.holding(recipe.pins, wanted).items()},
     }
     if "dataset" in wanted and source.KINDS[asked.slots["dataset"].kind].rows is not None:
-        settings["rows"] = {**_deciding(recipe.data["dataset"]), "source": wanted["dataset"]}
+        settings["rows"] = {
+            **_deciding(_json(recipe.data["dataset"])),
+            "source": wanted["dataset"],
+        }
     needs = [
         Need(name=f"{slot}.{stage}", task=f"{stage}:{name}", files=MADE[stage])
         for slot, name in asked.upstreams
@@ -115,11 +120,11 @@ def fetch(asked: Asked) -> Slice | None:
 def dataset(asked: Asked) -> Slice | None:
     if "dataset" not in asked.recipe.data:
         return None
-    section = _without(asked.recipe.data["dataset"], "seed")
+    section = _json(asked.recipe.data["dataset"], "seed")
     settings: dict[str, Json] = {"dataset": section}
     if "source" in section:
-        wish = asked.recipe.data["dataset"]["source"]
-        section["source"], settings["origin"] = sized(wish), source.rows_of(wish)
+        wish: Any = sized(mapping(section["source"]))
+        section["source"], settings["origin"] = wish, source.rows_of(wish)
     fetched = any(wish.slot == "dataset" for wish in asked.fetched)
     needs = (asked.need("fetch", "dataset/"),) if fetched else ()
     return Slice(settings=settings, needs=needs, wishes=asked.here)
@@ -138,7 +143,7 @@ def tokenizer(asked: Asked) -> Slice | None:
         needs.append(asked.need("dataset", "data/"))
     kind = asked.slots[slot].kind if slot else ""
     settings: dict[str, Json] = {
-        "tokenizer": _without(section, "source"),
+        "tokenizer": _json(section, "source"),
         "slot": slot,
         "kind": kind,
         "blank": bool(slot) and source.KINDS[kind].blank,
@@ -151,10 +156,11 @@ def model(asked: Asked) -> Slice | None:
     data = asked.recipe.data
     if "model" not in data:
         return None
-    section = _without(data["model"], "seed")
-    for key, number in (("max_parameters", amount), ("max_bytes", size)):
-        if key in section:
-            section[key] = number(data["model"][key])
+    section = _json(data["model"], "seed")
+    if "max_parameters" in data["model"]:
+        section["max_parameters"] = amount(data["model"]["max_parameters"])
+    if "max_bytes" in data["model"]:
+        section["max_bytes"] = size(data["model"]["max_bytes"])
     needs = [asked.need("fetch", "source/")]
     if "tokenizer" in data:
         needs.append(asked.need("tokenizer", facts=facts.TokenizerIds))
@@ -175,8 +181,8 @@ def validate(asked: Asked) -> Slice | None:
         settings["source"] = {"slot": slot, "class": data["tokenizer"].get("class")}
     if "model" in data:
         origin += ["source/config", "source/generation_config"]
-        kept = ("config", "shrink", "size")
-        settings["model"] = {key: data["model"][key] for key in kept if key in data["model"]}
+        section, kept = _json(data["model"]), ("config", "shrink", "size")
+        settings["model"] = {key: section[key] for key in kept if key in section}
     looked = {
         "tokenizer": facts.TokenizerFacts,
         "model": facts.ModelShown,
@@ -241,5 +247,6 @@ def sized(wish: Data) -> dict[str, Json]:
     }
 
 
-def _without(section: Data, *keys: str) -> dict[str, Json]:
-    return {key: value for key, value in section.items() if key not in keys}
+def _json(section: Mapping[str, object], *without: str) -> dict[str, Json]:
+    """A section as JSON data, without some of its keys."""
+    return {key: cast(Json, value) for key, value in section.items() if key not in without}

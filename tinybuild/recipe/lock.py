@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from tinybuild import source
-from tinybuild.errors import RecipeFault
+from tinybuild.errors import Finding, RecipeFault
 from tinybuild.files import pretty, write
+from tinybuild.paths import Json
+from tinybuild.recipe.contract import errors
+from tinybuild.recipe.words import findings, missing
+from tinybuild.sections import DatasetSource, Source
+from tinybuild.source import KINDS, Pin
 
 VERSION = 1
-_PARTS = ("config", "split", "sample_by", "max_read")  # of a dataset's source
+Pinned = Mapping[str, Mapping[str, Json]]  # a pin as JSON data
+# Which part of a dataset is read, and how much of it: another part of the same upstream.
+PARTS = DatasetSource.__annotations__.keys() - Source.__annotations__.keys()
+ANEW = "delete the lock: the next build writes it anew"
 
 
 def place(recipe: Path) -> Path:
@@ -20,63 +28,72 @@ def place(recipe: Path) -> Path:
     return recipe.with_suffix(".lock.json")
 
 
-def read(recipe: Path) -> dict[str, Any]:
-    """The pins of a recipe's lock, slot -> facts; {} where there is none. Raises RecipeFault."""
+def read(recipe: Path, well: set[str] | None = None) -> dict[str, Pin]:
+    """The pins of a recipe's lock by slot; {} where there is none. Raises RecipeFault.
+
+    well: digests of texts that are as the contract says, and need not be held against it again; the
+    digest of this one is added to them.
+    """
     path = place(recipe)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes()
+        data = json.loads(text)
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise RecipeFault.of(f"the lock cannot be read ({why})", where=path.name) from None
-    try:
-        data = json.loads(text)
-        version, pins = data["version"], data["pins"]
-        for pin in pins.values():
-            if not isinstance(pin["wish"], dict) or not isinstance(pin["files"], dict):
-                raise TypeError
-            kind = source.KINDS[source.kind_of(pin["wish"])]
-            if not all(isinstance(pin[fact], str) for fact in kind.facts):
-                raise TypeError
-            for entry in pin["files"].values():
-                if not isinstance(entry["sha256"], str) or not isinstance(entry["size"], int):
-                    raise TypeError
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, StopIteration):
-        raise RecipeFault.of(
-            "the lock cannot be read", where=path.name, hint="delete it to make it anew"
-        ) from None
-    if version != VERSION:
-        raise RecipeFault.of(
-            f"version {version} of the lock is not known",
-            where=path.name,
-            hint=f"known: {VERSION}; it was written by another tinybuild",
-        )
-    return dict(pins)
+    except OSError as error:
+        what = f"the lock cannot be read ({error.strerror})"
+        raise RecipeFault.of(what, where=path.name) from None
+    except (ValueError, RecursionError) as error:
+        what = f"the lock is not JSON ({error})"
+        raise RecipeFault.of(what, where=path.name, hint=ANEW) from None
+    digest = hashlib.sha256(text).hexdigest()
+    if well is None or digest not in well:
+        if wrong := list(_wrong(data)):
+            raise RecipeFault(
+                Finding(what=finding.what, where=path.name, hint=finding.hint or ANEW)
+                for finding in dict.fromkeys(wrong)
+            )
+        if well is not None:
+            well.add(digest)
+    return {slot: Pin.read(pin) for slot, pin in data["pins"].items()}
 
 
-def holding(pins: Mapping[str, Any], wishes: Mapping[str, Any]) -> dict[str, Any]:
-    """The pins that still answer to the recipe's wishes; an edited wish is resolved anew.
+def _wrong(data: Json) -> Iterator[Finding]:
+    """What of a lock is not as the contract says, or lacks a fact that its kind of source needs."""
+    if isinstance(data, dict) and data.get("version", VERSION) != VERSION:
+        what = f"version {data['version']} of the lock is not known"
+        hint = f"known: {VERSION}; it was written by another tinybuild"
+        yield Finding(what=what, hint=hint)
+        return
+    wrong = [found for error in errors("lock", data) for found in findings(error, "the lock")]
+    yield from wrong
+    if wrong:
+        return
+    for slot, pin in cast("Mapping[str, Mapping[str, Pinned]]", data)["pins"].items():
+        for kind in [kind for kind in KINDS if kind in pin["wish"]]:
+            for fact in [fact for fact in KINDS[kind].facts if fact not in pin]:
+                yield missing(("pins", slot), f"pins.{slot}", fact)
 
-    Which part of a dataset is read, and how much, is another part of the same upstream.
-    """
 
-    def upstream(wish: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in wish.items() if key not in _PARTS}
+def holding(pins: Mapping[str, Pin], wishes: Mapping[str, Mapping[str, Json]]) -> dict[str, Pin]:
+    """The pins that still answer to the recipe's wishes; an edited wish is resolved anew."""
+
+    def upstream(wish: Mapping[str, Json]) -> dict[str, Json]:
+        return {key: value for key, value in wish.items() if key not in PARTS}
 
     return {
         slot: pin
         for slot, pin in pins.items()
-        if slot in wishes and upstream(wishes[slot]) == upstream(pin["wish"])
+        if slot in wishes and upstream(wishes[slot]) == upstream(pin.wish)
     }
 
 
-def save(recipe: Path, pins: Mapping[str, Any]) -> None:
+def save(recipe: Path, pins: Mapping[str, Pin]) -> None:
     """Write the lock, or remove it when there is nothing to lock; unchanged, it is left alone."""
     path = place(recipe)
     if not pins:
         path.unlink(missing_ok=True)
         return
-    text = pretty({"version": VERSION, "pins": pins})
+    text = pretty({"version": VERSION, "pins": {slot: pin.json() for slot, pin in pins.items()}})
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write(path, text)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import NoReturn, Protocol
 
 import yaml
+
+from tinybuild.paths import Json
 
 LARGEST = 256 * 1024  # bytes of a recipe file; the longest in the zoo has 2 kB
 LARGEST_EXPANDED = 400_000  # values and letters once aliases are expanded; no file without is near
@@ -15,7 +17,8 @@ DEEPEST = 40  # levels of nesting
 
 Key = tuple[str | int, ...]
 Mark = tuple[int, int]  # line and column, from 1
-Found = list[tuple[Mark, str, str]]  # place, what, hint
+Marks = Mapping[Key, Mark]  # where each key path stands
+Problem = tuple[Mark, str, str]  # place, what, hint
 
 
 class _Loader(yaml.CSafeLoader):
@@ -42,19 +45,27 @@ class _Broken(Exception):
     """Reading cannot go on."""
 
 
-def _mark(mark: Any) -> Mark:
+class _Place(Protocol):
+    """A mark of libyaml's, or of PyYAML's."""
+
+    line: int
+    column: int
+
+
+def _mark(mark: _Place | None) -> Mark:
+    assert mark is not None  # a text that is read always has its places
     return mark.line + 1, mark.column + 1
 
 
 class _Reader:
     """Turns a node graph into plain values; `marks` says where each key path stands."""
 
-    def __init__(self, found: Found) -> None:
-        self.found = found
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
         self.marks: dict[Key, Mark] = {}
         self.size = 0
 
-    def read(self, node: yaml.Node, path: Key = (), above: tuple[yaml.Node, ...] = ()) -> Any:
+    def read(self, node: yaml.Node, path: Key = (), above: tuple[yaml.Node, ...] = ()) -> Json:
         mark = self.marks.setdefault(path, _mark(node.start_mark))
         self.size += 1 + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
         if node in above:
@@ -66,49 +77,49 @@ class _Reader:
         above = (*above, node)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*path, i), above) for i, item in enumerate(node.value)]
-        values: dict[str, Any] = {}
+        values: dict[str, Json] = {}
         for key, value in node.value:
             where, name = _mark(key.start_mark), key.value
             if not isinstance(key, yaml.ScalarNode) or (name == "" and not key.style):
-                self.found.append((where, "a key must be plain text", "write key: value"))
+                self.problems.append((where, "a key must be plain text", "write key: value"))
             elif name == "<<" and not key.style:
                 what = "merge keys (<<) are not part of YAML 1.2"
-                self.found.append((where, what, "write the values out"))
+                self.problems.append((where, what, "write the values out"))
             elif name in values:
                 line = self.marks[(*path, name)][0]
                 what = f"the key {named(name)} stands twice (first in line {line})"
-                self.found.append((where, what, "delete one"))
+                self.problems.append((where, what, "delete one"))
             else:
                 self.marks[(*path, name)] = where
                 values[name] = self.read(value, (*path, name), above)
         return values
 
     def stop(self, mark: Mark, what: str) -> NoReturn:
-        self.found.append((mark, what, "write the values out, without aliases"))
+        self.problems.append((mark, what, "write the values out, without aliases"))
         raise _Broken
 
-    def scalar(self, node: yaml.ScalarNode, mark: Mark) -> Any:
+    def scalar(self, node: yaml.ScalarNode, mark: Mark) -> Json:
         text: str = node.value
-        kind = node.tag.rpartition(":")[2]
-        if kind == "null":
+        tag = node.tag.rpartition(":")[2]
+        if tag == "null":
             return None
-        if kind == "bool":
+        if tag == "bool":
             return text.lower() == "true"
-        if kind == "int" and len(text) > 40:
+        if tag == "int" and len(text) > 40:
             what = f"a number of {len(text):,} characters"
-            self.found.append((mark, what, "at most 40 are read; write text in quotes"))
-        elif kind == "int":
+            self.problems.append((mark, what, "at most 40 are read; write text in quotes"))
+        elif tag == "int":
             return int(text, 0 if text[:2] in ("0o", "0x") else 10)
-        elif kind == "float":
+        elif tag == "float":
             number = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
             if math.isfinite(number):
                 return number
             what = f"{named(text)} is not a finite number"
-            self.found.append((mark, what, "write a number that JSON can hold"))
+            self.problems.append((mark, what, "write a number that JSON can hold"))
         return text
 
 
-def _events(text: str, found: Found) -> None:
+def _events(text: str, problems: list[Problem]) -> None:
     """What must be refused before composing: tags, which composing forgets, and deep nesting,
     on which libyaml's composer recurses until it crashes."""
     depth = 0
@@ -120,17 +131,17 @@ def _events(text: str, found: Found) -> None:
             if event.tag is not None:
                 tag = event.tag.replace("tag:yaml.org,2002:", "!!")
                 what = f"the tag {named(tag)} is not allowed"
-                found.append((mark, what, "a recipe is plain data; delete the tag"))
+                problems.append((mark, what, "a recipe is plain data; delete the tag"))
             depth += isinstance(event, yaml.CollectionStartEvent)
             if depth > DEEPEST:
                 what = f"nested deeper than {DEEPEST} levels"
-                found.append((mark, what, "a recipe is flat; is a bracket missing?"))
+                problems.append((mark, what, "a recipe is flat; is a bracket missing?"))
                 raise _Broken
-    if found:
+    if problems:
         raise _Broken
 
 
-def _scanned(error: yaml.MarkedYAMLError, text: str) -> tuple[Mark, str, str]:
+def _scanned(error: yaml.MarkedYAMLError, text: str) -> Problem:
     """libyaml's complaint, with the place where the thing it could not finish began."""
     mark, problem = error.problem_mark or error.context_mark, error.problem or "not YAML"
     assert mark is not None  # libyaml sets one of them
@@ -153,8 +164,8 @@ _LIBYAML = {
 }
 
 
-def parse(raw: bytes) -> tuple[Any, dict[Key, Mark], Found]:
-    """YAML bytes -> (value, marks, findings); where reading broke off the value is None."""
+def parse(raw: bytes) -> tuple[Json, Marks, list[Problem]]:
+    """YAML bytes -> (value, marks, problems); where reading broke off the value is None."""
     if len(raw) > LARGEST:
         what = f"the file has {len(raw):,} bytes; a recipe has at most {LARGEST:,}"
         return None, {}, [((1, 1), what, "a recipe names its upstream, it does not contain it")]
@@ -163,26 +174,27 @@ def parse(raw: bytes) -> tuple[Any, dict[Key, Mark], Found]:
     except UnicodeDecodeError as error:
         before = error.object[: error.start].decode()
         return None, {}, [(_end(before), "the file is not UTF-8", "save it as UTF-8")]
-    found: Found = []
-    reader = _Reader(found)
+    problems: list[Problem] = []
+    reader = _Reader(problems)
     loader = None
     try:
-        _events(text, found)
+        _events(text, problems)
         loader = _Loader(text)
         node = loader.get_single_node()
-        return reader.read(node) if node is not None else None, reader.marks, found
+        return reader.read(node) if node is not None else None, reader.marks, problems
     except _Broken:
         pass
     except yaml.MarkedYAMLError as error:
-        found.append(_scanned(error, text))
+        problems.append(_scanned(error, text))
     except yaml.reader.ReaderError as error:
         before = text.encode()[: error.position].decode(errors="ignore")
         what = f"the character U+{error.character:04X} is not allowed in YAML"
-        found.append((_end(before), what, 'delete it, or write it as "\\u...." in double quotes'))
+        hint = 'delete it, or write it as "\\u...." in double quotes'
+        problems.append((_end(before), what, hint))
     finally:
         if loader is not None:
             loader.dispose()
-    return None, {}, found
+    return None, {}, problems
 
 
 def _end(before: str) -> Mark:
@@ -190,7 +202,7 @@ def _end(before: str) -> Mark:
     return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
-def named(value: Any) -> str:
+def named(value: object) -> str:
     """What a value is, in words, with the value itself when it is short."""
     if value is None:
         return "nothing"
@@ -204,7 +216,7 @@ def named(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def place(marks: Mapping[Key, Mark], path: Key) -> Mark:
+def place(marks: Marks, path: Key) -> Mark:
     """Where a key path stands, or the nearest section around it that does."""
     while path and path not in marks:
         path = path[:-1]

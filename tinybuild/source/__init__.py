@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tinybuild.errors import SourceFault
 from tinybuild.files import Memo, copy, inside, sha256
+from tinybuild.sections import Sections
 from tinybuild.source import another, folder, hub, modeltype, package, rows
 from tinybuild.source.kinds import Kind, Request, Resolved
 from tinybuild.source.modeltype import blank_tokenizer
@@ -73,10 +74,10 @@ def kind_of(data: Data) -> str:
     return next(kind for kind in KINDS if kind in data)
 
 
-def wishes(data: Data, base: Path) -> tuple[Wish, ...]:
+def wishes(data: Sections, base: Path) -> tuple[Wish, ...]:
     """The wishes of a recipe, in the order source, tokenizer, dataset, files of text."""
     tokenizer, dataset = (mapping(data.get(name)) for name in ("tokenizer", "dataset"))
-    given = {
+    given: dict[str, object] = {
         "source": data.get("source"),
         "tokenizer": tokenizer.get("source"),
         "dataset": {"path": dataset["records"]} if "records" in dataset else dataset.get("source"),

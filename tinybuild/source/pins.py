@@ -103,7 +103,7 @@ class Pin:
         return {"wish": dict(self.wish), **self.facts, "files": files}
 
 
-def mapping(value: Json) -> Data:
+def mapping(value: object) -> Data:
     """A mapping; an empty one where somebody wrote something else there."""
     return value if isinstance(value, Mapping) else {}
 

@@ -5,8 +5,10 @@ Light: reading a recipe asks it, so it imports no method before that is called.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 EVERY = ("source", "class", "method", "pad_to_multiple_of", "missing_ids")  # keys of any method
 SAMPLE = ("dataset", "corpus")  # words that `text` may be
@@ -34,6 +36,13 @@ class Method:
     source: bool = True
     shrinks: bool = False
     unchanged: bool = False
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """What `make` names, imported."""
+        module, _, name = self.make.partition(":")
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        return function
 
     @property
     def keys(self) -> tuple[str, ...]:

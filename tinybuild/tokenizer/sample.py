@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tinybuild import corpus
 from tinybuild.errors import BuildFault
-
-CORPUS = Path(__file__).parents[1] / "dataset" / "corpus.jsonl"
 
 
 def texts(section: Mapping[str, Any], inputs: Mapping[str, Path]) -> Iterator[str]:
@@ -23,7 +22,7 @@ def texts(section: Mapping[str, Any], inputs: Mapping[str, Path]) -> Iterator[st
     if kind == "dataset":
         return _rows(inputs["dataset"])
     if kind == "corpus":
-        return corpus()
+        return corpus.texts()
     return listed(kind, "text", inputs)
 
 
@@ -45,13 +44,6 @@ def listed(
                     f"{item['file']} is not UTF-8 (byte {error.start:,})",
                     key=("tokenizer", name, number, "file"),
                 ) from None
-
-
-def corpus() -> Iterator[str]:
-    """The texts that ship with tinybuild: many scripts, code, emoji."""
-    with CORPUS.open(encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)["text"]
 
 
 def cut(tokenizer: Any, texts: Sequence[str]) -> list[list[int] | None]:

@@ -9,7 +9,7 @@ from tinybuild.files import pretty
 from tinybuild.tokenizer import METHODS, upstream, vocabulary
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.work import Made, Source, Work
-from tinybuild.workers import Job, call
+from tinybuild.workers import Job
 
 # Keys of tokenizer_config.json that tell how the tokenizer was loaded, not what it is.
 TRANSIENT = (
@@ -39,7 +39,7 @@ def make(job: Job) -> dict[str, Any]:
         loaded = load(folder, section.get("class"), job.settings["kind"])
         source = Source(loaded=loaded, files=files)
     work = Work(section=section, source=source, folder=folder, inputs=job.inputs, out=job.out)
-    made: Made = call(method.make, work)
+    made: Made = method.function(work)
     if made.shrunk is None:
         made.loaded.save_pretrained(job.out)
     config = job.out / "tokenizer_config.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import itertools
 import json
@@ -11,12 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tinybuild import corpus
 from tinybuild.tokenizer import ranks, sample, spm
 from tinybuild.tokenizer.bpe import BYTES
 from tinybuild.tokenizer.living import chats
 from tinybuild.tokenizer.shrink import VOCAB_MAP
 from tinybuild.tokenizer.upstream import Upstream, read
-from tinybuild.validate.check import Check, Subject
+from tinybuild.validate.check import Result, Value, check
+from tinybuild.validate.subject import Subject
 from tinybuild.validate.tokenizer import unknowns
 
 PIPELINE = (
@@ -29,23 +30,13 @@ RANDOM_TEXTS, SURFACES = 200, 400
 RANGES = ((0, 0x80), (0x80, 0x250), (0x250, 0x3100), (0x3100, 0xD800), (0xE000, 0x110000))
 
 
-def _only_shrunk(check: Callable[[Subject], Check | None]) -> Callable[[Subject], Check | None]:
-    """A check that applies to methods truncate and corpus."""
-
-    @functools.wraps(check)
-    def checked(subject: Subject) -> Check | None:
-        return check(subject) if subject.facts["tokenizer"].get("shrunk") else None
-
-    return checked
-
-
 def _map(subject: Subject) -> dict[int, int]:
     data = json.loads((subject.folder / VOCAB_MAP).read_text(encoding="utf-8"))
     return {int(old): new for old, new in data["old_to_new"].items()}
 
 
-@_only_shrunk
-def vocabulary_mapped(subject: Subject) -> Check:
+@check("shrunk")
+def vocabulary_mapped(subject: Subject) -> Result:
     """vocab_map.json leads from ids of the source to 0 .. N-1, in order, token for token."""
     mapped = _map(subject)
     source = {number: token for token, number in subject.source.get_vocab().items()}
@@ -62,16 +53,21 @@ def vocabulary_mapped(subject: Subject) -> Check:
         for old, new in sorted(mapped.items())
         if subject.source.decode([old]) != subject.tokenizer.decode([new])
     ]
-    return _check("vocabulary_mapped", bad, f"{len(mapped):,} of {len(source):,} tokens")
+    return _result(
+        bad, f"{len(mapped):,} of {len(source):,} tokens", tokens=len(mapped), source=len(source)
+    )
 
 
-def _check(name: str, bad: Sequence[str], measured: str, wanted: str = "as in the source") -> Check:
+def _result(bad: Sequence[str], measured: str, **values: Value) -> Result:
     more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
-    return Check(name=name, ok=not bad, measured=bad[0] + more if bad else measured, wanted=wanted)
+    told = bad[0] + more if bad else measured
+    return Result.of(
+        not bad, measured=told, wanted="as in the source", values={**values, "faults": len(bad)}
+    )
 
 
-@_only_shrunk
-def same_pipeline(subject: Subject) -> Check | None:
+@check("shrunk")
+def same_pipeline(subject: Subject) -> Result | None:
     """Normaliser, pre-tokenizer, decoder, post-processor, padding and truncation are the source's,
     after AutoTokenizer and in the file itself."""
     if not subject.tokenizer.is_fast:
@@ -89,7 +85,7 @@ def same_pipeline(subject: Subject) -> Check | None:
             compared += 1
             if _renumbered(before[part], mapped) != after[part]:
                 bad.append(f"{where}: another {part}")
-    return _check("same_pipeline", bad, f"{compared} parts equal")
+    return _result(bad, f"{compared} parts equal", parts=compared)
 
 
 def _raw(path: Path) -> Any:
@@ -118,7 +114,7 @@ def _renumbered(part: Any, mapped: Mapping[int, int]) -> Any:
 def texts(subject: Subject) -> list[str]:
     """Texts in many scripts, code, emoji, random characters, and the tokens' own surfaces."""
     drawn = random.Random(subject.seed)
-    found = list(sample.corpus())
+    found = list(corpus.texts())
     for _ in range(RANDOM_TEXTS):
         low, high = RANGES[drawn.randrange(len(RANGES))]
         found.append(
@@ -138,8 +134,8 @@ def _ids(tokenizer: Any, text: str) -> list[int] | None:
     return sample.cut(tokenizer, [text])[0]
 
 
-@_only_shrunk
-def segmentation(subject: Subject) -> Check:
+@check("shrunk")
+def segmentation(subject: Subject) -> Result:
     """Text whose source tokens were all kept is cut as the source cuts it; other text into tokens
     of the source all the same, and it comes back as it comes back from the source.
 
@@ -170,7 +166,7 @@ def segmentation(subject: Subject) -> Check:
     )
     if not cut:
         bad.append("no text has only kept tokens")
-    return _check("segmentation", bad, measured)
+    return _result(bad, measured, cut_alike=cut, came_back_alike=back, with_unknowns=lost)
 
 
 class _Losses:
@@ -232,8 +228,8 @@ def _misled(subject: Subject) -> bool:
     return any(segmenter.misleads(token) for segmenter in space.segmenters for token in free)
 
 
-@_only_shrunk
-def special_strings(subject: Subject) -> Check:
+@check("shrunk")
+def special_strings(subject: Subject) -> Result:
     """The text of each special and added token, alone and between words, gives the ids it gave."""
     mapped, source, made = _map(subject), subject.source, subject.tokenizer
     kept = made.get_vocab()
@@ -247,11 +243,11 @@ def special_strings(subject: Subject) -> Check:
             expected = [mapped.get(number) for number in _ids(source, text) or ()]
             if expected and None not in expected and _ids(made, text) != expected:
                 bad.append(f"{text!r} gives {_ids(made, text)}, not {expected}")
-    return _check("special_strings", bad, f"{len(tokens)} tokens")
+    return _result(bad, f"{len(tokens)} tokens", tokens=len(tokens))
 
 
-@_only_shrunk
-def chat_template(subject: Subject) -> Check | None:
+@check("shrunk")
+def chat_template(subject: Subject) -> Result | None:
     """What the chat templates write around messages gives the source's ids, through the map."""
     if not subject.source.chat_template:
         return None
@@ -263,11 +259,11 @@ def chat_template(subject: Subject) -> Check | None:
         before, after = _ids(subject.source, text), _ids(subject.tokenizer, text)
         if before is None or [mapped.get(number) for number in before] != after:
             bad.append(f"{text[:40]!r} gives other ids")
-    return _check("chat_template", bad, f"{len(written)} rendered chats")
+    return _result(bad, f"{len(written)} rendered chats", chats=len(written))
 
 
-@_only_shrunk
-def batches(subject: Subject) -> Check:
+@check("shrunk")
+def batches(subject: Subject) -> Result:
     """Offsets, pairs, padding and truncation are the source's, on texts of kept tokens."""
     mapped, source, made = _map(subject), subject.source, subject.tokenizer
     tried = [text for text in texts(subject) if text.strip()]
@@ -298,11 +294,11 @@ def batches(subject: Subject) -> Check:
     if not whole:
         bad.append("no text has only kept tokens")
     names = ", ".join(name for name, _ in calls)
-    return _check("batches", bad, f"{len(whole)} texts {names} and in pairs")
+    return _result(bad, f"{len(whole)} texts {names} and in pairs", texts=len(whole))
 
 
-@_only_shrunk
-def formats_agree(subject: Subject) -> Check | None:
+@check("shrunk")
+def formats_agree(subject: Subject) -> Result | None:
     """Each vocabulary file of the bundle, read by its format's own library, cuts text like the
     source's does, and agrees with AutoTokenizer wherever the source's did."""
     source, made = subject.source, subject.tokenizer
@@ -330,7 +326,9 @@ def formats_agree(subject: Subject) -> Check | None:
                 agreed += 1
                 if after != made.convert_ids_to_tokens(_ids(made, text)):
                     bad.append(f"{name}: {text[:40]!r} is cut otherwise than by AutoTokenizer")
-    return _check("formats_agree", bad, f"{', '.join(read)}: {agreed} texts") if read else None
+    if not read:
+        return None
+    return _result(bad, f"{', '.join(read)}: {agreed} texts", files=len(read), texts=agreed)
 
 
 Cut = Callable[[str], list[str]]

@@ -8,14 +8,17 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tinybuild.tokenizer.sample import corpus, split
-from tinybuild.validate.check import Check, Subject
+from tinybuild import corpus
+from tinybuild.tokenizer.sample import split
+from tinybuild.validate.check import Result, check
+from tinybuild.validate.subject import Subject
 
 GENERIC = "TokenizersBackend"
 TEXTS = 100  # texts of the corpus, and surfaces of tokens, that are tried
 
 
-def tokenizer_loads(subject: Subject) -> Check:
+@check("tokenizer")
+def tokenizer_loads(subject: Subject) -> Result:
     """AutoTokenizer loads it, as the class it was, with the number of tokens it had.
 
     For some model types AutoTokenizer takes the class without a pipeline of its own instead
@@ -31,7 +34,7 @@ def tokenizer_loads(subject: Subject) -> Check:
     same = found == wanted["class"] or (found == GENERIC and _as_written(subject))
     ok = same and size == len(subject.tokenizer) == wanted["vocab_size"]
     note = "" if measured == expected or not ok else "it reads the same pipeline"
-    return Check(name="tokenizer_loads", ok=ok, measured=measured, wanted=expected, note=note)
+    return Result.of(ok, measured=measured, wanted=expected, values={"tokens": size}, note=note)
 
 
 def _as_written(subject: Subject) -> bool:
@@ -44,7 +47,8 @@ def _as_written(subject: Subject) -> bool:
     return bool(json.loads(subject.tokenizer.backend_tokenizer.to_str()) == written)
 
 
-def ids_without_holes(subject: Subject) -> Check:
+@check("tokenizer")
+def ids_without_holes(subject: Subject) -> Result:
     """The ids are 0 .. N-1, each used once."""
     ids = sorted(subject.tokenizer.get_vocab().values())
     size = len(subject.tokenizer)
@@ -58,15 +62,16 @@ def ids_without_holes(subject: Subject) -> Check:
         faults.append(f"{len(past)} ids past the end (last {past[-1]})")
     if not ok and not faults:
         faults.append(f"{len(ids) - len(set(ids))} ids used twice")
-    return Check(
-        name="ids_without_holes",
-        ok=ok,
+    return Result.of(
+        ok,
         measured=", ".join(faults) or f"0 to {size - 1}",
         wanted=f"0 to {size - 1}, each once",
+        values={"tokens": size, "holes": len(holes), "past_the_end": len(past)},
     )
 
 
-def special_tokens(subject: Subject) -> Check:
+@check("tokenizer")
+def special_tokens(subject: Subject) -> Result:
     """Each special token's text is one token with an id inside the vocabulary."""
     tokenizer = subject.tokenizer
     bad = []
@@ -78,15 +83,16 @@ def special_tokens(subject: Subject) -> Check:
             bad.append(f"{token} is {tokenizer.convert_ids_to_tokens(number)}")
     ids = tokenizer("a b")["input_ids"]
     bad += [f"id {number} in an encoded text" for number in ids if not 0 <= number < len(tokenizer)]
-    return Check(
-        name="special_tokens",
-        ok=not bad,
+    return Result.of(
+        not bad,
         measured="; ".join(bad) or f"{len(tokenizer.all_special_tokens)} of them",
         wanted="ids inside the vocabulary that stand for these tokens",
+        values={"tokens": len(tokenizer.all_special_tokens), "faults": len(bad)},
     )
 
 
-def round_trip(subject: Subject) -> Check | None:
+@check("tokenizer")
+def round_trip(subject: Subject) -> Result | None:
     """Decoding an encoded text gives it back, spaces aside, wherever no token is unknown.
 
     Compared with the text as the tokenizer's own normaliser leaves it (lower case, NFKC ...); where
@@ -116,13 +122,18 @@ def round_trip(subject: Subject) -> Check | None:
         exact += back == text
         if _squash(back) != _squash(wanted):
             bad.append(f"{text[:40]!r} came back as {back[:40]!r}")
-    return Check(
-        name="round_trip",
-        ok=tried > 0 and not bad,
+    return Result.of(
+        tried > 0 and not bad,
         measured=bad[0] + (f", and {len(bad) - 1} more" if len(bad) > 1 else "")
         if bad
         else f"{tried} texts came back ({exact} to the letter), {unknown} with unknown tokens",
         wanted="every text without unknown tokens comes back, and there are some",
+        values={
+            "texts": tried,
+            "to_the_letter": exact,
+            "with_unknowns": unknown,
+            "faults": len(bad),
+        },
         note="" if tried else "every text has unknown tokens: a larger vocabulary, or other text",
     )
 
@@ -160,7 +171,7 @@ def _source_tokens(tokenizer: Any) -> dict[int, str]:
 
 
 def _texts(tokenizer: Any) -> Iterator[str]:
-    yield from itertools.islice(corpus(), TEXTS)
+    yield from itertools.islice(corpus.texts(), TEXTS)
     added = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
     vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     plain = [token for token, _ in vocabulary if token not in added]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
-from tinybuild.feeding.inputs.draw import Draw
-from tinybuild.feeding.inputs.facts import ROWS, Facts
+from tinybuild.feeding.inputs.draw import ROWS, Draw, each, ones, yes
+from tinybuild.feeding.inputs.facts import Facts
+from tinybuild.paths import whole, wholes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BINS: tuple[str, ...] = (
     *("num_mel_bins", "num_mel_channels", "n_mels", "mel_bins"),
@@ -16,6 +20,7 @@ BINS: tuple[str, ...] = (
     *("feature_projection_input_dim", "spectrogram_bins"),
 )
 MASKS = ("input_features_mask", "feature_attention_mask", "audio_attention_mask", "padding_mask")
+WAVE_MASKS = ("padding_mask", "input_values_mask")
 LENGTHS = (64, 128, 200, 256, 512, 1024, 3000)
 FRAMES = 16  # of an encoder of waveforms
 RATIOS: tuple[str, ...] = (
@@ -25,73 +30,65 @@ RATIOS: tuple[str, ...] = (
 )
 
 
-def features(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
+def features(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
     """Mel spectrograms under the argument `name`, with their masks, one a row."""
-    import torch
-
+    masks = [mask for mask in MASKS if mask in facts.takes]
     for length in lengths(facts):
         for width in bins(facts):
             for shape in shapes(facts, length, width):
-                found: dict[str, Any] = {name: draw.normal(name, *shape)}
+                given = {name: draw.normal(name, *shape)}
                 if "decoder_input_values" in facts.takes:
-                    found |= {"decoder_input_values": draw.normal("decoder", ROWS, 8, shape[-1])}
-                masked = [mask for mask in MASKS if mask in facts.takes]
-                for mask in masked:
-                    found[mask] = torch.ones(ROWS, length, dtype=torch.bool)
-                if "audio_mel_mask" in facts.takes:  # true where there is padding
-                    found["audio_mel_mask"] = torch.zeros(ROWS, length, dtype=torch.bool)
-                if "attention_mask" in facts.takes and "input_ids" not in facts.takes:
-                    found["attention_mask"] = torch.ones(ROWS, length, dtype=torch.long)
-                if "is_longer" in facts.takes:
-                    found["is_longer"] = torch.zeros(ROWS, 1, dtype=torch.bool)
-                if "audio_embed_sizes" in facts.takes:
-                    rate = facts.integer("time_reduction", "nemo_conv_stride", default=8)
-                    found["audio_embed_sizes"] = torch.tensor([-(-length // rate)] * ROWS)
-                if "chunk_sample_lengths" in facts.takes:
-                    found["chunk_sample_lengths"] = torch.tensor([length * 160] * ROWS)
-                yield found
-                if masked:
-                    yield {**found, **{mask: found[mask].long() for mask in masked}}
-                    yield {key: value for key, value in found.items() if key not in masked}
-                elif "attention_mask" in found:
-                    yield {key: value for key, value in found.items() if key != "attention_mask"}
+                    given["decoder_input_values"] = draw.normal("decoder", ROWS, 8, shape[-1])
+                given |= {mask: yes(ROWS, length) for mask in masks}
+                given |= _heard(facts, length)
+                yield given
+                if masks:
+                    yield {**given, **{mask: given[mask].long() for mask in masks}}
+                    yield {key: value for key, value in given.items() if key not in masks}
+                elif "attention_mask" in given:
+                    yield {key: value for key, value in given.items() if key != "attention_mask"}
+
+
+def _heard(facts: Facts, length: int) -> dict[str, Tensor]:
+    """What goes with spectrograms of so many frames, of what forward takes."""
+    rate = facts.integer("time_reduction", "nemo_conv_stride", default=8)
+    given = {
+        "audio_mel_mask": ~yes(ROWS, length),  # true where there is padding
+        "attention_mask": ones(ROWS, length),
+        "is_longer": ~yes(ROWS, 1),
+        "audio_embed_sizes": each(-(-length // rate)),
+        "chunk_sample_lengths": each(length * 160),
+    }
+    if "input_ids" in facts.takes:
+        del given["attention_mask"]  # it is the text's
+    return {key: value for key, value in given.items() if key in facts.takes}
 
 
 def shapes(facts: Facts, length: int, width: int) -> list[tuple[int, ...]]:
     """Time first or bins first: as the first convolution has it."""
     first = next((m.in_channels for _, m in facts.modules("Conv1d", near="audio")), None)
-    found: list[tuple[int, ...]] = [(ROWS, length, width), (ROWS, width, length)]
-    if first == width:
-        found.reverse()
-    found.append((ROWS, 1, length, width))
-    return found
+    flat: list[tuple[int, ...]] = [(ROWS, length, width), (ROWS, width, length)]
+    return [*(flat[::-1] if first == width else flat), (ROWS, 1, length, width)]
 
 
 def lengths(facts: Facts) -> list[int]:
     # Beside a waveform, a frame of each of its own.
-    found = [FRAMES] if "input_values" in facts.takes else []
-    for value in facts.every("max_source_positions", near="audio"):
-        found += [2 * value] if isinstance(value, int) else []
-    for value in facts.every("n_window", near="audio"):
-        found += [4 * value, 2 * value] if isinstance(value, int) else []
-    for value in facts.every("max_length", "spec_size", "chunk_size", "nb_max_frames"):
-        found += [value] if isinstance(value, int) and 20 < value <= 3000 else []
-    return list(dict.fromkeys([n for n in found if 0 < n <= 6000] + list(LENGTHS)))
+    frames = [FRAMES] if "input_values" in facts.takes else []
+    frames += [2 * value for value in facts.numbers("max_source_positions", near="audio")]
+    for value in facts.numbers("n_window", near="audio"):
+        frames += [4 * value, 2 * value]
+    windows = facts.numbers("max_length", "spec_size", "chunk_size", "nb_max_frames")
+    frames += [value for value in windows if 20 < value <= 3000]
+    return list(dict.fromkeys([n for n in frames if 0 < n <= 6000] + list(LENGTHS)))
 
 
 def bins(facts: Facts) -> list[int]:
-    found = []
-    for value in facts.every(*BINS, near="audio"):
-        found += [value] if isinstance(value, int) and 0 < value <= 1024 else []
-    for _, module in facts.modules("Conv1d", near="audio"):
-        found.append(module.in_channels)
-        break
-    found += subsampled(facts)
-    for _, module in facts.modules("Linear", near="audio"):
-        found.append(module.in_features)
-        break
-    found += [n for n in facts.every("hidden_size", "d_model") if isinstance(n, int)][:1]
-    return list(dict.fromkeys([*found, 80, 128]))[:8]
+    widths = [n for n in facts.numbers(*BINS, near="audio") if 0 < n <= 1024]
+    widths += [m.in_channels for _, m in facts.modules("Conv1d", near="audio")][:1]
+    widths += subsampled(facts)
+    widths += [m.in_features for _, m in facts.modules("Linear", near="audio")][:1]
+    widths += list(facts.numbers("hidden_size", "d_model"))[:1]
+    return list(dict.fromkeys([*widths, 80, 128]))[:8]
 
 
 def subsampled(facts: Facts) -> list[int]:
@@ -104,32 +101,28 @@ def subsampled(facts: Facts) -> list[int]:
     return [left * math.prod(m.stride[-1] for m in convolutions)]
 
 
-def waves(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
+def waves(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
     """Waveforms under the argument `name`, one a row."""
-    import torch
-
     wide = facts.integer("audio_channels", default=1)
     for length in samples(facts):
         for shape in ((ROWS, length), (ROWS, wide, length)):
-            found: dict[str, Any] = {name: draw.normal(name, *shape)}
+            given = {name: draw.normal(name, *shape)}
             if "decoder_input_values" in facts.takes:
-                found |= next(targets(facts, draw, "decoder_input_values"))
+                given |= next(targets(facts, draw, "decoder_input_values"))
             if "input_values_cutoffs" in facts.takes:  # the end of each sound in a row
-                found["input_values_cutoffs"] = torch.tensor([[length]] * ROWS)
-            for mask in ("padding_mask", "input_values_mask"):
-                if mask in facts.takes:
-                    found[mask] = torch.ones(ROWS, length, dtype=torch.bool)
+                given["input_values_cutoffs"] = each([length])
+            given |= {mask: yes(ROWS, length) for mask in WAVE_MASKS if mask in facts.takes}
             if "attention_mask" in facts.takes and "input_ids" not in facts.takes:
-                found["attention_mask"] = torch.ones(ROWS, length, dtype=torch.long)
-            yield found
-            for mask in ("padding_mask", "input_values_mask", "attention_mask"):
-                if mask in found:
-                    yield {**found, mask: torch.ones(shape, dtype=torch.long)}
-                    yield {key: value for key, value in found.items() if key != mask}
+                given["attention_mask"] = ones(ROWS, length)
+            yield given
+            for mask in (*WAVE_MASKS, "attention_mask"):
+                if mask in given:
+                    yield {**given, mask: ones(*shape)}
+                    yield {key: value for key, value in given.items() if key != mask}
     yield from features(facts, draw, name)  # some call a spectrogram so
 
 
-def targets(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
+def targets(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
     """Spectrograms that a decoder of speech goes on from: (rows, frames, bins)."""
     for width in bins(facts):
         yield {name: draw.normal(name, ROWS, 8, width)}
@@ -137,31 +130,17 @@ def targets(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
 
 def samples(facts: Facts) -> list[int]:
     """Numbers of samples that give FRAMES frames, by the strides of the config."""
-    found = []
-    for value in facts.every(*RATIOS, "hop_length", near="audio"):
-        if isinstance(value, int):
-            found.append(FRAMES * value)
-        elif isinstance(value, list | tuple) and all(isinstance(n, int) for n in value):
-            found.append(FRAMES * math.prod(value))
-    found = [n for n in dict.fromkeys(found) if 400 <= n <= 200_000]
-    return list(dict.fromkeys([*found, 1600, 4000, 16000, 48000]))
+    named = facts.every(*RATIOS, "hop_length", near="audio")
+    lists = [[value] if whole(value) else value for value in named]
+    strides = [math.prod(value) for value in lists if wholes(value)]
+    counts = [FRAMES * stride for stride in strides if 400 <= FRAMES * stride <= 200_000]
+    return list(dict.fromkeys([*counts, 1600, 4000, 16000, 48000]))
 
 
-def codes(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Any]]:
+def codes(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
     """Codes of an audio codec under the argument `name`: a row of each codebook."""
-    import torch
-
     size = facts.integer("codebook_size", "audio_vocab_size", "vocab_size", near="audio", default=8)
-    books = [
-        n
-        for n in facts.every(
-            "num_codebooks", "num_quantizers", "n_codebooks", "audio_num_codebooks"
-        )
-        if isinstance(n, int)
-    ]
-    for count in [*books[:2], 1]:
+    names = ("num_codebooks", "num_quantizers", "n_codebooks", "audio_num_codebooks")
+    for count in [*list(facts.numbers(*names))[:2], 1]:
         for shape in ((ROWS, 4, count), (ROWS, count, 4)):
-            yield {
-                name: draw.whole(name, 0, size, *shape),
-                "audio_input_ids_mask": torch.ones(ROWS, 4, dtype=torch.long),
-            }
+            yield {name: draw.whole(name, 0, size, *shape), "audio_input_ids_mask": ones(ROWS, 4)}

@@ -3,41 +3,72 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor, dtype
+
+ROWS = 2
 
 
+@dataclass(frozen=True)
 class Draw:
     """Random tensors; those of one argument depend on `seed` and its name only."""
 
-    def __init__(self, seed: int, dtype: Any):
-        self.seed, self.dtype = seed, dtype
+    seed: int
+    dtype: dtype
 
-    def _generator(self, name: str) -> Any:
+    def _generator(self, name: str) -> Generator:
         import torch
 
         digest = hashlib.sha256(f"{self.seed}/{name}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
-    def normal(self, name: str, *shape: int) -> Any:
+    def normal(self, name: str, *shape: int) -> Tensor:
         """Standard normal numbers in the model's dtype."""
         import torch
 
         return torch.randn(shape, generator=self._generator(name)).to(self.dtype)
 
-    def uniform(self, name: str, *shape: int) -> Any:
+    def uniform(self, name: str, *shape: int) -> Tensor:
         """Numbers from 0 to 1 in the model's dtype."""
         import torch
 
         return torch.rand(shape, generator=self._generator(name)).to(self.dtype)
 
-    def whole(self, name: str, low: int, high: int, *shape: int) -> Any:
+    def whole(self, name: str, low: int, high: int, *shape: int) -> Tensor:
         """Integers from low up to, not including, high; int64."""
         import torch
 
         return torch.randint(low, max(high, low + 1), shape, generator=self._generator(name))
 
-    def chosen(self, name: str, among: list[int], *shape: int) -> Any:
+    def chosen(self, name: str, among: list[int], *shape: int) -> Tensor:
         """Integers out of a list; int64."""
         import torch
 
         return torch.tensor(among)[self.whole(name, 0, len(among), *shape)]
+
+
+def ones(*shape: int) -> Tensor:
+    """int64: a mask that leaves nothing out, or a kind that is 1 everywhere."""
+    import torch
+
+    return torch.ones(shape, dtype=torch.long)
+
+
+def zeros(*shape: int) -> Tensor:
+    """int64."""
+    return ones(*shape) * 0
+
+
+def yes(*shape: int) -> Tensor:
+    """A mask of truth values that leaves nothing out."""
+    return ones(*shape).bool()
+
+
+def each(value: int | list[int]) -> Tensor:
+    """The same number, or the same numbers, for each row: (ROWS,) or (ROWS, n) int64."""
+    import torch
+
+    return torch.tensor([value] * ROWS)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tinybuild.feeding.inputs.draw import Draw
-from tinybuild.feeding.inputs.facts import ROWS, Facts
+from tinybuild.feeding.inputs.draw import ROWS, Draw
+from tinybuild.feeding.inputs.facts import Facts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PretrainedConfig
 
 LENGTH = 8  # of plain tokens
 CHARACTERS = 256  # ids of a model without a vocabulary: it reads characters
-MEDIA = ("image", "video", "audio")
+MEDIA: Mapping[str, int] = {"image": 1, "video": 2, "audio": 3}  # as token types number them
 # What a config calls the placeholder of a feature, and the tokens around a run of them.
 PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {
     "image": (
@@ -34,10 +39,39 @@ AROUND: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("audio_end_token_id", "audio_eos_token_id", "eoa_token_id"),
     ),
 }
-KINDS: Mapping[str, int] = {"image": 1, "video": 2, "audio": 3}
+# The sub-configs of the text that a side reads.
+READERS: Mapping[str, tuple[str, ...]] = {
+    "encoder": ("text_encoder", "encoder"),
+    "decoder": ("decoder", "generator"),
+}
 
 
-def vocabulary(facts: Facts, side: str = "encoder") -> int:
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Placeholders for the features of a medium: how many in each row.
+
+    written: the medium whose placeholder stands for it.
+    """
+
+    medium: str
+    counts: tuple[int, ...]
+    written: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """Token ids, and what each stands for: 0 text, or the number of MEDIA. Both (ROWS, n) int64."""
+
+    ids: Tensor
+    sorts: Tensor
+
+
+def side(name: str) -> str:
+    """Whether an argument is of the decoder."""
+    return "decoder" if name.startswith("decoder") else "encoder"
+
+
+def vocabulary(facts: Facts, side: str) -> int:
     """The number of token ids that may be used: what the config says and the embedding holds."""
     size = getattr(_text(facts.config, side), "vocab_size", None)
     if side == "encoder":
@@ -55,12 +89,9 @@ def vocabulary(facts: Facts, side: str = "encoder") -> int:
     return int(size or CHARACTERS)
 
 
-SIDES = {"encoder": ("text_encoder", "encoder"), "decoder": ("decoder", "generator")}
-
-
-def _text(config: Any, side: str) -> Any:
+def _text(config: PretrainedConfig, side: str) -> PretrainedConfig:
     """The config of the text that one side of a model reads."""
-    for name in SIDES[side]:
+    for name in READERS[side]:
         below = getattr(config, name, None)
         if isinstance(getattr(below, "vocab_size", None), int):
             return below
@@ -70,21 +101,18 @@ def _text(config: Any, side: str) -> Any:
         return config
 
 
-def plain(facts: Facts, size: int) -> list[int]:
-    """The ids below `size` that no key of the config names; all where that leaves too few."""
-    special = facts.special()
-    found = [number for number in range(size) if number not in special]
-    return found if len(found) > 1 else list(range(size))
+def plain(facts: Facts, side: str) -> list[int]:
+    """The ids of a vocabulary that no key of the config names; all where that leaves too few."""
+    ids = range(vocabulary(facts, side))
+    named = [number for number in ids if number not in facts.special]
+    return named if len(named) > 1 else list(ids)
 
 
-def placeholder(facts: Facts, kind: str) -> int | None:
-    for value in facts.every(*PLACEHOLDERS[kind]):
-        if isinstance(value, int) and value >= 0:
-            return value
-    return None
+def placeholder(facts: Facts, medium: str) -> int | None:
+    return next((n for n in facts.numbers(*PLACEHOLDERS[medium]) if n >= 0), None)
 
 
-def end(facts: Facts, size: int) -> int | None:
+def _end(facts: Facts, size: int) -> int | None:
     for value in facts.every("eos_token_id", near="text"):
         value = value[0] if isinstance(value, list) and value else value
         if isinstance(value, int) and 0 <= value < size:
@@ -92,57 +120,42 @@ def end(facts: Facts, size: int) -> int | None:
     return None
 
 
-def ids(
-    facts: Facts,
-    draw: Draw,
-    name: str,
-    *,
-    length: int = LENGTH,
-    counts: Mapping[str, tuple[int, ...]] | None = None,
-    side: str = "encoder",
-    instead: Mapping[str, str] | None = None,
-) -> tuple[Any, Any]:
-    """Token ids and what each stands for (0 text, 1 image, 2 video, 3 audio); (ROWS, n) int64.
+def words(
+    facts: Facts, draw: Draw, name: str, length: int = LENGTH, runs: Sequence[Run] = ()
+) -> Words:
+    """Token ids for the argument `name`.
 
-    A row is plain tokens, then for each of `counts` (modality -> placeholders in each row) the
-    start token, the placeholders and the end token (a plain one where the config has a start only),
-    then plain tokens and eos. Rows with fewer
-    placeholders have more plain tokens instead. `instead` names, for a modality, another whose
-    placeholder stands for it. Where the config has no placeholder, plain tokens hold the places.
+    A row is plain tokens, then for each run the start token, the placeholders and the end token (a
+    plain one where the config has a start only), then plain tokens and eos. Rows with fewer
+    placeholders have more plain tokens instead. Where the config has no placeholder, plain tokens
+    hold the places.
     """
     import torch
 
-    size = vocabulary(facts, side)
-    among = plain(facts, size)
-    counts = counts or {}
-    most = {kind: max(each) for kind, each in counts.items()}
-    needed = length + sum(most.values()) + len(counts)
-    drawn = draw.chosen(name, among, ROWS, needed).tolist()
+    size, among = vocabulary(facts, side(name)), plain(facts, side(name))
+    spare = sum(max(run.counts) for run in runs)
+    drawn = draw.chosen(name, among, ROWS, length + spare + len(runs)).tolist()
     rows, sorts = [], []
     for number in range(ROWS):
         fresh = iter(drawn[number])
         row = [next(fresh) for _ in range(2)]
         sort = [0] * len(row)
-        spare = 0
-        for kind, each in counts.items():
-            token = placeholder(facts, (instead or {}).get(kind, kind))
-            around = [_first(facts, names, size, token) for names in AROUND[kind]]
-            run = [next(fresh) if token is None else token for _ in range(each[number])]
-            if around[0] and not around[1]:  # models go on one token after a run that has a start
-                around[1] = [next(fresh)]
-            row += around[0] + run + around[1]
-            sort += [0] * len(around[0]) + [KINDS[kind]] * len(run) + [0] * len(around[1])
-            spare += most[kind] - each[number]
-        rest = [next(fresh) for _ in range(length - 3 + spare)]
-        last = end(facts, size)
-        rest.append(next(fresh) if last is None else last)
-        rows.append(row + rest)
-        sorts.append(sort + [0] * len(rest))
-    return torch.tensor(rows), torch.tensor(sorts)
+        for run in runs:
+            token, count = placeholder(facts, run.written), run.counts[number]
+            start, end = (_first(facts, names, size, token) for names in AROUND[run.medium])
+            places = [next(fresh) if token is None else token for _ in range(count)]
+            if start and not end:  # models go on one token after a run that has a start
+                end = [next(fresh)]
+            row += start + places + end
+            sort += [0] * len(start) + [MEDIA[run.medium]] * count + [0] * len(end)
+        filler = length - 3 + spare - sum(run.counts[number] for run in runs)
+        last = _end(facts, size)
+        row += [next(fresh) for _ in range(filler)]
+        row += [next(fresh) if last is None else last]
+        rows.append(row)
+        sorts.append(sort + [0] * (filler + 1))
+    return Words(ids=torch.tensor(rows), sorts=torch.tensor(sorts))
 
 
 def _first(facts: Facts, names: tuple[str, ...], size: int, not_this: int | None) -> list[int]:
-    for value in facts.every(*names):
-        if isinstance(value, int) and 0 <= value < size and value != not_this:
-            return [value]
-    return []
+    return [n for n in facts.numbers(*names) if 0 <= n < size and n != not_this][:1]

@@ -1,0 +1,189 @@
+"""Pyramids of stages: widths, heads and blocks with a number for each stage, cut together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tinybuild.config.sizes import BLOCKS
+from tinybuild.config.tree import Tree, divisor
+from tinybuild.keys import measures, numbers_layers, says
+from tinybuild.paths import Data, Json, Path, items, mapping, whole, wholes
+
+PLAIN = 8  # a number in a table of blocks up to this is a kernel, a stride or a switch
+HEADS = 4  # of a stage, at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Widths:
+    """A list of widths by stage, as it was before the rule."""
+
+    path: Path
+    name: str
+    value: Sequence[int]
+
+    @property
+    def uneven(self) -> bool:
+        return len(set(self.value)) > 1
+
+
+def pyramids(tree: Tree) -> None:
+    """Widths by stage shrink by one common power of two, so that equal ones stay equal."""
+    lists = [
+        Widths(path=path, name=name, value=tuple(value))
+        for path, node in tree.nodes()
+        if not any(says(name, "width factor") for name in node)  # it shrinks what the lists say
+        for name, value in node.items()
+        if wholes(value) and says(name, "width by stage") and max(value) > 16
+    ]
+    became = _widths(tree, lists)
+    _tables(tree, became, {one.path for one in lists})
+    for number in tree.numbers("width", "channels"):
+        for one in lists:
+            if one.path == number.at[:-1] and number.was in one.value and one.uneven:
+                new = number.node[one.name]
+                assert wholes(new)
+                place = one.value.index(number.was)
+                tree.set(number.at, new[place], "rule pyramid: as its list")
+    for path, node in tree.nodes():
+        own = next((node[one.name] for one in lists if one.path == path), None)
+        wide = own if wholes(own) else ()
+        groups = node.get("num_groups")
+        if wide and whole(groups):
+            tree.set((*path, "num_groups"), math.gcd(groups, *wide), "rule pyramid groups")
+        for name, value in list(node.items()):
+            if wholes(value) and says(name, "heads by stage"):
+                tree.set((*path, name), _heads(value, wide), "rule pyramid heads")
+            elif wholes(value) and says(name, "blocks by stage"):
+                _blocks(tree, (*path, name), node, value)
+
+
+def _widths(tree: Tree, lists: Sequence[Widths]) -> dict[int, int]:
+    """Make the lists small; what each of their widths has become."""
+    uneven = [one for one in lists if one.uneven]
+    factor = _factor(tree, [item for one in uneven for item in one.value])
+    for one in lists:
+        new = [
+            _rounded(item, factor) if one.uneven else min(item, tree.size.width)
+            for item in one.value
+        ]
+        tree.set((*one.path, one.name), new, "rule pyramid")
+    return {item: _rounded(item, factor) for one in uneven for item in one.value}
+
+
+def _factor(tree: Tree, widths: Sequence[int]) -> int:
+    """The power of two that the largest of these is to be divided by."""
+    factor = 1
+    while max(widths, default=0) // factor > tree.size.width:
+        factor *= 2
+    return factor
+
+
+def _rounded(item: int, factor: int) -> int:
+    """An eighth that heads and groups divide; what is small already stays."""
+    return item if item <= 8 else max(8, round(item / factor / 8) * 8)
+
+
+def _tables(tree: Tree, became: Mapping[int, int], listed: set[Path]) -> None:
+    """Tables of blocks and factors of widths follow the lists."""
+    for path, name, value in tree.items():
+        at = (*path, name)
+        if isinstance(value, list | tuple) and value and _is_table(value):
+            own = says(name, "table of blocks") and path not in listed
+            widths = (_table_widths(tree, at) if own else {}) or became
+            tree.set(at, _through(value, widths), "rule pyramid: its table")
+            for other, now in list(mapping(tree.data, path).items()) if own else ():
+                if whole(now) and measures(other) == "channels" and now in widths:
+                    tree.set((*path, other), widths[now], "rule pyramid: its table")
+        elif wholes(value) and says(name, "factor by stage"):
+            ones = [1] * (len(value) - 1) + [min(2, value[-1])]
+            tree.set(at, ones, "rule pyramid: widths of its stages")
+        elif name == "num_res_blocks" and whole(value):
+            tree.set(at, 1, "rule blocks in a stage")
+
+
+def _is_table(value: Sequence[Json]) -> bool:
+    """Whether a list holds tables of blocks: lists of numbers and switches, at some depth."""
+    return all(isinstance(item, list | tuple) for item in value) and any(
+        isinstance(inner, list | tuple) or whole(inner)
+        for item in value
+        if isinstance(item, list | tuple)
+        for inner in item
+    )
+
+
+def _table_widths(tree: Tree, at: Path) -> dict[int, int]:
+    """What the widths in a table of blocks become where no list of the config has them."""
+    numbers = {item for _, item in items(tree.was(at)) if whole(item) and item > PLAIN}
+    factor = _factor(tree, list(numbers))
+    return {item: _rounded(item, factor) for item in numbers} if factor > 1 else {}
+
+
+def _through(value: Json, became: Mapping[int, int]) -> Json:
+    if isinstance(value, list | tuple):
+        return [_through(item, became) for item in value]
+    return became.get(value, value) if whole(value) and value > PLAIN else value
+
+
+def _heads(value: Sequence[int], wide: Sequence[int]) -> list[int]:
+    """A few heads in each stage, which divide its width."""
+    common = math.gcd(*value)
+    heads = [item // common for item in value]
+    if len(wide) != len(heads):
+        return heads
+    return [divisor(w, min(h, HEADS)) for h, w in zip(heads, wide, strict=True)]
+
+
+def _blocks(tree: Tree, at: Path, node: Data, stages: Sequence[int]) -> None:
+    """The first block of each stage and another, of another kind where there is one."""
+    members = {
+        name: value
+        for name, value in node.items()
+        if wholes(value) and numbers_layers(name, value, sum(stages))
+    }
+    kept: list[int] = []
+    start = 0
+    for count in stages:
+        blocks = list(range(start, start + count))
+        first = [any(blocks[0] in value for value in members.values())] if blocks else []
+        others = [
+            block
+            for block in blocks[1:]
+            if [any(block in value for value in members.values())] != first
+        ]
+        kept += sorted([*blocks[:1], *(others or blocks[1:])[: BLOCKS - 1]])
+        start += count
+    tree.set(at, [min(count, BLOCKS) for count in stages], "rule blocks in a stage")
+    for name, value in members.items():
+        places = [place for place, block in enumerate(kept) if block in value]
+        tree.set((*at[:-1], name), places, "rule blocks in a stage: the kept blocks'")
+
+
+SHARE = 16  # widths that have a factor get this part of it
+
+
+def multipliers(tree: Tree) -> None:
+    """Factors of widths that the class itself fixes (MobileNet, EfficientNet)."""
+    for path, name, value in tree.items():
+        if not isinstance(value, float):
+            continue
+        if says(name, "width factor"):
+            tree.set((*path, name), value / SHARE, "rule width factor")
+            last = tree.was((*path, "hidden_dim"))
+            if whole(last):  # the last convolution's, which has the factor in it
+                tree.set((*path, "hidden_dim"), last // SHARE, "rule width factor")
+        elif name == "depth_coefficient" and value > 1:
+            tree.set((*path, name), 1.0, "rule depth factor")
+
+
+def doubled_widths(tree: Tree) -> None:
+    """A width that doubles from stage to stage is so small that the last is the width."""
+    for path, node in tree.nodes():
+        stages = [v for n, v in node.items() if says(n, "stages") and isinstance(v, list | tuple)]
+        for name, value in list(node.items()) if stages else ():
+            if whole(value) and says(name, "doubled width"):
+                times = len(stages[0]) - ("depths" in node)
+                least = 2 if "filters" in name else 8
+                most = max(least, tree.size.width >> times)
+                tree.set((*path, name), min(value, most), "rule doubled width")

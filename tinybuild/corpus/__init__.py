@@ -1,0 +1,18 @@
+"""The corpus that ships with tinybuild: texts in many scripts, code, emoji."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+FILE = Path(__file__).parent / "corpus.jsonl"  # a row a line: text, and kind (en, code, emoji ..)
+
+
+def texts(kind: str | None = None) -> Iterator[str]:
+    """The texts in their order; those of one kind, if it is given."""
+    with FILE.open(encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            if kind in (None, row["kind"]):
+                yield row["text"]

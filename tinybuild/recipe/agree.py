@@ -1,0 +1,135 @@
+"""What a schema cannot say: keys and sections that need one another, or exclude one another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from tinybuild.config import heads
+from tinybuild.dataset.parts import AMOUNT, Part, parts
+from tinybuild.errors import Finding, did_you_mean
+from tinybuild.paths import Json
+from tinybuild.recipe.marked import Key, named
+from tinybuild.recipe.words import either, missing
+from tinybuild.sections import Dataset, Model, Sections, Tokenizer
+from tinybuild.tokenizer import METHODS, Method
+
+# The words that `text` may be with one method or another.
+TEXTS = {word for method in METHODS.values() for word in method.texts}
+MOST_ROWS = 10_000_000  # by number; they are held in memory
+
+
+def methods(section: Json) -> Iterator[Finding]:
+    """The keys that the method of a tokenizer section needs and does not take; nothing where the
+    schema has a finding of its own: no mapping, or no known method."""
+    if not isinstance(section, Mapping):
+        return
+    name = section.get("method")
+    method = METHODS.get(name) if isinstance(name, str) else None
+    if method is None:
+        return
+    for key in section:
+        of = [name for name, other in METHODS.items() if key in other.keys]
+        if of and key not in method.keys:
+            what = f"tokenizer.{key} is only for method: {either(of)}"
+            yield Finding(key=("tokenizer", key), what=what, hint=f"delete {key}")
+    for key in method.needs:
+        if key not in section:
+            yield missing(("tokenizer",), "tokenizer", key)
+    yield from _text(section, method)
+
+
+def _text(section: Mapping[str, Json], method: Method) -> Iterator[Finding]:
+    """Which words `text` may be beside the method, and beside weighted."""
+    if "text" not in method.keys:
+        return
+    key, text = ("tokenizer", "text"), section.get("text")
+    if "weighted" in section and "weighted" in method.keys:
+        hint = "weighted counts the source's own tokens: write text: vocabulary, or delete weighted"
+        if "text" not in section:
+            yield Finding(key=key[:1], what="tokenizer has no text", hint=hint)
+        elif text != "vocabulary":
+            what = f"tokenizer.text must be vocabulary, not {named(text)}"
+            yield Finding(key=key, what=what, hint=hint)
+    elif isinstance(text, str) and text in TEXTS.difference(method.texts):
+        what = f"tokenizer.text cannot be {text} with method: {section['method']}"
+        hint = f"write {either([*method.texts, 'a list of texts'])}"
+        yield Finding(key=key, what=what, hint=hint)
+
+
+def agree(data: Sections) -> Iterator[Finding]:
+    """What is wrong with data that is as the schema says, defaults filled in."""
+    if not any(section in data for section in ("dataset", "tokenizer", "model")):
+        yield Finding(what="nothing to build", hint="add a dataset, a tokenizer or a model section")
+    if "model" in data:
+        yield from _model(data["model"], data)
+    if "tokenizer" in data:
+        yield from _tokenizer(data["tokenizer"], data)
+    if "dataset" in data:
+        yield from _dataset(data["dataset"])
+
+
+def _model(model: Model, data: Sections) -> Iterator[Finding]:
+    task = model["architecture"]
+    if task != heads.AUTO and not task[0].isupper() and task not in heads.TASKS:
+        what = f"model.architecture: there is no task {task}"
+        hint = did_you_mean(task, heads.TASKS)
+        yield Finding(key=("model", "architecture"), what=what, hint=hint)
+    if "source" not in data:
+        yield Finding(key=("model",), what="the model has no source", hint=_SOURCE)
+
+
+_SOURCE = "add source: {transformers: ...}, or another"
+
+
+def _tokenizer(tokenizer: Tokenizer, data: Sections) -> Iterator[Finding]:
+    method = tokenizer["method"]
+    if "source" not in tokenizer and "source" not in data:
+        if METHODS[method].source:
+            yield Finding(key=("tokenizer",), what=f"method: {method} needs a source", hint=_SOURCE)
+        elif "class" not in tokenizer:
+            what = f"method: {method} needs a class or a source"
+            yield Finding(key=("tokenizer",), what=what, hint="add class: ...")
+    if tokenizer.get("text") == "dataset" and "dataset" not in data:
+        what = "there is no dataset to learn from"
+        hint = "add a dataset section, or write text: corpus"
+        yield Finding(key=("tokenizer", "text"), what=what, hint=hint)
+
+
+def _dataset(dataset: Dataset) -> Iterator[Finding]:
+    """Each part of a dataset has one way to choose its rows."""
+    if "records" in dataset and "source" in dataset:
+        what = "dataset.records and dataset.source are both there"
+        yield Finding(key=("dataset", "records"), what=what, hint="keep one of them")
+    if "expand" in dataset and "configs" in dataset:
+        what = "dataset.expand makes configs of its own beside dataset.configs"
+        yield Finding(key=("dataset", "expand"), what=what, hint="keep one of them")
+    for part in parts(dataset):
+        if "rows" in part.wish:
+            yield from _numbers(part)
+            for key in [key for key in AMOUNT if key in part.wish]:
+                path = part.keys[key]
+                what = f"{'.'.join(path)} has no meaning beside rows"
+                yield Finding(key=path, what=what, hint=f"delete {key}, or rows")
+        elif "samples" not in part.wish and "records" not in dataset:
+            inside: Key = ("dataset",)
+            if part.split:
+                inside = part.keys["split"]
+            elif "configs" in dataset:
+                inside = ("dataset", "configs", part.config)
+            yield missing(inside, ".".join(map(str, inside)), "samples")
+
+
+def _numbers(part: Part) -> Iterator[Finding]:
+    """Rows by number: ranges that run forwards, and not too many."""
+    key, wanted = part.keys["rows"], 0
+    name = ".".join(key)
+    for first, last in re.findall(r"(\d+)(?: *- *(\d+))?", str(part.wish["rows"])):
+        wanted += int(last or first) - int(first) + 1
+        if last and int(first) > int(last):
+            what = f"{name}: the range {first}-{last} runs backwards"
+            yield Finding(key=key, what=what, hint=f"write {last}-{first}")
+            return
+    if wanted > MOST_ROWS:
+        what = f"{name} asks for {wanted:,} rows; at most {MOST_ROWS:,} are taken by number"
+        yield Finding(key=key, what=what, hint="samples takes any number of them")

@@ -1,0 +1,87 @@
+"""Recipes remembered by the sha256 of their text, so that an unchanged one is not checked again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypedDict
+
+from tinybuild.errors import Fault, RecipeFault
+from tinybuild.files import Memo, digest, sha256
+from tinybuild.recipe import lock
+from tinybuild.recipe.contract import contract
+from tinybuild.recipe.reading import Broken, Recipe, check, own_digest
+from tinybuild.sections import Sections
+
+
+class Entry(TypedDict):
+    """What is kept of a recipe: its data, and the digest of its text."""
+
+    data: Sections
+    text: str
+
+
+# What recipe/ asks to say whether a recipe is well-formed.
+ASKED = ("config/heads.py", "dataset/parts.py", "tokenizer/__init__.py")
+
+
+class Cache:
+    """Checked recipes by the sha256 of their text, so that an unchanged zoo of 1,000 is read in the
+    time of its stat calls. A changed schema or reader forgets everything."""
+
+    def __init__(self, path: Path, memo: Memo):
+        self.path, self.memo, self.read_anew = path, memo, False
+        package = Path(__file__).parents[1]
+        readers = [*sorted(Path(__file__).parent.glob("*.py")), *(package / name for name in ASKED)]
+        self.stamp = digest([contract("recipe"), *map(sha256, readers)])
+        self.known: Mapping[str, Entry] = {}
+        self.well: set[str] = set()  # digests of locks that are as the contract says
+        # Whatever is wrong with the file, it is only a cache.
+        with contextlib.suppress(
+            OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError
+        ):
+            loaded = json.loads(path.read_text())
+            kept = loaded["recipes"], loaded["locks"]
+            if loaded["stamp"] == self.stamp and loaded["digest"] == digest(kept):
+                self.known, self.well = dict(kept[0]), set(kept[1])
+        self.before = len(self.well)
+        self.used: dict[str, Entry] = {}
+
+    def read(self, file: Path, shown: str, group: str) -> Recipe | Broken:
+        """The recipe in a file, or why there is none."""
+        try:
+            key = self.memo.sha256(str(file)) or ""
+            entry = self.known.get(key)
+            if entry is None:
+                text = file.read_bytes()
+                entry = {"data": check(text, shown), "text": own_digest(text)}
+                # The file may have changed since it was hashed.
+                key, self.read_anew = hashlib.sha256(text).hexdigest(), True
+            self.used[key] = entry
+            return Recipe(
+                name=file.stem,
+                file=file,
+                group=group,
+                data=entry["data"],
+                sha256=entry["text"],
+                pins=lock.read(file, self.well),
+            )
+        except OSError as error:
+            fault: Fault = RecipeFault.of(f"cannot be read ({error.strerror})", where=shown)
+        except Fault as found:
+            fault = found
+        return Broken(name=file.stem, file=file, group=group, fault=fault)
+
+    @property
+    def dirty(self) -> bool:
+        """Whether it holds more than its file."""
+        return self.read_anew or len(self.well) > self.before
+
+    def content(self) -> str:
+        """The text of the cache's file."""
+        kept = self.used, sorted(self.well)
+        data = {"stamp": self.stamp, "digest": digest(kept), "recipes": kept[0], "locks": kept[1]}
+        return json.dumps(data, separators=(",", ":"))

@@ -1,0 +1,104 @@
+"""The contracts in schemas/: read, held against data, and the defaults they fill in."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import re
+from collections.abc import Callable, Iterator, MutableMapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, cast
+
+from tinybuild.paths import Json
+from tinybuild.tokenizer import METHODS
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
+
+# What of JSON Schema this package reads; jsonschema reads all of it.
+Rules = TypedDict(
+    "Rules",
+    {
+        "$ref": str,
+        "$defs": "dict[str, Rules]",
+        "type": "str | list[str]",
+        "description": str,
+        "default": Json,
+        "examples": "list[Json]",
+        "enum": "list[Json]",
+        "properties": "dict[str, Rules]",
+        "required": "list[str]",
+        "allOf": "list[Rules]",
+    },
+    total=False,
+)
+
+
+@functools.cache
+def contract(name: str) -> Rules:
+    """schemas/NAME.v1.schema.json."""
+    package = Path(__file__).parents[1]
+    folders = (package / "schemas", package.parent / "schemas")  # installed; a working copy
+    folder = next(folder for folder in folders if folder.is_dir())
+    text = (folder / f"{name}.v1.schema.json").read_text(encoding="utf-8")
+    return cast(Rules, json.loads(text))
+
+
+def referred(reference: str) -> Rules:
+    """What a "$ref" of the recipe's contract leads to: "#/$defs/source/properties/package"."""
+    found: object = contract("recipe")
+    for key in reference.split("/")[1:]:
+        found = cast("dict[str, object]", found)[key]
+    return cast(Rules, found)
+
+
+def errors(name: str, data: Json) -> Iterator[ValidationError]:
+    """What of the data is not as the contract says."""
+    return _validator(name, tuple(METHODS)).iter_errors(data)
+
+
+@functools.cache
+def _validator(name: str, methods: tuple[str, ...]) -> Validator:
+    """Draft 2020-12 with three changes: 1.0 is not an integer; `$` is the end of the text and not,
+    as Python has it, also the place before a last newline; items are unique in linear time
+    (jsonschema takes minutes for a recipe with 30,000 mixed items).
+
+    What the contract says of methods is for editors: the table of methods is asked instead.
+    """
+    import jsonschema
+
+    def pattern(_: Validator, wanted: str, value: Json, rules: Rules) -> Iterator[ValidationError]:
+        if isinstance(value, str) and not re.search(wanted.replace("$", r"\Z"), value):
+            yield jsonschema.ValidationError("")
+
+    def unique(_: Validator, wanted: bool, value: Json, rules: Rules) -> Iterator[ValidationError]:
+        texts = [v for v in value if isinstance(v, str)] if isinstance(value, list) else []
+        if wanted and len(set(texts)) < len(texts):
+            yield jsonschema.ValidationError("")
+
+    rules = copy.deepcopy(contract(name))
+    if name == "recipe":
+        tokenizer = rules["$defs"]["tokenizer"]
+        tokenizer["properties"]["method"]["enum"] = list(methods)
+        del tokenizer["allOf"]
+    extend: Callable[..., type[Validator]] = jsonschema.validators.extend
+    draft = extend(
+        jsonschema.Draft202012Validator,
+        {"pattern": pattern, "uniqueItems": unique},
+        type_checker=jsonschema.Draft4Validator.TYPE_CHECKER,
+    )
+    return draft(rules)
+
+
+def fill(rules: Rules, data: MutableMapping[str, Json]) -> None:
+    """Write the recipe's defaults into the sections that are there."""
+    if "$ref" in rules:
+        rules = cast(Rules, {**referred(rules["$ref"]), **rules})
+    for key, rule in rules.get("properties", {}).items():
+        if key not in data and "default" in rule:
+            data[key] = copy.deepcopy(rule["default"])
+        inner = data.get(key)
+        if isinstance(inner, dict):
+            fill(rule, inner)
