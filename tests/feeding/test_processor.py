@@ -15,7 +15,7 @@ from kit.stage import MakeJob
 from tinybuild import bundle, model, source
 from tinybuild.errors import BuildFault
 from tinybuild.feeding.processor.geometry import Geometry, find, pair
-from tinybuild.feeding.processor.rules import shrink
+from tinybuild.feeding.processor.rules import SETTINGS, Setting, shrink
 from tinybuild.source import blank
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.validate import processor as checks
@@ -260,6 +260,20 @@ def test_parts_inside_a_processor_are_shrunk_too_and_a_video_may_have_more_token
     assert made["processor_class"] == "X"
 
 
+def test_a_setting_of_processors_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that follows keys of the config, and one that has a rule of its own."""
+    data = {"thumbnail_tokens": 256, "margin": 224, "image_processor": {"thumbnail_tokens": 256}}
+    config = {"vision_config": {**TINY, "tokens_of_a_thumbnail": 4}}
+    assert shrink(data, {"vision_config": VIT}, config) == data
+    follows = Setting(keys=("tokens_of_a_thumbnail",))
+    monkeypatch.setitem(SETTINGS, "thumbnail_tokens", follows)
+    quarter = Setting(rule=lambda view, name, value: view.now.side[0] // 4)
+    monkeypatch.setitem(SETTINGS, "margin", quarter)
+    inner = {"thumbnail_tokens": 4}
+    made = shrink(data, {"vision_config": VIT}, config)
+    assert made == {"thumbnail_tokens": 4, "margin": 8, "image_processor": inner}
+
+
 def test_code_of_an_upstream_is_not_named() -> None:
     assert shrink({"auto_map": {"AutoProcessor": "x--y.Z"}, "size": 1}, VIT, TINY) == {"size": 32}
 
@@ -282,15 +296,12 @@ def test_sizes_as_configs_write_them(value: Any, wanted: Any) -> None:
 
 
 def test_a_vision_config_goes_before_the_top_and_the_rest() -> None:
-    import re
-
     tree = {"a": {"size": 3}, "size": 2, "vision_config": {"size": 1}}
-    vision = re.compile("vision")
-    assert find(tree, ("size",), vision) == 1
-    assert find({"a": {"size": 3}, "size": 2}, ("size",), vision) == 2
-    assert find({"a": {"size": 3}}, ("size",), vision) == 3
-    assert find(tree, ("size",), vision, "a") == 3
-    assert find(tree, ("length",), vision) is None
+    assert find(tree, ("size",), "image") == 1
+    assert find({"a": {"size": 3}, "size": 2}, ("size",), "image") == 2
+    assert find({"a": {"size": 3}}, ("size",), "image") == 3
+    assert find(tree, ("size",), "image", "a") == 3
+    assert find(tree, ("length",), "image") is None
 
 
 def test_a_config_without_a_size_gets_the_least_that_its_patches_allow() -> None:
