@@ -25,8 +25,9 @@ from doit.exceptions import BaseFail, TaskError, TaskFailed, UnmetDependency
 from tinybuild import progress
 from tinybuild.cli import architectures
 from tinybuild.cli.unpack import Asked, unpack
-from tinybuild.engine.plan import STAGES, Task, Zoo, load
+from tinybuild.engine.plan import Zoo, load
 from tinybuild.engine.run import Builder
+from tinybuild.engine.stages import STAGES, Task
 from tinybuild.errors import Fault, Finding, RecipeFault, did_you_mean
 from tinybuild.files import Memo, write
 from tinybuild.recipe import Broken, Cache, locate
@@ -417,6 +418,7 @@ class Reporter:
         self.unmet = False
 
     def initialize(self, tasks: dict[str, Any], selected: list[str]) -> None:
+        selected[:] = session().zoo.one_by_one(selected)  # doit has not begun to take them up
         todo, stages = list(selected), set()
         seen = set(todo)
         while todo:
@@ -504,7 +506,7 @@ def _message(fail: BaseFail) -> str:
 def _gist(task: str) -> str:
     """The fact of a finished stage that one wants to see."""
     receipt = session().builder.receipt(task)
-    facts = receipt["facts"] if receipt else {}
+    facts: Any = receipt.facts if receipt else {}
     if "parameters" in facts:
         return f"{facts['class']}, {facts['parameters']:,} parameters"
     if "vocab_size" in facts:
@@ -531,7 +533,7 @@ def _summary(names: list[str]) -> str:
         for task in tasks:
             receipt = here.builder.receipt(task)
             if receipt is not None:
-                facts.update(receipt["facts"])
+                facts.update(receipt.facts)
         ran = [task for task in tasks if task in here.built]
         failed = here.failed.intersection(tasks)
         outcome = "FAILED" if failed else "built" if ran else "up to date"
