@@ -11,7 +11,8 @@ from kit.zoo import LIGHT, make
 from tinybuild import recipe
 from tinybuild.cli.commands import COMMANDS
 from tinybuild.cli.session import Session
-from tinybuild.engine.plan import RESERVED, STAGES
+from tinybuild.engine.plan import RESERVED
+from tinybuild.engine.stages import STAGES
 from tinybuild.errors import RecipeFault
 
 
@@ -58,4 +59,4 @@ def test_a_recipe_is_found_by_its_name(here: Session) -> None:
     assert isinstance(found, recipe.Recipe)
     assert found.name == "a"
     with pytest.raises(RecipeFault, match="hint: known: a, b, c"):
-        here.recipe("nobody")
+        here.recipe("xyz")

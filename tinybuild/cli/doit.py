@@ -15,7 +15,7 @@ from doit.exceptions import BaseFail, TaskError, TaskFailed
 from tinybuild.cli.commands import COMMANDS
 from tinybuild.cli.screen import Reporter
 from tinybuild.cli.session import placed, session
-from tinybuild.engine.plan import STAGES, Task
+from tinybuild.engine.stages import STAGES, Task
 from tinybuild.errors import Fault, RecipeFault
 from tinybuild.recipe import Broken
 from tinybuild.workers import Bug

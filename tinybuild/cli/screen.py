@@ -30,6 +30,7 @@ class Reporter:
         self.unmet = False
 
     def initialize(self, tasks: Mapping[str, Task], selected: list[str]) -> None:
+        selected[:] = session().zoo.one_by_one(selected)  # doit has not begun to take them up
         todo, stages = list(selected), set()
         seen = set(todo)
         while todo:
@@ -118,7 +119,7 @@ def _gist(task: str) -> str:
     """The fact of a finished stage that one wants to see."""
     receipt = session().builder.receipt(task)
     stage, _, name = task.partition(":")
-    return GISTS[stage](receipt["facts"], name) if receipt else ""
+    return GISTS[stage](receipt.facts, name) if receipt else ""
 
 
 def _of_model(facts: Facts, name: str) -> str:
@@ -173,7 +174,8 @@ def _row(name: str) -> tuple[str, ...]:
     here = session()
     tasks = [task.name for task in here.zoo.tasks_of(name)]
     receipts = [receipt for task in tasks if (receipt := here.builder.receipt(task))]
-    facts = {key: value for receipt in receipts for key, value in receipt["facts"].items()}
+    told = {key: value for receipt in receipts for key, value in receipt.facts.items()}
+    facts = {key: value for key, value in told.items() if isinstance(value, int)}
     numbers = (
         progress.count(facts.get("parameters")),
         progress.count(facts.get("vocab_size")),

@@ -14,8 +14,9 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import NoReturn, Protocol
 
-from tinybuild.engine.plan import Task, Zoo, load
+from tinybuild.engine.plan import Zoo, load
 from tinybuild.engine.run import Builder
+from tinybuild.engine.stages import Task
 from tinybuild.errors import Fault, Finding, RecipeFault, did_you_mean
 from tinybuild.files import Memo, write
 from tinybuild.progress import Progress
