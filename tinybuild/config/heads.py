@@ -238,7 +238,8 @@ def _named(name: str, config: PreTrainedConfig) -> Chosen:
         )
     if not _forwards(model):
         raise BuildFault.of(
-            f"{name} has no forward: it is a base class or a container, and cannot be built by itself",
+            f"{name} has no forward: it is a base class or a container, "
+            "and cannot be built by itself",
             key=KEY,
             hint=_has(config),
         )
