@@ -17,7 +17,7 @@ from kit.stage import MakeJob
 from tinybuild.errors import BuildFault
 from tinybuild.source import blank_tokenizer
 from tinybuild.tokenizer import stage as tokenizer
-from tinybuild.tokenizer.vocabulary import repoint
+from tinybuild.tokenizer import tokenizer_json
 from tinybuild.workers import Job
 
 
@@ -519,6 +519,10 @@ def template(number: int) -> dict[str, Any]:
         "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A"}}],
         "special_tokens": {"<s>": {"id": "<s>", "ids": [number], "tokens": ["<s>"]}},
     }
+
+
+def repoint(processor: Any, ids: dict[str, int]) -> Any:
+    return tokenizer_json.renumbered(processor, lambda _, token: ids[token])
 
 
 def test_repoint_each_kind() -> None:

@@ -38,10 +38,10 @@ def living(
         for token in _named(data):
             add(token, name)
     if upstream.fast is not None:
-        for token, reason in tokenizer_json.referred(upstream.fast):
+        for token, reason in tokenizer_json.referred(upstream.fast).items():
             add(token, reason)
     needed = [segmenter.required() for segmenter in space.segmenters]
-    needed += [kind.required(content) for kind, content in upstream.beside.values()]
+    needed += [file.required() for file in upstream.beside.values()]
     for token, reason in itertools.chain.from_iterable(need.items() for need in needed):
         add(token, reason)
     for token in _template(source, space.atoms):

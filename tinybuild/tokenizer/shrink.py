@@ -116,8 +116,7 @@ def _write(
                 copy(below, out / name / below.name)
             continue
         if name in origin.beside:
-            kind, content = origin.beside[name]
-            (out / name).write_bytes(kind.cut(content, main))
+            (out / name).write_bytes(origin.beside[name].cut(main))
         elif name in PROCESSORS:
             texts[name] = config(vocabulary.read(path), name)
         elif name == "special_tokens_map.json":

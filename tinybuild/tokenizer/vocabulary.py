@@ -12,29 +12,6 @@ from tinybuild.keys import PROCESSORS, ROLES, mentioned
 from tinybuild.tokenizer import METHODS
 
 
-def repoint(processor: Any, vocabulary: Mapping[str, int]) -> Any:
-    """A post-processor of tokenizer.json (of any kind, also nested) with the ids of `vocabulary`.
-
-    Training leaves the ids of a nested one at their old values. Raises KeyError for a token that is
-    not there.
-    """
-    if not isinstance(processor, Mapping):
-        return processor
-    made = dict(processor)
-    if made["type"] == "Sequence":
-        made["processors"] = [repoint(p, vocabulary) for p in made["processors"]]
-    elif made["type"] == "TemplateProcessing":
-        made["special_tokens"] = {
-            name: {**token, "ids": [vocabulary[t] for t in token["tokens"]]}
-            for name, token in made["special_tokens"].items()
-        }
-    elif made["type"] in ("BertProcessing", "RobertaProcessing"):
-        for part in ("sep", "cls"):
-            token = made[part][0]
-            made[part] = [token, vocabulary[token]]
-    return made
-
-
 def facts(
     made: Any, source: Any | None, folder: Path, section: Mapping[str, Any]
 ) -> dict[str, Any]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import itertools
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from tinybuild import corpus
-from tinybuild.tokenizer import ranks, sample, spm
-from tinybuild.tokenizer.bpe import BYTES
+from tinybuild.tokenizer import sample, tokenizer_json
 from tinybuild.tokenizer.living import chats
+from tinybuild.tokenizer.segmenter import BYTES
 from tinybuild.tokenizer.shrink import VOCAB_MAP
-from tinybuild.tokenizer.upstream import Upstream, read
+from tinybuild.tokenizer.upstream import Upstream, format_of, read
 from tinybuild.validate.check import Check, Subject
 from tinybuild.validate.tokenizer import unknowns
 
@@ -81,7 +79,9 @@ def same_pipeline(subject: Subject) -> Check | None:
     views = [(subject.source.backend_tokenizer, subject.tokenizer.backend_tokenizer, "loaded")]
     file, upstream = subject.folder / "tokenizer.json", subject.upstream / "tokenizer.json"
     if upstream.is_file():
-        views.append((_raw(upstream), _raw(file), "tokenizer.json"))
+        views.append(
+            (tokenizer_json.loaded(upstream), tokenizer_json.loaded(file), "tokenizer.json")
+        )
     for old, new, where in views:
         before, after = (json.loads(backend.to_str()) for backend in (old, new))
         for part in PIPELINE:
@@ -91,12 +91,6 @@ def same_pipeline(subject: Subject) -> Check | None:
             if _renumbered(before[part], mapped) != after[part]:
                 bad.append(f"{where}: another {part}")
     return _check("same_pipeline", bad, f"{compared} parts equal")
-
-
-def _raw(path: Path) -> Any:
-    from tokenizers import Tokenizer
-
-    return Tokenizer.from_file(str(path))
 
 
 def _renumbered(part: Any, mapped: Mapping[int, int]) -> Any:
@@ -308,9 +302,13 @@ def formats_agree(subject: Subject) -> Check | None:
     source's does, and agrees with AutoTokenizer wherever the source's did."""
     source, made = subject.source, subject.tokenizer
     readers = [
-        (path.name, _reader(path, source), _reader(subject.folder / path.name, made))
+        (
+            path.name,
+            format_.library(path, source),
+            format_.library(subject.folder / path.name, made),
+        )
         for path in sorted(subject.upstream.iterdir())
-        if (subject.folder / path.name).is_file()
+        if (subject.folder / path.name).is_file() and (format_ := format_of(path)) is not None
     ]
     bad, agreed, tried, read = [], 0, texts(subject), []
     mapped, names = _map(subject), {number: token for token, number in source.get_vocab().items()}
@@ -332,54 +330,3 @@ def formats_agree(subject: Subject) -> Check | None:
                 if after != made.convert_ids_to_tokens(_ids(made, text)):
                     bad.append(f"{name}: {text[:40]!r} is cut otherwise than by AutoTokenizer")
     return _check("formats_agree", bad, f"{', '.join(read)}: {agreed} texts") if read else None
-
-
-Cut = Callable[[str], list[str]]
-
-
-def _reader(path: Path, tokenizer: Any) -> Cut | None:
-    """How a vocabulary file cuts text, read by the library of its format; None if it has none, or
-    (mistral-common, for Tekken) if that is not installed.
-
-    A tiktoken file does not hold its pattern: that comes from the tokenizer beside it.
-    """
-    if path.name == "tokenizer.json":
-        backend = _raw(path)
-        return lambda text: list(backend.encode(text, add_special_tokens=False).tokens)
-    if path.suffix in (".model", ".spm") and spm.is_model(path):
-        from sentencepiece import SentencePieceProcessor
-
-        processor = SentencePieceProcessor(model_file=str(path))
-        return lambda text: list(processor.encode(text, out_type=str))
-    if path.suffix == ".json" and "tekken" in path.name:
-        if importlib.util.find_spec("mistral_common") is None:
-            return None
-        from mistral_common.tokens.tokenizers.tekken import Tekkenizer
-
-        tekken, names = Tekkenizer.from_file(path), tokenizer.convert_ids_to_tokens
-        return lambda text: list(names(tekken.encode(text, bos=False, eos=False)))
-    if path.suffix in (".model", ".tiktoken") and ranks.is_tiktoken(path):
-        import tiktoken
-
-        (pattern,) = _patterns(json.loads(tokenizer.backend_tokenizer.to_str())["pre_tokenizer"])
-        tokens = ranks.read(path).tokens
-        encoding = tiktoken.Encoding(
-            path.stem,
-            pat_str=pattern,
-            mergeable_ranks={ranks.to_bytes(token): rank for token, rank in tokens.items()},
-            special_tokens={},
-        )
-        names = {rank: token for token, rank in tokens.items()}
-        return lambda text: [names[rank] for rank in encoding.encode_ordinary(text)]
-    return None
-
-
-def _patterns(part: Any) -> list[str]:
-    """The regular expressions in a pre-tokenizer."""
-    if isinstance(part, list):
-        return [pattern for item in part for pattern in _patterns(item)]
-    if not isinstance(part, Mapping):
-        return []
-    if "Regex" in part:
-        return [str(part["Regex"])]
-    return [pattern for item in part.values() for pattern in _patterns(item)]
