@@ -62,7 +62,7 @@ def test_architecture(kind: str, zoo: Zoo, tmp_path: Path) -> None:
             )
         )
     report = json.loads((tmp_path / "validate" / "report.json").read_text())
-    assert all(check["ok"] for check in report["checks"])
+    assert all(check["state"] == "passed" for check in report["checks"])
     assert len(report["checks"]) >= 10
     parameters = facts["model"]["parameters"]
     assert isinstance(parameters, int)

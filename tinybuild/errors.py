@@ -7,6 +7,7 @@ any other exception is a bug of ours and keeps its traceback (exit code 2).
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -62,9 +63,44 @@ class BuildFault(Fault):
 class PackageFault(BuildFault):
     """A package that this needs is not installed, or does not load here."""
 
+    @classmethod
+    def lacking(
+        cls, what: str, package: str, key: Iterable[str | int] = (), hint: str = ""
+    ) -> Fault:
+        """`what` needs the package; it is the subject of the message's sentence."""
+        return cls.of(
+            f"{what} needs the package {package}, which is not installed or does not load here",
+            key=key,
+            hint=hint or install(package),
+        )
+
 
 class CheckFault(Fault):
     """The built model, tokenizer or dataset failed a check."""
+
+
+# What each extra of pyproject.toml installs.
+EXTRAS = {
+    "zoo": ("mistral-common", "protobuf", "sacremoses", "sentencepiece"),
+    "media": ("pillow", "soundfile", "soxr"),
+    "architectures": ("scipy", "timm"),
+}
+
+
+def install(package: str) -> str:
+    """The command that installs a package: by the extra that brings it, or by itself. It is run in
+    a copy of the repository, whose constraints.txt names the versions."""
+    extra = next((extra for extra, names in EXTRAS.items() if package in names), None)
+    wanted = package if extra is None else f"-e '.[{extra}]'"
+    return f"pip install -c constraints.txt {wanted}"
+
+
+def require(what: str, module: str, package: str, key: Iterable[str | int] = ()) -> None:
+    """Raises PackageFault where a module that `what` needs cannot be imported."""
+    try:
+        importlib.import_module(module)
+    except (ImportError, OSError):  # OSError: a library that it binds is not there
+        raise PackageFault.lacking(what, package, key) from None
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:

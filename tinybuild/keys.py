@@ -220,6 +220,23 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         *("image_size", "img_size", "resolution", "pretrain_image_size", "max_image_size"),
         *("max_img_size", "min_image_size", "spec_size", "crop_size"),
     ),
+    "patch side": ("patch_size", "encoder_patch_size"),
+    "patches merged": (  # into one token, along a side
+        *("spatial_merge_size", "merge_size", "downsample_factor", "scale_factor"),
+    ),
+    "image channels": ("num_channels", "in_channels"),
+    "mel bins": (
+        *("num_mel_bins", "n_mels", "n_mel_channels", "input_feat_per_channel", "mel_bins"),
+        *("feature_size", "num_mel_channels", "input_feat_size", "input_dim", "input_size"),
+        *("feature_projection_input_dim", "audio_embed_dim", "subsampling_conv_channels"),
+    ),
+    "sound positions": ("max_source_positions", "max_audio_positions"),
+    "strides": (
+        "downsampling_ratios",
+        "upsampling_ratios",
+        "encoder_downsampling_ratios",
+        "ratios",
+    ),
     # Layers of a tower whose outputs the text gets: they stand beside the tower.
     "layers seen": ("vision_feature_layer", "vision_feature_layers"),
     # The placeholder of a feature in a text, and the tokens around a run of them.
@@ -233,16 +250,16 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "audio placeholder": (
         *("audio_token_id", "audio_token_index", "audio_token_idx", "audio_pad_token_id"),
     ),
-    "before an image": (
+    "before image": (
         *("image_start_token_id", "vision_start_token_id", "boi_token_id", "image_bos_token_id"),
     ),
-    "after an image": (
+    "after image": (
         *("image_end_token_id", "vision_end_token_id", "eoi_token_id", "image_eos_token_id"),
     ),
-    "before a video": ("video_start_token_id", "vision_start_token_id", "boi_token_id"),
-    "after a video": ("video_end_token_id", "vision_end_token_id", "eoi_token_id"),
-    "before a sound": ("audio_start_token_id", "audio_bos_token_id", "boa_token_id"),
-    "after a sound": ("audio_end_token_id", "audio_eos_token_id", "eoa_token_id"),
+    "before video": ("video_start_token_id", "vision_start_token_id", "boi_token_id"),
+    "after video": ("video_end_token_id", "vision_end_token_id", "eoi_token_id"),
+    "before audio": ("audio_start_token_id", "audio_bos_token_id", "boa_token_id"),
+    "after audio": ("audio_end_token_id", "audio_eos_token_id", "eoa_token_id"),
     # The sub-configs that hold the text's vocabulary where the whole has none.
     "text part": (
         *("text_config", "llm_config", "language_config", "decoder", "thinker_config"),

@@ -120,7 +120,7 @@ def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transformers, "LlamaModel", dummy)
     what, hint = refused("LlamaModel", default("llama"))
     assert what == "LlamaModel needs the package gone, which is not installed or does not load here"
-    assert hint == "pip install gone"
+    assert hint == "pip install -c constraints.txt gone"
     assert chosen("auto", default("llama"))[0] == "LlamaForCausalLM"
     fault = heads.absent("A", ImportError("A requires the b library but see https://b.org/x now"))
     assert fault.findings[0].hint == "see https://b.org/x"

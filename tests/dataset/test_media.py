@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import io
+import json
 import random
 import struct
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy
 import PIL.Image
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
 import pytest
 import soundfile
 from datasets import (
@@ -28,11 +32,18 @@ from datasets import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit import faults
+from kit.stage import MakeJob
 
-from tinybuild.dataset import media
-from tinybuild.dataset.media import cut, image, shrink, sound
+from tinybuild import dataset, recipe
+from tinybuild.dataset import images, media, sounds
+from tinybuild.dataset.features import Wrong, content
+from tinybuild.dataset.images import image
+from tinybuild.dataset.media import cut, shrink
 from tinybuild.dataset.rows import Place
+from tinybuild.dataset.sounds import sound
 from tinybuild.errors import BuildFault, PackageFault
+from tinybuild.files import sha256
 
 
 def places(count: int) -> tuple[Place, ...]:
@@ -282,7 +293,7 @@ KINDS = {
 
 def test_the_table_says_what_is_tested() -> None:
     assert {kind: set(modes) for kind, modes in KINDS.items()} == {
-        kind: modes for kind, (_, modes, _) in media.FORMATS.items()
+        kind: format.modes for kind, format in images.FORMATS.items()
     }
 
 
@@ -514,7 +525,7 @@ def test_a_path_is_no_image() -> None:
     """Whatever is asked for: elsewhere it would lead to nothing, or to another file."""
     row = {"image": {"bytes": None, "path": "/x/y.png"}}
     message, key = refused([row], PICTURE)
-    assert "row 10: the image or sound in the column image is only the name of a file" in message
+    assert "row 10: the image in the column image is only the name of a file" in message
     assert key == ("dataset", "source")
 
 
@@ -536,7 +547,7 @@ def test_images_that_are_none() -> None:
 def test_no_program_is_run_for_an_image() -> None:
     data = encoded(picture("RGB", (64, 40)), "EPS")
     assert opened_format(data) == "EPS"
-    with pytest.raises(media.Refused, match="is not in a format that is read here"):
+    with pytest.raises(Wrong, match="is not in a format that is read here"):
         image(data, 16)
 
 
@@ -548,10 +559,10 @@ def opened_format(data: bytes) -> str | None:
 def test_a_bomb_of_pixels() -> None:
     # 10,000 x 10,000 white pixels in 12 kB.
     data = encoded(PIL.Image.new("1", (10_000, 10_000)), "PNG")
-    with pytest.raises(media.Refused, match="has more than 89,478,485 pixels"):
+    with pytest.raises(Wrong, match="has more than 89,478,485 pixels"):
         image(data, 16)
     data = encoded(PIL.Image.new("1", (20_000, 20_000)), "TIFF", compression="group4")
-    with pytest.raises(media.Refused, match="has more than 89,478,485 pixels"):
+    with pytest.raises(Wrong, match="has more than 89,478,485 pixels"):
         image(data, 16)
 
 
@@ -563,7 +574,7 @@ def test_damaged_images_are_read_or_refused(kind: str) -> None:
         data = bytearray(whole)
         for _ in range(chooser.randint(1, 8)):
             data[chooser.randrange(min(len(data), 400))] = chooser.randrange(256)
-        with contextlib.suppress(media.Refused):
+        with contextlib.suppress(Wrong):
             image(bytes(data), 16)
 
 
@@ -740,12 +751,12 @@ def test_a_sound_whose_length_is_not_said() -> None:
 
 
 def test_a_bomb_of_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media, "MAX_SAMPLES", 100_000)
+    monkeypatch.setattr(sounds, "MAX_SAMPLES", 100_000)
     data = wave(16_000, 10, "FLAC", hertz=0)
-    with pytest.raises(media.Refused, match=r"more than 100,000 samples; give audio\.max_seconds"):
+    with pytest.raises(Wrong, match=r"more than 100,000 samples; give audio\.max_seconds"):
         sound(data, None, 8000)
     assert sound(data, 1, 8000) is not None
-    with pytest.raises(media.Refused, match="more than 100,000 samples"):
+    with pytest.raises(Wrong, match="more than 100,000 samples"):
         sound(wave(16_000, 4, channels=2), None, 8000)
 
 
@@ -757,7 +768,7 @@ def test_damaged_sounds_are_read_or_refused(kind: str) -> None:
         data = bytearray(whole)
         for _ in range(chooser.randint(1, 8)):
             data[chooser.randrange(min(len(data), 400))] = chooser.randrange(256)
-        with contextlib.suppress(media.Refused):
+        with contextlib.suppress(Wrong):
             sound(bytes(data), 0.1, 8000)
 
 
@@ -765,33 +776,68 @@ def test_damaged_sounds_are_read_or_refused(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "called", "run"),
+    ("module", "package", "called", "run"),
     [
-        ("PIL", "images are made small by Pillow", lambda: image(b"", 1)),
-        ("soundfile", "sounds are made small by soundfile", lambda: sound(b"", 1, 1)),
-        ("soxr", "sounds are made small by soxr", lambda: sound(wave(8000, 0.1), 1, 4000)),
+        ("PIL", "pillow", "an image", lambda: image(b"", 1)),
+        ("soundfile", "soundfile", "a sound", lambda: sound(b"", 1, 1)),
+        ("soxr", "soxr", "a sound of a lower rate", lambda: sound(wave(8000, 0.1), 1, 4000)),
     ],
 )
 def test_a_missing_library(
-    package: str, called: str, run: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    module: str,
+    package: str,
+    called: str,
+    run: Callable[[], Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = builtins.__import__
+    monkeypatch.setitem(sys.modules, module, None)
+    refusal = faults.refused(run)
+    assert refusal.fault is PackageFault
+    assert refusal.what == (
+        f"{called} needs the package {package}, which is not installed or does not load here"
+    )
+    assert refusal.hint == "pip install -c constraints.txt -e '.[media]'"
 
-    def without(
-        name: str,
-        globals: Mapping[str, object] | None = None,
-        locals: Mapping[str, object] | None = None,
-        fromlist: Sequence[str] | None = (),
-        level: int = 0,
-    ) -> Any:
-        if name.split(".")[0] == package:
-            raise ImportError(name)
-        return real(name, globals, locals, fromlist, level)
 
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(PackageFault) as caught:
-        run()
-    monkeypatch.undo()
-    message = str(caught.value)
-    assert message.startswith(f"{called}, which is not installed")
-    assert "pip install -c constraints.txt -e '.[media]'" in message
+# A change from outside
+
+
+def test_a_change_from_outside(
+    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One entry, and its key in the schema, are all that a recipe's dataset needs to be built."""
+
+    def shout(array: pa.StringArray, at: media.At, wish: Mapping[str, str]) -> pa.StringArray:
+        for index, text in enumerate(array.to_pylist()):
+            if text == "silence":
+                raise at(index, "cannot be said aloud")
+        return pc.binary_join_element_wise(pc.utf8_upper(array), wish["end"], "")
+
+    aloud = media.Change(
+        key="aloud", noun="word", takes=lambda feature: content(feature) == "text", apply=shout
+    )
+    monkeypatch.setattr(media, "CHANGES", (*media.CHANGES, aloud))
+    known = recipe.schema()["$defs"]["dataset"]["properties"]
+    monkeypatch.setitem(known, "aloud", {"type": "object", "description": "Says every text aloud."})
+    rows = [{"text": ["ah", "oh"], "n": 1}, {"text": ["silence"], "n": 2}]
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def make(rows: str, wish: str = "{end: '!'}", columns: str = "[text, n]") -> list[Any]:
+        text = f"dataset: {{source: {{path: rows.jsonl}}, rows: {rows}, columns: {columns}, "
+        text = f"version: 1\nsummary: x\n{text}aloud: {wish}}}\n"
+        section = recipe.read(tmp_path / "x.yaml", "x.yaml", "", text.encode()).data["dataset"]
+        section["source"]["max_read"] = 10**6
+        sums = {"dataset": {"rows.jsonl": sha256(source)}}
+        work = job({"dataset": section}, upstream=sums, dataset=tmp_path)
+        dataset.make(work)
+        return pyarrow.parquet.read_table(work.out / "data").to_pylist()
+
+    assert make("1") == [{"text": ["AH!", "OH!"], "n": 1}]
+    refusal = faults.refused(make, "1-2")
+    assert refusal.what == "rows.jsonl, row 2: the word in the column text cannot be said aloud"
+    assert refusal.key == ("dataset", "aloud")
+    refusal = faults.refused(make, "1", columns="[n]")
+    assert (refusal.what, refusal.hint) == ("the dataset has no words", "delete aloud")
+    refusal = faults.refused(make, "1", wish="loud")
+    assert refusal.what == "dataset.aloud must be a mapping, not 'loud'"

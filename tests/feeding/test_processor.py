@@ -12,14 +12,15 @@ import pytest
 from kit.files import contents, edit
 from kit.stage import MakeJob
 
-from tinybuild import bundle, model, source
+from tinybuild import bundle, model, source, wire
 from tinybuild.errors import BuildFault
 from tinybuild.feeding.processor.geometry import Geometry, find, pair
-from tinybuild.feeding.processor.rules import shrink
+from tinybuild.feeding.processor.rules import SETTINGS, Setting, shrink
 from tinybuild.source import blank
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.validate import processor as checks
-from tinybuild.validate.check import Check, Subject
+from tinybuild.validate.check import Result
+from tinybuild.validate.subject import Subject
 
 # --- rules ----------------------------------------------------------------------------------------
 
@@ -259,6 +260,20 @@ def test_parts_inside_a_processor_are_shrunk_too_and_a_video_may_have_more_token
     assert made["processor_class"] == "X"
 
 
+def test_a_setting_of_processors_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that follows keys of the config, and one that has a rule of its own."""
+    data = {"thumbnail_tokens": 256, "margin": 224, "image_processor": {"thumbnail_tokens": 256}}
+    config = {"vision_config": {**TINY, "tokens_of_a_thumbnail": 4}}
+    assert shrink(data, {"vision_config": VIT}, config) == data
+    follows = Setting(keys=("tokens_of_a_thumbnail",))
+    monkeypatch.setitem(SETTINGS, "thumbnail_tokens", follows)
+    quarter = Setting(rule=lambda view, name, value: view.now.side[0] // 4)
+    monkeypatch.setitem(SETTINGS, "margin", quarter)
+    inner = {"thumbnail_tokens": 4}
+    made = shrink(data, {"vision_config": VIT}, config)
+    assert made == {"thumbnail_tokens": 4, "margin": 8, "image_processor": inner}
+
+
 def test_code_of_an_upstream_is_not_named() -> None:
     assert shrink({"auto_map": {"AutoProcessor": "x--y.Z"}, "size": 1}, VIT, TINY) == {"size": 32}
 
@@ -281,15 +296,12 @@ def test_sizes_as_configs_write_them(value: Any, wanted: Any) -> None:
 
 
 def test_a_vision_config_goes_before_the_top_and_the_rest() -> None:
-    import re
-
     tree = {"a": {"size": 3}, "size": 2, "vision_config": {"size": 1}}
-    vision = re.compile("vision")
-    assert find(tree, ("size",), vision) == 1
-    assert find({"a": {"size": 3}, "size": 2}, ("size",), vision) == 2
-    assert find({"a": {"size": 3}}, ("size",), vision) == 3
-    assert find(tree, ("size",), vision, "a") == 3
-    assert find(tree, ("length",), vision) is None
+    assert find(tree, ("size",), "image") == 1
+    assert find({"a": {"size": 3}, "size": 2}, ("size",), "image") == 2
+    assert find({"a": {"size": 3}}, ("size",), "image") == 3
+    assert find(tree, ("size",), "image", "a") == 3
+    assert find(tree, ("length",), "image") is None
 
 
 def test_a_config_without_a_size_gets_the_least_that_its_patches_allow() -> None:
@@ -487,7 +499,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
             section = {"method": "train", "vocab_size": 1600 if kind == "paligemma" else 500}
             settings = {"tokenizer": section, "slot": "source", "kind": "transformers"}
             settings |= {"blank": True, "related": True}
-            facts["tokenizer"] = tokenizer.make(job("tokenizer", settings, {}, fetch=work.out))
+            made = tokenizer.make(job("tokenizer", settings, {}, fetch=work.out))
+            facts["tokenizer"] = wire.dump(made)
         section = {"architecture": name, "config": config, "dtype": "float32", "shrink": "none"}
         settings = {"model": section, "max_parameters": 10_000_000}
         facts["model"] = model.make(job("model", settings, facts, fetch=work.out))
@@ -499,14 +512,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
     return make
 
 
-def feeds(subject: Subject) -> Check:
-    found = checks.processor_feeds_model(subject)
+def feeds(subject: Subject) -> Result:
+    found = checks.processor_feeds_model.run(subject)
     assert found is not None
     return found
 
 
-def agree(subject: Subject) -> Check:
-    found = checks.processor_tokens(subject)
+def agree(subject: Subject) -> Result:
+    found = checks.processor_tokens.run(subject)
     assert found is not None
     return found
 
@@ -565,7 +578,7 @@ def test_without_a_tokenizer_the_parts_feed_it(
     found = feeds(subject)
     assert (found.ok, found.measured) == (True, measured), found
     assert "by themselves" in found.note
-    assert checks.processor_tokens(subject) is None
+    assert checks.processor_tokens.run(subject) is None
 
 
 # --- mutants: each check has to see them ----------------------------------------------------------
@@ -784,7 +797,7 @@ def test_a_part_that_needs_a_package_is_said(built: Build, monkeypatch: pytest.M
     subject = built(*CLIP)
     monkeypatch.setattr(parts, "kind", lambda node: None)
     found = feeds(subject)
-    assert (found.ok, found.measured) == (True, "not tried here")
+    assert (found.state, found.measured) == ("not tried", "not tried here")
     assert "CLIPImageProcessor: not with the packages that are installed here" in found.note
 
 
@@ -798,7 +811,7 @@ def test_a_real_tokenizer_beside_a_default_processor(
     settings = {"tokenizer": {"method": "truncate", "vocab_size": 2500}, "slot": "source"}
     settings |= {"kind": "path", "blank": False, "related": True}
     words = job(settings, fetch=folder)
-    facts = {"tokenizer": tokenizer.make(words)}
+    facts = {"tokenizer": wire.dump(tokenizer.make(words))}
     section = {"architecture": WHISPER[1], "config": SPEECH, "dtype": "float32", "shrink": "none"}
     work = job({"model": section, "max_parameters": 10_000_000}, facts=facts, fetch=folder)
     facts["model"] = model.make(work)

@@ -16,6 +16,7 @@ from tinybuild.errors import Fault, Finding
 class Refusal:
     """What a call was refused with."""
 
+    fault: type[Fault]
     findings: tuple[Finding, ...]
     text: str
 
@@ -55,4 +56,4 @@ def refused(call: Callable[..., Any], *args: Any, **more: Any) -> Refusal:
         assert finding.key or finding.where, f"nobody knows where: {finding.what}"
     text = str(caught.value)
     assert tempfile.gettempdir() not in text, text
-    return Refusal(findings=tuple(findings), text=text)
+    return Refusal(fault=type(caught.value), findings=tuple(findings), text=text)

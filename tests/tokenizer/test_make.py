@@ -14,6 +14,7 @@ import pytest
 from kit.files import contents
 from kit.stage import MakeJob
 
+from tinybuild import wire
 from tinybuild.errors import BuildFault
 from tinybuild.source import blank_tokenizer
 from tinybuild.tokenizer import stage as tokenizer
@@ -63,7 +64,7 @@ def build(job: MakeJob, fetch: Path | None = None, **more: Any) -> tuple[Any, di
     from transformers import AutoTokenizer
 
     made = wish(job, fetch, **more)
-    facts = tokenizer.make(made)
+    facts = wire.dump(tokenizer.make(made))
     return AutoTokenizer.from_pretrained(made.out), facts
 
 

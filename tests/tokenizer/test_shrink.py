@@ -23,13 +23,13 @@ from kit.files import contents, edit
 from kit.stage import MakeJob
 from kit.vocabularies import pieces
 
-from tinybuild import corpus, model, validate
+from tinybuild import corpus, model, validate, wire
 from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import METHODS, ranks, sample, upstream
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.work import Made, Source, Work
-from tinybuild.validate.check import Subject
+from tinybuild.validate.subject import Subject
 from tinybuild.workers import Job
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "vocab_map.v1.schema.json"
@@ -141,7 +141,7 @@ def build(
     from transformers import AutoTokenizer
 
     work = job_of(job, fetch, method=method, vocab_size=size, **more)
-    facts = tokenizer.make(work)
+    facts = wire.dump(tokenizer.make(work))
     made = AutoTokenizer.from_pretrained(work.out)
     checked(fetch / "source", work.out, facts)
     return made, facts, work.out
@@ -154,8 +154,8 @@ def checked(source: Path, out: Path, facts: Mapping[str, Any], loaded: Any = Non
     )
     if loaded is not None:
         subject.__dict__["source"] = loaded
-    found = [validate.run(check, subject) for check in validate.CHECKS["tokenizer"]]
-    assert [check for check in found if check is not None and not check.ok] == []
+    found = [check.run(subject) for check in validate.CHECKS]
+    assert [result for result in found if result is not None and not result.ok] == []
     made, size = subject.tokenizer, facts["vocab_size"]
     assert len(made) == size
     assert sorted(made.get_vocab().values()) == list(range(size))
@@ -326,7 +326,7 @@ def shrunken(
             ),
         )
         assert made.shrunk is not None
-        return made.loaded, dict(made.shrunk)
+        return made.loaded, wire.dump(made.shrunk)
 
     try:
         return cut()

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tinybuild import validate
 from tinybuild.validate import columns, dataset
-from tinybuild.validate.check import Check, Subject
+from tinybuild.validate.check import Result
+from tinybuild.validate.subject import Subject
 
 Configs = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
 
@@ -112,8 +112,8 @@ def bundle(root: Path, features: Any, configs: Configs, card: str = "") -> Subje
     )
 
 
-def check(subject: Subject) -> Check:
-    found = validate.run(dataset.dataset_loads, subject)
+def check(subject: Subject) -> Result:
+    found = dataset.dataset_loads.run(subject)
     assert found is not None
     return found
 
@@ -149,7 +149,7 @@ import sys
 from pathlib import Path
 sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
 import test_dataset as t
-from tinybuild.validate.check import Subject
+from tinybuild.validate.subject import Subject
 features, configs = t.rich()
 root = Path({str(tmp_path / "again")!r})
 found = t.check(t.bundle(root, features, configs))

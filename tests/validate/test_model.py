@@ -14,7 +14,8 @@ from kit.stage import MakeJob
 from tinybuild import model, validate
 from tinybuild.config import overrides
 from tinybuild.errors import BuildFault
-from tinybuild.validate.check import Check, Subject
+from tinybuild.validate.check import Result
+from tinybuild.validate.subject import Subject
 
 LLAMA = {
     "hidden_size": 32,
@@ -35,7 +36,7 @@ class Bundle:
     def __init__(self, folder: Path, origin: Path, facts: dict[str, Any], wish: dict[str, Any]):
         self.folder, self.origin, self.facts, self.wish = folder, origin, facts, wish
 
-    def checks(self, scratch: Path) -> dict[str, Check]:
+    def checks(self, scratch: Path) -> dict[str, Result]:
         """All checks of a model, by name; those that do not apply are left out."""
         scratch.mkdir(exist_ok=True)
         subject = Subject(
@@ -47,8 +48,8 @@ class Bundle:
             origin=self.origin,
             wish=self.wish,
         )
-        found = [validate.run(check, subject) for check in validate.CHECKS["model"]]
-        return {check.name: check for check in found if check is not None}
+        found = {check.name: check.run(subject) for check in validate.CHECKS}
+        return {name: result for name, result in found.items() if result is not None}
 
 
 @pytest.fixture
@@ -420,7 +421,7 @@ def test_a_modality_that_is_never_beside_another(deaf: str, said: str) -> None:
         return made(**given)
 
     subject: Any = SimpleNamespace(model=made, batch=batch, seed=3, computed=computed)
-    found = every_modality(subject)
+    found = every_modality.measure(subject)
     assert found is not None
     assert (found.ok, said in found.measured) == (not deaf, True)
 
@@ -502,7 +503,7 @@ def test_what_a_model_keeps_of_an_earlier_call_is_forgotten() -> None:
 # --- ids and their tokens -------------------------------------------------------------------------
 
 
-def ids_of(bundle: Bundle, scratch: Path, tokenizer: Mapping[str, Any]) -> Check:
+def ids_of(bundle: Bundle, scratch: Path, tokenizer: Mapping[str, Any]) -> Result:
     """coherent_ids, with what the receipt of a tokenizer says (its files are not looked at)."""
     from tinybuild.validate import coherent
 
@@ -516,7 +517,7 @@ def ids_of(bundle: Bundle, scratch: Path, tokenizer: Mapping[str, Any]) -> Check
         origin=bundle.origin,
         wish=bundle.wish,
     )
-    found = validate.run(coherent.coherent_ids, subject)
+    found = coherent.coherent_ids.run(subject)
     assert found is not None
     return found
 

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from kit.files import edit
 
-from tinybuild import bundle, model, source, validate
+from tinybuild import bundle, model, source, wire
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.validate import pairs
-from tinybuild.validate.check import Check, Subject
+from tinybuild.validate.check import Result
+from tinybuild.validate.subject import Subject
 from tinybuild.workers import Job
 
 TEXTS = (
@@ -121,7 +122,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
             section = {"method": "train", "vocab_size": 2500 if wide else 500}
             settings = {"tokenizer": section, "slot": slot, "kind": "transformers"}
             settings |= {"blank": True, "related": words == kind}
-            facts["tokenizer"] = tokenizer.make(job("tokenizer", settings, {}, fetch=work.out))
+            made = tokenizer.make(job("tokenizer", settings, {}, fetch=work.out))
+            facts["tokenizer"] = wire.dump(made)
         section = {"architecture": name, "config": config, "dtype": "float32", "shrink": "none"}
         settings = {"model": section, "max_parameters": 10_000_000}
         facts["model"] = model.make(job("model", settings, facts, fetch=work.out))
@@ -206,8 +208,8 @@ def sounds(**more: Any) -> Rows:
     return texts(audio=(Audio(sampling_rate=16_000), noise), **more)
 
 
-def check(subject: Subject) -> Check:
-    found = validate.run(pairs.rows_train, subject)
+def check(subject: Subject) -> Result:
+    found = pairs.rows_train.run(subject)
     assert found is not None
     return found
 
@@ -417,13 +419,13 @@ UNFIT = {
 @pytest.mark.parametrize("kind", UNFIT)
 def test_rows_that_the_model_does_not_read(built: Build, kind: str) -> None:
     (name, cls, config, *words), rows = UNFIT[kind]
-    assert validate.run(pairs.rows_train, built(name, cls, config, rows(), *words)) is None
+    assert pairs.rows_train.run(built(name, cls, config, rows(), *words)) is None
 
 
 def test_a_dataset_without_a_model(built: Build) -> None:
     subject = built(*LLAMA, texts())
     subject.facts = {"dataset": subject.facts["dataset"]}
-    assert pairs.rows_train(subject) is None
+    assert pairs.rows_train.run(subject) is None
 
 
 def test_the_first_config_that_fits_is_taken(built: Build) -> None:

@@ -42,9 +42,9 @@ def missing(root: Path) -> dict[Path, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What became of one recipe. `weights` are the bytes of its weights, `passed` and `checks` how
-    many checks there were; `reason` is empty where all is well, `package` true where a package is
-    missing, `known` false where nobody has tried yet."""
+    """What became of one recipe. `weights` are the bytes of its weights; `passed`, `failed` and
+    `untried` say how many checks ended so; `reason` is empty where all is well, `package` true
+    where a package is missing, `known` false where nobody has tried yet."""
 
     kind: str
     name: str = ""
@@ -52,7 +52,8 @@ class Row:
     weights: int | None = None
     modalities: tuple[str, ...] = ()
     passed: int = 0
-    checks: int = 0
+    failed: int = 0
+    untried: int = 0
     reason: str = ""
     package: bool = False
     known: bool = True
@@ -96,11 +97,13 @@ def _row(kind: str, name: str, zoo: Zoo, builder: Builder) -> Row:
         if failure is None:
             return _filled(kind, facts, reason=f"{task.stage} not built yet", known=False)
         checks = (failure["report"] or {"checks": ()})["checks"]
-        facts |= {"checks": len(checks), "passed": sum(check["ok"] for check in checks)}
-        wrong = [check for check in checks if not check["ok"]]
+        states = Counter(check["state"] for check in checks)
+        facts |= {"checks": states["passed"], "untried": states["not tried"]}
+        wrong = [check for check in checks if check["state"] == "failed"]
         return _filled(
             kind,
             facts,
+            failed=len(wrong),
             reason=_short(_failed(wrong) if wrong else _said(failure), builder.root),
             package=failure["kind"] == PackageFault.__name__,
         )
@@ -114,8 +117,8 @@ def _filled(kind: str, facts: Mapping[str, Any], **more: Any) -> Row:
         parameters=facts.get("parameters"),
         weights=facts.get("weights"),
         modalities=tuple(facts.get("modalities", ())),
-        checks=facts.get("checks", 0),
-        passed=facts.get("passed", facts.get("checks", 0)),
+        passed=facts.get("checks", 0),
+        untried=facts.get("untried", 0),
         **more,
     )
 
@@ -189,18 +192,24 @@ def table(found: Iterable[Row]) -> str:
         "| --- | --- | ---: | ---: | --- | --- | --- |",
     ]
     for row in found:
-        checks = f"{row.passed} of {row.checks}" if row.checks else "-"
         cells = (
             row.kind,
             row.name or "-",
             count(row.parameters),
             count(row.weights),
             ", ".join(row.modalities) or "-",
-            checks,
+            _checks(row),
             _cell(row.reason),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _checks(row: Row) -> str:
+    """16 of 17, 2 not tried: of those that were tried."""
+    tried = row.passed + row.failed
+    untried = f", {row.untried} not tried" if row.untried else ""
+    return f"{row.passed} of {tried}{untried}" if tried or untried else "-"
 
 
 def _cell(text: str) -> str:

@@ -512,7 +512,8 @@ def _gist(task: str) -> str:
     if "rows" in facts:
         return f"{facts['rows']:,} row{'s' * (facts['rows'] != 1)}"
     if "checks" in facts:
-        return f"{facts['checks']} check{'s' * (facts['checks'] != 1)} passed"
+        untried = f", {facts['untried']} not tried" if facts["untried"] else ""
+        return f"{facts['checks']} check{'s' * (facts['checks'] != 1)} passed{untried}"
     if "tar" in facts:
         return f"dist/{task.partition(':')[2]}/, {progress.size(facts['bytes'])}"
     if "pins" in facts:

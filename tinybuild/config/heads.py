@@ -260,15 +260,16 @@ def absent(name: str, error: Exception) -> Fault:
         error = error.__cause__
     text = " ".join(str(error).split())
     package = re.search(r"requires the (.+?) library", text)
-    install = re.search(r"`(pip install [^`]+)`", text)
+    command = re.search(r"`(pip install [^`]+)`", text)
+    plain = command and re.fullmatch(r"pip install ([\w.-]+)", command[1])
     address = re.search(r"https?://\S+", text)
     if package is None:
         what = f"{name} needs a package that does not load here: {text[:200]}"
         return PackageFault.of(what)
-    return PackageFault.of(
-        f"{name} needs the package {package[1]}, which is not installed or does not load here",
-        hint=install[1] if install else f"see {address[0]}" if address else f"install {package[1]}",
-    )
+    if plain:
+        return PackageFault.lacking(name, plain[1])
+    hint = command[1] if command else f"see {address[0]}" if address else ""
+    return PackageFault.lacking(name, package[1], hint=hint)
 
 
 def _forwards(kind: Any) -> bool:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from tinybuild.dataset.features import kind_of
+from tinybuild.dataset.features import (
+    bounds,
+    children,
+    content,
+    fields,
+    holds,
+    items,
+    rebuilt,
+)
 from tinybuild.errors import BuildFault
 
 if TYPE_CHECKING:
     import numpy
     import pyarrow
     from datasets import Features
+    from datasets.features.features import FeatureType
+    from numpy.typing import NDArray
 
-    Flags = numpy.ndarray[Any, numpy.dtype[numpy.bool_]]
-    Numbers = numpy.ndarray[Any, numpy.dtype[numpy.int64]]
+    Flags = NDArray[numpy.bool_]
+    Numbers = NDArray[numpy.int64]
 
 KEY = ("dataset", "expand")
 ROLES = ("role", "from", "type")
@@ -93,80 +103,57 @@ def _range(first: int, count: int) -> Numbers:
     return np.arange(first, first + count)
 
 
-def _texts(table: pyarrow.Table, features: Features) -> tuple[str | None, Any]:
+def _texts(table: pyarrow.Table, features: Features) -> tuple[str | None, Flags]:
     """The column of texts, and which of its rows have one."""
-    for name, feature in features.items():
-        found = _has(_whole(table[name]), feature)
-        if found.any():
-            return name, found
-    return None, None
-
-
-def _parts(feature: Any) -> Sequence[tuple[str, Any]]:
-    """The fields of an object that may hold texts."""
-    from datasets import List, Translation, TranslationVariableLanguages, Value
-
-    if isinstance(feature, Translation):
-        return [(field.name, Value("string")) for field in feature()]
-    if isinstance(feature, TranslationVariableLanguages):
-        return [("translation", List(Value("string")))]  # and no codes of languages
-    fields = list(feature.items()) if isinstance(feature, dict) else []
-    # Of a message ({role, content}) the role is no text, which a chat template knows by its name.
-    said = [field for field in fields if field[0] not in ROLES]
-    return said if any(_may(inner) for _, inner in said) else fields
-
-
-def _may(feature: Any) -> bool:
-    """Whether values may hold a string."""
-    if _is_list(feature):
-        return _may(feature.feature)
-    return kind_of(feature) == "text" or any(_may(inner) for _, inner in _parts(feature))
-
-
-def _is_list(feature: Any) -> bool:
-    from datasets import LargeList, List
-
-    return isinstance(feature, List | LargeList)
-
-
-def _valid(array: pyarrow.Array) -> Flags:
-    valid: Flags = array.is_valid().to_numpy(zero_copy_only=False)
-    return valid
-
-
-def _bounds(array: pyarrow.Array) -> tuple[Numbers, Numbers]:
-    """Where each list begins and ends in `array.values`; a missing one is empty."""
     import numpy as np
-    from pyarrow import types
 
-    if types.is_fixed_size_list(array.type):
-        size = array.type.list_size
-        starts = (np.arange(len(array)) + array.offset) * size
-        ends = starts + size
-    else:
-        offsets = array.offsets.to_numpy()
-        starts, ends = offsets[:-1], offsets[1:]
-    return starts, np.where(_valid(array), ends, starts)
+    for name, feature in features.items():
+        texts = _has(_whole(table[name]), feature)
+        if texts.any():
+            return name, texts
+    return None, np.zeros(0, bool)
 
 
-def _has(array: pyarrow.Array, feature: Any) -> Flags:
+def _is_text(feature: FeatureType) -> bool:
+    return content(feature) == "text"
+
+
+def _parts(feature: FeatureType) -> Mapping[str, FeatureType]:
+    """The fields of an object that may hold texts."""
+    every = fields(feature)
+    # Of a message ({role, content}) the role is no text, which a chat template knows by its name.
+    said = {name: inner for name, inner in every.items() if name not in ROLES}
+    return said if any(_may(inner) for inner in said.values()) else every
+
+
+def _may(feature: FeatureType) -> bool:
+    """Whether values may hold a string."""
+    return holds(feature, _is_text)
+
+
+def _has(array: pyarrow.Array, feature: FeatureType) -> Flags:
     """Which values hold a string."""
     import numpy as np
 
-    if kind_of(feature) == "text":
-        return _valid(array)
-    found = np.zeros(len(array), bool)
-    if _is_list(feature):
-        starts, ends = _bounds(array)
-        before = np.concatenate([[0], np.cumsum(_has(array.values, feature.feature))])
-        holds: Flags = before[ends] > before[starts]
-        return holds
-    for name, inner in _parts(feature):
-        found |= _has(array.field(name), inner)
-    return found & _valid(array)
+    valid: Flags = array.is_valid().to_numpy(zero_copy_only=False)
+    if _is_text(feature):
+        return valid
+    if (inner := items(feature)) is not None:
+        (values,), ends = children(array), bounds(array)
+        before = np.concatenate([[0], np.cumsum(_has(values, inner))])
+        holding: Flags = before[ends[1:]] > before[ends[:-1]]
+        return holding
+    holding = np.zeros(len(array), bool)
+    if parts := _parts(feature):
+        by_name = dict(zip([field.name for field in array.type], children(array), strict=True))
+        for name, part in parts.items():
+            holding |= _has(by_name[name], part)
+    return holding
 
 
-def _write(array: pyarrow.Array, feature: Any, where: Flags, numbers: Numbers) -> pyarrow.Array:
+def _write(
+    array: pyarrow.Array, feature: FeatureType, where: Flags, numbers: Numbers
+) -> pyarrow.Array:
     """The array with a number before the first string of each value `where` says so.
 
     where: only values that hold a string; numbers: as long as the array.
@@ -174,37 +161,27 @@ def _write(array: pyarrow.Array, feature: Any, where: Flags, numbers: Numbers) -
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
-    from pyarrow import types
 
     if not where.any():
         return array
-    missing = array.is_null()
-    if kind_of(feature) == "text":
+    if _is_text(feature):
         texts = array.cast(pa.large_string())
         prefix = pa.array(numbers).cast(pa.large_string())
         joined = pc.binary_join_element_wise(prefix, texts, pa.scalar(" ", pa.large_string()))
         return pc.if_else(pa.array(where), joined, texts).cast(array.type)
-    if _is_list(feature):
-        values = array.values
-        starts, _ = _bounds(array)
-        texts = _has(values, feature.feature).nonzero()[0]
-        firsts = texts[np.searchsorted(texts, starts[where])]
-        inside, theirs = np.zeros(len(values), bool), np.zeros(len(values), np.int64)
-        inside[firsts], theirs[firsts] = True, numbers[where]
-        written = _write(values, feature.feature, inside, theirs)
-        if types.is_fixed_size_list(array.type):
-            size = array.type.list_size
-            written = written.slice(array.offset * size, len(array) * size)
-            return pa.FixedSizeListArray.from_arrays(written, type=array.type, mask=missing)
-        # from_arrays takes no mask with offsets that do not begin at the start of their buffer.
-        kind = pa.LargeListArray if types.is_large_list(array.type) else pa.ListArray
-        wide = pa.int64() if types.is_large_list(array.type) else pa.int32()
-        offsets = pa.array(np.append(starts, array.offsets[-1].as_py()), wide)
-        return kind.from_arrays(offsets, written, type=array.type, mask=missing)
-    parts = {field.name: array.field(field.name) for field in array.type}
+    inside = children(array)
+    if (inner := items(feature)) is not None:
+        (values,) = inside
+        texts = _has(values, inner).nonzero()[0]
+        firsts = texts[np.searchsorted(texts, bounds(array)[:-1][where])]
+        here, theirs = np.zeros(len(values), bool), np.zeros(len(values), np.int64)
+        here[firsts], theirs[firsts] = True, numbers[where]
+        return rebuilt(array, [_write(values, inner, here, theirs)])
+    places = {field.name: place for place, field in enumerate(array.type)}
     left = where.copy()
-    for name, inner in _parts(feature):
-        here = left & _has(parts[name], inner)
-        parts[name] = _write(parts[name], inner, here, numbers)
+    for name, part in _parts(feature).items():
+        place = places[name]
+        here = left & _has(inside[place], part)
+        inside[place] = _write(inside[place], part, here, numbers)
         left &= ~here
-    return pa.StructArray.from_arrays(list(parts.values()), fields=list(array.type), mask=missing)
+    return rebuilt(array, inside)

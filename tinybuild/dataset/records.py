@@ -35,26 +35,20 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from tinybuild.dataset.features import kind_of
+from tinybuild.dataset import images, sounds
+from tinybuild.dataset.features import Wrong, content, holds, items
 from tinybuild.dataset.rows import Shard, Source, Split
 from tinybuild.dataset.values import (
-    BY_SUFFIX,
-    IMAGE_SUFFIXES,
-    SOUND_SUFFIXES,
-    Wrong,
     build,
     class_name,
-    decodable,
     decode,
     encode,
     fits,
-    image_suffix,
     label,
     parsed,
-    sound_suffix,
     utf8,
     word,
 )
@@ -64,6 +58,9 @@ from tinybuild.files import pretty
 if TYPE_CHECKING:
     import pyarrow
     from datasets import Features
+    from datasets.features.features import FeatureType
+
+    from tinybuild.paths import Json
 
 KEY = ("dataset", "records")
 FEATURES, ABOUT = "features.json", "about.json"
@@ -90,21 +87,34 @@ class _Findings(list[Finding]):
 
 @dataclass(frozen=True, kw_only=True)
 class _File:
-    """One file of a row. number: its place in a list, or None. shown: what messages call it."""
+    """One file of a row. number: its place in a list, or None. row: what messages call the row."""
 
     path: Path
     column: str
     number: int | None
     suffix: str
-    shown: str
+    row: str
+
+    @property
+    def shown(self) -> str:
+        """What messages call it."""
+        return f"{self.row}/{_printable(self.path.name)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cell:
+    """The file of one value, or the files of its list in their order."""
+
+    files: tuple[_File, ...]
+    listed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Row:
-    """One row's files: column -> its file, or the files of its list in order; paths: sidecars."""
+    """One row's files. paths: (column, place in a list) -> the file with a path."""
 
     shown: str
-    values: Mapping[str, _File | tuple[_File, ...]]
+    cells: Mapping[str, _Cell]
     paths: Mapping[tuple[str, int | None], _File]
 
 
@@ -129,6 +139,7 @@ def open_records(folder: Path) -> Source:
     if about is not None and not isinstance(about, dict):
         findings.say(f"{folder.name}/{ABOUT} is not an object")
     findings.refuse()
+    said = about if isinstance(about, dict) else {}
 
     def opened(config: str, split: str) -> Split:
         table, features = _read(folder)
@@ -141,10 +152,10 @@ def open_records(folder: Path) -> Source:
         return Split(shards=(shard,), features=features)
 
     names = {"default": ("train",)}
-    return Source(names=names, open=opened, default="default", about=about or {})
+    return Source(names=names, open=opened, default="default", about=said)
 
 
-def _json_file(folder: Path, name: str, findings: _Findings) -> Any:
+def _json_file(folder: Path, name: str, findings: _Findings) -> Json:
     path = folder / name
     if not os.path.lexists(path):
         return None
@@ -164,7 +175,7 @@ def _read(folder: Path) -> tuple[pyarrow.Table, Features]:
     findings = _Findings()
     features = _features(folder)
     rows = _rows(folder, findings)
-    columns = list(features or sorted({name for row in rows for name in row.values}))
+    columns = list(features or sorted({name for row in rows for name in row.cells}))
     if not columns and not findings:
         findings.say(f"the rows of {folder.name} have no files", "a row has a file for each column")
     _complete(rows, columns, features is not None, findings)
@@ -172,10 +183,10 @@ def _read(folder: Path) -> tuple[pyarrow.Table, Features]:
         findings.refuse()  # types are guessed only from files that are whole
         features = _guess(rows, columns, findings)
         findings.refuse()
-    values: dict[str, list[Any]] = {name: [] for name in features}
+    values: dict[str, list[object]] = {name: [] for name in features}
     for row in rows:
         for name, feature in features.items():
-            if name in row.values:
+            if name in row.cells:
                 values[name].append(_value(row, name, feature, findings))
     findings.refuse()
     arrays = [build(values[name], feature) for name, feature in features.items()]
@@ -235,75 +246,77 @@ def _rows(folder: Path, findings: _Findings) -> list[_Row]:
 
 
 def _row(folder: Path, name: str, findings: _Findings) -> _Row:
-    found: dict[str, dict[int | None, list[_File]]] = {}
+    shown = f"{folder.name}/{name}"
+    columns: dict[str, dict[int | None, list[_File]]] = {}
     paths: dict[tuple[str, int | None], _File] = {}
     for entry in sorted(os.scandir(folder / name), key=lambda entry: entry.name):
-        if entry.name.startswith("."):
-            continue
-        shown = f"{folder.name}/{name}/{_printable(entry.name)}"
-        if entry.is_symlink():
-            findings.say(f"{shown} is a link; records are plain files")
-        elif entry.is_dir():
-            findings.say(f"{shown} is a folder; a row has one file for each column")
-        elif not entry.is_file():
-            findings.say(f"{shown} is not a plain file")
-        elif (file := _named(Path(entry.path), shown, findings)) is None:
-            continue
-        elif file.suffix == "path":
+        file = None if entry.name.startswith(".") else _file(entry, shown, findings)
+        if file is not None and file.suffix == "path":
             paths[file.column, file.number] = file
-        else:
-            found.setdefault(file.column, {}).setdefault(file.number, []).append(file)
-    values: dict[str, _File | tuple[_File, ...]] = {}
-    for column, numbers in found.items():
-        files = [file for number in numbers.values() for file in number]
-        for twice in (number for number in numbers.values() if len(number) > 1):
-            both = " and ".join(Path(file.shown).name for file in twice)
-            findings.say(f"{folder.name}/{name}: {both} are one value")
-        if None in numbers and len(numbers) > 1:
-            one = numbers[None][0]
-            other = next(file for file in files if file.number is not None)
-            findings.say(
-                f"{one.shown} is one value, and {Path(other.shown).name} one of a list",
-                f"remove one of them{_no_list(other)}",
-            )
-            values[column] = one
-        elif None not in numbers:
-            ordered = sorted(numbers.items(), key=lambda item: item[0] or 0)
-            hole = next((i for i, (number, _) in enumerate(ordered) if number != i), None)
-            if hole is not None:
-                first = ordered[0][1][0]
-                findings.say(
-                    f"{folder.name}/{name}: the list {column!r} has no number {hole:02}, "
-                    f"but {Path(ordered[hole][1][0].shown).name}",
-                    f"its files are numbered from 00 without a gap{_no_list(first)}",
-                )
-            values[column] = tuple(files[0] for _, files in ordered)
-        else:
-            values[column] = numbers[None][0]
+        elif file is not None:
+            columns.setdefault(file.column, {}).setdefault(file.number, []).append(file)
     for (column, number), file in paths.items():
-        if number not in found.get(column, {}):
+        if number not in columns.get(column, {}):
             findings.say(
                 f"{file.shown} is the path of no file",
                 "it stands beside an image or a sound of the same name; remove it",
             )
-    return _Row(shown=f"{folder.name}/{name}", values=values, paths=paths)
+    cells = {
+        column: _cell(f"{shown}: the list {column!r}", numbers, findings)
+        for column, numbers in columns.items()
+    }
+    return _Row(shown=shown, cells=cells, paths=paths)
+
+
+def _cell(shown: str, numbers: Mapping[int | None, Sequence[_File]], findings: _Findings) -> _Cell:
+    """A cell of the files that name each place in a list; None: the file that names none."""
+    for twice in (files for files in numbers.values() if len(files) > 1):
+        both = " and ".join(file.path.name for file in twice)
+        findings.say(f"{twice[0].row}: {both} are one value")
+    first = {number: files[0] for number, files in numbers.items()}
+    one = first.pop(None, None)
+    listed = [first[number] for number in sorted(number for number in first if number is not None)]
+    if one is None:
+        hole = next((place for place, file in enumerate(listed) if file.number != place), None)
+        if hole is not None:
+            findings.say(
+                f"{shown} has no number {hole:02}, but {listed[hole].path.name}",
+                f"its files are numbered from 00 without a gap{_no_list(listed[0])}",
+            )
+        return _Cell(files=tuple(listed), listed=True)
+    if listed:
+        findings.say(
+            f"{one.shown} is one value, and {listed[0].path.name} one of a list",
+            f"remove one of them{_no_list(listed[0])}",
+        )
+    return _Cell(files=(one,), listed=False)
 
 
 def _no_list(file: _File) -> str:
-    name = f"{file.column}%5F{Path(file.shown).stem.rpartition('_')[2]}.{file.suffix}"
-    return f"; if {Path(file.shown).stem} is a column's own name, write {name}"
+    name = f"{file.column}%5F{file.path.stem.rpartition('_')[2]}.{file.suffix}"
+    return f"; if {file.path.stem} is a column's own name, write {name}"
 
 
 def _printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _named(path: Path, shown: str, findings: _Findings) -> _File | None:
-    """What a file's name says; None after a finding."""
-    stem, dot, suffix = path.name.rpartition(".")
+def _file(entry: os.DirEntry[str], row: str, findings: _Findings) -> _File | None:
+    """A file of a row and what its name says; None after a finding."""
+    shown = f"{row}/{_printable(entry.name)}"
+    if entry.is_symlink():
+        findings.say(f"{shown} is a link; records are plain files")
+        return None
+    if entry.is_dir():
+        findings.say(f"{shown} is a folder; a row has one file for each column")
+        return None
+    if not entry.is_file():
+        findings.say(f"{shown} is not a plain file")
+        return None
+    stem, dot, suffix = entry.name.rpartition(".")
     if not dot:
         hint = "use .txt, .json, .bin, .null, or the suffix of an image or a sound"
-        findings.say(f"{shown} has no suffix, so its kind is unknown", hint)
+        findings.say(f"{shown} has no suffix, so nothing says what it holds", hint)
         return None
     match = _LIST.fullmatch(stem)
     name, number = (match["name"], int(match["number"])) if match else (stem, None)
@@ -313,9 +326,13 @@ def _named(path: Path, shown: str, findings: _Findings) -> _File | None:
     except UnicodeError:
         findings.say(f"the name of {shown} is not UTF-8", "rename it")
         return None
-    if name == "%":
-        column = ""
-    return _File(path=path, column=column, number=number, suffix=suffix.lower(), shown=shown)
+    return _File(
+        path=Path(entry.path),
+        column="" if name == "%" else column,
+        number=number,
+        suffix=suffix.lower(),
+        row=row,
+    )
 
 
 def _complete(
@@ -324,15 +341,14 @@ def _complete(
     """Each row has each column and no other."""
     known = set(columns)
     for row in rows:
-        for column, files in row.values.items():
+        for column, cell in row.cells.items():
             if column not in known:
-                file = files if isinstance(files, _File) else files[0]
                 findings.say(
-                    f"{file.shown}: there is no column {column!r} in {FEATURES}",
+                    f"{cell.files[0].shown}: there is no column {column!r} in {FEATURES}",
                     did_you_mean(column, columns),
                 )
         for column in columns:
-            if column not in row.values:
+            if column not in row.cells:
                 others = "" if given else ", which other rows have"
                 findings.say(
                     f"{row.shown} has no file for the column {column!r}{others}",
@@ -343,66 +359,71 @@ def _complete(
 # --- types that follow from the files -------------------------------------------------------------
 
 
-def _kind(file: _File) -> str:
+def _held(file: _File) -> str:
+    """What a file holds, as its name says: txt, json, bin, null, image, sound; else ""."""
     if file.suffix in ("txt", "json", "bin", "null"):
         return file.suffix
-    if file.suffix in IMAGE_SUFFIXES:
+    if file.suffix in images.KNOWN_SUFFIXES:
         return "image"
-    return "sound" if file.suffix in SOUND_SUFFIXES | BY_SUFFIX else ""
+    return "sound" if file.suffix in sounds.KNOWN_SUFFIXES | sounds.OTHER_SUFFIXES else ""
 
 
 def _guess(rows: Sequence[_Row], columns: Iterable[str], findings: _Findings) -> Features:
     """The features that the files of whole rows show."""
-    from datasets import Audio, Features, Image, List, Value
+    from datasets import Features
 
-    media = {"image": Image, "sound": Audio, "bin": lambda: Value("binary")}
     features = {}
     for column in columns:
-        entries = [row.values[column] for row in rows]
-        files = [f for e in entries for f in (e if isinstance(e, tuple) else (e,))]
-        unknown = [file for file in files if not _kind(file)]
-        kinds = {_kind(file): file for file in reversed(files) if _kind(file) != "null"}
-        listed = any(isinstance(entry, tuple) for entry in entries)
-        if listed and not set(kinds).isdisjoint(media):
-            kinds.pop("json", None)  # an empty list; reading says so if it is anything else
-        suffixes = ", ".join(sorted(IMAGE_SUFFIXES | SOUND_SUFFIXES))
+        cells = [row.cells[column] for row in rows]
+        unknown = [file for cell in cells for file in cell.files if not _held(file)]
+        suffixes = ", ".join(sorted(images.KNOWN_SUFFIXES | sounds.KNOWN_SUFFIXES))
         for file in unknown:
             findings.say(
-                f"{file.shown}: the kind of a .{file.suffix} file is unknown",
+                f"{file.shown}: nothing says what a .{file.suffix} file holds",
                 f"use txt, json, bin, null, {suffixes}; or say the column's type in {FEATURES}",
             )
-        if unknown:
-            continue
-        if set(kinds).isdisjoint(media):
-            feature = _plain(column, entries, findings)
-        elif len(kinds) > 1:
-            shown = " and ".join(sorted(file.shown for file in kinds.values()))
-            findings.say(f"{shown}: the column {column!r} cannot be both")
-            continue
-        else:
-            feature = media[next(iter(kinds))]()
-            loose = [e for e in entries if isinstance(e, _File) and _kind(e) in media]
-            if listed and loose:
-                findings.say(
-                    f"{loose[0].shown}: the column {column!r} is a list in other rows",
-                    f"name it as the first of a list: {_stem(column)}_00.{loose[0].suffix}",
-                )
-            feature = List(feature) if listed else feature
+        feature = None if unknown else _guessed(column, cells, findings)
         if feature is not None:
             features[column] = feature
     return Features(features)
 
 
-def _plain(
-    column: str,
-    entries: Iterable[_File | tuple[_File, ...]],
-    findings: _Findings,
-) -> Any | None:
-    """The type of a column of texts and JSON, as Arrow sees it."""
+def _guessed(column: str, cells: Sequence[_Cell], findings: _Findings) -> FeatureType | None:
+    """The type of a column; None after a finding."""
+    from datasets import Audio, Image, List, Value
+
+    media = {"image": Image, "sound": Audio, "bin": lambda: Value("binary")}
+    files = [file for cell in cells for file in cell.files]
+    first = {_held(file): file for file in reversed(files) if _held(file) != "null"}
+    listed = any(cell.listed for cell in cells)
+    if set(first).isdisjoint(media):
+        return _plain(column, cells, findings)
+    if listed:
+        first.pop("json", None)  # an empty list; reading says so if it is anything else
+    if len(first) > 1:
+        shown = " and ".join(sorted(file.shown for file in first.values()))
+        findings.say(f"{shown}: the column {column!r} cannot be both")
+        return None
+    feature = media[next(iter(first))]()
+    single = [cell.files[0] for cell in cells if not cell.listed and _held(cell.files[0]) in media]
+    if listed and single:
+        findings.say(
+            f"{single[0].shown}: the column {column!r} is a list in other rows",
+            _as_list(single[0]),
+        )
+    return List(feature) if listed else feature
+
+
+def _as_list(file: _File) -> str:
+    return f"name it as the first of a list: {_stem(file.column)}_00.{file.suffix}"
+
+
+def _plain(column: str, cells: Sequence[_Cell], findings: _Findings) -> FeatureType | None:
+    """The type of a column of texts and JSON, as Arrow sees it; None after a finding."""
     import pyarrow as pa
     from datasets.features.features import generate_from_arrow_type
 
-    def value(file: _File) -> Any:
+    def value(file: _File) -> Json:
         if file.suffix == "null":
             return None
         data = file.path.read_bytes()
@@ -412,116 +433,111 @@ def _plain(
             findings.say(f"{file.shown} {wrong}")
             return None
 
-    values, before = [], len(findings)
-    for entry in entries:
-        values.append([value(f) for f in entry] if isinstance(entry, tuple) else value(entry))
+    before = len(findings)
+    read = [[value(file) for file in cell.files] for cell in cells]
+    values = [each if cell.listed else each[0] for cell, each in zip(cells, read, strict=True)]
     if len(findings) > before:
         return None
     try:
-        found = pa.array(values).type
+        feature = generate_from_arrow_type(pa.array(values).type)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        kinds: dict[str, str] = {}
-        for entry, one in zip(entries, values, strict=True):
-            file = entry[0] if isinstance(entry, tuple) else entry
-            kinds.setdefault(word(one), file.shown)
-        shown = ", ".join(f"{kind} in {place}" for kind, place in kinds.items())
+        words: dict[str, str] = {}
+        for cell, one in zip(cells, values, strict=True):
+            words.setdefault(word(one), cell.files[0].shown)
+        shown = ", ".join(f"{what} in {place}" for what, place in words.items())
         findings.say(
             f"the column {column!r} has values of several types ({shown})",
             f"give all rows values of one type, or say the type in {FEATURES}",
         )
         return None
-    if _hollow(found):
+    if holds(feature, lambda part: part == {}):
         findings.say(
             f"the column {column!r} has objects without keys, whose type is unknown",
             f"give them keys, or say the type in {FEATURES}",
         )
         return None
-    return generate_from_arrow_type(found)
-
-
-def _hollow(found: pyarrow.DataType) -> bool:
-    import pyarrow as pa
-
-    if pa.types.is_struct(found):
-        return found.num_fields == 0 or any(_hollow(field.type) for field in found)
-    return bool(pa.types.is_list(found)) and _hollow(found.value_type)
+    return feature
 
 
 # --- one value ------------------------------------------------------------------------------------
 
 
-def _items(feature: Any) -> Any | None:
+def _item(feature: FeatureType) -> FeatureType | None:
     """The feature of a list's items where each item has a file of its own; else None."""
-    from datasets import LargeList, List
-
-    if isinstance(feature, List | LargeList) and kind_of(feature.feature) in (
-        *("text", "bytes", "media"),
-    ):
-        return feature.feature
-    return None
+    inner = items(feature)
+    of_files = inner is not None and content(inner) in ("text", "bytes", "media")
+    return inner if of_files else None
 
 
-def _value(row: _Row, column: str, feature: Any, findings: _Findings) -> Any:
+def _value(row: _Row, column: str, feature: FeatureType, findings: _Findings) -> object:
     """The value of a row's column, as `build` takes it; None after a finding."""
-    files, inner = row.values[column], _items(feature)
-    if isinstance(files, tuple):
-        if inner is None:
-            findings.say(f"{files[0].shown}: the column {column!r} is not a list of files")
-            return None
-        found = [_piece(file, inner, row, findings) for file in files]
-        length = getattr(feature, "length", -1)
-        if length not in (-1, len(found)):
-            findings.say(f"{files[0].shown}: {column!r} has {len(found)} items, not {length}")
-        return found
-    if inner is not None and files.suffix not in ("json", "null"):
-        findings.say(
-            f"{files.shown}: the column {column!r} is a list",
-            f"name it as the first of a list: {_stem(column)}_00.{files.suffix}",
-        )
+    cell, inner = row.cells[column], _item(feature)
+    first = cell.files[0]
+    if not cell.listed:
+        if inner is None or first.suffix in ("json", "null"):
+            return _read_file(first, feature, row, findings)
+        findings.say(f"{first.shown}: the column {column!r} is a list", _as_list(first))
         return None
-    return _piece(files, feature, row, findings)
+    if inner is None:
+        findings.say(f"{first.shown}: the column {column!r} is not a list of files")
+        return None
+    length = getattr(feature, "length", -1)
+    if length not in (-1, len(cell.files)):
+        findings.say(f"{first.shown}: {column!r} has {len(cell.files)} items, not {length}")
+    return [_read_file(file, inner, row, findings) for file in cell.files]
 
 
-def _piece(file: _File, feature: Any, row: _Row, findings: _Findings) -> Any:
-    """What one file holds."""
-    sidecar = row.paths.get((file.column, file.number))
-    sort = kind_of(feature)
+def _read_file(file: _File, feature: FeatureType, row: _Row, findings: _Findings) -> object:
+    """What one file holds; None after a finding."""
+    beside = row.paths.get((file.column, file.number))
+    of_media = content(feature) == "media" and file.suffix not in ("json", "null")
+    if beside is not None and not of_media:
+        findings.say(f"{beside.shown} is the path of no image or sound")
     try:
-        data = file.path.read_bytes()
-        if sidecar is not None and (sort != "media" or file.suffix in ("json", "null")):
-            findings.say(f"{sidecar.shown} is the path of no image or sound")
-        if file.suffix == "null":
-            if data:
-                raise Wrong("says that the value is missing, but is not empty")
-            return None
-        if file.suffix == "json":
-            if sort == "raw":
-                parsed(data)
-                return utf8(data)
-            return decode(parsed(data), feature)
-        if sort == "media" and file.suffix != "txt":
-            decodable(data, feature, file.suffix)
-            path = None
-            if sidecar is not None:
-                try:
-                    path = utf8(sidecar.path.read_bytes())
-                except Wrong as wrong:
-                    findings.say(f"{sidecar.shown} {wrong}")
-            return {"bytes": data, "path": path}
-        wanted = {"text": "txt", "label": "txt", "bytes": "bin"}.get(sort)
-        if file.suffix != wanted:
-            hint = {"media": "a file with its own suffix"}.get(sort, f".{wanted or 'json'}")
-            raise Wrong(f"does not fit the column's type {_named_type(feature)}: it needs {hint}")
-        if sort == "bytes":
-            return fits(data, feature)
-        return utf8(data) if sort == "text" else label(utf8(data), feature)
+        value = _read_value(file.path.read_bytes(), file.suffix, feature)
     except Wrong as wrong:
         findings.say(f"{file.shown} {wrong}")
         return None
+    if not of_media:
+        return value
+    try:
+        return {"bytes": value, "path": beside and utf8(beside.path.read_bytes())}
+    except Wrong as wrong:
+        findings.say(f"{beside and beside.shown} {wrong}")
+        return None
 
 
-def _named_type(feature: Any) -> str:
-    return str(getattr(feature, "dtype", "") if kind_of(feature) == "json" else "") or repr(feature)
+def _read_value(data: bytes, suffix: str, feature: FeatureType) -> object:
+    """What the bytes of a file are for a feature (media: the bytes). Raises Wrong."""
+    held = content(feature)
+    if suffix == "null":
+        if data:
+            raise Wrong("says that the value is missing, but is not empty")
+        return None
+    if suffix == "json":
+        value = parsed(data)
+        return utf8(data) if held == "raw" else decode(value, feature)
+    if held == "media" and suffix != "txt":
+        _decodable(data, feature, suffix)
+        return data
+    wanted = {"text": "txt", "label": "txt", "bytes": "bin"}.get(held)
+    if suffix != wanted:
+        hint = "a file with its own suffix" if held == "media" else f".{wanted or 'json'}"
+        kind = str(getattr(feature, "dtype", "") if held == "json" else "") or repr(feature)
+        raise Wrong(f"does not fit the column's type {kind}: it needs {hint}")
+    if held == "bytes":
+        return fits(data, feature)
+    return utf8(data) if held == "text" else label(utf8(data), feature)
+
+
+def _decodable(data: bytes, feature: FeatureType, suffix: str) -> None:
+    """Refuse media that cannot be decoded; formats that nothing here reads are believed."""
+    from datasets import Audio, Image
+
+    if isinstance(feature, Image) and suffix != "bin":
+        images.image(data, images.ANY)
+    elif isinstance(feature, Audio) and suffix in sounds.KNOWN_SUFFIXES:
+        sounds.sound(data, None, None)
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -532,7 +548,7 @@ def write_records(
     features: Features,
     numbers: Sequence[int],
     folder: Path,
-    about: Mapping[str, Any] | None = None,
+    about: Mapping[str, Json] | None = None,
 ) -> None:
     """Write rows as records into `folder`, which may not hold anything yet.
 
@@ -586,11 +602,10 @@ def _percent(text: str) -> str:
 
 def _stems(columns: Iterable[str]) -> dict[str, str]:
     """A file's name for each column, also different where capital letters do not count."""
-    found: dict[str, str] = {}
-    taken: set[str] = set()
+    stems: dict[str, str] = {}
     for column in columns:
         stem = _stem(column)
-        if stem.casefold() in taken:
+        if stem.casefold() in {other.casefold() for other in stems.values()}:
             stem = _stem(column, small=True)
         if len(stem.encode()) > 200:
             raise BuildFault.of(
@@ -598,14 +613,13 @@ def _stems(columns: Iterable[str]) -> dict[str, str]:
                 key=("dataset", "columns"),
                 hint="leave the column out, or give it a shorter name in the source",
             )
-        taken.add(stem.casefold())
-        found[column] = stem
-    return found
+        stems[column] = stem
+    return stems
 
 
-def _files(stem: str, scalar: pyarrow.Scalar, feature: Any) -> Iterator[tuple[str, bytes]]:
+def _files(stem: str, scalar: pyarrow.Scalar, feature: FeatureType) -> Iterator[tuple[str, bytes]]:
     """The files of one value: name, bytes."""
-    inner = _items(feature)
+    inner = _item(feature)
     if inner is None or not scalar.is_valid:
         yield from _single_files(stem, scalar, feature)
         return
@@ -617,19 +631,21 @@ def _files(stem: str, scalar: pyarrow.Scalar, feature: Any) -> Iterator[tuple[st
         yield from _single_files(f"{stem}_{number:0{digits}}", item, inner)
 
 
-def _single_files(stem: str, scalar: pyarrow.Scalar, feature: Any) -> Iterator[tuple[str, bytes]]:
-    sort = kind_of(feature)
+def _single_files(
+    stem: str, scalar: pyarrow.Scalar, feature: FeatureType
+) -> Iterator[tuple[str, bytes]]:
+    held = content(feature)
     if not scalar.is_valid:
         yield f"{stem}.null", b""
-    elif sort == "text":
+    elif held == "text":
         yield f"{stem}.txt", scalar.as_py().encode()
-    elif sort == "bytes":
+    elif held == "bytes":
         yield f"{stem}.bin", scalar.as_py()
-    elif sort == "raw":
+    elif held == "raw":
         yield f"{stem}.json", scalar.value.as_py().encode()
-    elif sort == "label" and (name := class_name(scalar.as_py(), feature)) is not None:
+    elif held == "label" and (name := class_name(scalar.as_py(), feature)) is not None:
         yield f"{stem}.txt", name.encode()
-    elif sort == "media" and scalar["bytes"].is_valid:
+    elif held == "media" and scalar["bytes"].is_valid:
         data, path = scalar["bytes"].as_py(), scalar["path"].as_py()
         yield f"{stem}.{_suffix(data, path, feature)}", data
         if path is not None:
@@ -643,18 +659,18 @@ def _single_files(stem: str, scalar: pyarrow.Scalar, feature: Any) -> Iterator[t
         yield f"{stem}.json", f"{text}\n".encode()
 
 
-def _suffix(data: bytes, path: str | None, feature: Any) -> str:
+def _suffix(data: bytes, path: str | None, feature: FeatureType) -> str:
     """The suffix of media: of its format where that is known, else of its path, else bin."""
     from datasets import Audio, Image
 
     named = (path or "").rpartition(".")[2].lower()
-    found = None
+    known = None
     if isinstance(feature, Image):
-        found = image_suffix(data)
+        known = images.suffix(data)
     elif isinstance(feature, Audio):
-        found = sound_suffix(data)
-    if found is not None:
-        return "opus" if (found, named) == ("ogg", "opus") else found
+        known = sounds.suffix(data)
+    if known is not None:
+        return "opus" if (known, named) == ("ogg", "opus") else known
     ours = ("txt", "json", "bin", "null", "path")
     fits = re.fullmatch("[a-z0-9]{1,8}", named) is not None and "." in (path or "")
     return named if fits and named not in ours else "bin"

@@ -33,6 +33,7 @@ def make(job: Job) -> dict[str, Any]:
     folder.mkdir()
     bundle.lay(job.inputs, folder)
     copy(job.inputs["validate"] / "report.json", folder / "report.json")
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     text = job.inputs["recipe"].read_bytes().decode("utf-8-sig")
     if digest(text) != job.settings["recipe"]:
         raise BuildFault.of("the recipe was edited while it was built", hint="run doit again")
@@ -43,7 +44,8 @@ def make(job: Job) -> dict[str, Any]:
     (folder / "recipe.lock.json").write_text(pretty({"version": 1, "pins": pins}), encoding="utf-8")
     content = bundle.size(folder)
     (folder / "README.md").write_text(
-        card({**job.settings, "text": text}, facts, content), encoding="utf-8"
+        card({**job.settings, "text": text, "checks": report["checks"]}, facts, content),
+        encoding="utf-8",
     )
     sums = "".join(f"{entry['sha256']}  {path}\n" for path, entry in tree(folder).items())
     (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
@@ -91,12 +93,22 @@ def card(settings: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]], co
     parts.append("## Made from\n\n" + _origins(credits, model, tokenizer, dataset))
     parts.append("## Sizes\n\n" + _sizes(model, tokenizer, dataset, content))
     parts.append("## Load it\n\n```python\n" + _loading(name, model, tokenizer, dataset) + "\n```")
+    parts.append("## Checks\n\n" + _checks(settings["checks"]))
     parts.append(
         f"## Make it again\n\nBuilt by tinybuild {tinybuild.__version__} from this recipe "
-        f"(`recipe.yaml`; upstream files with their sha256 are in `recipe.lock.json`, the checks "
-        f"it passed in `report.json`):\n\n{_fenced(settings['text'])}"
+        "(`recipe.yaml`; upstream files with their sha256 are in `recipe.lock.json`):\n\n"
+        + _fenced(settings["text"])
     )
     return "\n\n".join(parts) + "\n"
+
+
+def _checks(results: Sequence[Mapping[str, Any]]) -> str:
+    """How many checks passed, and which were not tried and why; none of a bundle's has failed."""
+    untried = [result for result in results if result["state"] == "not tried"]
+    passed = len(results) - len(untried)
+    text = f"{passed} passed, {len(untried)} not tried" if untried else f"{passed} passed"
+    whys = [f"- `{result['name']}` was not tried: {result['note']}" for result in untried]
+    return "\n".join([f"{text}; `report.json` says what each measured.", *whys])
 
 
 def _fenced(text: str) -> str:

@@ -8,7 +8,7 @@ import importlib.metadata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tinybuild.errors import SourceFault, did_you_mean, nearest
+from tinybuild.errors import SourceFault, did_you_mean, install, nearest
 from tinybuild.files import Memo, sha256
 from tinybuild.source.kinds import Kind, Request, Resolved
 from tinybuild.source.pins import Data, Json, Wish, fault, mapping, of_use, slot_key, useful, wanted
@@ -38,9 +38,7 @@ def resolve(request: Request) -> Resolved:
     try:
         distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
-        raise fault(
-            wish, f"the package {name} is not installed", f"pip install -c constraints.txt {name}"
-        ) from None
+        raise fault(wish, f"the package {name} is not installed", install(name)) from None
     record = {str(entry): entry for entry in distribution.files or ()}
     suffixes, use = useful(wish)
     files: dict[str, Callable[[], Path]] = {}

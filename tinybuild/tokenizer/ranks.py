@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinybuild.errors import BuildFault, Fault
+from tinybuild.errors import BuildFault, Fault, PackageFault
 from tinybuild.paths import items
 from tinybuild.tokenizer.bpe import Bpe
 from tinybuild.tokenizer.format import Cut, Format
@@ -123,10 +123,7 @@ def _defaults(path: Path) -> list[dict[str, Any]]:
     try:
         from mistral_common.tokens.tokenizers.tekken import Tekkenizer
     except ImportError:
-        raise _fault(
-            f"{path.name} needs a library that is not installed: mistral_common",
-            "pip install -c constraints.txt mistral-common",
-        ) from None
+        raise PackageFault.lacking(path.name, "mistral-common", ("tokenizer",)) from None
     known: Any = Tekkenizer.DEPRECATED_SPECIAL_TOKENS
     return [{**entry, "token_str": str(entry["token_str"].value)} for entry in known]
 

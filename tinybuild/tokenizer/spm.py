@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinybuild.errors import BuildFault, Fault
+from tinybuild.errors import BuildFault, Fault, PackageFault
 from tinybuild.tokenizer.bpe import Bpe
 from tinybuild.tokenizer.format import Cut, Format
 from tinybuild.tokenizer.segmenter import Segmenter
@@ -56,10 +56,8 @@ def _parsed(path: Path) -> ModelProto | None:
     try:
         from sentencepiece import sentencepiece_model_pb2
     except ImportError as error:
-        raise _fault(
-            f"{path.name} needs a library that is not installed: {error.name or error}",
-            "pip install -c constraints.txt sentencepiece protobuf",
-        ) from None
+        package = "protobuf" if (error.name or "").startswith("google") else "sentencepiece"
+        raise PackageFault.lacking(path.name, package, ("tokenizer",)) from None
     from google.protobuf.message import DecodeError
 
     proto = sentencepiece_model_pb2.ModelProto()

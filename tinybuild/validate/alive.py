@@ -19,7 +19,8 @@ from tinybuild.feeding.inputs import (
     varied,
     verdict,
 )
-from tinybuild.validate.check import Check, Subject, contents, listed
+from tinybuild.validate.check import Result, check, listed
+from tinybuild.validate.subject import Subject, contents
 
 BATCHES = 4  # drawn before a parameter is called dead: few tokens reach few experts
 TRIALS = 8  # forward passes to tell what acts from what is not used
@@ -27,15 +28,18 @@ MASKED = 1e30
 STEPS = (1e-1, 1e-2, 1e-3, 1e-4)  # parts of the loss that one step is meant to take away
 
 
-def forward(subject: Subject) -> Check:
+@check("model")
+def forward(subject: Subject) -> Result:
     """The outputs for one batch are finite."""
+    if subject.no_batch is not None:
+        raise subject.no_batch
     bad = [name for name, tensor in subject.outputs.items() if not tensor.isfinite().all()]
     count = len(subject.outputs)
-    return Check(
-        name="forward",
-        ok=not bad and count > 0,
+    return Result.of(
+        not bad and count > 0,
         measured=f"not finite: {', '.join(bad)}" if bad else f"{count} finite outputs",
         wanted="finite outputs",
+        values={"outputs": count, "not_finite": len(bad)},
         note="a smaller initializer_range, or bfloat16 instead of float16" if bad else "",
     )
 
@@ -130,7 +134,8 @@ def learn(model: Any, batch: Mapping[str, Any], seed: int) -> tuple[Any, bool]:
     return loss, True
 
 
-def backward(subject: Subject) -> Check:
+@check("model")
+def backward(subject: Subject) -> Result:
     """The gradients of the loss (or of the outputs' mean square) are finite, and there are some."""
     model = subject.model
     model.zero_grad()
@@ -142,17 +147,23 @@ def backward(subject: Subject) -> Check:
     model.zero_grad(set_to_none=True)
     value = loss.item()
     ok = not bad and alive > 0 and value == value and abs(value) != float("inf")
-    return Check(
-        name="backward",
-        ok=ok,
+    return Result.of(
+        ok,
         measured=f"not finite: {', '.join(bad[:5])}"
         if bad
         else f"loss {value:.4g}, gradients in {alive} of {len(named)} parameters",
         wanted="a finite loss and finite gradients",
+        values={
+            "loss": value,
+            "parameters": len(named),
+            "with_gradients": alive,
+            "not_finite": len(bad),
+        },
     )
 
 
-def gradients(subject: Subject) -> Check:
+@check("model")
+def gradients(subject: Subject) -> Result:
     """Every trainable parameter has a gradient somewhere, or there is a reason why it has none.
 
     Reasons, found by trying: it stands behind a gate that its class starts at zero (opened, it
@@ -204,13 +215,13 @@ def gradients(subject: Subject) -> Check:
         if 2 * sum(named[name].numel() for name in reasons.get(reason, ())) > total:
             faults += reasons.pop(reason)
     notes = [f"{reason}: {listed(names)}" for reason, names in sorted(reasons.items())]
-    return Check(
-        name="gradients",
-        ok=not faults and bool(alive),
+    return Result.of(
+        not faults and bool(alive),
         measured=f"none in {listed(sorted(set(faults)))}"
         if faults
         else f"gradients in {len(alive)} of {len(named)} parameters",
         wanted="a gradient in every parameter, or a reason",
+        values={"parameters": len(named), "with_gradients": len(alive), "faults": len({*faults})},
         note="; ".join(notes),
     )
 
@@ -346,7 +357,8 @@ def differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return False
 
 
-def inputs_matter(subject: Subject) -> Check:
+@check("model")
+def inputs_matter(subject: Subject) -> Result:
     """Each input, changed alone, changes the outputs: text, image, sound, decoder."""
     import torch
 
@@ -363,17 +375,18 @@ def inputs_matter(subject: Subject) -> Check:
         changed = {**plain, name: subject.other(name, plain[name], drawn)}
         if not differ(before, subject.computed(changed, subject.exact)):
             idle.append(name)
-    return Check(
-        name="inputs_matter",
-        ok=bool(names) and not idle,
+    return Result.of(
+        bool(names) and not idle,
         measured=f"no output depends on {', '.join(idle)}"
         if idle
         else f"the outputs depend on {', '.join(names) or 'nothing'}",
         wanted="outputs that depend on every input",
+        values={"inputs": len(names), "idle": len(idle)},
     )
 
 
-def every_modality(subject: Subject) -> Check | None:
+@check("model")
+def every_modality(subject: Subject) -> Result | None:
     """Each modality that the class takes is in the batch, or, where the class takes one of two at a
     time, in a batch of its own, whose outputs are finite and depend on it."""
     model, wanted = subject.model, modalities(subject.model)
@@ -391,12 +404,12 @@ def every_modality(subject: Subject) -> Check | None:
             faults.append(f"not finite with {kind}")
         elif not differ(before, subject.computed(varied(model, batch, kind, subject.seed + 1))):
             faults.append(f"no output depends on {kind}")
-    return Check(
-        name="every_modality",
-        ok=not faults,
+    return Result.of(
+        not faults,
         measured="; ".join(faults)
         or ", ".join(here) + "".join(f"; {kind} in a batch of its own" for kind in alone),
         wanted=", ".join(wanted),
+        values={"modalities": len(wanted), "alone": len(alone), "faults": len(faults)},
     )
 
 
@@ -408,53 +421,49 @@ def _configs(config: Any) -> Iterator[Any]:
             yield from _configs(sub)
 
 
-def generate(subject: Subject) -> Check | None:
+@check("model")
+def generate(subject: Subject) -> Result | None:
     """A class that generates does so, and every id is in the vocabulary."""
     rows = subject.rows
-    try:
-        made = subject.generated
-    except ImportError as error:  # of what only generation needs
-        first = str(error).partition("\n")[0]
-        return Check(name="generate", ok=True, measured="not tried", wanted="a package", note=first)
+    made = subject.generated
     if made is None or rows is None:
         return None
     low = min(int(tokens.min()) for tokens, _ in made)
     high = max(int(tokens.max()) for tokens, _ in made)
     new = min(len(logits) for _, logits in made)
-    return Check(
-        name="generate",
-        ok=low >= 0 and high < rows and new == NEW_TOKENS,
+    return Result.of(
+        low >= 0 and high < rows and new == NEW_TOKENS,
         measured=f"{new} new tokens, ids {low} to {high}",
         wanted=f"{NEW_TOKENS} new tokens, ids 0 to {rows - 1}",
+        values={"new_tokens": new, "lowest_id": low, "highest_id": high},
     )
 
 
-def generation_differs(subject: Subject) -> Check | None:
+@check("model")
+def generation_differs(subject: Subject) -> Result | None:
     """Different prompts are continued differently, and the best token is not a matter of rounding.
 
     The margin is the median over all places of the largest logit less the next. It is asked of
     models that are shrunk by rule; elsewhere the recipe decides how wide weights are drawn.
     """
-    try:
-        made = subject.generated
-    except ImportError:
-        return None  # the check `generate` says so
+    made = subject.generated
     if made is None:
         return None
     found = Continued(parts=tuple(made))
     count, prompts, margin = verdict(found, subject.outputs.get("logits"))
     least = MARGIN if subject.wish["shrink"] == "auto" else 0.0
     ok = count > 1 and margin >= least
-    return Check(
-        name="generation_differs",
-        ok=ok,
+    return Result.of(
+        ok,
         measured=f"{count} continuations of {prompts} prompts, margin {margin:.2g}",
         wanted="at least 2 continuations" + (f", margin {least:g}" if least else ""),
+        values={"continuations": count, "prompts": prompts, "margin": float(f"{margin:.2g}")},
         note="" if ok else "a wider initializer_range (docs/models.md)",
     )
 
 
-def trains(subject: Subject) -> Check:
+@check("model")
+def trains(subject: Subject) -> Result:
     """One step down the gradient lowers the loss of its batch."""
     import torch
 
@@ -472,9 +481,9 @@ def trains(subject: Subject) -> Check:
                 after = float(objective(model, batch, subject.seed, training))
                 if after < before:
                     break
-    return Check(
-        name="trains",
-        ok=after < before,
+    return Result.of(
+        after < before,
         measured=f"loss {before:.4g} -> {after:.4g}",
         wanted="a lower loss after one step",
+        values={"loss_before": before, "loss_after": after},
     )

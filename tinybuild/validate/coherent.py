@@ -9,12 +9,14 @@ from typing import Any
 from tinybuild.config import reads
 from tinybuild.feeding.inputs import continued
 from tinybuild.keys import ids_in, is_id, mentioned
-from tinybuild.validate.check import Check, Subject
+from tinybuild.validate.check import Result, check
+from tinybuild.validate.subject import Subject
 
 Path = tuple[str, ...]
 
 
-def ids_in_vocabulary(subject: Subject) -> Check | None:
+@check("model")
+def ids_in_vocabulary(subject: Subject) -> Result | None:
     """Every token id of config, generation config and tokenizer is a row of the embedding."""
     embedding = subject.rows
     if embedding is None:
@@ -25,11 +27,11 @@ def ids_in_vocabulary(subject: Subject) -> Check | None:
     if "tokenizer" in subject.facts:
         ids.append(max(subject.tokenizer.get_vocab().values()))
     largest = max(ids, default=-1)
-    return Check(
-        name="ids_in_vocabulary",
-        ok=largest < embedding,
+    return Result.of(
+        largest < embedding,
         measured=f"largest id {largest}",
         wanted=f"less than {embedding}",
+        values={"largest_id": largest, "rows": embedding},
         note="" if largest < embedding else "set the id in model.config, or vocab_size higher",
     )
 
@@ -37,7 +39,8 @@ def ids_in_vocabulary(subject: Subject) -> Check | None:
 # --- overrides ------------------------------------------------------------------------------------
 
 
-def overrides_read(subject: Subject) -> Check | None:
+@check("model")
+def overrides_read(subject: Subject) -> Result | None:
     """The model class reads every key that the recipe sets: none is merely stored."""
     import torch
 
@@ -62,13 +65,13 @@ def overrides_read(subject: Subject) -> Check | None:
         if offers:
             hints.append(f"{path[-1]}: did you mean {' or '.join(offers)}?")
     count = sum(1 for _ in leaves(wishes))
-    return Check(
-        name="overrides_read",
-        ok=not faults,
+    return Result.of(
+        not faults,
         measured=f"{type(subject.model).__name__} reads no {', '.join(faults)}"
         if faults
         else f"{count} read",
         wanted="every key of model.config read by the model class",
+        values={"keys": count, "unread": len(faults)},
         note="; ".join(hints),
     )
 
@@ -86,7 +89,8 @@ def leaves(data: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any
 # --- ids ------------------------------------------------------------------------------------------
 
 
-def coherent_ids(subject: Subject) -> Check | None:
+@check("model")
+def coherent_ids(subject: Subject) -> Result | None:
     """Every id means the token that it meant in the source, wherever it stands.
 
     Ids that are equal in the source are equal here, in config, sub-configs and generation config;
@@ -116,14 +120,14 @@ def coherent_ids(subject: Subject) -> Check | None:
     ]
     if not after:
         return None
-    return Check(
-        name="coherent_ids",
-        ok=not faults,
+    return Result.of(
+        not faults,
         measured="; ".join(faults[:5])
         + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
         if faults
         else f"{len(after)} keys agree",
         wanted="equal ids where the source has equal ones, lists that stay lists",
+        values={"keys": len(after), "faults": len(faults)},
     )
 
 
@@ -255,7 +259,8 @@ _DEPTH = (
 _EXPERTS = re.compile(r"(num|n|moe_num)_?(local_|routed_)?experts$|^moe_num_experts$")
 
 
-def every_layer_kind(subject: Subject) -> Check | None:
+@check("model")
+def every_layer_kind(subject: Subject) -> Result | None:
     """Each kind of layer that the source has is in the model: by its lists, dense and with experts.
 
     Experts are looked for in the modules, not in the config: a model whose experts start at a layer
@@ -293,11 +298,11 @@ def every_layer_kind(subject: Subject) -> Check | None:
             faults.append(f"{where} has dense layers in its source, and only layers with experts")
     if not counted:
         return None
-    return Check(
-        name="every_layer_kind",
-        ok=not faults,
+    return Result.of(
+        not faults,
         measured="; ".join(faults) or f"{counted} kinds",
         wanted="every kind of layer that the source has",
+        values={"kinds": counted, "faults": len(faults)},
         note="more layers, or first_k_dense_replace and the like smaller" if faults else "",
     )
 
@@ -403,7 +408,8 @@ _INDEXES = re.compile(
 )
 
 
-def layer_indexes(subject: Subject) -> Check | None:
+@check("model")
+def layer_indexes(subject: Subject) -> Result | None:
     """Every list of layer indexes points inside the depth of what it indexes."""
     config = subject.model.config.to_dict()
     faults, counted = [], 0
@@ -430,11 +436,11 @@ def layer_indexes(subject: Subject) -> Check | None:
                 faults.append(f"{where} names {', '.join(map(str, bad))} of {most} layers")
     if not counted:
         return None
-    return Check(
-        name="layer_indexes",
-        ok=not faults,
+    return Result.of(
+        not faults,
         measured="; ".join(faults) or f"{counted} indexes",
         wanted="indexes inside the depth",
+        values={"indexes": counted, "faults": len(faults)},
         note="smaller indexes in model.config, or more layers" if faults else "",
     )
 

@@ -11,13 +11,15 @@ from typing import Any
 from unittest import mock
 
 from tinybuild.validate import columns
-from tinybuild.validate.check import Check, Subject, listed
+from tinybuild.validate.check import Result, check, listed
+from tinybuild.validate.subject import Subject
 
 FEW = 4  # rows that are compared, and that are in memory at once
 MEDIA = 100  # images or sounds of a column that are decoded
 
 
-def dataset_loads(subject: Subject) -> Check:
+@check("dataset")
+def dataset_loads(subject: Subject) -> Result:
     """load_dataset(folder) gives the configs, splits, rows and columns that were written, streamed
     too, with the features of the Parquet files, and media that can be decoded."""
     from datasets import get_dataset_config_names, get_dataset_default_config_name, load_dataset
@@ -49,11 +51,16 @@ def dataset_loads(subject: Subject) -> Check:
     default = get_dataset_default_config_name(str(folder)) or next(iter(rows))
     measured = _told(rows, names[default])
     wanted = _told(facts["configs"], [name for name, _ in facts["columns"]])
-    return Check(
-        name="dataset_loads",
-        ok=measured == wanted and not wrong,
+    return Result.of(
+        measured == wanted and not wrong,
         measured="; ".join([measured, *wrong]),
         wanted=wanted,
+        values={
+            "configs": len(rows),
+            "rows": sum(sum(splits.values()) for splits in rows.values()),
+            "columns": len(names[default]),
+            "faults": len(wrong),
+        },
     )
 
 

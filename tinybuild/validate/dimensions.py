@@ -10,7 +10,8 @@ from typing import Any
 from tinybuild.config import overrides
 from tinybuild.config.sizes import SIZES
 from tinybuild.keys import measures
-from tinybuild.validate.check import Check, Subject
+from tinybuild.validate.check import Result, check
+from tinybuild.validate.subject import Subject
 
 Path = tuple[str, ...]
 
@@ -28,7 +29,8 @@ _TABLE = re.compile(
 )
 
 
-def no_dimension_left(subject: Subject) -> Check | None:
+@check("model")
+def no_dimension_left(subject: Subject) -> Result | None:
     """Each axis of each tensor is small, or a vocabulary, or a table of positions.
 
     What is larger is put to the config: each whole number is changed by itself on the meta
@@ -77,11 +79,11 @@ def no_dimension_left(subject: Subject) -> Check | None:
         for key, places in said.items():
             more = f", and {len(places) - 1} more" if len(places) > 1 else ""
             faults.append(f"{places[0]}{more}, from {key}")
-    return Check(
-        name="no_dimension_left",
-        ok=not faults,
+    return Result.of(
+        not faults,
         measured="; ".join(faults[:SHOWN]) or f"every axis explained, {bound} or less",
         wanted=f"axes of at most {bound}, vocabularies and position tables aside",
+        values={"bound": bound, "large": len(large), "faults": len(faults)},
         note="set these keys in model.config" if faults else "",
     )
 

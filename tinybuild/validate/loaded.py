@@ -7,8 +7,9 @@ from typing import Any
 
 from tinybuild import bundle
 from tinybuild.config.precision import keeps
-from tinybuild.validate.check import Check, Subject, listed
-from tinybuild.validate.reader import digests, tied
+from tinybuild.validate.check import Result, check, listed
+from tinybuild.validate.reader import KEYS, digests, tied
+from tinybuild.validate.subject import Subject
 
 # Weights equal bit for bit give outputs that differ in the last bits for about one in ten
 # architectures (memory alignment decides the kernel); random depth and rounding carry that on.
@@ -16,23 +17,24 @@ from tinybuild.validate.reader import digests, tied
 TOLERANCE = {"float32": 1e-4, "float16": 2e-3, "bfloat16": 2e-2}
 
 
-def reload(subject: Subject) -> Check:
+@check("model")
+def reload(subject: Subject) -> Result:
     """from_pretrained finds every weight it wants, and no other."""
     info = subject.loading
-    faults = {
-        kind: sorted(str(key) for key in info[kind])
-        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
-        if info.get(kind)
-    }
-    return Check(
-        name="reload",
-        ok=not faults,
+    faults = {kind: sorted(str(key) for key in info[kind]) for kind in KEYS if info.get(kind)}
+    return Result.of(
+        not faults,
         measured=str(faults) if faults else f"{len(subject.model.state_dict())} tensors",
         wanted="no missing, unexpected or mismatched keys",
+        values={
+            "tensors": len(subject.model.state_dict()),
+            **{kind: len(info.get(kind) or ()) for kind in KEYS},
+        },
     )
 
 
-def fresh_process(subject: Subject) -> Check:
+@check("model")
+def fresh_process(subject: Subject) -> Result:
     """Another process, which builds nothing, reads the same weights, ties and outputs."""
     kind, dtype = subject.facts["model"]["class"], subject.facts["model"]["dtype"]
     answer, outputs = subject.reader.ask(
@@ -45,7 +47,7 @@ def fresh_process(subject: Subject) -> Check:
     )
     here, there = digests(subject.model), answer["weights"]
     faults = []
-    for name in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+    for name in KEYS:
         if answer[name]:
             faults.append(f"{name} {listed(answer[name])}")
     different = sorted(n for n in {*here, *there} if here.get(n) != there.get(n))
@@ -63,12 +65,18 @@ def fresh_process(subject: Subject) -> Check:
     )
     if far:
         faults.append(f"other outputs in {listed(far)}")
-    return Check(
-        name="fresh_process",
-        ok=not faults,
+    return Result.of(
+        not faults,
         measured="; ".join(faults)
         or f"{len(here)} tensors and {len(outputs)} outputs equal, {len(tied(subject.model))} ties",
         wanted=f"equal weights and ties, outputs within {tolerance:g} of the largest",
+        values={
+            "tensors": len(here),
+            "outputs": len(outputs),
+            "ties": len(tied(subject.model)),
+            "different_tensors": len(different),
+            "far_outputs": len(far),
+        },
     )
 
 
@@ -84,7 +92,8 @@ def _distance(one: Any, other: Any) -> float:
     return float((one - other).abs().max() / one.abs().max().clamp_min(1e-6))
 
 
-def weights_tied(subject: Subject) -> Check | None:
+@check("model")
+def weights_tied(subject: Subject) -> Result | None:
     """What the class ties is one tensor after loading, and stored once."""
     model = subject.model
     wanted = tied(subject.anew[0])
@@ -95,11 +104,11 @@ def weights_tied(subject: Subject) -> Check | None:
     twice = [group for group in wanted if sum(name in kept for name in group) > 1]
     faults = [f"apart: {listed(group)}" for group in wanted if group not in found]
     faults += [f"stored twice: {listed(group)}" for group in twice]
-    return Check(
-        name="weights_tied",
-        ok=not faults,
+    return Result.of(
+        not faults,
         measured="; ".join(faults) or f"{len(found)} ties",
         wanted=f"{len(wanted)} ties, each stored once",
+        values={"ties": len(found), "wanted_ties": len(wanted), "faults": len(faults)},
     )
 
 
@@ -116,7 +125,8 @@ def stored(subject: Subject) -> dict[str, str]:
 _SPELT = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
-def dtype(subject: Subject) -> Check:
+@check("model")
+def dtype(subject: Subject) -> Result:
     """Every weight has the recipe's dtype, in the file and loaded, but where its class insists on
     float32 (_keep_in_fp32_modules, or a parameter made so): those are float32 in both."""
     import torch
@@ -142,11 +152,11 @@ def dtype(subject: Subject) -> Check:
         for name, found in in_file.items()
         if name in loaded and loaded[name] != "float64" and _SPELT.get(found, found) != loaded[name]
     )
-    return Check(
-        name="dtype",
-        ok=not wrong,
+    return Result.of(
+        not wrong,
         measured=listed(wrong) if wrong else wanted + (f", {len(kept)} float32" if kept else ""),
         wanted=wanted,
+        values={"tensors": len(loaded), "kept_in_float32": len(kept), "wrong": len(wrong)},
         note=f"its class keeps {listed(sorted(kept))} in float32"
         + (", and reads all of it so: set model.dtype to float32" if wrong else "")
         if kept
@@ -154,7 +164,8 @@ def dtype(subject: Subject) -> Check:
     )
 
 
-def initialised(subject: Subject) -> Check:
+@check("model")
+def initialised(subject: Subject) -> Result:
     """No weight is left as memory was found, and none is one number all over by mistake.
 
     A model is made anew with uninitialised memory full of NaN: what is NaN then is set by nobody.
@@ -186,11 +197,16 @@ def initialised(subject: Subject) -> Check:
             (gates if same else flat).append(name)
     faults = [f"never set: {listed(unset)}"] if unset else []
     faults += [f"one number all over: {listed(sorted(flat))}"] if flat else []
-    return Check(
-        name="initialised",
-        ok=not faults,
+    return Result.of(
+        not faults,
         measured="; ".join(faults) or f"{len(fresh)} tensors set",
         wanted="every tensor set, no constant matrix",
+        values={
+            "tensors": len(fresh),
+            "never_set": len(unset),
+            "constant": len(flat),
+            "constant_by_class": len(gates),
+        },
         note=f"constant as its class starts it: {listed(sorted(gates))}" if gates else "",
     )
 
@@ -199,19 +215,21 @@ def _constant(tensor: Any) -> bool:
     return bool((tensor == tensor.reshape(-1)[0]).all())
 
 
-def max_parameters(subject: Subject) -> Check:
+@check("model")
+def max_parameters(subject: Subject) -> Result:
     """The model has the number of parameters that were counted, within the recipe's bound."""
     count = sum(p.numel() for p in subject.model.parameters())
     most, counted = subject.checks["max_parameters"], subject.facts["model"]["parameters"]
-    return Check(
-        name="max_parameters",
-        ok=count <= most and count == counted,
+    return Result.of(
+        count <= most and count == counted,
         measured=f"{count:,}",
         wanted=f"{counted:,}, at most {most:,}",
+        values={"parameters": count, "most": most},
     )
 
 
-def max_bytes(subject: Subject) -> Check | None:
+@check()
+def max_bytes(subject: Subject) -> Result | None:
     """The bundle is within the recipe's bound."""
     most = subject.checks.get("max_bytes")
     if most is None:
@@ -222,10 +240,10 @@ def max_bytes(subject: Subject) -> Check | None:
         reverse=True,
     )
     largest = ", ".join(f"{name} {size:,}" for size, name in sizes[:3])
-    return Check(
-        name="max_bytes",
-        ok=found <= most,
+    return Result.of(
+        found <= most,
         measured=f"{found:,} bytes",
         wanted=f"at most {most:,}",
+        values={"bytes": found, "most": most},
         note="" if found <= most else f"the largest files: {largest}",
     )

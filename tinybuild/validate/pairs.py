@@ -15,9 +15,10 @@ from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.processor import features, parts
 from tinybuild.keys import PROCESSORS
 from tinybuild.validate import alive, columns, processor
-from tinybuild.validate.check import Check, Subject, contents, listed
+from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.columns import Columns, Sample
 from tinybuild.validate.dataset import shards
+from tinybuild.validate.subject import NotTried, Subject, contents
 
 MOST = 8  # rows of a step
 LOOKED = 32  # rows among which they are looked for: some lack a text, an image or a label
@@ -53,7 +54,8 @@ class Unfit(Exception):
     """The rows and the model do not belong together: what was measured, what was wanted, a hint."""
 
 
-def rows_train(subject: Subject) -> Check | None:
+@check("model", "dataset")
+def rows_train(subject: Subject) -> Result | None:
     """The first rows go through tokenizer or processor and collator into one step of Adam.
 
     Texts are cut as training scripts do: to the tokenizer's model_max_length and to the positions
@@ -63,26 +65,16 @@ def rows_train(subject: Subject) -> Check | None:
     what the model reads (`default` first). None where none has, or where there is no tokenizer or
     processor to make it of them.
     """
-    if "model" not in subject.facts:
-        return None
     try:
         names = sorted(subject.facts["dataset"]["configs"], key=lambda name: name != "default")
         made = next((made for name in names if (made := _batches(subject, name))), None)
-    except _Untried as why:
-        return Check(
-            name="rows_train", ok=True, measured="not tried here", wanted=WANTED, note=str(why)
-        )
     except Unfit as fault:
         measured, wanted, hint = fault.args
-        return Check(name="rows_train", ok=False, measured=measured, wanted=wanted, note=hint)
+        return Result.of(False, measured=measured, wanted=wanted, values={}, note=hint)
     return None if made is None else _step(subject, made)
 
 
-class _Untried(Exception):
-    """A part of the processor cannot be loaded here."""
-
-
-def _step(subject: Subject, made: Batches) -> Check:
+def _step(subject: Subject, made: Batches) -> Result:
     """Gradients of all parts, one step, and what it changed; the model is as before afterwards."""
     import torch
 
@@ -111,11 +103,17 @@ def _step(subject: Subject, made: Batches) -> Check:
     told += f", {len(changed)} of {len(named)} parameters changed"
     if bad or after:
         told += f", not finite: {listed(bad or after)}"
-    return Check(
-        name="rows_train",
-        ok=finite and not bad and not after and bool(changed) and not unlearned,
+    return Result.of(
+        finite and not bad and not after and bool(changed) and not unlearned,
         measured=told,
         wanted=WANTED,
+        values={
+            "loss": loss,
+            "rows": made.rows,
+            "parameters": len(named),
+            "changed": len(changed),
+            "not_finite": len(bad or after),
+        },
         note=made.note,
     )
 
@@ -141,7 +139,7 @@ def _learned(part: Mapping[str, Any]) -> bool:
 
 def _batches(subject: Subject, config: str) -> Batches | None:
     """A config's rows as the model takes them; None where they do not fit. Raises Unfit,
-    _Untried."""
+    NotTried."""
     model = subject.exact
     facts = Facts(model)
     there, rows = _rows(subject, config)
@@ -406,7 +404,7 @@ def _sensed(work: _Work, kind: str) -> Batches | None:
     )
     if part is None:
         if why:
-            raise _Untried(why)
+            raise NotTried(why)
         return None
     media = work.some(lambda row: bool(row.images if kind == "image" else row.sounds))
     rows, given, note = _classes(work, media)
@@ -453,7 +451,7 @@ def _mixed(work: _Work, media: tuple[str, ...], placed: bool) -> Batches | None:
     subject, model = work.subject, work.facts.model
     loaded, why = parts.load(subject.folder, whole=True)
     if loaded is None or not hasattr(loaded, "tokenizer"):
-        raise _Untried(why)
+        raise NotTried(why)
     if loaded.tokenizer.pad_token is None:
         loaded.tokenizer.pad_token = work.tokenizer().pad_token
     kinds = media[:1]

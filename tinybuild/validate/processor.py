@@ -9,9 +9,9 @@ from typing import Any
 
 from tinybuild.feeding.inputs import tensors
 from tinybuild.feeding.processor import features, parts
-from tinybuild.feeding.processor.geometry import AUDIO, VISION, find
-from tinybuild.keys import PROCESSORS
-from tinybuild.validate.check import Check, Subject
+from tinybuild.feeding.processor.geometry import find
+from tinybuild.validate.check import Result, check
+from tinybuild.validate.subject import NotTried, Subject
 
 KINDS = ("image", "video", "audio")
 ATTRIBUTES = {
@@ -40,21 +40,20 @@ class Fed:
     note: str = ""
 
 
-def processor_feeds_model(subject: Subject) -> Check | None:
+@check("model", "processor")
+def processor_feeds_model(subject: Subject) -> Result | None:
     """AutoProcessor's output for an image, a second of sound and a text goes straight into the
     model, and there are as many placeholder tokens as the model makes features."""
     import torch
 
-    if not any((subject.folder / name).is_file() for name in PROCESSORS):
-        return None
     try:
         fed = feed(subject)
     except ImportError as error:  # of a package that a class asks for when it is called
-        return _untried(" ".join(str(error).split()))
+        raise NotTried(" ".join(str(error).split())) from None
     if fed is None:
         return None
     if fed.untried:
-        return _untried(fed.note)
+        raise NotTried(fed.note)
     model = subject.model
     told, wrong = list[str](), list[str]()
     given = features.cast(model, fed.inputs)
@@ -79,38 +78,31 @@ def processor_feeds_model(subject: Subject) -> Check | None:
         with torch.no_grad():
             made = tensors(model(**complete(model, fed.inputs, subject.batch)))
     if not fed.whole and not made and not any(made_of.values()):
-        return _untried(f"{fed.note}; it makes features with a text only")
+        raise NotTried(f"{fed.note}; it makes features with a text only")
     bad = [name for name, tensor in made.items() if tensor.isnan().any()]  # -inf is a mask
     if bad:
         told.append(f"not a number: {', '.join(bad)}")
-    return Check(
-        name="processor_feeds_model",
-        ok=not wrong and not bad and (bool(made) or not fed.whole),
+    return Result.of(
+        not wrong and not bad and (bool(made) or not fed.whole),
         measured="; ".join(told) or "text",
         wanted="inputs that the model takes, a placeholder for each feature",
+        values={
+            **{f"{kind}_features": n or 0 for kind, n in made_of.items()},
+            **{f"{kind}_placeholders": n for kind, n in counts.items()},
+            "not_finite": len(bad),
+        },
         note=fed.note,
     )
 
 
-def _untried(why: str) -> Check:
-    return Check(
-        name="processor_feeds_model",
-        ok=True,
-        measured="not tried here",
-        wanted="inputs that the model takes, a placeholder for each feature",
-        note=why,
-    )
-
-
-def processor_tokens(subject: Subject) -> Check | None:
+@check("model", "tokenizer", "processor")
+def processor_tokens(subject: Subject) -> Result | None:
     """Each token that the processor names has one id, the same in tokenizer and config, and the
     processor adds none that the embedding has no row for."""
-    if "tokenizer" not in subject.facts:
-        return None
-    if not any((subject.folder / name).is_file() for name in PROCESSORS):
-        return None
-    whole, _ = parts.load(subject.folder, whole=True)
+    whole, why = parts.load(subject.folder, whole=True)
     if not hasattr(whole, "tokenizer"):
+        if why:
+            raise NotTried(why)
         return None
     config = subject.model.config
     named = {
@@ -132,11 +124,11 @@ def processor_tokens(subject: Subject) -> Check | None:
     if now > before:
         more = sorted(set(whole.tokenizer.get_vocab()) - set(subject.tokenizer.get_vocab()))
         wrong.append(f"the processor adds {now - before} tokens: {', '.join(more[:3])}")
-    return Check(
-        name="processor_tokens",
-        ok=not wrong,
+    return Result.of(
+        not wrong,
         measured="; ".join(wrong) or f"{len(named)} tokens agree",
         wanted="the same ids in processor, tokenizer and config",
+        values={"tokens": len(named), "faults": len(wrong)},
         note="keep them in the vocabulary: tokenizer.keep" if wrong else "",
     )
 
@@ -328,9 +320,9 @@ def _images(subject: Subject, processor: Any) -> dict[str, Any]:
     """What an image processor makes of the sample image by itself: of as many frames as the config
     has where the model takes videos as pixel_values (VideoMAE)."""
     image = features.image(subject.seed)
-    frames = find(subject.model.config.to_dict(), ("num_frames",), VISION)
-    film = isinstance(frames, int) and _axes(subject) == 5
-    images = [image] * (frames if film else 1)
+    frames = find(subject.model.config.to_dict(), ("num_frames",), "image")
+    film = frames if isinstance(frames, int) and _axes(subject) == 5 else 0
+    images = [image] * (film or 1)
     try:
         made = processor([images] if film else images, return_tensors="pt")
     except ValueError:  # some want two, to compare
@@ -352,7 +344,7 @@ def _axes(subject: Subject) -> int:
 def placeholder_id(config: Any, kind: str) -> int | None:
     """The id that a config, or a sub-config, has for the placeholder of images, videos, sounds."""
     names = (f"{kind}_token_id", f"{kind}_token_index")
-    value = find(config.to_dict(), names, AUDIO if kind == "audio" else VISION)
+    value = find(config.to_dict(), names, "audio" if kind == "audio" else "image")
     return value if isinstance(value, int) else None
 
 

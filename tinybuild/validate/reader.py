@@ -29,6 +29,9 @@ from typing import Any
 from tinybuild.config import heads
 from tinybuild.errors import BuildFault
 
+# What a loading report may name.
+KEYS = ("missing_keys", "unexpected_keys", "mismatched_keys")
+
 
 class Reader:
     """The worker's end: one question at a time, answered in order."""
@@ -185,9 +188,8 @@ def _read(question: Mapping[str, Any]) -> dict[str, Any]:
     save_file(
         {name: t.clone().contiguous() for name, t in found.items()}, scratch / "outputs.safetensors"
     )
-    keys = ("missing_keys", "unexpected_keys", "mismatched_keys")
     return {
         "weights": digests(model),
         "tied": tied(model),
-        **{name: sorted(str(key) for key in info.get(name) or ()) for name in keys},
+        **{name: sorted(str(key) for key in info.get(name) or ()) for name in KEYS},
     }

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tinybuild import corpus
+from tinybuild.paths import Json
 from tinybuild.tokenizer import sample, tokenizer_json
 from tinybuild.tokenizer.living import chats
 from tinybuild.tokenizer.segmenter import BYTES
 from tinybuild.tokenizer.shrink import VOCAB_MAP
 from tinybuild.tokenizer.upstream import Upstream, format_of, read
-from tinybuild.validate.check import Check, Subject
+from tinybuild.validate.check import Result, Value, check
+from tinybuild.validate.subject import Subject
 from tinybuild.validate.tokenizer import unknowns
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 PIPELINE = (
     *("normalizer", "pre_tokenizer", "decoder", "post_processor"),
@@ -28,23 +33,13 @@ RANDOM_TEXTS, SURFACES = 200, 400
 RANGES = ((0, 0x80), (0x80, 0x250), (0x250, 0x3100), (0x3100, 0xD800), (0xE000, 0x110000))
 
 
-def _only_shrunk(check: Callable[[Subject], Check | None]) -> Callable[[Subject], Check | None]:
-    """A check that applies to methods truncate and corpus."""
-
-    @functools.wraps(check)
-    def checked(subject: Subject) -> Check | None:
-        return check(subject) if subject.facts["tokenizer"].get("shrunk") else None
-
-    return checked
-
-
 def _map(subject: Subject) -> dict[int, int]:
     data = json.loads((subject.folder / VOCAB_MAP).read_text(encoding="utf-8"))
     return {int(old): new for old, new in data["old_to_new"].items()}
 
 
-@_only_shrunk
-def vocabulary_mapped(subject: Subject) -> Check:
+@check("shrunk")
+def vocabulary_mapped(subject: Subject) -> Result:
     """vocab_map.json leads from ids of the source to 0 .. N-1, in order, token for token."""
     mapped = _map(subject)
     source = {number: token for token, number in subject.source.get_vocab().items()}
@@ -61,27 +56,31 @@ def vocabulary_mapped(subject: Subject) -> Check:
         for old, new in sorted(mapped.items())
         if subject.source.decode([old]) != subject.tokenizer.decode([new])
     ]
-    return _check("vocabulary_mapped", bad, f"{len(mapped):,} of {len(source):,} tokens")
+    return _result(
+        bad, f"{len(mapped):,} of {len(source):,} tokens", tokens=len(mapped), source=len(source)
+    )
 
 
-def _check(name: str, bad: Sequence[str], measured: str, wanted: str = "as in the source") -> Check:
+def _result(bad: Sequence[str], measured: str, **values: Value) -> Result:
     more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
-    return Check(name=name, ok=not bad, measured=bad[0] + more if bad else measured, wanted=wanted)
+    told = bad[0] + more if bad else measured
+    return Result.of(
+        not bad, measured=told, wanted="as in the source", values={**values, "faults": len(bad)}
+    )
 
 
-@_only_shrunk
-def same_pipeline(subject: Subject) -> Check | None:
+@check("shrunk")
+def same_pipeline(subject: Subject) -> Result | None:
     """Normaliser, pre-tokenizer, decoder, post-processor, padding and truncation are the source's,
     after AutoTokenizer and in the file itself."""
     if not subject.tokenizer.is_fast:
         return None
     mapped, bad, compared = _map(subject), [], 0
     views = [(subject.source.backend_tokenizer, subject.tokenizer.backend_tokenizer, "loaded")]
-    file, upstream = subject.folder / "tokenizer.json", subject.upstream / "tokenizer.json"
-    if upstream.is_file():
-        views.append(
-            (tokenizer_json.loaded(upstream), tokenizer_json.loaded(file), "tokenizer.json")
-        )
+    name = tokenizer_json.NAME
+    if (subject.upstream / name).is_file():
+        file = tokenizer_json.loaded(subject.folder / name)
+        views.append((tokenizer_json.loaded(subject.upstream / name), file, name))
     for old, new, where in views:
         before, after = (json.loads(backend.to_str()) for backend in (old, new))
         for part in PIPELINE:
@@ -90,51 +89,50 @@ def same_pipeline(subject: Subject) -> Check | None:
             compared += 1
             if _renumbered(before[part], mapped) != after[part]:
                 bad.append(f"{where}: another {part}")
-    return _check("same_pipeline", bad, f"{compared} parts equal")
+    return _result(bad, f"{compared} parts equal", parts=compared)
 
 
-def _renumbered(part: Any, mapped: Mapping[int, int]) -> Any:
-    """Part of a pipeline with the ids that its tokens have now."""
+def _renumbered(part: Json, mapped: Mapping[int, int]) -> Json:
+    """Part of a pipeline with the ids that its tokens have now. (Not as the stage does it, which is
+    what is checked here.)"""
     if isinstance(part, list):
         return [_renumbered(item, mapped) for item in part]
-    if not isinstance(part, Mapping):
+    if not isinstance(part, dict):
         return part
-    made = {name: _renumbered(value, mapped) for name, value in part.items()}
+    made: dict[str, Any] = {name: _renumbered(value, mapped) for name, value in part.items()}
     if "ids" in made:
-        made["ids"] = [mapped.get(number) for number in part["ids"]]
+        made["ids"] = [mapped.get(number) for number in made["ids"]]
     if "pad_id" in made:
-        made["pad_id"] = mapped.get(part["pad_id"])
-    for name in ("sep", "cls"):
-        if name in made:
-            made[name] = [part[name][0], mapped.get(part[name][1])]
+        made["pad_id"] = mapped.get(made["pad_id"])
+    for name in made.keys() & {"sep", "cls"}:
+        made[name] = [made[name][0], mapped.get(made[name][1])]
     return made
 
 
 def texts(subject: Subject) -> list[str]:
     """Texts in many scripts, code, emoji, random characters, and the tokens' own surfaces."""
     drawn = random.Random(subject.seed)
-    found = list(corpus.texts())
+    tried = list(corpus.texts())
     for _ in range(RANDOM_TEXTS):
         low, high = RANGES[drawn.randrange(len(RANGES))]
-        found.append(
-            "".join(chr(drawn.randrange(low, high)) for _ in range(drawn.randrange(1, 20)))
-        )
+        length = drawn.randrange(1, 20)
+        tried.append("".join(chr(drawn.randrange(low, high)) for _ in range(length)))
     kept = sorted(_map(subject))
     surfaces = [subject.source.decode([number]) for number in kept]
     plain = [
         surface for surface in surfaces if surface and "\N{REPLACEMENT CHARACTER}" not in surface
     ]
     for _ in range(SURFACES if plain else 0):
-        found.append("".join(drawn.choices(plain, k=drawn.randrange(1, 8))))
-    return found
+        tried.append("".join(drawn.choices(plain, k=drawn.randrange(1, 8))))
+    return tried
 
 
-def _ids(tokenizer: Any, text: str) -> list[int] | None:
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int] | None:
     return sample.cut(tokenizer, [text])[0]
 
 
-@_only_shrunk
-def segmentation(subject: Subject) -> Check:
+@check("shrunk")
+def segmentation(subject: Subject) -> Result:
     """Text whose source tokens were all kept is cut as the source cuts it; other text into tokens
     of the source all the same, and it comes back as it comes back from the source.
 
@@ -165,13 +163,13 @@ def segmentation(subject: Subject) -> Check:
     )
     if not cut:
         bad.append("no text has only kept tokens")
-    return _check("segmentation", bad, measured)
+    return _result(bad, measured, cut_alike=cut, came_back_alike=back, with_unknowns=lost)
 
 
 class _Losses:
     """Which texts have characters that a source has tokens for, and the shrunken one has none."""
 
-    def __init__(self, source: Any, made: Any):
+    def __init__(self, source: PreTrainedTokenizerBase, made: PreTrainedTokenizerBase):
         self.source, self.made = source, made
         self.letters = _letters(source) - _letters(made) if made.is_fast else set()
 
@@ -186,7 +184,7 @@ class _Losses:
             return True
         return self._known(self.made, text, after) < self._known(self.source, text, before)
 
-    def _known(self, tokenizer: Any, text: str, ids: Sequence[int]) -> int:
+    def _known(self, tokenizer: PreTrainedTokenizerBase, text: str, ids: Sequence[int]) -> int:
         """Characters of the text in known tokens, less those in unknown ones."""
         unknown, places = unknowns(tokenizer), {True: set[int](), False: set[int]()}
         options = {"add_special_tokens": False, "return_offsets_mapping": True}
@@ -195,7 +193,7 @@ class _Losses:
         return len(places[False]) - len(places[True])
 
 
-def _letters(tokenizer: Any) -> set[str]:
+def _letters(tokenizer: PreTrainedTokenizerBase) -> set[str]:
     """The letters that are tokens in every form a word has them in, at its start, inside and at its
     end; none where bytes spell a letter that is not there."""
     vocabulary, model = tokenizer.get_vocab(), tokenizer.backend_tokenizer.model
@@ -206,7 +204,7 @@ def _letters(tokenizer: Any) -> set[str]:
     return {t for t in vocabulary if len(t) == 1 and {prefix + t, t + suffix} <= vocabulary.keys()}
 
 
-def _back(tokenizer: Any, ids: Sequence[int]) -> str:
+def _back(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     """The text of ids; where nothing says how tokens join (no decoder), the tokens themselves."""
     if not tokenizer.is_fast or tokenizer.backend_tokenizer.decoder is not None:
         return str(tokenizer.decode(ids))
@@ -227,8 +225,8 @@ def _misled(subject: Subject) -> bool:
     return any(segmenter.misleads(token) for segmenter in space.segmenters for token in free)
 
 
-@_only_shrunk
-def special_strings(subject: Subject) -> Check:
+@check("shrunk")
+def special_strings(subject: Subject) -> Result:
     """The text of each special and added token, alone and between words, gives the ids it gave."""
     mapped, source, made = _map(subject), subject.source, subject.tokenizer
     kept = made.get_vocab()
@@ -242,11 +240,11 @@ def special_strings(subject: Subject) -> Check:
             expected = [mapped.get(number) for number in _ids(source, text) or ()]
             if expected and None not in expected and _ids(made, text) != expected:
                 bad.append(f"{text!r} gives {_ids(made, text)}, not {expected}")
-    return _check("special_strings", bad, f"{len(tokens)} tokens")
+    return _result(bad, f"{len(tokens)} tokens", tokens=len(tokens))
 
 
-@_only_shrunk
-def chat_template(subject: Subject) -> Check | None:
+@check("shrunk")
+def chat_template(subject: Subject) -> Result | None:
     """What the chat templates write around messages gives the source's ids, through the map."""
     if not subject.source.chat_template:
         return None
@@ -258,18 +256,18 @@ def chat_template(subject: Subject) -> Check | None:
         before, after = _ids(subject.source, text), _ids(subject.tokenizer, text)
         if before is None or [mapped.get(number) for number in before] != after:
             bad.append(f"{text[:40]!r} gives other ids")
-    return _check("chat_template", bad, f"{len(written)} rendered chats")
+    return _result(bad, f"{len(written)} rendered chats", chats=len(written))
 
 
-@_only_shrunk
-def batches(subject: Subject) -> Check:
+@check("shrunk")
+def batches(subject: Subject) -> Result:
     """Offsets, pairs, padding and truncation are the source's, on texts of kept tokens."""
     mapped, source, made = _map(subject), subject.source, subject.tokenizer
     tried = [text for text in texts(subject) if text.strip()]
     whole = [
         text
-        for text, found in zip(tried, sample.cut(source, tried), strict=True)
-        if found is not None and mapped.keys() >= {*found}
+        for text, ids in zip(tried, sample.cut(source, tried), strict=True)
+        if ids is not None and mapped.keys() >= {*ids}
     ][:50]
     bad = []
     calls: list[tuple[str, dict[str, Any]]] = [
@@ -293,23 +291,19 @@ def batches(subject: Subject) -> Check:
     if not whole:
         bad.append("no text has only kept tokens")
     names = ", ".join(name for name, _ in calls)
-    return _check("batches", bad, f"{len(whole)} texts {names} and in pairs")
+    return _result(bad, f"{len(whole)} texts {names} and in pairs", texts=len(whole))
 
 
-@_only_shrunk
-def formats_agree(subject: Subject) -> Check | None:
+@check("shrunk")
+def formats_agree(subject: Subject) -> Result | None:
     """Each vocabulary file of the bundle, read by its format's own library, cuts text like the
     source's does, and agrees with AutoTokenizer wherever the source's did."""
     source, made = subject.source, subject.tokenizer
-    readers = [
-        (
-            path.name,
-            format_.library(path, source),
-            format_.library(subject.folder / path.name, made),
-        )
-        for path in sorted(subject.upstream.iterdir())
-        if (subject.folder / path.name).is_file() and (format_ := format_of(path)) is not None
-    ]
+    readers = []
+    for path in sorted(filter(Path.is_file, subject.upstream.iterdir())):
+        own, format_ = subject.folder / path.name, format_of(path)
+        if format_ is not None and own.is_file():
+            readers.append((path.name, format_.library(path, source), format_.library(own, made)))
     bad, agreed, tried, read = [], 0, texts(subject), []
     mapped, names = _map(subject), {number: token for token, number in source.get_vocab().items()}
     kept = {names[number] for number in mapped}
@@ -329,4 +323,6 @@ def formats_agree(subject: Subject) -> Check | None:
                 agreed += 1
                 if after != made.convert_ids_to_tokens(_ids(made, text)):
                     bad.append(f"{name}: {text[:40]!r} is cut otherwise than by AutoTokenizer")
-    return _check("formats_agree", bad, f"{', '.join(read)}: {agreed} texts") if read else None
+    if not read:
+        return None
+    return _result(bad, f"{', '.join(read)}: {agreed} texts", files=len(read), texts=agreed)

@@ -6,17 +6,23 @@ import functools
 import itertools
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tinybuild import corpus
+from tinybuild.tokenizer import tokenizer_json
 from tinybuild.tokenizer.sample import split
-from tinybuild.validate.check import Check, Subject
+from tinybuild.validate.check import Result, check
+from tinybuild.validate.subject import Subject
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 GENERIC = "TokenizersBackend"
 TEXTS = 100  # texts of the corpus, and surfaces of tokens, that are tried
 
 
-def tokenizer_loads(subject: Subject) -> Check:
+@check("tokenizer")
+def tokenizer_loads(subject: Subject) -> Result:
     """AutoTokenizer loads it, as the class it was, with the number of tokens it had.
 
     For some model types AutoTokenizer takes the class without a pipeline of its own instead
@@ -32,20 +38,19 @@ def tokenizer_loads(subject: Subject) -> Check:
     same = found == wanted["class"] or (found == GENERIC and _as_written(subject))
     ok = same and size == len(subject.tokenizer) == wanted["vocab_size"]
     note = "" if measured == expected or not ok else "it reads the same pipeline"
-    return Check(name="tokenizer_loads", ok=ok, measured=measured, wanted=expected, note=note)
+    return Result.of(ok, measured=measured, wanted=expected, values={"tokens": size}, note=note)
 
 
 def _as_written(subject: Subject) -> bool:
-    from tokenizers import Tokenizer
-
-    path = subject.folder / "tokenizer.json"
+    path = subject.folder / tokenizer_json.NAME
     if not path.is_file():
         return False
-    written = json.loads(Tokenizer.from_file(str(path)).to_str())
+    written = json.loads(tokenizer_json.loaded(path).to_str())
     return bool(json.loads(subject.tokenizer.backend_tokenizer.to_str()) == written)
 
 
-def ids_without_holes(subject: Subject) -> Check:
+@check("tokenizer")
+def ids_without_holes(subject: Subject) -> Result:
     """The ids are 0 .. N-1, each used once."""
     ids = sorted(subject.tokenizer.get_vocab().values())
     size = len(subject.tokenizer)
@@ -59,15 +64,16 @@ def ids_without_holes(subject: Subject) -> Check:
         faults.append(f"{len(past)} ids past the end (last {past[-1]})")
     if not ok and not faults:
         faults.append(f"{len(ids) - len(set(ids))} ids used twice")
-    return Check(
-        name="ids_without_holes",
-        ok=ok,
+    return Result.of(
+        ok,
         measured=", ".join(faults) or f"0 to {size - 1}",
         wanted=f"0 to {size - 1}, each once",
+        values={"tokens": size, "holes": len(holes), "past_the_end": len(past)},
     )
 
 
-def special_tokens(subject: Subject) -> Check:
+@check("tokenizer")
+def special_tokens(subject: Subject) -> Result:
     """Each special token's text is one token with an id inside the vocabulary."""
     tokenizer = subject.tokenizer
     bad = []
@@ -79,15 +85,16 @@ def special_tokens(subject: Subject) -> Check:
             bad.append(f"{token} is {tokenizer.convert_ids_to_tokens(number)}")
     ids = tokenizer("a b")["input_ids"]
     bad += [f"id {number} in an encoded text" for number in ids if not 0 <= number < len(tokenizer)]
-    return Check(
-        name="special_tokens",
-        ok=not bad,
+    return Result.of(
+        not bad,
         measured="; ".join(bad) or f"{len(tokenizer.all_special_tokens)} of them",
         wanted="ids inside the vocabulary that stand for these tokens",
+        values={"tokens": len(tokenizer.all_special_tokens), "faults": len(bad)},
     )
 
 
-def round_trip(subject: Subject) -> Check | None:
+@check("tokenizer")
+def round_trip(subject: Subject) -> Result | None:
     """Decoding an encoded text gives it back, spaces aside, wherever no token is unknown.
 
     Compared with the text as the tokenizer's own normaliser leaves it (lower case, NFKC ...); where
@@ -117,29 +124,34 @@ def round_trip(subject: Subject) -> Check | None:
         exact += back == text
         if _squash(back) != _squash(wanted):
             bad.append(f"{text[:40]!r} came back as {back[:40]!r}")
-    return Check(
-        name="round_trip",
-        ok=tried > 0 and not bad,
+    return Result.of(
+        tried > 0 and not bad,
         measured=bad[0] + (f", and {len(bad) - 1} more" if len(bad) > 1 else "")
         if bad
         else f"{tried} texts came back ({exact} to the letter), {unknown} with unknown tokens",
         wanted="every text without unknown tokens comes back, and there are some",
+        values={
+            "texts": tried,
+            "to_the_letter": exact,
+            "with_unknowns": unknown,
+            "faults": len(bad),
+        },
         note="" if tried else "every text has unknown tokens: a larger vocabulary, or other text",
     )
 
 
-def _decoded(tokenizer: Any, ids: list[int]) -> str:
+def _decoded(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     plain = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
     return str(tokenizer.decode(ids, **plain))
 
 
-def unknowns(tokenizer: Any) -> frozenset[int]:
+def unknowns(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """The ids of the unknown token, as the tokenizer names it and as its model does."""
     return _unknowns(tokenizer, tokenizer.unk_token_id)
 
 
 @functools.lru_cache(maxsize=4)
-def _unknowns(tokenizer: Any, named: int | None) -> frozenset[int]:
+def _unknowns(tokenizer: PreTrainedTokenizerBase, named: int | None) -> frozenset[int]:
     found = {named}
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
@@ -151,7 +163,7 @@ def _unknowns(tokenizer: Any, named: int | None) -> frozenset[int]:
     return frozenset(number for number in found if number is not None)
 
 
-def _source_tokens(tokenizer: Any) -> dict[int, str]:
+def _source_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
     """id -> token of the source vocabulary, if the target's is another one; else {}."""
     if not hasattr(tokenizer, "get_src_vocab"):
         return {}
@@ -160,7 +172,7 @@ def _source_tokens(tokenizer: Any) -> dict[int, str]:
     return {} if tokenizer.convert_ids_to_tokens(ids) == [found[i] for i in ids] else found
 
 
-def _texts(tokenizer: Any) -> Iterator[str]:
+def _texts(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
     yield from itertools.islice(corpus.texts(), TEXTS)
     added = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
     vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
@@ -171,7 +183,7 @@ def _texts(tokenizer: Any) -> Iterator[str]:
             yield surface
 
 
-def _whole(tokenizer: Any, text: str) -> str:
+def _whole(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
     """A text as its tokens have to spell it."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:

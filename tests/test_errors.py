@@ -1,0 +1,47 @@
+"""Names that are almost right are found, and a missing package says how it is installed."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+from kit.faults import refused
+from kit.files import ROOT
+
+from tinybuild.errors import EXTRAS, did_you_mean, install, nearest, require
+
+
+def test_the_extras_are_those_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert list(EXTRAS) == [name for name in extras if name != "test"]
+    for name, packages in EXTRAS.items():
+        listed = {re.split("[>=<]", package)[0] for package in extras[name]}
+        assert listed - {"tinybuild[media]"} == set(packages)
+
+
+@pytest.mark.parametrize(
+    ("package", "wanted"),
+    [("soxr", "-e '.[media]'"), ("protobuf", "-e '.[zoo]'"), ("natten", "natten")],
+)
+def test_how_a_package_is_installed(package: str, wanted: str) -> None:
+    assert install(package) == f"pip install -c constraints.txt {wanted}"
+
+
+def test_a_package_that_is_required() -> None:
+    require("a text", "json", "json")
+    refusal = refused(require, "a poem", "no_such_module", "no-such-package", ("dataset",))
+    assert refusal.what == (
+        "a poem needs the package no-such-package, which is not installed or does not load here"
+    )
+    assert refusal.hint == install("no-such-package")
+
+
+def test_names_that_are_near() -> None:
+    known = ["hidden_size", "hidden_act", "vocab_size", "num_hidden_layers"]
+    assert nearest("hiden_size", known)[0] == "hidden_size"
+    assert "num_hidden_layers" in nearest("hidden_layers", known)
+    assert did_you_mean("vocabsize", known) == "did you mean vocab_size?"
+    assert did_you_mean("xyz", ["b", "a"]) == "known: a, b"
+    assert did_you_mean("xyz", []) == ""
