@@ -9,8 +9,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from tinybuild import network
 from tinybuild.errors import BuildFault, Fault, Finding, did_you_mean, nearest
 from tinybuild.keys import is_id
+from tinybuild.paths import Data, items
 
 # Written by transformers itself, no wish of anybody's.
 OURS = ("transformers_version", "_name_or_path", "model_type")
@@ -73,6 +75,32 @@ def load(folder: Any) -> Any:
         raise BuildFault.of(
             f"transformers refuses the source's config.json: {reason(error)}", key=("source",)
         ) from None
+    except OSError as error:
+        wanted = network.offline(error)
+        if wanted is None:
+            raise
+        raise _elsewhere(data, wanted) from None
+
+
+def _elsewhere(data: Data, wanted: str) -> Fault:
+    """A part of the config that transformers would take from the Hub: it would be in no lock."""
+    named = [
+        (path, value)
+        for path, value in items(data)
+        if isinstance(value, str) and "/" in value and value in wanted
+    ]
+    if not named:
+        return network.fault(wanted)
+    path, repo = named[0]
+    key, instead = ".".join(path), f"{path[-1]}_config"
+    return BuildFault.of(
+        f"{key} of the source's config.json is a repository of the Hub, {repo}, and only fetch "
+        "reaches the Hub",
+        key=("source",),
+        hint=f"copy the source to a folder and name it (source: {{path: FOLDER}}); in its "
+        f"config.json, delete {key} and say what {repo} has in its config.json as {instead}: "
+        "{model_type: ...}",
+    )
 
 
 def refusals() -> tuple[type[Exception], ...]:

@@ -143,7 +143,7 @@ def _batches(subject: Subject, config: str) -> Batches | None:
     model = subject.exact
     facts = Facts(model)
     there, rows = _rows(subject, config)
-    takes = {kind for kind in modalities(model) if kind != "video" or kind in there.kinds}
+    takes = {kind for kind in modalities(model) if kind != "video" or kind in there.modalities}
     placed = any(
         processor.placeholder_id(model.config, kind) is not None for kind in processor.KINDS
     )
@@ -152,9 +152,9 @@ def _batches(subject: Subject, config: str) -> Batches | None:
         return None
     if not reads:
         takes -= {"text"}  # which it is taught, if anything
-    if not takes or not ({"text"} if placed and reads else takes) <= {*there.kinds}:
+    if not takes or not ({"text"} if placed and reads else takes) <= {*there.modalities}:
         return None
-    media = tuple(kind for kind in ("image", "audio") if kind in takes and kind in there.kinds)
+    media = tuple(kind for kind in ("image", "audio") if kind in takes and kind in there.modalities)
     note = ""
     if media and not any((subject.folder / name).is_file() for name in PROCESSORS):
         if not placed or not reads:

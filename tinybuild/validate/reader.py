@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tinybuild import network
 from tinybuild.config import heads
 from tinybuild.errors import BuildFault
 
@@ -158,6 +159,7 @@ def tied(model: Any) -> list[list[str]]:
 def serve() -> None:
     """The reader's life: a question a line, an answer a line, until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker's end decides
+    network.shut()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is no answer
     importlib.import_module("transformers.modeling_utils")  # while the first checks run
