@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from kit.files import edit
 
-from tinybuild import bundle, model, source
+from tinybuild import bundle, model, source, wire
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.validate import batches, pairs
 from tinybuild.validate.check import Result
@@ -122,7 +122,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
             section = {"method": "train", "vocab_size": 2500 if wide else 500}
             settings = {"tokenizer": section, "slot": slot, "kind": "transformers"}
             settings |= {"blank": True, "related": words == kind}
-            facts["tokenizer"] = tokenizer.make(job("tokenizer", settings, {}, fetch=work.out))
+            made = tokenizer.make(job("tokenizer", settings, {}, fetch=work.out))
+            facts["tokenizer"] = wire.dump(made)
         section = {"architecture": name, "config": config, "dtype": "float32", "shrink": "none"}
         settings = {"model": section, "max_parameters": 10_000_000}
         facts["model"] = model.make(job("model", settings, facts, fetch=work.out))
