@@ -499,7 +499,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
             section = {"method": "train", "vocab_size": 1600 if kind == "paligemma" else 500}
             settings = {"tokenizer": section, "slot": "source", "kind": "transformers"}
             settings |= {"blank": True, "related": True}
-            facts["tokenizer"] = tokenizer.make(job("tokenizer", settings, {}, fetch=work.out))
+            made = tokenizer.make(job("tokenizer", settings, {}, fetch=work.out))
+            facts["tokenizer"] = wire.dump(made)
         section = {"architecture": name, "config": config, "dtype": "float32", "shrink": "none"}
         settings = {"model": section, "max_parameters": 10_000_000}
         facts["model"] = wire.dump(model.make(job("model", settings, facts, fetch=work.out)))
@@ -811,7 +812,7 @@ def test_a_real_tokenizer_beside_a_default_processor(
     settings = {"tokenizer": {"method": "truncate", "vocab_size": 2500}, "slot": "source"}
     settings |= {"kind": "path", "blank": False, "related": True}
     words = job(settings, fetch=folder)
-    facts = {"tokenizer": tokenizer.make(words)}
+    facts = {"tokenizer": wire.dump(tokenizer.make(words))}
     section = {"architecture": WHISPER[1], "config": SPEECH, "dtype": "float32", "shrink": "none"}
     work = job({"model": section, "max_parameters": 10_000_000}, facts=facts, fetch=folder)
     facts["model"] = wire.dump(model.make(work))
