@@ -18,7 +18,7 @@ from kit.files import contents
 from kit.stage import MakeJob
 
 import tinybuild
-from tinybuild import dataset, model, pack, source
+from tinybuild import dataset, model, pack, source, wire
 from tinybuild.errors import BuildFault
 from tinybuild.files import digest, sha256
 from tinybuild.progress import count
@@ -66,15 +66,17 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
     def stage(name: str, function: Any, settings: dict[str, Any], **known: Any) -> None:
         (root / name).mkdir()
         inputs = {"fetch": root / "fetch"}
-        facts[name] = function(
-            Job(
-                task="x",
-                settings=settings,
-                inputs=inputs,
-                facts=known,
-                root=root,
-                out=root / name,
-                seed=1,
+        facts[name] = wire.dump(
+            function(
+                Job(
+                    task="x",
+                    settings=settings,
+                    inputs=inputs,
+                    facts=known,
+                    root=root,
+                    out=root / name,
+                    seed=1,
+                )
             )
         )
         for paper in ("receipt.json", "provenance.json"):
@@ -90,6 +92,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
         "num_attention_heads": 2,
     }
     wish = {"architecture": "LlamaForCausalLM", "config": config, "dtype": "bfloat16"}
+    wish |= {"shrink": "none"}
     settings = {"model": wish, "max_parameters": 1_000_000}
     stage("model", model.make, settings, tokenizer=facts["tokenizer"])
     stage("dataset", dataset.make, {"dataset": {"samples": 12, "select": "first"}})
