@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from tinybuild.feeding import Given, Tensor
 from tinybuild.feeding.inputs.draw import ROWS, Draw, each, ones, yes
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.paths import whole, wholes
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 BINS: tuple[str, ...] = (
     *("num_mel_bins", "num_mel_channels", "n_mels", "mel_bins"),
@@ -30,7 +27,7 @@ RATIOS: tuple[str, ...] = (
 )
 
 
-def features(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
+def features(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
     """Mel spectrograms under the argument `name`, with their masks, one a row."""
     masks = [mask for mask in MASKS if mask in facts.takes]
     for length in lengths(facts):
@@ -101,7 +98,7 @@ def subsampled(facts: Facts) -> list[int]:
     return [left * math.prod(m.stride[-1] for m in convolutions)]
 
 
-def waves(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
+def waves(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
     """Waveforms under the argument `name`, one a row."""
     wide = facts.integer("audio_channels", default=1)
     for length in samples(facts):
@@ -122,7 +119,7 @@ def waves(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
     yield from features(facts, draw, name)  # some call a spectrogram so
 
 
-def targets(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
+def targets(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
     """Spectrograms that a decoder of speech goes on from: (rows, frames, bins)."""
     for width in bins(facts):
         yield {name: draw.normal(name, ROWS, 8, width)}
@@ -137,7 +134,7 @@ def samples(facts: Facts) -> list[int]:
     return list(dict.fromkeys([*counts, 1600, 4000, 16000, 48000]))
 
 
-def codes(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
+def codes(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
     """Codes of an audio codec under the argument `name`: a row of each codebook."""
     size = facts.integer("codebook_size", "audio_vocab_size", "vocab_size", near="audio", default=8)
     names = ("num_codebooks", "num_quantizers", "n_codebooks", "audio_num_codebooks")

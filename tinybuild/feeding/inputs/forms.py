@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tinybuild.feeding import Tensor
 from tinybuild.feeding.inputs import beside, others, text, vision
 from tinybuild.feeding.inputs.candidates import Option
 from tinybuild.feeding.inputs.draw import Draw
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.inputs.senses import Sense, senses
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 MOST_AXIAL = 4096  # places of a grid of positions
 LENGTHS = (16, 32, 64, 128, 4)

@@ -7,18 +7,16 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinybuild.errors import BuildFault
+from tinybuild.feeding import Model
 from tinybuild.feeding.processor import features, parts
 from tinybuild.feeding.processor.geometry import Geometry, find
 from tinybuild.feeding.processor.rules import shrink
 from tinybuild.files import pretty
 from tinybuild.keys import NAMES, PROCESSORS
 from tinybuild.paths import Data, Json, whole
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 Files = Mapping[str, Data]  # file name -> JSON data
 TEMPLATE = "chat_template.json"  # a processor's own; chat_template.jinja is the tokenizer's
@@ -43,9 +41,7 @@ def read(folder: Path) -> dict[str, dict[str, Json]]:
     return files
 
 
-def fit(
-    files: Files, source: Data, tiny: Data, model: PreTrainedModel
-) -> dict[str, dict[str, Json]]:
+def fit(files: Files, source: Data, tiny: Data, model: Model) -> dict[str, dict[str, Json]]:
     """Processor files in line with a tiny model: its config's geometry, and the features it makes.
 
     source, tiny: the configs before and after, as JSON trees.
@@ -95,7 +91,7 @@ def _underived(part: str, node: dict[str, Json]) -> dict[str, Json]:
     }
 
 
-def _counts(nodes: list[Data], tiny: Data, model: PreTrainedModel) -> dict[str, int]:
+def _counts(nodes: list[Data], tiny: Data, model: Model) -> dict[str, int]:
     """The settings that count tokens, by name: what the model makes of a sample image."""
     names = {name for node in nodes for name in node}
     now, channels = Geometry.of(tiny), find(tiny, NAMES["image channels"], "image")
@@ -114,7 +110,7 @@ def _counts(nodes: list[Data], tiny: Data, model: PreTrainedModel) -> dict[str, 
     return {name: count for name, count in counts.items() if count is not None}
 
 
-def _each(nodes: list[Data], shape: tuple[int, int, int], model: PreTrainedModel) -> int | None:
+def _each(nodes: list[Data], shape: tuple[int, int, int], model: Model) -> int | None:
     """Features that the model makes of one image, or of each part that it is cut in.
 
     shape: of an image where no image processor makes it.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from tinybuild.feeding import Given, Model
 
 if TYPE_CHECKING:
     import numpy
     from PIL.Image import Image
-    from torch import Tensor
-    from transformers import PreTrainedModel
     from transformers.video_utils import VideoMetadata
 
 TOWERS = ("vision_tower", "vision_model", "vision_encoder", "image_tower", "visual")
@@ -62,7 +61,7 @@ def sound(rate: int, seed: int = 0) -> numpy.ndarray:
     return (numpy.random.default_rng(seed).standard_normal(samples) * 0.1).astype(numpy.float32)
 
 
-def rows(model: PreTrainedModel, medium: str, inputs: Mapping[str, Tensor]) -> int | None:
+def rows(model: Model, medium: str, inputs: Given) -> int | None:
     """How many feature rows (one a placeholder) the model makes of `inputs`, in all.
 
     medium: image, video or audio. None where the model has no method for it, or is not given what
@@ -97,15 +96,13 @@ def rows(model: PreTrainedModel, medium: str, inputs: Mapping[str, Tensor]) -> i
     return int(sum(math.prod(tensor.shape[:-1]) for tensor in tensors))
 
 
-def tiles(inputs: Mapping[str, Tensor]) -> int:
+def tiles(inputs: Given) -> int:
     """How many images, or parts that images are cut in, stand in `inputs`."""
     pixels = inputs["pixel_values"]
     return math.prod(pixels.shape[:-3]) if pixels.dim() > 3 else int(pixels.shape[0])
 
 
-def extra(
-    model: PreTrainedModel, shape: tuple[int, int, int], patch: tuple[int, int]
-) -> int | None:
+def extra(model: Model, shape: tuple[int, int, int], patch: tuple[int, int]) -> int | None:
     """Tokens that the vision tower puts beside those of the patches (its class token).
 
     shape: channels, height and width of an image. None where no tower is found that gives a row
@@ -132,7 +129,7 @@ def extra(
     return more if hidden.dim() == 3 and 0 <= more < 16 else None
 
 
-def cast(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> dict[str, Any]:
+def cast(model: Model, inputs: Given) -> dict[str, Any]:
     """Inputs whose floating-point tensors have the model's dtype."""
     import torch
 
