@@ -94,6 +94,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
         "num_attention_heads": 2,
     }
     wish = {"architecture": "LlamaForCausalLM", "config": config, "dtype": "bfloat16"}
+    wish |= {"shrink": "none"}
     settings = {"model": wish, "max_parameters": 1_000_000}
     stage("model", model.make, settings, tokenizer=facts["tokenizer"])
     stage("dataset", dataset.make, {"dataset": {"samples": 12, "select": "first"}})

@@ -48,6 +48,10 @@ class Sample:
         """The texts of the row, joined."""
         return " ".join(piece for piece in self.pieces if isinstance(piece, str))
 
+    def media(self, kind: str) -> tuple[Media, ...]:
+        """The images, or (audio) the sounds."""
+        return self.images if kind == "image" else self.sounds
+
 
 class Columns:
     """The columns of a dataset's features by what they can be for a model, in their order.
