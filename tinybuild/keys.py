@@ -220,22 +220,34 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         *("image_size", "img_size", "resolution", "pretrain_image_size", "max_image_size"),
         *("max_img_size", "min_image_size", "spec_size", "crop_size"),
     ),
-    "patch side": ("patch_size", "encoder_patch_size"),
-    "patches merged": (  # into one token, along a side
-        *("spatial_merge_size", "merge_size", "downsample_factor", "scale_factor"),
+    "image given": ("image_size", "img_size", "resolution"),  # of that side, whatever it shows
+    "patch side": ("patch_size", "encoder_patch_size", "model_patch_size"),
+    # Into one token, along a side: as processors count them, and within the model.
+    "patches merged": ("spatial_merge_size", "merge_size", "downsample_factor", "scale_factor"),
+    "patches pooled": (
+        *("pixel_shuffle_factor", "pooling_kernel_size", "projector_scale_factor"),
+        "merge_kernel_size",
     ),
-    "image channels": ("num_channels", "in_channels"),
+    "image channels": (
+        *("num_channels", "in_channels", "in_chans", "num_input_channels", "image_channels"),
+    ),
+    "frames": ("num_frames", "frames_per_clip", "max_num_frames", "num_image_with_embedding"),
     "mel bins": (
         *("num_mel_bins", "n_mels", "n_mel_channels", "input_feat_per_channel", "mel_bins"),
-        *("feature_size", "num_mel_channels", "input_feat_size", "input_dim", "input_size"),
-        *("feature_projection_input_dim", "audio_embed_dim", "subsampling_conv_channels"),
+        *("num_mels", "num_mel_channels", "input_feat_size", "feature_size", "input_dim"),
+        *("num_chroma", "input_size", "model_in_dim", "input_channels"),
+        *("feature_projection_input_dim", "spectrogram_bins"),
+        *("audio_embed_dim", "subsampling_conv_channels"),
     ),
     "sound positions": ("max_source_positions", "max_audio_positions"),
     "strides": (
-        "downsampling_ratios",
-        "upsampling_ratios",
-        "encoder_downsampling_ratios",
-        "ratios",
+        *("conv_stride", "upsampling_ratios", "downsampling_ratios", "strides"),
+        *("upsampling_rates", "encoder_ratios", "encoder_downsampling_ratios", "ratios", "stride"),
+        "downsampling_strides",
+    ),
+    "codebooks": (
+        *("num_codebooks", "num_channels", "num_audio_codebooks", "n_codes_total"),
+        *("num_quantizers", "n_codebooks", "audio_num_codebooks"),
     ),
     # Layers of a tower whose outputs the text gets: they stand beside the tower.
     "layers seen": ("vision_feature_layer", "vision_feature_layers"),
