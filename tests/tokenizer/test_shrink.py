@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit.files import contents, edit
 from kit.stage import MakeJob
-from kit.vocabularies import pieces
+from kit.vocabularies import folder_of, pieces, shrinking
 
 from tinybuild import corpus, model, validate, wire
 from tinybuild.errors import BuildFault
@@ -31,7 +31,6 @@ from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.methods import METHODS
 from tinybuild.tokenizer.work import Made, Source, Work
 from tinybuild.validate.subject import Subject
-from tinybuild.workers import Job
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "vocab_map.v1.schema.json"
 END = "<|endoftext|>"
@@ -99,18 +98,6 @@ def llama_like() -> bytes:
     )
 
 
-def folder_of(place: Path, files: Mapping[str, str | bytes | Mapping[str, Any]]) -> Path:
-    """A fetch stage's folder with these files of a source."""
-    (place / "source").mkdir(parents=True)
-    for name, content in files.items():
-        path = place / "source" / name
-        if isinstance(content, bytes):
-            path.write_bytes(content)
-        else:
-            path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return place
-
-
 @pytest.fixture
 def gpt(tmp_path: Path) -> Path:
     """A source as GPT-2's, with configs that name ids."""
@@ -130,18 +117,13 @@ def gpt(tmp_path: Path) -> Path:
     )
 
 
-def job_of(job: MakeJob, fetch: Path, **section: Any) -> Job:
-    common = {"slot": "source", "kind": "path", "blank": False, "related": True}
-    return job({"tokenizer": section, **common}, fetch=fetch)
-
-
 def build(
     job: MakeJob, fetch: Path, size: int, method: str = "truncate", **more: Any
 ) -> tuple[Any, dict[str, Any], Path]:
     """The tokenizer as AutoTokenizer loads it, the facts, and the folder; all checks pass."""
     from transformers import AutoTokenizer
 
-    work = job_of(job, fetch, method=method, vocab_size=size, **more)
+    work = shrinking(job, fetch, method=method, vocab_size=size, **more)
     facts = wire.dump(tokenizer.make(work))
     made = AutoTokenizer.from_pretrained(work.out)
     checked(fetch / "source", work.out, facts)
@@ -198,7 +180,7 @@ def raw(out: Path, size: int) -> None:
 
 def refused(job: MakeJob, fetch: Path, size: int, **more: Any) -> tuple[str, tuple[Any, ...]]:
     with pytest.raises(BuildFault) as caught:
-        tokenizer.make(job_of(job, fetch, **{"method": "truncate", "vocab_size": size, **more}))
+        tokenizer.make(shrinking(job, fetch, **{"method": "truncate", "vocab_size": size, **more}))
     return str(caught.value), caught.value.findings[0].key
 
 
@@ -250,7 +232,7 @@ def test_stale_ids_in_a_nested_post_processor_after_training(job: MakeJob, gpt: 
     nested = json.loads(naive.backend_tokenizer.to_str())["post_processor"]["processors"][1]
     assert nested["special_tokens"]["[CLS]"]["ids"] != [naive.convert_tokens_to_ids("[CLS]")]
 
-    work = job_of(job, gpt, method="train", vocab_size=500)
+    work = shrinking(job, gpt, method="train", vocab_size=500)
     tokenizer.make(work)
     raw(work.out, 500)
     made = load(work.out, None, "path")
@@ -618,7 +600,7 @@ def test_the_same_bytes_twice_and_in_another_process(
         "facts={}, root=Path(fetch), out=Path(out), seed=0))"
     )
     for number, folder in enumerate((gpt, fetch)):
-        work = job_of(job, folder, method="corpus", vocab_size=600)
+        work = shrinking(job, folder, method="corpus", vocab_size=600)
         tokenizer.make(work)
         other = tmp_path / f"other-{number}"
         given_ = json.dumps([work.settings, str(folder), str(other)])
