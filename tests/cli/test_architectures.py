@@ -145,7 +145,7 @@ def test_the_table_says_what_was_built_and_why_the_rest_was_not(tmp_path: Path) 
 
 
 def test_texts_cannot_break_the_table() -> None:
-    text = table([Row(kind="a", reason="x | y <b> `c` \\ __d__")])
+    text = table([Row(model_type="a", reason="x | y <b> `c` \\ __d__")])
     (cells,) = [line for line in text.splitlines() if line.startswith("| a |")]
     assert cells.replace("\\|", "").count("|") == 8
     assert "<b>" not in cells
