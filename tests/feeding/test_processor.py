@@ -503,7 +503,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
             facts["tokenizer"] = wire.dump(made)
         section = {"architecture": name, "config": config, "dtype": "float32", "shrink": "none"}
         settings = {"model": section, "max_parameters": 10_000_000}
-        facts["model"] = model.make(job("model", settings, facts, fetch=work.out))
+        facts["model"] = wire.dump(model.make(job("model", settings, facts, fetch=work.out)))
         packed = root / "packed"
         packed.mkdir()
         bundle.lay({stage: root / stage for stage in facts}, packed)
@@ -700,7 +700,7 @@ def made(
     section = {"architecture": name, "config": config, "dtype": "float32", "shrink": "none"}
     facts = {"tokenizer": {"ids": ids}} if ids is not None else {}
     work = job({"model": section, "max_parameters": 10_000_000}, facts=facts, fetch=folder)
-    return work.out, model.make(work)
+    return work.out, wire.dump(model.make(work))
 
 
 def test_files_of_an_upstream_are_shrunk_and_its_template_is_carried(
@@ -752,6 +752,7 @@ def test_ids_in_a_processor_file_follow_the_tokenizer(job: MakeJob, tmp_path: Pa
         preprocessor_config_json={"image_token_id": 32000, "bos_id": 1, "size": 224},
     )
     ids = {"sizes": {}, "special": {}, "moved": {"32000": 7}, "keep": False}
+    ids |= {"missing": "error"}
     out, _ = made(job, folder, "ViTModel", VISION, ids)
     written = read(out / "preprocessor_config.json")
     # bos_id and the like are a part's own (SLANet writes tables with them)
@@ -814,7 +815,7 @@ def test_a_real_tokenizer_beside_a_default_processor(
     facts = {"tokenizer": wire.dump(tokenizer.make(words))}
     section = {"architecture": WHISPER[1], "config": SPEECH, "dtype": "float32", "shrink": "none"}
     work = job({"model": section, "max_parameters": 10_000_000}, facts=facts, fetch=folder)
-    facts["model"] = model.make(work)
+    facts["model"] = wire.dump(model.make(work))
     packed = tmp_path / "packed"
     packed.mkdir()
     bundle.lay({"tokenizer": words.out, "model": work.out}, packed)

@@ -550,7 +550,7 @@ def test_one_map_for_every_id(job: MakeJob, tmp_path: Path) -> None:
     assert processor == {"image_token_id": new["[SEP]"], "nested": {"pad_token_id": new[END]}}
 
     settings_ = {"model": {"architecture": "GPT2LMHeadModel"}, "max_parameters": 1_000_000}
-    settings_["model"] |= {"dtype": "float32", "config": {}}
+    settings_["model"] |= {"dtype": "float32", "config": {}, "shrink": "none"}
     work = job(settings_, fetch=fetch, facts={"tokenizer": facts})
     model.make(work)
     config = json.loads((work.out / "config.json").read_text())

@@ -67,6 +67,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Built:
     common = {"slot": "source", "kind": "transformers", "blank": True, "related": True}
     built.stage("tokenizer", tokenizer.make, {"tokenizer": section, **common})
     wish = {"architecture": "LlamaForCausalLM", "config": CONFIG, "dtype": "float32"}
+    wish["shrink"] = "none"
     settings = {"model": wish, "max_parameters": 1_000_000}
     built.stage("model", model.make, settings, tokenizer=built.facts["tokenizer"])
     built.wish = {"config": CONFIG}

@@ -126,7 +126,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
             facts["tokenizer"] = wire.dump(made)
         section = {"architecture": name, "config": config, "dtype": "float32", "shrink": "none"}
         settings = {"model": section, "max_parameters": 10_000_000}
-        facts["model"] = model.make(job("model", settings, facts, fetch=work.out))
+        facts["model"] = wire.dump(model.make(job("model", settings, facts, fetch=work.out)))
         packed = root / "packed"
         packed.mkdir()
         bundle.lay({stage: root / stage for stage in facts}, packed)

@@ -100,7 +100,7 @@ def image(data: bytes, max_size: int) -> tuple[bytes, str] | None:
     every time. Raises Wrong for what cannot be decoded, or has more pixels than
     PIL.Image.MAX_IMAGE_PIXELS; PackageFault.
     """
-    require("an image", "PIL", "pillow", KEY)
+    require("an image", "PIL", KEY)
     import PIL.Image
 
     with warnings.catch_warnings():
@@ -205,7 +205,7 @@ def _orientation(opened: Image) -> int:
 
 def suffix(data: bytes) -> str | None:
     """The suffix of an image's format; None for a format that is not known here."""
-    require("an image", "PIL", "pillow", KEY)
+    require("an image", "PIL", KEY)
     from PIL import Image, UnidentifiedImageError
 
     try:

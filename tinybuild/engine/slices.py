@@ -211,6 +211,8 @@ def pack(asked: Asked) -> Slice | None:
             wish.slot: {"wish": dict(wish.data), "credit": source.credit(wish.data, {})}
             for wish in asked.here
         },
+        "given": "tokenizer" in recipe.data
+        and not METHODS[recipe.data["tokenizer"]["method"]].source,
     }
     return Slice(settings=settings, needs=(*needs, asked.need("validate", "report.json")))
 

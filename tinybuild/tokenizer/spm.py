@@ -56,8 +56,8 @@ def _parsed(path: Path) -> ModelProto | None:
     try:
         from sentencepiece import sentencepiece_model_pb2
     except ImportError as error:
-        package = "protobuf" if (error.name or "").startswith("google") else "sentencepiece"
-        raise PackageFault.lacking(path.name, package, ("tokenizer",)) from None
+        module = (error.name or "sentencepiece").partition(".")[0]
+        raise PackageFault.lacking(path.name, module, ("tokenizer",)) from None
     from google.protobuf.message import DecodeError
 
     proto = sentencepiece_model_pb2.ModelProto()

@@ -181,6 +181,7 @@ def _read(question: Mapping[str, Any]) -> dict[str, Any]:
 
     scratch = Path(question["scratch"])
     kind = heads.find(question["class"], question["type"])
+    assert kind is not None
     model, info = kind.from_pretrained(question["folder"], dtype="auto", output_loading_info=True)
     model.eval()
     batch = unpack(question["batch"], load_file(scratch / "batch.safetensors"))

@@ -121,6 +121,7 @@ class Subject:
         """The model as from_pretrained gives it, in its own dtype, and the loading report."""
         config = json.loads((folder / "config.json").read_text())
         kind = heads.find(self.facts["model"]["class"], config["model_type"])
+        assert kind is not None
         model, info = kind.from_pretrained(folder, dtype="auto", output_loading_info=True)
         return model.eval(), info
 
