@@ -108,7 +108,7 @@ def serve(connection: Connection) -> None:
             return
         answer: tuple[str, Any]
         try:
-            _bound(memory)
+            bound(memory)
             answer = ("done", call(function, argument))
         except Fault as fault:
             answer = ("fault", (type(fault), fault.findings))
@@ -132,7 +132,7 @@ def serve(connection: Connection) -> None:
             return
 
 
-def _bound(memory: int) -> None:
+def bound(memory: int) -> None:
     """Let this process allocate at most so many bytes, all together (not what files are mapped to).
 
     An allocation beyond it fails here, where it can be told, instead of waking the system's own

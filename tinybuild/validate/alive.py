@@ -19,8 +19,9 @@ from tinybuild.feeding.inputs import (
     varied,
     verdict,
 )
+from tinybuild.feeding.inputs.contents import contents, renewed
 from tinybuild.validate.check import Result, check, listed
-from tinybuild.validate.subject import Subject, contents
+from tinybuild.validate.subject import Subject
 
 BATCHES = 4  # drawn before a parameter is called dead: few tokens reach few experts
 TRIALS = 8  # forward passes to tell what acts from what is not used
@@ -372,7 +373,7 @@ def inputs_matter(subject: Subject) -> Result:
     idle = []
     for name in names:
         drawn = torch.Generator().manual_seed(subject.seed + 1)
-        changed = {**plain, name: subject.other(name, plain[name], drawn)}
+        changed = {**plain, name: renewed(name, plain[name], subject.special, drawn)}
         if not differ(before, subject.computed(changed, subject.exact)):
             idle.append(name)
     return Result.of(
@@ -451,7 +452,7 @@ def generation_differs(subject: Subject) -> Result | None:
         return None
     found = Continued(parts=tuple(made))
     count, prompts, margin = verdict(found, subject.outputs.get("logits"))
-    least = MARGIN if subject.wish["shrink"] == "auto" else 0.0
+    least = MARGIN if subject.wish.shrink == "auto" else 0.0
     ok = count > 1 and margin >= least
     return Result.of(
         ok,

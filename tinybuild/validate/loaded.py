@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tinybuild import bundle
 from tinybuild.config.precision import keeps
 from tinybuild.validate.check import Result, check, listed
-from tinybuild.validate.reader import KEYS, digests, tied
+from tinybuild.validate.reader import KEYS, Question, digests, tied
 from tinybuild.validate.subject import Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Weights equal bit for bit give outputs that differ in the last bits for about one in ten
 # architectures (memory alignment decides the kernel); random depth and rounding carry that on.
@@ -20,42 +23,34 @@ TOLERANCE = {"float32": 1e-4, "float16": 2e-3, "bfloat16": 2e-2}
 @check("model")
 def reload(subject: Subject) -> Result:
     """from_pretrained finds every weight it wants, and no other."""
-    info = subject.loading
-    faults = {kind: sorted(str(key) for key in info[kind]) for kind in KEYS if info.get(kind)}
+    keys = {name: sorted(str(key) for key in subject.loading.get(name) or ()) for name in KEYS}
+    faults = {name: names for name, names in keys.items() if names}
+    tensors = len(subject.model.state_dict())
     return Result.of(
         not faults,
-        measured=str(faults) if faults else f"{len(subject.model.state_dict())} tensors",
+        measured=str(faults) if faults else f"{tensors} tensors",
         wanted="no missing, unexpected or mismatched keys",
-        values={
-            "tensors": len(subject.model.state_dict()),
-            **{kind: len(info.get(kind) or ()) for kind in KEYS},
-        },
+        values={"tensors": tensors, **{name: len(names) for name, names in keys.items()}},
     )
 
 
 @check("model")
 def fresh_process(subject: Subject) -> Result:
-    """Another process, which builds nothing, reads the same weights, ties and outputs."""
-    kind, dtype = subject.facts["model"]["class"], subject.facts["model"]["dtype"]
-    answer, outputs = subject.reader.ask(
-        subject.folder,
-        kind,
-        subject.model.config.model_type,
-        subject.batch,
-        subject.seed,
-        subject.scratch / "read",
+    """Another process, which builds nothing, reads the same weights, ties and outputs.
+
+    How far outputs are apart is not told in numbers: memory alignment decides it (`TOLERANCE`).
+    """
+    question = Question(
+        folder=str(subject.folder),
+        class_=subject.made.class_,
+        model_type=subject.model.config.model_type,
+        seed=subject.seed,
+        scratch=str(subject.scratch / "read"),
     )
-    here, there = digests(subject.model), answer["weights"]
-    faults = []
-    for name in KEYS:
-        if answer[name]:
-            faults.append(f"{name} {listed(answer[name])}")
+    answer, outputs = subject.reader.ask(question, subject.batch)
+    here, there, ties = digests(subject.model), answer.weights, tied(subject.model)
+    tolerance = TOLERANCE[subject.made.dtype]
     different = sorted(n for n in {*here, *there} if here.get(n) != there.get(n))
-    if different:
-        faults.append(f"other weights in {listed(different)}")
-    if answer["tied"] != tied(subject.model):
-        faults.append(f"tied there: {answer['tied']}, here: {tied(subject.model)}")
-    tolerance = TOLERANCE[dtype]
     far = sorted(
         name
         for name in {*subject.outputs, *outputs}
@@ -63,24 +58,26 @@ def fresh_process(subject: Subject) -> Result:
         or name not in subject.outputs
         or _distance(subject.outputs[name], outputs[name]) > tolerance
     )
-    if far:
-        faults.append(f"other outputs in {listed(far)}")
+    faults = [f"{name} {listed(keys)}" for name in KEYS if (keys := getattr(answer, name))]
+    faults += [f"other weights in {listed(different)}"] if different else []
+    faults += [f"tied there: {answer.tied}, here: {ties}"] if answer.tied != ties else []
+    faults += [f"other outputs in {listed(far)}"] if far else []
     return Result.of(
         not faults,
         measured="; ".join(faults)
-        or f"{len(here)} tensors and {len(outputs)} outputs equal, {len(tied(subject.model))} ties",
+        or f"{len(here)} tensors and {len(outputs)} outputs equal, {len(ties)} ties",
         wanted=f"equal weights and ties, outputs within {tolerance:g} of the largest",
         values={
             "tensors": len(here),
             "outputs": len(outputs),
-            "ties": len(tied(subject.model)),
+            "ties": len(ties),
             "different_tensors": len(different),
-            "far_outputs": len(far),
+            "different_outputs": len(far),
         },
     )
 
 
-def _distance(one: Any, other: Any) -> float:
+def _distance(one: Tensor, other: Tensor) -> float:
     """The largest difference, as a share of the largest value; not a number where only one is."""
     one, other = one.float(), other.float()
     if one.shape != other.shape or not one.isfinite().equal(other.isfinite()):
@@ -131,7 +128,7 @@ def dtype(subject: Subject) -> Result:
     float32 (_keep_in_fp32_modules, or a parameter made so): those are float32 in both."""
     import torch
 
-    wanted = subject.facts["model"]["dtype"]
+    wanted = subject.made.dtype
     model = subject.model
     kept = keeps(type(model), model.config, getattr(torch, wanted))
     in_file = stored(subject)
@@ -211,7 +208,7 @@ def initialised(subject: Subject) -> Result:
     )
 
 
-def _constant(tensor: Any) -> bool:
+def _constant(tensor: Tensor) -> bool:
     return bool((tensor == tensor.reshape(-1)[0]).all())
 
 
@@ -219,7 +216,7 @@ def _constant(tensor: Any) -> bool:
 def max_parameters(subject: Subject) -> Result:
     """The model has the number of parameters that were counted, within the recipe's bound."""
     count = sum(p.numel() for p in subject.model.parameters())
-    most, counted = subject.checks["max_parameters"], subject.facts["model"]["parameters"]
+    most, counted = subject.bounds.max_parameters, subject.made.parameters
     return Result.of(
         count <= most and count == counted,
         measured=f"{count:,}",
@@ -231,7 +228,7 @@ def max_parameters(subject: Subject) -> Result:
 @check()
 def max_bytes(subject: Subject) -> Result | None:
     """The bundle is within the recipe's bound."""
-    most = subject.checks.get("max_bytes")
+    most = subject.bounds.max_bytes
     if most is None:
         return None
     found = bundle.size(subject.folder)

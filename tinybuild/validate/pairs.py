@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tinybuild.config import heads
+from tinybuild.facts import DatasetRows
 from tinybuild.feeding.inputs import labels, modalities
+from tinybuild.feeding.inputs.contents import contents
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.processor import features, parts
 from tinybuild.keys import PROCESSORS
@@ -18,7 +20,7 @@ from tinybuild.validate import alive, columns, processor
 from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.columns import Columns, Sample
 from tinybuild.validate.dataset import shards
-from tinybuild.validate.subject import NotTried, Subject, contents
+from tinybuild.validate.subject import NotTried, Subject
 
 MOST = 8  # rows of a step
 LOOKED = 32  # rows among which they are looked for: some lack a text, an image or a label
@@ -66,7 +68,9 @@ def rows_train(subject: Subject) -> Result | None:
     processor to make it of them.
     """
     try:
-        names = sorted(subject.facts["dataset"]["configs"], key=lambda name: name != "default")
+        names = sorted(
+            subject.read("dataset", DatasetRows).configs, key=lambda name: name != "default"
+        )
         made = next((made for name in names if (made := _batches(subject, name))), None)
     except Unfit as fault:
         measured, wanted, hint = fault.args
@@ -193,7 +197,7 @@ def _rows(subject: Subject, config: str) -> tuple[Columns, list[Sample]]:
     from datasets import Features
     from pyarrow import parquet
 
-    splits = subject.facts["dataset"]["configs"][config]
+    splits = subject.read("dataset", DatasetRows).configs[config]
     split = "train" if "train" in splits else next(iter(splits))
     file = shards(subject.folder / "dataset", config, split)[0]
     with parquet.ParquetFile(file) as opened:
