@@ -13,6 +13,7 @@ from tinybuild.validate.subject import Subject
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
 # Weights equal bit for bit give outputs that differ in the last bits for about one in ten
 # architectures (memory alignment decides the kernel); random depth and rounding carry that on.
@@ -92,31 +93,28 @@ def _distance(one: Tensor, other: Tensor) -> float:
 @check("model")
 def weights_tied(subject: Subject) -> Result | None:
     """What the class ties is one tensor after loading, and stored once."""
-    model = subject.model
-    wanted = tied(subject.anew[0])
+    wanted, ties, kept = tied(subject.anew[0]), tied(subject.model), stored(subject)
     if not wanted:
         return None
-    found = tied(model)
-    kept = stored(subject)
     twice = [group for group in wanted if sum(name in kept for name in group) > 1]
-    faults = [f"apart: {listed(group)}" for group in wanted if group not in found]
+    faults = [f"apart: {listed(group)}" for group in wanted if group not in ties]
     faults += [f"stored twice: {listed(group)}" for group in twice]
     return Result.of(
         not faults,
-        measured="; ".join(faults) or f"{len(found)} ties",
+        measured="; ".join(faults) or f"{len(ties)} ties",
         wanted=f"{len(wanted)} ties, each stored once",
-        values={"ties": len(found), "wanted_ties": len(wanted), "faults": len(faults)},
+        values={"ties": len(ties), "wanted_ties": len(wanted), "stored_twice": len(twice)},
     )
 
 
 def stored(subject: Subject) -> dict[str, str]:
     """Name -> dtype of every tensor in the bundle's weights, as safetensors spells it (F32)."""
-    found: dict[str, str] = {}
+    dtypes: dict[str, str] = {}
     for path in sorted(subject.folder.glob("*.safetensors")):
         with path.open("rb") as file:
             head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        found |= {name: entry["dtype"] for name, entry in head.items() if name != "__metadata__"}
-    return found
+        dtypes |= {name: entry["dtype"] for name, entry in head.items() if name != "__metadata__"}
+    return dtypes
 
 
 _SPELT = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -128,36 +126,33 @@ def dtype(subject: Subject) -> Result:
     float32 (_keep_in_fp32_modules, or a parameter made so): those are float32 in both."""
     import torch
 
-    wanted = subject.made.dtype
-    model = subject.model
+    wanted, model = subject.made.dtype, subject.model
     kept = keeps(type(model), model.config, getattr(torch, wanted))
-    in_file = stored(subject)
+    in_file = {name: _SPELT.get(spelt, spelt) for name, spelt in stored(subject).items()}
     loaded = {
         name: str(tensor.dtype).removeprefix("torch.")
         for name, tensor in model.state_dict().items()
-        # Counters of batches are whole numbers; what a loader makes of them is no weight.
+        # Counters of batches are whole numbers; what a loader makes of them is not a weight.
         if tensor.is_floating_point() and not in_file.get(name, "").startswith(("I", "U"))
     }
     wrong = sorted(
-        f"{name} ({found})"
-        for name, found in loaded.items()
-        if found not in ("float32" if name in kept else wanted, "float64")  # its class's own
+        f"{name} ({here})"
+        for name, here in loaded.items()
+        if here not in ("float32" if name in kept else wanted, "float64")  # its class's own
     )
     # The file's names are the loader's where it renames nothing.
     wrong += sorted(
-        f"{name} ({_SPELT.get(found, found)} in the file)"
-        for name, found in in_file.items()
-        if name in loaded and loaded[name] != "float64" and _SPELT.get(found, found) != loaded[name]
+        f"{name} ({there} in the file)"
+        for name, there in in_file.items()
+        if loaded.get(name, "float64") not in (there, "float64")
     )
+    reads = ", and reads all of it so: set model.dtype to float32" if wrong else ""
     return Result.of(
         not wrong,
         measured=listed(wrong) if wrong else wanted + (f", {len(kept)} float32" if kept else ""),
         wanted=wanted,
         values={"tensors": len(loaded), "kept_in_float32": len(kept), "wrong": len(wrong)},
-        note=f"its class keeps {listed(sorted(kept))} in float32"
-        + (", and reads all of it so: set model.dtype to float32" if wrong else "")
-        if kept
-        else "",
+        note=f"its class keeps {listed(sorted(kept))} in float32{reads}" if kept else "",
     )
 
 
@@ -168,26 +163,12 @@ def initialised(subject: Subject) -> Result:
     A model is made anew with uninitialised memory full of NaN: what is NaN then is set by nobody.
     A matrix of one number is right where the class itself starts it so (gates at zero).
     """
-    fresh = dict(subject.anew[0].named_parameters())
-    fresh |= {
-        name: tensor
-        for name, tensor in subject.anew[0].named_buffers()
-        if tensor.is_floating_point() and name in subject.anew[0].state_dict()
-    }
-    unset = sorted(
-        name
-        for name, tensor in fresh.items()
-        if tensor.is_floating_point() and tensor.isnan().any()
-    )
-    flat: list[str] = []
+    fresh = {name: p for name, p in subject.anew[0].named_parameters() if p.is_floating_point()}
+    fresh |= _books(subject.anew[0])
+    unset = sorted(name for name, tensor in fresh.items() if tensor.isnan().any())
+    # A matrix that is not a parameter is a code book or a table: of zeros, it tells nothing apart.
+    flat = [n for n, book in _books(subject.model).items() if book.dim() >= 2 and not book.any()]
     gates: list[str] = []
-    books = {
-        name: tensor
-        for name, tensor in subject.model.state_dict().items()
-        if tensor.is_floating_point() and name not in dict(subject.model.named_parameters())
-    }
-    # A matrix that is no parameter is a code book or a table: of zeros, it tells nothing apart.
-    flat += [n for n, tensor in books.items() if tensor.dim() >= 2 and not tensor.any()]
     for name, tensor in subject.model.named_parameters():
         if tensor.dim() >= 2 and tensor.numel() > 1 and _constant(tensor):
             same = name in fresh and _constant(fresh[name])
@@ -206,6 +187,12 @@ def initialised(subject: Subject) -> Result:
         },
         note=f"constant as its class starts it: {listed(sorted(gates))}" if gates else "",
     )
+
+
+def _books(model: PreTrainedModel) -> dict[str, Tensor]:
+    """The numbers that a model saves and does not learn."""
+    saved = model.state_dict().keys()
+    return {n: book for n, book in model.named_buffers() if n in saved and book.is_floating_point()}
 
 
 def _constant(tensor: Tensor) -> bool:
@@ -231,16 +218,14 @@ def max_bytes(subject: Subject) -> Result | None:
     most = subject.bounds.max_bytes
     if most is None:
         return None
-    found = bundle.size(subject.folder)
-    sizes = sorted(
-        ((path.stat().st_size, path.name) for path in subject.folder.rglob("*") if path.is_file()),
-        reverse=True,
-    )
+    size = bundle.size(subject.folder)
+    files = [path for path in subject.folder.rglob("*") if path.is_file()]
+    sizes = sorted(((path.stat().st_size, path.name) for path in files), reverse=True)
     largest = ", ".join(f"{name} {size:,}" for size, name in sizes[:3])
     return Result.of(
-        found <= most,
-        measured=f"{found:,} bytes",
+        size <= most,
+        measured=f"{size:,} bytes",
         wanted=f"at most {most:,}",
-        values={"bytes": found, "most": most},
-        note="" if found <= most else f"the largest files: {largest}",
+        values={"bytes": size, "most": most},
+        note="" if size <= most else f"the largest files: {largest}",
     )
