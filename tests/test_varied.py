@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tinybuild import model, source, validate
+from tinybuild import model, source, validate, wire
 from tinybuild.engine import plan
 from tinybuild.engine.plan import Zoo
 from tinybuild.files import Memo
@@ -50,15 +50,17 @@ def test_architecture(kind: str, zoo: Zoo, tmp_path: Path) -> None:
         task = zoo.tasks[f"{stage}:arch-{kind}"]
         out = tmp_path / stage
         out.mkdir()
-        facts[stage] = function(
-            Job(
-                task=task.name,
-                settings=task.settings,
-                inputs={name: tmp_path / name for name in facts},
-                facts=facts,
-                root=ROOT,
-                out=out,
-                seed=task.seed,
+        facts[stage] = wire.dump(
+            function(
+                Job(
+                    task=task.name,
+                    settings=task.settings,
+                    inputs={name: tmp_path / name for name in facts},
+                    facts=facts,
+                    root=ROOT,
+                    out=out,
+                    seed=task.seed,
+                )
             )
         )
     report = json.loads((tmp_path / "validate" / "report.json").read_text())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from tinybuild import network
 from tinybuild.errors import BuildFault
 from tinybuild.workers import Bug, Limits, Pool
 
@@ -121,3 +124,82 @@ def test_after_a_bug_nobody_trusts_the_worker(pool: Pool) -> None:
     with pytest.raises(Bug):
         pool.call("test_workers:divide", 0)
     assert pool.all == []
+
+
+# --- no network -----------------------------------------------------------------------------------
+
+
+def connect(address: tuple[str, int]) -> str:
+    with socket.create_connection(address, timeout=5):
+        return "connected"
+
+
+def connect_and_say_nothing(address: tuple[str, int]) -> str:
+    with contextlib.suppress(Exception):
+        return connect(address)
+    return "never mind"
+
+
+def look_up(host: str) -> None:
+    socket.getaddrinfo(host, 443)
+
+
+def pipes(_: object) -> bytes:
+    """What processes of one machine speak through."""
+    left, right = socket.socketpair()
+    with left, right:
+        left.sendall(b"hello")
+        return right.recv(5)
+
+
+def ask_the_hub(_: object) -> None:
+    from transformers import AutoConfig
+
+    AutoConfig.from_pretrained("owner/name")
+
+
+def token(_: object) -> str | None:
+    from huggingface_hub import get_token
+
+    return get_token()
+
+
+@pytest.fixture
+def listening() -> Iterator[tuple[tuple[str, int], socket.socket]]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname(), server
+
+
+@pytest.mark.parametrize("function", ["connect", "connect_and_say_nothing"])
+def test_a_worker_reaches_no_host(
+    pool: Pool, listening: tuple[tuple[str, int], socket.socket], function: str
+) -> None:
+    """Not even this one, and also where a library hides that it tried."""
+    address, server = listening
+    with pytest.raises(BuildFault, match=r"asked for 127\.0\.0\.1; only the fetch stage"):
+        pool.call(f"test_workers:{function}", address)
+    server.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        server.accept()
+    assert pool.call("test_workers:pipes", None) == b"hello"
+    assert pool.call("test_workers:connect", address, online=True) == "connected"
+    assert [worker.online for worker in pool.all] == [False, True]
+    with pytest.raises(BuildFault, match=r"asked for somewhere\.example"):
+        pool.call("test_workers:look_up", "somewhere.example")
+
+
+def test_a_library_that_asks_the_hub_is_told(pool: Pool) -> None:
+    with pytest.raises(BuildFault, match="only the fetch stage reaches a network"):
+        pool.call("test_workers:ask_the_hub", None)
+
+
+@pytest.mark.parametrize("name", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"])
+def test_only_a_worker_with_a_network_sees_a_token(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "hf_secret")
+    assert pool.call("os:getenv", name) is None
+    assert pool.call("test_workers:token", None) is None
+    assert pool.call("os:getenv", name, online=True) == "hf_secret"
+    assert os.environ[name] == "hf_secret"
+    assert all(os.environ.get(key) != network._NOWHERE for key in network.ENVIRONMENT)

@@ -9,6 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+# --- fetch ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchShown:
+    """What a card tells. pins: slot -> the fact that a wish resolved to, as the lock has it.
+    credits: slot -> what a card says of it (`words`, and the `repo` of the Hub that it is)."""
+
+    pins: Mapping[str, object]
+    credits: Mapping[str, Mapping[str, str]]
+
+
 # --- tokenizer ------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypedDict
 
 from tinybuild.errors import BuildFault, Fault, SourceFault
 
@@ -117,12 +117,19 @@ def write(path: Path, content: str | bytes) -> None:
         raise
 
 
-def tree(folder: Path) -> dict[str, dict[str, Any]]:
-    """{posix path: {"sha256", "size"}} of every file below a folder, sorted by path.
+class Entry(TypedDict):
+    """A file as a receipt has it."""
+
+    sha256: str
+    size: int
+
+
+def tree(folder: Path) -> dict[str, Entry]:
+    """{posix path: entry} of every file below a folder, sorted by path.
 
     A link or special file is refused: a stage writes plain files only.
     """
-    found: dict[str, dict[str, Any]] = {}
+    entries: dict[str, Entry] = {}
     for path in sorted(folder.rglob("*")):
         info = path.lstat()
         name = path.relative_to(folder).as_posix()
@@ -130,8 +137,21 @@ def tree(folder: Path) -> dict[str, dict[str, Any]]:
             continue
         if not stat.S_ISREG(info.st_mode):
             raise BuildFault.of(f"{name} is not a plain file", where=folder.name)
-        found[name] = {"sha256": sha256(path), "size": info.st_size}
-    return found
+        entries[name] = {"sha256": sha256(path), "size": info.st_size}
+    return entries
+
+
+def below(folder: str, prefix: str = "") -> Iterator[str]:
+    """Posix paths of all that is below a folder and is not one itself; none where there is none."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from below(entry.path, f"{prefix}{entry.name}/")
+                else:
+                    yield prefix + entry.name
+    except (FileNotFoundError, NotADirectoryError):
+        return
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -220,6 +220,35 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         *("image_size", "img_size", "resolution", "pretrain_image_size", "max_image_size"),
         *("max_img_size", "min_image_size", "spec_size", "crop_size"),
     ),
+    "image given": ("image_size", "img_size", "resolution"),  # of that side, whatever it shows
+    "patch side": ("patch_size", "encoder_patch_size", "model_patch_size"),
+    # Into one token, along a side: as processors count them, and within the model.
+    "patches merged": ("spatial_merge_size", "merge_size", "downsample_factor", "scale_factor"),
+    "patches pooled": (
+        *("pixel_shuffle_factor", "pooling_kernel_size", "projector_scale_factor"),
+        "merge_kernel_size",
+    ),
+    "image channels": (
+        *("num_channels", "in_channels", "in_chans", "num_input_channels", "image_channels"),
+    ),
+    "frames": ("num_frames", "frames_per_clip", "max_num_frames", "num_image_with_embedding"),
+    "mel bins": (
+        *("num_mel_bins", "n_mels", "n_mel_channels", "input_feat_per_channel", "mel_bins"),
+        *("num_mels", "num_mel_channels", "input_feat_size", "feature_size", "input_dim"),
+        *("num_chroma", "input_size", "model_in_dim", "input_channels"),
+        *("feature_projection_input_dim", "spectrogram_bins"),
+        *("audio_embed_dim", "subsampling_conv_channels"),
+    ),
+    "sound positions": ("max_source_positions", "max_audio_positions"),
+    "strides": (
+        *("conv_stride", "upsampling_ratios", "downsampling_ratios", "strides"),
+        *("upsampling_rates", "encoder_ratios", "encoder_downsampling_ratios", "ratios", "stride"),
+        "downsampling_strides",
+    ),
+    "codebooks": (
+        *("num_codebooks", "num_channels", "num_audio_codebooks", "n_codes_total"),
+        *("num_quantizers", "n_codebooks", "audio_num_codebooks"),
+    ),
     # Layers of a tower whose outputs the text gets: they stand beside the tower.
     "layers seen": ("vision_feature_layer", "vision_feature_layers"),
     # The placeholder of a feature in a text, and the tokens around a run of them.
@@ -233,16 +262,16 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "audio placeholder": (
         *("audio_token_id", "audio_token_index", "audio_token_idx", "audio_pad_token_id"),
     ),
-    "before an image": (
+    "before image": (
         *("image_start_token_id", "vision_start_token_id", "boi_token_id", "image_bos_token_id"),
     ),
-    "after an image": (
+    "after image": (
         *("image_end_token_id", "vision_end_token_id", "eoi_token_id", "image_eos_token_id"),
     ),
-    "before a video": ("video_start_token_id", "vision_start_token_id", "boi_token_id"),
-    "after a video": ("video_end_token_id", "vision_end_token_id", "eoi_token_id"),
-    "before a sound": ("audio_start_token_id", "audio_bos_token_id", "boa_token_id"),
-    "after a sound": ("audio_end_token_id", "audio_eos_token_id", "eoa_token_id"),
+    "before video": ("video_start_token_id", "vision_start_token_id", "boi_token_id"),
+    "after video": ("video_end_token_id", "vision_end_token_id", "eoi_token_id"),
+    "before audio": ("audio_start_token_id", "audio_bos_token_id", "boa_token_id"),
+    "after audio": ("audio_end_token_id", "audio_eos_token_id", "eoa_token_id"),
     # The sub-configs that hold the text's vocabulary where the whole has none.
     "text part": (
         *("text_config", "llm_config", "language_config", "decoder", "thinker_config"),

@@ -2,9 +2,9 @@
 
 What a class's annotations say is what its JSON looks like: str, int, float, bool, None, unions of
 them, Literal, tuple[X, ...] and tuple[X, Y] (lists in JSON), Mapping[str, X] and dict[str, X],
-other dataclasses, and `object` or a TypedDict for what is taken as it stands. A field `class_`
-stands for the key "class". A field with a default may be missing, and is left out while it has its
-default.
+other dataclasses, and `object`, Json or a TypedDict for what is taken as it stands. A field
+`class_` stands for the key "class". A field with a default may be missing, and is left out while it
+has its default.
 """
 
 from __future__ import annotations
@@ -95,6 +95,8 @@ def _reader(kind: object) -> Read:
     raise TypeError(f"{kind} is not read from JSON")
 
 
+# The names of JSON data of any shape: their recursive types are not followed.
+_JSON = {"Json": object, "Data": Mapping[str, object]}
 _PLAIN: Mapping[object, tuple[type, str]] = {
     str: (str, "text"),
     int: (int, "an integer"),
@@ -193,7 +195,7 @@ def _record(kind: type) -> Read:
 
     @functools.cache
     def readers() -> dict[str, tuple[str, Read]]:
-        hints = typing.get_type_hints(kind)
+        hints = typing.get_type_hints(kind, localns=_JSON)
         return {key: (name, _reader(hints[name])) for key, (name, _) in fields.items()}
 
     def read(data: object) -> object:

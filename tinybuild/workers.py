@@ -22,8 +22,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tinybuild import wire
+from tinybuild import network, wire
 from tinybuild.errors import BuildFault, Fault
+from tinybuild.paths import Data
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ class Job:
     root: Path
     out: Path
     seed: int
-    upstream: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    upstream: Mapping[str, Data] = field(default_factory=dict)
 
     def asked(self, kind: type[T]) -> T:
         """The settings as a dataclass of them all."""
@@ -90,46 +91,64 @@ class Bug(Exception):
     """An unexpected exception in a worker, with the traceback it had there."""
 
 
-def call(function: str, argument: Any) -> Any:
-    """Call "module:name" with one argument; what it returns, as JSON data where that is a
-    dataclass."""
+def call(function: str, argument: object) -> Any:
+    """Call "module:name" with one argument."""
     module, name = function.split(":")
-    return wire.dump(getattr(importlib.import_module(module), name)(argument))
+    return getattr(importlib.import_module(module), name)(argument)
 
 
-def serve(connection: Connection) -> None:
+def serve(connection: Connection, online: bool) -> None:
     """A worker's life: take a call, do it, answer; end when the other side is gone."""
     # Ctrl-C reaches the whole process group; the parent decides and stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if not online:
+        network.shut()
     while True:
         try:
             function, argument, memory = connection.recv()
         except EOFError:
             return
-        answer: tuple[str, Any]
-        try:
-            bound(memory)
-            answer = ("done", call(function, argument))
-        except Fault as fault:
-            answer = ("fault", (type(fault), fault.findings))
-        except MemoryError:
-            answer = ("fault", (BuildFault, _out_of_memory(memory).findings))
-        except OSError as error:
-            answer = ("os", (error.errno, error.strerror, error.filename, traceback.format_exc()))
-        except Exception as error:  # noqa: BLE001 - the parent raises it again
-            # Libraries written in Rust raise types of their own for a full disk and the like.
-            system = re.search(r"\(os error (\d+)\)", str(error))
-            if system:
-                number = int(system[1])
-                answer = ("os", (number, os.strerror(number), None, traceback.format_exc()))
-            elif "DefaultCPUAllocator" in str(error):  # torch's way to say MemoryError
-                answer = ("fault", (BuildFault, _out_of_memory(memory).findings))
-            else:
-                answer = ("bug", traceback.format_exc())
+        answer = _answer(function, argument, memory)
+        host = None if answer[0] == "fault" else network.tried()
+        if host is not None:
+            answer = _fault(network.fault(host))
         try:
             connection.send(answer)
         except BrokenPipeError:
             return
+
+
+Answer = tuple[str, object]
+
+
+def _answer(function: str, argument: object, memory: int) -> Answer:
+    """What a call gives: how it ended, and what belongs to that."""
+    network.tried()  # of an earlier call
+    try:
+        bound(memory)
+        return "done", wire.dump(call(function, argument))  # facts may be a dataclass
+    except Fault as fault:
+        return _fault(fault)
+    except MemoryError:
+        return _fault(_out_of_memory(memory))
+    except Exception as error:  # noqa: BLE001 - the parent raises it again
+        wanted = network.offline(error)
+        if wanted is not None:
+            return _fault(network.fault(wanted))
+        if "DefaultCPUAllocator" in str(error):  # torch's way to say MemoryError
+            return _fault(_out_of_memory(memory))
+        trace = traceback.format_exc()
+        if isinstance(error, OSError):
+            return "os", (error.errno, error.strerror, error.filename, trace)
+        # Libraries written in Rust raise types of their own for a full disk and the like.
+        system = re.search(r"\(os error (\d+)\)", str(error))
+        if system:
+            return "os", (int(system[1]), os.strerror(int(system[1])), None, trace)
+        return "bug", trace
+
+
+def _fault(fault: Fault) -> Answer:
+    return "fault", (type(fault), fault.findings)
 
 
 def bound(memory: int) -> None:
@@ -151,32 +170,35 @@ def _out_of_memory(memory: int) -> Fault:
 
 
 class Worker:
-    """One warm process."""
+    """One warm process; with a network (`online`) or without one, for all its life."""
 
-    def __init__(self) -> None:
+    def __init__(self, online: bool = False) -> None:
         context = multiprocessing.get_context("spawn")
+        self.online = online
         self.connection, theirs = context.Pipe()
-        with _environment(SETTINGS):
-            self.process = context.Process(target=serve, args=(theirs,), daemon=True)
+        with _environment({**SETTINGS, **({} if online else network.ENVIRONMENT)}):
+            self.process = context.Process(target=serve, args=(theirs, online), daemon=True)
             self.process.start()
         theirs.close()
 
-    def call(self, function: str, argument: Any, limits: Limits) -> Any:
+    def call(self, function: str, argument: object, limits: Limits) -> Any:
         try:
             self.connection.send((function, argument, limits.memory))
             if not self.connection.poll(limits.seconds):
                 self.stop()
                 raise _late(limits.seconds)
-            kind, value = self.connection.recv()
+            how, value = self.connection.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError):
             self.process.join(5)
-            raise _died(self.process.exitcode) from None
-        if kind == "done":
+            code = self.process.exitcode
+            self.stop()
+            raise _died(code) from None
+        if how == "done":
             return value
-        if kind == "fault":
+        if how == "fault":
             fault, findings = value
             raise fault(findings)
-        if kind == "os":
+        if how == "os":
             number, text, filename, trace = value
             error = OSError(number, text, filename)
             error.add_note(trace)
@@ -208,24 +230,30 @@ def _died(code: int | None) -> Fault:
 
 
 @contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Environment variables for children started inside; ours are put back after."""
+def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
+    """Environment variables (None: without it) for children started inside; ours are put back."""
     before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+
+    def put(wanted: Mapping[str, str | None]) -> None:
+        for name, value in wanted.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+    put(values)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        put(before)
 
 
 class Pool:
     """Workers, started when needed, kept warm, one call each at a time.
 
-    As many threads as call at once get as many workers: `doit -n 2` has two.
+    As many threads as call at once get as many workers: `doit -n 2` has two. A call that needs a
+    network gets a worker of its own sort: libraries read their environment once, and a process that
+    computes is never one that has seen a token.
     """
 
     def __init__(self) -> None:
@@ -233,12 +261,16 @@ class Pool:
         self.idle: list[Worker] = []
         self.all: list[Worker] = []
 
-    def call(self, function: str, argument: Any, limits: Limits | None = None) -> Any:
+    def call(
+        self, function: str, argument: object, limits: Limits | None = None, online: bool = False
+    ) -> Any:
         with self.lock:
-            worker = self.idle.pop() if self.idle else None
+            worker = next((one for one in reversed(self.idle) if one.online == online), None)
             if worker is None:
-                worker = Worker()
+                worker = Worker(online)
                 self.all.append(worker)
+            else:
+                self.idle.remove(worker)
         try:
             return worker.call(function, argument, limits or Limits())
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import io
 import lzma
@@ -15,12 +14,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kit.archives import tar, tar_of, zipped, zstd
+from kit.archives import PACK, tar, tar_of, zipped
 
 from tinybuild.dataset.archives import Meter, check_zip, inner_name, is_archive, leaves, members
 from tinybuild.errors import BuildFault
-
-PACK = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstd}
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tinybuild.dataset import select as module
 from tinybuild.dataset.rows import Place, Shard, Split
 from tinybuild.dataset.select import select
-from tinybuild.dataset.sources import open_folder
+from tinybuild.dataset.sources import Options, open_folder
 from tinybuild.errors import BuildFault
 
 NUMBERS = Features({"n": Value("int64"), "even": Value("bool")})
@@ -518,7 +518,7 @@ def test_parquet_is_read_no_further_than_it_must_be(tmp_path: Path) -> None:
     path.write_bytes(data)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    split = open_folder(path.parent, scratch=scratch, options={}).open("default", "train")
+    split = open_folder(path.parent, scratch=scratch, options=Options()).open("default", "train")
     assert split.shards[0].starts == tuple(range(0, 1000, 50))
     for wish, numbers in (
         ({"rows": "1,150,201-203,1000"}, [0, 149, 200, 201, 202, 999]),

@@ -38,7 +38,7 @@ from kit.archives import tar, zipped
 from PIL import Image as Pictures
 
 from tinybuild.dataset.rows import Shard, Source, Split
-from tinybuild.dataset.sources import open_folder
+from tinybuild.dataset.sources import Options, open_folder
 from tinybuild.errors import BuildFault
 
 Rows = list[dict[str, Any]]
@@ -55,7 +55,7 @@ def opened(place: Path, **options: Any) -> Source:
     scratch = place.parent / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
-    return open_folder(place, scratch=scratch, options=options)
+    return open_folder(place, scratch=scratch, options=Options(**options))
 
 
 def split_of(place: Path, config: str = "default", split: str = "train", **options: Any) -> Split:
@@ -555,7 +555,7 @@ def test_a_webdataset_that_changes(place: Path) -> None:
     assert refused(place).startswith("a.tar, row 41: cannot be read: ")
     rest = [("z.png", png()), ("z.flac", b"")]
     (place / "a.tar").write_bytes(tar([*SAMPLES, *rest]))
-    assert refused(place).startswith("a.tar, row 41: has 'flac', which the first rows have not")
+    assert refused(place).startswith("a.tar, row 41: has 'flac'; the first rows do not have it")
     rest = [("z.png", png()), ("z.cls", b"no")]
     (place / "a.tar").write_bytes(tar([*SAMPLES, *rest]))
     assert refused(place).startswith("a.tar, row 41: cannot be read: invalid literal for int")
@@ -889,10 +889,10 @@ def test_paths_that_climb_out_and_what_is_no_file(place: Path) -> None:
             (place / "README.md").write_text(
                 f"---\nconfigs:\n- {{config_name: x, data_files: {entry}}}\n---\n"
             )
-            message = "README.md's configs name a file outside of the folder: secret.jsonl"
+            message = "the configs in README.md name a file outside of the folder: secret.jsonl"
             assert refused(place, "x").startswith(message)
     (place / "README.md").write_text("---\nconfigs:\n- {config_name: x, data_dir: ..}\n---\n")
-    assert "README.md's configs name a file outside of the folder" in refused(place, "x")
+    assert "the configs in README.md name a file outside of the folder" in refused(place, "x")
     (place / "README.md").write_text("---\nconfigs: [\n---\n")
     assert refused(place).startswith("README.md: its metadata cannot be read: ")
     (place / "README.md").unlink()
@@ -903,8 +903,8 @@ def test_paths_that_climb_out_and_what_is_no_file(place: Path) -> None:
     assert len(rows_of(split_of(place))) == 2
     (place / "b.jsonl").unlink()
     os.mkfifo(place / "b.jsonl")
-    assert refused(place).startswith("b.jsonl: is no regular file")
-    assert refused(place / "b.jsonl").startswith("b.jsonl: is no regular file")
+    assert refused(place).startswith("b.jsonl: is not a regular file")
+    assert refused(place / "b.jsonl").startswith("b.jsonl: is not a regular file")
     (place / "b.jsonl").unlink()
     config = {"module": "json", "splits": {"train": ["../secret.jsonl"]}}
     (place / "layout.json").write_text(json.dumps({"version": 1, "configs": {"x": config}}))
@@ -920,11 +920,12 @@ def test_nothing_is_left_outside_of_scratch(
     home = tmp_path / "home"
     home.mkdir()
     code = (
-        "import sys; from pathlib import Path; from tinybuild.dataset.sources import open_folder\n"
+        "import sys; from pathlib import Path\n"
+        "from tinybuild.dataset.sources import Options, open_folder\n"
         "place, scratch = map(Path, sys.argv[1:])\n"
         "scratch.mkdir()\n"
         "for part in ('a.jsonl', 'b'):\n"
-        "    source = open_folder(place / part, scratch=scratch, options={})\n"
+        "    source = open_folder(place / part, scratch=scratch, options=Options())\n"
         "    split = source.open('default', 'train')\n"
         "    print([t.num_rows for shard in split.shards for t in shard.read(0)])\n"
         "assert 'torch' not in sys.modules\n"

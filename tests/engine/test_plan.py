@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kit.zoo import FULL, LIGHT, make
 
-from tinybuild.engine import plan
+from tinybuild.engine import plan, stages
 from tinybuild.files import Memo
 from tinybuild.recipe import Cache
 
@@ -23,7 +23,7 @@ def test_planning_touches_nothing(tmp_path: Path) -> None:
     before = sorted(root.rglob("*"))
     zoo = load(root)
     assert sorted(root.rglob("*")) == before
-    assert [task.name for task in zoo.tasks_of("a")] == [f"{stage}:a" for stage in plan.STAGES]
+    assert [task.name for task in zoo.tasks_of("a")] == [f"{stage}:a" for stage in stages.STAGES]
 
 
 def test_each_task_has_its_own_slice(tmp_path: Path) -> None:
@@ -46,21 +46,21 @@ def test_a_recipe_has_only_the_stages_it_asks_for(tmp_path: Path) -> None:
     assert set(zoo.tasks) == {"dataset:a", "validate:a", "pack:a"}
 
 
-@given(st.integers(0, 2**32 - 1), st.text(max_size=20), st.sampled_from(list(plan.STAGES)))
+@given(st.integers(0, 2**32 - 1), st.text(max_size=20), st.sampled_from(list(stages.STAGES)))
 def test_seeds_are_within_bounds_and_their_own(given_: int, name: str, stage: str) -> None:
-    found = plan.seed(given_, name, stage)
+    found = stages.seed(given_, name, stage)
     assert 0 <= found < 2**32
-    assert found == plan.seed(given_, name, stage)
-    assert found != plan.seed(given_, name + "x", stage)
+    assert found == stages.seed(given_, name, stage)
+    assert found != stages.seed(given_, name + "x", stage)
 
 
 def test_a_stage_may_have_a_seed_of_its_own(tmp_path: Path) -> None:
     own = FULL.replace("model:", "model:\n  seed: 7")
     zoo = load(make(tmp_path / "zoo", a=own, b=FULL + "seed: 7\n"))
     tasks = zoo.tasks
-    assert tasks["model:a"].seed == plan.seed(7, "a", "model")
-    assert tasks["dataset:a"].seed == plan.seed(0, "a", "dataset")
-    assert tasks["dataset:b"].seed == plan.seed(7, "b", "dataset")
+    assert tasks["model:a"].seed == stages.seed(7, "a", "model")
+    assert tasks["dataset:a"].seed == stages.seed(0, "a", "dataset")
+    assert tasks["dataset:b"].seed == stages.seed(7, "b", "dataset")
     assert "seed" not in str(tasks["model:a"].settings)
 
 

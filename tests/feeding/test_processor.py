@@ -12,10 +12,10 @@ import pytest
 from kit.files import contents, edit
 from kit.stage import MakeJob
 
-from tinybuild import bundle, model, source
+from tinybuild import bundle, model, source, wire
 from tinybuild.errors import BuildFault
 from tinybuild.feeding.processor.geometry import Geometry, find, pair
-from tinybuild.feeding.processor.rules import shrink
+from tinybuild.feeding.processor.rules import SETTINGS, Setting, shrink
 from tinybuild.source import blank
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.validate import processor as checks
@@ -260,6 +260,20 @@ def test_parts_inside_a_processor_are_shrunk_too_and_a_video_may_have_more_token
     assert made["processor_class"] == "X"
 
 
+def test_a_setting_of_processors_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that follows keys of the config, and one that has a rule of its own."""
+    data = {"thumbnail_tokens": 256, "margin": 224, "image_processor": {"thumbnail_tokens": 256}}
+    config = {"vision_config": {**TINY, "tokens_of_a_thumbnail": 4}}
+    assert shrink(data, {"vision_config": VIT}, config) == data
+    follows = Setting(keys=("tokens_of_a_thumbnail",))
+    monkeypatch.setitem(SETTINGS, "thumbnail_tokens", follows)
+    quarter = Setting(rule=lambda view, name, value: view.now.side[0] // 4)
+    monkeypatch.setitem(SETTINGS, "margin", quarter)
+    inner = {"thumbnail_tokens": 4}
+    made = shrink(data, {"vision_config": VIT}, config)
+    assert made == {"thumbnail_tokens": 4, "margin": 8, "image_processor": inner}
+
+
 def test_code_of_an_upstream_is_not_named() -> None:
     assert shrink({"auto_map": {"AutoProcessor": "x--y.Z"}, "size": 1}, VIT, TINY) == {"size": 32}
 
@@ -282,15 +296,12 @@ def test_sizes_as_configs_write_them(value: Any, wanted: Any) -> None:
 
 
 def test_a_vision_config_goes_before_the_top_and_the_rest() -> None:
-    import re
-
     tree = {"a": {"size": 3}, "size": 2, "vision_config": {"size": 1}}
-    vision = re.compile("vision")
-    assert find(tree, ("size",), vision) == 1
-    assert find({"a": {"size": 3}, "size": 2}, ("size",), vision) == 2
-    assert find({"a": {"size": 3}}, ("size",), vision) == 3
-    assert find(tree, ("size",), vision, "a") == 3
-    assert find(tree, ("length",), vision) is None
+    assert find(tree, ("size",), "image") == 1
+    assert find({"a": {"size": 3}, "size": 2}, ("size",), "image") == 2
+    assert find({"a": {"size": 3}}, ("size",), "image") == 3
+    assert find(tree, ("size",), "image", "a") == 3
+    assert find(tree, ("length",), "image") is None
 
 
 def test_a_config_without_a_size_gets_the_least_that_its_patches_allow() -> None:
@@ -486,10 +497,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
             section = {"method": "train", "vocab_size": 1600 if kind == "paligemma" else 500}
             settings = {"tokenizer": section, "slot": "source", "kind": "transformers"}
             settings |= {"blank": True, "related": True}
-            facts["tokenizer"] = tokenizer.make(job("tokenizer", settings, {}, fetch=work.out))
+            made = tokenizer.make(job("tokenizer", settings, {}, fetch=work.out))
+            facts["tokenizer"] = wire.dump(made)
         section = {"architecture": name, "config": config, "dtype": "float32", "shrink": "none"}
         settings = {"model": section, "max_parameters": 10_000_000}
-        facts["model"] = model.make(job("model", settings, facts, fetch=work.out))
+        facts["model"] = wire.dump(model.make(job("model", settings, facts, fetch=work.out)))
         packed = root / "packed"
         packed.mkdir()
         bundle.lay({stage: root / stage for stage in facts}, packed)
@@ -686,7 +698,7 @@ def made(
     section = {"architecture": name, "config": config, "dtype": "float32", "shrink": "none"}
     facts = {"tokenizer": {"ids": ids}} if ids is not None else {}
     work = job({"model": section, "max_parameters": 10_000_000}, facts=facts, fetch=folder)
-    return work.out, model.make(work)
+    return work.out, wire.dump(model.make(work))
 
 
 def test_files_of_an_upstream_are_shrunk_and_its_template_is_carried(
@@ -738,6 +750,7 @@ def test_ids_in_a_processor_file_follow_the_tokenizer(job: MakeJob, tmp_path: Pa
         preprocessor_config_json={"image_token_id": 32000, "bos_id": 1, "size": 224},
     )
     ids = {"sizes": {}, "special": {}, "moved": {"32000": 7}, "keep": False}
+    ids |= {"missing": "error"}
     out, _ = made(job, folder, "ViTModel", VISION, ids)
     written = read(out / "preprocessor_config.json")
     # bos_id and the like are a part's own (SLANet writes tables with them)
@@ -797,10 +810,10 @@ def test_a_real_tokenizer_beside_a_default_processor(
     settings = {"tokenizer": {"method": "truncate", "vocab_size": 2500}, "slot": "source"}
     settings |= {"kind": "path", "blank": False, "related": True}
     words = job(settings, fetch=folder)
-    facts = {"tokenizer": tokenizer.make(words)}
+    facts = {"tokenizer": wire.dump(tokenizer.make(words))}
     section = {"architecture": WHISPER[1], "config": SPEECH, "dtype": "float32", "shrink": "none"}
     work = job({"model": section, "max_parameters": 10_000_000}, facts=facts, fetch=folder)
-    facts["model"] = model.make(work)
+    facts["model"] = wire.dump(model.make(work))
     packed = tmp_path / "packed"
     packed.mkdir()
     bundle.lay({"tokenizer": words.out, "model": work.out}, packed)

@@ -259,7 +259,7 @@ def test_where_reads_until_enough_rows_match(job: MakeJob, hub: Hub, repo: Repo)
     files = shards(3)
     repo.commit(files)
     footer, groups = sizes(files["data/train-00000-of-00003.parquet"])
-    for where in ({"label": "pos"}, {"label": 1}, {"label": ["pos", "x"]}):
+    for where in ({"label": "pos"}, {"label": 1}, {"label": ["pos"]}):
         hub.sent.clear()
         _, layout, facts = fetch(job, samples=30, where=where)
         assert hub.sent == {"data/train-00000-of-00003.parquet": footer + groups[0] + groups[1]}
@@ -268,6 +268,11 @@ def test_where_reads_until_enough_rows_match(job: MakeJob, hub: Hub, repo: Repo)
     hub.sent.clear()
     fetch(job, samples=1, where={"id": {"min": 120}, "text": "row 120 x"})
     assert hub.sent == {"data/train-00000-of-00003.parquet": footer + sum(groups[:3])}
+    hub.sent.clear()
+    text = refused(job, samples=30, where={"label": ["pos", "x"]})
+    assert text.startswith('"x" is not one of the labels, which the column label holds')
+    assert "the dataset has no column ix" in refused(job, samples=30, where={"ix": 1})
+    assert hub.sent == {"data/train-00000-of-00003.parquet": 2 * footer}
 
 
 def test_where_ends_at_the_limit(job: MakeJob, hub: Hub, repo: Repo) -> None:
@@ -459,7 +464,7 @@ def test_a_script_is_never_run_nor_asked_for(job: MakeJob, hub: Hub, repo: Repo)
 def test_refusals_of_the_hub(job: MakeJob, hub: Hub, repo: Repo) -> None:
     repo.commit({"README.md": b"# nothing"})
     hub.dataset("owner/gated").gated = True
-    assert "owner/rows at main holds no data files" in refused(job, samples=1)
+    assert "owner/rows holds no file that can be read" in refused(job, samples=1)
     text = refused(job, samples=1, source={"hub": "owner/missing"})
     assert "the Hub has no dataset owner/missing that you may see" in text
     text = refused(job, samples=1, source={"hub": "owner/gated"})
@@ -491,17 +496,20 @@ def test_a_card_that_points_elsewhere(job: MakeJob, hub: Hub, repo: Repo, place:
     card = f"---\nconfigs:\n- config_name: a\n  data_files: {place}\n---\n"
     repo.commit({"README.md": card.encode(), **shards(1)})
     text = refused(job, samples=1)
-    assert f"the card of owner/rows names data outside of the repository: {place}" in text
+    last = place.rpartition("/")[2]
+    assert (
+        f"the configs in README.md of owner/rows name a file outside of the folder: {last}" in text
+    )
 
 
 def test_a_card_that_cannot_be_read(job: MakeJob, repo: Repo) -> None:
     repo.commit({"README.md": b"---\nconfigs: [\n---\n", **shards(1)})
-    assert "the card of owner/rows cannot be read" in refused(job, samples=1)
+    assert "README.md of owner/rows: its metadata cannot be read: " in refused(job, samples=1)
 
 
 def test_kinds_that_are_not_read(job: MakeJob, repo: Repo) -> None:
     repo.commit({"a.mp4": b"x", "b.mp4": b"y"})
-    assert "is of a kind that is not read here: videofolder" in refused(job, samples=1)
+    assert "owner/rows holds no file that can be read (.mp4)" in refused(job, samples=1)
 
 
 @pytest.mark.parametrize(
@@ -509,13 +517,16 @@ def test_kinds_that_are_not_read(job: MakeJob, repo: Repo) -> None:
     [
         (b"PAR1", "it has 4 bytes"),
         (b"x" * 100, "it does not end as one"),
-        (b"PAR1" + b"\x00" * 20 + (9).to_bytes(4, "little") + b"PAR1", "is no Parquet file: "),
+        (
+            b"PAR1" + b"\x00" * 20 + (9).to_bytes(4, "little") + b"PAR1",
+            "is not a whole Parquet file: Could",
+        ),
     ],
 )
 def test_parquet_that_is_none(job: MakeJob, repo: Repo, data: bytes, words: str) -> None:
     repo.commit({"data/train.parquet": data})
     text = refused(job, samples=1)
-    assert "data/train.parquet of owner/rows is no Parquet file" in text
+    assert "data/train.parquet of owner/rows: is not a whole Parquet file: " in text
     assert words in text
 
 
@@ -524,7 +535,8 @@ def test_a_damaged_row_group(job: MakeJob, repo: Repo) -> None:
     data[20:400] = bytes(380)
     repo.commit({"data/train.parquet": bytes(data)})
     text = refused(job, samples=1)
-    assert "row group 0 of data/train.parquet of owner/rows cannot be read" in text
+    place = "data/train.parquet of owner/rows: row group 1 (rows 1-50)"
+    assert f"{place} cannot be read: Corrupt" in text
 
 
 # --- the connection -------------------------------------------------------------------------------
@@ -816,7 +828,7 @@ def test_a_tar_of_texts(job: MakeJob, repo: Repo) -> None:
 def test_a_damaged_tar(job: MakeJob, repo: Repo) -> None:
     whole = tar({f"{i}.txt": b"text\n" * 1000 for i in range(9)})
     repo.commit({"a.tar": whole[:10_000]})
-    assert "a.tar of owner/rows cannot be unpacked" in refused(job, samples=5)
+    assert "a.tar of owner/rows!1.txt cannot be unpacked" in refused(job, samples=5)
 
 
 def test_zips_come_whole(job: MakeJob, repo: Repo) -> None:

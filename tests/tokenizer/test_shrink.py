@@ -23,7 +23,7 @@ from kit.files import contents, edit
 from kit.stage import MakeJob
 from kit.vocabularies import pieces
 
-from tinybuild import corpus, model, validate
+from tinybuild import corpus, model, validate, wire
 from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import METHODS, ranks, sample, upstream
 from tinybuild.tokenizer import stage as tokenizer
@@ -141,7 +141,7 @@ def build(
     from transformers import AutoTokenizer
 
     work = job_of(job, fetch, method=method, vocab_size=size, **more)
-    facts = tokenizer.make(work)
+    facts = wire.dump(tokenizer.make(work))
     made = AutoTokenizer.from_pretrained(work.out)
     checked(fetch / "source", work.out, facts)
     return made, facts, work.out
@@ -324,7 +324,7 @@ def shrunken(
             ),
         )
         assert made.shrunk is not None
-        return made.loaded, dict(made.shrunk)
+        return made.loaded, wire.dump(made.shrunk)
 
     try:
         return cut()
@@ -548,7 +548,7 @@ def test_one_map_for_every_id(job: MakeJob, tmp_path: Path) -> None:
     assert processor == {"image_token_id": new["[SEP]"], "nested": {"pad_token_id": new[END]}}
 
     settings_ = {"model": {"architecture": "GPT2LMHeadModel"}, "max_parameters": 1_000_000}
-    settings_["model"] |= {"dtype": "float32", "config": {}}
+    settings_["model"] |= {"dtype": "float32", "config": {}, "shrink": "none"}
     work = job(settings_, fetch=fetch, facts={"tokenizer": facts})
     model.make(work)
     config = json.loads((work.out / "config.json").read_text())

@@ -212,7 +212,7 @@ def test_a_file_that_no_split_has(subject: Subject) -> None:
 def test_a_card_that_takes_another_configs_files(subject: Subject) -> None:
     card = subject.folder / "dataset" / "README.md"
     card.write_text(card.read_text().replace("data/other/", "data/plain/"))
-    assert "other/train: 5 rows of the 3 in its files" in broken(subject)
+    assert "other/train: 5 rows loaded of the 3 in its files" in broken(subject)
 
 
 def test_a_card_with_other_features(tmp_path: Path) -> None:
@@ -254,9 +254,13 @@ def test_a_card_with_other_numbers(tmp_path: Path) -> None:
         (
             "inside",
             [{"sound": {"bytes": b"no", "path": None}, "n": 1}],
-            "inside, row 2: the ",
+            "inside.sound, row 2: the sound cannot be decoded",
         ),
-        ("inside", [{"sound": {"bytes": None, "path": "b"}, "n": 1}], "inside, row 2: the "),
+        (
+            "inside",
+            [{"sound": {"bytes": None, "path": "b"}, "n": 1}],
+            "inside.sound, row 2: the sound cannot be decoded",
+        ),
     ],
 )
 def test_media_that_cannot_be_decoded(tmp_path: Path, column: str, value: Any, told: str) -> None:
@@ -317,7 +321,7 @@ def test_what_columns_are_taken_for() -> None:
         {"id": text, "text": text, "stars": ClassLabel(names=["a"])},
         {"id": "7", "text": "words", "stars": -1},
     )
-    assert (found.kinds, row.text, row.label, found.classes) == (("text",), "words", None, 1)
+    assert (found.modalities, row.text, row.label, found.classes) == (("text",), "words", None, 1)
     found, row = sample({"title": text, "body": text}, {"title": "a", "body": "b"})
     assert (row.text, row.pair) == ("a", ("a", "b"))
     found, row = sample({"t": Translation(["de", "en"])}, {"t": {"de": "ja", "en": "yes"}})
@@ -333,7 +337,7 @@ def test_what_columns_are_taken_for() -> None:
         {"texts": [None, "a", None, "b"], "images": [one, None, two, None]},
     )
     assert (row.pieces, row.images, row.text) == ((one, "a", two, "b"), (one, two), "a b")
-    assert found.kinds == ("text", "image")
+    assert found.modalities == ("text", "image")
     message = {"role": text, "content": List({"type": text, "text": text})}
     found, row = sample(
         {"chat": List(message)},
@@ -348,4 +352,4 @@ def test_what_columns_are_taken_for() -> None:
     assert (row.sounds, row.label, row.text) == ((one,), 0.5, "")
     assert found.classes is None
     found, row = sample({"n": Value("int64")}, {"n": 1})
-    assert (found.kinds, row) == ((), columns.Sample())
+    assert (found.modalities, row) == ((), columns.Sample())

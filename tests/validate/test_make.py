@@ -14,7 +14,7 @@ from kit.files import contents, edit
 from kit.stage import MakeJob
 from kit.vocabularies import pieces
 
-from tinybuild import corpus, dataset, model, validate
+from tinybuild import corpus, dataset, model, validate, wire
 from tinybuild.errors import CheckFault
 from tinybuild.source import blank_tokenizer
 from tinybuild.tokenizer import stage as tokenizer
@@ -50,7 +50,7 @@ class Built:
         work = Job(
             task="x", settings=settings, inputs=inputs, facts=facts, root=self.root, out=out, seed=7
         )
-        self.facts[name] = function(work)
+        self.facts[name] = wire.dump(function(work))
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +67,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Built:
     common = {"slot": "source", "kind": "transformers", "blank": True, "related": True}
     built.stage("tokenizer", tokenizer.make, {"tokenizer": section, **common})
     wish = {"architecture": "LlamaForCausalLM", "config": CONFIG, "dtype": "float32"}
+    wish["shrink"] = "none"
     settings = {"model": wish, "max_parameters": 1_000_000}
     built.stage("model", model.make, settings, tokenizer=built.facts["tokenizer"])
     built.wish = {"config": CONFIG}

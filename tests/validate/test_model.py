@@ -11,7 +11,7 @@ import pytest
 from kit.files import edit
 from kit.stage import MakeJob
 
-from tinybuild import model, validate
+from tinybuild import model, validate, wire
 from tinybuild.config import overrides
 from tinybuild.errors import BuildFault
 from tinybuild.validate.check import Result
@@ -73,7 +73,7 @@ def build(job: MakeJob, tmp_path: Path) -> Build:
             **section,
         }
         work = job({"model": wanted, "max_parameters": 10_000_000}, fetch=fetched)
-        facts = model.make(work)
+        facts = wire.dump(model.make(work))
         wish = {"config": wanted["config"], "shrink": wanted["shrink"]}
         return Bundle(work.out, fetched / "source", facts, wish)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from tinybuild.config import heads
 from tinybuild.engine.plan import Zoo
+from tinybuild.engine.receipts import Failure
 from tinybuild.engine.run import Builder
 from tinybuild.errors import PackageFault
 from tinybuild.progress import count, size
@@ -86,8 +87,8 @@ def _row(kind: str, name: str, zoo: Zoo, builder: Builder) -> Row:
         if not builder.reasons(task):
             receipt = builder.receipt(task.name)
             assert receipt is not None  # there are no reasons to run
-            facts |= receipt["facts"]
-            files = receipt["files"]
+            facts |= receipt.facts
+            files = receipt.files
             if task.stage == "model":
                 facts["weights"] = sum(
                     entry["size"] for file, entry in files.items() if file.endswith(".safetensors")
@@ -96,7 +97,8 @@ def _row(kind: str, name: str, zoo: Zoo, builder: Builder) -> Row:
         failure = builder.failure(task)
         if failure is None:
             return _filled(kind, facts, reason=f"{task.stage} not built yet", known=False)
-        checks = (failure["report"] or {"checks": ()})["checks"]
+        report: Mapping[str, Any] = failure.report or {}
+        checks = report.get("checks", ())
         states = Counter(check["state"] for check in checks)
         facts |= {"checks": states["passed"], "untried": states["not tried"]}
         wrong = [check for check in checks if check["state"] == "failed"]
@@ -105,7 +107,7 @@ def _row(kind: str, name: str, zoo: Zoo, builder: Builder) -> Row:
             facts,
             failed=len(wrong),
             reason=_short(_failed(wrong) if wrong else _said(failure), builder.root),
-            package=failure["kind"] == PackageFault.__name__,
+            package=failure.kind == PackageFault.__name__,
         )
     return _filled(kind, facts)
 
@@ -130,12 +132,12 @@ def _failed(checks: list[Mapping[str, str]]) -> str:
     return f"also {', '.join(others)}; {text}" if others else text
 
 
-def _said(failure: Mapping[str, Any]) -> str:
+def _said(failure: Failure) -> str:
     """The first line of the first finding; where a package is missing, how to get it as well."""
-    first = failure["findings"][0]
-    text = str(first["what"]).splitlines()[0]
-    if failure["kind"] == PackageFault.__name__ and first["hint"]:
-        text += f" ({first['hint']})"
+    first = failure.findings[0]
+    text = first.what.splitlines()[0]
+    if failure.kind == PackageFault.__name__ and first.hint:
+        text += f" ({first.hint})"
     return text
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from tinybuild import source
 from tinybuild.dataset.parts import parts
-from tinybuild.engine.plan import Task, sized
 from tinybuild.engine.run import Builder
+from tinybuild.engine.slices import sized
+from tinybuild.engine.stages import Task
 from tinybuild.errors import BuildFault
 from tinybuild.files import explain, fresh
 from tinybuild.recipe import Recipe, lock, size
@@ -117,7 +118,8 @@ class _Calls:
             upstream=upstream,
         )
         most = Limits(seconds=limits["seconds"], memory=size(limits["memory"]))
-        return self.builder.pool.call(f"tinybuild.{function}", job, most)
+        online = function == "source:fetch"
+        return self.builder.pool.call(f"tinybuild.{function}", job, most, online)
 
 
 def _origin(

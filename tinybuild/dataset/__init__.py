@@ -123,15 +123,17 @@ def unpack(job: Job) -> dict[str, Any]:
 def _source(section: Mapping[str, Any], job: Job, scratch: Path) -> Source:
     """What the rows are taken from."""
     wish = section.get("source", {})
-    options = {"max_read": wish.get("max_read"), "sample_by": wish.get("sample_by")}
+    files = None
     if "records" in section:
         return records.open_records(job.inputs["dataset"])
     place = corpus.FILE
     if "dataset" in job.inputs:
-        place = job.inputs["dataset"]
-        options["files"] = list(job.upstream["dataset"])
+        place, files = job.inputs["dataset"], list(job.upstream["dataset"])
     elif wish and "fetch" in job.inputs:
         place = job.inputs["fetch"] / "dataset"
+    options = sources.Options(
+        max_read=wish.get("max_read"), sample_by=wish.get("sample_by"), files=files
+    )
     return sources.open_folder(place, scratch=scratch, options=options)
 
 

@@ -14,13 +14,14 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeAlias
 
 from tinybuild.errors import BuildFault, Fault
 
 KEY = ("dataset", "source")
+Bytes: TypeAlias = "IO[bytes] | io.RawIOBase"
 # What a name's last suffix says of the file.
 PACKED = {
     ".gz": "gzip",
@@ -119,9 +120,7 @@ def reason(error: BaseException) -> str:
     return lines[0].rstrip(".") if lines else type(error).__name__
 
 
-def leaves(
-    path: Path, name: str, *, meter: Meter, scratch: Path
-) -> Iterator[tuple[str, IO[bytes]]]:
+def leaves(path: Path, name: str, *, meter: Meter, scratch: Path) -> Iterator[tuple[str, Bytes]]:
     """(name, stream) of each file that is itself no archive, in the archive's order.
 
     `name` is what messages call `path`; what lies in an archive is "name!inside/file". A compressed
@@ -130,15 +129,27 @@ def leaves(
     into a nameless file in `scratch`. Raises BuildFault for what is broken, unsafe or too large.
     """
     with path.open("rb") as file:
-        yield from _leaves(file, name, name, meter, scratch, 0)
+        yield from leaves_in(file, name, meter, scratch)
 
 
-def _leaves(
-    stream: IO[bytes], name: str, shown: str, meter: Meter, scratch: Path, depth: int
-) -> Iterator[tuple[str, IO[bytes]]]:
+def leaves_in(stream: Bytes, name: str, meter: Meter, scratch: Path) -> Iterator[tuple[str, Bytes]]:
+    """The same of a stream."""
+    yield from _leaves(stream, name, name, _Layers(meter=meter, scratch=scratch))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layers:
+    """depth: how many archives and packed files are around what is read."""
+
+    meter: Meter
+    scratch: Path
+    depth: int = 0
+
+
+def _leaves(stream: Bytes, name: str, shown: str, layers: _Layers) -> Iterator[tuple[str, Bytes]]:
     """`name` loses its suffixes as layers are unpacked; `shown` does not."""
-    suffix = suffix_of(name)
-    if depth > DEEPEST:
+    suffix, meter, below = suffix_of(name), layers.meter, replace(layers, depth=layers.depth + 1)
+    if layers.depth > DEEPEST:
         raise BuildFault.of(
             f"{shown}: archives in archives, more than {DEEPEST} deep",
             key=KEY,
@@ -152,25 +163,32 @@ def _leaves(
             is_tar = plain.peek(512)[257:262] == b"ustar"
         if is_tar and not inner.endswith(".tar"):
             inner += ".tar"
-        yield from _leaves(plain, inner, shown, meter, scratch, depth + 1)
+        yield from _leaves(plain, inner, shown, below)
     elif suffix == ".tar":
         for member, content in _tar(stream, shown, meter.most):
-            yield from _leaves(content, member, f"{shown}!{member}", meter, scratch, depth + 1)
+            yield from _leaves(content, member, f"{shown}!{member}", below)
     elif suffix == ".zip":
-        for member, content in _zip(stream, shown, meter, scratch):
-            yield from _leaves(content, member, f"{shown}!{member}", meter, scratch, depth + 1)
+        for member, content in _zip(stream, shown, meter, layers.scratch):
+            yield from _leaves(content, member, f"{shown}!{member}", below)
     else:
         yield shown, stream
 
 
-def members(path: Path, name: str, *, meter: Meter) -> Iterator[tuple[str, IO[bytes]]]:
+def members(path: Path, name: str, *, meter: Meter) -> Iterator[tuple[str, Bytes]]:
     """(name in it, stream) of each file of a tar, compressed or not; nothing in it is unpacked."""
-    suffix = suffix_of(name)
     with path.open("rb") as file:
-        stream: IO[bytes] = file
-        if suffix in PACKED:
-            stream = _unpacked(file, PACKED[suffix], name, meter)
-        yield from _tar(stream, name, meter.most)
+        yield from members_in(file, name, name, meter)
+
+
+def members_in(stream: Bytes, name: str, shown: str, meter: Meter) -> Iterator[tuple[str, Bytes]]:
+    """The same of a stream; `shown` is what messages call it."""
+    yield from _tar(unpacked(stream, name, shown, meter), shown, meter.most)
+
+
+def unpacked(stream: Bytes, name: str, shown: str, meter: Meter) -> Bytes:
+    """What is in a compressed file, by its name; the stream itself where it is not one."""
+    suffix = suffix_of(name)
+    return _unpacked(stream, PACKED[suffix], shown, meter) if suffix in PACKED else stream
 
 
 def check_zip(path: Path, name: str, most: int) -> None:
@@ -225,7 +243,7 @@ class _Stream(io.RawIOBase):
         return len(data)
 
 
-def _unpacked(stream: IO[bytes], kind: str, name: str, meter: Meter) -> io.BufferedReader:
+def _unpacked(stream: Bytes, kind: str, name: str, meter: Meter) -> io.BufferedReader:
     source: Any
     if kind == "gzip":
         source = gzip.GzipFile(fileobj=stream)
@@ -244,7 +262,7 @@ def _unpacked(stream: IO[bytes], kind: str, name: str, meter: Meter) -> io.Buffe
 class _Xz:
     """lzma.LZMAFile with a bound on its memory, which that has not; also several in a row."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: Bytes) -> None:
         self.stream = stream
         self.unpacker = self._fresh()
         self.rest = b""
@@ -288,7 +306,7 @@ class _Member(tarfile.TarInfo):
         return made
 
 
-def _tar(stream: IO[bytes], name: str, most: int) -> Iterator[tuple[str, IO[bytes]]]:
+def _tar(stream: Bytes, name: str, most: int) -> Iterator[tuple[str, Bytes]]:
     with _reading(name):
         # The stream is another's to close.
         archive: Any = tarfile.open(  # noqa: SIM115
@@ -323,9 +341,7 @@ def _tar(stream: IO[bytes], name: str, most: int) -> Iterator[tuple[str, IO[byte
         yield member, content
 
 
-def _zip(
-    stream: IO[bytes], name: str, meter: Meter, scratch: Path
-) -> Iterator[tuple[str, IO[bytes]]]:
+def _zip(stream: Bytes, name: str, meter: Meter, scratch: Path) -> Iterator[tuple[str, Bytes]]:
     with contextlib.ExitStack() as stack:
         if not stream.seekable():
             # A zip's table of contents stands at its end.

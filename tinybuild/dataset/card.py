@@ -1,14 +1,18 @@
-"""The card of a dataset: what load_dataset needs to know, and for people how it was made."""
+"""The card of a dataset: what a source's says, and ours, for load_dataset and for people."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from tinybuild.dataset.archives import KEY, reason
+from tinybuild.dataset.lines import silent
 from tinybuild.dataset.parts import Part, parts
+from tinybuild.dataset.suffixes import CARDS, README
+from tinybuild.errors import BuildFault
 from tinybuild.progress import count
 
 if TYPE_CHECKING:
@@ -181,3 +185,122 @@ def _changes(wish: Mapping[str, Any]) -> Iterable[str]:
         yield f"; sounds of at most {audio['max_seconds']} seconds"
     if "sampling_rate" in audio:
         yield f"; sounds at {count(audio['sampling_rate'])} samples a second"
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+LARGEST = (
+    10**6
+)  # values of a card's metadata; those with ten thousand labels in ten configs: 200,000
+FLAGS = re.IGNORECASE | re.MULTILINE | re.DOTALL
+BIBTEX = re.compile(r"```(?:bibtex|latex)?[ \t]*\n\s*(@\w+\s*\{.*?)\n```", re.DOTALL)
+
+
+class Files(Protocol):
+    """Files of which some are cards."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+    def called(self, name: str) -> str:
+        """What messages call a file."""
+
+    def text(self, name: str) -> str:
+        """What one of them holds."""
+
+
+def read(files: Files) -> dict[str, Any]:
+    """The metadata of README.md, what .huggingface.yaml says over it, and the citation and homepage
+    that the README's text has under such words. Raises BuildFault."""
+    import yaml
+
+    said: dict[str, Any] = {}
+    for name in CARDS[:2]:
+        if name not in files.names:
+            continue
+        try:
+            text = files.text(name)
+            data = metadata(text) if name == README else yaml.safe_load(text)
+            said |= data if isinstance(data, dict) else {}
+        except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+            raise BuildFault.of(
+                f"{files.called(name)}: its metadata cannot be read: {reason(error)}", key=KEY
+            ) from None
+        if _larger(said, LARGEST):
+            raise BuildFault.of(
+                f"{files.called(name)}: its metadata grows without end where its aliases are "
+                "followed",
+                key=KEY,
+            )
+        for pattern in _texts(said.get("configs")):
+            # datasets would fetch what "hf://..." and "https://..." name.
+            remote = "://" in pattern or "::" in pattern
+            if remote or pattern.startswith("/") or ".." in pattern.split("/"):
+                raise BuildFault.of(
+                    f"the configs in {files.called(name)} name a file outside of the folder: "
+                    f"{pattern.rstrip('/').rpartition('/')[2]}",
+                    key=KEY,
+                    hint="data_files are relative to the folder, and below it",
+                )
+        if name == README:
+            said = {**_written(text), **said}
+    return said
+
+
+def metadata(text: str) -> dict[str, Any]:
+    """The YAML of a README.md; raises what the library and PyYAML do."""
+    from huggingface_hub import DatasetCard
+
+    with silent("huggingface_hub.repocard"):  # "no metadata"
+        return dict(DatasetCard(text, ignore_metadata_errors=False).data.to_dict())
+
+
+def told(text: str) -> dict[str, Any]:
+    """What a README.md that stands elsewhere says; nothing where it cannot be read."""
+    import yaml
+
+    try:
+        return carried({**_written(text), **metadata(text)})
+    except (ValueError, TypeError, yaml.YAMLError):
+        return {}
+
+
+def _written(text: str) -> dict[str, str]:
+    """The citation and homepage in a card's text."""
+    said = {}
+    cited = re.search(r"^#+[^\n]*citation[^\n]*\n+(`{3,})\w*\n(.*?)\n\1", text, FLAGS)
+    bibtex = BIBTEX.search(text)
+    if cited:
+        said["citation"] = cited[2]
+    elif bibtex:
+        said["citation"] = bibtex[1].strip()
+    home = re.search(r"^[-*\s]*\**homepage:?\**:?\s*<?(https?://[^\s>)]+)", text, FLAGS)
+    if home:
+        said["homepage"] = home[1]
+    return said
+
+
+def _larger(said: object, most: int) -> bool:
+    """Whether there are more than so many values, those of an alias each time that it is used."""
+    values = [said]
+    while values and most >= 0:
+        value = values.pop()
+        most -= 1
+        if isinstance(value, list | Mapping):
+            values += value.values() if isinstance(value, Mapping) else value
+    return most < 0
+
+
+def _texts(configs: object) -> Iterator[str]:
+    """The texts in a card's data_files and data_dir, however deep."""
+    queue: list[object] = []
+    for config in configs if isinstance(configs, list) else ():
+        if isinstance(config, Mapping):
+            queue += [config.get("data_dir"), config.get("data_files")]
+    while queue:
+        item = queue.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, Mapping):
+            queue += [value for key, value in item.items() if key != "split"]
+        elif isinstance(item, list):
+            queue += reversed(item)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from tinybuild.dataset.archives import KEY, Meter, check_zip, members, reason
-from tinybuild.dataset.rows import Shard
+from tinybuild.dataset.archives import KEY, Bytes, Meter, check_zip, members, reason
+from tinybuild.dataset.rows import Config, Shard, Split
 from tinybuild.errors import BuildFault, Fault, PackageFault
 
 if TYPE_CHECKING:
     import pyarrow
-    from datasets import Features
+    from datasets import DatasetBuilder, Features
+    from datasets.data_files import DataFilesDict
+    from datasets.packaged_modules.webdataset.webdataset import WebDataset
 
 # Media is embedded: a table of so many rows is in memory at once.
 ROWS = 16
+# A WebDataset's features are those of so many of its first rows.
+INFERRED = 5
 # What the library's decoders of a row's files raise for what is not as it should be.
 BROKEN = (
     OSError,
@@ -28,17 +34,18 @@ BROKEN = (
 )
 
 
-def folder(
-    module: str,
-    place: Path,
-    splits: Mapping[str, Sequence[str]],
-    split: str,
-    options: Mapping[str, Any],
-    declared: Features | None,
-    scratch: Path,
-    most: int,
-) -> tuple[Features, tuple[Shard, ...]]:
-    """The features and shards of a split of an imagefolder or audiofolder.
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """A config of images or sounds; `most`: bytes that may be unpacked of a zip."""
+
+    config: Config
+    place: Path
+    scratch: Path
+    most: int
+
+
+def folder(asked: Folder, split: str) -> Split:
+    """A split of an imagefolder or audiofolder.
 
     A shard is a metadata file, where there are any; else one file, or a zip of files. The labels
     are those of all splits, as the library takes them.
@@ -48,15 +55,16 @@ def folder(
     from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
     from datasets.streaming import extend_dataset_builder_for_streaming
 
-    for name in sorted({name for names in splits.values() for name in names}):
+    config, place = asked.config, asked.place
+    for name in sorted({name for names in config.splits.values() for name in names}):
         if name.lower().endswith(".zip"):
-            check_zip(place / name, name, most)
-    kind = ImageFolder if module == "imagefolder" else AudioFolder
+            check_zip(place / name, name, asked.most)
+    kind = ImageFolder if config.module == "imagefolder" else AudioFolder
     builder = kind(
-        cache_dir=str(scratch / "cache"),
-        data_files=_data_files(place, splits),
-        features=declared,
-        **options,
+        cache_dir=str(asked.scratch / "cache"),
+        data_files=_data_files(place, config.splits),
+        features=config.features,
+        **config.options,
     )
     extend_dataset_builder_for_streaming(builder)
     shorten = _Shorten(place)
@@ -72,24 +80,24 @@ def folder(
             key=KEY,
             hint="a metadata file has a row for each file, and its name in the column file_name",
         ) from None
-    features = builder.info.features
+    reader = _Reader(builder=builder, features=builder.info.features, shorten=shorten)
     parts = next(part.gen_kwargs for part in made if part.name == split)
     shards = []
     if parts["add_metadata"]:
         # The library keeps them in a set: their order would be another each time.
         for entry in sorted(parts["metadata_files"], key=lambda entry: entry[2]):
             kwargs = {**parts, "files": (), "metadata_files": [entry]}
-            name = shorten(entry[2])
-            shards.append(_shard(builder, features, kwargs, name, None, shorten))
+            shards.append(reader.shard(kwargs, shorten(entry[2]), None))
     else:
         for original, inside, downloaded in parts["files"]:
-            name = shorten(original)
             rows = 1 if inside is None else None
             # Given the archive's name too, the library takes its folder's for the label.
             named = original if inside is None else None
             kwargs = {**parts, "files": ((named, inside, downloaded),)}
-            shards.append(_shard(builder, features, kwargs, name, rows, shorten))
-    return features, tuple(shards)
+            shards.append(reader.shard(kwargs, shorten(original), rows))
+    if not shards:
+        raise BuildFault.of(f"split {split!r} of the source has no rows", key=KEY)
+    return Split(shards=tuple(shards), features=reader.features)
 
 
 class _Shorten:
@@ -106,7 +114,7 @@ class _Shorten:
         return text
 
 
-def _data_files(place: Path, splits: Mapping[str, Sequence[str]]) -> Any:
+def _data_files(place: Path, splits: Mapping[str, Sequence[str]]) -> DataFilesDict:
     """Files by name: as patterns, "[1].png" would not be found."""
     from datasets.data_files import DataFilesDict, DataFilesList
 
@@ -118,81 +126,81 @@ def _data_files(place: Path, splits: Mapping[str, Sequence[str]]) -> Any:
     )
 
 
-def _shard(
-    builder: Any,
-    features: Features,
-    kwargs: Mapping[str, Any],
-    name: str,
-    rows: int | None,
-    shorten: _Shorten,
-) -> Shard:
-    def read(start: int) -> Iterator[pyarrow.Table]:
-        examples = builder._generate_examples(**kwargs)
-        return _tables(examples, features, name, start, shorten, "files" in kwargs)
+@dataclass(frozen=True, kw_only=True)
+class _Reader:
+    """Reads rows as the library's reader gives them, which a builder holds."""
 
-    return Shard(name=name, rows=rows, read=read)
+    builder: DatasetBuilder
+    features: Features
+    shorten: _Shorten
 
+    def shard(self, kwargs: Mapping[str, object], name: str, rows: int | None) -> Shard:
+        """What the builder generates with these arguments."""
 
-def _tables(
-    examples: Iterator[tuple[Any, dict[str, Any]]],
-    features: Features,
-    name: str,
-    start: int,
-    shorten: _Shorten,
-    names_files: bool,
-) -> Iterator[pyarrow.Table]:
-    """`names_files`: media is a file's path, which the library has checked."""
-    kept: list[dict[str, Any]] = []
-    number = 0
-    while True:
-        try:
-            example = next(examples, None)
-        except ImportError as error:
-            raise PackageFault.of(
-                f"{name}, row {number + 1:,}: to read it needs the package {error.name}", key=KEY
-            ) from None
-        except BROKEN as error:
-            raise _bad_row(name, number + 1, error, shorten) from None
-        if example is not None:
+        def read(start: int) -> Iterator[pyarrow.Table]:
+            examples = self.builder._generate_examples(**kwargs)
+            rows = self._rows(examples, name)
+            after = itertools.islice(rows, start, None)
+            number = start
+            # Media in a row of files is a file's path, which the library has checked.
+            while kept := list(itertools.islice(after, ROWS)):
+                yield self.embedded(kept, name, number, "files" in kwargs)
+                number += len(kept)
+
+        return Shard(name=name, rows=rows, read=read)
+
+    def _rows(
+        self, examples: Iterator[tuple[object, dict[str, object]]], name: str
+    ) -> Iterator[dict[str, object]]:
+        number = 0
+        while True:
             number += 1
-            if number > start:
-                row = example[1]
-                if extra := sorted(set(row) - set(features)):
-                    raise BuildFault.of(
-                        f"{name}, row {number:,}: has {extra[0]!r}, which the first rows have not",
-                        key=KEY,
-                        hint="all rows have the same files and columns",
-                    )
-                kept.append(row)
-        if kept and (example is None or len(kept) == ROWS):
-            yield _embedded(kept, features, name, number - len(kept), shorten, names_files)
-            kept = []
-        if example is None:
-            return
+            try:
+                example = next(examples, None)
+            except ImportError as error:
+                raise PackageFault.of(
+                    f"{name}, row {number:,}: to read it needs the package {error.name}", key=KEY
+                ) from None
+            except BROKEN as error:
+                raise self._bad_row(name, number, error) from None
+            if example is None:
+                return
+            if extra := sorted(set(example[1]) - set(self.features)):
+                raise BuildFault.of(
+                    f"{name}, row {number:,}: has {extra[0]!r}; the first rows do not have it",
+                    key=KEY,
+                    hint="all rows have the same files and columns",
+                )
+            yield example[1]
 
+    def embedded(
+        self, rows: list[dict[str, object]], name: str, first: int, names_files: bool
+    ) -> pyarrow.Table:
+        """A table of rows with the media's bytes in it, and its files' bare names."""
+        import pyarrow
+        from datasets import Features
 
-def _embedded(
-    rows: list[dict[str, Any]],
-    features: Features,
-    name: str,
-    first: int,
-    shorten: _Shorten,
-    names_files: bool,
-) -> pyarrow.Table:
-    """A table of rows with the media's bytes in it, and its files' bare names."""
-    import pyarrow
-    from datasets import Features
+        # The library's own encoder of sounds wants torchcodec, only to hand the bytes on.
+        stored, schema = Features(_stored(self.features)), self.features.arrow_schema
+        encoded = []
+        for number, row in enumerate(rows, first + 1):
+            try:
+                encoded.append(stored.encode_example(_filled(self.features, row, names_files)))
+                pyarrow.Table.from_pylist(encoded[-1:], schema=schema)
+            except (*BROKEN, pyarrow.ArrowException) as error:
+                raise self._bad_row(name, number, error) from None
+        return pyarrow.Table.from_pylist(encoded, schema=schema)
 
-    # The library's own encoder of sounds wants torchcodec, only to hand the bytes on.
-    stored = Features(_stored(features))
-    encoded = []
-    for number, row in enumerate(rows, first + 1):
-        try:
-            encoded.append(stored.encode_example(_filled(features, row, names_files)))
-            pyarrow.Table.from_pylist(encoded[-1:], schema=features.arrow_schema)
-        except (*BROKEN, pyarrow.ArrowException) as error:
-            raise _bad_row(name, number, error, shorten) from None
-    return pyarrow.Table.from_pylist(encoded, schema=features.arrow_schema)
+    def _bad_row(self, name: str, row: int, error: Exception) -> Fault:
+        if isinstance(error, FileNotFoundError):
+            missing = error.filename or str(error)
+            what = f"names the file {self.shorten(str(missing))}, which is not there"
+            hint = "file_name is relative to the metadata file's folder"
+        elif str(error).startswith("Invalid metadata file_name"):
+            what, hint = "names a file outside of the metadata file's folder", "copy the file there"
+        else:
+            what, hint = f"cannot be read: {self.shorten(reason(error))}", ""
+        return BuildFault.of(f"{name}, row {row:,}: {what}", key=KEY, hint=hint)
 
 
 def _is_media(feature: Any) -> bool:
@@ -236,28 +244,19 @@ def _filled(feature: Any, value: Any, names_files: bool) -> Any:
     return value
 
 
-def _bad_row(name: str, row: int, error: Exception, shorten: _Shorten) -> Fault:
-    if isinstance(error, FileNotFoundError):
-        missing = error.filename or str(error)
-        what = f"names the file {shorten(str(missing))}, which is not there"
-        hint = "file_name is relative to the metadata file's folder"
-    elif str(error).startswith("Invalid metadata file_name"):
-        what, hint = "names a file outside of the metadata file's folder", "copy the file there"
-    else:
-        what, hint = f"cannot be read: {shorten(reason(error))}", ""
-    return BuildFault.of(f"{name}, row {row:,}: {what}", key=KEY, hint=hint)
+@dataclass(frozen=True, kw_only=True)
+class Tar:
+    """A WebDataset: what the library iterates, each time from the start, and the part of a download
+    manager that its reader uses. `most`: bytes that may be unpacked of it."""
 
+    place: Path
+    name: str
+    scratch: Path
+    most: int
 
-class _Tar:
-    """What the library iterates, each time from the start: (name, stream) of the files in a tar."""
-
-    def __init__(self, path: Path, name: str, most: int) -> None:
-        self.path = path
-        self.name = name
-        self.most = most
-
-    def __iter__(self) -> Iterator[tuple[str, IO[bytes]]]:
-        for name, stream in members(self.path, self.name, meter=Meter(most=self.most)):
+    def __iter__(self) -> Iterator[tuple[str, Bytes]]:
+        meter = Meter(most=self.most)
+        for name, stream in members(self.place / self.name, self.name, meter=meter):
             if name.lower().endswith(".pth"):
                 raise BuildFault.of(
                     f"{self.name}!{name} is a pickle of torch's, which is never loaded",
@@ -267,58 +266,47 @@ class _Tar:
             if not os.path.basename(name).startswith("."):
                 yield name, stream
 
+    def download(self, data_files: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        return {split: [self.name] for split in data_files}
 
-class _Tars:
-    """The part of a download manager that the WebDataset reader uses; names stay relative."""
-
-    def __init__(self, place: Path, most: int) -> None:
-        self.place = place
-        self.most = most
-
-    def download(self, data_files: Any) -> dict[str, list[str]]:
-        return {
-            split: [Path(name).relative_to(self.place).as_posix() for name in names]
-            for split, names in data_files.items()
-        }
-
-    def iter_archive(self, name: str) -> _Tar:
-        return _Tar(self.place / name, name, self.most)
+    def iter_archive(self, name: str) -> Tar:
+        return self
 
 
-def _webdataset(
-    place: Path, name: str, declared: Features | None, scratch: Path, most: int
-) -> tuple[Any, Any]:
+def _webdataset(tar: Tar, declared: Features | None) -> tuple[WebDataset, dict[str, object]]:
     """The library's reader of one tar, and what its generator takes."""
     from datasets.packaged_modules.webdataset.webdataset import WebDataset
 
     builder = WebDataset(
-        cache_dir=str(scratch / "cache"), data_files=_data_files(place, {"train": [name]})
+        cache_dir=str(tar.scratch / "cache"),
+        data_files=_data_files(tar.place, {"train": [tar.name]}),
     )
     if declared is not None:
         builder.info.features = declared
-    if not any("." in os.path.basename(member) for member, _ in _Tar(place / name, name, most)):
+    if not any("." in os.path.basename(member) for member, _ in tar):
         raise BuildFault.of(
-            f"{name} has no rows",
+            f"{tar.name} has no rows",
             key=KEY,
             hint="its files are texts, JSON or CSV (.txt, .jsonl, .csv), or a WebDataset "
             "(000.jpg, 000.json, 001.jpg ...)",
         )
     try:
-        (part,) = builder._split_generators(_Tars(place, most))
+        (part,) = builder._split_generators(tar)
     except ImportError as error:
-        raise PackageFault.of(f"{name}: to read it needs {error.name}", key=KEY) from None
+        raise PackageFault.of(f"{tar.name}: to read it needs {error.name}", key=KEY) from None
     except BROKEN as error:
         raise BuildFault.of(
-            f"{name}: its first rows cannot be read: {reason(error)}", key=KEY
+            f"{tar.name}: its first rows cannot be read: {reason(error)}", key=KEY
         ) from None
     return builder, part.gen_kwargs
 
 
-def webdataset_schema(place: Path, name: str, scratch: Path, most: int) -> pyarrow.Schema:
-    builder, _ = _webdataset(place, name, None, scratch, most)
+def webdataset_schema(tar: Tar) -> pyarrow.Schema:
+    builder, _ = _webdataset(tar, None)
     return builder.info.features.arrow_schema
 
 
-def webdataset(place: Path, name: str, features: Features, scratch: Path, most: int) -> Shard:
-    builder, kwargs = _webdataset(place, name, features, scratch, most)
-    return _shard(builder, features, kwargs, name, None, _Shorten(place))
+def webdataset(tar: Tar, features: Features) -> Shard:
+    builder, kwargs = _webdataset(tar, features)
+    reader = _Reader(builder=builder, features=features, shorten=_Shorten(tar.place))
+    return reader.shard(kwargs, tar.name, None)

@@ -9,11 +9,12 @@ import json
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from tinybuild.dataset.archives import KEY, reason, too_much
-from tinybuild.dataset.schemas import SAY_TYPES, Cast, caster
+from tinybuild.dataset.archives import KEY, Bytes, reason, too_much
+from tinybuild.dataset.schemas import SAY_TYPES, caster
 from tinybuild.errors import BuildFault, Fault
 
 if TYPE_CHECKING:
@@ -28,54 +29,61 @@ PIECE = 2 << 20
 ROWS = 1_000
 
 
-def schema(
-    module: str, stream: IO[bytes], name: str, options: Mapping[str, Any], scratch: Path, most: int
-) -> pyarrow.Schema | None:
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a file is read.
+
+    module: json, csv or text. name: what messages call it. options: those of datasets' reader.
+    scratch: a folder for files in between. most: bytes of one JSON array, or of one text that is a
+    row.
+    """
+
+    module: str
+    name: str
+    options: Mapping[str, Any]
+    scratch: Path
+    most: int
+
+    def checked(self, stream: Bytes) -> _Checked:
+        return _Checked(stream, self.name, self.options.get("encoding"))
+
+
+def schema(how: Reading, stream: Bytes) -> pyarrow.Schema | None:
     """What datasets infers from a file's first rows; None where it has none."""
     import pyarrow
 
-    if module == "text":
+    if how.module == "text":
         # An empty file is a text as a whole, and has no line.
-        if options.get("sample_by") != "document" and not stream.read(1):
+        if how.options.get("sample_by") != "document" and not stream.read(1):
             return None
         return pyarrow.schema([("text", pyarrow.string())])
-    checked = _Checked(stream, name, options.get("encoding"))
-    if module == "csv":
-        tables = _csv(checked, name, options, {}, CSV_LOOK)
-        table = next(tables, None)
+    checked = how.checked(stream)
+    if how.module == "csv":
+        table = next(_csv(how, checked, {}, CSV_LOOK), None)
         return None if table is None or not table.num_rows else table.schema
-    for number, piece in _pieces(checked, name, options, JSON_LOOK, most):
+    for number, piece in _pieces(how, checked, JSON_LOOK):
         if piece.strip():
-            return _guess(number, piece, name, scratch)
+            return _guess(number, piece, how)
     return None
 
 
 def tables(
-    module: str,
-    stream: IO[bytes],
-    name: str,
-    options: Mapping[str, Any],
-    features: Features,
-    declared: bool,
-    scratch: Path,
-    most: int,
+    how: Reading, stream: Bytes, features: Features, declared: bool
 ) -> Iterator[pyarrow.Table]:
     """The rows in the split's features; `declared` if a card says these, and no look at files.
 
-    `most`: bytes of one JSON array, or of one text that is a row. Raises BuildFault, naming the
-    line (of JSON and text) or the row.
+    Raises BuildFault, naming the line (of JSON and text) or the row.
     """
-    checked = _Checked(stream, name, options.get("encoding"))
-    cast = caster(features)
-    if module == "text":
-        yield from _text(checked, name, options, cast, features, most)
-    elif module == "csv":
-        first = 0
-        for table in _csv(checked, name, options, features, ROWS):
+    checked, name = how.checked(stream), how.name
+    if how.module == "text":
+        yield from _text(how, checked, features)
+    elif how.module == "csv":
+        first, cast = 0, caster(features)
+        for table in _csv(how, checked, features, ROWS):
             yield cast(table if declared else _numbers(table, features, name, first), name, first)
             first += table.num_rows
     else:
-        yield from _json(checked, name, options, features, declared, scratch, most)
+        yield from _json(how, checked, features, declared)
 
 
 class _Checked(io.RawIOBase):
@@ -84,7 +92,7 @@ class _Checked(io.RawIOBase):
     `fault` keeps what stopped it, since pandas' reader in C tells only that something did.
     """
 
-    def __init__(self, source: IO[bytes], name: str, encoding: str | None = None) -> None:
+    def __init__(self, source: Bytes, name: str, encoding: str | None = None) -> None:
         self.source = source
         self.name = name
         self.fault: Fault | None = None
@@ -121,17 +129,11 @@ class _Checked(io.RawIOBase):
         self.lines += data.count(b"\n")
 
 
-def _text(
-    checked: _Checked,
-    name: str,
-    options: Mapping[str, Any],
-    cast: Cast,
-    features: Features,
-    most: int,
-) -> Iterator[pyarrow.Table]:
+def _text(how: Reading, checked: _Checked, features: Features) -> Iterator[pyarrow.Table]:
     """As datasets cuts it: lines; paragraphs (between empty lines, empty ones left out); a file."""
     import pyarrow
 
+    cast, name, options = caster(features), how.name, how.options
     errors = options.get("encoding_errors")
     if errors not in (None, "strict"):
         checked.decoder = None
@@ -143,7 +145,7 @@ def _text(
     rows: list[str] = []
     size = 0
     units = {"line": _text_lines, "paragraph": _paragraphs, "document": _document}
-    made = units[options.get("sample_by") or "line"](text, name, options, most)
+    made = units[options.get("sample_by") or "line"](text, how)
     while True:
         try:
             row = next(made, None)
@@ -162,40 +164,34 @@ def _text(
             return
 
 
-def _text_lines(
-    text: io.TextIOWrapper, name: str, options: Mapping[str, Any], most: int
-) -> Iterator[str]:
-    keep = options.get("keep_linebreaks", False)
-    while line := text.readline(most + 1):
-        if len(line) > most:
-            raise too_much(name, most)
+def _text_lines(text: io.TextIOWrapper, how: Reading) -> Iterator[str]:
+    keep = how.options.get("keep_linebreaks", False)
+    while line := text.readline(how.most + 1):
+        if len(line) > how.most:
+            raise too_much(how.name, how.most)
         yield line if keep else line.removesuffix("\n")
 
 
-def _paragraphs(
-    text: io.TextIOWrapper, name: str, options: Mapping[str, Any], most: int
-) -> Iterator[str]:
+def _paragraphs(text: io.TextIOWrapper, how: Reading) -> Iterator[str]:
     rest = ""
     while chunk := text.read(PIECE):
         *whole, rest = (rest + chunk).split("\n\n")
         yield from filter(None, whole)
-        if len(rest) > most:
-            raise too_much(name, most)
+        if len(rest) > how.most:
+            raise too_much(how.name, how.most)
     if rest:
         yield rest
 
 
-def _document(
-    text: io.TextIOWrapper, name: str, options: Mapping[str, Any], most: int
-) -> Iterator[str]:
-    whole = text.read(most + 1)
-    if len(whole) > most:
-        raise too_much(name, most)
+def _document(text: io.TextIOWrapper, how: Reading) -> Iterator[str]:
+    whole = text.read(how.most + 1)
+    if len(whole) > how.most:
+        raise too_much(how.name, how.most)
     yield whole
 
 
 def documents(
-    streams: Iterable[tuple[str, IO[bytes]]], features: Features, most: int
+    streams: Iterable[tuple[str, Bytes]], features: Features, most: int
 ) -> Iterator[pyarrow.Table]:
     """A row for each of many files of UTF-8, some hundred to a table: `tables` takes 10 times as
     long for each.
@@ -240,11 +236,7 @@ def _not_utf8(name: str, line: int, error: UnicodeDecodeError) -> Fault:
 
 
 def _csv(
-    checked: _Checked,
-    name: str,
-    options: Mapping[str, Any],
-    features: Mapping[str, Any],
-    rows: int,
+    how: Reading, checked: _Checked, features: Mapping[str, Any], rows: int
 ) -> Iterator[pyarrow.Table]:
     """What pandas reads, with the options of datasets' own reader; texts stay as they stand."""
     import pandas  # type: ignore[import-untyped]
@@ -257,7 +249,7 @@ def _csv(
         for column, feature in features.items()
         if not isinstance(feature, Value) or feature.dtype in ("string", "large_string")
     }
-    settings = CsvConfig(**options).pd_read_csv_kwargs
+    settings = CsvConfig(**how.options).pd_read_csv_kwargs
     # With low_memory one column may come out as texts and numbers, by where the file is cut.
     settings.update(chunksize=rows, low_memory=False)
     if settings.get("engine") not in (None, "c"):
@@ -277,7 +269,7 @@ def _csv(
             return  # not even a header
         text = reason(error).removeprefix("Error tokenizing data. C error: ")
         raise BuildFault.of(
-            f"{name}, after row {first:,}: cannot be read as CSV: {text}",
+            f"{how.name}, after row {first:,}: cannot be read as CSV: {text}",
             key=KEY,
             hint="rows have as many fields as the header, and quotes in pairs",
         ) from None
@@ -329,15 +321,14 @@ def _like(value: Any, wanted: pyarrow.DataType) -> bool:
     return True
 
 
-def _pieces(
-    checked: _Checked, name: str, options: Mapping[str, Any], size: int, most: int
-) -> Iterator[tuple[int, bytes]]:
+def _pieces(how: Reading, checked: _Checked, size: int) -> Iterator[tuple[int, bytes]]:
     """(the number of its first line, whole lines of JSON) one after another.
 
     An array is made to lines, of which each is a row, and 0 stands for the number; `field` of the
     options names the array in an object.
     """
     stream: Any = io.BufferedReader(checked, 1 << 16)
+    options, most = how.options, how.most
     encoding = options.get("encoding")
     recode = encoding and codecs.lookup(encoding).name != "utf-8"
     if recode:
@@ -356,8 +347,8 @@ def _pieces(
         while more := read(size):
             piece += more
             if len(piece) > most:
-                raise too_much(name, most)
-        yield 0, _array(piece, name, field)
+                raise too_much(how.name, most)
+        yield 0, _array(piece, how.name, field)
         return
     while piece:
         yield line, piece
@@ -392,12 +383,12 @@ def _not_json(name: str, error: Exception, line: int = 0) -> Fault:
     )
 
 
-def _guess(number: int, piece: bytes, name: str, scratch: Path) -> pyarrow.Schema:
+def _guess(number: int, piece: bytes, how: Reading) -> pyarrow.Schema:
     """The schema that datasets' own reader infers for the first rows."""
     try:
-        table = next(_library(piece, {}, None, scratch))
+        table = next(_library(piece, None, how.scratch))
     except _json_errors() as error:
-        raise _bad_line(number, piece, name, None, error) from None
+        raise _Piece(how.name, number, piece).fault(None, None, error) from None
     return table.schema
 
 
@@ -418,9 +409,7 @@ def silent(logger: str) -> Iterator[None]:
         log.disabled = before
 
 
-def _library(
-    piece: bytes, options: Mapping[str, Any], features: Features | None, scratch: Path
-) -> Iterator[pyarrow.Table]:
+def _library(piece: bytes, features: Features | None, scratch: Path) -> Iterator[pyarrow.Table]:
     from datasets.packaged_modules.json.json import Json
 
     with tempfile.NamedTemporaryFile(dir=scratch, suffix=".jsonl") as file:
@@ -432,7 +421,6 @@ def _library(
             chunksize=len(piece) + 1,
             parse_agent_traces=False,
             on_mixed_types="use_json" if features is None else None,
-            **options,
         )
         names = [file.name]
         with silent("datasets.packaged_modules.json.json"):
@@ -440,29 +428,23 @@ def _library(
 
 
 def _json(
-    checked: _Checked,
-    name: str,
-    options: Mapping[str, Any],
-    features: Features,
-    declared: bool,
-    scratch: Path,
-    most: int,
+    how: Reading, checked: _Checked, features: Features, declared: bool
 ) -> Iterator[pyarrow.Table]:
-    cast = caster(features)
+    cast, name = caster(features), how.name
     # A column of any JSON (types mixed within a row) is the library's invention: it reads it.
     strict = None if declared or _has_json(features) else _plain(features)
     first = 0
-    for number, piece in _pieces(checked, name, options, PIECE, most):
+    for number, piece in _pieces(how, checked, PIECE):
         if not piece.strip():
             continue
         try:
             if strict is not None:
                 made = [_parse(piece, strict)]
             else:
-                made = list(_library(piece, {}, features, scratch))
+                made = list(_library(piece, features, how.scratch))
         except _json_errors() as error:
             row = number or -first
-            raise _bad_line(row, piece, name, features, error, strict) from None
+            raise _Piece(name, row, piece).fault(features, strict, error) from None
         for table in made:
             for begin in range(0, table.num_rows, ROWS):
                 part = table.slice(begin, ROWS)
@@ -496,60 +478,72 @@ def _parse(piece: bytes, schema: pyarrow.Schema | None) -> pyarrow.Table:
     )
 
 
-def _bad_line(
-    number: int,
-    piece: bytes,
-    name: str,
-    features: Features | None,
-    error: Exception,
-    strict: pyarrow.Schema | None = None,
-) -> Fault:
-    """The fault of the first line that cannot be read.
+@dataclass(frozen=True)
+class _Piece:
+    """Lines of JSON that cannot be read.
 
     `number` is the first line's, from 1; of an array's rows it is 0 or less, and counts them.
     """
-    import pyarrow
 
-    unit, number = ("line", number) if number > 0 else ("row", 1 - number)
-    all_lines = piece.split(b"\n")
-    skip = _first_bad(all_lines, strict) if strict is not None else 0
-    for place, line in enumerate(all_lines[skip:], number + skip):
-        if not line.strip():
-            continue
-        where = f"{name}, {unit} {place:,}"
+    name: str
+    number: int
+    data: bytes
+
+    def fault(
+        self, features: Features | None, strict: pyarrow.Schema | None, error: Exception
+    ) -> Fault:
+        """The fault of the first line that cannot be read, as far as it is found."""
+        unit, first = ("line", self.number) if self.number > 0 else ("row", 1 - self.number)
+        all_lines = self.data.split(b"\n")
+        skip = _first_bad(all_lines, strict) if strict is not None else 0
+        for place, line in enumerate(all_lines[skip:], first + skip):
+            if line.strip():
+                known = self._line(f"{unit} {place:,}", place, line, features)
+                known = known or self._misfit(f"{unit} {place:,}", line, strict)
+                if known is not None:
+                    return known
+        if features is None:
+            # Each line is JSON, and Arrow does not take it all the same: a column twice.
+            first += _first_bad(all_lines, None)
+        what = f"{self.name}, {unit} {first:,}: {reason(error)}"
+        return BuildFault.of(what, key=KEY, hint=SAY_TYPES)
+
+    def _line(self, where: str, place: int, line: bytes, features: Features | None) -> Fault | None:
+        """A line that is not an object with the columns of the others."""
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as broken:
-            return _not_json(name, broken, place)
+            return _not_json(self.name, broken, place)
         if not isinstance(row, dict):
-            return _not_json(name, ValueError("a row is an object"), place)
-        if features is None:
-            continue
-        if extra := sorted(set(row) - set(features)):
-            return BuildFault.of(
-                f"{where}: has a column {extra[0]!r} that the rows before do not have",
-                key=KEY,
-                hint="give all rows the same columns (null where one has no value), "
-                "or say them in README.md's dataset_info",
-            )
+            return _not_json(self.name, ValueError("a row is an object"), place)
+        extra = sorted(set(row) - set(features)) if features is not None else ()
+        if not extra:
+            return None
+        return BuildFault.of(
+            f"{self.name}, {where}: has a column {extra[0]!r} that the rows before do not have",
+            key=KEY,
+            hint="give all rows the same columns (null where one has no value), "
+            "or say them in README.md's dataset_info",
+        )
+
+    def _misfit(self, where: str, line: bytes, strict: pyarrow.Schema | None) -> Fault | None:
+        """A value of another type than those before it."""
+        import pyarrow
+
         if strict is None:
-            continue
-        for column, value in row.items():
-            one = json.dumps({column: value}).encode()
+            return None
+        for column, value in json.loads(line).items():
             wanted = strict.field(column)
             try:
-                _parse(one, pyarrow.schema([wanted]))
+                _parse(json.dumps({column: value}).encode(), pyarrow.schema([wanted]))
             except (pyarrow.ArrowException, ValueError) as misfit:
                 return BuildFault.of(
-                    f"{where}: column {column!r} is {_type_of(value, misfit)}, "
+                    f"{self.name}, {where}: column {column!r} is {_type_of(value, misfit)}, "
                     f"and {wanted.type} in the rows before",
                     key=KEY,
                     hint=SAY_TYPES,
                 )
-    if features is None:
-        # Each line is JSON, and Arrow does not take it all the same: a column twice.
-        number += _first_bad(all_lines, None)
-    return BuildFault.of(f"{name}, {unit} {number:,}: {reason(error)}", key=KEY, hint=SAY_TYPES)
+        return None
 
 
 def _first_bad(all_lines: list[bytes], schema: pyarrow.Schema | None) -> int:

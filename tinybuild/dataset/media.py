@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -62,16 +62,18 @@ def shrink(
     library is missing.
     """
     table, features = _columns(table, features, wish.get("columns"))
-    for step in _steps(wish, places):
-        visit = Visit(wanted=step.change.takes, apply=step.apply)
-        for index, (name, feature) in enumerate(features.items()):
-            if walks.holds(feature, step.change.takes):
-                column = walks.visited(table.column(index), feature, name, visit)
-                table = table.set_column(index, table.field(index), column)
     new = features
     for change in CHANGES:
-        if own := wish.get(change.key):
-            new = walks.replaced(new, partial(change.becomes, own))
+        step = _Step(change=change, wish=wish.get(change.key), places=places)
+        if not step.wish and change.look is None:
+            continue
+        visit = Visit(wanted=change.takes, apply=step.apply)
+        for index, (name, feature) in enumerate(features.items()):
+            if walks.holds(feature, change.takes):
+                column = walks.visited(table.column(index), feature, name, visit)
+                table = table.set_column(index, table.field(index), column)
+        if step.wish:
+            new = walks.replaced(new, partial(change.becomes, step.wish))
     if new != features:
         table = table.replace_schema_metadata(new.arrow_schema.metadata)
     return table, new
@@ -88,7 +90,7 @@ def idle(features: Features, wish: Mapping[str, object]) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Step:
-    """What is done to the values of one change. key: the recipe's, for messages."""
+    """What one change does to the rows of a table."""
 
     change: Change[Any]
     wish: object
@@ -108,13 +110,6 @@ class _Step:
         if self.change.look is not None:
             self.change.look(array, at)
         return array
-
-
-def _steps(wish: Mapping[str, object], places: Sequence[Place]) -> Iterator[_Step]:
-    for change in CHANGES:
-        own = wish.get(change.key)
-        if own or change.look is not None:
-            yield _Step(change=change, wish=own, places=places)
 
 
 def _columns(

@@ -34,6 +34,21 @@ class Shard:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Config:
+    """A config's files and how they are read: what layout.json says of one.
+
+    module: the format, a name in FORMATS. features: None where only the files say them. rows: how
+    many a split has, as far as a card says it.
+    """
+
+    module: str
+    options: Mapping[str, object]
+    features: Features | None
+    splits: Mapping[str, tuple[str, ...]]
+    rows: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Split:
     """The shards of one split, in their order, and the features that all of them have."""
 

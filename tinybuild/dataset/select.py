@@ -55,12 +55,17 @@ def select(
     if not found:
         raise _none(rows)
     if wanted is not None and found < wanted and not wish.get("at_most"):
-        raise BuildFault.of(
-            f"{rows.has(found)}, not the {wanted:,} asked for",
-            key=("dataset", "samples"),
-            hint=f"ask for at most {found:,}, or say at_most: true",
-        )
+        raise too_few(rows.has(found), found, wanted)
     return kept.result(split)
+
+
+def too_few(has: str, rows: int, wanted: int) -> Fault:
+    """`has` says, in words, that there are so many rows."""
+    return BuildFault.of(
+        f"{has}, not the {wanted:,} asked for",
+        key=("dataset", "samples"),
+        hint=f"ask for at most {rows:,}, or say at_most: true",
+    )
 
 
 class _Rows:
@@ -353,13 +358,13 @@ def _numbered(rows: _Rows, text: str) -> _Kept:
             break
         known = rows.count(index)
         if known is not None:
-            rows.take(index, _within(wanted, start, start + known), kept)
+            rows.take(index, within(wanted, start, start + known), kept)
             start += known
             continue
         end = start
         for first, table, numbers in rows.read(index):
             begin, end = start + first, start + first + table.num_rows
-            chosen = numpy.fromiter(_within(wanted, begin, end), dtype=numpy.int64)
+            chosen = numpy.fromiter(within(wanted, begin, end), dtype=numpy.int64)
             kept.add(index, table, chosen, numbers[chosen])
             if end >= wanted[-1].stop:
                 break
@@ -373,7 +378,7 @@ def _numbered(rows: _Rows, text: str) -> _Kept:
     return kept
 
 
-def _within(wanted: Sequence[range], begin: int, end: int) -> Iterator[int]:
+def within(wanted: Sequence[range], begin: int, end: int) -> Iterator[int]:
     """The numbers of spans from `begin` to before `end`, counted from `begin`."""
     for span in wanted:
         yield from range(max(span.start, begin) - begin, min(span.stop, end) - begin)

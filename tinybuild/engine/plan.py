@@ -2,85 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
 
 from tinybuild import source
-from tinybuild.dataset.parts import AMOUNT, NUMBERS
+from tinybuild.engine import slices
+from tinybuild.engine.stages import STAGES, Task
 from tinybuild.errors import Fault, Finding, RecipeFault, nearest
 from tinybuild.files import Memo
-from tinybuild.keys import PROCESSORS
-from tinybuild.recipe import Broken, Cache, Recipe, amount, lock, size
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """One kind of work.
-
-    function: what a worker calls with a Job. code: the parts of the package whose change means that
-    the work must be done again. libraries: the installed distributions whose version does.
-    """
-
-    function: str
-    code: tuple[str, ...]
-    libraries: tuple[str, ...]
-
-
-STAGES: Mapping[str, Stage] = {
-    "fetch": Stage(
-        function="tinybuild.source:fetch",
-        code=("source", "dataset/parts.py", "keys.py", "files.py"),
-        libraries=(),
-    ),
-    "dataset": Stage(
-        function="tinybuild.dataset:make",
-        code=("dataset", "corpus", "corpus/corpus.jsonl", "files.py", "progress.py"),
-        libraries=("datasets", "pyarrow", "pillow", "soundfile", "soxr"),
-    ),
-    "tokenizer": Stage(
-        function="tinybuild.tokenizer.stage:make",
-        code=("tokenizer", "keys.py", "files.py", "corpus", "corpus/corpus.jsonl"),
-        libraries=(
-            *("transformers", "tokenizers", "sentencepiece", "sacremoses"),
-            *("tiktoken", "mistral-common", "protobuf"),
-        ),
-    ),
-    "model": Stage(
-        function="tinybuild.model:make",
-        code=(
-            *("model", "config", "config/exceptions.json", "feeding"),
-            *("keys.py", "files.py"),
-        ),
-        libraries=("transformers", "torch", "safetensors", "pillow", "torchvision"),
-    ),
-    "validate": Stage(
-        function="tinybuild.validate:make",
-        code=(
-            "validate",
-            "feeding",
-            "config",
-            "tokenizer",
-            "bundle.py",
-            "keys.py",
-            "files.py",
-            "corpus",
-            "corpus/corpus.jsonl",
-        ),
-        libraries=(
-            *("transformers", "tokenizers", "torch", "datasets", "pyarrow", "soundfile", "soxr"),
-            *("sentencepiece", "tiktoken", "mistral-common", "pillow", "torchvision"),
-        ),
-    ),
-    "pack": Stage(
-        function="tinybuild.pack:make",
-        code=("pack", "bundle.py", "files.py", "progress.py", "__init__.py"),
-        libraries=(),
-    ),
-}
+from tinybuild.recipe import Broken, Cache, Recipe
 
 # Names that doit or the stages already have.
 RESERVED = frozenset(
@@ -91,35 +24,9 @@ RESERVED = frozenset(
         *("strace", "tabcompletion", "reset-dep"),
     )
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Need:
-    """A part of another task's receipt: files below any of `files` ("" is all), and these facts."""
-
-    name: str
-    task: str
-    files: tuple[str, ...] = ()
-    facts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One stage of one recipe: its own slice of the recipe and of the receipts before it."""
-
-    name: str
-    stage: str
-    recipe: Recipe
-    settings: Mapping[str, Any]
-    needs: tuple[Need, ...]
-    wishes: tuple[source.Wish, ...] = ()
-    after: tuple[str, ...] = ()
-    seed: int = 0
-
-    @property
-    def before(self) -> tuple[str, ...]:
-        """Names of the tasks that must be done first."""
-        return tuple(dict.fromkeys((*self.after, *(need.task for need in self.needs))))
+LONGEST = 96  # characters of a name; the Hub's limit, and a tar entry has 100
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+_SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,10 +44,27 @@ class Zoo:
         names = (f"{stage}:{name}" for stage in STAGES)
         return [self.tasks[task] for task in names if task in self.tasks]
 
+    def one_by_one(self, selected: Iterable[str]) -> list[str]:
+        """What is selected, with the recipes of each group in its place, one after another.
 
-def seed(given: int, recipe: str, stage: str) -> int:
-    """A stage's seed, 0 .. 2**32 - 1: sha256 of the recipe's seed and the two names."""
-    return int.from_bytes(hashlib.sha256(f"{given}/{recipe}/{stage}".encode()).digest()[:4], "big")
+        A recipe comes after those that it builds on. doit takes up what is selected in this order,
+        and the next only when there is nothing to do for those before it: so each recipe is packed
+        as soon as it can be, and an interrupted run leaves whole bundles.
+        """
+        names = list[str]()
+        for name in selected:
+            group = "" if name == "zoo" else name
+            names += [*self._in_order(self.groups.get(group, ())), name]
+        return list(dict.fromkeys(names))
+
+    def _in_order(self, names: Iterable[str]) -> Iterable[str]:
+        """Recipes, those that others build on first."""
+        graph = dict[str, list[str]]()
+        for name in names:
+            fetch = self.tasks.get(f"fetch:{name}")
+            before = fetch.slice.after if fetch is not None else ()
+            graph[name] = [task.partition(":")[2] for task in before]
+        return TopologicalSorter(graph).static_order()
 
 
 def load(root: Path, memo: Memo, cache: Cache) -> Zoo:
@@ -155,69 +79,86 @@ def load(root: Path, memo: Memo, cache: Cache) -> Zoo:
             where=str(root.name or root),
             hint="a zoo is a folder with recipes/ and a dodo.py; see the README",
         )
-    files: list[tuple[Path, str]] = []
-    groups: dict[str, list[str]] = {"": []}
+    files, groups = _listed(folder)
+    recipes, broken = _read(root, files, groups, cache)
+    wishes = {name: source.wishes(r.data, r.file.parent) for name, r in recipes.items()}
+    upstreams = {name: slices.upstreams(found) for name, found in wishes.items()}
+    tasks: dict[str, Task] = {}
+
+    def set_aside(name: str, fault: Fault) -> None:
+        recipe = recipes[name]
+        broken.append(Broken(name=name, file=recipe.file, group=recipe.group, fault=fault))
+
+    for name, recipe in recipes.items():
+        try:
+            _chain(name, recipes, upstreams)
+            _outside(wishes[name], root)
+            asked = slices.Asked(recipe=recipe, others=recipes, root=root)
+            tasks.update((task.name, task) for task in slices.tasks(asked))
+        except Fault as fault:
+            set_aside(name, fault)
+    lost = {one.name for one in broken}
+    for name in _downstream(upstreams):
+        away = next((other for _, other in upstreams.get(name, ()) if other in lost), None)
+        if away is not None and name not in lost:
+            lost.add(name)
+            shown = recipes[name].file.relative_to(root).as_posix()
+            what = f"its source, the recipe {away}, is broken"
+            set_aside(name, RecipeFault.of(what, where=shown))
+    good = {name: recipe for name, recipe in recipes.items() if name not in lost}
+    members: dict[str, list[str]] = {group: [] for group in groups}
+    for recipe in good.values():
+        members[recipe.group].append(recipe.name)
+    for one in broken:
+        members[one.group].append(one.name)
+    return Zoo(
+        root=root,
+        recipes=good,
+        broken=tuple(broken),
+        tasks={name: task for name, task in tasks.items() if task.recipe.name in good},
+        groups={group: tuple(names) for group, names in members.items()},
+    )
+
+
+def _listed(folder: Path) -> tuple[list[tuple[Path, str]], list[str]]:
+    """(file, group) of each recipe, in their order, and the groups; "" is recipes/ itself."""
+    files, groups = list[tuple[Path, str]](), [""]
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue  # an editor's lock, or checkpoints
-        if path.suffix in (".yaml", ".yml"):
+        if path.suffix in _SUFFIXES:
             files.append((path, ""))
         elif path.is_dir():
-            inner = [
-                (p, path.name)
-                for p in sorted(path.iterdir())
-                if p.suffix in (".yaml", ".yml") and not p.name.startswith(".")
-            ]
-            if path.name in RESERVED or not _NAME.match(path.name):
-                inner = [(p, "") for p, _ in inner]  # each of its recipes will say so
-            elif inner:
-                groups[path.name] = []
-            files += inner
-    recipes: dict[str, Recipe] = {}
-    broken: list[Broken] = []
-    first: dict[str, str] = {}
+            inner = [p for p in sorted(path.iterdir()) if p.suffix in _SUFFIXES]
+            inner = [p for p in inner if not p.name.startswith(".")]
+            # Where the folder cannot be a group, each of its recipes will say so.
+            group = path.name if path.name not in RESERVED and _NAME.match(path.name) else ""
+            if inner and group:
+                groups.append(group)
+            files += [(p, group) for p in inner]
+    return files, groups
+
+
+def _read(
+    root: Path, files: Iterable[tuple[Path, str]], groups: Iterable[str], cache: Cache
+) -> tuple[dict[str, Recipe], list[Broken]]:
+    """The recipes by their names, and those that cannot be read or named so."""
+    recipes, broken, first = dict[str, Recipe](), list[Broken](), dict[str, str]()
     for path, group in files:
         shown = path.relative_to(root).as_posix()
         read = cache.read(path, shown, group)
         name = read.name
-        faults = list(_name_faults(path, shown, name, groups, first))
+        faults = [*_name_faults(path, shown, name, groups), *_twice(name, shown, first)]
         first.setdefault(name, shown)
-        if faults or isinstance(read, Broken):
-            more = read.fault.findings if isinstance(read, Broken) else ()
-            taken = name in recipes or any(b.name == name for b in broken) or name in RESERVED
-            name = _task_name(shown) if taken or not _NAME.match(name) else name
-            fault = RecipeFault([*faults, *more])
-            broken.append(Broken(name=name, file=path, group=group, fault=fault))
-        else:
+        if isinstance(read, Recipe) and not faults:
             recipes[name] = read
-    tasks: dict[str, Task] = {}
-    for name, recipe in list(recipes.items()):
-        try:
-            _chain(recipe, recipes)
-            _outside(recipe, root)
-            made = list(_tasks(recipe, recipes, root))
-        except Fault as fault:
-            broken.append(Broken(name=name, file=recipe.file, group=recipe.group, fault=fault))
             continue
-        tasks.update((task.name, task) for task in made)
-    for one in broken:
-        recipes.pop(one.name, None)
-    _drop_orphans(root, recipes, broken, tasks)
-    for name, recipe in recipes.items():
-        groups[recipe.group].append(name)
-    for one in broken:
-        groups[one.group].append(one.name)
-    return Zoo(
-        root=root,
-        recipes=recipes,
-        broken=tuple(broken),
-        tasks=tasks,
-        groups={group: tuple(names) for group, names in groups.items()},
-    )
-
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
-LONGEST = 96  # characters of a name; the Hub's limit, and a tar entry has 100
+        more = read.fault.findings if isinstance(read, Broken) else ()
+        taken = name in recipes or any(b.name == name for b in broken) or name in RESERVED
+        name = _task_name(shown) if taken or not _NAME.match(name) else name
+        fault = RecipeFault([*faults, *more])
+        broken.append(Broken(name=name, file=path, group=group, fault=fault))
+    return recipes, broken
 
 
 def _task_name(shown: str) -> str:
@@ -225,9 +166,7 @@ def _task_name(shown: str) -> str:
     return shown.encode("utf-8", "backslashreplace").decode().replace("=", "%3D")
 
 
-def _name_faults(
-    path: Path, shown: str, name: str, groups: Iterable[str], first: Mapping[str, str]
-) -> Iterable[Finding]:
+def _name_faults(path: Path, shown: str, name: str, groups: Iterable[str]) -> Iterator[Finding]:
     if path.suffix == ".yml":
         yield Finding(what="a recipe's file ends in .yaml", where=shown, hint="rename it")
     if not _NAME.match(name):
@@ -250,40 +189,58 @@ def _name_faults(
             what = f"{within!r} cannot be the name of a group of recipes"
             hint = "rename the folder: use letters, digits, -, _ and ."
         yield Finding(what=what, where=shown, hint=hint)
+
+
+def _twice(name: str, shown: str, first: Mapping[str, str]) -> Iterator[Finding]:
     if name in first:
-        yield Finding(
-            what=f"there are two recipes named {name}",
-            where=shown,
-            hint=f"the other is {first[name]}; rename one",
-        )
+        hint = f"the other is {first[name]}; rename one"
+        yield Finding(what=f"there are two recipes named {name}", where=shown, hint=hint)
 
 
-def _chain(recipe: Recipe, recipes: Mapping[str, Recipe]) -> None:
+Upstreams = Mapping[str, tuple[tuple[str, str], ...]]  # recipe -> (slot, recipe that it builds on)
+
+
+def _chain(name: str, recipes: Mapping[str, Recipe], upstreams: Upstreams) -> None:
     """Refuse sources that name no recipe, and circles of them."""
-    seen = [recipe.name]
-    queue = [recipe]
-    while queue:
-        for slot, name in _upstreams(queue.pop()):
-            key = ("source", "recipe") if slot == "source" else (slot, "source", "recipe")
-            if name not in recipes:
-                if len(seen) == 1:
-                    near = nearest(name, recipes)
-                    hint = f"did you mean {' or '.join(near)}?" if near else "see doit list"
-                    raise RecipeFault.of(f"there is no recipe {name}", key=key, hint=hint)
-                continue
-            if slot == "dataset" and len(seen) == 1 and "dataset" not in recipes[name].data:
-                raise RecipeFault.of(f"the recipe {name} makes no dataset", key=key)
-            if name == recipe.name:
+    for slot, other in upstreams[name]:
+        key = _key(slot, "recipe")
+        if other not in recipes:
+            near = nearest(other, recipes)
+            hint = f"did you mean {' or '.join(near)}?" if near else "see doit list"
+            raise RecipeFault.of(f"there is no recipe {other}", key=key, hint=hint)
+        if slot == "dataset" and "dataset" not in recipes[other].data:
+            raise RecipeFault.of(f"the recipe {other} makes no dataset", key=key)
+    seen, todo = [name], [name]
+    while todo:
+        for slot, other in upstreams[todo.pop()]:
+            if other == name:
                 circle = " -> ".join([*seen, name])
-                raise RecipeFault.of(f"the recipes need one another: {circle}", key=key)
-            if name not in seen:
-                seen.append(name)
-                queue.append(recipes[name])
+                what = f"the recipes need one another: {circle}"
+                raise RecipeFault.of(what, key=_key(slot, "recipe"))
+            if other in recipes and other not in seen:
+                seen.append(other)
+                todo.append(other)
 
 
-def _outside(recipe: Recipe, root: Path) -> None:
+def _key(slot: str, kind: str) -> tuple[str, ...]:
+    """Where a wish stands in its recipe."""
+    return ("source", kind) if slot == "source" else (slot, "source", kind)
+
+
+def _downstream(upstreams: Upstreams) -> list[str]:
+    """Recipes, those that others build on first; a recipe in a circle is broken as it is."""
+    graph = {name: {other for _, other in found} for name, found in upstreams.items()}
+    while True:
+        try:
+            return list(TopologicalSorter(graph).static_order())
+        except CycleError as error:
+            for name in error.args[1]:
+                graph[name] = set()
+
+
+def _outside(wishes: Iterable[source.Wish], root: Path) -> None:
     """Refuse sources that are what this zoo builds: in which order would be anybody's guess."""
-    for wish in source.wishes(recipe.data, recipe.file.parent):
+    for wish in wishes:
         if source.KINDS[wish.kind].local is None:
             continue
         place = wish.place.resolve()
@@ -291,205 +248,9 @@ def _outside(recipe: Recipe, root: Path) -> None:
             out = made.resolve()
             below = wish.slot == "dataset" and out.is_relative_to(place)
             if below or place.is_relative_to(out):
-                key = ("source", "path") if wish.slot == "source" else (wish.slot, "source", "path")
                 raise RecipeFault.of(
-                    f"{wish.data['path']} {'holds' if below else 'is in'} {made.name}/, "
+                    f"{wish.text('path')} {'holds' if below else 'is in'} {made.name}/, "
                     "which this zoo writes",
-                    key=key,
+                    key=_key(wish.slot, "path"),
                     hint="name the recipe instead (source: {recipe: NAME}), or copy the files",
                 )
-
-
-def _upstreams(recipe: Recipe) -> list[tuple[str, str]]:
-    return [
-        (wish.slot, wish.text())
-        for wish in source.wishes(recipe.data, recipe.file.parent)
-        if source.KINDS[wish.kind].builds_on
-    ]
-
-
-def _drop_orphans(
-    root: Path, recipes: dict[str, Recipe], broken: list[Broken], tasks: dict[str, Task]
-) -> None:
-    """Set aside recipes whose source is a recipe that cannot be used."""
-    while True:
-        lost = [
-            (name, upstream)
-            for name, recipe in recipes.items()
-            for _, upstream in _upstreams(recipe)
-            if upstream not in recipes
-        ]
-        if not lost:
-            return
-        for name, upstream in lost:
-            recipe = recipes.pop(name, None)
-            if recipe is None:
-                continue
-            shown = recipe.file.relative_to(root).as_posix()
-            fault = RecipeFault.of(f"its source, the recipe {upstream}, is broken", where=shown)
-            broken.append(Broken(name=name, file=recipe.file, group=recipe.group, fault=fault))
-            for stage in STAGES:
-                tasks.pop(f"{stage}:{name}", None)
-
-
-def _tasks(recipe: Recipe, recipes: Mapping[str, Recipe], root: Path) -> Iterable[Task]:
-    """The tasks of one recipe: fetch if it has a source, the stages it asks for, validate, pack."""
-    data: Mapping[str, Any] = recipe.data
-    name = recipe.name
-    wishes = source.wishes(recipe.data, recipe.file.parent)
-    slots = {wish.slot: wish for wish in wishes}
-    dataset, tokenizer, model = (data.get(k) for k in ("dataset", "tokenizer", "model"))
-
-    def task(stage: str, settings: Mapping[str, Any], needs: Iterable[Need], **more: Any) -> Task:
-        section = data.get(stage)
-        given = section.get("seed", data["seed"]) if section else data["seed"]
-        return Task(
-            name=f"{stage}:{name}",
-            stage=stage,
-            recipe=recipe,
-            settings=settings,
-            needs=tuple(needs),
-            seed=seed(given, name, stage),
-            **more,
-        )
-
-    def fetched(*slots: str) -> Need:
-        return Need(name="fetch", task=f"fetch:{name}", files=tuple(f"{slot}/" for slot in slots))
-
-    here = tuple(wish for wish in wishes if source.in_place(wish))
-    fetching = tuple(wish for wish in wishes if wish not in here)
-    if fetching:
-        wanted = {wish.slot: sized(wish.data) for wish in fetching}
-        held = lock.holding(recipe.pins, wanted)
-        locks = {slot: pin.json() for slot, pin in held.items()}
-        needs = []
-        for slot, upstream in _upstreams(recipe):
-            for stage in MADE if slot != "dataset" else ("dataset",):
-                if stage in recipes[upstream].data:
-                    files = MADE.get(stage, ("",))
-                    needs.append(
-                        Need(name=f"{slot}.{stage}", task=f"{stage}:{upstream}", files=files)
-                    )
-        base = recipe.file.parent.relative_to(root).as_posix()
-        settings: dict[str, Any] = {"wishes": wanted, "base": base, "locks": locks}
-        if "dataset" in wanted and source.KINDS[slots["dataset"].kind].rows is not None:
-            settings["rows"] = {**_deciding(data["dataset"]), "source": wanted["dataset"]}
-        yield task(
-            "fetch",
-            settings,
-            needs,
-            wishes=fetching,
-            after=tuple(f"pack:{upstream}" for _, upstream in _upstreams(recipe)),
-        )
-    if dataset is not None:
-        section = _without(dataset, "seed")
-        if "source" in section:
-            section["source"] = sized(section["source"])
-        settings = {"dataset": section}
-        if "source" in section:
-            settings["origin"] = source.rows_of(section["source"])
-        yield task(
-            "dataset",
-            settings,
-            [fetched("dataset")] if "dataset" in {wish.slot for wish in fetching} else [],
-            wishes=here,
-        )
-    if tokenizer is not None:
-        slot = next((s for s in ("tokenizer", "source") if s in slots), "")
-        if tokenizer["method"] == "scratch" and "class" in tokenizer:
-            slot = ""
-        needs = [fetched(slot, *filter(source.is_text, slots))] if slot else []
-        text = tokenizer.get("text", "dataset" if dataset is not None else "corpus")
-        if tokenizer["method"] in READING and text == "dataset":
-            needs.append(Need(name="dataset", task=f"dataset:{name}", files=("data/",)))
-        kind = slots[slot].kind if slot else ""
-        yield task(
-            "tokenizer",
-            {
-                "tokenizer": _without(tokenizer, "source"),
-                "slot": slot,
-                "kind": kind,
-                "blank": bool(slot) and source.KINDS[kind].blank,
-                "related": slot == "source",
-            },
-            needs,
-        )
-    if model is not None:
-        needs = [fetched("source")]
-        if tokenizer is not None:
-            needs.append(Need(name="tokenizer", task=f"tokenizer:{name}", facts=("ids",)))
-        most = amount(data["checks"]["max_parameters"])
-        section = _without(model, "seed")
-        for key, number in (("max_parameters", amount), ("max_bytes", size)):
-            if key in section:
-                section[key] = number(section[key])
-        settings = {"model": section, "max_parameters": most}
-        yield task("model", settings, needs)
-    made = [stage for stage in ("tokenizer", "model", "dataset") if stage in data]
-    parts = [Need(name=s, task=f"{s}:{name}", files=("",), facts=_FACTS[s]) for s in made]
-    checks = {"max_parameters": amount(data["checks"]["max_parameters"])}
-    if "max_bytes" in data["checks"]:
-        checks["max_bytes"] = size(data["checks"]["max_bytes"])
-    settings, origin = {"checks": checks}, []
-    if tokenizer is not None and tokenizer["method"] in SHRINKING:
-        origin.append(f"{slot}/")
-        settings["source"] = {"slot": slot, "class": tokenizer.get("class")}
-    if model is not None:
-        origin += ["source/config", "source/generation_config"]
-        settings["model"] = {
-            key: model[key] for key in ("config", "shrink", "size") if key in model
-        }
-    looked = [Need(name=s, task=f"{s}:{name}", files=("",), facts=_LOOKED[s]) for s in made]
-    if origin:
-        looked.append(Need(name="fetch", task=f"fetch:{name}", files=tuple(origin)))
-    yield task("validate", settings, looked)
-    pins = [Need(name="fetch", task=f"fetch:{name}", facts=("pins", "credits"))] if fetching else []
-    local = {
-        wish.slot: {"wish": dict(wish.data), "credit": source.credit(wish.data, {})}
-        for wish in here
-    }
-    report = Need(name="validate", task=f"validate:{name}", files=("report.json",))
-    yield task(
-        "pack",
-        {"name": name, "summary": recipe.summary, "recipe": recipe.sha256, "local": local},
-        [*pins, *parts, report],
-    )
-
-
-# What a recipe that builds on another one takes of its tokenizer and model, beside their datasets.
-MADE = {
-    "tokenizer": ("",),
-    "model": ("config.json", "generation_config.json", *PROCESSORS, "chat_template.json"),
-}
-READING = ("truncate", "corpus", "train")  # methods that read the dataset
-SHRINKING = READING[:2]  # methods whose result is compared with the source
-_FACTS = {
-    "tokenizer": ("class", "method", "vocab_size", "rows", "bytes", "shrunk"),
-    "model": ("class", "parameters", "dtype", "processor"),
-    "dataset": ("rows", "columns", "configs", "source"),
-}
-_LOOKED = {  # what the checks look at
-    **_FACTS,
-    "tokenizer": (*_FACTS["tokenizer"], "ids"),
-    "dataset": ("rows", "columns", "configs"),
-}
-
-
-def _deciding(section: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a dataset section decides which rows are read; not what becomes of them."""
-    inner = {
-        key: {name: _deciding(part) if part else part for name, part in section[key].items()}
-        for key in ("configs", "splits")
-        if key in section
-    }
-    kept = ("source", "config", "split", "seed", *NUMBERS, *AMOUNT)
-    return {**{key: section[key] for key in kept if key in section}, **inner}
-
-
-def sized(wish: Mapping[str, Any]) -> dict[str, Any]:
-    """A source as the stages take it: its bound in bytes."""
-    return {key: size(value) if key == "max_read" else value for key, value in wish.items()}
-
-
-def _without(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: value for key, value in section.items() if key not in keys}

@@ -14,8 +14,6 @@ from tinybuild.recipe.words import either, missing
 from tinybuild.sections import Dataset, Model, Sections, Tokenizer
 from tinybuild.tokenizer import METHODS, Method
 
-# The words that `text` may be with one method or another.
-TEXTS = {word for method in METHODS.values() for word in method.texts}
 MOST_ROWS = 10_000_000  # by number; they are held in memory
 
 
@@ -51,7 +49,9 @@ def _text(section: Mapping[str, Json], method: Method) -> Iterator[Finding]:
         elif text != "vocabulary":
             what = f"tokenizer.text must be vocabulary, not {named(text)}"
             yield Finding(key=key, what=what, hint=hint)
-    elif isinstance(text, str) and text in TEXTS.difference(method.texts):
+    elif isinstance(text, str) and text in {
+        word for other in METHODS.values() for word in other.texts
+    }.difference(method.texts):
         what = f"tokenizer.text cannot be {text} with method: {section['method']}"
         hint = f"write {either([*method.texts, 'a list of texts'])}"
         yield Finding(key=key, what=what, hint=hint)

@@ -6,11 +6,12 @@ import copy
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from tinybuild.paths import Json
+from tinybuild.source import KINDS
 from tinybuild.tokenizer import METHODS
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ Rules = TypedDict(
         "enum": "list[Json]",
         "properties": "dict[str, Rules]",
         "required": "list[str]",
+        "additionalProperties": "Rules",
         "allOf": "list[Rules]",
+        "oneOf": "list[Rules]",
     },
     total=False,
 )
@@ -56,16 +59,15 @@ def referred(reference: str) -> Rules:
 
 def errors(name: str, data: Json) -> Iterator[ValidationError]:
     """What of the data is not as the contract says."""
-    return _validator(name, tuple(METHODS)).iter_errors(data)
+    return _validator(name, tuple(METHODS), tuple(KINDS)).iter_errors(data)
 
 
 @functools.cache
-def _validator(name: str, methods: tuple[str, ...]) -> Validator:
+def _validator(name: str, methods: tuple[str, ...], kinds: tuple[str, ...]) -> Validator:
     """Draft 2020-12 with three changes: 1.0 is not an integer; `$` is the end of the text and not,
     as Python has it, also the place before a last newline; items are unique in linear time
     (jsonschema takes minutes for a recipe with 30,000 mixed items).
 
-    What the contract says of methods is for editors: the table of methods is asked instead.
     """
     import jsonschema
 
@@ -78,18 +80,36 @@ def _validator(name: str, methods: tuple[str, ...]) -> Validator:
         if wanted and len(set(texts)) < len(texts):
             yield jsonschema.ValidationError("")
 
-    rules = copy.deepcopy(contract(name))
-    if name == "recipe":
-        tokenizer = rules["$defs"]["tokenizer"]
-        tokenizer["properties"]["method"]["enum"] = list(methods)
-        del tokenizer["allOf"]
     extend: Callable[..., type[Validator]] = jsonschema.validators.extend
     draft = extend(
         jsonschema.Draft202012Validator,
         {"pattern": pattern, "uniqueItems": unique},
         type_checker=jsonschema.Draft4Validator.TYPE_CHECKER,
     )
-    return draft(rules)
+    return draft(_with_tables(name, methods, kinds))
+
+
+def _with_tables(name: str, methods: Iterable[str], kinds: Iterable[str]) -> Rules:
+    """A contract that takes what the tables of methods and kinds have beyond it.
+
+    What the file says of each method is for editors (tests hold it to the table); `agree.methods`
+    asks the table.
+    """
+    rules = copy.deepcopy(contract(name))
+    if name == "recipe":
+        parts = rules["$defs"]
+        parts["tokenizer"]["properties"]["method"]["enum"] = list(methods)
+        del parts["tokenizer"]["allOf"]
+        known = set(parts["source"]["properties"])
+        for kind in [kind for kind in kinds if kind not in known]:
+            for section in (parts["source"], parts["dataset_source"]):
+                section["properties"][kind] = {"type": "string"}
+                section["oneOf"].append({"required": [kind]})
+    elif name == "lock":
+        pin = rules["properties"]["pins"]["additionalProperties"]
+        for fact in [fact for kind in kinds for fact in KINDS[kind].facts]:
+            pin["properties"].setdefault(fact, {"type": "string"})
+    return rules
 
 
 def fill(rules: Rules, data: MutableMapping[str, Json]) -> None:

@@ -11,7 +11,6 @@ from tinybuild.errors import Finding, did_you_mean, nearest
 from tinybuild.paths import Json
 from tinybuild.recipe.contract import Rules, referred
 from tinybuild.recipe.marked import Key, named
-from tinybuild.tokenizer import METHODS
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -21,7 +20,6 @@ HINTS: Mapping[str, str] = {
     "summary": "one line that says what this is for",
     "version": "the first line is `version: 1`",
     "samples": "how many rows to keep",
-    "method": f"one of {', '.join(METHODS)}",
     "vocab_size": "the number of tokens, special tokens included",
     "vocab": "the tokens in the order of their ids",
     "text": "dataset, corpus, vocabulary, or a list of texts",
@@ -133,11 +131,14 @@ def _unknown(wrong: Wrong) -> Findings:
 def _required(wrong: Wrong) -> Findings:
     for key in wrong.wanted:
         if key not in wrong.value:
-            yield missing(wrong.path, wrong.name, key)
+            names = wrong.rules.get("properties", {}).get(key, {}).get("enum", ())
+            yield missing(wrong.path, wrong.name, key, names)
 
 
-def missing(path: Key, name: str, key: str) -> Finding:
-    return Finding(key=path, what=f"{name} has no {key}", hint=HINTS.get(key, ""))
+def missing(path: Key, name: str, key: str, names: Sequence[object] = ()) -> Finding:
+    """A key that must be there, one of whose values is one of the names."""
+    hint = HINTS.get(key, f"one of {', '.join(map(str, names))}" if names else "")
+    return Finding(key=path, what=f"{name} has no {key}", hint=hint)
 
 
 def _beside(wrong: Wrong) -> Findings:

@@ -9,25 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from tinybuild.errors import SourceFault
 from tinybuild.files import Memo, copy, inside, sha256
+from tinybuild.paths import Data, Json, mapping
 from tinybuild.sections import Sections
-from tinybuild.source import another, folder, hub, modeltype, package, rows
+from tinybuild.source import another, folder, hub, modeltype, package, repository
 from tinybuild.source.kinds import Kind, Request, Resolved
 from tinybuild.source.modeltype import blank_tokenizer
-from tinybuild.source.pins import (
-    LISTS,
-    Data,
-    Entry,
-    Json,
-    Pin,
-    Wish,
-    is_text,
-    mapping,
-    slot_key,
-    title,
-)
+from tinybuild.source.pins import LISTS, Entry, Pin, Wish, is_text, slot_key, title
 from tinybuild.workers import Job
 
 __all__ = [
@@ -60,7 +51,7 @@ KINDS: Mapping[str, Kind] = {
         facts=("commit",),
         locked=True,
         on_hub=True,
-        rows=rows.fetch,
+        rows=repository.fetch,
     ),
     "path": folder.KIND,
     "package": package.KIND,
@@ -76,9 +67,10 @@ def kind_of(data: Data) -> str:
 
 def wishes(data: Sections, base: Path) -> tuple[Wish, ...]:
     """The wishes of a recipe, in the order source, tokenizer, dataset, files of text."""
-    tokenizer, dataset = (mapping(data.get(name)) for name in ("tokenizer", "dataset"))
-    given: dict[str, object] = {
-        "source": data.get("source"),
+    whole = cast("Data", data)
+    tokenizer, dataset = (mapping(whole.get(name)) for name in ("tokenizer", "dataset"))
+    given = {
+        "source": whole.get("source"),
         "tokenizer": tokenizer.get("source"),
         "dataset": {"path": dataset["records"]} if "records" in dataset else dataset.get("source"),
     }

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tinybuild.files import PROVENANCE, RECEIPT
+from tinybuild.paths import Data
 from tinybuild.source.kinds import Kind, Request, Resolved
-from tinybuild.source.pins import Data, fault, useful, wanted
+from tinybuild.source.pins import fault, useful, wanted
 
 
 def resolve(request: Request) -> Resolved:

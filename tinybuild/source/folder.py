@@ -8,8 +8,9 @@ from pathlib import Path
 
 from tinybuild.errors import Fault
 from tinybuild.files import Memo, inside
+from tinybuild.paths import Data, Json
 from tinybuild.source.kinds import Kind, Request, Resolved
-from tinybuild.source.pins import Data, Json, Wish, check_sizes, fault, of_use, useful, wanted
+from tinybuild.source.pins import Wish, check_sizes, fault, of_use, useful, wanted
 
 TEMPLATES = "additional_chat_templates/*.jinja"
 

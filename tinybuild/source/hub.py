@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tinybuild.files import Memo
+from tinybuild.paths import Data, Json
 from tinybuild.source.kinds import Request, Resolved
-from tinybuild.source.pins import WANTED, Data, Json, Wish, check_sizes, fault, wanted
+from tinybuild.source.pins import WANTED, Wish, check_sizes, fault, wanted
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

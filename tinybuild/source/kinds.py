@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinybuild.files import Memo
-from tinybuild.source.pins import Data, Json, Pin, Wish
+from tinybuild.paths import Data, Json
+from tinybuild.source.pins import Pin, Wish
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,10 @@ from typing import Any
 from tinybuild.errors import did_you_mean
 from tinybuild.files import Memo, pretty
 from tinybuild.keys import ROLES
+from tinybuild.paths import Data, Json
 from tinybuild.source import blank
 from tinybuild.source.kinds import Kind, Request, Resolved
-from tinybuild.source.pins import Data, Json, Wish, fault
+from tinybuild.source.pins import Wish, fault
 
 
 @functools.cache

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from tinybuild.errors import SourceFault, did_you_mean, install, nearest
 from tinybuild.files import Memo, sha256
+from tinybuild.paths import Data, Json, mapping
 from tinybuild.source.kinds import Kind, Request, Resolved
-from tinybuild.source.pins import Data, Json, Wish, fault, mapping, of_use, slot_key, useful, wanted
+from tinybuild.source.pins import Wish, fault, of_use, slot_key, useful, wanted
 
 
 def _files(wish: Wish) -> list[tuple[str, str]]:

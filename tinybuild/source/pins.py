@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
 
 from tinybuild.errors import Fault, SourceFault
-
-# JSON data, to be read.
-Json: TypeAlias = "bool | int | float | str | list[Json] | Mapping[str, Json] | None"
-Data: TypeAlias = "Mapping[str, Json]"
+from tinybuild.paths import Data, Json, mapping
 
 # Suffixes of files that describe a config, a tokenizer or a processor. Weights (.safetensors, .bin,
 # .pt, .h5, .onnx, .gguf ...), pickles and code (.py) are not among them.
@@ -101,11 +97,6 @@ class Pin:
                 parts["whole"] = {"oid": entry.whole.oid, "size": entry.whole.size}
             files[name] = parts
         return {"wish": dict(self.wish), **self.facts, "files": files}
-
-
-def mapping(value: object) -> Data:
-    """A mapping; an empty one where somebody wrote something else there."""
-    return value if isinstance(value, Mapping) else {}
 
 
 def _entry(data: Data) -> Entry:

@@ -9,32 +9,27 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
+from tinybuild.dataset.ranged import Spent, left
 from tinybuild.errors import Fault
+from tinybuild.paths import Data
 from tinybuild.source.hub import ask
 from tinybuild.source.pins import Entry, Listed, Wish, fault
 
-PIECE = 1 << 16  # bytes of the first range of a stream; each next one is twice as long ...
-LONGEST = 1 << 22  # ... up to this
 RETRIES = 5  # as many as huggingface_hub makes
 
 
-class Spent(Exception):
-    """Reading on would take more bytes than `max_read` allows."""
-
-
 class Upstream:
-    """Reads byte ranges of files; counts the bytes, and remembers which they were."""
+    """A `dataset.ranged.Repository`; it remembers which ranges were read."""
 
     def __init__(self, wish: Wish, commit: str, files: Mapping[str, Listed], limit: int):
         self.wish, self.commit, self.files, self.limit = wish, commit, files, limit
-        self.bytes = 0
+        self.label = wish.text()
+        self.sizes = {name: listed.size for name, listed in files.items()}
+        self.configs: Sequence[Data] = ()
+        self.about: Data = {}
+        self.used = 0
         self.ranges: dict[str, dict[tuple[int, int], str]] = {}
         self.digests: dict[str, Any] = {}
-
-    @property
-    def left(self) -> int:
-        """Bytes that may still be read."""
-        return self.limit - self.bytes
 
     def read(self, name: str, start: int, stop: int) -> bytes:
         """The bytes from start to before stop; raises Spent, SourceFault."""
@@ -51,7 +46,7 @@ class Upstream:
         """
         if stop <= start:
             return
-        if stop - start > self.left:
+        if stop - start > left(self):
             raise Spent
         places, at, tries = [start, *inner, stop], start, 0
         ranges = list(itertools.pairwise(places))
@@ -66,7 +61,7 @@ class Upstream:
             if at < stop and tries > RETRIES:
                 hint = "check the network, then run doit again"
                 raise fault(self.wish, f"{name} breaks off at byte {at:,} of {stop:,}", hint)
-        self.bytes += stop - start
+        self.used += stop - start
         before.update((place, digest.hexdigest()) for place, digest in sink.digests.items())
         self._check(name)
 
@@ -125,9 +120,6 @@ class Upstream:
                 "run doit again; if it stays so, the repository is damaged",
             )
 
-    def stream(self, name: str) -> Stream:
-        return Stream(self, name)
-
     def pinned(self) -> dict[str, Entry]:
         """What a lock keeps of each file that was read: the bytes, and the file they are of."""
         return {
@@ -161,28 +153,3 @@ class _Sink:
             piece = piece[len(now) :]
             if not self.left[0]:
                 del self.left[0], self.queue[0]
-
-
-class Stream(io.RawIOBase):
-    """A file from its first byte on, in ranges that grow, as far as it is read."""
-
-    def __init__(self, upstream: Upstream, name: str):
-        self.upstream, self.name = upstream, name
-        self.at, self.piece, self.held = 0, PIECE, memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self.held:
-            stop = min(self.at + self.piece, self.upstream.files[self.name].size)
-            if self.at >= stop:
-                return 0
-            stop = min(stop, self.at + self.upstream.left)
-            if stop == self.at:
-                raise Spent
-            self.held = memoryview(self.upstream.read(self.name, self.at, stop))
-            self.at, self.piece = stop, min(2 * self.piece, LONGEST)
-        count = min(len(buffer), len(self.held))
-        buffer[:count], self.held = self.held[:count], self.held[count:]
-        return count

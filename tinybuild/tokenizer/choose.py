@@ -6,22 +6,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Protocol
 
 from tinybuild.errors import BuildFault
-
-
-class Segmenter(Protocol):
-    """An algorithm over a set of tokens: Bpe, Unigram or Words."""
-
-    def parts(self, token: str) -> Set[str] | None: ...
-    def emitted(self, token: str) -> bool: ...
-    def misleads(self, token: str) -> bool: ...
-    def letters(self, characters: Iterable[str]) -> Set[str]: ...
-    def required(self) -> Mapping[str, str]: ...
-    def ranked(self) -> Iterator[str]: ...
-    @property
-    def tokens(self) -> Mapping[str, float]: ...
+from tinybuild.tokenizer.segmenter import Segmenter
 
 
 @dataclass(frozen=True, kw_only=True)

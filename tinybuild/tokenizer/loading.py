@@ -12,7 +12,7 @@ from unittest import mock
 from tinybuild.errors import BuildFault, Fault, did_you_mean
 from tinybuild.keys import PROCESSORS
 from tinybuild.tokenizer import spm
-from tinybuild.tokenizer.bpe import LETTERS
+from tinybuild.tokenizer.segmenter import LETTERS
 
 
 def load(folder: Path, name: str | None, kind: str) -> Any:

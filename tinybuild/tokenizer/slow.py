@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.tokenizer import spm
 from tinybuild.tokenizer.bpe import Bpe
-from tinybuild.tokenizer.choose import Segmenter, Space
+from tinybuild.tokenizer.choose import Space
+from tinybuild.tokenizer.segmenter import Segmenter
 from tinybuild.tokenizer.words import Words
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ READINGS: tuple[Callable[[str], str], ...] = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Merged:
+class Merged(Segmenter):
     """A BPE of which merges and vocabulary are two files: a Segmenter.
 
     bpe: the merges over all symbols that they mention, tokens or not: a vocabulary counted on text
@@ -46,10 +47,8 @@ class Merged:
     the tokens that it goes on ("hel@@", "lo"). letter: a byte -> the letter that stands for it.
     """
 
-    tokens: Mapping[str, int]
     bpe: Bpe
     continued: bool
-    unknown: str | None
     letter: Mapping[int, str] = field(default_factory=dict)
 
     def spell(self, symbol: str) -> str:
@@ -79,19 +78,11 @@ class Merged:
         """Whether any text gives this token, as far as the merges alone decide it."""
         return self.parts(token) is not None
 
-    def misleads(self, token: str) -> bool:
-        """False: see Bpe."""
-        return False
-
     def letters(self, characters: Iterable[str]) -> Set[str]:
         """The tokens that spell these characters anywhere in a word."""
         if self.letter:
             characters = {self.letter[byte] for text in characters for byte in text.encode()}
         return {self.spell(symbol) for symbol in self.bpe.letters(characters)} & self.tokens.keys()
-
-    def required(self) -> Mapping[str, str]:
-        """Tokens without which other text is cut otherwise -> why."""
-        return {self.unknown: "unknown"} if self.unknown in self.tokens else {}  # type: ignore[dict-item]
 
     def ranked(self) -> Iterator[str]:
         """Tokens in the order of the merges that make them."""
@@ -99,7 +90,7 @@ class Merged:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Always:
+class Always(Segmenter):
     """What a class needs for any text, in the shape of a Segmenter: token -> why. It cuts none."""
 
     must: Mapping[str, str]
@@ -111,17 +102,8 @@ class Always:
     def emitted(self, token: str) -> bool:
         return False
 
-    def misleads(self, token: str) -> bool:
-        return False
-
-    def letters(self, characters: Iterable[str]) -> Set[str]:
-        return frozenset()
-
-    def required(self) -> Mapping[str, str]:
-        return self.must
-
-    def ranked(self) -> Iterator[str]:
-        return iter(())
+    def required(self) -> dict[str, str]:
+        return dict(self.must)
 
 
 @dataclass(frozen=True, kw_only=True)

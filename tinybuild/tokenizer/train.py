@@ -10,8 +10,7 @@ from typing import Any
 
 from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import sample, tokenizer_json
-from tinybuild.tokenizer.bpe import BYTES, LETTERS
-from tinybuild.tokenizer.vocabulary import repoint
+from tinybuild.tokenizer.segmenter import BYTES, LETTERS
 from tinybuild.tokenizer.work import Made, Work
 
 FALLBACK = "byte_fallback"
@@ -165,7 +164,11 @@ def _repair(
     _reorder(backend, order)
     post_processor = backend.pop("post_processor")
     made._tokenizer = Tokenizer.from_str(json.dumps(backend))
-    backend["post_processor"] = repoint(post_processor, made.get_vocab())
+    # Training leaves the ids of a nested one at their old values.
+    vocabulary = made.get_vocab()
+    backend["post_processor"] = tokenizer_json.renumbered(
+        post_processor, lambda _, token: vocabulary[token]
+    )
     made._tokenizer = Tokenizer.from_str(json.dumps(backend))
 
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from unittest import mock
 
+from tinybuild.dataset.features import Spot, Visit, visited, walk
 from tinybuild.facts import DatasetRows
 from tinybuild.validate import columns
 from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.subject import Subject
+
+if TYPE_CHECKING:
+    import pyarrow
+    from datasets import Dataset, Features, IterableDataset
+    from datasets.features.features import FeatureType
 
 FEW = 4  # rows that are compared, and that are in memory at once
 MEDIA = 100  # images or sounds of a column that are decoded
@@ -88,20 +94,20 @@ def _told(rows: Mapping[str, Mapping[str, int]], names: list[str]) -> str:
     return f"{text}: {', '.join(several)}"
 
 
-def _differ(loaded: Any, streamed: Any, files: list[Path]) -> Iterator[str]:
+def _differ(
+    loaded: Dataset, streamed: IterableDataset | None, files: Sequence[Path]
+) -> Iterator[str]:
     """What is not the same in one split's files, when it is loaded and when it is streamed."""
-    import pyarrow
     from datasets import Features
     from pyarrow import parquet
 
     if not files:
-        yield "no Parquet file of that name"
+        yield "it has no Parquet file of its name"
         return
-    schema = parquet.read_schema(files[0])
-    features = Features.from_arrow_schema(schema)
+    features = Features.from_arrow_schema(parquet.read_schema(files[0]))
     written = sum(parquet.read_metadata(file).num_rows for file in files)
     if len(loaded) != written:
-        yield f"{len(loaded):,} rows of the {written:,} in its files"
+        yield f"{len(loaded):,} rows loaded of the {written:,} in its files"
     if loaded.features != features:
         yield f"loaded with {_other(loaded.features, features)}"
     if streamed is None:
@@ -118,50 +124,69 @@ def _differ(loaded: Any, streamed: Any, files: list[Path]) -> Iterator[str]:
         count += table.num_rows
     if count != written:
         yield f"{count:,} rows streamed of the {written:,} in its files"
-    with parquet.ParquetFile(files[0]) as opened:
-        batch = next(opened.iter_batches(FEW), None)
-    few = [] if batch is None else pyarrow.Table.from_batches([batch]).to_pylist()
+    few = first_rows(files[0])
     shown = {
         "loaded": loaded.with_format("arrow")[:FEW].to_pylist() if len(loaded) else [],
         "streamed": first.to_pylist() if first is not None else [],
     }
-    for how, found in shown.items():
+    for how, rows in shown.items():
         # As texts: a number that is none (NaN) is not equal to itself.
-        if str(found[: len(few)]) != str(few):
+        if str(rows[: len(few)]) != str(few):
             yield f"other rows when {how} than in its files"
     yield from _undecoded(loaded, features)
 
 
-def _other(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    names = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
+def first_rows(file: Path, count: int = FEW) -> list[dict[str, object]]:
+    """The first rows of a Parquet file."""
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(file) as opened:
+        batch = next(opened.iter_batches(count), None)
+    rows: list[dict[str, object]] = [] if batch is None else batch.to_pylist()
+    return rows
+
+
+def _other(features: Features, wanted: Features) -> str:
+    names = [name for name in {**wanted, **features} if features.get(name) != wanted.get(name)]
     if not names:
         return "its columns in another order"
     return f"other features than its files have: {listed(names)}"
 
 
-def _undecoded(loaded: Any, features: Any) -> Iterator[str]:
+def _undecoded(loaded: Dataset, features: Features) -> Iterator[str]:
     """The first of each column's images or sounds that cannot be decoded."""
-    from datasets import Image
+    from datasets import Audio, Image
 
-    for name, feature in columns.media(features):
-        decode = columns.image if isinstance(feature, Image) else columns.sound
-        for row, value in islice(_media(loaded, name, features[name], feature), MEDIA):
+    decoders = {Image: ("image", columns.image), Audio: ("sound", columns.sound)}
+    for path, feature in walk(features):
+        if type(feature) not in decoders:
+            continue
+        noun, decode = decoders[type(feature)]
+        for row, value in islice(_media(loaded, features, path[0], feature), MEDIA):
             try:
                 decode(value)
             except (OSError, ValueError, RuntimeError, SyntaxError) as error:
-                kind = {"Image": "image", "Audio": "sound"}[type(feature).__name__]
                 why = type(error).__name__
-                yield f"{name}, row {row:,}: the {kind} cannot be decoded ({why})"
+                yield f"{'.'.join(path)}, row {row:,}: the {noun} cannot be decoded ({why})"
                 break
 
 
-def _media(loaded: Any, name: str, whole: Any, feature: Any) -> Iterator[tuple[int, Any]]:
-    """(row from 1, value) of a column's media, a few rows at a time."""
+def _media(
+    loaded: Dataset, features: Features, name: str, feature: FeatureType
+) -> Iterator[tuple[int, columns.Media]]:
+    """(row from 1, value) of a feature in a column, a few rows at a time; None is left out."""
+    met: list[tuple[int, columns.Media]] = []
+
+    def meet(array: pyarrow.Array, spot: Spot) -> pyarrow.Array:
+        met.extend(zip(spot.rows.tolist(), array.to_pylist(), strict=True))
+        return array
+
+    visit = Visit(wanted=lambda other: other is feature, apply=meet)
     data = loaded.select_columns([name]).with_format("arrow")
-    rows = (value for table in data.iter(FEW) for value in table.column(name).to_pylist())
-    for row, whole_value in enumerate(rows, 1):
-        for value in columns.values(whole_value, whole, feature):
-            yield row, value
+    for start, table in zip(range(1, len(loaded) + 1, FEW), data.iter(FEW), strict=True):
+        met.clear()
+        visited(table.column(name), features[name], name, visit)
+        yield from ((start + row, value) for row, value in met if value is not None)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 from tinybuild.feeding.inputs import tensors
 from tinybuild.feeding.processor import features, parts
-from tinybuild.feeding.processor.geometry import AUDIO, VISION, find
+from tinybuild.feeding.processor.geometry import find
 from tinybuild.validate.check import Result, check
 from tinybuild.validate.subject import NotTried, Subject
 
@@ -320,9 +320,9 @@ def _images(subject: Subject, processor: Any) -> dict[str, Any]:
     """What an image processor makes of the sample image by itself: of as many frames as the config
     has where the model takes videos as pixel_values (VideoMAE)."""
     image = features.image(subject.seed)
-    frames = find(subject.model.config.to_dict(), ("num_frames",), VISION)
-    film = isinstance(frames, int) and _axes(subject) == 5
-    images = [image] * (frames if film else 1)
+    frames = find(subject.model.config.to_dict(), ("num_frames",), "image")
+    film = frames if isinstance(frames, int) and _axes(subject) == 5 else 0
+    images = [image] * (film or 1)
     try:
         made = processor([images] if film else images, return_tensors="pt")
     except ValueError:  # some want two, to compare
@@ -344,7 +344,7 @@ def _axes(subject: Subject) -> int:
 def placeholder_id(config: Any, kind: str) -> int | None:
     """The id that a config, or a sub-config, has for the placeholder of images, videos, sounds."""
     names = (f"{kind}_token_id", f"{kind}_token_index")
-    value = find(config.to_dict(), names, AUDIO if kind == "audio" else VISION)
+    value = find(config.to_dict(), names, "audio" if kind == "audio" else "image")
     return value if isinstance(value, int) else None
 
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinybuild import wire
+from tinybuild import network, wire
 from tinybuild.config import heads
 from tinybuild.errors import BuildFault
 from tinybuild.paths import Json
@@ -181,6 +181,7 @@ def tied(model: PreTrainedModel) -> tuple[tuple[str, ...], ...]:
 def serve() -> None:
     """The reader's life: a question a line, an answer a line, until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker's end decides
+    network.shut()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is no answer
     importlib.import_module("transformers.modeling_utils")  # while the first checks run
@@ -204,6 +205,7 @@ def _read(question: Question, shape: Json) -> Answer:
 
     scratch = Path(question.scratch)
     kind = heads.find(question.class_, question.model_type)
+    assert kind is not None
     model, info = kind.from_pretrained(question.folder, dtype="auto", output_loading_info=True)
     model.eval()
     batch = unpack(shape, load_file(scratch / "batch.safetensors"))

@@ -147,6 +147,7 @@ class Subject:
     def load_model(self, folder: Path) -> tuple[PreTrainedModel, Loading]:
         """A folder's model, and the loading report."""
         kind = heads.find(self.made.class_, str(_json(folder / "config.json")["model_type"]))
+        assert kind is not None
         model, info = kind.from_pretrained(folder, dtype="auto", output_loading_info=True)
         return model.eval(), info
 

@@ -6,13 +6,17 @@ import functools
 import itertools
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tinybuild import corpus
 from tinybuild.facts import TokenizerShown
+from tinybuild.tokenizer import tokenizer_json
 from tinybuild.tokenizer.sample import split
 from tinybuild.validate.check import Result, check
 from tinybuild.validate.subject import Subject
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 GENERIC = "TokenizersBackend"
 TEXTS = 100  # texts of the corpus, and surfaces of tokens, that are tried
@@ -39,12 +43,10 @@ def tokenizer_loads(subject: Subject) -> Result:
 
 
 def _as_written(subject: Subject) -> bool:
-    from tokenizers import Tokenizer
-
-    path = subject.folder / "tokenizer.json"
+    path = subject.folder / tokenizer_json.NAME
     if not path.is_file():
         return False
-    written = json.loads(Tokenizer.from_file(str(path)).to_str())
+    written = json.loads(tokenizer_json.loaded(path).to_str())
     return bool(json.loads(subject.tokenizer.backend_tokenizer.to_str()) == written)
 
 
@@ -139,18 +141,18 @@ def round_trip(subject: Subject) -> Result | None:
     )
 
 
-def _decoded(tokenizer: Any, ids: list[int]) -> str:
+def _decoded(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     plain = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
     return str(tokenizer.decode(ids, **plain))
 
 
-def unknowns(tokenizer: Any) -> frozenset[int]:
+def unknowns(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """The ids of the unknown token, as the tokenizer names it and as its model does."""
     return _unknowns(tokenizer, tokenizer.unk_token_id)
 
 
 @functools.lru_cache(maxsize=4)
-def _unknowns(tokenizer: Any, named: int | None) -> frozenset[int]:
+def _unknowns(tokenizer: PreTrainedTokenizerBase, named: int | None) -> frozenset[int]:
     found = {named}
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
@@ -162,7 +164,7 @@ def _unknowns(tokenizer: Any, named: int | None) -> frozenset[int]:
     return frozenset(number for number in found if number is not None)
 
 
-def _source_tokens(tokenizer: Any) -> dict[int, str]:
+def _source_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
     """id -> token of the source vocabulary, if the target's is another one; else {}."""
     if not hasattr(tokenizer, "get_src_vocab"):
         return {}
@@ -171,7 +173,7 @@ def _source_tokens(tokenizer: Any) -> dict[int, str]:
     return {} if tokenizer.convert_ids_to_tokens(ids) == [found[i] for i in ids] else found
 
 
-def _texts(tokenizer: Any) -> Iterator[str]:
+def _texts(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
     yield from itertools.islice(corpus.texts(), TEXTS)
     added = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
     vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
@@ -182,7 +184,7 @@ def _texts(tokenizer: Any) -> Iterator[str]:
             yield surface
 
 
-def _whole(tokenizer: Any, text: str) -> str:
+def _whole(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
     """A text as its tokens have to spell it."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:

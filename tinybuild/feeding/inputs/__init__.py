@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
+from tinybuild.feeding import Given, Model, Tensor
 from tinybuild.feeding.inputs import text, trial
 from tinybuild.feeding.inputs.attempt import quiet, tensors
 from tinybuild.feeding.inputs.continued import MARGIN, NEW_TOKENS, Continued, continued, verdict
@@ -12,12 +10,8 @@ from tinybuild.feeding.inputs.draw import ROWS, Draw
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.inputs.varied import covered, modalities, varied
 
-if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import PreTrainedModel
 
-
-def batch(model: PreTrainedModel, seed: int) -> dict[str, Tensor]:
+def batch(model: Model, seed: int) -> dict[str, Tensor]:
     """Keyword arguments for `model.forward`: ROWS rows of every modality that it takes.
 
     Text has a placeholder for each feature that the model makes of an image, a video or a sound,
@@ -31,9 +25,7 @@ def batch(model: PreTrainedModel, seed: int) -> dict[str, Tensor]:
         return trial.search(Facts(model), Draw(seed, model.dtype))
 
 
-def apart(
-    model: PreTrainedModel, given: Mapping[str, Tensor], seed: int
-) -> dict[str, dict[str, Tensor]]:
+def apart(model: Model, given: Given, seed: int) -> dict[str, dict[str, Tensor]]:
     """A batch for each modality of the model that a batch does not hold, modality -> arguments.
 
     Some classes take an image or a video, and never both: the text's placeholders are the same.

@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import PreTrainedModel
+from tinybuild.feeding import Given, Model, Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +17,8 @@ class Attempt:
     """
 
     far: int
-    given: Mapping[str, Tensor] = field(default_factory=dict)
-    outputs: Mapping[str, Tensor] = field(default_factory=dict)
+    given: Given = field(default_factory=dict)
+    outputs: Given = field(default_factory=dict)
     error: BaseException | None = None
 
     @property
@@ -35,7 +32,7 @@ class Attempt:
         return loss if loss is not None and bool(loss.isfinite().all()) else None
 
 
-def attempt(model: PreTrainedModel, given: Mapping[str, Tensor]) -> Attempt:
+def attempt(model: Model, given: Given) -> Attempt:
     """Call forward with these arguments."""
     from torch.nn.modules.module import register_module_forward_hook
 
@@ -54,7 +51,7 @@ def attempt(model: PreTrainedModel, given: Mapping[str, Tensor]) -> Attempt:
 
 
 @contextlib.contextmanager
-def quiet(model: PreTrainedModel) -> Iterator[None]:
+def quiet(model: Model) -> Iterator[None]:
     """Without gradients or dropout; afterwards the model and torch's numbers are as before."""
     import torch
 

@@ -6,16 +6,15 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
+from tinybuild.feeding import Given, Tensor
 from tinybuild.feeding.inputs import vision
 from tinybuild.feeding.inputs.draw import ROWS, Draw, each, ones, zeros
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.inputs.text import Words, words
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     Follows: TypeAlias = Callable[[Facts, Draw, Words], Tensor | None]
-    Alone: TypeAlias = Callable[[Facts, Draw, Mapping[str, Tensor]], Tensor]
+    Alone: TypeAlias = Callable[[Facts, Draw, Given], Tensor]
 
 
 def _segments(facts: Facts, draw: Draw, read: Words) -> Tensor:
@@ -102,18 +101,18 @@ FOLLOWS: Mapping[str, Follows] = {
 }
 
 
-def _task(facts: Facts, draw: Draw, given: Mapping[str, Tensor]) -> Tensor:
+def _task(facts: Facts, draw: Draw, given: Given) -> Tensor:
     size = facts.integer("text_encoder_vocab_size", "vocab_size", default=100)
     return draw.whole("task_inputs", 0, size, ROWS, facts.integer("task_seq_len", default=77))
 
 
-def _coded(facts: Facts, draw: Draw, given: Mapping[str, Tensor]) -> Tensor:
+def _coded(facts: Facts, draw: Draw, given: Given) -> Tensor:
     """Pixels of which a codebook makes a code for each patch: it halves them three times."""
     side = 8 * (vision.sizes(facts)[0][0] // vision.patch(facts))
     return draw.normal("codebook_pixel_values", ROWS, 3, side, side)
 
 
-def _speaker(facts: Facts, draw: Draw, given: Mapping[str, Tensor]) -> Tensor:
+def _speaker(facts: Facts, draw: Draw, given: Given) -> Tensor:
     width = facts.integer("speaker_embedding_dim", default=512)
     return draw.normal("speaker_embeddings", ROWS, width)
 
@@ -122,7 +121,7 @@ def _text(name: str) -> Alone:
     return lambda facts, draw, given: words(facts, draw, name).ids
 
 
-def _twice(facts: Facts, draw: Draw, given: Mapping[str, Tensor]) -> Tensor:
+def _twice(facts: Facts, draw: Draw, given: Given) -> Tensor:
     """(2 * rows, tokens): each row, and the same tokens the other way round."""
     import torch
 
@@ -152,7 +151,7 @@ ALONE: Mapping[str, Alone] = {
 }
 
 
-def _condition(facts: Facts, draw: Draw, given: Mapping[str, Tensor]) -> Tensor:
+def _condition(facts: Facts, draw: Draw, given: Given) -> Tensor:
     """The embedding of the time by which a decoder lags behind: (1, 1, width)."""
     return draw.normal("t_cond", 1, 1, facts.integer("hidden_size", near="text", default=64))
 

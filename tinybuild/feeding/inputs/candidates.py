@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from tinybuild.feeding import Given, Tensor
 from tinybuild.feeding.inputs import beside, text
 from tinybuild.feeding.inputs.draw import ROWS, Draw
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.inputs.senses import Sense
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 MOST_PROBES = 120  # calls of one feature method
 MOST_MISSED = 16  # calls in a row after the first that worked
@@ -28,7 +25,7 @@ class Option:
     """Arguments of one modality, and the places that its features want in each row of text."""
 
     modality: str
-    values: Mapping[str, Tensor]
+    values: Given
     counts: tuple[int, ...] | None = None
 
 
@@ -61,7 +58,7 @@ class Probe:
             for values in self.candidates(WIDE)
         ]
 
-    def candidates(self, most: int) -> Iterator[dict[str, Tensor]]:
+    def candidates(self, most: int) -> Iterator[Given]:
         """The values that the rule gives to arguments of forward."""
         assert self.sense.candidates is not None
         rule = self.sense.candidates(self.facts, self.draw, self.sense.argument)
@@ -87,7 +84,7 @@ class Probe:
                 counts = self._counts(features) or self._guess(values)
             yield Option(modality=self.sense.modality, values=values, counts=counts)
 
-    def _features(self, method: Callable[..., object], values: Mapping[str, Tensor]) -> object:
+    def _features(self, method: Callable[..., object], values: Given) -> object:
         """What the method makes of a candidate; None where it does not take it."""
         wanted, name = inspect.signature(method).parameters, self.sense.argument
         given = {key: value for key, value in values.items() if key in wanted}
@@ -101,7 +98,7 @@ class Probe:
             features = self._asked(method, {k: _joined(value) for k, value in given.items()})
         return features
 
-    def _asked(self, method: Callable[..., object], given: Mapping[str, Tensor]) -> object:
+    def _asked(self, method: Callable[..., object], given: Given) -> object:
         try:
             return method(**given)
         except Exception as error:  # noqa: BLE001  see attempt
@@ -114,7 +111,7 @@ class Probe:
         masked = medium == "image" and "image_embeds_position_mask" in self.facts.takes
         return masked or (medium in text.MEDIA and text.placeholder(self.facts, medium) is not None)
 
-    def _guess(self, values: Mapping[str, Tensor]) -> tuple[int, ...]:
+    def _guess(self, values: Given) -> tuple[int, ...]:
         """Places in each row for features that cannot be counted.
 
         Two are a run, by which models know that there is a place for each feature; what they say of

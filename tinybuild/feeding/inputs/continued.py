@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tinybuild.feeding import Given, Model, Tensor
 from tinybuild.feeding.inputs import text
 from tinybuild.feeding.inputs.facts import Facts
 
@@ -20,11 +21,11 @@ class Continued:
     ids). `error` is what the class raised for every way of asking; None also where it was not
     asked. No parts and no error: it generates nothing from token ids."""
 
-    parts: tuple[tuple[Any, Any], ...] = ()
+    parts: tuple[tuple[Tensor, Tensor], ...] = ()
     error: Exception | None = None
 
 
-def continued(model: Any, batches: Sequence[Mapping[str, Any]], seed: int) -> Continued:
+def continued(model: Model, batches: Sequence[Given], seed: int) -> Continued:
     """Have a model continue the prompts of some batches of forward's arguments."""
     if not model.can_generate() or "input_ids" not in batches[0]:
         return Continued()
@@ -32,35 +33,46 @@ def continued(model: Any, batches: Sequence[Mapping[str, Any]], seed: int) -> Co
         return Continued()  # a stage of several, which only all together can be told what to make
     parts = []
     for given in batches:
-        first: Exception | None = None
-        for asked in _ways(model, given):
-            try:
-                made = _generate(model, asked, seed)
-                break
-            except ImportError as error:
-                return Continued(error=error)
-            except Exception as error:  # noqa: BLE001 - another way may be the class's own
-                first = first or error
-        else:
-            return Continued(error=first)
-        if getattr(made, "sequences", None) is None or not getattr(made, "logits", None):
-            return Continued()  # a class with a way of its own to say what it made
-        import torch
-
-        if any(isinstance(v, torch.Tensor) and v.is_floating_point() for v in made.values()):
-            return Continued()  # numbers, sound or images; the ids only hold their places
-
-        # Some classes give what they were given back, some do not: the last ones are new.
-        new = made.sequences[..., -len(made.logits) :]
-        spoken = made.get("audio_sequences")
-        if spoken is not None and len(spoken):  # codes; the ids only hold their places
-            codes = [row.flatten() for row in spoken]
-            new = torch.nn.utils.rnn.pad_sequence(codes, batch_first=True)
-        parts.append((new, torch.stack(tuple(made.logits))))
+        made = _first(model, given, seed)
+        if isinstance(made, Exception):
+            return Continued(error=made)
+        part = _part(made)
+        if part is None:
+            return Continued()
+        parts.append(part)
     return Continued(parts=tuple(parts))
 
 
-def _generate(model: Any, asked: Mapping[str, Any], seed: int) -> Any:
+def _first(model: Model, given: Given, seed: int) -> Any:
+    """What a model generates when it is asked the first way that it takes, or its first error."""
+    first: Exception | None = None
+    for asked in _ways(model, given):
+        try:
+            return _generate(model, asked, seed)
+        except ImportError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - another way may be the class's own
+            first = first or error
+    return first
+
+
+def _part(made: Any) -> tuple[Tensor, Tensor] | None:
+    """The new tokens and their logits; None where a class makes something else."""
+    import torch
+
+    if getattr(made, "sequences", None) is None or not getattr(made, "logits", None):
+        return None  # a class with a way of its own to say what it made
+    if any(isinstance(v, torch.Tensor) and v.is_floating_point() for v in made.values()):
+        return None  # numbers, sound or images; the ids only hold their places
+    # Some classes give what they were given back, some do not: the last ones are new.
+    new = made.sequences[..., -len(made.logits) :]
+    spoken = made.get("audio_sequences")
+    if spoken is not None and len(spoken):  # codes; the ids only hold their places
+        new = torch.nn.utils.rnn.pad_sequence([row.flatten() for row in spoken], batch_first=True)
+    return new, torch.stack(tuple(made.logits))
+
+
+def _generate(model: Model, asked: Given, seed: int) -> Any:
     import torch
 
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -75,7 +87,7 @@ def _generate(model: Any, asked: Mapping[str, Any], seed: int) -> Any:
         )
 
 
-def _ways(model: Any, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _ways(model: Model, given: Given) -> Iterator[dict[str, Any]]:
     """Arguments for `generate`, the usual ones first; then what some classes insist on."""
     import torch
 
@@ -114,24 +126,21 @@ def _ways(model: Any, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         ids[..., -1] = start
         yield {**asked, "input_ids": ids}
         yield {**asked, "input_ids": ids, "min_new_tokens": None}
-    codec = getattr(model, "codec_model", None)
-    frame = getattr(getattr(codec, "config", None), "frame_size", None)
-    if (
-        codec is not None and isinstance(frame, int) and not sounds
-    ):  # the sound, of which forward takes the codes
+    codec = getattr(getattr(model, "codec_model", None), "config", None)
+    frame = getattr(codec, "frame_size", None)
+    if isinstance(frame, int) and not sounds:  # the sound, of which forward takes the codes
         drawn = torch.Generator().manual_seed(int(ids.sum()))
         wave = torch.randn(ids.shape[0], 1, frame * 2 * NEW_TOKENS, generator=drawn)
-        yield {"input_values": wave.to(next(codec.parameters()).dtype)}
+        yield {"input_values": wave.to(next(model.codec_model.parameters()).dtype)}
 
 
-def _places(model: Any) -> list[int]:
+def _places(model: Model) -> list[int]:
     """The ids that stand for the features of an image, a video or a sound, sorted."""
-    facts = Facts(model)
-    found = {text.placeholder(facts, kind) for kind in text.MEDIA}
-    return sorted(number for number in found if number is not None)
+    tokens = {text.placeholder(Facts(model), medium) for medium in text.MEDIA}
+    return sorted(token for token in tokens if token is not None)
 
 
-def verdict(made: Continued, seen: Any = None) -> tuple[int, int, float]:
+def verdict(made: Continued, seen: Tensor | None = None) -> tuple[int, int, float]:
     """How many different continuations there are, of how many prompts; and the median over all
     places of the largest logit less the next. `seen` are a forward's logits (rows, places, ids):
     a loop is few different steps."""

@@ -6,8 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tinybuild.feeding import Tensor
+
 if TYPE_CHECKING:
-    from torch import Generator, Tensor, dtype
+    from torch import Generator, dtype
 
 ROWS = 2
 

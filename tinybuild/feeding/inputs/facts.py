@@ -9,27 +9,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tinybuild.keys import mentioned
+from tinybuild.feeding import Model
+from tinybuild.keys import mentioned, of_modality
 from tinybuild.paths import Json, whole
 
 if TYPE_CHECKING:
     from torch.nn import Module
-    from transformers import PretrainedConfig, PreTrainedModel
-
-# What sub-configs and modules of a modality are called, as parts of their names.
-NEAR: Mapping[str, tuple[str, ...]] = {
-    "text": ("text", "llm", "language", "thinker"),
-    "image": ("vision", "visual", "vit", "image", "img", "pixel", "backbone", "patch", "vq"),
-    "video": ("video", "vision", "visual", "vit", "image", "backbone", "patch"),
-    "audio": ("audio", "speech", "acoustic", "encoder", "codec", "sound"),
-}
+    from transformers import PretrainedConfig
 
 
 @dataclass(frozen=True)
 class Facts:
     """`takes` are the parameters of the model's forward; `nodes` its config tree, top first."""
 
-    model: PreTrainedModel
+    model: Model
 
     @property
     def config(self) -> PretrainedConfig:
@@ -71,8 +64,7 @@ class Facts:
 
     def every(self, *names: str, near: str = "") -> Iterator[Any]:
         """All such values, in the order of `find`."""
-        words = NEAR.get(near, ())
-        for _, node in sorted(self.nodes, key=lambda item: not _said(words, *item[0])):
+        for _, node in sorted(self.nodes, key=lambda item: not _speaks(near, *item[0])):
             for name in names:
                 value = getattr(node, name, None)
                 if value is not None and not callable(value):
@@ -88,9 +80,8 @@ class Facts:
 
     def modules(self, *classes: str, near: str = "") -> Iterator[tuple[str, Module]]:
         """The modules whose class has one of these names, those of the modality `near` first."""
-        words = NEAR.get(near, ())
         named = ((n, m) for n, m in self.model.named_modules() if type(m).__name__ in classes)
-        yield from sorted(named, key=lambda item: not _said(words, item[0]))
+        yield from sorted(named, key=lambda item: not _speaks(near, item[0]))
 
     def method(self, name: str, argument: str) -> Callable[..., Any] | None:
         """The bound method of that name, of the model or of a module inside; None without one.
@@ -122,9 +113,9 @@ class Facts:
         return frozenset(ids | {value for value in aliases if isinstance(value, int)})
 
 
-def _said(words: tuple[str, ...], *names: str) -> bool:
-    """Whether one of the words is a part of one of the names."""
-    return any(word in name for name in names for word in words)
+def _speaks(near: str, *names: str) -> bool:
+    """Whether one of the names speaks of the modality."""
+    return near != "" and any(of_modality(name, near) for name in names)
 
 
 def _listed(data: Json) -> Iterator[int]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
+from tinybuild.feeding import Given, Tensor
 from tinybuild.feeding.inputs import text, vision
 from tinybuild.feeding.inputs.attempt import Attempt
 from tinybuild.feeding.inputs.draw import ROWS, Draw, each, zeros
 from tinybuild.feeding.inputs.facts import Facts
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 IGNORED = -100
 CTC = 4  # labels of a row: fewer than the frames
@@ -22,81 +20,55 @@ LOGITS = ("logits", "prediction_logits", "prediction_scores", "logits_per_image"
 BESIDE = ("next_sentence_label", "sentence_order_label", "matched_label", "sentence_image_labels")
 
 
-def labels(facts: Facts, draw: Draw, made: Attempt) -> Iterator[Mapping[str, Tensor]]:
-    """Arguments to add to those that the model took, likeliest first."""
-    work = _Work(facts=facts, draw=draw, given=made.given, outputs=made.outputs)
-    for arguments, rule in RULES:
-        if all(name in facts.takes for name in arguments):
-            yield from rule(work)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Work:
-    """What the model took, and the outputs that it made without labels."""
+@dataclass(frozen=True)
+class Work:
+    """What labels are made from; `made` is what the model makes without them."""
 
     facts: Facts
     draw: Draw
-    given: Mapping[str, Tensor]
-    outputs: Mapping[str, Tensor]
+    made: Attempt
 
     @property
     def ids(self) -> Tensor | None:
         """The token ids that the outputs go on from."""
-        return self.given.get("decoder_input_ids", self.given.get("input_ids"))
+        return self.made.given.get("decoder_input_ids", self.made.given.get("input_ids"))
 
-    @property
-    def sides(self) -> list[tuple[int, int]]:
-        """(height, width) of the pixels, each once."""
-        pixels = (value for name, value in self.given.items() if "pixel_values" in name)
-        return list(dict.fromkeys((value.shape[-2], value.shape[-1]) for value in pixels))
+    def sides(self, named: str) -> list[tuple[int, ...]]:
+        """(height, width) of the arguments whose name has this in it, each once."""
+        pixels = (value for name, value in self.made.given.items() if named in name)
+        return list(dict.fromkeys(tuple(value.shape[-2:]) for value in pixels))
 
-    @property
-    def side(self) -> tuple[int, int]:
-        """(height, width) of the first argument of pixels."""
-        pixels = (value for name, value in self.given.items() if "pixel" in name)
-        return next(((value.shape[-2], value.shape[-1]) for value in pixels), (8, 8))
-
-    @property
-    def scores(self) -> Tensor | None:
-        """The output that labels are compared with: logits, or the first of more than one axis."""
-        names = [name for name in (*LOGITS, *self.outputs) if name in self.outputs]
-        return next((self.outputs[n] for n in names if self.outputs[n].dim() > 1), None)
-
-    @property
-    def classes(self) -> int:
-        return self.facts.integer("num_labels", default=2)
-
-    def whole(self, most: int, *shape: int) -> Tensor:
+    def classes(self, *shape: int, most: int) -> Tensor:
         """Labels from 0 up to, not including, a number."""
         return self.draw.whole("labels", 0, most, *shape)
 
-    def share(self, *shape: int) -> Tensor:
+    def shares(self, *shape: int) -> Tensor:
         """Labels from 0 to 1."""
         return self.draw.uniform("labels", *shape)
 
 
-Made: TypeAlias = "Iterator[Mapping[str, Tensor]]"
+def labels(facts: Facts, draw: Draw, made: Attempt) -> Iterator[Given]:
+    """Arguments to add to those that the model took, likeliest first."""
+    for arguments, rule in RULES.items():
+        if all(name in facts.takes for name in arguments):
+            yield from rule(Work(facts, draw, made))
 
 
-def _span(work: _Work) -> Made:
+def _spans(work: Work) -> Iterator[Given]:
     yield {"start_positions": each(1), "end_positions": each(2)}
 
 
-def _asked(work: _Work) -> Iterator[Mapping[str, Any]]:
-    yield {"return_loss": True}
-
-
-def _hidden(work: _Work) -> Made:
+def _hidden(work: Work) -> Iterator[Given]:
     """Patches that are to be guessed."""
-    if "pixel_values" in work.given:
-        yield {"bool_masked_pos": vision.masked(work.facts, work.given["pixel_values"])}
+    if "pixel_values" in work.made.given:
+        yield {"bool_masked_pos": vision.masked(work.facts, work.made.given["pixel_values"])}
 
 
-def _negatives(work: _Work) -> Made:
+def _negatives(work: Work) -> Iterator[Given]:
     """Frames that are to be told from others."""
     import torch
 
-    frames = next(t.shape[1] for t in work.outputs.values() if t.dim() == 3)
+    frames = next(t.shape[1] for t in work.made.outputs.values() if t.dim() == 3)
     count = work.facts.integer("num_negatives", default=2)
     yield {
         "mask_time_indices": (torch.arange(frames) % 2 == 0).expand(ROWS, -1).contiguous(),
@@ -104,21 +76,18 @@ def _negatives(work: _Work) -> Made:
     }
 
 
-def _masks(work: _Work) -> Iterator[Mapping[str, Any]]:
+def _masks(work: Work) -> Iterator[Mapping[str, Any]]:
     """A mask and a class for each object of an image."""
-    draw = work.draw
+    draw, side = work.draw, (work.sides("pixel") or [(8, 8)])[0]
+    count = work.facts.integer("num_labels", default=2)
+    masks = [draw.whole(f"mask_labels.{row}", 0, 2, BOXES, *side) for row in range(ROWS)]
     yield {
-        "mask_labels": [
-            draw.whole(f"mask_labels.{row}", 0, 2, BOXES, *work.side).to(draw.dtype)
-            for row in range(ROWS)
-        ],
-        "class_labels": [
-            draw.whole(f"class_labels.{row}", 0, work.classes, BOXES) for row in range(ROWS)
-        ],
+        "mask_labels": [mask.to(draw.dtype) for mask in masks],
+        "class_labels": [draw.whole(f"class_labels.{r}", 0, count, BOXES) for r in range(ROWS)],
     }
 
 
-def _labelled(work: _Work) -> Iterator[Mapping[str, Any]]:
+def _labelled(work: Work) -> Iterator[Given]:
     """Under `labels`, and what some classes want beside; or that alone."""
     import torch
 
@@ -130,17 +99,20 @@ def _labelled(work: _Work) -> Iterator[Mapping[str, Any]]:
         yield beside
 
 
-def _values(work: _Work) -> Iterator[Any]:
-    boxed = any("boxes" in name for name in work.outputs)
+def _values(work: Work) -> Iterator[Any]:
+    outputs = work.made.outputs
+    boxed = any("boxes" in name for name in outputs)
     if boxed:
         yield from _objects(work)
-    if work.scores is not None:
-        yield from _scored(work, work.scores)
+    named = [outputs[name] for name in (*LOGITS, *outputs) if name in outputs]
+    scores = next((tensor for tensor in named if tensor.dim() > 1), None)
+    if scores is not None:
+        yield from _scored(work, scores)
     if work.ids is not None:
         yield of_text(work.facts, work.ids, int(work.ids.max()) + 1)
-    for side in work.sides:
-        yield work.whole(2, ROWS, *side)
-        yield work.share(ROWS, *side)
+    for side in work.sides("pixel_values"):
+        yield work.classes(ROWS, *side, most=2)
+        yield work.shares(ROWS, *side)
     yield zeros(ROWS)
     if not boxed:
         yield from _objects(work)
@@ -148,36 +120,36 @@ def _values(work: _Work) -> Iterator[Any]:
         yield zeros(*work.ids.shape)
 
 
-def _scored(work: _Work, scores: Tensor) -> Iterator[Tensor]:
+def _scored(work: Work, scores: Tensor) -> Iterator[Tensor]:
     """Classes or numbers in the shape of the scores: of rows, of places, of pixels."""
     *shape, last = scores.shape
     if len(shape) == 1:
         if last == 1:
             yield work.draw.normal("labels", ROWS)
-        yield work.whole(last, ROWS)
-        yield work.share(ROWS, last)
+        yield work.classes(ROWS, most=last)
+        yield work.shares(ROWS, last)
     elif len(shape) == 2:
         yield from _placed(work, scores)
     elif len(shape) == 3:
-        yield work.whole(scores.shape[1], ROWS, *next(iter(work.sides), scores.shape[-2:]))
-    yield work.share(*scores.shape)
+        side = next(iter(work.sides("pixel_values")), tuple(scores.shape[-2:]))
+        yield work.classes(ROWS, *side, most=scores.shape[1])
+    yield work.shares(*scores.shape)
     if len(shape) == 2:
-        yield work.share(ROWS, *scores.shape[1:])
+        yield work.shares(ROWS, *scores.shape[1:])
 
 
-def _placed(work: _Work, scores: Tensor) -> Iterator[Tensor]:
+def _placed(work: Work, scores: Tensor) -> Iterator[Tensor]:
     """A class or numbers for each place of a sequence."""
     import torch
 
     *shape, last = scores.shape
-    classes = work.whole(last, *shape)
+    classes = work.classes(*shape, most=last)
     if work.ids is not None and tuple(shape) == tuple(work.ids.shape):
         yield of_text(work.facts, work.ids, last) if last > int(work.ids.max()) else classes
         yield classes
-    if "decoder_input_ids" not in work.given:
+    if "decoder_input_ids" not in work.made.given:
         # Of a CTC head: fewer than its frames, without the blank.
-        names = ("pad_token_id", "blank_token_id", "ctc_blank_id")
-        blank = work.facts.integer(*names, default=0)
+        blank = work.facts.integer("pad_token_id", "blank_token_id", "ctc_blank_id", default=0)
         yield work.draw.chosen("labels", [n for n in range(last) if n != blank], ROWS, CTC)
     yield torch.nn.functional.one_hot(classes, last).to(work.draw.dtype)
     yield classes
@@ -195,44 +167,34 @@ def of_text(facts: Facts, ids: Tensor, size: int) -> Tensor:
     return learned
 
 
-def _objects(work: _Work) -> Iterator[list[dict[str, Tensor]]]:
+def _objects(work: Work) -> Iterator[list[Given]]:
     """Objects to detect, a mapping a row: classes and boxes (centre, width, height; 0 to 1)."""
     import torch
 
-    draw = work.draw
-    rows = []
+    draw, side = work.draw, (work.sides("pixel") or [(8, 8)])[0]
+    count = work.facts.integer("num_labels", default=2)
+    rows: list[Given] = []
     for row in range(ROWS):
         boxes = 0.25 + 0.25 * draw.uniform(f"labels.boxes.{row}", BOXES, 4)
         rows.append(
             {
-                "class_labels": draw.whole(f"labels.{row}", 0, work.classes, BOXES),
+                "class_labels": draw.whole(f"labels.{row}", 0, count, BOXES),
                 "boxes": boxes,
                 "image_id": torch.tensor([row]),
                 "area": boxes[:, 2] * boxes[:, 3],
                 "iscrowd": zeros(BOXES),
-                "orig_size": torch.tensor(work.side),
+                "orig_size": torch.tensor(side),
             }
         )
     yield rows
-    masks = [draw.whole(f"labels.masks.{row}", 0, 2, BOXES, *work.side) for row in range(ROWS)]
+    masks = [draw.whole(f"labels.masks.{row}", 0, 2, BOXES, *side) for row in range(ROWS)]
     yield [{**one, "masks": m.to(draw.dtype)} for one, m in zip(rows, masks, strict=True)]
 
 
-def _numbers(argument: str) -> Callable[[_Work], Made]:
+def _numbers(work: Work) -> Iterator[Tensor]:
     """Numbers in the shape of an output, or a class a row."""
-
-    def rule(work: _Work) -> Made:
-        if argument in work.given:
-            return
-        for value in _targets(work):
-            yield {argument: value}
-
-    return rule
-
-
-def _targets(work: _Work) -> Iterator[Tensor]:
     facts, draw, name = work.facts, work.draw, "target_values"
-    for tensor in list(work.outputs.values())[:4]:
+    for tensor in list(work.made.outputs.values())[:4]:
         yield draw.normal(name, *tensor.shape)
         if tensor.dim() == 2:
             yield draw.whole(name, 0, tensor.shape[-1], ROWS)
@@ -243,14 +205,19 @@ def _targets(work: _Work) -> Iterator[Tensor]:
     yield draw.whole(name, 0, targets, ROWS)
 
 
-# The arguments that a class's forward must take, and what is tried then.
-RULES: tuple[tuple[tuple[str, ...], Callable[[_Work], Made]], ...] = (
-    (("start_positions", "end_positions"), _span),
-    (("return_loss",), _asked),
-    (("bool_masked_pos",), _hidden),
-    (("sampled_negative_indices",), _negatives),
-    (("mask_labels", "class_labels"), _masks),
-    ((), _labelled),
-    (("target_values",), _numbers("target_values")),
-    (("future_values",), _numbers("future_values")),
-)
+def _future(work: Work) -> Iterator[Given]:
+    if "future_values" not in work.made.given:
+        yield from ({"future_values": value} for value in _numbers(work))
+
+
+# The arguments that forward must take -> what is tried then.
+RULES: Mapping[tuple[str, ...], Callable[[Work], Iterator[Given]]] = {
+    ("start_positions", "end_positions"): _spans,
+    ("return_loss",): lambda work: iter([{"return_loss": True}]),
+    ("bool_masked_pos",): _hidden,
+    ("sampled_negative_indices",): _negatives,
+    ("mask_labels", "class_labels"): _masks,
+    (): _labelled,
+    ("target_values",): lambda work: ({"target_values": value} for value in _numbers(work)),
+    ("future_values",): _future,
+}

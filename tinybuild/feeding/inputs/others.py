@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from tinybuild.feeding import Given, Tensor
 from tinybuild.feeding.inputs.draw import ROWS, Draw, each, ones, yes, zeros
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.paths import whole
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 WIDTHS = ("hidden_size", "d_model", "embed_dim", "d_latents", "hidden_dim")
 
 
-def series(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
+def series(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
     """A time series a row, with what is known of its past and future."""
     context = facts.integer("context_length", default=16)
     lags = filter(whole, facts.find("lags_sequence") or [0])
@@ -59,7 +56,7 @@ def _known(facts: Facts, draw: Draw, shape: tuple[int, ...]) -> dict[str, Tensor
     return given
 
 
-def trajectory(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
+def trajectory(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
     """States, actions and returns, as a decision is learnt from."""
     length = 4
     yield {
@@ -72,7 +69,7 @@ def trajectory(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor
     }
 
 
-def robot(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
+def robot(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
     """The state of a robot, and its actions with the noise that they are to be freed of."""
     steps, acts = facts.integer("chunk_size", default=4), facts.integer("max_action_dim", default=4)
     yield {
@@ -89,7 +86,7 @@ def encoded(facts: Facts, draw: Draw) -> Tensor:
     return draw.normal("encoder_hidden_states", ROWS, 8, facts.integer(*names, default=64))
 
 
-def states(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
+def states(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
     """Hidden states under the argument `name`: (rows, length, width), (rows, width, length)."""
     modules = (module for _, module in facts.modules("Linear", "Conv1d"))
     taken = (getattr(m, "in_features", None) or getattr(m, "in_channels", None) for m in modules)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
+from tinybuild.feeding import Given
 from tinybuild.feeding.inputs import audio, others, vision
 from tinybuild.feeding.inputs.draw import Draw
 from tinybuild.feeding.inputs.facts import Facts
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Rule: TypeAlias = "Callable[[Facts, Draw, str], Iterator[dict[str, Tensor]]]"
+Rule: TypeAlias = "Callable[[Facts, Draw, str], Iterator[Given]]"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,39 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tinybuild.feeding import Tensor
 from tinybuild.feeding.inputs.draw import ROWS, Draw
 from tinybuild.feeding.inputs.facts import Facts
+from tinybuild.keys import NAMES
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PretrainedConfig
 
 LENGTH = 8  # of plain tokens
 CHARACTERS = 256  # ids of a model without a vocabulary: it reads characters
 MEDIA: Mapping[str, int] = {"image": 1, "video": 2, "audio": 3}  # as token types number them
-# What a config calls the placeholder of a feature, and the tokens around a run of them.
-PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {
-    "image": (
-        *("image_token_id", "image_token_index", "image_token_idx", "image_patch_token_id"),
-        *("media_token_id", "video_token_id", "video_token_index"),  # frames as images
-    ),
-    "video": ("video_token_id", "video_token_index", "video_token_idx", "video_context_token_id"),
-    "audio": ("audio_token_id", "audio_token_index", "audio_token_idx", "audio_pad_token_id"),
-}
-AROUND: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "image": (
-        ("image_start_token_id", "vision_start_token_id", "boi_token_id", "image_bos_token_id"),
-        ("image_end_token_id", "vision_end_token_id", "eoi_token_id", "image_eos_token_id"),
-    ),
-    "video": (
-        ("video_start_token_id", "vision_start_token_id", "boi_token_id"),
-        ("video_end_token_id", "vision_end_token_id", "eoi_token_id"),
-    ),
-    "audio": (
-        ("audio_start_token_id", "audio_bos_token_id", "boa_token_id"),
-        ("audio_end_token_id", "audio_eos_token_id", "eoa_token_id"),
-    ),
-}
+AROUND = ("before", "after")  # a run of them
 # The sub-configs of the text that a side reads.
 READERS: Mapping[str, tuple[str, ...]] = {
     "encoder": ("text_encoder", "encoder"),
@@ -48,10 +27,7 @@ READERS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Placeholders for the features of a medium: how many in each row.
-
-    written: the medium whose placeholder stands for it.
-    """
+    """Places for the features of a medium: how many in each row, of which medium's placeholder."""
 
     medium: str
     counts: tuple[int, ...]
@@ -109,7 +85,7 @@ def plain(facts: Facts, side: str) -> list[int]:
 
 
 def placeholder(facts: Facts, medium: str) -> int | None:
-    return next((n for n in facts.numbers(*PLACEHOLDERS[medium]) if n >= 0), None)
+    return next((n for n in facts.numbers(*NAMES[f"{medium} placeholder"]) if n >= 0), None)
 
 
 def _end(facts: Facts, size: int) -> int | None:
@@ -142,7 +118,7 @@ def words(
         sort = [0] * len(row)
         for run in runs:
             token, count = placeholder(facts, run.written), run.counts[number]
-            start, end = (_first(facts, names, size, token) for names in AROUND[run.medium])
+            start, end = (_around(facts, f"{w} {run.medium}", size, token) for w in AROUND)
             places = [next(fresh) if token is None else token for _ in range(count)]
             if start and not end:  # models go on one token after a run that has a start
                 end = [next(fresh)]
@@ -157,5 +133,6 @@ def words(
     return Words(ids=torch.tensor(rows), sorts=torch.tensor(sorts))
 
 
-def _first(facts: Facts, names: tuple[str, ...], size: int, not_this: int | None) -> list[int]:
-    return [n for n in facts.numbers(*names) if 0 <= n < size and n != not_this][:1]
+def _around(facts: Facts, names: str, size: int, not_this: int | None) -> list[int]:
+    """The token of one of these names (a row of NAMES), if there is one."""
+    return [n for n in facts.numbers(*NAMES[names]) if 0 <= n < size and n != not_this][:1]

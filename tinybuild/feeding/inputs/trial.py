@@ -6,9 +6,9 @@ import itertools
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from tinybuild.errors import BuildFault, Finding
+from tinybuild.feeding import Given, Tensor
 from tinybuild.feeding.inputs import labels, text
 from tinybuild.feeding.inputs.attempt import Attempt, attempt
 from tinybuild.feeding.inputs.candidates import Option, Probe, shared
@@ -16,9 +16,6 @@ from tinybuild.feeding.inputs.draw import ROWS, Draw
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.inputs.forms import Form, arguments, forms
 from tinybuild.feeding.inputs.senses import SENSES, Sense, senses, states
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 MOST_TRIES = 80  # combinations of candidates
 MOST_LABELS = 20
@@ -145,7 +142,7 @@ class Trial:
         A loss of exactly 0 is taken only where no labels make another: there is nothing to learn
         where the model is right already, and sure of it.
         """
-        learnt: Mapping[str, Tensor] = {}
+        learnt: Given = {}
         if made.loss is not None:
             return dict(made.given)
         for some in itertools.islice(labels.labels(self.facts, self.draw, made), MOST_LABELS):

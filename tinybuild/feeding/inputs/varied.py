@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from tinybuild.feeding import Given, Model, Tensor
 from tinybuild.feeding.inputs import beside, text
 from tinybuild.feeding.inputs.draw import Draw, zeros
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.inputs.senses import SENSES, senses
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import PreTrainedModel
 
 # Arguments that hold values of a modality, beside those that make forward take it.
 MORE: Mapping[str, tuple[str, ...]] = {
@@ -22,7 +18,7 @@ MORE: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def modalities(model: PreTrainedModel) -> tuple[str, ...]:
+def modalities(model: Model) -> tuple[str, ...]:
     """What the model takes, sorted: of text, image, video, audio, series, trajectory, layout."""
     facts = Facts(model)
     taken = {*senses(facts)}
@@ -33,14 +29,12 @@ def modalities(model: PreTrainedModel) -> tuple[str, ...]:
     return tuple(sorted(taken))
 
 
-def covered(model: PreTrainedModel, given: Mapping[str, object]) -> tuple[str, ...]:
+def covered(model: Model, given: Mapping[str, object]) -> tuple[str, ...]:
     """Those of the model's modalities that a batch holds, sorted."""
     return tuple(name for name in modalities(model) if _arguments(given, name))
 
 
-def varied(
-    model: PreTrainedModel, given: Mapping[str, Tensor], modality: str, seed: int
-) -> dict[str, Tensor]:
+def varied(model: Model, given: Given, modality: str, seed: int) -> dict[str, Tensor]:
     """The same batch with other values of one modality; shapes, masks and labels stay.
 
     Of text, only plain tokens change: placeholders and special tokens stay where they are.

@@ -3,66 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
+from tinybuild.feeding import Given, Tensor
 from tinybuild.feeding.inputs.draw import ROWS, Draw, each, ones, yes
 from tinybuild.feeding.inputs.facts import Facts
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from tinybuild.keys import NAMES
 
 SIZES = (32, 64, 96, 128, 224)  # tried after the config's own
 LARGEST = 512
 REGIONS = 4
-MERGES: tuple[str, ...] = (
-    *("spatial_merge_size", "merge_size", "pixel_shuffle_factor", "downsample_factor"),
-    *("scale_factor", "pooling_kernel_size", "projector_scale_factor", "merge_kernel_size"),
-)
-CHANNELS = ("num_channels", "in_channels", "in_chans", "num_input_channels", "image_channels")
+Layout: TypeAlias = Callable[[Facts, Draw, str, str, str], Iterator[Given]]
 CONVOLUTIONS = ("Conv2d", "Conv3d")
 
 
-def images(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
+def images(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
     """Arguments for the image argument `name` and those that describe it, one image a row."""
-    takes = facts.takes
-    grid = next((arg for arg in ("image_grid_thw", "grid_thw") if arg in takes), None)
-    places = ("image_position_ids", "pixel_position_ids")
-    place = next((arg for arg in places if arg in takes), None)
-    if grid is not None:
-        yield from flat(facts, draw, name, grid, "image")
-    elif "spatial_shapes" in takes:
-        yield from naflex(facts, draw, name)
-    elif place is not None:
-        yield from positioned(facts, draw, name, place)
-    elif "aspect_ratio_ids" in takes:
-        yield from tiled(facts, draw, name)
-    elif "image_grids" in takes:
-        yield from pooled(facts, draw, name, "image")
-    elif "target_sizes" in takes:
-        yield from strips(facts, draw, name, "target_sizes", "image")
-    elif "image_sizes" in takes:
-        yield from sized(facts, draw, name)
+    yield from _described(facts, draw, name, "image")
     yield from plain(facts, draw, name)
 
 
-def videos(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
+def videos(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
     """Arguments for the video argument `name` and those that describe it, one video a row."""
-    takes = facts.takes
-    if "video_grid_thw" in takes:
-        yield from flat(facts, draw, name, "video_grid_thw", "video")
-    elif "video_position_ids" in takes:
-        yield from positioned(facts, draw, name, "video_position_ids")
-    elif "video_grids" in takes:
-        yield from pooled(facts, draw, name, "video")
-    elif "target_sizes_videos" in takes:
-        yield from strips(facts, draw, name, "target_sizes_videos", "video")
+    yield from _described(facts, draw, name, "video")
     for count in frames(facts):
         for size in sizes(facts, "video"):
             yield {name: draw.normal(name, ROWS, count, channels(facts), *size)}
     for count in frames(facts):
         for size in sizes(facts, "video")[:2]:
             yield {name: draw.normal(name, ROWS, channels(facts), count, *size)}
+
+
+def _described(facts: Facts, draw: Draw, name: str, near: str) -> Iterator[Given]:
+    """In the layout that the first argument of LAYOUTS tells which forward takes."""
+    for arg, layout in LAYOUTS[near]:
+        if arg in facts.takes:
+            yield from layout(facts, draw, name, arg, near)
+            return
 
 
 def sizes(facts: Facts, near: str = "image") -> list[tuple[int, int]]:
@@ -85,19 +63,20 @@ def sizes(facts: Facts, near: str = "image") -> list[tuple[int, int]]:
 def channels(facts: Facts) -> int:
     """Of the config, or of the first convolution, in its absence."""
     first = next((m.in_channels for _, m in facts.modules(*CONVOLUTIONS, near="image")), 3)
-    return facts.integer(*CHANNELS, near="image", default=first if first <= 16 else 3)
+    return facts.integer(
+        *NAMES["image channels"], near="image", default=first if first <= 16 else 3
+    )
 
 
 def frames(facts: Facts) -> list[int]:
     """Numbers of frames to try."""
-    names = ("num_frames", "frames_per_clip", "max_num_frames", "num_image_with_embedding")
-    own = [n for n in facts.numbers(*names) if 0 < n <= 64]
+    own = [n for n in facts.numbers(*NAMES["frames"]) if 0 < n <= 64]
     tubes = [2 * n for n in facts.numbers("tubelet_size", "temporal_patch_size")]
     return list(dict.fromkeys([*own, *tubes, 2, 4, 8]))
 
 
 def patch(facts: Facts, near: str = "image") -> int:
-    for value in facts.every("patch_size", "model_patch_size", near=near):
+    for value in facts.every(*NAMES["patch side"], near=near):
         value = value[-1] if isinstance(value, list | tuple) and value else value
         if isinstance(value, int) and value > 0:
             return value
@@ -106,7 +85,8 @@ def patch(facts: Facts, near: str = "image") -> int:
 
 def merge(facts: Facts) -> int:
     """Patches (in a row) that become one token."""
-    for value in facts.every(*MERGES, near="image"):
+    names = (*NAMES["patches merged"], *NAMES["patches pooled"])
+    for value in facts.every(*names, near="image"):
         value = max(value) if isinstance(value, list | tuple) and value else value
         if isinstance(value, int | float) and not isinstance(value, bool) and value >= 1:
             return int(value)
@@ -125,7 +105,7 @@ def widths(facts: Facts, near: str, temporal: int) -> list[int]:
     return list(dict.fromkeys([flat * temporal, *embeddings[:1], *linears[:1], flat]))
 
 
-def flat(facts: Facts, draw: Draw, name: str, grid: str, near: str) -> Iterator[dict[str, Tensor]]:
+def flat(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator[Given]:
     """Patches of all images in one sequence, and each image's (time, height, width) in patches."""
     import torch
 
@@ -136,7 +116,7 @@ def flat(facts: Facts, draw: Draw, name: str, grid: str, near: str) -> Iterator[
         for time in (1, 2):
             high = wide = least * factor * shrunk
             count = ROWS * time * high * wide
-            extra = {grid: each([time, high, wide])}
+            extra = {arg: each([time, high, wide])}
             for sort in ("merge_sizes", f"{near}_merge_sizes"):
                 if sort in facts.takes:
                     extra[sort] = each(least)
@@ -144,28 +124,28 @@ def flat(facts: Facts, draw: Draw, name: str, grid: str, near: str) -> Iterator[
                 extra["video_second_per_grid"] = torch.ones(ROWS)
             if "images_per_sample" in facts.takes:  # the one given, and one to be made
                 extra["images_per_sample"] = each(2)
-                extra[grid] = extra[grid].repeat_interleave(2, 0)
+                extra[arg] = extra[arg].repeat_interleave(2, 0)
             for width in widths(facts, near, temporal):
                 yield {name: draw.normal(name, count, width), **extra}
             yield {name: draw.normal(name, count, deep, side, side), **extra}
             # A square of patches for each token, and the grids in tokens.
             square = (ROWS * time * factor * factor, side * least, side * least, deep)
-            yield {name: draw.normal(name, *square), grid: each([time, factor, factor])}
+            yield {name: draw.normal(name, *square), arg: each([time, factor, factor])}
 
 
-def naflex(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
+def naflex(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator[Given]:
     """Flat patches, an image a row, with its (height, width) in patches and a mask."""
     for factor in (2, 4, 1, 8):
         side = factor * merge(facts)
         for width in widths(facts, "image", 1):
             yield {
                 name: draw.normal(name, ROWS, side * side, width),
-                "spatial_shapes": each([side, side]),
+                arg: each([side, side]),
                 "pixel_attention_mask": ones(ROWS, side * side),
             }
 
 
-def positioned(facts: Facts, draw: Draw, name: str, arg: str) -> Iterator[dict[str, Tensor]]:
+def positioned(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator[Given]:
     """Flat patches with the (x, y) of each."""
     import torch
 
@@ -179,10 +159,8 @@ def positioned(facts: Facts, draw: Draw, name: str, arg: str) -> Iterator[dict[s
                 yield {name: draw.uniform(name, ROWS, side * side, width), arg: places.contiguous()}
                 continue
             for count in (2, 1):
-                yield {
-                    name: draw.uniform(name, ROWS, count, side * side, width),
-                    arg: places.unsqueeze(1).expand(-1, count, -1, -1).contiguous(),
-                }
+                frames = places.unsqueeze(1).expand(-1, count, -1, -1).contiguous()
+                yield {name: draw.uniform(name, ROWS, count, side * side, width), arg: frames}
                 yield {
                     name: draw.uniform(name, ROWS * count, side * side, width),
                     arg: places.repeat(count, 1, 1),
@@ -190,18 +168,18 @@ def positioned(facts: Facts, draw: Draw, name: str, arg: str) -> Iterator[dict[s
                 }
 
 
-def tiled(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
+def tiled(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator[Given]:
     """Tiles of an image in their aspect ratio: (rows, images, tiles, channels, height, width)."""
     most = facts.integer("max_num_tiles", near="image", default=4)
     for size in sizes(facts):
         yield {
             name: draw.normal(name, ROWS, 1, most, channels(facts), *size),
-            "aspect_ratio_ids": ones(ROWS, 1),
+            arg: ones(ROWS, 1),
             "aspect_ratio_mask": ones(ROWS, 1, most),
         }
 
 
-def pooled(facts: Facts, draw: Draw, name: str, near: str) -> Iterator[dict[str, Tensor]]:
+def pooled(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator[Given]:
     """Flat patches of two crops or frames a row, and which of them each token gathers."""
     import torch
 
@@ -211,18 +189,17 @@ def pooled(facts: Facts, draw: Draw, name: str, near: str) -> Iterator[dict[str,
             tokens = side // 2
             pairs = torch.arange(side * side).view(tokens, 2, tokens, 2).permute(0, 2, 1, 3)
             one = pairs.reshape(tokens * tokens, 4)
+            grids = {arg: each([2, tokens, tokens])}
+            if near == "image":
+                grids = {arg: each([tokens] * 4), "image_num_crops": each(2)}
             yield {
                 name: draw.normal(name, 2 * ROWS, side * side, width),
                 f"{near}_token_pooling": torch.cat([one + n * side**2 for n in range(2 * ROWS)]),
-                **(
-                    {"image_grids": each([tokens] * 4), "image_num_crops": each(2)}
-                    if near == "image"
-                    else {"video_grids": each([2, tokens, tokens])}
-                ),
+                **grids,
             }
 
 
-def strips(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator[dict[str, Tensor]]:
+def strips(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator[Given]:
     """Patches of all images side by side, one patch high: (1, channels, patch, width)."""
     side, deep = patch(facts, near), channels(facts)
     for factor in (4, 8, 2, 16):
@@ -232,7 +209,7 @@ def strips(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator
         }
 
 
-def sized(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
+def sized(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator[Given]:
     """Whole images with their (height, width), or tiles of them in a grid of the config."""
     from transformers.image_processing_utils import select_best_resolution
 
@@ -245,13 +222,28 @@ def sized(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
             parts = (math.ceil(best[0] / high) * math.ceil(best[1] / wide) + 1,)
         if math.prod(parts) <= 32:
             pixels = draw.normal(name, ROWS, *parts, deep, high, wide)
-            yield {name: pixels, "image_sizes": each([high, wide])}
+            yield {name: pixels, arg: each([high, wide])}
     for high, wide in sizes(facts):
         yield {
             name: draw.normal(name, ROWS, 3, deep, high, wide),
-            "image_sizes": each([high, 2 * wide]),
+            arg: each([high, 2 * wide]),
             "image_attention_mask": yes(ROWS, 3, high // patch(facts), wide // patch(facts)),
         }
+
+
+# The argument that describes the pixels -> how they are laid out then; the first that is taken.
+LAYOUTS: Mapping[str, tuple[tuple[str, Layout], ...]] = {
+    "image": (
+        *(("image_grid_thw", flat), ("grid_thw", flat), ("spatial_shapes", naflex)),
+        *(("image_position_ids", positioned), ("pixel_position_ids", positioned)),
+        *(("aspect_ratio_ids", tiled), ("image_grids", pooled)),
+        *(("target_sizes", strips), ("image_sizes", sized)),
+    ),
+    "video": (
+        *(("video_grid_thw", flat), ("video_position_ids", positioned)),
+        *(("video_grids", pooled), ("target_sizes_videos", strips)),
+    ),
+}
 
 
 def masked(facts: Facts, pixels: Tensor) -> Tensor:
@@ -266,7 +258,7 @@ def masked(facts: Facts, pixels: Tensor) -> Tensor:
     return (torch.arange(count) % 2 == 0).expand(ROWS, -1).contiguous()
 
 
-def regions(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
+def regions(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
     """Features of regions that a detector has found, with their places."""
     width = facts.integer("visual_feat_dim", "visual_embedding_dim", default=64)
     yield {
@@ -277,7 +269,7 @@ def regions(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
     }
 
 
-def plain(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
+def plain(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
     """One image a row; then several to the row; then video; then flat patches."""
     deep = channels(facts)
     moving = facts.find("num_frames", "tubelet_size") is not None
@@ -325,7 +317,7 @@ def _views(facts: Facts, draw: Draw, high: int, wide: int) -> dict[str, Any]:
     return given
 
 
-def patches(facts: Facts, draw: Draw, name: str) -> Iterator[dict[str, Tensor]]:
+def patches(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
     """Patches as squares, or laid flat."""
     side = patch(facts)
     for time in dict.fromkeys([facts.integer("temporal_patch_size", near="image", default=1), 1]):

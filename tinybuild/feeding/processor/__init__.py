@@ -5,24 +5,28 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tinybuild.errors import BuildFault
+from tinybuild.feeding import Model
 from tinybuild.feeding.processor import features, parts
-from tinybuild.feeding.processor.geometry import VISION, Geometry, find
+from tinybuild.feeding.processor.geometry import Geometry, find
 from tinybuild.feeding.processor.rules import shrink
 from tinybuild.files import pretty
-from tinybuild.keys import PROCESSORS
+from tinybuild.keys import NAMES, PROCESSORS
+from tinybuild.paths import Data, Json, whole
 
+Files = Mapping[str, Data]  # file name -> JSON data
 TEMPLATE = "chat_template.json"  # a processor's own; chat_template.jinja is the tokenizer's
 COUNTS = ("image_seq_length", "image_seq_len", "num_image_tokens")
+MORE = "num_additional_image_tokens"
 
 
-def read(folder: Path) -> dict[str, dict[str, Any]]:
-    """{file name: JSON data} of a folder's processor files. Raises BuildFault for what is none."""
-    found = {}
+def read(folder: Path) -> dict[str, dict[str, Json]]:
+    """A folder's processor files. Raises BuildFault for one that is not a JSON object."""
+    files = {}
     for name in PROCESSORS:
         path = folder / name
         if not path.is_file():
@@ -33,30 +37,26 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
             data = None
         if not isinstance(data, dict):
             raise BuildFault.of(f"the source's {name} is not a JSON object", key=("source",))
-        found[name] = data
-    return found
+        files[name] = data
+    return files
 
 
-def fit(
-    files: Mapping[str, dict[str, Any]],
-    source: Mapping[str, Any],
-    tiny: Mapping[str, Any],
-    model: Any,
-) -> dict[str, dict[str, Any]]:
+def fit(files: Files, source: Data, tiny: Data, model: Model) -> dict[str, dict[str, Json]]:
     """Processor files in line with a tiny model: its config's geometry, and the features it makes.
 
     source, tiny: the configs before and after, as JSON trees.
     """
     made = {name: shrink(data, source, tiny) for name, data in files.items()}
-    for data in made.values():
-        for node in parts.walk(data):
-            if "feature_extractor_type" in node:
-                _underived(node)
-    _count(made, tiny, model)
-    return made
+    made = {name: parts.changed(data, _underived) for name, data in made.items()}
+    counts = _counts([node for data in made.values() for node in parts.walk(data)], tiny, model)
+
+    def counted(part: str, node: dict[str, Json]) -> dict[str, Json]:
+        return {name: counts.get(name, value) for name, value in node.items()}
+
+    return {name: parts.changed(data, counted) for name, data in made.items()}
 
 
-def write(files: Mapping[str, dict[str, Any]], folder: Path, out: Path) -> None:
+def write(files: Files, folder: Path, out: Path) -> None:
     """Write processor files into `out`, and carry the chat template of the source's processor."""
     for name, data in files.items():
         (out / name).write_text(pretty(data), encoding="utf-8")
@@ -65,78 +65,67 @@ def write(files: Mapping[str, dict[str, Any]], folder: Path, out: Path) -> None:
         (out / TEMPLATE).write_bytes(template.read_bytes())
 
 
-def classes(files: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def classes(files: Files) -> list[str]:
     """The classes that processor files name, sorted."""
     keys = {*parts.TYPES, "processor_class"}
     nodes = [node for data in files.values() for node in parts.walk(data)]
     return sorted({str(node[key]) for node in nodes for key in keys & node.keys()})
 
 
-def _underived(node: dict[str, Any]) -> None:
-    """Leave out what the class of a feature extractor computes from the rest.
+def _underived(part: str, node: dict[str, Json]) -> dict[str, Json]:
+    """Without what the class of a feature extractor computes from the rest.
 
     (n_samples, nb_max_frames and mel_filters of Whisper's: arguments of no constructor.)
     """
-    found = parts.kind(node)
-    if found is None or not found.__name__.endswith("FeatureExtractor"):
-        return  # image processors were called so too, and take what they are given
-    takes = {name for kind in found.__mro__ for name in inspect.signature(kind.__init__).parameters}
-    always = {*parts.TYPES, "processor_class", "return_attention_mask", "padding_side"}
+    made = parts.kind(node) if "feature_extractor_type" in node else None
+    if made is None or not made.__name__.endswith("FeatureExtractor"):
+        return node  # image processors were called so too, and take what they are given
+    bases: tuple[Any, ...] = made.__mro__
+    takes = {name for base in bases for name in inspect.signature(base.__init__).parameters}
+    takes |= {*parts.TYPES, "processor_class", "return_attention_mask", "padding_side"}
     loaded = parts.part(node)
-    for name in [key for key in node if key not in takes | always]:
-        if hasattr(loaded, name) and isinstance(node[name], int | float | list):
-            del node[name]
+    return {
+        name: value
+        for name, value in node.items()
+        if name in takes or not hasattr(loaded, name) or not isinstance(value, int | float | list)
+    }
 
 
-def _count(made: Mapping[str, dict[str, Any]], tiny: Mapping[str, Any], model: Any) -> None:
-    """Settings that count tokens: what the model makes of a sample image."""
-    wanted = [
-        (node, name)
-        for data in made.values()
-        for node in parts.walk(data)
-        for name in (*COUNTS, "num_additional_image_tokens")
-        if name in node
-    ]
-    if not wanted:
-        return
-    now = Geometry.of(tiny)
-    channels = find(tiny, ("num_channels", "in_channels"), VISION)
-    channels = channels if isinstance(channels, int) else 3
-    each: int | None
-    more = features.extra(model, now.side, now.patch, channels) if now.patch is not None else None
-    if any(name == "image_newline" for name, _ in _parameters(model)):
+def _counts(nodes: list[Data], tiny: Data, model: Model) -> dict[str, int]:
+    """The settings that count tokens, by name: what the model makes of a sample image."""
+    names = {name for node in nodes for name in node}
+    now, channels = Geometry.of(tiny), find(tiny, NAMES["image channels"], "image")
+    shape = (channels if whole(channels) else 3, *now.side)
+    each: int | None = None
+    more: int | None = None
+    if any(name.split(".")[-1] == "image_newline" for name, _ in model.named_parameters()):
         # Tiles come as one, with ends of lines: of one tile there is what the tower makes of it.
         sizes = zip(now.side, now.patch or now.side, strict=True)
         each = math.prod(side // patch for side, patch in sizes)
-    else:
-        each = _each(made, now, channels, model)
-    for node, name in wanted:
-        found = each if name in COUNTS else more
-        if found is not None:
-            node[name] = found
+    elif names & {*COUNTS}:
+        each = _each(nodes, shape, model)
+    if MORE in names and now.patch is not None:
+        more = features.extra(model, shape, now.patch)
+    counts = {**dict.fromkeys(COUNTS, each), MORE: more}
+    return {name: count for name, count in counts.items() if count is not None}
 
 
-def _parameters(model: Any) -> Iterator[tuple[str, Any]]:
-    """(last part of its name, parameter) of a model's parameters."""
-    for name, parameter in model.named_parameters():
-        yield name.rpartition(".")[2], parameter
+def _each(nodes: list[Data], shape: tuple[int, int, int], model: Model) -> int | None:
+    """Features that the model makes of one image, or of each part that it is cut in.
 
-
-def _each(
-    made: Mapping[str, dict[str, Any]], now: Geometry, channels: int, model: Any
-) -> int | None:
-    """Features that the model makes of one image, or of each part that it is cut in."""
+    shape: of an image where no image processor makes it.
+    """
     import torch
 
-    nodes = [n for data in made.values() for n in parts.walk(data) if "image_processor_type" in n]
-    loaded = parts.part(nodes[0]) if nodes else None
+    images = [node for node in nodes if "image_processor_type" in node]
+    loaded = parts.part(images[0]) if images else None
     if loaded is not None:
-        inputs = dict(loaded(images=[features.image()], return_tensors="pt"))
+        given = dict(loaded(images=[features.image()], return_tensors="pt"))
     else:
-        inputs = {"pixel_values": torch.zeros((1, channels, *now.side))}
-    inputs = features.cast(model, inputs)
+        given = {"pixel_values": torch.zeros((1, *shape))}
+    given = features.cast(model, given)
     try:
-        found = features.rows(model, "image", inputs)
+        count = features.rows(model, "image", given)
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError):
         return None  # the sample is not what it takes; processor_feeds_model will say what is wrong
-    return found // features.tiles(inputs) if found is not None else None
+    return count // features.tiles(given) if count is not None else None

@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from tinybuild.feeding import Given, Model
+
+if TYPE_CHECKING:
+    import numpy
+    from PIL.Image import Image
+    from transformers.video_utils import VideoMetadata
 
 TOWERS = ("vision_tower", "vision_model", "vision_encoder", "image_tower", "visual")
-PIXELS = ("pixel_values", "pixel_values_videos", "input_features")
-SENSED = dict(zip(("image", "video", "audio"), PIXELS, strict=True))
+# The argument that holds a medium where a method does not say.
+SENSED = {"image": "pixel_values", "video": "pixel_values_videos", "audio": "input_features"}
 FRAMES, RATE = 8, 4.0  # of the sample video, and a second
 SECONDS = 1.28  # of the sample sound: 128 hops of 10 ms, which a model may lay side by side in twos
 HIGH, WIDE = 60, 80  # pixels of the sample image, of which a processor makes its own size
 
 
-def image(seed: int = 0) -> Any:
+def image(seed: int = 0) -> Image:
     """A sample image as people have them: colours, and not a square."""
-    import numpy
     from PIL import Image
 
-    drawn = numpy.random.default_rng(seed)
-    return Image.fromarray(drawn.integers(0, 256, (HIGH, WIDE, 3), dtype=numpy.uint8))
+    return Image.fromarray(_pixels(seed, HIGH, WIDE, 3))
 
 
-def video(seed: int = 0) -> Any:
+def video(seed: int = 0) -> numpy.ndarray:
     """A sample video: FRAMES images, an array (frames, height, width, 3) of bytes."""
+    return _pixels(seed, FRAMES, HIGH, WIDE, 3)
+
+
+def _pixels(seed: int, *shape: int) -> numpy.ndarray:
     import numpy
 
-    drawn = numpy.random.default_rng(seed)
-    return drawn.integers(0, 256, (FRAMES, HIGH, WIDE, 3), dtype=numpy.uint8)
+    return numpy.random.default_rng(seed).integers(0, 256, shape, dtype=numpy.uint8)
 
 
-def film() -> Any:
+def film() -> VideoMetadata:
     """What is known of the sample video: which some processors choose frames by."""
     from transformers.video_utils import VideoMetadata
 
@@ -46,7 +53,7 @@ def film() -> Any:
     )
 
 
-def sound(rate: int, seed: int = 0) -> Any:
+def sound(rate: int, seed: int = 0) -> numpy.ndarray:
     """SECONDS of noise, float32, of `rate` samples each."""
     import numpy
 
@@ -54,81 +61,75 @@ def sound(rate: int, seed: int = 0) -> Any:
     return (numpy.random.default_rng(seed).standard_normal(samples) * 0.1).astype(numpy.float32)
 
 
-def rows(model: Any, kind: str, inputs: Mapping[str, Any]) -> int | None:
+def rows(model: Model, medium: str, inputs: Given) -> int | None:
     """How many feature rows (one a placeholder) the model makes of `inputs`, in all.
 
-    kind: image, video or audio. None where the model has no method for it, or is not given what
+    medium: image, video or audio. None where the model has no method for it, or is not given what
     the method needs. Follows get_image_features: a tensor (.., rows, width), or a list of them, by
     itself or as the pooler_output.
     """
     import torch
 
-    name = f"get_{kind}_features"
+    name = f"get_{medium}_features"
     method = getattr(model, name, None) or getattr(model.base_model, name, None)
     if method is None:
         return None
-    takes: Mapping[str, inspect.Parameter] = inspect.signature(method).parameters
-    hidden = all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in takes.values())
-    if hidden:  # by a decorator that does not tell: Voxtral's realtime models
-        takes = {SENSED[kind]: inspect.Parameter(SENSED[kind], inspect.Parameter.KEYWORD_ONLY)}
-    given = {name: value for name, value in inputs.items() if name in takes}
-    lacking = [
-        name
-        for name, parameter in takes.items()
-        if parameter.default is parameter.empty
-        and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-        and name not in given
-    ]
-    if lacking or not given:
+    takes = inspect.signature(method).parameters
+    named = {n: p for n, p in takes.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    # A decorator may hide them: that of Voxtral's realtime models.
+    known = {*named} or {SENSED[medium]}
+    given = {name: value for name, value in inputs.items() if name in known}
+    lacking = {
+        n for n, p in named.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+    }
+    if lacking - given.keys() or not given:
         return None
     try:
         with torch.no_grad():
-            found = method(**given)
+            made = method(**given)
     except TypeError:
         return None  # an argument is lacking that only the method behind it wants
-    found = getattr(found, "pooler_output", found)
-    if isinstance(found, tuple | list) and found and not isinstance(found[0], torch.Tensor):
-        return None
-    tensors = list(found) if isinstance(found, tuple | list) else [found]
+    made = getattr(made, "pooler_output", made)
+    tensors = list(made) if isinstance(made, tuple | list) else [made]
     if not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
         return None
     return int(sum(math.prod(tensor.shape[:-1]) for tensor in tensors))
 
 
-def tiles(inputs: Mapping[str, Any]) -> int:
+def tiles(inputs: Given) -> int:
     """How many images, or parts that images are cut in, stand in `inputs`."""
     pixels = inputs["pixel_values"]
     return math.prod(pixels.shape[:-3]) if pixels.dim() > 3 else int(pixels.shape[0])
 
 
-def extra(model: Any, side: tuple[int, int], patch: tuple[int, int], channels: int) -> int | None:
+def extra(model: Model, shape: tuple[int, int, int], patch: tuple[int, int]) -> int | None:
     """Tokens that the vision tower puts beside those of the patches (its class token).
 
-    None where no tower is found that gives a row for each patch.
+    shape: channels, height and width of an image. None where no tower is found that gives a row
+    for each patch.
     """
     import torch
 
-    tower = next(
-        (
-            module
-            for name, module in model.named_modules()
-            if name.rpartition(".")[2] in TOWERS and "pixel_values" in _takes(module)
-        ),
-        None,
+    towers = (
+        module
+        for name, module in model.named_modules()
+        if name.rpartition(".")[2] in TOWERS
+        and "pixel_values" in inspect.signature(module.forward).parameters
     )
+    tower = next(towers, None)
     if tower is None:
         return None
-    pixels = torch.zeros((1, channels, *side), dtype=model.dtype)
+    pixels = torch.zeros((1, *shape), dtype=model.dtype)
     try:
         with torch.no_grad():
             hidden = tower(pixel_values=pixels).last_hidden_state
     except (TypeError, ValueError, RuntimeError, AttributeError):
         return None  # it wants more than pixels
-    found = int(hidden.shape[1]) - (side[0] // patch[0]) * (side[1] // patch[1])
-    return found if hidden.dim() == 3 and 0 <= found < 16 else None
+    more = int(hidden.shape[1]) - (shape[1] // patch[0]) * (shape[2] // patch[1])
+    return more if hidden.dim() == 3 and 0 <= more < 16 else None
 
 
-def cast(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def cast(model: Model, inputs: Given) -> dict[str, Any]:
     """Inputs whose floating-point tensors have the model's dtype."""
     import torch
 
@@ -138,7 +139,3 @@ def cast(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
         else value
         for name, value in inputs.items()
     }
-
-
-def _takes(module: Any) -> Any:
-    return inspect.signature(module.forward).parameters

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from tinybuild.keys import NAMES, of_modality
+from tinybuild.paths import Data, Json, mappings, whole, wholes
 
 Pair = tuple[int, int]
 
-VISION = re.compile(r"vision|image|visual|vit|backbone|video|pixel|vq")
-AUDIO = re.compile(r"audio|speech|sound|acoustic|codec|mel")
-SIDES = ("image_size", "img_size", "resolution")
-PATCHES = ("patch_size", "encoder_patch_size")
-MERGES = ("spatial_merge_size", "merge_size", "downsample_factor", "scale_factor")
-SUBSAMPLED = "subsampling_conv_channels"
-MELS = (
-    *("num_mel_bins", "n_mels", "n_mel_channels", "input_feat_per_channel", "mel_bins"),
-    *("feature_size", "num_mel_channels", "input_feat_size", "input_dim", "input_size"),
-    *("feature_projection_input_dim", "audio_embed_dim", SUBSAMPLED),
-)
-FRAMES = ("max_source_positions", "max_audio_positions")
-RATES = ("downsampling_ratios", "upsampling_ratios", "encoder_downsampling_ratios", "ratios")
 FLAT = ("patch_embed_hidden_size",)  # numbers in a patch laid flat, where no key has its size
 COLOURS = 3
 SMALLEST = 32  # pixels a side where a config fixes none
@@ -35,7 +23,7 @@ class Geometry:
 
     side: height and width of an image in pixels; fixed: whether the config gives them, or they are
     only large enough for its patches. patch: of a patch. merge: patches that make one token, along
-    a side. frames: columns of a spectrogram per position, times positions.
+    a side.
     """
 
     side: Pair
@@ -49,21 +37,21 @@ class Geometry:
         return self.patch[0] * self.merge if self.patch is not None else STRIDE
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], prefix: str = "") -> Geometry:
+    def of(cls, config: Data, prefix: str = "") -> Geometry:
         """The geometry of a config tree (JSON data); of its sub-config named by `prefix` if any."""
-        patch = pair(find(config, PATCHES, VISION, prefix))
-        width = find(config, FLAT, VISION, prefix)
-        if patch is None and isinstance(width, int) and width % COLOURS == 0:
+        patch = pair(find(config, NAMES["patch side"], "image", prefix))
+        width = find(config, FLAT, "image", prefix)
+        if patch is None and whole(width) and width % COLOURS == 0:
             edge = math.isqrt(width // COLOURS)
             patch = (edge, edge) if COLOURS * edge**2 == width else None
-        merge = find(config, MERGES, VISION, prefix)
-        merge = merge if isinstance(merge, int) and not isinstance(merge, bool) else 1
-        side = pair(find(config, SIDES, VISION, prefix))
-        unit = patch[0] * merge if patch is not None else STRIDE
+        merge = find(config, NAMES["patches merged"], "image", prefix)
+        merge = merge if whole(merge) else 1
+        side = pair(find(config, NAMES["image given"], "image", prefix))
         if side is not None:
             return cls(side=side, fixed=True, patch=patch, merge=merge)
+        unit = patch[0] * merge if patch is not None else STRIDE
         least = SMALLEST if patch is not None else 2 * STRIDE
-        for _, node in nodes(config):
+        for _, node in mappings(config):
             views, view = node.get("scaled_images_ratios"), pair(node.get("patch_size"))
             if isinstance(views, list) and views and view is not None:
                 least = round(view[0] / min(views))  # the smallest view is a patch
@@ -71,35 +59,25 @@ class Geometry:
         return cls(side=(size, size), fixed=False, patch=patch, merge=merge)
 
 
-def nodes(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(dotted path, mapping) of a config tree and every mapping in it."""
-    yield path, tree
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from nodes(value, f"{path}.{name}" if path else str(name))
-
-
-def find(
-    tree: Mapping[str, Any], names: Sequence[str], kind: re.Pattern[str], prefix: str = ""
-) -> Any:
+def find(tree: Data, names: Sequence[str], modality: str, prefix: str = "") -> Json:
     """The value of one of `names`, the first that is anywhere in the tree; None where none is.
 
-    A sub-config whose path speaks of `kind` goes before the top, and that before the others; one
-    whose path starts with `prefix` before all.
+    A sub-config whose path speaks of the modality goes before the top, and that before the others;
+    one whose path starts with `prefix` before all.
     """
 
-    def rank(path: str) -> tuple[bool, bool, bool]:
-        return (not (prefix and path.startswith(prefix)), kind.search(path) is None, path != "")
+    def rank(path: tuple[str, ...]) -> tuple[bool, bool, bool]:
+        first = bool(prefix) and ".".join(path).startswith(prefix)
+        return not first, not any(of_modality(name, modality) for name in path), path != ()
 
-    ranked = sorted(nodes(tree), key=lambda node: rank(node[0]))
-    for _, node in ranked:
+    for _, node in sorted(mappings(tree), key=lambda item: rank(item[0])):
         for name in names:
             if node.get(name) is not None:
                 return node[name]
     return None
 
 
-def pair(value: Any) -> Pair | None:
+def pair(value: Json) -> Pair | None:
     """A size as configs write it (16, [16], [16, 24], {"height": 16, "width": 24}) as a pair."""
     if isinstance(value, Mapping):
         value = [value.get("height"), value.get("width")]
@@ -107,14 +85,10 @@ def pair(value: Any) -> Pair | None:
         value = list(value)[-2:] if len(value) > 1 else list(value) * 2
         numbers = [item for item in value if isinstance(item, int)]
         return (numbers[0], numbers[1]) if len(numbers) == 2 else None
-    if isinstance(value, int) and not isinstance(value, bool):
-        return (value, value)
-    return None
+    return (value, value) if whole(value) else None
 
 
-def product(tree: Mapping[str, Any], kind: re.Pattern[str]) -> int | None:
+def strides(tree: Data) -> int | None:
     """Samples per frame of a codec: the product of its strides."""
-    ratios = find(tree, RATES, kind)
-    if isinstance(ratios, list) and all(isinstance(ratio, int) for ratio in ratios):
-        return math.prod(ratios)
-    return None
+    ratios = find(tree, NAMES["strides"], "audio")
+    return math.prod(ratios) if wholes(ratios) else None

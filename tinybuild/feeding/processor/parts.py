@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 from unittest import mock
 
 from tinybuild.keys import PROCESSORS
+from tinybuild.paths import Data, Json, whole
 
+if TYPE_CHECKING:
+    from transformers import BaseImageProcessor, FeatureExtractionMixin, ProcessorMixin
+
+    Part: TypeAlias = BaseImageProcessor | FeatureExtractionMixin
+
+Change: TypeAlias = Callable[[str, dict[str, Json]], dict[str, Json]]
 # Keys that name the class of a part, and the part's place in a processor.
 TYPES: Mapping[str, str] = {
     "image_processor_type": "image_processor",
@@ -29,8 +36,9 @@ def load(folder: Path, *, whole: bool) -> tuple[Any, str]:
     from transformers import AutoProcessor
 
     note = "" if whole else "without a tokenizer the parts were tried by themselves"
+    made = [(node, key, part(node)) for node, key in nodes(folder)]
     if whole:
-        lacking = [str(node.get(key)) for node, key in nodes(folder) if part(node) is None]
+        lacking = [str(node.get(key)) for node, key, loaded in made if loaded is None]
         lacking += [] if _available(folder) else [_named(folder)]
         note = f"{', '.join(lacking)}: not with the packages that are installed here"
         if not lacking:
@@ -42,33 +50,37 @@ def load(folder: Path, *, whole: bool) -> tuple[Any, str]:
                 note = f"{_named(folder)} wants files that are not in the bundle: {first}"
             except ImportError as error:
                 note = f"{_named(folder)}: {str(error).strip().splitlines()[0]}"
-    found: dict[str, Any] = {}
-    for node, _ in nodes(folder):
-        made = part(node)
-        if made is not None:
-            found.setdefault(_place(made), made)
-    return (SimpleNamespace(**found) if found else None), note
+    places: dict[str, Part] = {}
+    for _, _, loaded in made:
+        if loaded is not None:
+            places.setdefault(_place(loaded), loaded)
+    return (SimpleNamespace(**places) if places else None), note
 
 
-def nodes(folder: Path) -> list[tuple[Mapping[str, Any], str]]:
+def nodes(folder: Path) -> list[tuple[Data, str]]:
     """(mapping, the key that names its class) of each part that a folder's processor files have.
 
     Old files name no class, which is then the model type's.
     """
-    found = []
-    for name in PROCESSORS:
-        path = folder / name
-        if not path.is_file():
-            continue
-        inner = walk(json.loads(path.read_text(encoding="utf-8")))
-        named = [(node, key) for node in inner for key in TYPES if key in node]
+    parts = []
+    for name, data in _files(folder).items():
+        named = [(node, key) for node in walk(data) for key in TYPES if key in node]
         if not named and name != "processor_config.json":
-            named = _implied(folder, inner[0])
-        found += named
-    return found
+            named = _implied(folder, data)
+        parts += named
+    return parts
 
 
-def _implied(folder: Path, node: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:
+def _files(folder: Path) -> dict[str, Data]:
+    paths = {name: folder / name for name in PROCESSORS}
+    return {
+        name: json.loads(path.read_text(encoding="utf-8"))
+        for name, path in paths.items()
+        if path.is_file()
+    }
+
+
+def _implied(folder: Path, node: Data) -> list[tuple[Data, str]]:
     """A mapping that names no class, with the one that its model type is mapped to."""
     from transformers import AutoConfig
     from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
@@ -83,58 +95,61 @@ def _implied(folder: Path, node: Mapping[str, Any]) -> list[tuple[Mapping[str, A
     return [({**node, key: name}, key)] if name else []
 
 
-def walk(data: Mapping[str, Any]) -> list[Any]:
+def _inner(value: Json, name: str) -> TypeGuard[Data]:
+    """Whether a value is the mapping of a part."""
+    return isinstance(value, Mapping) and name.endswith(("processor", "extractor"))
+
+
+def walk(data: Data) -> list[Data]:
     """A processor file's mapping and those of its parts."""
-    found: list[Any] = [data]
-    for name, value in data.items():
-        if isinstance(value, Mapping) and name.endswith(("processor", "extractor")):
-            found += walk(value)
-    return found
+    parts = [walk(value) for name, value in data.items() if _inner(value, name)]
+    return [data, *(node for nodes in parts for node in nodes)]
 
 
-def kind(node: Mapping[str, Any]) -> Any | None:
+def changed(data: Data, change: Change, part: str = "") -> dict[str, Json]:
+    """The same file with `change` (of a part's name and mapping) made to it, the parts first."""
+    return change(
+        part,
+        {n: changed(value, change, n) if _inner(value, n) else value for n, value in data.items()},
+    )
+
+
+def kind(node: Data) -> type[Part] | None:
     """The class of a part; None where it is unknown or needs a package that is not installed.
 
     An image processor that is made with torchvision has a sibling that needs Pillow alone.
     """
     import transformers
 
-    name = next((str(node[key]) for key in TYPES if key in node), "")
-    name = name.removesuffix("Fast")
+    name = next((str(node[key]) for key in TYPES if key in node), "").removesuffix("Fast")
     image = name.replace("FeatureExtractor", "ImageProcessor")  # as they were called before
     for candidate in (name, f"{name}Pil", image, f"{image}Pil"):
-        found = getattr(transformers, candidate, None)
-        if found is not None and not getattr(found, "is_dummy", False):
-            return found
+        known: type[Part] | None = getattr(transformers, candidate, None)
+        if known is not None and not getattr(known, "is_dummy", False):
+            return known
     return None
 
 
-def _place(made: Any) -> str:
-    """The name of the part of a processor that an object is."""
-    return next(
-        (place for place in TYPES.values() if _suffix(place) in type(made).__name__),
-        "feature_extractor",
-    )
+def _place(loaded: Part) -> str:
+    """The name of the part of a processor that an object is: image_processor of ImageProcessor."""
+    name = type(loaded).__name__
+    places = (place for place in TYPES.values() if place.replace("_", "") in name.lower())
+    return next(places, "feature_extractor")
 
 
-def _suffix(place: str) -> str:
-    """ImageProcessor of image_processor."""
-    return "".join(word.capitalize() for word in place.split("_"))
-
-
-def part(node: Mapping[str, Any]) -> Any | None:
+def part(node: Data) -> Part | None:
     """The image processor, video processor or feature extractor that a mapping describes; None
     where its class is not there."""
-    found = kind(node)
-    if found is None:
+    known = kind(node)
+    if known is None:
         return None
     try:
-        return found(**{key: value for key, value in node.items() if key not in TYPES})
+        return known(**{key: value for key, value in node.items() if key not in TYPES})
     except ImportError:
         return None
 
 
-def _class(folder: Path) -> Any:
+def _class(folder: Path) -> type[ProcessorMixin] | None:
     """The processor class that a folder names, or that its config's type is mapped to; or None."""
     from transformers import AutoConfig
     from transformers.models.auto.processing_auto import (
@@ -142,46 +157,41 @@ def _class(folder: Path) -> Any:
         processor_class_from_name,
     )
 
-    names = [
-        data["processor_class"]
-        for name in PROCESSORS
-        if (folder / name).is_file()
-        and "processor_class" in (data := json.loads((folder / name).read_text(encoding="utf-8")))
-    ]
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    names = [data.get("processor_class") for data in _files(folder).values()]
     names.append(PROCESSOR_MAPPING_NAMES.get(config.model_type))
     name = next((name for name in names if name), None)
     return processor_class_from_name(name) if name is not None else None
 
 
 def _named(folder: Path) -> str:
-    return str(_class(folder).__name__)
+    return str(getattr(_class(folder), "__name__", ""))
 
 
 def _available(folder: Path) -> bool:
     """Whether every part that the processor class wants is told of, and no package is lacking."""
-    found = _class(folder)
-    if found is None:
+    known = _class(folder)
+    if known is None:
         return True
-    if getattr(found, "is_dummy", False):
+    if getattr(known, "is_dummy", False):
         return False
     there = {TYPES[key] for _, key in nodes(folder)}
     there |= {"audio_processor"} if "feature_extractor" in there else set()
-    wanted = {*TYPES.values(), "audio_processor"} & {*found.get_attributes()}
+    wanted = {*TYPES.values(), "audio_processor"} & {*known.get_attributes()}
     return wanted <= there
 
 
-def placeholder(whole: Any, name: str) -> int | None:
+def placeholder(processor: ProcessorMixin, name: str) -> int | None:
     """The id that a processor repeats for the features of an image, video or sound; or None.
 
     (Gemma's image_token is what stands in the text; it is replaced by its tokenizer's.)
     """
-    for holder in (whole.tokenizer, whole):
+    for holder in (processor.tokenizer, processor):
         number = getattr(holder, f"{name}_token_id", None)
-        if isinstance(number, int):
+        if whole(number):
             return number
-    token = getattr(whole, f"{name}_token", None)
+    token = getattr(processor, f"{name}_token", None)
     if token is None:
         return None
-    number = whole.tokenizer.convert_tokens_to_ids(str(getattr(token, "content", token)))
+    number = processor.tokenizer.convert_tokens_to_ids(str(getattr(token, "content", token)))
     return int(number) if number is not None else None

@@ -1,0 +1,156 @@
+"""The commands beside building, one entry each: what it is for, what it takes, what it does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tinybuild.cli import architectures
+from tinybuild.cli.session import Session
+from tinybuild.cli.unpack import Asked, unpack
+from tinybuild.errors import Fault, Finding, RecipeFault
+from tinybuild.files import write
+from tinybuild.recipe import locate
+
+Options = Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """doc: what it does, for `doit list`. do: from words and options to lines to print; raises
+    Fault. words: whether it takes any, such as names of recipes. options: name -> help."""
+
+    doc: str
+    do: Callable[[Session, Sequence[str], Options], Iterator[str]]
+    words: bool = True
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+def _check(here: Session, words: Sequence[str], options: Options) -> Iterator[str]:
+    names = here.named(words) or (*here.zoo.recipes, *(broken.name for broken in here.zoo.broken))
+    broken = [recipe for recipe in here.zoo.broken if recipe.name in names]
+    if broken:
+        findings = [finding for recipe in broken for finding in here.refusal(recipe).findings]
+        what = f"{len(broken)} of {len(names)} recipes are broken"
+        raise RecipeFault([*findings, Finding(what=what)])
+    yield f"{len(names)} recipes are well-formed"
+
+
+def _why(here: Session, words: Sequence[str], options: Options) -> Iterator[str]:
+    told: set[str] = set()  # two recipes may be made from a third
+    for name in here.named(words) or here.zoo.groups[""]:
+        here.recipe(name)
+        lines = [line for line in _explained(here, name) if line not in told]
+        told.update(lines)
+        yield from lines
+
+
+def _explained(here: Session, name: str) -> Iterator[str]:
+    """One line for each reason of each stage of a recipe, and of the recipes it is made from."""
+    running: set[str] = set()
+    for task in here.with_upstreams(here.zoo.tasks_of(name)):
+        reasons = here.builder.reasons(task)
+        waits = [before for before in task.before if before in running]
+        if reasons or waits:
+            running.add(task.name)
+        if reasons:
+            yield from (f"{task.name:<24} runs: {reason}" for reason in reasons)
+        elif waits:
+            yield f"{task.name:<24} runs if {' or '.join(waits)} gives something else"
+        else:
+            yield f"{task.name:<24} is up to date"
+
+
+ROWS = re.compile(r"[1-9][0-9]{0,17}(-[1-9][0-9]{0,17})?(,[1-9][0-9]{0,17}(-[1-9][0-9]{0,17})?)*")
+# Where in the recipe stands what an option asks for.
+OPTION_KEYS: Mapping[tuple[str | int, ...], str] = {
+    ("dataset", "rows"): "rows",
+    ("dataset", "source", "config"): "config",
+    ("dataset", "source", "split"): "split",
+}
+
+
+def _unpack(here: Session, words: Sequence[str], options: Options) -> Iterator[str]:
+    """Fetches the source if need be, and unpacks to a fresh folder, which then takes its place."""
+    known = [name for name, recipe in here.zoo.recipes.items() if "dataset" in recipe.data]
+    if len(words) != 1:
+        hint = f"those with a dataset: {', '.join(known) or 'none'}"
+        raise RecipeFault.of("unpack takes the name of one recipe", hint=hint)
+    recipe = here.recipe(words[0])
+    if recipe.name not in known:
+        hint = f"those with one: {', '.join(known) or 'none'}"
+        raise RecipeFault.of(f"the recipe {recipe.name} has no dataset", hint=hint)
+    if options["rows"] and not ROWS.fullmatch(options["rows"]):
+        what = f"--rows {options['rows']} is not a list of row numbers"
+        raise RecipeFault.of(what, hint="give numbers from 1 and ranges, such as 1,4-10")
+    asked = Asked(**{**options, "to": options["to"] or f"recipes/records/{recipe.name}"})
+    try:
+        yield unpack(
+            recipe,
+            asked,
+            here.builder,
+            lambda task: here.with_upstreams([here.zoo.tasks[task]]),
+            here.screen.say,
+        )
+    except Fault as fault:
+        shown = recipe.file.relative_to(here.root).as_posix()
+        raise locate(_of_options(fault, options), recipe.file, shown) from None
+
+
+def _of_options(fault: Fault, options: Options) -> Fault:
+    """What the command's options ask for does not stand in the recipe."""
+    return type(fault)(
+        Finding(what=finding.what, where=f"--{OPTION_KEYS[finding.key]}", hint=finding.hint)
+        if finding.key in OPTION_KEYS and options[OPTION_KEYS[finding.key]]
+        else finding
+        for finding in fault.findings
+    )
+
+
+def _missing(here: Session, words: Sequence[str], options: Options) -> Iterator[str]:
+    files = architectures.missing(here.root)
+    for file, text in files.items():
+        write(file, text)
+        yield f"wrote {file.relative_to(here.root)}"
+    if not files:
+        yield "every model type has its recipe"
+
+
+def _table(here: Session, words: Sequence[str], options: Options) -> Iterator[str]:
+    text = architectures.table(architectures.rows(here.zoo, here.builder))
+    write(here.root / architectures.TABLE, text)
+    yield f"wrote {architectures.TABLE}"
+
+
+COMMANDS: Mapping[str, Command] = {
+    "check": Command(
+        doc="read the recipes and say what is wrong with them; builds nothing",
+        do=_check,
+    ),
+    "missing": Command(
+        doc="write a recipe for each model type of transformers that recipes/architectures/ lacks",
+        do=_missing,
+        words=False,
+    ),
+    "table": Command(
+        doc="write docs/architectures.md: what became of each architecture",
+        do=_table,
+        words=False,
+    ),
+    "unpack": Command(
+        doc="write rows of a recipe's dataset source as files to edit: "
+        "NAME [--rows 1-10] [--to DIR]",
+        do=_unpack,
+        options={
+            "rows": "numbers such as 1,4-10 [1-10]",
+            "to": "a new folder [recipes/records/NAME]",
+            "config": "of the source",
+            "split": "of the source",
+        },
+    ),
+    "why": Command(
+        doc="say what doit would do for a recipe, stage by stage, and the reasons",
+        do=_why,
+    ),
+}

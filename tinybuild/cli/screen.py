@@ -1,0 +1,190 @@
+"""What people see while it builds: a line for each stage, messages, and a table at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TextIO, cast
+
+from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
+
+from tinybuild import progress
+from tinybuild.cli.session import session
+from tinybuild.paths import Json
+
+if TYPE_CHECKING:
+    from doit.task import Task
+
+Facts = Mapping[str, Json]  # of a receipt
+
+
+class Reporter:
+    """doit's reporter: a line per finished stage, messages of faults, a table at the end."""
+
+    desc = "a line for each stage and a table of the bundles"
+
+    def __init__(self, outstream: TextIO, options: Mapping[str, object]):
+        self.faults: list[tuple[str, BaseFail]] = []
+        self.errors: list[str] = []
+        self.selected: list[str] = []
+        self.unmet = False
+
+    def initialize(self, tasks: Mapping[str, Task], selected: list[str]) -> None:
+        selected[:] = session().zoo.one_by_one(selected)  # doit has not begun to take them up
+        todo, stages = list(selected), set()
+        seen = set(todo)
+        while todo:
+            task = tasks[todo.pop()]
+            if task.actions:
+                stages.add(task.name)
+            for before in task.task_dep:
+                if before not in seen:
+                    seen.add(before)
+                    todo.append(before)
+        self.selected = [name for name in session().zoo.recipes if f"pack:{name}" in stages]
+        session().screen.total = len(stages)
+
+    def get_status(self, task: Task) -> None:
+        pass
+
+    def execute_task(self, task: Task) -> None:
+        if task.name in session().zoo.tasks:
+            session().screen.start(task.name)
+
+    def add_success(self, task: Task) -> None:
+        here = session()
+        if task.name not in here.zoo.tasks:
+            return
+        took = here.screen.finish(task.name)
+        here.builder.receipts.pop(task.name, None)  # doit -P process: it was done elsewhere
+        if task.name in here.elsewhere:
+            return
+        here.built[task.name] = took
+        here.screen.say(f"{task.name:<32} {progress.seconds(took):>8}  {_gist(task.name)}".rstrip())
+
+    def add_failure(self, task: Task, fail: BaseFail) -> None:
+        here = session()
+        here.screen.finish(task.name)
+        here.failed.add(task.name)
+        if isinstance(fail, UnmetDependency):
+            self.unmet = True
+            return
+        self.faults.append((task.name, fail))
+        here.screen.say(f"{task.name:<32} FAILED\n{_message(fail)}")
+
+    def skip_uptodate(self, task: Task) -> None:
+        if task.name in session().zoo.tasks:
+            session().screen.finish(task.name)
+
+    def skip_ignore(self, task: Task) -> None:
+        session().screen.finish(task.name)
+
+    def cleanup_error(self, exception: BaseFail) -> None:
+        self.errors.append(exception.get_msg())
+
+    def runtime_error(self, msg: str) -> None:
+        self.errors.append(msg)
+
+    def teardown_task(self, task: Task) -> None:
+        pass
+
+    def complete_run(self) -> None:
+        """The table, the failures once more, and the exit code.
+
+        doit counts a task whose dependency failed as an error (2); it is as expected as the failure
+        itself (1), so the code is decided here.
+        """
+        here = session()
+        here.screen.close()
+        if self.selected and sys.exc_info()[0] is None:
+            here.screen.say(_summary(self.selected))
+        for text in self.errors:
+            here.screen.warn(text)
+        if self.faults:
+            count = len(self.faults)
+            names = ", ".join(name for name, _ in self.faults)
+            here.screen.say(f"{count} task{'s' if count > 1 else ''} failed: {names}")
+        bug = self.errors or any(not isinstance(fail, TaskFailed) for _, fail in self.faults)
+        if self.unmet and not bug and sys.exc_info()[0] is None:  # an interruption goes its own way
+            raise SystemExit(1)
+
+
+def _message(fail: BaseFail) -> str:
+    if isinstance(fail, TaskFailed) or not fail.traceback:
+        return str(fail.message)
+    return str(fail.get_msg())
+
+
+def _gist(task: str) -> str:
+    """The fact of a finished stage that one wants to see."""
+    receipt = session().builder.receipt(task)
+    stage, _, name = task.partition(":")
+    return GISTS[stage](receipt.facts, name) if receipt else ""
+
+
+def _of_model(facts: Facts, name: str) -> str:
+    return f"{facts['class']}, {facts['parameters']:,} parameters"
+
+
+def _of_tokenizer(facts: Facts, name: str) -> str:
+    return f"{facts['class']}, {facts['vocab_size']:,} tokens"
+
+
+def _of_dataset(facts: Facts, name: str) -> str:
+    return f"{facts['rows']:,} row{'s' * (facts['rows'] != 1)}"
+
+
+def _of_validate(facts: Facts, name: str) -> str:
+    untried = f", {facts['untried']} not tried" if facts["untried"] else ""
+    return f"{facts['checks']} check{'s' * (facts['checks'] != 1)} passed{untried}"
+
+
+def _of_pack(facts: Facts, name: str) -> str:
+    return f"dist/{name}/, {progress.size(cast(int, facts['bytes']))}"
+
+
+def _of_fetch(facts: Facts, name: str) -> str:
+    pins = cast("Mapping[str, Mapping[str, Mapping[str, Json]]]", facts["pins"])
+    return f"{sum(len(pin['files']) for pin in pins.values())} files"
+
+
+GISTS: Mapping[str, Callable[[Facts, str], str]] = {
+    "fetch": _of_fetch,
+    "dataset": _of_dataset,
+    "tokenizer": _of_tokenizer,
+    "model": _of_model,
+    "validate": _of_validate,
+    "pack": _of_pack,
+}
+
+
+def _summary(names: Sequence[str]) -> str:
+    """recipe, parameters, vocabulary, bytes, seconds, and what became of it."""
+    rows = [_row(name) for name in names]
+    if len(rows) > 1 and all(outcome == FRESH for *_, outcome in rows):
+        return f"{len(rows)} recipes are up to date"
+    head = ("recipe", "parameters", "vocabulary", "bytes", "seconds", "")
+    return progress.table(head, rows, right=(1, 2, 3, 4))
+
+
+FRESH = "up to date"
+
+
+def _row(name: str) -> tuple[str, ...]:
+    here = session()
+    tasks = [task.name for task in here.zoo.tasks_of(name)]
+    receipts = [receipt for task in tasks if (receipt := here.builder.receipt(task))]
+    told = {key: value for receipt in receipts for key, value in receipt.facts.items()}
+    facts = {key: value for key, value in told.items() if isinstance(value, int)}
+    numbers = (
+        progress.count(facts.get("parameters")),
+        progress.count(facts.get("vocab_size")),
+        progress.size(facts.get("bytes")),
+    )
+    outcome, took = FRESH, "-"
+    ran = [task for task in tasks if task in here.built]
+    if ran:
+        outcome, took = "built", progress.seconds(sum(here.built[task] for task in ran))
+    if here.failed.intersection(tasks):
+        outcome, numbers = "FAILED", ("-", "-", "-")
+    return (name, *numbers, took, outcome)

@@ -1,0 +1,150 @@
+"""What one run shares (the zoo, the builder, the workers, the screen), and how it ends."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import gc
+import os
+import signal
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import NoReturn, Protocol
+
+from tinybuild.engine.plan import Zoo, load
+from tinybuild.engine.run import Builder
+from tinybuild.engine.stages import Task
+from tinybuild.errors import Fault, Finding, RecipeFault, did_you_mean
+from tinybuild.files import Memo, write
+from tinybuild.progress import Progress
+from tinybuild.recipe import Broken, Cache, Recipe, locate
+from tinybuild.workers import Pool
+
+
+class Session:
+    """What one run of doit shares. `fault`: why there is no zoo here."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.memo = Memo(root / "build" / ".digests.json")
+        self.cache = Cache(root / "build" / ".recipes.json", self.memo)
+        self.pool = Pool()
+        self.builder = Builder(root, self.memo, self.pool)
+        self.screen = Progress()
+        self.fault: Fault | None = None
+        self.built: dict[str, float] = {}  # task -> seconds
+        self.elsewhere: set[str] = set()  # tasks that another doit did while we waited
+        self.failed: set[str] = set()
+        try:
+            self.zoo = load(root, self.memo, self.cache)
+        except Fault as fault:
+            self.fault = fault
+            self.zoo = Zoo(root=root, recipes={}, broken=(), tasks={}, groups={"": ()})
+
+    def close(self) -> None:
+        self.builder.stop()
+        self.screen.close()
+        # The memo and the cache only save time; a full disk must not hide what went before.
+        with contextlib.suppress(OSError):
+            if (self.root / "build").is_dir():
+                self.memo.save()
+                if self.cache.dirty:
+                    write(self.cache.path, self.cache.content())
+
+    def named(self, words: Sequence[str]) -> tuple[str, ...]:
+        """The recipes that words name, each once; a group's name stands for its recipes.
+        Raises RecipeFault."""
+        groups = {group: names for group, names in self.zoo.groups.items() if group}
+        known = {*self.zoo.recipes, *(recipe.name for recipe in self.zoo.broken), *groups}
+        for word in words:
+            if word not in known:
+                raise unknown(word, known)
+        return tuple(dict.fromkeys(name for word in words for name in groups.get(word, (word,))))
+
+    def recipe(self, name: str) -> Recipe:
+        """The recipe of a name; raises RecipeFault where it is broken, or there is none."""
+        for broken in self.zoo.broken:
+            if broken.name == name:
+                raise self.refusal(broken)
+        if name not in self.zoo.recipes:
+            raise unknown(name, self.zoo.recipes)
+        return self.zoo.recipes[name]
+
+    def refusal(self, broken: Broken) -> Fault:
+        """What is wrong with a recipe, with places in its file."""
+        shown = broken.file.relative_to(self.root).as_posix()
+        return placed(locate(broken.fault, broken.file, shown), shown)
+
+    def with_upstreams(self, tasks: Iterable[Task]) -> list[Task]:
+        """Tasks and all that must be done before them, in an order in which they can be done."""
+        ordered: dict[str, Task] = {}
+
+        def visit(task: Task) -> None:
+            for before in task.before:
+                if before not in ordered:
+                    visit(self.zoo.tasks[before])
+            ordered[task.name] = task
+
+        for task in tasks:
+            visit(task)
+        return list(ordered.values())
+
+
+def unknown(name: str, known: Iterable[str]) -> Fault:
+    return RecipeFault.of(f"there is no recipe {name}", hint=did_you_mean(name, known))
+
+
+def placed(fault: Fault, where: str) -> Fault:
+    """The same fault; findings without a place get this one."""
+    return type(fault)(
+        finding if finding.where else Finding(what=finding.what, where=where, hint=finding.hint)
+        for finding in fault.findings
+    )
+
+
+@functools.cache
+def session() -> Session:
+    """The session of this process; doit has changed to the folder of the dodo.py by now."""
+    # Planning makes a million small objects that all stay: looking through them for cycles again
+    # and again took a quarter of a `doit` with nothing to do on 1,000 recipes.
+    gc.set_threshold(500_000)
+    made = Session(Path.cwd())
+    owner = os.getpid()
+    atexit.register(lambda: made.close() if os.getpid() == owner else None)
+    sys.excepthook = functools.partial(_last_words, sys.excepthook, made)
+    signal.signal(signal.SIGTERM, _terminate)
+    return made
+
+
+class _Hook(Protocol):
+    """What Python calls with an exception that nobody caught."""
+
+    def __call__(
+        self, kind: type[BaseException], error: BaseException, trace: TracebackType | None, /
+    ) -> object: ...
+
+
+def _last_words(
+    otherwise: _Hook,
+    made: Session,
+    kind: type[BaseException],
+    error: BaseException,
+    trace: TracebackType | None,
+) -> None:
+    """Ctrl-C and SIGTERM end with a sentence, not with a traceback."""
+    if not issubclass(kind, KeyboardInterrupt):
+        otherwise(kind, error, trace)
+        return
+    made.builder.stop()
+    made.screen.close()
+    made.screen.warn(
+        "interrupted: finished stages are kept, nothing half-made is left\n"
+        "  hint: run doit again to go on"
+    )
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

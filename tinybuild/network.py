@@ -1,0 +1,84 @@
+"""No stage but fetch reaches a network: what a process without one is told, and what stops it.
+
+Libraries are told by their environment before they are imported (`ENVIRONMENT`), so that they do
+not even try, and find no token and no cache of earlier downloads: what a cache holds is in no lock.
+What tries all the same is stopped at the socket (`shut`), with a fault that names stage and host.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+
+from tinybuild.errors import BuildFault, Fault
+
+_NOWHERE = f"{os.devnull}/nowhere"  # nothing can be there, and nobody can make it
+ENVIRONMENT: dict[str, str | None] = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+    "HF_HUB_CACHE": _NOWHERE,
+    "HF_XET_CACHE": _NOWHERE,
+    "HF_TOKEN_PATH": os.devnull,
+    "HF_TOKEN": None,
+    "HUGGING_FACE_HUB_TOKEN": None,
+}
+_EVENTS = ("socket.connect", "socket.sendto", "socket.sendmsg")
+_NAMES = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
+_tried: list[str] = []
+
+
+def shut() -> None:
+    """Let this process reach no host from now on, itself included; pipes and files stay.
+
+    An audit hook cannot be taken back, so a process that was shut stays so.
+    """
+    sys.addaudithook(_refuse)
+
+
+def _refuse(event: str, arguments: tuple[object, ...]) -> None:
+    host: object = None
+    if event in _EVENTS:
+        host = arguments[1]
+        host = host[0] if isinstance(host, tuple) else None  # a pipe's address is a path
+    elif event in _NAMES:
+        host = arguments[0]
+    if host is not None:
+        name = host.decode(errors="replace") if isinstance(host, bytes) else str(host)
+        _tried.append(name)
+        raise fault(name)
+
+
+def fault(host: str) -> Fault:
+    return BuildFault.of(
+        f"something here asked for {host}; only the fetch stage reaches a network",
+        hint="give what it needs as a source of the recipe, or in the files of its source",
+    )
+
+
+def tried() -> str | None:
+    """The first host that was asked for since this was called last; None where there was none.
+
+    Libraries that catch whatever is raised hide the fault, but not the attempt.
+    """
+    host = _tried[0] if _tried else None
+    _tried.clear()
+    return host
+
+
+def offline(error: BaseException) -> str | None:
+    """What a library wanted that was told to be offline, from the error it raised; else None."""
+    for one in _chain(error):
+        if type(one).__name__ in ("OfflineModeIsEnabled", "LocalEntryNotFoundError"):
+            url = re.search(r"https?://[^\s'\"]+", str(one))
+            return url[0].rstrip(".,:") if url else "the Hub"
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
