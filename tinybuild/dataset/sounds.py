@@ -41,7 +41,7 @@ def sound(
     seconds kept is not decoded. Raises Wrong for what cannot be decoded, or has more samples than
     MAX_SAMPLES; PackageFault.
     """
-    require("a sound", "soundfile", "soundfile", KEY)
+    require("a sound", "soundfile", KEY)
     import numpy
     import soundfile
 
@@ -100,7 +100,7 @@ def _decoded(opened: SoundFile, kept: int | None) -> Samples:
 
 
 def _resampled(samples: Samples, rate: int, wanted: int) -> Samples:
-    require("a sound of a lower rate", "soxr", "soxr", KEY)
+    require("a sound of a lower rate", "soxr", KEY)
     import numpy
     import soxr
 
@@ -154,7 +154,7 @@ def _whole(data: bytes) -> None:
 
 def suffix(data: bytes) -> str | None:
     """The suffix of a sound's format; None for a format that is not known here."""
-    require("a sound", "soundfile", "soundfile", KEY)
+    require("a sound", "soundfile", KEY)
     import soundfile
 
     try:
