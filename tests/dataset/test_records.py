@@ -392,7 +392,7 @@ WHOLE: dict[str, bytes | str] = {
         ({"01/t.txt": "", "1/t.txt": ""}, "x/1 and x/01 have the same number"),
         ({"1/in/t.txt": ""}, "x/1/in is a folder; a row has one file for each column"),
         ({"1/text": ""}, "x/1/text has no suffix"),
-        ({"1/%FF.txt": ""}, "the name of x/1/%FF.txt is not UTF-8"),
+        ({"1/%FF.txt": ""}, "x/1/%FF.txt has a name that is not UTF-8"),
         ({"1/a.xyz": ""}, "x/1/a.xyz: nothing says what a .xyz file holds"),
         ({"1/a.txt": "", "1/a.null": ""}, "x/1: a.null and a.txt are one value"),
         ({"1/a.txt": "", "1/a_00.txt": ""}, "x/1/a.txt is one value, and a_00.txt one of a list"),
@@ -406,7 +406,7 @@ WHOLE: dict[str, bytes | str] = {
         ({"1/a.txt": "", "2/b.txt": ""}, "add an empty file b.null"),
         (
             {"1/a.png": image(), "2/a.wav": sound()},
-            "x/1/a.png and x/2/a.wav: the column 'a' cannot",
+            "the column 'a' cannot be both x/1/a.png and x/2/a.wav",
         ),
         ({"1/a.txt": "", "2/a.json": "1"}, "'a' has values of several types (a text in x/1/a.txt"),
         ({"1/a.png": image(), "2/a_00.png": image()}, "name it as the first of a list: a_00.png"),

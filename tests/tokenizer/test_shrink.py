@@ -25,9 +25,10 @@ from kit.vocabularies import pieces
 
 from tinybuild import corpus, model, validate, wire
 from tinybuild.errors import BuildFault
-from tinybuild.tokenizer import METHODS, ranks, sample, upstream
+from tinybuild.tokenizer import ranks, sample, upstream
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.tokenizer.loading import load
+from tinybuild.tokenizer.methods import METHODS
 from tinybuild.tokenizer.work import Made, Source, Work
 from tinybuild.validate.subject import Subject
 from tinybuild.workers import Job

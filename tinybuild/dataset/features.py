@@ -20,6 +20,10 @@ Content = Literal["text", "label", "bytes", "media", "raw", "json"]
 class Wrong(Exception):
     """What is wrong with one value; who catches it knows where the value is."""
 
+    def __init__(self, what: str, hint: str = ""):
+        super().__init__(what)
+        self.hint = hint
+
 
 def content(feature: FeatureType) -> Content:
     """What a value is: text, the label of a class, bytes, media (bytes and path), raw (JSON as it

@@ -229,17 +229,17 @@ class _Coded:
 
 def _texts(work: _Work) -> Batches | None:
     """Rows of text, through the tokenizer and the collator of the class's task."""
-    tokenizer = work.tokenizer()
+    tokenizer, rows = work.tokenizer(), work.some(lambda row: bool(row.text))
     if work.task == "token-classification" and work.columns.tags:
         coded = _tagged(work, tokenizer)
     elif work.task == "seq2seq-lm":
-        coded = _translated(work, tokenizer)
+        coded = _translated(work, tokenizer, rows)
     elif work.task in LANGUAGE:
-        coded = _continued(work, tokenizer)
+        coded = _continued(work, tokenizer, rows)
     elif work.task == "masked-lm":
-        coded = _masked(work, tokenizer)
+        coded = _masked(work, tokenizer, rows)
     else:
-        coded = _classified(work, tokenizer)
+        coded = _classified(work, tokenizer, rows)
     if not coded.rows:
         return None
     batch = dict(coded.collate(coded.rows))
@@ -254,15 +254,10 @@ def _texts(work: _Work) -> Batches | None:
     )
 
 
-def _with_text(work: _Work) -> list[Sample]:
-    return work.some(lambda row: bool(row.text))
-
-
-def _translated(work: _Work, tokenizer: PreTrainedTokenizerBase) -> _Coded:
+def _translated(work: _Work, tokenizer: PreTrainedTokenizerBase, rows: list[Sample]) -> _Coded:
     """The second text of a row from its first."""
     import transformers as hf
 
-    rows = _with_text(work)
     paired = all(row.pair is not None for row in rows)
     pairs = [row.pair if row.pair and paired else (row.text, row.text) for row in rows]
     return _Coded(
@@ -273,11 +268,11 @@ def _translated(work: _Work, tokenizer: PreTrainedTokenizerBase) -> _Coded:
     )
 
 
-def _continued(work: _Work, tokenizer: PreTrainedTokenizerBase) -> _Coded:
+def _continued(work: _Work, tokenizer: PreTrainedTokenizerBase, rows: list[Sample]) -> _Coded:
     """Each token from those before it, of a row's text or its messages."""
     import transformers as hf
 
-    coded = [_said(tokenizer, row, work.cut) for row in _with_text(work)]
+    coded = [_said(tokenizer, row, work.cut) for row in rows]
     chat = bool(work.columns.messages)
     joined = chat and not tokenizer.chat_template
     return _Coded(
@@ -298,25 +293,22 @@ def _said(
     return dict(tokenizer(row.text, **cut))
 
 
-def _masked(work: _Work, tokenizer: PreTrainedTokenizerBase) -> _Coded:
+def _masked(work: _Work, tokenizer: PreTrainedTokenizerBase, rows: list[Sample]) -> _Coded:
     """Tokens that are masked, from the others."""
     import transformers as hf
 
-    coded = [
-        dict(tokenizer(row.text, return_special_tokens_mask=True, **work.cut))
-        for row in _with_text(work)
-    ]
+    coded = [dict(tokenizer(row.text, return_special_tokens_mask=True, **work.cut)) for row in rows]
     collate = hf.DataCollatorForLanguageModeling(
         tokenizer, mlm_probability=MASKED, seed=work.subject.seed
     )
     return _Coded(rows=[one for one in coded if 0 in one["special_tokens_mask"]], collate=collate)
 
 
-def _classified(work: _Work, tokenizer: PreTrainedTokenizerBase) -> _Coded:
+def _classified(work: _Work, tokenizer: PreTrainedTokenizerBase, rows: list[Sample]) -> _Coded:
     """The class of a text, where it is what the model's class learns."""
     import transformers as hf
 
-    rows, given, note = _classes(work, _with_text(work))
+    rows, given, note = _classes(work, rows)
     coded = [dict(tokenizer(row.text, **work.cut)) for row in rows]
     collate = hf.DataCollatorWithPadding(tokenizer)
     if given is None:
