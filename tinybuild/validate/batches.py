@@ -9,14 +9,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tinybuild.config import heads
+from tinybuild.facts import DatasetRows
 from tinybuild.feeding.inputs import labels, modalities
+from tinybuild.feeding.inputs.contents import contents
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.processor import features, parts
 from tinybuild.keys import PROCESSORS
 from tinybuild.validate import columns, processor
 from tinybuild.validate.columns import Columns, Media, Sample
 from tinybuild.validate.dataset import first_rows, shards
-from tinybuild.validate.subject import NotTried, Subject, contents
+from tinybuild.validate.subject import NotTried, Subject
 
 if TYPE_CHECKING:
     import numpy
@@ -141,7 +143,7 @@ def _work(subject: Subject, config: str) -> _Work:
     from datasets import Features
     from pyarrow import parquet
 
-    splits = subject.facts["dataset"]["configs"][config]
+    splits = subject.read("dataset", DatasetRows).configs[config]
     split = "train" if "train" in splits else next(iter(splits))
     file = shards(subject.folder / "dataset", config, split)[0]
     there = Columns(Features.from_arrow_schema(parquet.read_schema(file)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from unittest import mock
 
 from tinybuild.dataset.features import Spot, Visit, visited, walk
+from tinybuild.facts import DatasetRows
 from tinybuild.validate import columns
 from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.subject import Subject
@@ -32,7 +33,7 @@ def dataset_loads(subject: Subject) -> Result:
 
     folder = subject.folder / "dataset"
     cache = str(subject.scratch / "cache")
-    facts = subject.facts["dataset"]
+    facts = subject.read("dataset", DatasetRows)
     wrong: list[str] = []
     rows: dict[str, dict[str, int]] = {}
     names: dict[str, list[str]] = {}
@@ -56,7 +57,7 @@ def dataset_loads(subject: Subject) -> Result:
         wrong.append(f"no config or split has {listed(lost)}")
     default = get_dataset_default_config_name(str(folder)) or next(iter(rows))
     measured = _told(rows, names[default])
-    wanted = _told(facts["configs"], [name for name, _ in facts["columns"]])
+    wanted = _told(facts.configs, [name for name, _ in facts.columns])
     return Result.of(
         measured == wanted and not wrong,
         measured="; ".join([measured, *wrong]),
