@@ -25,9 +25,10 @@ from kit.vocabularies import pieces
 
 from tinybuild import corpus, model, validate, wire
 from tinybuild.errors import BuildFault
-from tinybuild.tokenizer import METHODS, ranks, sample, upstream
+from tinybuild.tokenizer import ranks, sample, upstream
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.tokenizer.loading import load
+from tinybuild.tokenizer.methods import METHODS
 from tinybuild.tokenizer.work import Made, Source, Work
 from tinybuild.validate.subject import Subject
 from tinybuild.workers import Job
@@ -149,9 +150,7 @@ def build(
 
 def checked(source: Path, out: Path, facts: Mapping[str, Any], loaded: Any = None) -> None:
     """Every check of tokenizers passes on a folder, and sizes and ids are exact."""
-    subject = Subject(
-        folder=out, scratch=out, facts={"tokenizer": facts}, checks={}, seed=0, upstream=source
-    )
+    subject = Subject(folder=out, scratch=out, facts={"tokenizer": facts}, seed=0, original=source)
     if loaded is not None:
         subject.__dict__["source"] = loaded
     found = [check.run(subject) for check in validate.CHECKS]

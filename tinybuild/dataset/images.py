@@ -8,7 +8,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tinybuild.dataset.archives import reason
@@ -30,35 +30,25 @@ class Format:
 
     suffixes: tuple[str, ...]
     modes: frozenset[str]
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, object]
+
+
+def _format(suffixes: str, modes: str, **options: object) -> Format:
+    return Format(suffixes=tuple(suffixes.split()), modes=frozenset(modes.split()), options=options)
 
 
 FORMATS: Mapping[str, Format] = {
-    "PNG": Format(
-        suffixes=(".png", ".apng"),
-        modes=frozenset({"1", "L", "LA", "I;16", "P", "RGB", "RGBA"}),
-        options={"optimize": False, "compress_level": 9},
+    "PNG": _format(".png .apng", "1 L LA I;16 P RGB RGBA", optimize=False, compress_level=9),
+    "JPEG": _format(
+        ".jpg .jpeg .jpe .jfif",
+        "L RGB CMYK",
+        **{"quality": 90, "subsampling": 0, "optimize": False, "progressive": False},
     ),
-    "JPEG": Format(
-        suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"),
-        modes=frozenset({"L", "RGB", "CMYK"}),
-        options={"quality": 90, "subsampling": 0, "optimize": False, "progressive": False},
-    ),
-    "GIF": Format(
-        suffixes=(".gif",),
-        modes=frozenset({"P", "L"}),
-        options={"optimize": False, "interlace": 0},
-    ),
-    "WEBP": Format(
-        suffixes=(".webp",),
-        modes=frozenset({"RGB", "RGBA"}),
-        options={"lossless": True, "quality": 80, "method": 4, "exact": True},
-    ),
-    "BMP": Format(suffixes=(".bmp", ".dib"), modes=frozenset({"1", "L", "P", "RGB"})),
-    "TIFF": Format(
-        suffixes=(".tif", ".tiff"),
-        modes=frozenset({"1", "L", "LA", "I;16", "I", "F", "P", "RGB", "RGBA", "CMYK", "LAB"}),
-        options={"compression": "tiff_adobe_deflate"},
+    "GIF": _format(".gif", "P L", optimize=False, interlace=0),
+    "WEBP": _format(".webp", "RGB RGBA", lossless=True, quality=80, method=4, exact=True),
+    "BMP": _format(".bmp .dib", "1 L P RGB"),
+    "TIFF": _format(
+        ".tif .tiff", "1 L LA I;16 I F P RGB RGBA CMYK LAB", compression="tiff_adobe_deflate"
     ),
 }
 # Pillow's name of a format -> the suffix that says it. EPS, WMF and the like are not among them:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 from tinybuild.paths import Json
 from tinybuild.source import KINDS
-from tinybuild.tokenizer import METHODS
+from tinybuild.tokenizer.methods import METHODS
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from tinybuild import sections
 from tinybuild.facts import Ids, TokenizerFacts
 from tinybuild.files import pretty
-from tinybuild.tokenizer import METHODS, upstream, vocabulary
+from tinybuild.tokenizer import upstream, vocabulary
 from tinybuild.tokenizer.loading import load
+from tinybuild.tokenizer.methods import METHODS
 from tinybuild.tokenizer.work import Made, Source, Work
 from tinybuild.workers import Job
 
