@@ -33,7 +33,7 @@ PACKAGE = "(not counted) "
 
 def listed(_: object) -> list[tuple[str, str, str]]:
     """(task, model type, class name) of all tables of transformers."""
-    kinds = {kind for part in heads.TASKS.values() for kind in heads.table(part)}
+    kinds = {kind for task in heads.TASKS for kind in heads.table(task)}
     return [
         (task, kind, name)
         for kind in sorted(kinds)
@@ -93,7 +93,7 @@ def attempt(argument: tuple[str, str]) -> int:
                 raise
             kept = {key: value for key, value in wish["config"].items() if key not in idle}
             facts = model.make(_job(root, kind, {**wish, "config": kept}))
-        found = heads.find(name, facts["model_type"])
+        found = heads.find(name, facts.model_type)
         made = found.from_pretrained(root / "out", dtype="auto").eval()
         with torch.no_grad():
             outputs = inputs.tensors(made(**inputs.batch(made, 0)))

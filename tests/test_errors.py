@@ -30,12 +30,12 @@ def test_how_a_package_is_installed(package: str, wanted: str) -> None:
 
 
 def test_a_package_that_is_required() -> None:
-    require("a text", "json", "json")
-    refusal = refused(require, "a poem", "no_such_module", "no-such-package", ("dataset",))
+    require("a text", "json")
+    refusal = refused(require, "a poem", "no_such_module", ("dataset",))
     assert refusal.what == (
-        "a poem needs the package no-such-package, which is not installed or does not load here"
+        "a poem needs the package no_such_module, which is not installed or does not load here"
     )
-    assert refusal.hint == install("no-such-package")
+    assert refusal.hint == install("no_such_module")
 
 
 def test_names_that_are_near() -> None:

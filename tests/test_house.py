@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import tomllib
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -158,3 +159,11 @@ def test_no_code_or_pickle_of_an_upstream_is_ever_loaded(path: Path) -> None:
 
 def test_the_face_is_small() -> None:
     assert len((ROOT / "dodo.py").read_text().splitlines()) <= 40
+
+
+def test_the_types_are_shipped() -> None:
+    """PEP 561: who installs the wheel is checked against our types."""
+    assert (PACKAGE / "py.typed").is_file()
+    wheel = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    assert wheel["targets"]["wheel"]["packages"] == ["tinybuild"]
+    assert "exclude" not in wheel["targets"]["wheel"]

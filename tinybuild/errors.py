@@ -67,7 +67,8 @@ class PackageFault(BuildFault):
     def lacking(
         cls, what: str, package: str, key: Iterable[str | int] = (), hint: str = ""
     ) -> Fault:
-        """`what` needs the package; it is the subject of the message's sentence."""
+        """`what` needs the package (or the module of it); it is the subject of the sentence."""
+        package = PACKAGES.get(package.partition(".")[0], package)
         return cls.of(
             f"{what} needs the package {package}, which is not installed or does not load here",
             key=key,
@@ -79,6 +80,8 @@ class CheckFault(Fault):
     """The built model, tokenizer or dataset failed a check."""
 
 
+# Modules whose package has another name.
+PACKAGES = {"PIL": "pillow", "google": "protobuf", "mistral_common": "mistral-common"}
 # What each extra of pyproject.toml installs.
 EXTRAS = {
     "zoo": ("mistral-common", "protobuf", "sacremoses", "sentencepiece"),
@@ -95,12 +98,12 @@ def install(package: str) -> str:
     return f"pip install -c constraints.txt {wanted}"
 
 
-def require(what: str, module: str, package: str, key: Iterable[str | int] = ()) -> None:
+def require(what: str, module: str, key: Iterable[str | int] = ()) -> None:
     """Raises PackageFault where a module that `what` needs cannot be imported."""
     try:
         importlib.import_module(module)
     except (ImportError, OSError):  # OSError: a library that it binds is not there
-        raise PackageFault.lacking(what, package, key) from None
+        raise PackageFault.lacking(what, module, key) from None
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:

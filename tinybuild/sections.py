@@ -133,7 +133,7 @@ _Class = TypedDict("_Class", {"class": NotRequired[str]})
 
 
 class Tokenizer(_Class):
-    """The section `tokenizer`. `method` is a name in `tokenizer.METHODS`."""
+    """The section `tokenizer`. `method` is a name in `tokenizer.methods.METHODS`."""
 
     source: NotRequired[Source]
     method: str

@@ -11,6 +11,7 @@ from kit.zoo import LIGHT, make
 from tinybuild import recipe
 from tinybuild.cli.commands import COMMANDS
 from tinybuild.cli.session import Session
+from tinybuild.engine.code import closure
 from tinybuild.engine.plan import RESERVED
 from tinybuild.engine.stages import STAGES
 from tinybuild.errors import RecipeFault
@@ -38,6 +39,13 @@ def test_words_name_recipes_and_groups(here: Session) -> None:
         here.named(["mroe"])
     with pytest.raises(RecipeFault, match="there is no recipe \n"):
         here.named([""])
+
+
+def test_the_cache_of_recipes_is_that_of_the_code_that_reads_them() -> None:
+    readers = closure("tinybuild.recipe")
+    asked = {"config/heads.py", "dataset/parts.py", "source/__init__.py", "tokenizer/__init__.py"}
+    parts = {f"recipe/{path.name}" for path in Path(recipe.__file__).parent.glob("*.py")}
+    assert asked | parts - {"recipe/reference.py"} <= set(readers)
 
 
 def test_check_and_why(here: Session) -> None:

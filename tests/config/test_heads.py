@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from kit import faults
 
 from tinybuild.config import heads
-from tinybuild.errors import BuildFault
 
 
 def default(kind: str, **more: Any) -> Any:
@@ -23,10 +23,8 @@ def chosen(wish: str, config: Any) -> tuple[str, str]:
 
 
 def refused(wish: str, config: Any) -> tuple[str, str]:
-    with pytest.raises(BuildFault) as caught:
-        heads.choose(wish, config)
-    (finding,) = caught.value.findings
-    return finding.what, finding.hint
+    refusal = faults.refused(heads.choose, wish, config)
+    return refusal.what, refusal.hint
 
 
 def test_every_table_of_transformers_has_its_task() -> None:
@@ -34,10 +32,29 @@ def test_every_table_of_transformers_has_its_task() -> None:
     from transformers.models.auto import modeling_auto
 
     names = {n for n in vars(modeling_auto) if n.startswith("MODEL_FOR_") and n.endswith("_NAMES")}
-    ours = {n for part in heads.TASKS.values() for n in names if n.startswith(f"MODEL_FOR_{part}_")}
+    middles = [task.table for task in heads.TASKS.values()]
+    ours = {n for middle in middles for n in names if n.startswith(f"MODEL_FOR_{middle}_")}
     assert ours == names
-    assert all(heads.table(part) for part in heads.TASKS.values())
-    assert set(heads.HEADLESS) < set(heads.TASKS)
+    assert all(map(heads.table, heads.TASKS))
+    assert any(task.head for task in heads.TASKS.values())
+    assert not all(task.head for task in heads.TASKS.values())
+
+
+def test_a_task_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table that a newer transformers has, and its task: by name, by rule, and in the hints."""
+    from transformers.models.auto import modeling_auto
+
+    table = {"vit": "ViTModel"}
+    monkeypatch.setattr(modeling_auto, "MODEL_FOR_PETALS_MAPPING_NAMES", table, raising=False)
+    ours = {"petal-counting": heads.Task(table="PETALS")}
+    monkeypatch.setattr(heads, "TASKS", {**ours, **heads.TASKS})
+    assert chosen("petal-counting", default("vit")) == ("ViTModel", "vit")
+    assert chosen("auto", default("vit")) == ("ViTModel", "vit")
+    assert refused("petal-count", default("vit"))[1] == "did you mean petal-counting?"
+    monkeypatch.setattr(
+        heads, "TASKS", {**heads.TASKS, **{n: heads.Task(table="PETALS", head=False) for n in ours}}
+    )
+    assert chosen("auto", default("vit")) == ("ViTForImageClassification", "vit")
 
 
 @pytest.mark.parametrize(

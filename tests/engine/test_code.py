@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,9 @@ def test_the_imports_of_a_text_are_those_of_its_syntax(path: Path) -> None:
             for alias in node.names:
                 below = f"{node.module}.{alias.name}"
                 found.add(below if below in modules else str(node.module))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            named = re.fullmatch(r"(tinybuild[\w.]*):\w+", node.value)
+            found |= {named[1]} if named else set()
     assert set(code.imported(path.read_bytes(), dict.fromkeys(modules))) == found
 
 
@@ -41,6 +45,10 @@ def test_every_stage_starts_somewhere_and_data_files_count() -> None:
     assert "corpus/corpus.jsonl" in files["dataset"]
     assert "corpus/corpus.jsonl" in files["tokenizer"]
     assert "config/exceptions.json" in files["model"]
+    assert {f"tokenizer/{name}.py" for name in ("shrink", "train", "scratch")} <= {
+        *files["tokenizer"]
+    }
+    assert "tokenizer/train.py" not in files["validate"]
     assert "__init__.py" in files["pack"]  # the card tells the version
     assert "__init__.py" not in files["model"]
     for stage, found in files.items():

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.faults import refused
 from kit.files import contents, edit
 from kit.stage import MakeJob
 
-from tinybuild import bundle, model, source
-from tinybuild.errors import BuildFault
+from tinybuild import bundle, model, source, wire
 from tinybuild.feeding.processor.geometry import Geometry, find, pair
 from tinybuild.feeding.processor.rules import SETTINGS, Setting, shrink
 from tinybuild.source import blank
@@ -467,9 +467,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
         place = tmp_path_factory.mktemp("bundle")
         shutil.copytree(packed, place / "bundle")
         (place / "scratch").mkdir()
-        return Subject(
-            folder=place / "bundle", scratch=place / "scratch", facts=facts, checks={}, seed=0
-        )
+        return Subject(folder=place / "bundle", scratch=place / "scratch", facts=facts, seed=0)
 
     def build(
         kind: str, name: str, config: Mapping[str, Any], words: bool
@@ -499,10 +497,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
             section = {"method": "train", "vocab_size": 1600 if kind == "paligemma" else 500}
             settings = {"tokenizer": section, "slot": "source", "kind": "transformers"}
             settings |= {"blank": True, "related": True}
-            facts["tokenizer"] = tokenizer.make(job("tokenizer", settings, {}, fetch=work.out))
+            made = tokenizer.make(job("tokenizer", settings, {}, fetch=work.out))
+            facts["tokenizer"] = wire.dump(made)
         section = {"architecture": name, "config": config, "dtype": "float32", "shrink": "none"}
         settings = {"model": section, "max_parameters": 10_000_000}
-        facts["model"] = model.make(job("model", settings, facts, fetch=work.out))
+        facts["model"] = wire.dump(model.make(job("model", settings, facts, fetch=work.out)))
         packed = root / "packed"
         packed.mkdir()
         bundle.lay({stage: root / stage for stage in facts}, packed)
@@ -699,7 +698,7 @@ def made(
     section = {"architecture": name, "config": config, "dtype": "float32", "shrink": "none"}
     facts = {"tokenizer": {"ids": ids}} if ids is not None else {}
     work = job({"model": section, "max_parameters": 10_000_000}, facts=facts, fetch=folder)
-    return work.out, model.make(work)
+    return work.out, wire.dump(model.make(work))
 
 
 def test_files_of_an_upstream_are_shrunk_and_its_template_is_carried(
@@ -751,6 +750,7 @@ def test_ids_in_a_processor_file_follow_the_tokenizer(job: MakeJob, tmp_path: Pa
         preprocessor_config_json={"image_token_id": 32000, "bos_id": 1, "size": 224},
     )
     ids = {"sizes": {}, "special": {}, "moved": {"32000": 7}, "keep": False}
+    ids |= {"missing": "error"}
     out, _ = made(job, folder, "ViTModel", VISION, ids)
     written = read(out / "preprocessor_config.json")
     # bos_id and the like are a part's own (SLANet writes tables with them)
@@ -779,8 +779,8 @@ def test_a_processor_file_that_is_no_object_is_a_fault(
     from transformers import ViTConfig
 
     folder = upstream(tmp_path, ViTConfig(), preprocessor_config_json=text)
-    with pytest.raises(BuildFault, match=r"preprocessor_config.json is not a JSON object"):
-        made(job, folder, "ViTModel", VISION)
+    refusal = refused(made, job, folder, "ViTModel", VISION)
+    assert refusal.what == "the source's preprocessor_config.json is not a JSON object"
 
 
 def test_the_same_twice(job: MakeJob, tmp_path: Path) -> None:
@@ -810,14 +810,14 @@ def test_a_real_tokenizer_beside_a_default_processor(
     settings = {"tokenizer": {"method": "truncate", "vocab_size": 2500}, "slot": "source"}
     settings |= {"kind": "path", "blank": False, "related": True}
     words = job(settings, fetch=folder)
-    facts = {"tokenizer": tokenizer.make(words)}
+    facts = {"tokenizer": wire.dump(tokenizer.make(words))}
     section = {"architecture": WHISPER[1], "config": SPEECH, "dtype": "float32", "shrink": "none"}
     work = job({"model": section, "max_parameters": 10_000_000}, facts=facts, fetch=folder)
-    facts["model"] = model.make(work)
+    facts["model"] = wire.dump(model.make(work))
     packed = tmp_path / "packed"
     packed.mkdir()
     bundle.lay({"tokenizer": words.out, "model": work.out}, packed)
-    subject = Subject(folder=packed, scratch=tmp_path, facts=facts, checks={}, seed=0)
+    subject = Subject(folder=packed, scratch=tmp_path, facts=facts, seed=0)
     assert feeds(subject).ok, feeds(subject)
     assert agree(subject).ok, agree(subject)
 

@@ -18,8 +18,9 @@ from kit.files import contents
 from kit.stage import MakeJob
 
 import tinybuild
-from tinybuild import dataset, model, pack, source
+from tinybuild import dataset, model, pack, source, wire
 from tinybuild.errors import BuildFault
+from tinybuild.facts import DatasetFacts, ModelShown, TokenizerShown
 from tinybuild.files import digest, sha256
 from tinybuild.progress import count
 from tinybuild.source import blank_tokenizer
@@ -34,6 +35,7 @@ version: 1
 summary: x
 source: {transformers: llama}
 """
+READ = {"tokenizer": TokenizerShown, "model": ModelShown, "dataset": DatasetFacts}
 PINS = {
     "source": {
         "wish": {"transformers": "llama"},
@@ -66,15 +68,17 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
     def stage(name: str, function: Any, settings: dict[str, Any], **known: Any) -> None:
         (root / name).mkdir()
         inputs = {"fetch": root / "fetch"}
-        facts[name] = function(
-            Job(
-                task="x",
-                settings=settings,
-                inputs=inputs,
-                facts=known,
-                root=root,
-                out=root / name,
-                seed=1,
+        facts[name] = wire.dump(
+            function(
+                Job(
+                    task="x",
+                    settings=settings,
+                    inputs=inputs,
+                    facts=known,
+                    root=root,
+                    out=root / name,
+                    seed=1,
+                )
             )
         )
         for paper in ("receipt.json", "provenance.json"):
@@ -90,6 +94,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
         "num_attention_heads": 2,
     }
     wish = {"architecture": "LlamaForCausalLM", "config": config, "dtype": "bfloat16"}
+    wish |= {"shrink": "none"}
     settings = {"model": wish, "max_parameters": 1_000_000}
     stage("model", model.make, settings, tokenizer=facts["tokenizer"])
     stage("dataset", dataset.make, {"dataset": {"samples": 12, "select": "first"}})
@@ -110,12 +115,13 @@ def wish(
 ) -> Job:
     root, facts = stages
     kept = kept or ("tokenizer", "model", "dataset")
-    settings = {"name": NAME, "summary": SUMMARY, "recipe": digest(RECIPE), "local": {}, **more}
+    common = {"name": NAME, "summary": SUMMARY, "recipe": digest(RECIPE), "local": {}}
+    settings = {**common, "given": False, **more}
     return job(
         settings,
         facts={
             "fetch": fetched(PINS if pins is None else pins),
-            **{name: facts[name] for name in kept},
+            **{name: {key: facts[name][key] for key in wire.keys(READ[name])} for name in kept},
         },
         recipe=root / "recipe.yaml",
         validate=root / "validate",
@@ -148,7 +154,7 @@ def test_the_layout(job: MakeJob, stages: Any) -> None:
     assert found["recipe.yaml"].decode() == RECIPE
     assert found["model.safetensors"] == (stages[0] / "model/model.safetensors").read_bytes()
     assert json.loads(found["recipe.lock.json"]) == {"version": 1, "pins": PINS}
-    assert facts["bytes"] == sum(map(len, found.values()))
+    assert facts.bytes == sum(map(len, found.values()))
 
 
 def test_sha256sums_hold_and_name_every_file(job: MakeJob, stages: Any) -> None:
@@ -243,6 +249,7 @@ def test_the_card_of_a_shrunken_tokenizer(job: MakeJob, stages: Any) -> None:
     root, facts = stages
     shrunk = {
         "source_size": 32_000,
+        "source_largest_id": 31_999,
         "kept": {"alphabet": 257, "sample": 340, "special": 3},
         "trimmed": {"<extra_id_#>": 59, "<odd>": 1},
         "unreachable": {"tokens": 2, "in_source": 2},
@@ -318,7 +325,7 @@ def test_the_archive_is_plain(job: MakeJob, stages: Any) -> None:
     work = wish(job, stages)
     facts = pack.make(work)
     data = (work.out / f"{NAME}.tar.gz").read_bytes()
-    assert hashlib.sha256(gzip.decompress(data)).hexdigest() == facts["tar"]
+    assert hashlib.sha256(gzip.decompress(data)).hexdigest() == facts.tar
     assert data[3] == 0  # no file name in the gzip header
     assert data[4:8] == bytes(4)  # and no time
     with tarfile.open(work.out / f"{NAME}.tar.gz") as tar:

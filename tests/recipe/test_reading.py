@@ -358,7 +358,12 @@ def test_another_reader_or_schema_forgets_everything(
     zoo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (zoo / "cache.json").write_text(load(zoo)[1].content())
-    monkeypatch.setattr("tinybuild.recipe.cache.sha256", lambda _: "another")
+    assert not load(zoo)[1].dirty
+    other = recipe.Cache(zoo / "cache.json", Memo(), {"recipe/words.py": "another"})
+    other.read(zoo / "a.yaml", "a.yaml", "g")
+    assert other.dirty
+    rules = {**contract("recipe"), "title": "another"}
+    monkeypatch.setattr("tinybuild.recipe.cache.contract", lambda _: rules)
     assert load(zoo)[1].dirty
 
 

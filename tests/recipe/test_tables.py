@@ -16,7 +16,7 @@ from tinybuild import recipe
 from tinybuild.recipe import lock
 from tinybuild.recipe.contract import contract
 from tinybuild.source import KINDS
-from tinybuild.tokenizer import EVERY, METHODS, Method
+from tinybuild.tokenizer.methods import EVERY, METHODS, Method
 
 FIRST = Method(
     make="tinybuild.tokenizer.shrink:truncate",

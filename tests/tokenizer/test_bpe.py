@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinybuild.tokenizer import choose, ranks, spm, tokenizer_json
-from tinybuild.tokenizer.bpe import BYTES, LETTERS, Bpe
+from tinybuild.tokenizer.bpe import Bpe
 from tinybuild.tokenizer.choose import Space
 from tinybuild.tokenizer.ranks import Ranks
+from tinybuild.tokenizer.segmenter import BYTES, LETTERS
 from tinybuild.tokenizer.tokenizer_json import TokenizerJson
 
 EASY = settings(deadline=None, derandomize=True, max_examples=60)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import choose
 from tinybuild.tokenizer.bpe import Bpe
-from tinybuild.tokenizer.choose import Segmenter, Space
+from tinybuild.tokenizer.choose import Space
+from tinybuild.tokenizer.segmenter import Segmenter
 from tinybuild.tokenizer.unigram import Unigram
 from tinybuild.tokenizer.words import Words
 

@@ -14,7 +14,7 @@ from kit.vocabularies import english, pieces
 
 from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import loading
-from tinybuild.tokenizer.bpe import LETTERS
+from tinybuild.tokenizer.segmenter import LETTERS
 
 pytestmark = pytest.mark.usefixtures("no_network")
 

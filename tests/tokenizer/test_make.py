@@ -14,10 +14,11 @@ import pytest
 from kit.files import contents
 from kit.stage import MakeJob
 
+from tinybuild import wire
 from tinybuild.errors import BuildFault
 from tinybuild.source import blank_tokenizer
 from tinybuild.tokenizer import stage as tokenizer
-from tinybuild.tokenizer.vocabulary import repoint
+from tinybuild.tokenizer import tokenizer_json
 from tinybuild.workers import Job
 
 
@@ -63,7 +64,7 @@ def build(job: MakeJob, fetch: Path | None = None, **more: Any) -> tuple[Any, di
     from transformers import AutoTokenizer
 
     made = wish(job, fetch, **more)
-    facts = tokenizer.make(made)
+    facts = wire.dump(tokenizer.make(made))
     return AutoTokenizer.from_pretrained(made.out), facts
 
 
@@ -519,6 +520,10 @@ def template(number: int) -> dict[str, Any]:
         "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A"}}],
         "special_tokens": {"<s>": {"id": "<s>", "ids": [number], "tokens": ["<s>"]}},
     }
+
+
+def repoint(processor: Any, ids: dict[str, int]) -> Any:
+    return tokenizer_json.renumbered(processor, lambda _, token: ids[token])
 
 
 def test_repoint_each_kind() -> None:

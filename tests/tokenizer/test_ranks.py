@@ -14,9 +14,9 @@ import pytest
 
 from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import choose, ranks
-from tinybuild.tokenizer.bpe import LETTERS
 from tinybuild.tokenizer.choose import Space
 from tinybuild.tokenizer.ranks import Ranks
+from tinybuild.tokenizer.segmenter import LETTERS
 
 BYTES = [bytes([number]) for number in range(256)]
 LONGER = [b"th", b" t", b"he", b" th", b" the", b"in", b"an", b" a", b"ing", b"\xc3\xa9"]

@@ -23,11 +23,12 @@ from kit.files import contents, edit
 from kit.stage import MakeJob
 from kit.vocabularies import pieces
 
-from tinybuild import corpus, model, validate
+from tinybuild import corpus, model, validate, wire
 from tinybuild.errors import BuildFault
-from tinybuild.tokenizer import METHODS, ranks, sample, upstream
+from tinybuild.tokenizer import ranks, sample, upstream
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.tokenizer.loading import load
+from tinybuild.tokenizer.methods import METHODS
 from tinybuild.tokenizer.work import Made, Source, Work
 from tinybuild.validate.subject import Subject
 from tinybuild.workers import Job
@@ -141,7 +142,7 @@ def build(
     from transformers import AutoTokenizer
 
     work = job_of(job, fetch, method=method, vocab_size=size, **more)
-    facts = tokenizer.make(work)
+    facts = wire.dump(tokenizer.make(work))
     made = AutoTokenizer.from_pretrained(work.out)
     checked(fetch / "source", work.out, facts)
     return made, facts, work.out
@@ -149,9 +150,7 @@ def build(
 
 def checked(source: Path, out: Path, facts: Mapping[str, Any], loaded: Any = None) -> None:
     """Every check of tokenizers passes on a folder, and sizes and ids are exact."""
-    subject = Subject(
-        folder=out, scratch=out, facts={"tokenizer": facts}, checks={}, seed=0, upstream=source
-    )
+    subject = Subject(folder=out, scratch=out, facts={"tokenizer": facts}, seed=0, original=source)
     if loaded is not None:
         subject.__dict__["source"] = loaded
     found = [check.run(subject) for check in validate.CHECKS]
@@ -326,7 +325,7 @@ def shrunken(
             ),
         )
         assert made.shrunk is not None
-        return made.loaded, dict(made.shrunk)
+        return made.loaded, wire.dump(made.shrunk)
 
     try:
         return cut()
@@ -550,7 +549,7 @@ def test_one_map_for_every_id(job: MakeJob, tmp_path: Path) -> None:
     assert processor == {"image_token_id": new["[SEP]"], "nested": {"pad_token_id": new[END]}}
 
     settings_ = {"model": {"architecture": "GPT2LMHeadModel"}, "max_parameters": 1_000_000}
-    settings_["model"] |= {"dtype": "float32", "config": {}}
+    settings_["model"] |= {"dtype": "float32", "config": {}, "shrink": "none"}
     work = job(settings_, fetch=fetch, facts={"tokenizer": facts})
     model.make(work)
     config = json.loads((work.out / "config.json").read_text())

@@ -14,7 +14,8 @@ from kit.vocabularies import english, pieces
 
 from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import spm
-from tinybuild.tokenizer.bpe import BYTES, Bpe
+from tinybuild.tokenizer.bpe import Bpe
+from tinybuild.tokenizer.segmenter import BYTES
 from tinybuild.tokenizer.unigram import Unigram
 from tinybuild.tokenizer.words import Words
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinybuild.tokenizer import choose, spm, tokenizer_json
-from tinybuild.tokenizer.bpe import BYTES
 from tinybuild.tokenizer.choose import Space
+from tinybuild.tokenizer.segmenter import BYTES
 from tinybuild.tokenizer.tokenizer_json import TokenizerJson
 from tinybuild.tokenizer.unigram import Unigram
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from kit.files import edit
 
-from tinybuild import bundle, model, source
+from tinybuild import bundle, model, source, wire
 from tinybuild.tokenizer import stage as tokenizer
-from tinybuild.validate import pairs
+from tinybuild.validate import batches, pairs
 from tinybuild.validate.check import Result
 from tinybuild.validate.subject import Subject
 from tinybuild.workers import Job
@@ -88,7 +88,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
             folder=place / "bundle",
             scratch=place / "scratch",
             facts={**facts, "dataset": write(place / "bundle" / "dataset", *rows)},
-            checks={},
             seed=0,
         )
 
@@ -122,10 +121,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
             section = {"method": "train", "vocab_size": 2500 if wide else 500}
             settings = {"tokenizer": section, "slot": slot, "kind": "transformers"}
             settings |= {"blank": True, "related": words == kind}
-            facts["tokenizer"] = tokenizer.make(job("tokenizer", settings, {}, fetch=work.out))
+            made = tokenizer.make(job("tokenizer", settings, {}, fetch=work.out))
+            facts["tokenizer"] = wire.dump(made)
         section = {"architecture": name, "config": config, "dtype": "float32", "shrink": "none"}
         settings = {"model": section, "max_parameters": 10_000_000}
-        facts["model"] = model.make(job("model", settings, facts, fetch=work.out))
+        facts["model"] = wire.dump(model.make(job("model", settings, facts, fetch=work.out)))
         packed = root / "packed"
         packed.mkdir()
         bundle.lay({stage: root / stage for stage in facts}, packed)
@@ -369,7 +369,11 @@ def test_rows_train(built: Build, kind: str) -> None:
 
 SQUARE = "the outputs' mean square is learned: "
 NOTED = {
-    "no chat template": (LLAMA, chats, "there is no chat template: texts, joined"),
+    "no chat template": (
+        LLAMA,
+        chats,
+        "there is no chat template: the texts of the messages are joined",
+    ),
     "one text": (
         ("t5", "T5ForConditionalGeneration", T5),
         texts,
@@ -380,18 +384,18 @@ NOTED = {
         texts,
         f"{SQUARE}the rows have no labels",
     ),
-    "no head": (("bert", "BertModel", BERT), texts, f"{SQUARE}{pairs.UNKNOWN}"),
-    "no head, and a decoder": (("t5", "T5Model", T5), texts, f"{SQUARE}{pairs.UNKNOWN}"),
+    "no head": (("bert", "BertModel", BERT), texts, f"{SQUARE}{batches.UNKNOWN}"),
+    "no head, and a decoder": (("t5", "T5Model", T5), texts, f"{SQUARE}{batches.UNKNOWN}"),
     "no head on images and texts": (
         ("llava", "LlavaModel", TOWERS),
         images,
-        f"{SQUARE}{pairs.UNKNOWN}",
+        f"{SQUARE}{batches.UNKNOWN}",
     ),
     "no image": (LLAVA, texts, "the rows have no image: text alone"),
     "no tokenizer": (
         ("wav2vec2", "Wav2Vec2ForCTC", WAVES, None),
         sounds,
-        f"{SQUARE}{pairs.UNKNOWN} (texts and a tokenizer)",
+        f"{SQUARE}{batches.UNKNOWN} (texts and a tokenizer)",
     ),
 }
 
@@ -596,7 +600,7 @@ def test_moments_are_no_labels(built: Build) -> None:
 
     rows = texts(label=(Value("timestamp[s]"), lambda n: n))
     found = check(built("bert", "BertForSequenceClassification", {**BERT, "num_labels": 3}, rows))
-    assert (found.ok, found.note) == (True, f"{pairs.SQUARE}: the rows have no labels")
+    assert (found.ok, found.note) == (True, f"{batches.SQUARE}: the rows have no labels")
 
 
 def test_more_tags_than_the_model_has(built: Build) -> None:

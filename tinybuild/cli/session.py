@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import NoReturn, Protocol
 
+from tinybuild.engine.code import closure
 from tinybuild.engine.plan import Zoo, load
 from tinybuild.engine.run import Builder
 from tinybuild.engine.stages import Task
@@ -30,7 +31,8 @@ class Session:
     def __init__(self, root: Path):
         self.root = root
         self.memo = Memo(root / "build" / ".digests.json")
-        self.cache = Cache(root / "build" / ".recipes.json", self.memo)
+        readers = closure("tinybuild.recipe")
+        self.cache = Cache(root / "build" / ".recipes.json", self.memo, readers)
         self.pool = Pool()
         self.builder = Builder(root, self.memo, self.pool)
         self.screen = Progress()

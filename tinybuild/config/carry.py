@@ -3,175 +3,145 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from tinybuild.errors import BuildFault, Finding
-from tinybuild.keys import ROLES, is_id, replaced
+from tinybuild.facts import Ids
+from tinybuild.keys import ROLES, STAND_INS, is_id, replaced, role, vocabulary
+from tinybuild.paths import Data, Json, Path, mapping
 
-# What a family calls the token at the end (or start) of a sequence when it has no eos (or bos).
-STAND_INS = {"eos": "sep", "bos": "cls"}
 START = "decoder_start_token_id"
-# The sub-configs that hold the text's vocabulary where the whole has none.
-TEXTS = (
-    *("text_config", "llm_config", "language_config", "decoder", "thinker_config", "vlm_config"),
-)
 
 
-def sizes(data: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> dict[str, Any]:
+def sizes(data: Data, tokenizer: Ids) -> dict[str, Json]:
     """Overrides that give a config tree (JSON data) the tokenizer's vocabulary sizes.
 
-    `tokenizer` holds `sizes` (config key -> number of tokens) and `keep` (the source's size may
-    stay when it is larger: embeddings are often padded).
+    Where the tokenizer is the source's own (`keep`), a larger size stays: embeddings are often
+    padded.
     """
-    vocabulary = _vocabulary(data)
-    return _sizes(data, tokenizer, vocabulary)
+    return _sizes(data, tokenizer, vocabulary(data))
 
 
-def _vocabulary(data: Mapping[str, Any]) -> Any:
-    """The size of the text vocabulary: the config's own, or its text config's."""
-    if "vocab_size" in data:
-        return data["vocab_size"]
-    for name in TEXTS:
-        if isinstance(data.get(name), Mapping):
-            return _vocabulary(data[name])
-    return None
-
-
-def _sizes(
-    data: Mapping[str, Any], tokenizer: Mapping[str, Any], vocabulary: Any
-) -> dict[str, Any]:
-    result: dict[str, Any] = {}
+def _sizes(data: Data, tokenizer: Ids, text: Json) -> dict[str, Json]:
+    result: dict[str, Json] = {}
     for name, value in data.items():
         if isinstance(value, Mapping):
-            inner = _sizes(value, tokenizer, vocabulary)
+            inner = _sizes(value, tokenizer, text)
             if inner:
                 result[name] = inner
-        elif name in tokenizer["sizes"] and isinstance(value, int):
-            if name == "vocab_size" and value != vocabulary:
+        elif name in tokenizer.sizes and isinstance(value, int):
+            if name == "vocab_size" and value != text:
                 continue  # another vocabulary: the codes of an audio decoder, say
-            new = tokenizer["sizes"][name]
-            result[name] = max(new, value) if tokenizer["keep"] else new
+            new = tokenizer.sizes[name]
+            result[name] = max(new, value) if tokenizer.keep else new
     return result
 
 
-def align(
-    data: Mapping[str, Any],
-    tokenizer: Mapping[str, Any],
-    given: Mapping[str, Any],
-    fallback: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+def align(data: Data, tokenizer: Ids, given: Data, fallback: Data | None = None) -> dict[str, Json]:
     """Overrides that bring every token id of a config tree (JSON data) in line with a tokenizer.
 
-    `tokenizer` holds `special` (role -> id) and `moved` (the source's id as text -> the new id, for
-    the ids whose token is known). An id is looked up, in this order, by its token, by its role
-    (eos_token_id is the tokenizer's eos), by another role that had the same id in the source
-    (T5 starts its decoder with the padding token), in `fallback` (a generation config's is the
-    config), and is otherwise the unknown token where the recipe says so (`missing`), or an error,
-    unless the recipe sets it (`given`). Lists drop the ids whose token is gone. Raises BuildFault.
+    An id is looked up, in this order, by its token (`moved`), by its role (eos_token_id is the
+    tokenizer's eos), by another role that had the same id in the source (T5 starts its decoder with
+    the padding token), in `fallback` (a generation config's is the config), and is otherwise the
+    unknown token where the recipe says so (`missing`), or an error, unless the recipe sets it
+    (`given`). Lists drop the ids whose token is gone. Raises BuildFault.
     """
-    findings: list[Finding] = []
-    result = _align(data, data, tokenizer, given, _vocabulary(data), (), findings)
-    if fallback is not None:
-        kept = []
-        for finding in findings:
-            name = str(finding.key[-1])
-            if fallback.get(name) is not None:
-                result[name] = fallback[name]
-            else:
-                kept.append(finding)
-        findings = kept
+    carrying = _Carrying(top=data, tokenizer=tokenizer, text=vocabulary(data))
+    result = carrying.node(data, given)
+    findings = []
+    for finding in carrying.findings:
+        name = str(finding.key[-1])
+        known = fallback.get(name) if fallback is not None else None
+        if known is None:
+            findings.append(finding)
+        else:
+            result[name] = known
     if findings:
         raise BuildFault(findings)
     return result
 
 
-def _role(name: str, special: Mapping[str, int]) -> int | None:
-    role = name.removesuffix("_id").removesuffix("_index").removesuffix("_token")
-    if role in special:
-        return special[role]
-    return special.get(STAND_INS.get(role, ""))
+@dataclass(frozen=True, kw_only=True)
+class _Carrying:
+    """Carrying ids over, at `path` of the config tree `top`, whose text's vocabulary is `text`."""
 
+    top: Data
+    tokenizer: Ids
+    text: Json
+    path: Path = ()
+    findings: list[Finding] = field(default_factory=list)
 
-def _align(
-    data: Mapping[str, Any],
-    top: Mapping[str, Any],
-    tokenizer: Mapping[str, Any],
-    given: Mapping[str, Any],
-    vocabulary: Any,
-    path: tuple[str, ...],
-    findings: list[Finding],
-) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    if data.get("vocab_size", vocabulary) != vocabulary:
+    def node(self, data: Data, given: Data) -> dict[str, Json]:
+        """Overrides for one config and those in it."""
+        result: dict[str, Json] = {}
+        if data.get("vocab_size", self.text) != self.text:
+            return result
+        special = self.tokenizer.special
+        startless = data.get("is_encoder_decoder") and data.get(START) is None
+        if startless and START not in given and "bos" not in special and "pad" in special:
+            # A decoder without a start id starts with bos; T5's family has none and starts with pad
+            result[START] = special["pad"]
+        for name, value in data.items():
+            if not is_id(name) and isinstance(value, Mapping):
+                below = replace(self, path=(*self.path, name))
+                inner = below.node(value, mapping(given, (name,)))
+                if inner:
+                    result[name] = inner
+            elif is_id(name) and name not in given:
+                new = self.open(name) if value is None else self.value(name, value, data)
+                if new is not None:
+                    result[name] = new
         return result
-    special = tokenizer["special"]
-    startless = data.get("is_encoder_decoder") and data.get(START) is None and START not in given
-    if startless and "bos" not in special and "pad" in special:
-        # A decoder without a start id starts with bos; T5's family has none and starts with pad.
-        result[START] = special["pad"]
-    for name, value in data.items():
-        if isinstance(value, Mapping) and not is_id(name):
-            below = given.get(name)
-            below = below if isinstance(below, Mapping) else {}
-            inner = _align(value, top, tokenizer, below, vocabulary, (*path, name), findings)
-            if inner:
-                result[name] = inner
-            continue
-        if not is_id(name) or name in given:
-            continue
-        if value is None:
-            # Of the other roles a config may well have none (cls): not so of a processor's tokens.
-            role = name.removesuffix("_id").removesuffix("_index").removesuffix("_token")
-            sure = role in ("bos", "eos", "pad") or role not in ROLES
-            if sure and tokenizer["special"].get(role) is not None:
-                result[name] = tokenizer["special"][role]
-            continue
+
+    def open(self, name: str) -> int | None:
+        """The id of a key that has none in the source.
+
+        Of the other roles a config may well have none (cls): not so of a processor's tokens.
+        """
+        sure = role(name) in ("bos", "eos", "pad") or role(name) not in ROLES
+        return self.tokenizer.special.get(role(name)) if sure else None
+
+    def value(self, name: str, value: Json, data: Data) -> Json:
+        """The value of a key with the new ids; None, and a finding, where a token is gone."""
         lost: list[int] = []
 
-        def new(old: int, name: str = name, lost: list[int] = lost) -> int | None:
-            number = _new(old, name, data, top, tokenizer)
-            if number is None and tokenizer.get("missing") == "unk":
-                number = special.get("unk")
+        def new(old: int) -> int | None:
+            number = self.id(old, name, data)
+            if number is None and self.tokenizer.missing == "unk":
+                number = self.tokenizer.special.get("unk")
             if number is None:
                 lost.append(old)
-            return None if number is None else int(number)
+            return number
 
         made = replaced(name, value, new)
         if not lost or (isinstance(made, list | dict) and made):
-            result[name] = made
-            continue
-        findings.append(
-            Finding(
-                what=f"{'.'.join((*path, name))} is {value} in the source, "
-                "and the tokenizer has no token that it could mean",
-                key=("model", "config", *path, name),
-                hint=f"set it in the recipe: model.config.{'.'.join((*path, name))}",
-            )
-        )
-    return result
+            return made
+        key = ".".join((*self.path, name))
+        what = f"{key} is {value} in the source, and the tokenizer has no token that it could mean"
+        where = ("model", "config", *self.path, name)
+        hint = f"set it in the recipe: model.config.{key}"
+        self.findings.append(Finding(what=what, key=where, hint=hint))
+        return None
 
+    def id(self, old: int, name: str, data: Data) -> int | None:
+        """The id that `old` has become, or None. What is not an id (-1, -200) stays."""
+        if old < 0:
+            return old
+        if str(old) in self.tokenizer.moved:
+            return self.tokenizer.moved[str(old)]
+        by_role = self.special(role(name))
+        if by_role is not None:
+            return by_role
+        for node in (data, self.top):
+            for other in ("pad", "eos", "bos", "sep", "cls", "mask", "unk"):
+                known = node.get(f"{other}_token_id")
+                if known == old or (isinstance(known, list) and old in known):
+                    by_role = self.special(other)
+                    if by_role is not None:
+                        return by_role
+        return None
 
-def _new(
-    old: Any,
-    name: str,
-    data: Mapping[str, Any],
-    top: Mapping[str, Any],
-    tokenizer: Mapping[str, Any],
-) -> Any:
-    """The id that `old` has become, or None. Values that are no ids (-1, -200) stay."""
-    if not isinstance(old, int) or isinstance(old, bool) or old < 0:
-        return old
-    moved, special = tokenizer["moved"], tokenizer["special"]
-    if str(old) in moved:
-        return moved[str(old)]
-    by_role = _role(name, special)
-    if by_role is not None:
-        return by_role
-    for node in (data, top):
-        for other in ("pad", "eos", "bos", "sep", "cls", "mask", "unk"):
-            known = node.get(f"{other}_token_id")
-            if known == old or (isinstance(known, list) and old in known):
-                by_role = _role(f"{other}_token_id", special)
-                if by_role is not None:
-                    return by_role
-    return None
+    def special(self, part: str) -> int | None:
+        """The tokenizer's token for a role, or the one that its family uses for it."""
+        special = self.tokenizer.special
+        return special[part] if part in special else special.get(STAND_INS.get(part, ""))

@@ -7,86 +7,102 @@ import functools
 import importlib
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from tinybuild.errors import BuildFault, Fault, PackageFault, did_you_mean
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
 AUTO = "auto"
 
-# Task -> the middle of the name of transformers' table for it, MODEL_FOR_..._MAPPING_NAMES.
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a model is for. table: the middle of the name of transformers' table of its classes,
+    MODEL_FOR_..._MAPPING_NAMES. head: whether its classes have one; `auto` takes the type's base
+    class instead of those without."""
+
+    table: str
+    head: bool = True
+
+
 # In the order in which `auto` looks for one, where the source's config names no class: what takes
 # every modality of the type before what takes some of them (a two-tower model before a classifier
 # on one tower), an encoder with its decoder before either alone, and whatever has a loss before the
 # base class.
-TASKS: Mapping[str, str] = {
+TASKS: Mapping[str, Task] = {
     # models of text, and of text with something else
-    "image-text-to-text": "IMAGE_TEXT_TO_TEXT",
-    "multimodal-lm": "MULTIMODAL_LM",
-    "speech-seq2seq": "SPEECH_SEQ_2_SEQ",
-    "text-to-spectrogram": "TEXT_TO_SPECTROGRAM",
-    "text-to-waveform": "TEXT_TO_WAVEFORM",
-    "seq2seq-lm": "SEQ_TO_SEQ_CAUSAL_LM",
-    "masked-lm": "MASKED_LM",
-    "causal-lm": "CAUSAL_LM",
-    "retrieval": "RETRIEVAL",
-    "decision": "DECISION",
+    "image-text-to-text": Task(table="IMAGE_TEXT_TO_TEXT"),
+    "multimodal-lm": Task(table="MULTIMODAL_LM"),
+    "speech-seq2seq": Task(table="SPEECH_SEQ_2_SEQ"),
+    "text-to-spectrogram": Task(table="TEXT_TO_SPECTROGRAM"),
+    "text-to-waveform": Task(table="TEXT_TO_WAVEFORM"),
+    "seq2seq-lm": Task(table="SEQ_TO_SEQ_CAUSAL_LM"),
+    "masked-lm": Task(table="MASKED_LM"),
+    "causal-lm": Task(table="CAUSAL_LM"),
+    "retrieval": Task(table="RETRIEVAL"),
+    "decision": Task(table="DECISION"),
     # speech
-    "ctc": "CTC",
-    "rnnt": "RNNT",
-    "tdt": "TDT",
-    "audio-frame-classification": "AUDIO_FRAME_CLASSIFICATION",
-    "audio-classification": "AUDIO_CLASSIFICATION",
-    "audio-xvector": "AUDIO_XVECTOR",
-    "audio-tokenization": "AUDIO_TOKENIZATION",
+    "ctc": Task(table="CTC"),
+    "rnnt": Task(table="RNNT"),
+    "tdt": Task(table="TDT"),
+    "audio-frame-classification": Task(table="AUDIO_FRAME_CLASSIFICATION"),
+    "audio-classification": Task(table="AUDIO_CLASSIFICATION"),
+    "audio-xvector": Task(table="AUDIO_XVECTOR"),
+    "audio-tokenization": Task(table="AUDIO_TOKENIZATION"),
     # images and videos
-    "zero-shot-object-detection": "ZERO_SHOT_OBJECT_DETECTION",
-    "zero-shot-image-classification": "ZERO_SHOT_IMAGE_CLASSIFICATION",
-    "visual-question-answering": "VISUAL_QUESTION_ANSWERING",
-    "object-detection": "OBJECT_DETECTION",
-    "universal-segmentation": "UNIVERSAL_SEGMENTATION",
-    "instance-segmentation": "INSTANCE_SEGMENTATION",
-    "image-segmentation": "IMAGE_SEGMENTATION",
-    "mask-generation": "MASK_GENERATION",
-    "depth-estimation": "DEPTH_ESTIMATION",
-    "keypoint-detection": "KEYPOINT_DETECTION",
-    "keypoint-matching": "KEYPOINT_MATCHING",
-    "image-matting": "IMAGE_MATTING",
-    "image-to-image": "IMAGE_TO_IMAGE",
-    "text-recognition": "TEXT_RECOGNITION",
-    "table-recognition": "TABLE_RECOGNITION",
-    "causal-image-modeling": "CAUSAL_IMAGE_MODELING",
-    "image-classification": "IMAGE_CLASSIFICATION",
-    "video-classification": "VIDEO_CLASSIFICATION",
-    "semantic-segmentation": "SEMANTIC_SEGMENTATION",
-    "normal-estimation": "NORMAL_ESTIMATION",
-    "pointmap-estimation": "POINTMAP_ESTIMATION",
-    "pose-estimation": "POSE_ESTIMATION",
-    "masked-image-modeling": "MASKED_IMAGE_MODELING",
+    "zero-shot-object-detection": Task(table="ZERO_SHOT_OBJECT_DETECTION"),
+    "zero-shot-image-classification": Task(table="ZERO_SHOT_IMAGE_CLASSIFICATION"),
+    "visual-question-answering": Task(table="VISUAL_QUESTION_ANSWERING"),
+    "object-detection": Task(table="OBJECT_DETECTION"),
+    "universal-segmentation": Task(table="UNIVERSAL_SEGMENTATION"),
+    "instance-segmentation": Task(table="INSTANCE_SEGMENTATION"),
+    "image-segmentation": Task(table="IMAGE_SEGMENTATION"),
+    "mask-generation": Task(table="MASK_GENERATION"),
+    "depth-estimation": Task(table="DEPTH_ESTIMATION"),
+    "keypoint-detection": Task(table="KEYPOINT_DETECTION"),
+    "keypoint-matching": Task(table="KEYPOINT_MATCHING"),
+    "image-matting": Task(table="IMAGE_MATTING"),
+    "image-to-image": Task(table="IMAGE_TO_IMAGE"),
+    "text-recognition": Task(table="TEXT_RECOGNITION"),
+    "table-recognition": Task(table="TABLE_RECOGNITION"),
+    "causal-image-modeling": Task(table="CAUSAL_IMAGE_MODELING"),
+    "image-classification": Task(table="IMAGE_CLASSIFICATION"),
+    "video-classification": Task(table="VIDEO_CLASSIFICATION"),
+    "semantic-segmentation": Task(table="SEMANTIC_SEGMENTATION"),
+    "normal-estimation": Task(table="NORMAL_ESTIMATION"),
+    "pointmap-estimation": Task(table="POINTMAP_ESTIMATION"),
+    "pose-estimation": Task(table="POSE_ESTIMATION"),
+    "masked-image-modeling": Task(table="MASKED_IMAGE_MODELING"),
     # series
-    "time-series-prediction": "TIME_SERIES_PREDICTION",
-    "time-series-regression": "TIME_SERIES_REGRESSION",
-    "time-series-classification": "TIME_SERIES_CLASSIFICATION",
+    "time-series-prediction": Task(table="TIME_SERIES_PREDICTION"),
+    "time-series-regression": Task(table="TIME_SERIES_REGRESSION"),
+    "time-series-classification": Task(table="TIME_SERIES_CLASSIFICATION"),
     # heads on models of text
-    "token-classification": "TOKEN_CLASSIFICATION",
-    "sequence-classification": "SEQUENCE_CLASSIFICATION",
-    "question-answering": "QUESTION_ANSWERING",
-    "document-question-answering": "DOCUMENT_QUESTION_ANSWERING",
-    "table-question-answering": "TABLE_QUESTION_ANSWERING",
-    "multiple-choice": "MULTIPLE_CHOICE",
-    "next-sentence-prediction": "NEXT_SENTENCE_PREDICTION",
-    "pretraining": "PRETRAINING",
-    # no head: `auto` takes the type's base class instead of these
-    "text-encoding": "TEXT_ENCODING",
-    "image-encoding": "IMAGE",
-    "backbone": "BACKBONE",
+    "token-classification": Task(table="TOKEN_CLASSIFICATION"),
+    "sequence-classification": Task(table="SEQUENCE_CLASSIFICATION"),
+    "question-answering": Task(table="QUESTION_ANSWERING"),
+    "document-question-answering": Task(table="DOCUMENT_QUESTION_ANSWERING"),
+    "table-question-answering": Task(table="TABLE_QUESTION_ANSWERING"),
+    "multiple-choice": Task(table="MULTIPLE_CHOICE"),
+    "next-sentence-prediction": Task(table="NEXT_SENTENCE_PREDICTION"),
+    "pretraining": Task(table="PRETRAINING"),
+    # models without a head
+    "text-encoding": Task(table="TEXT_ENCODING", head=False),
+    "image-encoding": Task(table="IMAGE", head=False),
+    "backbone": Task(table="BACKBONE", head=False),
 }
-HEADLESS = ("text-encoding", "image-encoding", "backbone")
 KEY = ("model", "architecture")
 
 
-def choose(wish: str, config: Any) -> tuple[Any, Any]:
+Chosen: TypeAlias = "tuple[type[PreTrainedModel], PreTrainedConfig]"
+
+
+def choose(wish: str, config: PreTrainedConfig) -> Chosen:
     """The model class for a recipe's `architecture`, and the config it takes.
 
     `wish` is auto, a class name or a task. The config is the given one or, for a class that is made
@@ -116,7 +132,8 @@ def types() -> tuple[str, ...]:
     Read from the text of its table: importing that module imports torch (4 s against 0.05 s).
     """
     spec = importlib.util.find_spec("transformers")
-    assert spec is not None and spec.origin is not None  # noqa: PT018 - a dependency of ours
+    assert spec is not None  # a dependency of ours
+    assert spec.origin is not None
     file = Path(spec.origin).parent / "models" / "auto" / "modeling_auto.py"
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "MODEL_MAPPING_NAMES":
@@ -144,20 +161,21 @@ def code(model_type: str) -> str:
 
 def of_type(kind: str) -> dict[str, tuple[str, ...]]:
     """Task -> the names of its classes for a model type, in the order of TASKS."""
-    found = {}
-    for task, part in TASKS.items():
-        names = table(part).get(kind)
-        if names:
-            found[task] = (names,) if isinstance(names, str) else tuple(names)
-    return found
+    tables = {task: _names(table(task).get(kind)) for task in TASKS}
+    return {task: names for task, names in tables.items() if names}
 
 
-def table(part: str) -> Mapping[str, Any]:
-    """One of transformers' tables, model type -> class name or names, by the middle of its name."""
+def _names(entry: str | Sequence[str] | None) -> tuple[str, ...]:
+    return (entry,) if isinstance(entry, str) else tuple(entry or ())
+
+
+def table(task: str) -> Mapping[str, str | Sequence[str]]:
+    """transformers' table for a task: model type -> class name or names."""
     from transformers.models.auto import modeling_auto
 
     # AUDIO_TOKENIZATION's is called so; all others end in _MAPPING_NAMES.
-    names = (f"MODEL_FOR_{part}_MAPPING_NAMES", f"MODEL_FOR_{part}_NAMES")
+    middle = TASKS[task].table
+    names = (f"MODEL_FOR_{middle}_MAPPING_NAMES", f"MODEL_FOR_{middle}_NAMES")
     return next((vars(modeling_auto)[name] for name in names if hasattr(modeling_auto, name)), {})
 
 
@@ -165,24 +183,23 @@ def base(kind: str) -> tuple[str, ...]:
     """The names of a model type's classes without a head; () where transformers has none."""
     from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
-    names = MODEL_MAPPING_NAMES.get(kind, ())
-    return (names,) if isinstance(names, str) else tuple(names)
+    return _names(MODEL_MAPPING_NAMES.get(kind))
 
 
-def classes(config: Any) -> list[str]:
+def classes(config: PreTrainedConfig) -> list[str]:
     """The names of the model classes that transformers maps to a config's type, sorted."""
     kind = config.model_type
     return sorted({*base(kind), *(name for names in of_type(kind).values() for name in names)})
 
 
-def _by_rule(config: Any) -> tuple[Any, Any]:
+def _by_rule(config: PreTrainedConfig) -> Chosen:
     """The class of the first task that the type has one for, else its base class.
 
     Classes that are made from the whole config come before those of a sub-config, which leave
     modalities out, and before those of another type's config.
     """
     kind = config.model_type
-    heads = [names[0] for task, names in of_type(kind).items() if task not in HEADLESS]
+    heads = [names[0] for task, names in of_type(kind).items() if TASKS[task].head]
     candidates = list(dict.fromkeys([*heads, *base(kind)]))
     if not candidates:
         raise BuildFault.of(
@@ -192,43 +209,44 @@ def _by_rule(config: Any) -> tuple[Any, Any]:
         )
     fitting = []
     for name in candidates:
-        found = find(name, config.model_type)
-        if getattr(found, "is_dummy", False):
+        model = find(name, kind)
+        if model is None or getattr(model, "is_dummy", False):
             continue  # its package is missing: another class may do without
-        if _forwards(found) and isinstance(config, found.config_class):
+        if _forwards(model) and isinstance(config, model.config_class):
             fitting.append(name)
     return _named((fitting or candidates)[0], config)
 
 
-def _named(name: str, config: Any) -> tuple[Any, Any]:
-    found = find(name, config.model_type)
-    if getattr(found, "is_dummy", False):
+def _named(name: str, config: PreTrainedConfig) -> Chosen:
+    model = find(name, config.model_type)
+    if model is not None and getattr(model, "is_dummy", False):
         try:
-            found.config_class  # noqa: B018 - transformers' dummies raise at the first touch
+            _ = model.config_class  # transformers' dummies raise at the first touch
         except ImportError as error:
             raise absent(name, error) from None
     known = classes(config)
-    if not isinstance(found, type) or not hasattr(found, "config_class"):
+    if model is None or not isinstance(model, type) or not hasattr(model, "config_class"):
         raise BuildFault.of(
             f"transformers has no model class {name}", key=KEY, hint=did_you_mean(name, known)
         )
-    taken = next(_parts(found.config_class, config), None)
+    taken = next(_parts(model.config_class, config), None)
     if taken is None and name in known:
         taken = config  # transformers' own table says that the class takes a sibling's config
     if taken is None:
         raise BuildFault.of(
             f"{name} is not a class for {config.model_type}", key=KEY, hint=_has(config)
         )
-    if not _forwards(found):
+    if not _forwards(model):
         raise BuildFault.of(
-            f"{name} has no forward: it is a base of model classes, or only a box for them",
+            f"{name} has no forward: it is a base class or a container, "
+            "and cannot be built by itself",
             key=KEY,
             hint=_has(config),
         )
-    return found, taken
+    return model, taken
 
 
-def find(name: str, kind: str) -> Any:
+def find(name: str, kind: str) -> type[PreTrainedModel] | None:
     """The class of that name, also where only the type's own module has it; None if none has.
 
     Raises PackageFault.
@@ -237,17 +255,17 @@ def find(name: str, kind: str) -> Any:
     from transformers.models.auto.configuration_auto import model_type_to_module_name
 
     try:
-        found = getattr(transformers, name, None)
+        model = getattr(transformers, name, None)
     except ImportError as error:  # a package of its module is there, and broken
         raise absent(name, error) from None
-    if found is None:
+    if model is None:
         module = model_type_to_module_name(kind)
         try:
             inside = importlib.import_module(f"transformers.models.{module}.modeling_{module}")
         except ImportError:
             return None
-        found = getattr(inside, name, None)
-    return found
+        model = getattr(inside, name, None)
+    return model
 
 
 def absent(name: str, error: Exception) -> Fault:
@@ -265,20 +283,22 @@ def absent(name: str, error: Exception) -> Fault:
     address = re.search(r"https?://\S+", text)
     if package is None:
         what = f"{name} needs a package that does not load here: {text[:200]}"
-        return PackageFault.of(what)
+        return PackageFault.of(what, key=KEY)
     if plain:
-        return PackageFault.lacking(name, plain[1])
+        return PackageFault.lacking(name, plain[1], KEY)
     hint = command[1] if command else f"see {address[0]}" if address else ""
-    return PackageFault.lacking(name, package[1], hint=hint)
+    return PackageFault.lacking(name, package[1], KEY, hint)
 
 
-def _forwards(kind: Any) -> bool:
+def _forwards(kind: type[PreTrainedModel]) -> bool:
     import torch
 
     return getattr(kind, "forward", None) is not torch.nn.Module.forward
 
 
-def _parts(wanted: Any, config: Any) -> Iterator[Any]:
+def _parts(
+    wanted: type[PreTrainedConfig] | None, config: PreTrainedConfig
+) -> Iterator[PreTrainedConfig]:
     """The config itself, its text config and its sub-configs, as far as they are of that class."""
     if wanted is None:
         return
@@ -291,7 +311,7 @@ def _parts(wanted: Any, config: Any) -> Iterator[Any]:
             yield from _parts(wanted, sub)
 
 
-def text_part(config: Any) -> Any:
+def text_part(config: PreTrainedConfig) -> PreTrainedConfig:
     """The config that says how many rows the embedding of `input_ids` has.
 
     get_text_config refuses to choose between a text encoder and a decoder with a vocabulary of its
@@ -303,7 +323,7 @@ def text_part(config: Any) -> Any:
         return config.get_text_config(encoder=True)
 
 
-def _has(config: Any) -> str:
+def _has(config: PreTrainedConfig) -> str:
     """A hint: the tasks and the classes of a config's type."""
     tasks, known = of_type(config.model_type), classes(config)
     if not known:

@@ -7,46 +7,33 @@ import copy
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tinybuild import network
 from tinybuild.errors import BuildFault, Fault, Finding, did_you_mean, nearest
-from tinybuild.keys import is_id
-from tinybuild.paths import Data, items
+from tinybuild.keys import BY_LAYER, NAMES, is_id
+from tinybuild.paths import Data, Json, items, mapping, merge
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 # Written by transformers itself, no wish of anybody's.
 OURS = ("transformers_version", "_name_or_path", "model_type")
-# What differs by layer, by its number: a whole of its own. Some classes derive it.
-BY_LAYER = "per_layer_config"
-WIDTHS = ("initializer_range", "init_std")
 
 Key = tuple[str | int, ...]
-
-# What a family calls a dimension: the first names to offer for a key that nothing reads.
-SYNONYMS: tuple[tuple[str, ...], ...] = (
-    *(
-        ("hidden_size", "d_model", "n_embd", "dim", "embed_dim", "hidden_dim", "encoder_dim"),
-        ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "depth", "encoder_layers"),
-        ("num_attention_heads", "num_heads", "n_head", "n_heads", "attention_heads"),
-        ("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num"),
-        ("intermediate_size", "ffn_dim", "d_ff", "n_inner", "ffn_hidden_size", "d_inner"),
-        ("head_dim", "d_kv", "attention_head_dim", "d_head"),
-        ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx", "max_sequence_length"),
-        ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"),
-        ("num_experts_per_tok", "moe_topk", "top_k", "num_selected_experts", "moe_k"),
-    ),
-)
 
 
 def alike(name: str, known: Iterable[str]) -> list[str]:
     """The known keys that are most likely meant by a name: of the same dimension, then spelt alike,
     best first."""
     known = set(known)
-    same = [n for group in SYNONYMS if name in group for n in group if n != name and n in known]
+    same = [n for row in NAMES.values() if name in row for n in row if n != name and n in known]
+    same = list(dict.fromkeys(same))
     return (same + [n for n in nearest(name, known) if n not in same])[:3]
 
 
-def load(folder: Any) -> Any:
+def load(folder: Path) -> PreTrainedConfig:
     """The config object of a folder's config.json; raises BuildFault."""
     from transformers import CONFIG_MAPPING, AutoConfig
 
@@ -117,7 +104,7 @@ def reason(error: BaseException) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def override(config: Any, wishes: Mapping[str, Any], implied: Mapping[str, Any], key: Key) -> Any:
+def override(config: PreTrainedConfig, wishes: Data, implied: Data, key: Key) -> PreTrainedConfig:
     """A new config object: `config` with `implied` and then `wishes` merged in, deeply.
 
     `wishes` are the recipe's (`key` is where they stand in it); `implied` are the sizes and ids of
@@ -148,19 +135,19 @@ def override(config: Any, wishes: Mapping[str, Any], implied: Mapping[str, Any],
     return made
 
 
-def requested(config: Any, wishes: Mapping[str, Any], implied: Mapping[str, Any]) -> dict[str, Any]:
+def requested(config: PreTrainedConfig, wishes: Data, implied: Data) -> dict[str, Json]:
     """What `override` asks the class for, as nested mappings: without what the class derives."""
     return _arguments(config, merge(canonical(config, implied), canonical(config, wishes)))
 
 
-def substituted(config: Any, wishes: Mapping[str, Any], key: Key = ()) -> Any:
+def substituted(config: PreTrainedConfig, wishes: Data, key: Key = ()) -> PreTrainedConfig:
     """The config with another kind of sub-config wherever the wishes name one by its model_type.
 
     It is the default config of that type; what else the wishes say of it is left to `override`. The
     place may be empty (a backbone_config that is None). Raises BuildFault for a type that
     transformers does not know, and where the class does not take it.
     """
-    changed: dict[str, Any] = {}
+    changed: dict[str, PreTrainedConfig] = {}
     for name, value in wishes.items():
         if not isinstance(value, Mapping):
             continue
@@ -176,7 +163,7 @@ def substituted(config: Any, wishes: Mapping[str, Any], key: Key = ()) -> Any:
             changed[config.attribute_map.get(name, name)] = new
     if not changed:
         return config
-    arguments = {name: value for name, value in config.to_dict().items() if name not in OURS}
+    arguments = plain(config)
     arguments.update({name: new.to_dict() for name, new in changed.items()})
     try:
         made = type(config)(**arguments)
@@ -187,19 +174,21 @@ def substituted(config: Any, wishes: Mapping[str, Any], key: Key = ()) -> Any:
     return made
 
 
-def _default(kind: str, key: Key) -> Any:
+def _default(kind: str, key: Key) -> PreTrainedConfig:
     from transformers import CONFIG_MAPPING
 
     if kind not in CONFIG_MAPPING:
         raise BuildFault.of(
-            f"transformers knows no model type {kind}",
+            f"transformers does not know the model type {kind}",
             key=key,
             hint=did_you_mean(kind, CONFIG_MAPPING.keys()),
         )
     return CONFIG_MAPPING[kind]()
 
 
-def _another(config: Any, changed: Mapping[str, Any], key: Key, why: str) -> Fault:
+def _another(
+    config: PreTrainedConfig, changed: Mapping[str, PreTrainedConfig], key: Key, why: str
+) -> Fault:
     name, new = next(iter(changed.items()))
     return BuildFault.of(
         f"{type(config).__name__} does not take a config of {new.model_type} for {name}: {why}",
@@ -208,7 +197,7 @@ def _another(config: Any, changed: Mapping[str, Any], key: Key, why: str) -> Fau
     )
 
 
-def _fields(config: Any) -> set[str]:
+def fields(config: PreTrainedConfig) -> set[str]:
     """The keys a config class has: its fields, their aliases, its settable properties.
 
     Also the ids that generation knows, such as decoder_start_token_id: a config may carry them
@@ -231,22 +220,22 @@ def _fields(config: Any) -> set[str]:
     return {name for name in known if not name.startswith("_")} - set(OURS)
 
 
-def sub_config(config: Any, name: str) -> Any | None:
+def sub_config(config: PreTrainedConfig, name: str) -> PreTrainedConfig | None:
     """The sub-config of that name, or None."""
     value = _value(config, config.attribute_map.get(name, name))
     return value if hasattr(value, "sub_configs") else None
 
 
-def _value(config: Any, name: str) -> Any:
+def _value(config: PreTrainedConfig, name: str) -> object:
     """A key's value; None where there is none. A key that differs by layer is what the whole says:
     asked for as an attribute it raises."""
     held = vars(config)
     return held[name] if name in held else getattr(config, name, None)
 
 
-def unknown(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Finding]:
+def unknown(config: PreTrainedConfig, wishes: Data, key: Key) -> Iterator[Finding]:
     """Wishes that no key of the class can take, each with the nearest names."""
-    known = _fields(config)
+    known = fields(config)
     for name, value in wishes.items():
         if name not in known:
             yield Finding(
@@ -292,7 +281,7 @@ BASE = frozenset(
 )
 
 
-def canonical(config: Any, wishes: Mapping[str, Any]) -> dict[str, Any]:
+def canonical(config: PreTrainedConfig, wishes: Data) -> dict[str, Json]:
     """The same wishes under the class's own names (hidden_size -> n_embd for GPT-2)."""
     config = substituted(config, wishes)
     result = {}
@@ -304,19 +293,9 @@ def canonical(config: Any, wishes: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(below)
-    for name, value in above.items():
-        old = result.get(name)
-        if isinstance(old, Mapping) and isinstance(value, Mapping):
-            value = merge(old, value)
-        result[name] = value
-    return result
-
-
-def _arguments(config: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
+def _arguments(config: PreTrainedConfig, wanted: Data) -> dict[str, Json]:
     """Constructor arguments for `config` with `wanted` merged in and derived values left out."""
-    arguments = {name: value for name, value in config.to_dict().items() if name not in OURS}
+    arguments = plain(config)
     for name in _derived(config, arguments, set(wanted)):
         del arguments[name]
     for name, value in copy.deepcopy(dict(wanted)).items():  # classes write into what they get
@@ -324,22 +303,18 @@ def _arguments(config: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
         if sub is not None and isinstance(value, Mapping):
             # Of the class: upstreams name another one here (idefics in a vision_config).
             arguments[name] = {**_arguments(sub, value), "model_type": type(sub).model_type}
-        elif (
-            isinstance(value, Mapping)
-            and isinstance(arguments.get(name), Mapping)
-            and name != BY_LAYER
-        ):
-            arguments[name] = merge(arguments[name], value)
+        elif isinstance(value, Mapping) and name != BY_LAYER:
+            arguments[name] = merge(mapping(arguments.get(name)), value)
         else:
             arguments[name] = value
     return arguments
 
 
-def _derived(config: Any, arguments: Mapping[str, Any], wanted: set[str]) -> list[str]:
+def _derived(config: PreTrainedConfig, arguments: Data, wanted: set[str]) -> list[str]:
     """The keys that the class fills in with the same values when they are not given."""
     if not wanted:
         return []
-    kind, full = type(config), _plain(config)
+    kind, full = type(config), plain(config)
     left = dict(arguments)
     dropped = []
     for name in arguments:
@@ -347,7 +322,7 @@ def _derived(config: Any, arguments: Mapping[str, Any], wanted: set[str]) -> lis
             continue
         trial = {k: v for k, v in left.items() if k != name}
         try:
-            same = all(_plain(made) == full for made in _ways(kind, trial))
+            same = all(plain(made) == full for made in _ways(kind, trial))
         except refusals():
             same = False
         if same:
@@ -356,50 +331,51 @@ def _derived(config: Any, arguments: Mapping[str, Any], wanted: set[str]) -> lis
     return dropped
 
 
-def _ways(kind: Any, arguments: Mapping[str, Any]) -> Iterator[Any]:
+def _ways(kind: type[PreTrainedConfig], arguments: Data) -> Iterator[PreTrainedConfig]:
     """The config made as itself and, where the class has a way of its own, as a part of another."""
     yield kind(**arguments)
     if "from_dict" in vars(kind):  # timm's, which wants its number of labels there
         yield kind.from_dict(dict(arguments))
 
 
-def _plain(config: Any) -> dict[str, Any]:
+def plain(config: PreTrainedConfig) -> dict[str, Json]:
+    """What a config says, as its class's constructor takes it."""
     return {name: value for name, value in config.to_dict().items() if name not in OURS}
 
 
-def _ignored(config: Any, wishes: Mapping[str, Any], key: Key) -> Iterator[Finding]:
+def _ignored(config: PreTrainedConfig, wishes: Data, key: Key) -> Iterator[Finding]:
     """Wishes that the class replaced by something else while it was made."""
     for name, value in wishes.items():
-        found = _value(config, name)
+        held = _value(config, name)
         if isinstance(value, Mapping):
-            if hasattr(found, "sub_configs"):
-                yield from _ignored(found, value, (*key, name))
+            if hasattr(held, "sub_configs"):
+                yield from _ignored(held, value, (*key, name))
                 continue
-            if _holds(found, value):
+            if _holds(held, value):
                 continue
-        found = _lists(found)
-        if found != _lists(value) and str(found) != str(value):
+        held = _lists(held)
+        if held != _lists(value) and str(held) != str(value):
             yield Finding(
-                what=f"{type(config).__name__} makes {found!r} of {name}: {value!r}",
+                what=f"{type(config).__name__} makes {held!r} of {name}: {value!r}",
                 key=(*key, name),
                 hint="another key decides this one",
             )
 
 
-def _lists(value: Any) -> Any:
+def _lists(value: object) -> object:
     """A value with lists for tuples, at every depth: YAML knows no tuples."""
     return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _holds(found: Any, wanted: Any) -> bool:
+def _holds(held: object, wanted: object) -> bool:
     """Whether a plain mapping holds all of another; keys may have become numbers (id2label)."""
-    if not isinstance(found, Mapping) or not isinstance(wanted, Mapping):
-        return bool(found == wanted)
-    named = {str(name): value for name, value in found.items()}
+    if not isinstance(held, Mapping) or not isinstance(wanted, Mapping):
+        return held == wanted
+    named = {str(name): value for name, value in held.items()}
     return all(str(n) in named and _holds(named[str(n)], v) for n, v in wanted.items())
 
 
-def _named_in(message: str, wishes: Mapping[str, Any], key: Key) -> Key:
+def _named_in(message: str, wishes: Data, key: Key) -> Key:
     """The override that an error message speaks of, or the section as a whole."""
     for name, value in wishes.items():
         if isinstance(value, Mapping):
@@ -409,29 +385,3 @@ def _named_in(message: str, wishes: Mapping[str, Any], key: Key) -> Key:
         if name in message:
             return (*key, name)
     return key
-
-
-def widths(config: Any, value: float) -> dict[str, Any]:
-    """Overrides that set the standard deviation of the random weights in a whole config tree.
-
-    Raises BuildFault where no config of the tree has such a key.
-    """
-    found = _widths(config, value)
-    if not found:
-        near = [name for name in _fields(config) if name.startswith("init")]
-        raise BuildFault.of(
-            f"{type(config).__name__} has no {' or '.join(WIDTHS)}",
-            key=("model", "initializer_range"),
-            hint=f"set in config instead: {', '.join(sorted(near))}" if near else "leave it out",
-        )
-    return found
-
-
-def _widths(config: Any, value: float) -> dict[str, Any]:
-    found: dict[str, Any] = {name: value for name in WIDTHS if name in config.to_dict()}
-    for name in config.sub_configs:
-        sub = sub_config(config, name)
-        inner = _widths(sub, value) if sub is not None else {}
-        if inner:
-            found[name] = inner
-    return found

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
-def keeps(kind: Any, config: Any, dtype: Any) -> frozenset[str]:
+def keeps(
+    kind: type[PreTrainedModel], config: PreTrainedConfig, dtype: torch.dtype
+) -> frozenset[str]:
     """The names of a class's tensors that from_pretrained makes float32 in a model of `dtype`.
 
     They are those that the class names (`_keep_in_fp32_modules` for float16 only,
@@ -36,7 +42,7 @@ def keeps(kind: Any, config: Any, dtype: Any) -> frozenset[str]:
     )
 
 
-def cast(model: Any, dtype: Any, kept: frozenset[str]) -> None:
+def cast(model: PreTrainedModel, dtype: torch.dtype, kept: frozenset[str]) -> None:
     """Give a model's tensors their dtype, in place: `dtype`, or float32 for those `kept`."""
     import torch
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from tinybuild import files
 from tinybuild.config import overrides
-from tinybuild.errors import BuildFault
-from tinybuild.keys import is_id
+from tinybuild.errors import BuildFault, Finding
+from tinybuild.keys import NAMES, is_id, says
+from tinybuild.paths import Data, Json, Path, differences, without
 
-Reads = dict[type, set[str]]  # config class -> the names that model code asked of it
-Path = tuple[str, ...]
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+Reads: TypeAlias = dict[type, set[str]]  # config class -> the names that model code asked of it
 
 
 @contextlib.contextmanager
@@ -29,19 +31,19 @@ def recording() -> Iterator[Reads]:
     """
     from transformers import PreTrainedConfig
 
-    found: Reads = {}
+    seen: Reads = {}
     original = PreTrainedConfig.__getattribute__
 
-    def read(self: Any, name: str) -> Any:
+    def read(self: PreTrainedConfig, name: str) -> object:
         if name[0] != "_" and _by_model(sys._getframe(1)):
-            known = found.setdefault(type(self), set())
+            known = seen.setdefault(type(self), set())
             known.add(name)
             known.add(type(self).attribute_map.get(name, name))
         return original(self, name)
 
     PreTrainedConfig.__getattribute__ = read
     try:
-        yield found
+        yield seen
     finally:
         PreTrainedConfig.__getattribute__ = original
 
@@ -76,7 +78,9 @@ def _by_model(frame: FrameType | None) -> bool:
     return False
 
 
-def unread(config: Any, source: Any, wishes: Mapping[str, Any], reads: Reads) -> list[Path]:
+def unread(
+    config: PreTrainedConfig, source: PreTrainedConfig, wishes: Data, reads: Reads
+) -> list[Path]:
     """The paths of the wishes that no model code read, in the recipe's order.
 
     `config` is the built one, `source` the one that the wishes change: a key from which the class
@@ -106,18 +110,19 @@ def unread(config: Any, source: Any, wishes: Mapping[str, Any], reads: Reads) ->
     if not left:
         return []
     whole = _made(source, wishes)
-    found = []
-    for path in left:
-        other = _made(source, _dropped(wishes, path))
-        if whole is not None and other is not None:
-            names = _changed(whole.to_dict(), other.to_dict()) - {_named(nodes, path)}
-            if any(is_read(one) for one in names):
-                continue
-        found.append(path)
-    return found
+
+    def decides(path: Path) -> bool:
+        """Whether a key that is read is another one without this."""
+        other = _made(source, without(wishes, path))
+        if whole is None or other is None:
+            return False
+        changed = {place for place, _, _ in differences(whole.to_dict(), other.to_dict())}
+        return any(map(is_read, changed - {_named(nodes, path)}))
+
+    return [path for path in left if not decides(path)]
 
 
-def offers(config: Any, path: Path, reads: Reads) -> list[str]:
+def offers(config: PreTrainedConfig, path: Path, reads: Reads) -> list[str]:
     """The keys of the same config that are read and most likely meant, best first."""
     node = dict(_nodes(config)).get(path[:-1])
     if node is None:
@@ -131,16 +136,31 @@ def offers(config: Any, path: Path, reads: Reads) -> list[str]:
     return overrides.alike(path[-1], known)
 
 
-STARTS = ("first_k_dense_replace", "moe_layer_start_index", "num_dense_layers")
+def findings(
+    model: PreTrainedModel, source: PreTrainedConfig, wishes: Data, reads: Reads
+) -> list[Finding]:
+    """A finding for each wish that no code of a model read, with what was likely meant."""
+    return [
+        Finding(
+            what=f"{type(model).__name__} does not read {'.'.join(path)}",
+            key=("model", "config", *path),
+            hint=_expertless(model.config, path) or _meant(offers(model.config, path, reads)),
+        )
+        for path in unread(model.config, source, wishes, reads)
+    ]
 
 
-def expertless(config: Any, path: Path) -> str:
+def _meant(names: Sequence[str]) -> str:
+    return f"did you mean {' or '.join(names)}?" if names else "leave it out"
+
+
+def _expertless(config: PreTrainedConfig, path: Path) -> str:
     """A hint where a key is one of experts, and they start past the last layer; else nothing."""
     node = dict(_nodes(config)).get(path[:-1])
     depth = getattr(node, "num_hidden_layers", None)
-    if not re.search(r"expert|moe|top_?k|n_group|router|routed", path[-1]) or depth is None:
+    if not says(path[-1], "routing") or depth is None:
         return ""
-    for name in STARTS:
+    for name in NAMES["dense layers"]:
         first = getattr(node, name, None)
         if isinstance(first, int) and first >= depth:
             return f"no layer has experts: {name} is {first}, num_hidden_layers {depth}"
@@ -153,7 +173,7 @@ def _common() -> set[str]:
     return {*PreTrainedConfig().to_dict(), "num_labels", "attn_implementation", *overrides.BASE}
 
 
-def _nodes(config: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def _nodes(config: PreTrainedConfig, path: Path = ()) -> Iterator[tuple[Path, PreTrainedConfig]]:
     """Every config object of a tree with its path."""
     yield path, config
     for name in config.sub_configs:
@@ -162,12 +182,14 @@ def _nodes(config: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield from _nodes(sub, (*path, name))
 
 
-def _names(value: Any) -> bool:
+def _names(value: Json) -> bool:
     """Whether a value is a list of words: a translator's languages are for its tokenizer."""
     return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
 
 
-def _leaves(config: Any, wishes: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def _leaves(
+    config: PreTrainedConfig | None, wishes: Data, path: Path = ()
+) -> Iterator[tuple[Path, Json]]:
     for name, value in wishes.items():
         sub = getattr(config, name, None) if config is not None else None
         if isinstance(value, Mapping) and hasattr(sub, "sub_configs"):
@@ -176,36 +198,15 @@ def _leaves(config: Any, wishes: Mapping[str, Any], path: Path = ()) -> Iterator
             yield (*path, name), value
 
 
-def _named(nodes: Mapping[Path, Any], path: Path) -> Path:
+def _named(nodes: Mapping[Path, PreTrainedConfig], path: Path) -> Path:
     node = nodes.get(path[:-1])
     name = type(node).attribute_map.get(path[-1], path[-1]) if node is not None else path[-1]
     return (*path[:-1], name)
 
 
-def _changed(one: Mapping[str, Any], other: Mapping[str, Any], path: Path = ()) -> set[Path]:
-    """The paths of values that differ between two config trees."""
-    found: set[Path] = set()
-    for name in {*one, *other}:
-        a, b = one.get(name), other.get(name)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found |= _changed(a, b, (*path, name))
-        elif a != b:
-            found.add((*path, name))
-    return found
-
-
-def _made(source: Any, wishes: Mapping[str, Any]) -> Any:
+def _made(source: PreTrainedConfig, wishes: Data) -> PreTrainedConfig | None:
     """The source's config with these wishes; None where there is none."""
     try:
         return overrides.override(source, wishes, {}, ())
     except BuildFault:
         return None
-
-
-def _dropped(wishes: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    result = dict(wishes)
-    if len(path) == 1:
-        result.pop(path[0], None)
-    elif isinstance(result.get(path[0]), Mapping):
-        result[path[0]] = _dropped(result[path[0]], path[1:])
-    return result

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from tinybuild.config.tree import Tree
-from tinybuild.keys import is_id
-from tinybuild.keys import measures as kind
-from tinybuild.paths import Path
+from tinybuild.keys import is_id, measures, says
+from tinybuild.paths import Data, Json, Path, whole
 
-# Tensor name -> shape of a model on the meta device; None where the config makes none.
-Shapes = Mapping[str, tuple[int, ...]]
-Measure = Callable[[Mapping[str, Any]], Shapes | None]
-Works = Callable[[Mapping[str, Any]], bool]
+# Tensor name -> shape of a model on the meta device.
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+Group: TypeAlias = tuple[tuple[Path, Json], ...]  # keys to halve together, with their new values
 
 ROUNDS = 12  # accepted halvings
 LARGEST = 6  # tensors looked at in each
@@ -25,37 +23,37 @@ LEAST = 4  # a size this small is not halved
 MEASURED = 8  # builds in each: the groups that the largest tensors hang on most
 
 
-def search(tree: Tree, goal: int, measure: Measure, works: Works) -> int | None:
+def search(
+    tree: Tree, goal: int, shapes: Callable[[Data], Shapes | None], works: Callable[[Data], bool]
+) -> int | None:
     """Halve the sizes that most parameters hang on until there are at most `goal`.
 
     A size is all the keys that have one value now and had one in the source: what is equal stays
-    equal. `measure` builds on the meta device, `works` forwards a batch. Keys of the recipe, ids
-    and vocabularies stay. Deterministic: the same tree gives the same answer. Returns the number of
-    parameters reached, None where the tree makes no model at all.
+    equal. `shapes` builds a config of these overrides on the meta device (None where it makes no
+    model), `works` forwards a batch. Keys of the recipe, ids and vocabularies stay. Deterministic:
+    the same tree gives the same answer. Returns the number of parameters reached, None where the
+    tree makes no model at all.
     """
-    shapes = measure(tree.overrides)
-    if shapes is None:
+    now = shapes(tree.overrides)
+    if now is None:
         return None
-    count = total(shapes)
     for _ in range(ROUNDS):
-        if count <= goal:
+        if total(now) <= goal:
             break
-        made: list[tuple[int, int, list[tuple[Path, Any]]]] = []
-        for rank, group in enumerate(_groups(tree, shapes)):
-            trial = _with(tree, group)
-            smaller = measure(trial.overrides)
-            if smaller is not None and total(smaller) <= count - count // WORTH:
+        made: list[tuple[int, int, Group]] = []
+        for rank, group in enumerate(_groups(tree, now)):
+            smaller = shapes(_with(tree, group).overrides)
+            if smaller is not None and total(smaller) <= total(now) - total(now) // WORTH:
                 made.append((total(smaller), rank, group))
-        for fewer, _, group in sorted(made, key=lambda item: item[:2])[:TRIES]:
-            trial = _with(tree, group)
-            if works(trial.overrides):
-                for path, value in group:
-                    tree.set(path, value, "search")
-                count, shapes = fewer, measure(tree.overrides) or shapes
-                break
-        else:
+        best = sorted(made, key=lambda item: item[:2])[:TRIES]
+        taken = next((g for _, _, g in best if works(_with(tree, g).overrides)), None)
+        if taken is None:
             break
-    return count
+        for path, value in taken:
+            tree.set(path, value, "search")
+        new = shapes(tree.overrides)
+        now = new if new is not None else now
+    return total(now)
 
 
 def total(shapes: Shapes) -> int:
@@ -63,48 +61,56 @@ def total(shapes: Shapes) -> int:
     return sum(math.prod(shape) for shape in shapes.values())
 
 
-def _with(tree: Tree, group: list[tuple[Path, Any]]) -> Tree:
+def _with(tree: Tree, group: Group) -> Tree:
     trial = tree.copy()
     for path, value in group:
         trial.set(path, value, "search")
     return trial
 
 
-def _groups(tree: Tree, shapes: Shapes) -> Iterator[list[tuple[Path, Any]]]:
-    """Keys to halve together, with their new values, for the axes of the largest tensors."""
+@dataclass(frozen=True, kw_only=True)
+class _Mark:
+    """What the keys of a group have in common: a number now, and what `by` says."""
+
+    number: int
+    by: tuple[Json, ...]
+
+
+def _groups(tree: Tree, shapes: Shapes) -> Iterator[Group]:
+    """The groups that the axes of the largest tensors hang on, those of most numbers first."""
     largest = sorted(shapes.items(), key=lambda item: (-math.prod(item[1]), item[0]))[:LARGEST]
     axes = {axis for _, shape in largest for axis in shape if axis > LEAST}
-    groups: dict[tuple[Any, ...], list[tuple[Path, Any]]] = {}
-
-    def hangs(mark: tuple[Any, ...]) -> Callable[[int], bool]:
-        return lambda axis: axis > LEAST and _explains(mark[0], axis)
-
-    for path, node in tree.nodes():
-        for name, value in node.items():
-            place = (*path, name)
-            if is_id(name) or kind(name) == "vocabulary" or tree.touches(place):
-                continue
-            for number in _sizes(value):
-                if number > LEAST and any(_explains(number, axis) for axis in axes):
-                    new = _halved(value, number)
-                    # Equal now and in the source; all of one kind; whatever is equal now.
-                    was = _sizes_at(tree.was(place), value, number)
-                    measured = kind(name)
-                    groups.setdefault((number, "equal", measured, was), []).append((place, new))
-                    groups.setdefault((number, measured or name), []).append((place, new))
-                    if not GEOMETRY.search(name):
-                        groups.setdefault((number, "now"), []).append((place, new))
-    unique: list[list[tuple[Path, Any]]] = []
-    weights: list[int] = []
-    for mark, group in groups.items():
-        if group not in unique:
-            unique.append(group)
-            weights.append(sum(math.prod(s) for _, s in largest if any(map(hangs(mark), s))))
-    order = sorted(range(len(unique)), key=lambda n: (-weights[n], n))
-    yield from (unique[n] for n in order[:MEASURED])
+    groups: dict[_Mark, list[tuple[Path, Json]]] = {}
+    for path, name, value in tree.items():
+        place = (*path, name)
+        if is_id(name) or measures(name) == "vocabulary" or tree.touches(place):
+            continue
+        for number in _sizes(value):
+            if number > LEAST and any(_explains(number, axis) for axis in axes):
+                for by in _marks(name, _size_at(tree.was(place), value, number)):
+                    mark = _Mark(number=number, by=by)
+                    groups.setdefault(mark, []).append((place, _halved(value, number)))
+    unique: list[tuple[int, Group]] = []
+    for mark, listed in groups.items():
+        if all(tuple(listed) != group for _, group in unique):
+            hanging = (
+                math.prod(shape)
+                for _, shape in largest
+                if any(axis > LEAST and _explains(mark.number, axis) for axis in shape)
+            )
+            unique.append((sum(hanging), tuple(listed)))
+    yield from (group for _, group in sorted(unique, key=lambda one: -one[0])[:MEASURED])
 
 
-GEOMETRY = re.compile(r"image|img|patch|pixel|window|crop|grid|resolution|frames|length|num_layers")
+def _marks(name: str, was: Json) -> Iterator[tuple[Json, ...]]:
+    """By what a key belongs together with others of the same number: equal now and in the source;
+    all of one measure; whatever is equal now."""
+    measured = measures(name)
+    measured = "" if measured == "depth" else measured
+    yield "equal", measured, was
+    yield (measured or name,)
+    if not says(name, "geometry"):
+        yield ("now",)
 
 
 def _explains(number: int, axis: int) -> bool:
@@ -112,29 +118,24 @@ def _explains(number: int, axis: int) -> bool:
     return axis % number == 0 or (number % axis == 0 and number // axis <= 4) or axis - number == 1
 
 
-def _sizes(value: Any) -> set[int]:
+def _sizes(value: Json) -> set[int]:
     """The whole numbers in a value: its own, or those of a list, also of lists."""
     if isinstance(value, list | tuple):
         return {number for item in value for number in _sizes(item)}
-    if isinstance(value, int) and not isinstance(value, bool):
-        return {value}
-    return set()
+    return {value} if whole(value) else set()
 
 
-def _sizes_at(was: Any, value: Any, number: int) -> Any:
+def _size_at(was: Json, value: Json, number: int) -> Json:
     """What `number` was in the source, where the shapes of the values still agree."""
-    if isinstance(value, list | tuple):
-        if not isinstance(was, list | tuple) or len(was) != len(value):
-            return None
-        for old, new in zip(was, value, strict=True):
-            found = _sizes_at(old, new, number)
-            if found is not None:
-                return found
+    if not isinstance(value, list | tuple):
+        return was if value == number else None
+    if not isinstance(was, list | tuple) or len(was) != len(value):
         return None
-    return was if value == number else None
+    inside = (_size_at(old, new, number) for old, new in zip(was, value, strict=True))
+    return next((size for size in inside if size is not None), None)
 
 
-def _halved(value: Any, number: int) -> Any:
+def _halved(value: Json, number: int) -> Json:
     if isinstance(value, list | tuple):
         return [_halved(item, number) for item in value]
-    return number // 2 if value == number and not isinstance(value, bool) else value
+    return number // 2 if whole(value) and value == number else value

@@ -10,9 +10,15 @@ continued differently.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
+from tinybuild.config.overrides import fields, sub_config
+from tinybuild.errors import BuildFault
 from tinybuild.keys import width
+from tinybuild.paths import Data, Json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 # The usual spread, and what is tried where a model's continuations do not depend on its prompts
 # with that: a wider one makes what cross-attention brings larger than the decoder's own first
@@ -24,9 +30,7 @@ DEVIATIONS = ("initializer_range", "init_std", "embed_init_std")
 SCALES = ("logit_scale", "logits_scaling", "logits_mup_width_multiplier", "output_multiplier")
 
 
-def spread(
-    data: Mapping[str, Any], around: int | None = None, wide: float = SPREADS[0]
-) -> dict[str, Any]:
+def spread(data: Data, around: int | None = None, wide: float = SPREADS[0]) -> dict[str, Json]:
     """Overrides for a config tree (JSON data) of a small model: standard deviations of weights,
     `wide` / sqrt(width).
 
@@ -35,26 +39,52 @@ def spread(
     deviations.
     """
     own = width(data) or around or _width_below(data)
-    found: dict[str, Any] = {}
+    made: dict[str, Json] = {}
     if own is not None:
         deviation = round(wide / own**0.5, 4)
-        found = {name: deviation for name in DEVIATIONS if isinstance(data.get(name), float)}
-    if not found and isinstance(data.get("initializer_factor"), float):
-        found["initializer_factor"] = wide
-    found |= {name: 1.0 for name in SCALES if isinstance(data.get(name), float)}
+        made = {name: deviation for name in DEVIATIONS if isinstance(data.get(name), float)}
+    if not made and isinstance(data.get("initializer_factor"), float):
+        made["initializer_factor"] = wide
+    made |= {name: 1.0 for name in SCALES if isinstance(data.get(name), float)}
     for name, value in data.items():
         if isinstance(value, Mapping) and "model_type" in value:
             inner = spread(value, own, wide)
             if inner:
-                found[name] = inner
-    return found
+                made[name] = inner
+    return made
 
 
-def _width_below(data: Mapping[str, Any]) -> int | None:
+def _width_below(data: Data) -> int | None:
     """The width of a config inside, that of the text first: it has the logits."""
-    inner = [name for name, value in data.items() if isinstance(value, Mapping)]
-    for name in sorted(inner, key=lambda name: ("text" not in name, name)):
-        found = width(data[name])
-        if found is not None:
-            return found
-    return None
+    inner = {name: width(value) for name, value in data.items() if isinstance(value, Mapping)}
+    ordered = sorted(inner, key=lambda name: ("text" not in name, name))
+    return next((inner[name] for name in ordered if inner[name] is not None), None)
+
+
+CHOSEN = ("initializer_range", "init_std")  # what a recipe's initializer_range sets
+
+
+def chosen(config: PreTrainedConfig, deviation: float) -> dict[str, Json]:
+    """Overrides that give the random weights of a whole config tree the recipe's deviation.
+
+    Raises BuildFault where no config of the tree has such a key.
+    """
+    made = _chosen(config, deviation)
+    if not made:
+        near = [name for name in fields(config) if name.startswith("init")]
+        raise BuildFault.of(
+            f"{type(config).__name__} has no {' or '.join(CHOSEN)}",
+            key=("model", "initializer_range"),
+            hint=f"set in config instead: {', '.join(sorted(near))}" if near else "leave it out",
+        )
+    return made
+
+
+def _chosen(config: PreTrainedConfig, deviation: float) -> dict[str, Json]:
+    made: dict[str, Json] = {name: deviation for name in CHOSEN if name in config.to_dict()}
+    for name in config.sub_configs:
+        sub = sub_config(config, name)
+        inner = _chosen(sub, deviation) if sub is not None else {}
+        if inner:
+            made[name] = inner
+    return made

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinybuild.dataset.archives import KEY, Bytes, Meter, check_zip, members, reason
+from tinybuild.dataset.features import replaced
 from tinybuild.dataset.rows import Config, Shard, Split
 from tinybuild.errors import BuildFault, Fault, PackageFault
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow
     from datasets import DatasetBuilder, Features
     from datasets.data_files import DataFilesDict
+    from datasets.features.features import FeatureType
     from datasets.packaged_modules.webdataset.webdataset import WebDataset
 
 # Media is embedded: a table of so many rows is in memory at once.
@@ -158,9 +160,8 @@ class _Reader:
             try:
                 example = next(examples, None)
             except ImportError as error:
-                raise PackageFault.of(
-                    f"{name}, row {number:,}: to read it needs the package {error.name}", key=KEY
-                ) from None
+                what, package = f"{name}, row {number:,}", error.name or str(error)
+                raise PackageFault.lacking(what, package, KEY) from None
             except BROKEN as error:
                 raise self._bad_row(name, number, error) from None
             if example is None:
@@ -178,10 +179,9 @@ class _Reader:
     ) -> pyarrow.Table:
         """A table of rows with the media's bytes in it, and its files' bare names."""
         import pyarrow
-        from datasets import Features
 
         # The library's own encoder of sounds wants torchcodec, only to hand the bytes on.
-        stored, schema = Features(_stored(self.features)), self.features.arrow_schema
+        stored, schema = replaced(self.features, _stored), self.features.arrow_schema
         encoded = []
         for number, row in enumerate(rows, first + 1):
             try:
@@ -203,23 +203,17 @@ class _Reader:
         return BuildFault.of(f"{name}, row {row:,}: {what}", key=KEY, hint=hint)
 
 
-def _is_media(feature: Any) -> bool:
+def _is_media(feature: FeatureType) -> bool:
     from datasets import Audio, Image
 
     return isinstance(feature, Image | Audio)
 
 
-def _stored(feature: Any) -> Any:
-    """The feature with what media is stored as instead of media."""
-    from datasets import LargeList, List, Value
+def _stored(feature: FeatureType) -> FeatureType | None:
+    """What media is stored as; None for other features."""
+    from datasets import Value
 
-    if _is_media(feature):
-        return {"bytes": Value("binary"), "path": Value("string")}
-    if isinstance(feature, Mapping):
-        return {key: _stored(inner) for key, inner in feature.items()}
-    if isinstance(feature, List):
-        return List(_stored(feature.feature), length=feature.length)
-    return LargeList(_stored(feature.feature)) if isinstance(feature, LargeList) else feature
+    return {"bytes": Value("binary"), "path": Value("string")} if _is_media(feature) else None
 
 
 def _filled(feature: Any, value: Any, names_files: bool) -> Any:
@@ -293,7 +287,7 @@ def _webdataset(tar: Tar, declared: Features | None) -> tuple[WebDataset, dict[s
     try:
         (part,) = builder._split_generators(tar)
     except ImportError as error:
-        raise PackageFault.of(f"{tar.name}: to read it needs {error.name}", key=KEY) from None
+        raise PackageFault.lacking(tar.name, error.name or str(error), KEY) from None
     except BROKEN as error:
         raise BuildFault.of(
             f"{tar.name}: its first rows cannot be read: {reason(error)}", key=KEY

@@ -8,7 +8,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tinybuild.dataset.archives import reason
@@ -30,35 +30,25 @@ class Format:
 
     suffixes: tuple[str, ...]
     modes: frozenset[str]
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, object]
+
+
+def _format(suffixes: str, modes: str, **options: object) -> Format:
+    return Format(suffixes=tuple(suffixes.split()), modes=frozenset(modes.split()), options=options)
 
 
 FORMATS: Mapping[str, Format] = {
-    "PNG": Format(
-        suffixes=(".png", ".apng"),
-        modes=frozenset({"1", "L", "LA", "I;16", "P", "RGB", "RGBA"}),
-        options={"optimize": False, "compress_level": 9},
+    "PNG": _format(".png .apng", "1 L LA I;16 P RGB RGBA", optimize=False, compress_level=9),
+    "JPEG": _format(
+        ".jpg .jpeg .jpe .jfif",
+        "L RGB CMYK",
+        **{"quality": 90, "subsampling": 0, "optimize": False, "progressive": False},
     ),
-    "JPEG": Format(
-        suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"),
-        modes=frozenset({"L", "RGB", "CMYK"}),
-        options={"quality": 90, "subsampling": 0, "optimize": False, "progressive": False},
-    ),
-    "GIF": Format(
-        suffixes=(".gif",),
-        modes=frozenset({"P", "L"}),
-        options={"optimize": False, "interlace": 0},
-    ),
-    "WEBP": Format(
-        suffixes=(".webp",),
-        modes=frozenset({"RGB", "RGBA"}),
-        options={"lossless": True, "quality": 80, "method": 4, "exact": True},
-    ),
-    "BMP": Format(suffixes=(".bmp", ".dib"), modes=frozenset({"1", "L", "P", "RGB"})),
-    "TIFF": Format(
-        suffixes=(".tif", ".tiff"),
-        modes=frozenset({"1", "L", "LA", "I;16", "I", "F", "P", "RGB", "RGBA", "CMYK", "LAB"}),
-        options={"compression": "tiff_adobe_deflate"},
+    "GIF": _format(".gif", "P L", optimize=False, interlace=0),
+    "WEBP": _format(".webp", "RGB RGBA", lossless=True, quality=80, method=4, exact=True),
+    "BMP": _format(".bmp .dib", "1 L P RGB"),
+    "TIFF": _format(
+        ".tif .tiff", "1 L LA I;16 I F P RGB RGBA CMYK LAB", compression="tiff_adobe_deflate"
     ),
 }
 # Pillow's name of a format -> the suffix that says it. EPS, WMF and the like are not among them:
@@ -100,7 +90,7 @@ def image(data: bytes, max_size: int) -> tuple[bytes, str] | None:
     every time. Raises Wrong for what cannot be decoded, or has more pixels than
     PIL.Image.MAX_IMAGE_PIXELS; PackageFault.
     """
-    require("an image", "PIL", "pillow", KEY)
+    require("an image", "PIL", KEY)
     import PIL.Image
 
     with warnings.catch_warnings():
@@ -205,7 +195,7 @@ def _orientation(opened: Image) -> int:
 
 def suffix(data: bytes) -> str | None:
     """The suffix of an image's format; None for a format that is not known here."""
-    require("an image", "PIL", "pillow", KEY)
+    require("an image", "PIL", KEY)
     from PIL import Image, UnidentifiedImageError
 
     try:

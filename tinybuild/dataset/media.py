@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import posixpath
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from tinybuild.dataset import features as walks
 from tinybuild.dataset.features import Spot, Visit, Wrong
@@ -25,26 +25,25 @@ if TYPE_CHECKING:
 
 # (the number of a value in an array, what is wrong with it) -> the fault that says where it is.
 At = Callable[[int, str], Fault]
-Wish = TypeVar("Wish")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change(Generic[Wish]):
+class Change:
     """A way to change values: an entry of CHANGES, and all that is known of it.
 
     key: of the dataset section; what the recipe says there is the wish. noun: what messages call a
     value. takes: whether the values of a feature are meant. apply: the array with its values
-    changed as the wish says, of the same type; raises what `at` makes, and PackageFault. look:
-    where the recipe has no wish, values are looked at, and refused in the same way. becomes: the
-    feature of changed values, where it is another.
+    changed as the wish says, of the same type; raises what `at` makes, and PackageFault. always:
+    it also looks at values, and refuses them, where the recipe has no wish (None), and nothing
+    changes. becomes: the feature of changed values, where it is another.
     """
 
     key: str
     noun: str
     takes: Callable[[FeatureType], bool]
-    apply: Callable[[pyarrow.Array, At, Wish], pyarrow.Array]
-    look: Callable[[pyarrow.Array, At], None] | None = None
-    becomes: Callable[[Wish, FeatureType], FeatureType | None] = lambda wish, feature: None
+    apply: Callable[[pyarrow.Array, At, Any], pyarrow.Array]
+    always: bool = False
+    becomes: Callable[[Any, FeatureType], FeatureType | None] = lambda wish, feature: None
 
 
 def shrink(
@@ -62,16 +61,18 @@ def shrink(
     library is missing.
     """
     table, features = _columns(table, features, wish.get("columns"))
-    for step in _steps(wish, places):
-        visit = Visit(wanted=step.change.takes, apply=step.apply)
-        for index, (name, feature) in enumerate(features.items()):
-            if walks.holds(feature, step.change.takes):
-                column = walks.visited(table.column(index), feature, name, visit)
-                table = table.set_column(index, table.field(index), column)
     new = features
     for change in CHANGES:
-        if own := wish.get(change.key):
-            new = walks.replaced(new, partial(change.becomes, own))
+        step = _Step(change=change, wish=wish.get(change.key), places=places)
+        if not step.wish and not change.always:
+            continue
+        visit = Visit(wanted=change.takes, apply=step.apply)
+        for index, (name, feature) in enumerate(features.items()):
+            if walks.holds(feature, change.takes):
+                column = walks.visited(table.column(index), feature, name, visit)
+                table = table.set_column(index, table.field(index), column)
+        if step.wish:
+            new = walks.replaced(new, partial(change.becomes, step.wish))
     if new != features:
         table = table.replace_schema_metadata(new.arrow_schema.metadata)
     return table, new
@@ -88,9 +89,9 @@ def idle(features: Features, wish: Mapping[str, object]) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Step:
-    """What is done to the values of one change. key: the recipe's, for messages."""
+    """What one change does to the rows of a table."""
 
-    change: Change[Any]
+    change: Change
     wish: object
     places: Sequence[Place]
 
@@ -103,18 +104,8 @@ class _Step:
                 hint="mend it, or leave its row out (rows, where)",
             )
 
-        if self.wish:
-            return self.change.apply(array, at, self.wish)
-        if self.change.look is not None:
-            self.change.look(array, at)
-        return array
-
-
-def _steps(wish: Mapping[str, object], places: Sequence[Place]) -> Iterator[_Step]:
-    for change in CHANGES:
-        own = wish.get(change.key)
-        if own or change.look is not None:
-            yield _Step(change=change, wish=own, places=places)
+        made = self.change.apply(array, at, self.wish or None)
+        return made if self.wish else array
 
 
 def _columns(
@@ -189,13 +180,13 @@ def _belongs(before: str, mark: str) -> bool:
 # --- images and sounds ----------------------------------------------------------------------------
 
 
-def _is(*names: str) -> Callable[[FeatureType], bool]:
-    """Whether a feature is of one of these classes of datasets."""
+def _is(name: str) -> Callable[[FeatureType], bool]:
+    """Whether a feature is of this class of datasets."""
 
     def takes(feature: FeatureType) -> bool:
         import datasets
 
-        return isinstance(feature, tuple(getattr(datasets, name) for name in names))
+        return isinstance(feature, getattr(datasets, name))
 
     return takes
 
@@ -240,21 +231,15 @@ def _named(path: str | None, name: str) -> str | None:
     return path if suffix.lower() in suffixes else root + suffixes[0]
 
 
-def _images(array: pyarrow.Array, at: At, wish: sections.Images) -> pyarrow.Array:
-    return _files(array, at, lambda data: image(data, wish["max_size"]))
+def _images(array: pyarrow.Array, at: At, wish: sections.Images | None) -> pyarrow.Array:
+    most = ANY if wish is None else wish["max_size"]
+    return _files(array, at, lambda data: image(data, most))
 
 
-def _look_images(array: pyarrow.Array, at: At) -> None:
-    _files(array, at, lambda data: image(data, ANY) and None)
-
-
-def _sounds(array: pyarrow.Array, at: At, wish: sections.Audio) -> pyarrow.Array:
-    seconds, rate = wish.get("max_seconds"), wish.get("sampling_rate")
+def _sounds(array: pyarrow.Array, at: At, wish: sections.Audio | None) -> pyarrow.Array:
+    own = wish or {}
+    seconds, rate = own.get("max_seconds"), own.get("sampling_rate")
     return _files(array, at, lambda data: sound(data, seconds, rate))
-
-
-def _look_sounds(array: pyarrow.Array, at: At) -> None:
-    _files(array, at, lambda data: sound(data, None, None))
 
 
 def _at_rate(wish: sections.Audio, feature: FeatureType) -> FeatureType | None:
@@ -268,20 +253,15 @@ def _at_rate(wish: sections.Audio, feature: FeatureType) -> FeatureType | None:
 
 
 # In the order in which they are done.
-CHANGES: tuple[Change[Any], ...] = (
-    Change(
-        key="text",
-        noun="text",
-        takes=lambda feature: walks.content(feature) == "text",
-        apply=_text,
-    ),
-    Change(key="images", noun="image", takes=_is("Image"), apply=_images, look=_look_images),
+CHANGES: tuple[Change, ...] = (
+    Change(key="text", noun="text", takes=lambda f: walks.content(f) == "text", apply=_text),
+    Change(key="images", noun="image", takes=_is("Image"), apply=_images, always=True),
     Change(
         key="audio",
         noun="sound",
         takes=_is("Audio"),
         apply=_sounds,
-        look=_look_sounds,
+        always=True,
         becomes=_at_rate,
     ),
 )

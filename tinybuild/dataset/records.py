@@ -33,6 +33,7 @@ import re
 import stat
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,8 +75,16 @@ class _Findings(list[Finding]):
     def say(self, what: str, hint: str = "") -> None:
         self.append(Finding(what=what, hint=hint, key=KEY))
 
+    @contextmanager
+    def of(self, shown: str) -> Iterator[None]:
+        """What is Wrong with a file is one of the findings, and the rest is read on."""
+        try:
+            yield
+        except Wrong as wrong:
+            self.say(f"{shown} {wrong}", wrong.hint)
+
     def refuse(self) -> None:
-        """Raise what was found, by the numbers of the rows and the names in them."""
+        """Raise the findings, by the numbers of the rows and the names in them."""
 
         def place(finding: Finding) -> list[tuple[int, int, str]]:
             parts = re.split("([0-9]+)", finding.what)
@@ -135,9 +144,11 @@ def open_records(folder: Path) -> Source:
             hint="it has a numbered sub-folder for each row; `doit unpack` makes one",
         )
     findings = _Findings()
-    about = _json_file(folder, ABOUT, findings)
-    if about is not None and not isinstance(about, dict):
-        findings.say(f"{folder.name}/{ABOUT} is not an object")
+    about: Json = None
+    with findings.of(f"{folder.name}/{ABOUT}"):
+        about = _json_file(folder / ABOUT)
+        if not isinstance(about, dict | None):
+            raise Wrong("is not an object")
     findings.refuse()
     said = about if isinstance(about, dict) else {}
 
@@ -155,18 +166,13 @@ def open_records(folder: Path) -> Source:
     return Source(names=names, open=opened, default="default", about=said)
 
 
-def _json_file(folder: Path, name: str, findings: _Findings) -> Json:
-    path = folder / name
+def _json_file(path: Path) -> Json:
+    """What a file beside the rows says; None where there is none. Raises Wrong."""
     if not os.path.lexists(path):
         return None
     if not stat.S_ISREG(path.lstat().st_mode):
-        findings.say(f"{folder.name}/{name} is not a plain file")
-        return None
-    try:
-        return parsed(path.read_bytes())
-    except Wrong as wrong:
-        findings.say(f"{folder.name}/{name} {wrong}")
-        return None
+        raise Wrong("is not a plain file")
+    return parsed(path.read_bytes())
 
 
 def _read(folder: Path) -> tuple[pyarrow.Table, Features]:
@@ -197,14 +203,15 @@ def _features(folder: Path) -> Features | None:
     """What features.json says; None where there is none."""
     from datasets import Features
 
-    findings = _Findings()
-    data = _json_file(folder, FEATURES, findings)
+    findings, data = _Findings(), None
+    with findings.of(f"{folder.name}/{FEATURES}"):
+        data = _json_file(folder / FEATURES)
     findings.refuse()
     if data is None:
         return None
     try:
         features = Features.from_dict(data)
-        features.arrow_schema  # noqa: B018 - unknown types are found here
+        _ = features.arrow_schema  # which raises for unknown types
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         text = str(error).strip().splitlines() or [type(error).__name__]
         raise BuildFault.of(
@@ -250,16 +257,19 @@ def _row(folder: Path, name: str, findings: _Findings) -> _Row:
     columns: dict[str, dict[int | None, list[_File]]] = {}
     paths: dict[tuple[str, int | None], _File] = {}
     for entry in sorted(os.scandir(folder / name), key=lambda entry: entry.name):
-        file = None if entry.name.startswith(".") else _file(entry, shown, findings)
-        if file is not None and file.suffix == "path":
-            paths[file.column, file.number] = file
-        elif file is not None:
-            columns.setdefault(file.column, {}).setdefault(file.number, []).append(file)
+        if entry.name.startswith("."):
+            continue
+        with findings.of(f"{shown}/{_printable(entry.name)}"):
+            file = _file(entry, shown)
+            if file.suffix == "path":
+                paths[file.column, file.number] = file
+            else:
+                columns.setdefault(file.column, {}).setdefault(file.number, []).append(file)
     for (column, number), file in paths.items():
         if number not in columns.get(column, {}):
             findings.say(
-                f"{file.shown} is the path of no file",
-                "it stands beside an image or a sound of the same name; remove it",
+                f"{file.shown} is not the path of a file",
+                "a .path stands beside an image or a sound of the same name; remove it",
             )
     cells = {
         column: _cell(f"{shown}: the list {column!r}", numbers, findings)
@@ -301,31 +311,25 @@ def _printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _file(entry: os.DirEntry[str], row: str, findings: _Findings) -> _File | None:
-    """A file of a row and what its name says; None after a finding."""
-    shown = f"{row}/{_printable(entry.name)}"
+def _file(entry: os.DirEntry[str], row: str) -> _File:
+    """A file of a row and what its name says. Raises Wrong."""
     if entry.is_symlink():
-        findings.say(f"{shown} is a link; records are plain files")
-        return None
+        raise Wrong("is a link; records are plain files")
     if entry.is_dir():
-        findings.say(f"{shown} is a folder; a row has one file for each column")
-        return None
+        raise Wrong("is a folder; a row has one file for each column")
     if not entry.is_file():
-        findings.say(f"{shown} is not a plain file")
-        return None
+        raise Wrong("is not a plain file")
     stem, dot, suffix = entry.name.rpartition(".")
     if not dot:
         hint = "use .txt, .json, .bin, .null, or the suffix of an image or a sound"
-        findings.say(f"{shown} has no suffix, so nothing says what it holds", hint)
-        return None
+        raise Wrong("has no suffix, so nothing says what it holds", hint)
     match = _LIST.fullmatch(stem)
     name, number = (match["name"], int(match["number"])) if match else (stem, None)
     try:
         # Some systems take names apart (NFD); names that are not whole were written as %XX.
         column = unquote_to_bytes(unicodedata.normalize("NFC", name)).decode()
     except UnicodeError:
-        findings.say(f"the name of {shown} is not UTF-8", "rename it")
-        return None
+        raise Wrong("has a name that is not UTF-8", "rename it") from None
     return _File(
         path=Path(entry.path),
         column="" if name == "%" else column,
@@ -373,23 +377,23 @@ def _guess(rows: Sequence[_Row], columns: Iterable[str], findings: _Findings) ->
     from datasets import Features
 
     features = {}
+    suffixes = ", ".join(sorted(images.KNOWN_SUFFIXES | sounds.KNOWN_SUFFIXES))
     for column in columns:
         cells = [row.cells[column] for row in rows]
         unknown = [file for cell in cells for file in cell.files if not _held(file)]
-        suffixes = ", ".join(sorted(images.KNOWN_SUFFIXES | sounds.KNOWN_SUFFIXES))
         for file in unknown:
             findings.say(
                 f"{file.shown}: nothing says what a .{file.suffix} file holds",
                 f"use txt, json, bin, null, {suffixes}; or say the column's type in {FEATURES}",
             )
-        feature = None if unknown else _guessed(column, cells, findings)
-        if feature is not None:
-            features[column] = feature
-    return Features(features)
+        if not unknown:
+            with findings.of(f"the column {column!r}"):
+                features[column] = _guessed(cells, findings)
+    return Features({name: feature for name, feature in features.items() if feature is not None})
 
 
-def _guessed(column: str, cells: Sequence[_Cell], findings: _Findings) -> FeatureType | None:
-    """The type of a column; None after a finding."""
+def _guessed(cells: Sequence[_Cell], findings: _Findings) -> FeatureType | None:
+    """The type of a column; None after a finding in a file. Raises Wrong."""
     from datasets import Audio, Image, List, Value
 
     media = {"image": Image, "sound": Audio, "bin": lambda: Value("binary")}
@@ -397,20 +401,15 @@ def _guessed(column: str, cells: Sequence[_Cell], findings: _Findings) -> Featur
     first = {_held(file): file for file in reversed(files) if _held(file) != "null"}
     listed = any(cell.listed for cell in cells)
     if set(first).isdisjoint(media):
-        return _plain(column, cells, findings)
+        return _plain(cells, findings)
     if listed:
         first.pop("json", None)  # an empty list; reading says so if it is anything else
     if len(first) > 1:
-        shown = " and ".join(sorted(file.shown for file in first.values()))
-        findings.say(f"{shown}: the column {column!r} cannot be both")
-        return None
-    feature = media[next(iter(first))]()
+        raise Wrong(f"cannot be both {' and '.join(sorted(f.shown for f in first.values()))}")
     single = [cell.files[0] for cell in cells if not cell.listed and _held(cell.files[0]) in media]
     if listed and single:
-        findings.say(
-            f"{single[0].shown}: the column {column!r} is a list in other rows",
-            _as_list(single[0]),
-        )
+        raise Wrong(f"is a list, but not in {single[0].shown}", _as_list(single[0]))
+    feature = media[next(iter(first))]()
     return List(feature) if listed else feature
 
 
@@ -418,20 +417,18 @@ def _as_list(file: _File) -> str:
     return f"name it as the first of a list: {_stem(file.column)}_00.{file.suffix}"
 
 
-def _plain(column: str, cells: Sequence[_Cell], findings: _Findings) -> FeatureType | None:
-    """The type of a column of texts and JSON, as Arrow sees it; None after a finding."""
+def _plain(cells: Sequence[_Cell], findings: _Findings) -> FeatureType | None:
+    """The type of a column of texts and JSON, as Arrow sees it; None after a finding in a file.
+    Raises Wrong."""
     import pyarrow as pa
     from datasets.features.features import generate_from_arrow_type
 
     def value(file: _File) -> Json:
-        if file.suffix == "null":
-            return None
-        data = file.path.read_bytes()
-        try:
-            return utf8(data) if file.suffix == "txt" else parsed(data)
-        except Wrong as wrong:
-            findings.say(f"{file.shown} {wrong}")
-            return None
+        if file.suffix != "null":
+            with findings.of(file.shown):
+                data = file.path.read_bytes()
+                return utf8(data) if file.suffix == "txt" else parsed(data)
+        return None
 
     before = len(findings)
     read = [[value(file) for file in cell.files] for cell in cells]
@@ -444,18 +441,16 @@ def _plain(column: str, cells: Sequence[_Cell], findings: _Findings) -> FeatureT
         words: dict[str, str] = {}
         for cell, one in zip(cells, values, strict=True):
             words.setdefault(word(one), cell.files[0].shown)
-        shown = ", ".join(f"{what} in {place}" for what, place in words.items())
-        findings.say(
-            f"the column {column!r} has values of several types ({shown})",
+        raise Wrong(
+            "has values of several types "
+            f"({', '.join(f'{what} in {place}' for what, place in words.items())})",
             f"give all rows values of one type, or say the type in {FEATURES}",
-        )
-        return None
+        ) from None
     if holds(feature, lambda part: part == {}):
-        findings.say(
-            f"the column {column!r} has objects without keys, whose type is unknown",
+        raise Wrong(
+            "has objects without keys, whose type is unknown",
             f"give them keys, or say the type in {FEATURES}",
         )
-        return None
     return feature
 
 
@@ -472,18 +467,17 @@ def _item(feature: FeatureType) -> FeatureType | None:
 def _value(row: _Row, column: str, feature: FeatureType, findings: _Findings) -> object:
     """The value of a row's column, as `build` takes it; None after a finding."""
     cell, inner = row.cells[column], _item(feature)
-    first = cell.files[0]
-    if not cell.listed:
-        if inner is None or first.suffix in ("json", "null"):
-            return _read_file(first, feature, row, findings)
-        findings.say(f"{first.shown}: the column {column!r} is a list", _as_list(first))
-        return None
-    if inner is None:
+    first, length = cell.files[0], getattr(feature, "length", -1)
+    if cell.listed and inner is None:
         findings.say(f"{first.shown}: the column {column!r} is not a list of files")
         return None
-    length = getattr(feature, "length", -1)
-    if length not in (-1, len(cell.files)):
+    if not cell.listed and inner is not None and first.suffix not in ("json", "null"):
+        findings.say(f"{first.shown}: the column {column!r} is a list", _as_list(first))
+        return None
+    if cell.listed and length not in (-1, len(cell.files)):
         findings.say(f"{first.shown}: {column!r} has {len(cell.files)} items, not {length}")
+    if not cell.listed:
+        return _read_file(first, feature, row, findings)
     return [_read_file(file, inner, row, findings) for file in cell.files]
 
 
@@ -492,19 +486,16 @@ def _read_file(file: _File, feature: FeatureType, row: _Row, findings: _Findings
     beside = row.paths.get((file.column, file.number))
     of_media = content(feature) == "media" and file.suffix not in ("json", "null")
     if beside is not None and not of_media:
-        findings.say(f"{beside.shown} is the path of no image or sound")
-    try:
+        findings.say(f"{beside.shown} is not the path of an image or a sound")
+    value, path = None, None
+    with findings.of(file.shown):
         value = _read_value(file.path.read_bytes(), file.suffix, feature)
-    except Wrong as wrong:
-        findings.say(f"{file.shown} {wrong}")
-        return None
     if not of_media:
         return value
-    try:
-        return {"bytes": value, "path": beside and utf8(beside.path.read_bytes())}
-    except Wrong as wrong:
-        findings.say(f"{beside and beside.shown} {wrong}")
-        return None
+    if beside is not None:
+        with findings.of(beside.shown):
+            path = utf8(beside.path.read_bytes())
+    return {"bytes": value, "path": path}
 
 
 def _read_value(data: bytes, suffix: str, feature: FeatureType) -> object:
@@ -523,8 +514,8 @@ def _read_value(data: bytes, suffix: str, feature: FeatureType) -> object:
     wanted = {"text": "txt", "label": "txt", "bytes": "bin"}.get(held)
     if suffix != wanted:
         hint = "a file with its own suffix" if held == "media" else f".{wanted or 'json'}"
-        kind = str(getattr(feature, "dtype", "") if held == "json" else "") or repr(feature)
-        raise Wrong(f"does not fit the column's type {kind}: it needs {hint}")
+        named = str(getattr(feature, "dtype", "") if held == "json" else "") or repr(feature)
+        raise Wrong(f"does not fit the column's type {named}: it needs {hint}")
     if held == "bytes":
         return fits(data, feature)
     return utf8(data) if held == "text" else label(utf8(data), feature)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tinybuild.dataset.archives import KEY, reason
+from tinybuild.dataset.features import fields, replaced
 from tinybuild.errors import BuildFault, Fault
 
 if TYPE_CHECKING:
     import pyarrow
     from datasets import Features
+    from datasets.features.features import FeatureType
 
 # (a table of a file's rows, the file's name, the number of its first row from 0) -> the same rows
 # with the split's columns in their order and types.
@@ -119,22 +121,19 @@ def _metadata(
 def storable(features: Features) -> Features:
     """The features with large strings and bytes for views of them within objects, since Arrow
     cannot write those to Parquet (polars can); others stay."""
-    from datasets import Features, LargeList, List, Value
+    from datasets import Features, Value
 
     plain = {"string_view": "large_string", "binary_view": "large_binary"}
 
-    def made(feature: Any, within: bool) -> Any:
-        if isinstance(feature, Value) and within and feature.dtype in plain:
-            return Value(plain[feature.dtype])
-        if isinstance(feature, dict):
-            return {name: made(inner, True) for name, inner in feature.items()}
-        if isinstance(feature, List):
-            return List(made(feature.feature, within), length=feature.length)
-        return (
-            LargeList(made(feature.feature, within)) if isinstance(feature, LargeList) else feature
-        )
+    def swapped(feature: FeatureType) -> FeatureType | None:
+        viewed = isinstance(feature, Value) and feature.dtype in plain
+        return Value(plain[feature.dtype]) if viewed else None
 
-    return Features({name: made(feature, False) for name, feature in features.items()})
+    def within(feature: FeatureType) -> FeatureType | None:
+        held = fields(feature) if isinstance(feature, dict) else {}
+        return {name: replaced(part, swapped) for name, part in held.items()} or None
+
+    return Features({name: replaced(feature, within) for name, feature in features.items()})
 
 
 def caster(features: Features) -> Cast:

@@ -41,7 +41,7 @@ def sound(
     seconds kept is not decoded. Raises Wrong for what cannot be decoded, or has more samples than
     MAX_SAMPLES; PackageFault.
     """
-    require("a sound", "soundfile", "soundfile", KEY)
+    require("a sound", "soundfile", KEY)
     import numpy
     import soundfile
 
@@ -52,7 +52,7 @@ def sound(
             # 0.7 seconds of 100 a second are 69.999... in binary.
             kept = None if max_seconds is None else max(1, math.floor(max_seconds * rate + 1e-6))
             samples = _decoded(opened, kept)
-            kind = "FLAC" if opened.format == "FLAC" else "WAV"
+            container = "FLAC" if opened.format == "FLAC" else "WAV"
     except soundfile.SoundFileError as error:
         # "Error opening <_io.BytesIO object at 0x7f...>: File contains data in ..."
         raise Wrong(f"cannot be read: {reason(error).rpartition('>: ')[2]}") from None
@@ -66,8 +66,8 @@ def sound(
     if samples.dtype != numpy.int16:
         samples = numpy.clip(numpy.rint(samples * 32768.0), -32768, 32767).astype(numpy.int16)
     written = io.BytesIO()
-    soundfile.write(written, samples, lower, format=kind, subtype="PCM_16")
-    return written.getvalue(), kind
+    soundfile.write(written, samples, lower, format=container, subtype="PCM_16")
+    return written.getvalue(), container
 
 
 def _decoded(opened: SoundFile, kept: int | None) -> Samples:
@@ -100,7 +100,7 @@ def _decoded(opened: SoundFile, kept: int | None) -> Samples:
 
 
 def _resampled(samples: Samples, rate: int, wanted: int) -> Samples:
-    require("a sound of a lower rate", "soxr", "soxr", KEY)
+    require("a sound of a lower rate", "soxr", KEY)
     import numpy
     import soxr
 
@@ -154,7 +154,7 @@ def _whole(data: bytes) -> None:
 
 def suffix(data: bytes) -> str | None:
     """The suffix of a sound's format; None for a format that is not known here."""
-    require("a sound", "soundfile", "soundfile", KEY)
+    require("a sound", "soundfile", KEY)
     import soundfile
 
     try:

@@ -14,7 +14,7 @@ from tinybuild.engine.stages import Need, Slice, Task, seed
 from tinybuild.keys import PROCESSORS
 from tinybuild.paths import Data, Json, mapping
 from tinybuild.recipe import Recipe, amount, lock, size
-from tinybuild.tokenizer import METHODS
+from tinybuild.tokenizer.methods import METHODS
 
 # What a recipe that builds on another one takes of it: the fetch stage copies exactly these files.
 MADE: Mapping[str, tuple[str, ...]] = {
@@ -211,6 +211,8 @@ def pack(asked: Asked) -> Slice | None:
             wish.slot: {"wish": dict(wish.data), "credit": source.credit(wish.data, {})}
             for wish in asked.here
         },
+        "given": "tokenizer" in recipe.data
+        and not METHODS[recipe.data["tokenizer"]["method"]].source,
     }
     return Slice(settings=settings, needs=(*needs, asked.need("validate", "report.json")))
 

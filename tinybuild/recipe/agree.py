@@ -12,7 +12,7 @@ from tinybuild.paths import Json
 from tinybuild.recipe.marked import Key, named
 from tinybuild.recipe.words import either, missing
 from tinybuild.sections import Dataset, Model, Sections, Tokenizer
-from tinybuild.tokenizer import METHODS, Method
+from tinybuild.tokenizer.methods import METHODS, Method
 
 MOST_ROWS = 10_000_000  # by number; they are held in memory
 

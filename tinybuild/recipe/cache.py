@@ -7,10 +7,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypedDict
 
 from tinybuild.errors import Fault, RecipeFault
-from tinybuild.files import Memo, digest, sha256
+from tinybuild.files import Memo, digest
 from tinybuild.recipe import lock
 from tinybuild.recipe.contract import contract
 from tinybuild.recipe.reading import Broken, Recipe, check, own_digest
@@ -24,19 +25,17 @@ class Entry(TypedDict):
     text: str
 
 
-# What recipe/ asks to say whether a recipe is well-formed.
-ASKED = ("config/heads.py", "dataset/parts.py", "tokenizer/__init__.py")
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Cache:
     """Checked recipes by the sha256 of their text, so that an unchanged zoo of 1,000 is read in the
-    time of its stat calls. A changed schema or reader forgets everything."""
+    time of its stat calls. With another schema or other `code` (file -> sha256) of the reader, all
+    are forgotten."""
 
-    def __init__(self, path: Path, memo: Memo):
+    def __init__(self, path: Path, memo: Memo, code: Mapping[str, str] = NONE):
         self.path, self.memo, self.read_anew = path, memo, False
-        package = Path(__file__).parents[1]
-        readers = [*sorted(Path(__file__).parent.glob("*.py")), *(package / name for name in ASKED)]
-        self.stamp = digest([contract("recipe"), *map(sha256, readers)])
+        self.stamp = digest([contract("recipe"), contract("lock"), dict(code)])
         self.known: Mapping[str, Entry] = {}
         self.well: set[str] = set()  # digests of locks that are as the contract says
         # Whatever is wrong with the file, it is only a cache.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 from tinybuild.dataset.select import WAYS
 from tinybuild.paths import Json
 from tinybuild.source import KINDS
-from tinybuild.tokenizer import METHODS
+from tinybuild.tokenizer.methods import METHODS
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -30,10 +30,13 @@ Rules = TypedDict(
         "default": Json,
         "examples": "list[Json]",
         "enum": "list[Json]",
+        "const": Json,
         "properties": "dict[str, Rules]",
         "required": "list[str]",
         "additionalProperties": "Rules",
+        "items": "Rules",
         "allOf": "list[Rules]",
+        "anyOf": "list[Rules]",
         "oneOf": "list[Rules]",
     },
     total=False,
@@ -50,12 +53,17 @@ def contract(name: str) -> Rules:
     return cast(Rules, json.loads(text))
 
 
-def referred(reference: str) -> Rules:
+def _referred(reference: str) -> Rules:
     """What a "$ref" of the recipe's contract leads to: "#/$defs/source/properties/package"."""
     found: object = contract("recipe")
     for key in reference.split("/")[1:]:
         found = cast("dict[str, object]", found)[key]
     return cast(Rules, found)
+
+
+def resolved(rules: Rules) -> Rules:
+    """Rules with what their "$ref" leads to; their own words win."""
+    return cast(Rules, {**_referred(rules["$ref"]), **rules}) if "$ref" in rules else rules
 
 
 def errors(name: str, data: Json) -> Iterator[ValidationError]:
@@ -116,9 +124,7 @@ def _with_tables(name: str, methods: Iterable[str], kinds: Iterable[str]) -> Rul
 
 def fill(rules: Rules, data: MutableMapping[str, Json]) -> None:
     """Write the recipe's defaults into the sections that are there."""
-    if "$ref" in rules:
-        rules = cast(Rules, {**referred(rules["$ref"]), **rules})
-    for key, rule in rules.get("properties", {}).items():
+    for key, rule in resolved(rules).get("properties", {}).items():
         if key not in data and "default" in rule:
             data[key] = copy.deepcopy(rule["default"])
         inner = data.get(key)

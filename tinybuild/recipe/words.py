@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tinybuild.errors import Finding, did_you_mean, nearest
 from tinybuild.paths import Json
-from tinybuild.recipe.contract import Rules, referred
+from tinybuild.recipe.contract import Rules, resolved
 from tinybuild.recipe.marked import Key, named
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ HINTS: Mapping[str, str] = {
     "file": "a .txt file, from the recipe's folder, for example texts.txt",
     "files": "add files: {NAME HERE: ITS PATH IN THE PACKAGE}",
 }
-_TYPES = {
+TYPES = {
     "object": "a mapping",
     "array": "a list",
     "string": "text",
@@ -103,21 +103,20 @@ def either(names: Sequence[str]) -> str:
     return f"{', '.join(others)}{',' * (len(others) > 1)} or {last}" if others else last
 
 
-def _types(types: str | list[str]) -> list[str]:
-    return [_TYPES[name] for name in ([types] if isinstance(types, str) else types)]
+def types(names: str | list[str]) -> list[str]:
+    return [TYPES[name] for name in ([names] if isinstance(names, str) else names)]
 
 
-def _branch(rules: Rules) -> list[str]:
+def branch(rules: Rules) -> list[str]:
     """What one branch of an anyOf or oneOf asks for."""
-    if "$ref" in rules:
-        rules = referred(rules["$ref"])
-    return [rules["description"]] if "description" in rules else _types(rules["type"])
+    rules = resolved(rules)
+    return [rules["description"]] if "description" in rules else types(rules["type"])
 
 
 def _property_name(wrong: Wrong) -> Findings:
     name = wrong.value
     what = f"{wrong.name} cannot have the key {named(name)}"
-    yield wrong.finding(what, f"write {either(_branch(wrong.rules))}", name)
+    yield wrong.finding(what, f"write {either(branch(wrong.rules))}", name)
 
 
 def _unknown(wrong: Wrong) -> Findings:
@@ -164,7 +163,7 @@ def _any_of(wrong: Wrong) -> Findings:
             for inner in errors:
                 yield from findings(inner, wrong.whole)
             return
-    choices = [name for branch in branches for name in _branch(branch)]
+    choices = [name for rules in branches for name in branch(rules)]
     yield wrong.must(either(choices), wrong.hint)
 
 
@@ -179,10 +178,10 @@ def _exclusive(wrong: Wrong, keys: list[str]) -> Findings:
 
 
 def _type(wrong: Wrong) -> Findings:
-    value, types, hint = wrong.value, wrong.wanted, wrong.hint
-    if types == "string" and isinstance(value, int | float | None):
+    value, names, hint = wrong.value, wrong.wanted, wrong.hint
+    if names == "string" and isinstance(value, int | float | None):
         hint = hint if value is None and hint else "write it in quotes"
-    yield wrong.must(either(_types(types)), hint)
+    yield wrong.must(either(types(names)), hint)
 
 
 def _enum(wrong: Wrong) -> Findings:
@@ -227,7 +226,7 @@ def _twice(wrong: Wrong) -> Findings:
 
 def _pattern(wrong: Wrong) -> Findings:
     what = f"{wrong.name} cannot be {named(wrong.value)}"
-    yield wrong.finding(what, wrong.asked or f"write {either(_branch(wrong.rules))}")
+    yield wrong.finding(what, wrong.asked or f"write {either(branch(wrong.rules))}")
 
 
 def _other(wrong: Wrong) -> Findings:

@@ -6,26 +6,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 
-# A byte as the piece that spells it where characters are unknown (SentencePiece's byte_fallback).
-BYTES = tuple(f"<0x{number:02X}>" for number in range(256))
-# A byte as its letter in byte-level vocabularies (GPT-2's encoder.py, bytes_to_unicode): printable
-# characters of Latin-1 stand for themselves, the others for U+0100 and so on.
-_PRINTED = (*range(33, 127), *range(161, 173), *range(174, 256))
-LETTERS = tuple(
-    chr(byte if byte in _PRINTED else 256 + byte - sum(other < byte for other in _PRINTED))
-    for byte in range(256)
-)
+from tinybuild.tokenizer.segmenter import BYTES, Segmenter
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bpe:
+class Bpe(Segmenter):
     """A BPE vocabulary, as any of its formats states it.
 
     tokens: token -> id. merges: (left, right) -> rank, lowest first; None where any two neighbours
     merge whose concatenation is a token (SentencePiece, tiktoken), the one of lowest `priority`
     first. prefix is written before a token that continues a word, suffix behind one that ends it.
-    whole: a word that is a token is taken as it is, without merges (`ignore_merges`). unknown: the
-    token for characters without one. bytes_: whether such characters are spelled in byte pieces.
+    whole: a word that is a token is taken as it is, without merges (`ignore_merges`).
 
     Why a closed subset cuts text as the whole does: at each step BPE merges the neighbours of the
     lowest rank. If every merge that a text's derivation uses is kept, and the kept merges keep
@@ -34,14 +25,11 @@ class Bpe:
     border would have made another token; so `parts` of the token by itself are all it needs.
     """
 
-    tokens: Mapping[str, int]
     merges: Mapping[tuple[str, str], int] | None
     priority: Mapping[str, float] = field(default_factory=dict)
     prefix: str = ""
     suffix: str = ""
     whole: bool = False
-    unknown: str | None = None
-    bytes_: bool = False
     _known: dict[str, Set[str] | None] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -99,26 +87,13 @@ class Bpe:
         """Whether any text gives this token, as far as the model alone decides it."""
         return self.whole or self.parts(token) is not None
 
-    def misleads(self, token: str) -> bool:
-        """False: a merge that is there does what it does in the source."""
-        return False
-
     def letters(self, characters: Iterable[str]) -> Set[str]:
         """The tokens that spell these characters anywhere in a word."""
-        found = set()
+        spelled = set()
         for character in characters:
             for start in {"", self.prefix}:
-                found |= {start + character, start + character + self.suffix}
-        return found & self.tokens.keys()
-
-    def required(self) -> Mapping[str, str]:
-        """Tokens without which other text is cut otherwise -> why."""
-        found = {}
-        if self.unknown is not None and self.unknown in self.tokens:
-            found[self.unknown] = "unknown"
-        if self.bytes_:
-            found |= {piece: "alphabet" for piece in BYTES if piece in self.tokens}
-        return found
+                spelled |= {start + character, start + character + self.suffix}
+        return spelled & self.tokens.keys()
 
     def ranked(self) -> Iterator[str]:
         """Tokens in the order of the merges that make them."""

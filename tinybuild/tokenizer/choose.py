@@ -6,22 +6,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Protocol
 
 from tinybuild.errors import BuildFault
-
-
-class Segmenter(Protocol):
-    """An algorithm over a set of tokens: Bpe, Unigram or Words."""
-
-    def parts(self, token: str) -> Set[str] | None: ...
-    def emitted(self, token: str) -> bool: ...
-    def misleads(self, token: str) -> bool: ...
-    def letters(self, characters: Iterable[str]) -> Set[str]: ...
-    def required(self) -> Mapping[str, str]: ...
-    def ranked(self) -> Iterator[str]: ...
-    @property
-    def tokens(self) -> Mapping[str, float]: ...
+from tinybuild.tokenizer.segmenter import Segmenter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,17 +112,17 @@ class _Choice:
         """
         if token in self.kept:
             return []
-        found, segmenters = {token: None}, self.space.segmenters
+        needed, segmenters = {token: None}, self.space.segmenters
         queue = [token]
         while queue:
             one = queue.pop()
             for segmenter in segmenters:
                 for part in (segmenter.parts(one) or ()) if one in segmenter.tokens else ():
-                    if part in self.space.ids and part not in found and part not in self.kept:
-                        found[part] = None
+                    if part in self.space.ids and part not in needed and part not in self.kept:
+                        needed[part] = None
                         if len(segmenters) > 1:
                             queue.append(part)
-        return list(found)
+        return list(needed)
 
 
 def emitted(token: str, segmenters: Iterable[Segmenter]) -> bool:

@@ -4,54 +4,55 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from tinybuild.errors import BuildFault, did_you_mean
 from tinybuild.keys import PROCESSORS, mentioned
+from tinybuild.paths import Data
+from tinybuild.sections import Passage
 from tinybuild.tokenizer import sample, tokenizer_json, vocabulary
 from tinybuild.tokenizer.choose import Space
+from tinybuild.tokenizer.format import AnyHeld
+from tinybuild.tokenizer.segmenter import Segmenter
 from tinybuild.tokenizer.upstream import Upstream
+from tinybuild.tokenizer.work import Work
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 CONFIGS = ("config.json", "generation_config.json", *PROCESSORS, "tokenizer_config.json")
 
 
-def living(
-    settings: Mapping[str, Any], upstream: Upstream, space: Space, inputs: Mapping[str, Path]
-) -> dict[str, str]:
+def living(work: Work, upstream: Upstream, space: Space) -> dict[str, str]:
     """Tokens that must live -> why. Raises BuildFault for a wish that names no token."""
+    tokens: dict[str, str] = {}
+    for token, reason in _reasons(work, upstream, space):
+        if token in space.ids:
+            tokens.setdefault(token, reason)
+    return tokens
+
+
+def _reasons(work: Work, upstream: Upstream, space: Space) -> Iterator[tuple[str, str]]:
     source, names = upstream.loaded, {number: token for token, number in space.ids.items()}
-    found: dict[str, str] = {}
-
-    def add(token: str | None, reason: str) -> None:
-        if token is not None and token in space.ids:
-            found.setdefault(token, reason)
-
     for token in source.special_tokens_map.values():
         if not isinstance(token, list):
-            add(str(token), "special")
+            yield str(token), "special"
     for name in CONFIGS:
         data = vocabulary.read(upstream.files.folder / name)
-        for number in mentioned(data, named=False):
-            add(names.get(number), name)
-        for token in _named(data):
-            add(token, name)
+        ids = mentioned(data, named=False)
+        yield from ((names[number], name) for number in ids if number in names)
+        yield from ((token, name) for token in _named(data))
     if upstream.fast is not None:
-        for token, reason in tokenizer_json.referred(upstream.fast):
-            add(token, reason)
-    needed = [segmenter.required() for segmenter in space.segmenters]
-    needed += [kind.required(content) for kind, content in upstream.beside.values()]
-    for token, reason in itertools.chain.from_iterable(need.items() for need in needed):
-        add(token, reason)
-    for token in _template(source, space.atoms):
-        add(token, "chat template")
-    for token in _wished(settings, source, space, inputs):
-        add(token, "keep")
-    return found
+        yield from tokenizer_json.referred(upstream.fast).items()
+    parts: list[Segmenter | AnyHeld] = [*space.segmenters, *upstream.beside.values()]
+    for part in parts:
+        yield from part.required().items()
+    yield from ((token, "chat template") for token in _template(source, space.atoms))
+    yield from ((token, "keep") for token in _wished(work, source, space))
 
 
-def _named(data: Mapping[str, Any]) -> Iterator[str]:
+def _named(data: Data) -> Iterator[str]:
     """The tokens that stand as text in a config, at any depth: image_token: <image>."""
     for name, value in data.items():
         if name.endswith("_token") and isinstance(value, str):
@@ -78,7 +79,7 @@ CHATS = (
 THE_DAY = datetime.datetime(2024, 7, 26, tzinfo=datetime.UTC)  # for templates that write the date
 
 
-def chats(source: Any) -> Iterator[str]:
+def chats(source: PreTrainedTokenizerBase) -> Iterator[str]:
     """What the source's chat templates write around empty messages."""
     import jinja2
 
@@ -97,24 +98,23 @@ def chats(source: Any) -> Iterator[str]:
                 continue  # a template refuses chats that are not of its kind
 
 
-def _template(source: Any, atoms: Iterable[str]) -> list[str]:
+def _template(source: PreTrainedTokenizerBase, atoms: Iterable[str]) -> list[str]:
     """The tokens of the chat templates: those written in them, and those of what they write."""
     template = source.chat_template
     if not template:
         return []
     written = "\n".join(template.values() if isinstance(template, dict) else [template])
-    found = [token for token in sorted(atoms) if token in written]
+    tokens = [token for token in sorted(atoms) if token in written]
     for text in chats(source):
-        found += source.convert_ids_to_tokens(source(text, add_special_tokens=False)["input_ids"])
-    return found
+        tokens += source.convert_ids_to_tokens(source(text, add_special_tokens=False)["input_ids"])
+    return tokens
 
 
-def _wished(
-    settings: Mapping[str, Any], source: Any, space: Space, inputs: Mapping[str, Path]
-) -> Iterator[str]:
+def _wished(work: Work, source: PreTrainedTokenizerBase, space: Space) -> Iterator[str]:
     """The tokens of the recipe's `keep` list: literal ones, and those of texts."""
-    wishes = settings.get("keep", ())
-    for number, wish in enumerate(wishes):
+    passages: list[str | Passage] = []
+    for number, wish in enumerate(work.section.get("keep", ())):
+        passages.append("" if isinstance(wish, str) else wish)
         if isinstance(wish, str):
             if wish not in space.ids:
                 raise BuildFault.of(
@@ -123,6 +123,5 @@ def _wished(
                     hint=did_you_mean(wish, space.ids) + "; for text write {text: ...}",
                 )
             yield wish
-    texts = [wish if not isinstance(wish, str) else {"text": ""} for wish in wishes]
-    for text in sample.listed(texts, "keep", inputs):
+    for text in sample.listed(passages, "keep", work.inputs):
         yield from source.tokenize(text)

@@ -10,15 +10,22 @@ from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
+import importlib.util
 import json
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinybuild.errors import BuildFault, Fault, PackageFault
-from tinybuild.tokenizer.bpe import LETTERS, Bpe
-from tinybuild.tokenizer.choose import Segmenter
+from tinybuild.paths import items
+from tinybuild.tokenizer.bpe import Bpe
+from tinybuild.tokenizer.format import Cut, Format
+from tinybuild.tokenizer.segmenter import LETTERS, Segmenter
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 ROLES = ("<unk>", "<s>", "</s>", "<pad>")  # what mistral-common looks up by name
 
@@ -121,6 +128,11 @@ def _defaults(path: Path) -> list[dict[str, Any]]:
     return [{**entry, "token_str": str(entry["token_str"].value)} for entry in known]
 
 
+def is_tekken(path: Path) -> bool:
+    """Whether the file has the name of a Tekken file."""
+    return path.suffix == ".json" and "tekken" in path.name
+
+
 def is_tiktoken(path: Path) -> bool:
     """Whether the file's first line is a token in base64 and a rank."""
     with path.open("rb") as file:
@@ -169,6 +181,51 @@ def cut(ranks: Ranks, kept: Mapping[str, int]) -> bytes:
         "special_tokens": [{**entry, "rank": number} for number, entry in enumerate(special)],
     }
     return json.dumps(made, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _by_mistral(path: Path, beside: PreTrainedTokenizerBase) -> Cut | None:
+    if importlib.util.find_spec("mistral_common") is None:
+        return None
+    from mistral_common.tokens.tokenizers.tekken import Tekkenizer
+
+    tekken, names = Tekkenizer.from_file(path), beside.convert_ids_to_tokens
+    return lambda text: list(names(tekken.encode(text, bos=False, eos=False)))
+
+
+def _by_tiktoken(path: Path, beside: PreTrainedTokenizerBase) -> Cut:
+    """The file does not hold its pattern: that comes from the tokenizer beside it."""
+    import tiktoken
+
+    pipeline = json.loads(beside.backend_tokenizer.to_str())["pre_tokenizer"]
+    (pattern,) = (value for at, value in items(pipeline) if at[-1:] == ("Regex",))
+    tokens = read(path).tokens
+    encoding = tiktoken.Encoding(
+        path.stem,
+        pat_str=str(pattern),
+        mergeable_ranks={to_bytes(token): rank for token, rank in tokens.items()},
+        special_tokens={},
+    )
+    names = {rank: token for token, rank in tokens.items()}
+    return lambda text: [names[rank] for rank in encoding.encode_ordinary(text)]
+
+
+TEKKEN = Format(
+    holds=is_tekken,
+    read=read,
+    strangers=strangers,
+    required=required,
+    segmenter=segmenter,
+    cut=cut,
+    library=_by_mistral,
+)
+# A name says nothing: tokenizer.model may also be a tiktoken file.
+TIKTOKEN = dataclasses.replace(
+    TEKKEN,
+    holds=lambda path: (
+        path.suffix == ".tiktoken" or (path.suffix in (".model", ".spm") and is_tiktoken(path))
+    ),
+    library=_by_tiktoken,
+)
 
 
 def to_bytes(token: str) -> bytes:

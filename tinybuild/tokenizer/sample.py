@@ -6,31 +6,39 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from tinybuild import corpus
 from tinybuild.errors import BuildFault
+from tinybuild.paths import Json, items
+from tinybuild.sections import Passage, Tokenizer
+
+if TYPE_CHECKING:
+    import tokenizers
+    from transformers import PreTrainedTokenizerBase
+
+Backend: TypeAlias = "tokenizers.Tokenizer"
 
 
-def texts(section: Mapping[str, Any], inputs: Mapping[str, Path]) -> Iterator[str]:
+def texts(section: Tokenizer, inputs: Mapping[str, Path]) -> Iterator[str]:
     """The recipe's sample: `text` of its tokenizer section.
 
     dataset (the default where there is one, input "dataset"), corpus (what ships with tinybuild),
     or a list of texts and {file: ...} (fetched below input "fetch"). Raises BuildFault.
     """
-    kind = section.get("text") or ("dataset" if "dataset" in inputs else "corpus")
-    if kind == "dataset":
+    told = section.get("text") or ("dataset" if "dataset" in inputs else "corpus")
+    if told == "dataset":
         return _rows(inputs["dataset"])
-    if kind == "corpus":
+    if isinstance(told, str):
         return corpus.texts()
-    return listed(kind, "text", inputs)
+    return listed(told, "text", inputs)
 
 
 def listed(
-    items: Iterable[str | Mapping[str, str]], name: str, inputs: Mapping[str, Path]
+    passages: Iterable[str | Passage], name: str, inputs: Mapping[str, Path]
 ) -> Iterator[str]:
     """Texts given in a list: as they stand, as {text: ...}, or the lines of a {file: ...}."""
-    for number, item in enumerate(items):
+    for number, item in enumerate(passages):
         if isinstance(item, str):
             yield item
         elif "text" in item:
@@ -46,7 +54,7 @@ def listed(
                 ) from None
 
 
-def cut(tokenizer: Any, texts: Sequence[str]) -> list[list[int] | None]:
+def cut(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int] | None]:
     """The ids of each text, special tokens left out; None for a text that cannot be cut.
 
     (A Unigram without an unknown piece raises for a character that it has no piece for.)
@@ -66,7 +74,7 @@ def cut(tokenizer: Any, texts: Sequence[str]) -> list[list[int] | None]:
         return cut(tokenizer, texts[:half]) + cut(tokenizer, texts[half:])
 
 
-def words(texts: Iterable[str], backend: Any) -> Counter[str]:
+def words(texts: Iterable[str], backend: Backend) -> Counter[str]:
     """The words that a pipeline of the tokenizers library makes of texts, and how often."""
     counts: Counter[str] = Counter()
     for text, times in Counter(texts).items():
@@ -75,7 +83,7 @@ def words(texts: Iterable[str], backend: Any) -> Counter[str]:
     return counts
 
 
-def split(text: str, backend: Any) -> list[str]:
+def split(text: str, backend: Backend) -> list[str]:
     """The words that a pipeline of the tokenizers library makes of a text, in their order."""
     if backend.normalizer is not None:
         text = backend.normalizer.normalize_str(text)
@@ -91,7 +99,7 @@ def _rows(folder: Path) -> Iterator[str]:
     """Every text of a dataset stage's Parquet files, row by row, in the order of the columns."""
     import pyarrow.parquet
 
-    found = False
+    empty = True
     for path in sorted(folder.rglob("*.parquet")):
         file = pyarrow.parquet.ParquetFile(path)
         told = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
@@ -100,9 +108,9 @@ def _rows(folder: Path) -> Iterator[str]:
         for batch in file.iter_batches(columns=columns):
             for row in batch.to_pylist():
                 for value in _strings(row):
-                    found = True
+                    empty = False
                     yield value
-    if not found:
+    if empty:
         raise BuildFault.of(
             "the dataset holds no text to learn from",
             key=("tokenizer",),
@@ -110,19 +118,10 @@ def _rows(folder: Path) -> Iterator[str]:
         )
 
 
-def _media(feature: Any) -> bool:
+def _media(feature: Json) -> bool:
     """Whether a column's feature, as the datasets library writes it, has media in it."""
-    if isinstance(feature, Mapping):
-        return feature.get("_type") in MEDIA or any(map(_media, feature.values()))
-    return isinstance(feature, list) and any(map(_media, feature))
+    return any(at[-1:] == ("_type",) and told in MEDIA for at, told in items(feature))
 
 
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)
+def _strings(row: Json) -> Iterator[str]:
+    return (value for _, value in items(row) if isinstance(value, str))

@@ -9,19 +9,25 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tinybuild.errors import BuildFault
+from tinybuild.facts import CharactersPerToken, Shrunk, Unreachable
 from tinybuild.files import copy, pretty
 from tinybuild.keys import PROCESSORS, ROLES, is_id, replaced
+from tinybuild.paths import Data, Json, mapping
 from tinybuild.tokenizer import choose, sample, slow, tokenizer_json, upstream, vocabulary
 from tinybuild.tokenizer.choose import Space
 from tinybuild.tokenizer.living import living
 from tinybuild.tokenizer.loading import load
+from tinybuild.tokenizer.tokenizer_json import TokenizerJson
 from tinybuild.tokenizer.upstream import Upstream
 from tinybuild.tokenizer.work import Made, Work
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 VOCAB_MAP = "vocab_map.json"
 ROUNDS = 3  # how often tokens may turn up that the class adds by itself
@@ -39,12 +45,11 @@ def corpus(work: Work) -> Made:
 
 def _shrunk(work: Work, *, by_use: bool) -> Made:
     """Write the shrunken tokenizer; give it loaded, with the facts about it. Raises BuildFault."""
-    settings, inputs, out = work.section, work.inputs, work.out
     origin = Upstream.of(work.origin.files, work.origin.loaded)
-    size = settings["vocab_size"]
-    texts = list(sample.texts(settings, inputs))
+    texts = list(sample.texts(work.section, work.inputs))
     used, spaces, alphabet = origin.used(texts), origin.spaces, origin.alphabet(texts)
-    must = {space.name: living(settings, origin, space, inputs) for space in spaces}
+    must = {space.name: living(work, origin, space) for space in spaces}
+    size = work.section["vocab_size"]
     for _ in range(ROUNDS):
         choices = {
             space.name: choose.choose(
@@ -56,28 +61,25 @@ def _shrunk(work: Work, *, by_use: bool) -> Made:
             )
             for space in spaces
         }
-        kept = {
-            space.name: {
-                token: number
-                for number, token in enumerate(
-                    sorted(choices[space.name].kept, key=space.ids.__getitem__)
-                )
-            }
-            for space in spaces
-        }
-        _write(origin, out, spaces, kept, settings.get("missing_ids", "error"))
-        made = load(out, None, "path")
+        kept = {space.name: _numbered(space, choices[space.name].kept) for space in spaces}
+        _write(origin, work.out, spaces, kept, work.section.get("missing_ids", "error"))
+        made = load(work.out, None, "path")
         again = made.get_vocab().keys() - kept[""].keys()
         if not again or not again <= spaces[0].ids.keys():
             break
         # The class adds these by itself, whatever the files say: so they live.
         must[""] |= dict.fromkeys(sorted(again, key=spaces[0].ids.__getitem__), "class")
-        shutil.rmtree(out)
-        out.mkdir()
+        shutil.rmtree(work.out)
+        work.out.mkdir()
     slow.verify(made, kept)
-    (out / VOCAB_MAP).write_text(_map(spaces, kept), encoding="utf-8")
-    tiny = Upstream.of(upstream.read(out), made)
-    return Made(loaded=made, shrunk=_facts(tiny, texts, used, spaces, kept, choices))
+    (work.out / VOCAB_MAP).write_text(_map(spaces, kept), encoding="utf-8")
+    tiny = Upstream.of(upstream.read(work.out), made)
+    return Made(loaded=made, shrunk=_facts(tiny, texts, used[""], spaces[0], choices[""]))
+
+
+def _numbered(space: Space, tokens: Iterable[str]) -> dict[str, int]:
+    """Tokens -> their new ids, in the order of the old ones."""
+    return {token: n for n, token in enumerate(sorted(tokens, key=space.ids.__getitem__))}
 
 
 # --- the new files --------------------------------------------------------------------------------
@@ -95,39 +97,30 @@ def _write(
     missing: what becomes of an id in a config that stands for no token (error or unk).
     """
     source, main, folder = origin.loaded, kept[""], origin.files.folder
-    moved = {spaces[0].ids[token]: number for token, number in main.items()}
+    new_ids = {spaces[0].ids[token]: number for token, number in main.items()}
     unknown = main.get(str(source.unk_token)) if missing == "unk" else None
 
-    def config(data: Any, name: str) -> str:
-        return pretty(_ids_in(data, moved, unknown, (name,)))
+    def config(data: Data, name: str) -> str:
+        return pretty(_ids_in(data, lambda old: new_ids.get(old, unknown), (name,)))
 
     told = _config(origin, main)
     texts = {"tokenizer_config.json": config(told, "tokenizer_config.json")}
     if origin.fast is not None:
-        texts["tokenizer.json"] = tokenizer_json.cut(origin.fast, main)
+        texts[tokenizer_json.NAME] = tokenizer_json.cut(origin.fast, main)
     else:
         slow.write(source, folder, out, kept)
     for path in sorted(folder.iterdir()):
         name = path.name
         if name in texts or (out / name).exists():
             continue
-        if path.is_dir():
-            for below in sorted(path.glob("*.jinja")):
-                copy(below, out / name / below.name)
-            continue
         if name in origin.beside:
-            kind, content = origin.beside[name]
-            (out / name).write_bytes(kind.cut(content, main))
+            (out / name).write_bytes(origin.beside[name].cut(main))
         elif name in PROCESSORS:
             texts[name] = config(vocabulary.read(path), name)
-        elif name == "special_tokens_map.json":
-            texts[name] = pretty(_special(vocabulary.read(path), main))
-        elif name in ("added_tokens.json", "vocab.json"):
-            texts[name] = tokenizer_json.dumps(_numbered(path, origin, main)) + "\n"
-        elif name in ("merges.txt", "vocab.txt") and origin.fast is not None:
-            texts[name] = _lines(path, origin, main)
-        elif path.suffix == ".jinja" or name in ("chat_template.json", *_carried(source)):
-            shutil.copyfile(path, out / name)
+        elif (text := _listing(path, origin, main)) is not None:
+            texts[name] = text
+        else:
+            _carry(path, out / name, source)
     template = source.chat_template if origin.files.json is None else None
     if isinstance(template, str) and "chat_template" not in told:
         texts.setdefault("chat_template.jinja", template)
@@ -135,7 +128,24 @@ def _write(
         (out / name).write_text(text, encoding="utf-8", newline="\n")
 
 
-def _settings(origin: Upstream) -> dict[str, Any]:
+def _listing(path: Path, origin: Upstream, kept: Mapping[str, int]) -> str | None:
+    """A file that lists tokens beside the vocabulary itself; None for any other.
+
+    Raises BuildFault for one that lists another tokenizer's.
+    """
+    if path.name == "special_tokens_map.json":
+        return pretty(_special(vocabulary.read(path), kept))
+    if path.name in ("added_tokens.json", "vocab.json"):
+        data = vocabulary.read(path)
+        _own(path.name, origin, data.keys())
+        tokens = sorted(data.keys() & kept.keys(), key=kept.__getitem__)
+        return tokenizer_json.dumps({token: kept[token] for token in tokens}) + "\n"
+    if path.name in ("merges.txt", "vocab.txt") and origin.fast is not None:
+        return _lines(path, origin, origin.fast, kept)
+    return None
+
+
+def _settings(origin: Upstream) -> Data:
     """The source's tokenizer_config.json; where there is no tokenizer.json, also what the class has
     been told otherwise, and the special tokens that it has found in its files."""
     data = vocabulary.read(origin.files.folder / "tokenizer_config.json")
@@ -147,25 +157,30 @@ def _settings(origin: Upstream) -> dict[str, Any]:
     return {**given, **roles, **origin.loaded.special_tokens_map, **data}
 
 
-def _carried(source: Any) -> set[str]:
-    """Files of a class that hold no tokens: Whisper's normalizer.json."""
-    return {name for role, name in source.vocab_files_names.items() if role == "normalizer_file"}
+def _carry(path: Path, out: Path, source: PreTrainedTokenizerBase) -> None:
+    """Copy what holds no tokens: chat templates, and files of a class such as normalizer.json."""
+    roles = source.vocab_files_names.items()
+    carried = {name for role, name in roles if role == "normalizer_file"}
+    if path.is_dir():
+        for below in sorted(path.glob("*.jinja")):
+            copy(below, out / below.name)
+    elif path.suffix == ".jinja" or path.name in ("chat_template.json", *carried):
+        shutil.copyfile(path, out)
 
 
-def _lines(path: Path, origin: Upstream, kept: Mapping[str, int]) -> str:
-    """merges.txt or vocab.txt with the kept tokens. Raises BuildFault for another tokenizer's."""
+def _lines(path: Path, origin: Upstream, fast: TokenizerJson, kept: Mapping[str, int]) -> str:
+    """merges.txt or vocab.txt with the kept tokens."""
     try:
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         what = f"{path.name} is not UTF-8 (byte {error.start:,})"
         raise BuildFault.of(what, key=("tokenizer",)) from None
-    assert origin.fast is not None  # slow classes have files of their own
     headed = [line for line in lines[:1] if line.startswith("#version")]
     lines = [line.rstrip("\r") for line in lines[len(headed) :] if line]
     if path.name == "vocab.txt":
         _own(path.name, origin, lines)
         return "".join(f"{line}\n" for line in lines if line in kept)
-    prefix = len(origin.fast.data["model"].get("continuing_subword_prefix") or "")
+    prefix = len(fast.data["model"].get("continuing_subword_prefix") or "")
     pairs = [line.partition(" ")[::2] for line in lines]
     _own(path.name, origin, (left for left, _ in pairs))
     stay = [
@@ -174,13 +189,6 @@ def _lines(path: Path, origin: Upstream, kept: Mapping[str, int]) -> str:
         if left in kept and right in kept and left + right[prefix:] in kept
     ]
     return "".join(f"{line}\n" for line in headed + stay)
-
-
-def _numbered(path: Path, origin: Upstream, kept: Mapping[str, int]) -> dict[str, int]:
-    """vocab.json or added_tokens.json with the kept tokens. Raises BuildFault as `_lines` does."""
-    data = vocabulary.read(path)
-    _own(path.name, origin, data.keys())
-    return {token: kept[token] for token in sorted(data.keys() & kept.keys(), key=kept.__getitem__)}
 
 
 def _own(name: str, origin: Upstream, tokens: Iterable[str]) -> None:
@@ -196,12 +204,12 @@ def _own(name: str, origin: Upstream, tokens: Iterable[str]) -> None:
         )
 
 
-def _text(token: Any) -> str:
+def _text(token: Json) -> str:
     """The text of a token as configs write it: a string, or {"content": ...}."""
     return str(token["content"] if isinstance(token, Mapping) else token)
 
 
-def _special(data: Mapping[str, Any], kept: Mapping[str, int]) -> dict[str, Any]:
+def _special(data: Data, kept: Mapping[str, int]) -> dict[str, Json]:
     """A mapping of roles to tokens whose lists lose the tokens that are gone."""
     return {
         name: [token for token in value if _text(token) in kept]
@@ -211,14 +219,14 @@ def _special(data: Mapping[str, Any], kept: Mapping[str, int]) -> dict[str, Any]
     }
 
 
-def _config(origin: Upstream, kept: Mapping[str, int]) -> dict[str, Any]:
+def _config(origin: Upstream, kept: Mapping[str, int]) -> dict[str, Json]:
     """tokenizer_config.json: the class, and lists and counts of tokens brought in line."""
     source, data = origin.loaded, _settings(origin)
     made = _special(data, kept)
     if "added_tokens_decoder" in data:
         decoder = {
             kept[_text(token)]: token
-            for token in data["added_tokens_decoder"].values()
+            for token in mapping(data["added_tokens_decoder"]).values()
             if _text(token) in kept
         }
         made["added_tokens_decoder"] = {str(number): decoder[number] for number in sorted(decoder)}
@@ -230,23 +238,21 @@ def _config(origin: Upstream, kept: Mapping[str, int]) -> dict[str, Any]:
     return made
 
 
-def _ids_in(
-    data: Mapping[str, Any], moved: Mapping[int, int], unknown: int | None, path: tuple[str, ...]
-) -> dict[str, Any]:
-    """A config with each token id replaced, at any depth; `unknown` stands in for ids without a
-    token. Raises BuildFault where there is none."""
+def _ids_in(data: Data, new: Callable[[int], int | None], path: tuple[str, ...]) -> dict[str, Json]:
+    """A config with `new` in place of each token id, at any depth. Raises BuildFault for an id that
+    stands alone and has no new one."""
 
-    def inner(value: Any, at: tuple[str, ...]) -> Any:
-        if isinstance(value, Mapping):
-            return _ids_in(value, moved, unknown, at)
+    def inner(value: Json, at: tuple[str, ...]) -> Json:
+        if isinstance(value, dict):
+            return _ids_in(value, new, at)
         return [inner(item, at) for item in value] if isinstance(value, list) else value
 
-    made = {}
+    made: dict[str, Json] = {}
     for name, value in data.items():
         if not is_id(name):
             made[name] = inner(value, (*path, name))
             continue
-        made[name] = replaced(name, value, lambda old: moved.get(old, unknown))
+        made[name] = replaced(name, value, new)
         if made[name] is None and value is not None:
             raise BuildFault.of(
                 f"{'.'.join((*path, name))} is {value} in the source, which stands for no token",
@@ -286,36 +292,28 @@ def _same(space: Space, token: str, kept: Container[str]) -> bool:
 def _facts(
     tiny: Upstream,
     texts: Sequence[str],
-    used: Mapping[str, Counter[str]],
-    spaces: Sequence[Space],
-    kept: Mapping[str, Mapping[str, int]],
-    choices: Mapping[str, choose.Chosen],
-) -> dict[str, Any]:
-    """What was kept, as the receipt has it.
-
-    source_size and source_largest_id: tokens of the source, and its largest id (higher, if its ids
-    have holes). kept: reason -> number of tokens. trimmed: reserved tokens without room (see
-    `choose.runs`). unreachable: tokens that no text gives, now and in the source. coverage: share
-    of the sample's source tokens that were kept. characters_per_token: of the sample.
-    """
-    space, counts = spaces[0], used[""]
-    total, characters = counts.total(), sum(map(len, texts))
+    counts: Counter[str],
+    space: Space,
+    chosen: choose.Chosen,
+) -> Shrunk:
+    """What was kept of the main vocabulary; counts: how often the texts have each source token."""
+    kept, total, characters = chosen.kept, counts.total(), sum(map(len, texts))
     tokens = tiny.used(texts)[""].total()
     # What comes out of a text in the source does so here, for all that it is made of was kept.
-    doubtful = [t for t in kept[""] if t not in space.atoms and not _same(space, t, kept[""])]
+    doubtful = [t for t in kept if t not in space.atoms and not _same(space, t, kept)]
     dead = [t for t in doubtful if not choose.emitted(t, tiny.spaces[0].segmenters)]
-    return {
-        "source_size": len(space.ids),
-        "source_largest_id": max(space.ids.values()),
-        "kept": dict(Counter(choices[""].kept.values()).most_common()),
-        "trimmed": choose.runs(choices[""].trimmed),
-        "unreachable": {
-            "tokens": len(dead),
-            "in_source": sum(not choose.emitted(token, space.segmenters) for token in dead),
-        },
-        "coverage": round(sum(counts[t] for t in kept[""]) / total, 4) if total else 1.0,
-        "characters_per_token": {
-            "source": round(characters / total, 3) if total else 0.0,
-            "tiny": round(characters / tokens, 3) if tokens else 0.0,
-        },
-    }
+    return Shrunk(
+        source_size=len(space.ids),
+        source_largest_id=max(space.ids.values()),
+        kept=dict(Counter(kept.values()).most_common()),
+        trimmed=choose.runs(chosen.trimmed),
+        unreachable=Unreachable(
+            tokens=len(dead),
+            in_source=sum(not choose.emitted(token, space.segmenters) for token in dead),
+        ),
+        coverage=round(sum(counts[t] for t in kept) / total, 4) if total else 1.0,
+        characters_per_token=CharactersPerToken(
+            source=round(characters / total, 3) if total else 0.0,
+            tiny=round(characters / tokens, 3) if tokens else 0.0,
+        ),
+    )

@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tinybuild.errors import BuildFault, Fault, PackageFault
 from tinybuild.tokenizer.bpe import Bpe
-from tinybuild.tokenizer.choose import Segmenter
+from tinybuild.tokenizer.format import Cut, Format
+from tinybuild.tokenizer.segmenter import Segmenter
 from tinybuild.tokenizer.unigram import Unigram
 from tinybuild.tokenizer.words import Words
+
+if TYPE_CHECKING:
+    from sentencepiece.sentencepiece_model_pb2 import ModelProto
+    from transformers import PreTrainedTokenizerBase
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 UNIGRAM, BPE, WORD, CHAR = 1, 2, 3, 4
@@ -27,7 +32,7 @@ def is_model(path: Path) -> bool:
     return _parsed(path) is not None
 
 
-def read(path: Path) -> Any:
+def read(path: Path) -> ModelProto:
     """The ModelProto of a file. Raises BuildFault for what the sentencepiece library would refuse
     less clearly: no protobuf, no pieces, a piece that stands twice, not one unknown piece."""
     proto = _parsed(path)
@@ -47,12 +52,12 @@ def read(path: Path) -> Any:
     return proto
 
 
-def _parsed(path: Path) -> Any:
+def _parsed(path: Path) -> ModelProto | None:
     try:
         from sentencepiece import sentencepiece_model_pb2
     except ImportError as error:
-        package = "protobuf" if (error.name or "").startswith("google") else "sentencepiece"
-        raise PackageFault.lacking(path.name, package, ("tokenizer",)) from None
+        module = (error.name or "sentencepiece").partition(".")[0]
+        raise PackageFault.lacking(path.name, module, ("tokenizer",)) from None
     from google.protobuf.message import DecodeError
 
     proto = sentencepiece_model_pb2.ModelProto()
@@ -67,57 +72,68 @@ def _fault(what: str, hint: str) -> Fault:
     return BuildFault.of(what, key=("tokenizer",), hint=hint)
 
 
-def _named(proto: Any, *kinds: int) -> list[str]:
+def _named(proto: ModelProto, *kinds: int) -> list[str]:
     return [piece.piece for piece in proto.pieces if piece.type in kinds]
 
 
-def strangers(proto: Any, known: Set[str]) -> list[str]:
+def strangers(proto: ModelProto, known: Set[str]) -> list[str]:
     """The pieces of text, in their order, that are no tokens of the tokenizer beside the model."""
     return [piece for piece in _named(proto, NORMAL, USER_DEFINED) if piece not in known]
 
 
-def segmenter(proto: Any) -> Segmenter:
+def segmenter(proto: ModelProto) -> Segmenter:
     """The algorithm and pieces of a model.
 
     User-defined pieces are found before text is cut: no merge makes one, no path takes one.
     """
-    kind, pieces = proto.trainer_spec.model_type, [(p.piece, p.type, p.score) for p in proto.pieces]
-    types = {kind for _, kind, _ in pieces}
-    unknown = next(piece for piece, kind, _ in pieces if kind == UNKNOWN)
-    if kind == UNIGRAM:
+    algorithm, types = proto.trainer_spec.model_type, {p.type for p in proto.pieces}
+    unknown = next(piece.piece for piece in proto.pieces if piece.type == UNKNOWN)
+    if algorithm == UNIGRAM:
         return Unigram(
-            tokens={piece: score for piece, _, score in pieces},
-            plain=frozenset(piece for piece, kind, _ in pieces if kind == NORMAL),
+            tokens={piece.piece: piece.score for piece in proto.pieces},
+            plain=frozenset(_named(proto, NORMAL)),
             unknown=unknown,
             bytes_=BYTE in types,
         )
-    ids = {piece: number for number, (piece, _, _) in enumerate(pieces)}
-    if kind == BPE:
-        priority = {piece: -score for piece, kind, score in pieces if kind in (NORMAL, UNUSED)}
-        bytes_ = BYTE in types
-        return Bpe(tokens=ids, merges=None, priority=priority, unknown=unknown, bytes_=bytes_)
-    return Words(tokens=ids, unknown=unknown, prefix="" if kind == CHAR else None)
+    ids = {piece.piece: number for number, piece in enumerate(proto.pieces)}
+    if algorithm == BPE:
+        merged = (piece for piece in proto.pieces if piece.type in (NORMAL, UNUSED))
+        return Bpe(
+            tokens=ids,
+            merges=None,
+            priority={piece.piece: -piece.score for piece in merged},
+            unknown=unknown,
+            bytes_=BYTE in types,
+        )
+    return Words(tokens=ids, unknown=unknown, prefix="" if algorithm == CHAR else None)
 
 
-def required(proto: Any) -> Mapping[str, str]:
+def required(proto: ModelProto) -> Mapping[str, str]:
     """Pieces without which the model does not load, or cuts other text otherwise -> why.
 
     The pieces that trainer_spec gives a role. Byte pieces: all of them or none. Unused pieces of a
     BPE: text is merged into them, and taken apart again into what they were merged from.
     """
     types, spec = {piece.piece: piece.type for piece in proto.pieces}, proto.trainer_spec
-    found = {}
+    needed = {}
     for role in ROLES:
         piece = getattr(spec, f"{role}_piece")
         if getattr(spec, f"{role}_id") >= 0 and piece in types:
-            found[piece] = "special"
+            needed[piece] = "special"
     always = {BYTE: "alphabet"} | ({UNUSED: "unused"} if spec.model_type == BPE else {})
     if not always.keys().isdisjoint(types.values()):
-        found |= {piece: always[kind] for piece, kind in types.items() if kind in always}
-    return found
+        needed |= {piece: always[type_] for piece, type_ in types.items() if type_ in always}
+    return needed
 
 
-def cut(proto: Any, kept: Iterable[str]) -> bytes:
+def _by_sentencepiece(path: Path, beside: PreTrainedTokenizerBase) -> Cut:
+    from sentencepiece import SentencePieceProcessor
+
+    processor = SentencePieceProcessor(model_file=str(path))
+    return lambda text: list(processor.encode(text, out_type=str))
+
+
+def cut(proto: ModelProto, kept: Iterable[str]) -> bytes:
     """A model with the kept pieces only, in their order, as bytes that are the same every time.
 
     All else stands as it was, but for sizes and ids in trainer_spec, and what the installed library
@@ -139,3 +155,14 @@ def cut(proto: Any, kept: Iterable[str]) -> bytes:
             if getattr(spec, f"{role}_id") != number:
                 setattr(spec, f"{role}_id", number)
     return bytes(made.SerializeToString(deterministic=True))
+
+
+SENTENCEPIECE = Format(
+    holds=lambda path: path.suffix in (".model", ".spm"),
+    read=read,
+    strangers=strangers,
+    required=required,
+    segmenter=segmenter,
+    cut=cut,
+    library=_by_sentencepiece,
+)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import dataclass
 
+from tinybuild import sections
+from tinybuild.facts import Ids, TokenizerFacts
 from tinybuild.files import pretty
-from tinybuild.tokenizer import METHODS, upstream, vocabulary
+from tinybuild.tokenizer import upstream, vocabulary
 from tinybuild.tokenizer.loading import load
+from tinybuild.tokenizer.methods import METHODS
 from tinybuild.tokenizer.work import Made, Source, Work
 from tinybuild.workers import Job
 
@@ -23,20 +26,30 @@ def keep(work: Work) -> Made:
     return Made(loaded=work.origin.loaded)
 
 
-def make(job: Job) -> dict[str, Any]:
-    """The tokenizer stage.
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The stage's settings.
 
-    Settings: tokenizer (the recipe's section), slot (whose fetched folder to use, or none), blank
-    (whether the source's ids mean nothing), related (whether config and tokenizer share a source).
-    Inputs: fetch, dataset. Facts: class; method; vocab_size; rows of the embedding it wants; ids,
-    what a model must know; shrunk, what truncate and corpus kept; bytes of the files. Raises Fault.
+    tokenizer: the recipe's section. slot: whose fetched folder to use, or none. kind: of that
+    source. blank: whether its ids mean nothing. related: whether config and tokenizer share it.
     """
-    section, slot = job.settings["tokenizer"], job.settings["slot"]
-    method = METHODS[section["method"]]
-    folder, source = job.inputs["fetch"] / slot if slot else job.out, None
+
+    tokenizer: sections.Tokenizer
+    slot: str
+    kind: str
+    blank: bool
+    related: bool
+
+
+def make(job: Job) -> TokenizerFacts:
+    """The tokenizer stage. Inputs: fetch, and dataset where the method reads it. Raises Fault."""
+    asked = job.asked(Asked)
+    section, method = asked.tokenizer, METHODS[asked.tokenizer["method"]]
+    folder = job.inputs["fetch"] / asked.slot if asked.slot else job.out
+    source = None
     if method.source:
         files = upstream.read(folder)
-        loaded = load(folder, section.get("class"), job.settings["kind"])
+        loaded = load(folder, section.get("class"), asked.kind)
         source = Source(loaded=loaded, files=files)
     work = Work(section=section, source=source, folder=folder, inputs=job.inputs, out=job.out)
     made: Made = method.function(work)
@@ -45,16 +58,20 @@ def make(job: Job) -> dict[str, Any]:
     config = job.out / "tokenizer_config.json"
     data = json.loads(config.read_text())
     config.write_text(pretty({k: v for k, v in data.items() if k not in TRANSIENT}))
-    related = job.settings["related"] and not job.settings["blank"]
-    known = vocabulary.facts(
-        made.loaded, source.loaded if source and related else None, folder, section
+    sizes = vocabulary.sizes(made.loaded, section.get("pad_to_multiple_of", 1))
+    moves = source is not None and asked.related and not asked.blank
+    return TokenizerFacts(
+        class_=type(made.loaded).__name__,
+        method=section["method"],
+        vocab_size=len(made.loaded),
+        rows=sizes["vocab_size"],
+        ids=Ids(
+            sizes=sizes,
+            special=vocabulary.special(made.loaded, folder),
+            moved=vocabulary.moved(made.loaded, work.origin.loaded, folder) if moves else {},
+            keep=method.unchanged,
+            missing=section.get("missing_ids", "error"),
+        ),
+        shrunk=made.shrunk,
+        bytes=sum(path.stat().st_size for path in job.out.rglob("*") if path.is_file()),
     )
-    return {
-        "class": type(made.loaded).__name__,
-        "method": section["method"],
-        "vocab_size": len(made.loaded),
-        "rows": known["sizes"]["vocab_size"],
-        "ids": known,
-        "shrunk": made.shrunk,
-        "bytes": sum(path.stat().st_size for path in job.out.rglob("*") if path.is_file()),
-    }

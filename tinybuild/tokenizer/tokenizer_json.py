@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinybuild.errors import BuildFault, Fault
+from tinybuild.paths import Json, items
 from tinybuild.tokenizer.bpe import Bpe
-from tinybuild.tokenizer.choose import Segmenter
+from tinybuild.tokenizer.format import Cut, Format
+from tinybuild.tokenizer.segmenter import Segmenter
 from tinybuild.tokenizer.unigram import Unigram
 from tinybuild.tokenizer.words import Words
 
-KINDS = ("BPE", "Unigram", "WordPiece", "WordLevel")
-Data = dict[str, Any]
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerBase
+
+NAME = "tokenizer.json"
+Document = dict[str, Any]  # what the tokenizers library writes; its parts are checked by `read`
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerJson:
     """data: the file, with `model.type` filled in where an old one has none."""
 
-    data: Data
+    data: Document
 
     @cached_property
     def pairs(self) -> Sequence[Sequence[str]]:
@@ -66,9 +72,9 @@ def read(path: Path) -> TokenizerJson:
     model = data.get("model") if isinstance(data, dict) else None
     if not isinstance(model, dict) or "vocab" not in model:
         raise _fault(f"{name} has no model with a vocabulary")
-    kind = model.setdefault("type", _kind(model))
-    if kind not in KINDS:
-        raise _fault(f"{name} has a model of type {kind!r}", f"known are {', '.join(KINDS)}")
+    type_ = model.setdefault("type", _type(model))
+    if type_ not in tuple(MODELS):  # it may be anything
+        raise _fault(f"{name} has a model of type {type_!r}", f"known are {', '.join(MODELS)}")
     _vocabulary(name, model)
     added, merges = data.get("added_tokens") or [], model.get("merges") or []
     if not isinstance(added, list) or not isinstance(merges, list):
@@ -77,7 +83,7 @@ def read(path: Path) -> TokenizerJson:
         if not isinstance(token, dict) or not isinstance(token.get("content"), str):
             raise _fault(f"{name} has an added token without content: {json.dumps(token)[:60]}")
     made = TokenizerJson(data=dict(data))
-    if kind == "BPE":
+    if type_ == "BPE":
         _merges(name, made)
     return made
 
@@ -86,22 +92,22 @@ class _Twice(Exception):
     """A key stands twice in one object."""
 
 
-def _object(pairs: list[tuple[str, Any]]) -> Data:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _object(pairs: list[tuple[str, Json]]) -> Document:
+    made = dict(pairs)
+    if len(made) < len(pairs):
         seen = set()
         for key, _ in pairs:
             if key in seen:
                 raise _Twice(key)
             seen.add(key)
-    return found
+    return made
 
 
 def _fault(what: str, hint: str = "") -> Fault:
     return BuildFault.of(what, key=("tokenizer",), hint=hint)
 
 
-def _kind(model: Data) -> str:
+def _type(model: Document) -> str:
     """The type of a model in a file from before types were written."""
     if isinstance(model["vocab"], list):
         return "Unigram"
@@ -110,7 +116,7 @@ def _kind(model: Data) -> str:
     return "WordPiece" if "max_input_chars_per_word" in model else "WordLevel"
 
 
-def _vocabulary(name: str, model: Data) -> None:
+def _vocabulary(name: str, model: Document) -> None:
     vocab = model["vocab"]
     if model["type"] == "Unigram":
         if not isinstance(vocab, list) or not all(
@@ -161,33 +167,55 @@ def _merges(name: str, made: TokenizerJson) -> None:
         ) from None
 
 
+def _bpe(made: TokenizerJson) -> Segmenter:
+    model = made.data["model"]
+    return Bpe(
+        tokens=model["vocab"],
+        # Of a merge that stands twice the library sees the last.
+        merges={(left, right): rank for rank, (left, right) in enumerate(made.pairs)},
+        prefix=model.get("continuing_subword_prefix") or "",
+        suffix=model.get("end_of_word_suffix") or "",
+        whole=bool(model.get("ignore_merges")),
+        unknown=model.get("unk_token"),
+        bytes_=bool(model.get("byte_fallback")),
+    )
+
+
+def _unigram(made: TokenizerJson) -> Segmenter:
+    model = made.data["model"]
+    scores = {piece: float(score) for piece, score in model["vocab"]}
+    unknown = model.get("unk_id")
+    return Unigram(
+        tokens=scores,
+        plain=scores.keys(),
+        unknown=None if unknown is None else model["vocab"][unknown][0],
+        bytes_=bool(model.get("byte_fallback")),
+    )
+
+
+def _wordpiece(made: TokenizerJson) -> Segmenter:
+    model = made.data["model"]
+    prefix = model.get("continuing_subword_prefix")
+    return Words(tokens=model["vocab"], unknown=model.get("unk_token"), prefix=prefix)
+
+
+def _wordlevel(made: TokenizerJson) -> Segmenter:
+    model = made.data["model"]
+    return Words(tokens=model["vocab"], unknown=model.get("unk_token"))
+
+
+# The type of a model -> its algorithm.
+MODELS: Mapping[str, Callable[[TokenizerJson], Segmenter]] = {
+    "BPE": _bpe,
+    "Unigram": _unigram,
+    "WordPiece": _wordpiece,
+    "WordLevel": _wordlevel,
+}
+
+
 def segmenter(made: TokenizerJson) -> Segmenter:
     """The algorithm and vocabulary of a tokenizer.json."""
-    model = made.data["model"]
-    if model["type"] == "Unigram":
-        scores = {piece: float(score) for piece, score in model["vocab"]}
-        unknown = model.get("unk_id")
-        return Unigram(
-            tokens=scores,
-            plain=scores.keys(),
-            unknown=None if unknown is None else model["vocab"][unknown][0],
-            bytes_=bool(model.get("byte_fallback")),
-        )
-    vocab, unknown = model["vocab"], model.get("unk_token")
-    if model["type"] == "BPE":
-        # Of a merge that stands twice the library sees the last.
-        merges = {(left, right): rank for rank, (left, right) in enumerate(made.pairs)}
-        return Bpe(
-            tokens=vocab,
-            merges=merges,
-            prefix=model.get("continuing_subword_prefix") or "",
-            suffix=model.get("end_of_word_suffix") or "",
-            whole=bool(model.get("ignore_merges")),
-            unknown=unknown,
-            bytes_=bool(model.get("byte_fallback")),
-        )
-    prefix = model.get("continuing_subword_prefix") if model["type"] == "WordPiece" else None
-    return Words(tokens=vocab, unknown=unknown, prefix=prefix)
+    return MODELS[made.data["model"]["type"]](made)
 
 
 def cut(made: TokenizerJson, kept: Mapping[str, int]) -> str:
@@ -196,28 +224,16 @@ def cut(made: TokenizerJson, kept: Mapping[str, int]) -> str:
     Ids follow, in added tokens, post-processor and padding; the rest stands as it was.
     """
     data, model = made.data, dict(made.data["model"])
-    added = [token for token in data.get("added_tokens") or () if token["content"] in kept]
-    added = sorted(
-        ({**token, "id": kept[token["content"]]} for token in added), key=lambda token: token["id"]
-    )
+    added = [
+        {**token, "id": kept[token["content"]]}
+        for token in data.get("added_tokens") or ()
+        if token["content"] in kept
+    ]
+    added.sort(key=lambda token: token["id"])
     if model["type"] == "Unigram":
-        # Of a piece that stands twice the library sees the last.
-        last = {piece: number for number, (piece, _) in enumerate(model["vocab"])}
-        model["vocab"] = [
-            entry
-            for number, entry in enumerate(model["vocab"])
-            if entry[0] in kept and last[entry[0]] == number
-        ]
-        if model.get("unk_id") is not None:
-            unknown = data["model"]["vocab"][model["unk_id"]][0]
-            model["unk_id"] = [piece for piece, _ in model["vocab"]].index(unknown)
+        _cut_list(model, kept)
     else:
-        # In the order of the ids, whatever order the file had. Added tokens that are none of the
-        # model are numbered behind its own; one that stands among those has to be one of them.
-        own = {token: kept[token] for token in model["vocab"] if token in kept}
-        end = max(own.values(), default=-1)
-        own |= {token["content"]: token["id"] for token in added if token["id"] < end}
-        model["vocab"] = dict(sorted(own.items(), key=lambda item: item[1]))
+        _cut_table(model, kept, added)
     if model["type"] == "BPE":
         prefix = len(model.get("continuing_subword_prefix") or "")
         vocab = model["vocab"]
@@ -226,35 +242,66 @@ def cut(made: TokenizerJson, kept: Mapping[str, int]) -> str:
             for merge, (left, right) in zip(model.get("merges") or (), made.pairs, strict=True)
             if left in vocab and right in vocab and left + right[prefix:] in vocab
         ]
-    padding = data.get("padding")
-    small = {**data, "model": model, "added_tokens": added}
-    small["post_processor"] = _moved(data.get("post_processor"), made, kept)
-    if isinstance(padding, dict):
-        tokens = (made.names.get(padding.get("pad_id", -1)), padding.get("pad_token"))
-        found = [kept[token] for token in tokens if token is not None and token in kept]
-        small["padding"] = {**padding, "pad_id": found[0]} if found else padding
-    return dumps(small)
-
-
-def _moved(processor: Any, source: TokenizerJson, kept: Mapping[str, int]) -> Any:
-    """A post-processor of any kind, also nested, with new ids.
-
-    What is written is the id, so an id goes on meaning its token; one that meant none in the source
-    takes the id of the token that is named beside it. Raises BuildFault where there is none.
-    """
-    if not isinstance(processor, dict):
-        return processor
 
     def new(old: int, text: str) -> int:
-        token = source.names.get(old, text)
+        # What is written is the id, so an id goes on meaning its token; one that meant none in the
+        # source takes the id of the token that is named beside it.
+        token = made.names.get(old, text)
         if token not in kept:
             raise _fault(f"the post-processor names {text!r} as {old}, and neither is a token")
         return kept[token]
 
-    made = dict(processor)
+    padding = data.get("padding")
+    small = {**data, "model": model, "added_tokens": added}
+    small["post_processor"] = renumbered(data.get("post_processor"), new)
+    if isinstance(padding, dict):
+        tokens = (made.names.get(padding.get("pad_id", -1)), padding.get("pad_token"))
+        pads = [kept[token] for token in tokens if token is not None and token in kept]
+        small["padding"] = {**padding, "pad_id": pads[0]} if pads else padding
+    return dumps(small)
+
+
+def _cut_list(model: Document, kept: Mapping[str, int]) -> None:
+    """The vocabulary of a Unigram. Of a piece that stands twice the library sees the last."""
+    pieces = model["vocab"]
+    last = {piece: number for number, (piece, _) in enumerate(pieces)}
+    model["vocab"] = [
+        entry
+        for number, entry in enumerate(pieces)
+        if entry[0] in kept and last[entry[0]] == number
+    ]
+    if model.get("unk_id") is not None:
+        unknown = pieces[model["unk_id"]][0]
+        model["unk_id"] = [piece for piece, _ in model["vocab"]].index(unknown)
+
+
+def _cut_table(model: Document, kept: Mapping[str, int], added: Iterable[Document]) -> None:
+    """The vocabulary of the others, in the order of the ids, whatever order the file had.
+
+    Added tokens that are none of the model are numbered behind its own; one that stands among those
+    has to be one of them.
+    """
+    own = {token: kept[token] for token in model["vocab"] if token in kept}
+    end = max(own.values(), default=-1)
+    own |= {token["content"]: token["id"] for token in added if token["id"] < end}
+    model["vocab"] = dict(sorted(own.items(), key=lambda item: item[1]))
+
+
+def renumbered(processor: Json, new: Callable[[int, str], int]) -> Json:
+    """A post-processor of any kind, also nested, with `new(id, token)` in place of each id.
+
+    Raises BuildFault for a template with more ids than tokens, or fewer.
+    """
+    if not isinstance(processor, dict):
+        return processor
+    made: Document = dict(processor)
     if made.get("type") == "Sequence":
-        made["processors"] = [_moved(inner, source, kept) for inner in made["processors"]]
+        made["processors"] = [renumbered(inner, new) for inner in made["processors"]]
     elif made.get("type") == "TemplateProcessing":
+        for token in made["special_tokens"].values():
+            if len(token["ids"]) != len(token["tokens"]):
+                shown = f"{len(token['ids'])} ids for {len(token['tokens'])} tokens"
+                raise _fault(f"the template names {shown} ({token['tokens'][:3]})")
         made["special_tokens"] = {
             name: {**token, "ids": list(map(new, token["ids"], token["tokens"]))}
             for name, token in made["special_tokens"].items()
@@ -266,45 +313,32 @@ def _moved(processor: Any, source: TokenizerJson, kept: Mapping[str, int]) -> An
     return made
 
 
-def referred(made: TokenizerJson) -> Iterator[tuple[str, str]]:
-    """(token, reason) of each token that post-processor or padding name."""
+def referred(made: TokenizerJson) -> dict[str, str]:
+    """The tokens that post-processor or padding name -> which of the two."""
+    tokens: dict[str, str] = {}
 
-    def walk(processor: Any) -> Iterator[str]:
-        if not isinstance(processor, dict):
-            return
-        for inner in processor.get("processors") or ():
-            yield from walk(inner)
-        special = processor.get("special_tokens")
-        for token in special.values() if isinstance(special, dict) else ():
-            if len(token["ids"]) != len(token["tokens"]):
-                shown = f"{len(token['ids'])} ids for {len(token['tokens'])} tokens"
-                raise _fault(f"the template names {shown} ({token['tokens'][:3]})")
-            for old, text in zip(token["ids"], token["tokens"], strict=True):
-                yield made.names.get(old, text)
-        for part in ("sep", "cls"):
-            if part in processor:
-                text, old = processor[part]
-                yield made.names.get(old, text)
+    def name(old: int, text: str) -> int:
+        tokens.setdefault(made.names.get(old, text), "post-processor")
+        return old
 
-    for token in walk(made.data.get("post_processor")):
-        yield token, "post-processor"
+    renumbered(made.data.get("post_processor"), name)
     padding = made.data.get("padding")
     if isinstance(padding, dict) and "pad_token" in padding:
-        yield made.names.get(padding.get("pad_id", -1)) or str(padding["pad_token"]), "padding"
+        token = made.names.get(padding.get("pad_id", -1)) or str(padding["pad_token"])
+        tokens.setdefault(token, "padding")
+    return tokens
 
 
 def byte_level(made: TokenizerJson) -> bool:
     """Whether text is cut into the 256 letters that stand for bytes."""
 
-    def walk(part: Any) -> bool:
-        if isinstance(part, dict):
-            return part.get("type") == "ByteLevel" or any(walk(inner) for inner in part.values())
-        return isinstance(part, list) and any(walk(inner) for inner in part)
-
-    return walk(made.data.get("pre_tokenizer")) or walk(made.data.get("normalizer"))
+    parts = (made.data.get("pre_tokenizer"), made.data.get("normalizer"))
+    return any(
+        at[-1:] == ("type",) and value == "ByteLevel" for part in parts for at, value in items(part)
+    )
 
 
-def dumps(data: Data) -> str:
+def dumps(data: Mapping[str, Json]) -> str:
     """The file's text, compact: with one merge a line it would be twice as large."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
@@ -319,3 +353,26 @@ def strangers(made: TokenizerJson, known: Set[str]) -> Sequence[str]:
     vocab = made.data["model"]["vocab"]
     own = vocab if isinstance(vocab, dict) else [piece for piece, _ in vocab]
     return [token for token in own if token not in known]
+
+
+def loaded(path: Path) -> Tokenizer:
+    """The file as the tokenizers library reads it."""
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(path))
+
+
+def _by_tokenizers(path: Path, beside: PreTrainedTokenizerBase) -> Cut:
+    backend = loaded(path)
+    return lambda text: list(backend.encode(text, add_special_tokens=False).tokens)
+
+
+TOKENIZER_JSON = Format(
+    holds=lambda path: path.name == NAME,
+    read=read,
+    strangers=strangers,
+    required=referred,
+    segmenter=segmenter,
+    cut=lambda made, kept: cut(made, kept).encode(),
+    library=_by_tokenizers,
+)

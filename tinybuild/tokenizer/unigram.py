@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from tinybuild.tokenizer.bpe import BYTES
+from tinybuild.tokenizer.segmenter import Segmenter
 
 UNKNOWN_PENALTY = 10.0  # below the lowest score; the same in tokenizers and sentencepiece
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unigram:
+class Unigram(Segmenter):
     """A Unigram vocabulary: tokens in the order of their ids -> log probability.
 
-    `plain` are the pieces that text is cut into (no control or byte pieces). unknown: the piece for
-    characters without one; bytes_: whether such characters are spelled in byte pieces.
+    `plain` are the pieces that text is cut into (no control or byte pieces).
 
     Why a subset cuts text as the whole does: the paths through a text that use kept pieces only are
     some of the source's, with the same scores. If all pieces of the source's best path are kept, it
@@ -25,10 +24,7 @@ class Unigram:
     piece with the lowest score always stays.
     """
 
-    tokens: Mapping[str, float]
     plain: Set[str]
-    unknown: str | None
-    bytes_: bool = False
     _known: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -76,24 +72,15 @@ class Unigram:
                 best[start + 1] = max(best[start + 1], best[start] + unknown)
         return len(token) == 1 or self.tokens[token] >= best[-1]
 
-    def misleads(self, token: str) -> bool:
-        """False: a piece that is there is part of the paths that it is part of in the source."""
-        return False
-
     def letters(self, characters: Iterable[str]) -> Set[str]:
         """The pieces that spell these characters."""
         return {character for character in characters if character in self.tokens}
 
-    def required(self) -> Mapping[str, str]:
-        """Pieces without which other text is cut otherwise -> why."""
-        found = {}
-        if self.unknown is not None:
-            found[self.unknown] = "unknown"
-        if self._lowest is not None and self._lowest in self.plain:
-            found.setdefault(self._lowest, "lowest score")
-        if self.bytes_:
-            found |= {piece: "alphabet" for piece in BYTES if piece in self.tokens}
-        return found
+    def required(self) -> dict[str, str]:
+        needed = super().required()
+        if self._lowest is not None:
+            needed.setdefault(self._lowest, "lowest score")
+        return needed
 
     def ranked(self) -> Iterator[str]:
         """Pieces in the order of their ids."""

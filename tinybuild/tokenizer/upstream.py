@@ -8,14 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import ranks, sample, slow, spm, tokenizer_json
-from tinybuild.tokenizer.bpe import LETTERS
 from tinybuild.tokenizer.choose import Space
+from tinybuild.tokenizer.format import AnyHeld, Format, Held
+from tinybuild.tokenizer.segmenter import LETTERS
 from tinybuild.tokenizer.tokenizer_json import TokenizerJson
+
+# The first that holds a file is its format.
+FORMATS: tuple[Format[Any], ...] = (
+    tokenizer_json.TOKENIZER_JSON,
+    ranks.TEKKEN,
+    ranks.TIKTOKEN,
+    spm.SENTENCEPIECE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,31 +31,29 @@ class Files:
     """Vocabulary files, checked.
 
     folder: where they are. json: tokenizer.json, None where there is none. beside: other files that
-    one library or the other reads a whole vocabulary from, by name: the module of the format (spm
-    or ranks), and the content.
+    one library or the other reads a whole vocabulary from, by name.
     """
 
     folder: Path
     json: TokenizerJson | None
-    beside: Mapping[str, tuple[ModuleType, Any]]
+    beside: Mapping[str, AnyHeld]
 
 
 def read(folder: Path) -> Files:
     """The vocabulary files of a folder. Raises BuildFault for what transformers would read wrongly,
     or complain of unclearly."""
-    path, beside = folder / "tokenizer.json", {}
-    for other in sorted(filter(Path.is_file, folder.iterdir())) if folder.is_dir() else ():
-        tekken = other.suffix == ".json" and "tekken" in other.name
-        if other.suffix in (".model", ".spm"):
-            # A name says nothing: tokenizer.model may also be a tiktoken file.
-            kind: ModuleType = ranks if ranks.is_tiktoken(other) else spm
-        elif tekken or other.suffix == ".tiktoken":
-            kind = ranks
-        else:
-            continue
-        beside[other.name] = (kind, kind.read(other))
-    json_ = tokenizer_json.read(path) if path.is_file() else None
+    beside, own = {}, folder / tokenizer_json.NAME
+    for path in sorted(filter(Path.is_file, folder.iterdir())) if folder.is_dir() else ():
+        format_ = format_of(path)
+        if format_ is not None and path != own:
+            beside[path.name] = Held(format=format_, content=format_.read(path))
+    json_ = tokenizer_json.read(own) if own.is_file() else None
     return Files(folder=folder, json=json_, beside=beside)
+
+
+def format_of(path: Path) -> Format[Any] | None:
+    """The format of a file; None for what is not a vocabulary."""
+    return next((format_ for format_ in FORMATS if format_.holds(path)), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +76,15 @@ class Upstream:
         return cls(files=files, loaded=loaded, fast=fast)
 
     @property
-    def beside(self) -> Mapping[str, tuple[ModuleType, Any]]:
+    def beside(self) -> Mapping[str, AnyHeld]:
         """The other vocabulary files; those of a slow class are its own (module slow)."""
         return self.files.beside if self.fast is not None else {}
 
     @cached_property
     def ids(self) -> Mapping[str, int]:
         """The vocabulary, as the loaded tokenizer numbers it."""
-        found: dict[str, int] = self.loaded.get_vocab()
-        return found
+        vocabulary: dict[str, int] = self.loaded.get_vocab()
+        return vocabulary
 
     @cached_property
     def spaces(self) -> tuple[Space, ...]:
@@ -96,9 +102,10 @@ class Upstream:
                 hint="its ids have holes, and added tokens are numbered by how many there are; "
                 "give a source whose ids have none",
             )
-        parts: dict[str, tuple[ModuleType, Any]] = {"tokenizer.json": (tokenizer_json, self.fast)}
-        for name, (kind, content) in (parts | dict(self.beside)).items():
-            strangers = kind.strangers(content, ids.keys())
+        own = Held(format=tokenizer_json.TOKENIZER_JSON, content=self.fast)
+        held: dict[str, AnyHeld] = {tokenizer_json.NAME: own, **self.beside}
+        for name, file in held.items():
+            strangers = file.strangers(ids.keys())
             if strangers:
                 shown = ", ".join(map(repr, strangers[:3]))
                 raise BuildFault.of(
@@ -112,10 +119,7 @@ class Upstream:
             Space(
                 name="",
                 ids=ids,
-                segmenters=(
-                    tokenizer_json.segmenter(self.fast),
-                    *(kind.segmenter(content) for kind, content in self.beside.values()),
-                ),
+                segmenters=tuple(file.segmenter() for file in held.values()),
                 atoms=tokenizer_json.added(self.fast) | added,
             ),
         )
@@ -143,5 +147,5 @@ class Upstream:
         counts: Counter[int] = Counter()
         for cut in sample.cut(self.loaded, texts):
             counts.update(cut or ())
-        found = self.loaded.convert_ids_to_tokens(list(counts))
-        return {"": Counter(dict(zip(found, counts.values(), strict=True)))}
+        tokens = self.loaded.convert_ids_to_tokens(list(counts))
+        return {"": Counter(dict(zip(tokens, counts.values(), strict=True)))}

@@ -1,95 +1,71 @@
-"""Where ids stand in a tokenizer's files, and what the rest of the bundle must know of them."""
+"""What the rest of the bundle must know of a tokenizer: sizes, special ids, ids that have moved."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tinybuild.errors import BuildFault
 from tinybuild.keys import PROCESSORS, ROLES, mentioned
-from tinybuild.tokenizer import METHODS
+from tinybuild.paths import Json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+CONFIGS = ("config.json", "generation_config.json", *PROCESSORS)
 
 
-def repoint(processor: Any, vocabulary: Mapping[str, int]) -> Any:
-    """A post-processor of tokenizer.json (of any kind, also nested) with the ids of `vocabulary`.
-
-    Training leaves the ids of a nested one at their old values. Raises KeyError for a token that is
-    not there.
-    """
-    if not isinstance(processor, Mapping):
-        return processor
-    made = dict(processor)
-    if made["type"] == "Sequence":
-        made["processors"] = [repoint(p, vocabulary) for p in made["processors"]]
-    elif made["type"] == "TemplateProcessing":
-        made["special_tokens"] = {
-            name: {**token, "ids": [vocabulary[t] for t in token["tokens"]]}
-            for name, token in made["special_tokens"].items()
-        }
-    elif made["type"] in ("BertProcessing", "RobertaProcessing"):
-        for part in ("sep", "cls"):
-            token = made[part][0]
-            made[part] = [token, vocabulary[token]]
-    return made
-
-
-def facts(
-    made: Any, source: Any | None, folder: Path, section: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What a model must know of its tokenizer (JSON data).
-
-    sizes: config key -> rows of an embedding (vocab_size; src_vocab_size and tgt_vocab_size where
-    the class has two vocabularies), a multiple of `pad_to_multiple_of`. special: role -> id. moved:
-    the source's id (as text) -> new id, for the ids that the source's configs mention and whose
-    token is still there; empty where the source's ids mean nothing (a blank tokenizer). keep:
-    whether it is the source's own tokenizer. missing: what becomes of an id that has no token
-    (error or unk).
-    """
-    sizes = {"vocab_size": len(made)}
+def sizes(made: PreTrainedTokenizerBase, multiple: int) -> dict[str, int]:
+    """Config key -> rows of an embedding, a multiple of `multiple`: vocab_size, and src_vocab_size
+    and tgt_vocab_size where the class has two vocabularies."""
+    tokens = {"vocab_size": len(made)}
     for name in dir(type(made)):
         if name.endswith("_vocab_size") and isinstance(getattr(type(made), name), property):
-            sizes[name] = int(getattr(made, name))
-    multiple = section.get("pad_to_multiple_of", 1)
-    sizes = {name: -(-size // multiple) * multiple for name, size in sizes.items()}
-    special = {}
+            tokens[name] = int(getattr(made, name))
+    return {name: -(-size // multiple) * multiple for name, size in tokens.items()}
+
+
+def special(made: PreTrainedTokenizerBase, folder: Path) -> dict[str, int]:
+    """Role -> id of each special token: those that the class names, and those that a processor's
+    files name, such as image."""
+    ids = {}
     for role in ROLES:
         token = getattr(made, f"{role}_token", None)
-        if token is not None:
-            number = made.convert_tokens_to_ids(str(token))
-            if number is not None:
-                special[role] = int(number)
+        number = None if token is None else made.convert_tokens_to_ids(str(token))
+        if number is not None:
+            ids[role] = int(number)
     vocabulary = made.get_vocab()
     named = dict(made.special_tokens_map)  # also image_token and the like
     for file in PROCESSORS:
         named = {**read(folder / file), **named}
     for name, token in named.items():
         if name.endswith("_token") and isinstance(token, str) and token in vocabulary:
-            special.setdefault(name.removesuffix("_token"), vocabulary[token])
-    moved = {}
-    configs = ("config.json", "generation_config.json", *PROCESSORS)
-    mentions = {old for name in configs for old in mentioned(read(folder / name))}
-    if source is not None and mentions:
-        tokens = {number: token for token, number in source.get_vocab().items()}
-        moved = {
-            str(old): vocabulary[tokens[old]] for old in mentions if tokens.get(old) in vocabulary
-        }
-    return {
-        "sizes": sizes,
-        "special": special,
-        "moved": dict(sorted(moved.items())),
-        "keep": METHODS[section["method"]].unchanged,
-        "missing": section.get("missing_ids", "error"),
-    }
+            ids.setdefault(name.removesuffix("_token"), vocabulary[token])
+    return ids
 
 
-def read(path: Path) -> dict[str, Any]:
+def moved(
+    made: PreTrainedTokenizerBase, source: PreTrainedTokenizerBase, folder: Path
+) -> dict[str, int]:
+    """The source's id (as text) -> new id, for the ids that the source's configs mention and whose
+    token is still there."""
+    mentions = {old for name in CONFIGS for old in mentioned(read(folder / name))}
+    if not mentions:
+        return {}
+    vocabulary = made.get_vocab()
+    tokens = {number: token for token, number in source.get_vocab().items()}
+    new = {str(old): vocabulary[tokens[old]] for old in mentions if tokens.get(old) in vocabulary}
+    return dict(sorted(new.items()))
+
+
+def read(path: Path) -> Mapping[str, Json]:
     """A JSON object of the source, {} where there is no such file; raises BuildFault."""
     if not path.is_file():
         return {}
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data: Json = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
+
+from tinybuild.tokenizer.segmenter import Segmenter
 
 
 @dataclass(frozen=True, kw_only=True)
-class Words:
+class Words(Segmenter):
     """A vocabulary of words (WordLevel) or of pieces of words (WordPiece): token -> id.
 
     prefix is written before a piece that continues a word; None for WordLevel, whose tokens have no
@@ -22,17 +24,7 @@ class Words:
     does not are kept last, all or none of them (`misleads`; real vocabularies have a handful).
     """
 
-    tokens: Mapping[str, int]
-    unknown: str | None
     prefix: str | None = None
-
-    def parts(self, token: str) -> Set[str] | None:
-        """Nothing: no token is made from others."""
-        return frozenset()
-
-    def emitted(self, token: str) -> bool:
-        """True: each token is the longest match of its own text."""
-        return True
 
     def misleads(self, token: str) -> bool:
         """Whether the token goes on a word, and has a letter behind its first that goes on none."""
@@ -45,13 +37,5 @@ class Words:
         """The pieces that spell these characters at the start of a word and inside."""
         if self.prefix is None:
             return frozenset()
-        found = {start + character for character in characters for start in ("", self.prefix)}
-        return found & self.tokens.keys()
-
-    def required(self) -> Mapping[str, str]:
-        """Tokens without which other text is cut otherwise -> why."""
-        return {self.unknown: "unknown"} if self.unknown in self.tokens else {}  # type: ignore[dict-item]
-
-    def ranked(self) -> Iterator[str]:
-        """Tokens in the order of their ids."""
-        return iter(sorted(self.tokens, key=lambda token: self.tokens[token]))
+        spelled = {start + character for character in characters for start in ("", self.prefix)}
+        return spelled & self.tokens.keys()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tinybuild import sections
+from tinybuild.facts import Shrunk
 from tinybuild.tokenizer.upstream import Files
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ class Work:
     folder: where a source's files are. inputs: folders of other stages that are only read: fetch,
     and dataset, where the sample comes from there. out: an empty folder, for files."""
 
-    section: Mapping[str, Any]
+    section: sections.Tokenizer
     source: Source | None
     folder: Path
     inputs: Mapping[str, Path]
@@ -45,4 +47,4 @@ class Made:
     """A tokenizer; shrunk: what was kept, of a method that shrinks and has written its files."""
 
     loaded: PreTrainedTokenizerBase
-    shrunk: Mapping[str, Any] | None = None
+    shrunk: Shrunk | None = None

@@ -48,6 +48,10 @@ class Sample:
         """The texts of the row, joined."""
         return " ".join(piece for piece in self.pieces if isinstance(piece, str))
 
+    def media(self, sense: str) -> tuple[Media, ...]:
+        """The images, or (audio) the sounds."""
+        return self.images if sense == "image" else self.sounds
+
 
 class Columns:
     """The columns of a dataset's features by what they can be for a model, in their order.
@@ -63,8 +67,8 @@ class Columns:
 
         lists = {name: inner for name, f in features.items() if (inner := items(f)) is not None}
 
-        def of(kind: type, columns: Mapping[str, FeatureType] = features) -> list[str]:
-            return [name for name, feature in columns.items() if isinstance(feature, kind)]
+        def of(wanted: type, columns: Mapping[str, FeatureType] = features) -> list[str]:
+            return [name for name, feature in columns.items() if isinstance(feature, wanted)]
 
         def texts(columns: Mapping[str, FeatureType]) -> list[str]:
             return [name for name, feature in columns.items() if content(feature) == "text"]

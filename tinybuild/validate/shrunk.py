@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinybuild import corpus
-from tinybuild.tokenizer import ranks, sample, spm
-from tinybuild.tokenizer.bpe import BYTES
+from tinybuild.paths import Json
+from tinybuild.tokenizer import sample, tokenizer_json
 from tinybuild.tokenizer.living import chats
+from tinybuild.tokenizer.segmenter import BYTES
 from tinybuild.tokenizer.shrink import VOCAB_MAP
-from tinybuild.tokenizer.upstream import Upstream, read
+from tinybuild.tokenizer.upstream import Upstream, format_of, read
 from tinybuild.validate.check import Result, Value, check
 from tinybuild.validate.subject import Subject
 from tinybuild.validate.tokenizer import unknowns
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 PIPELINE = (
     *("normalizer", "pre_tokenizer", "decoder", "post_processor"),
@@ -74,9 +77,10 @@ def same_pipeline(subject: Subject) -> Result | None:
         return None
     mapped, bad, compared = _map(subject), [], 0
     views = [(subject.source.backend_tokenizer, subject.tokenizer.backend_tokenizer, "loaded")]
-    file, upstream = subject.folder / "tokenizer.json", subject.upstream / "tokenizer.json"
-    if upstream.is_file():
-        views.append((_raw(upstream), _raw(file), "tokenizer.json"))
+    name = tokenizer_json.NAME
+    if (subject.upstream / name).is_file():
+        file = tokenizer_json.loaded(subject.folder / name)
+        views.append((tokenizer_json.loaded(subject.upstream / name), file, name))
     for old, new, where in views:
         before, after = (json.loads(backend.to_str()) for backend in (old, new))
         for part in PIPELINE:
@@ -88,49 +92,42 @@ def same_pipeline(subject: Subject) -> Result | None:
     return _result(bad, f"{compared} parts equal", parts=compared)
 
 
-def _raw(path: Path) -> Any:
-    from tokenizers import Tokenizer
-
-    return Tokenizer.from_file(str(path))
-
-
-def _renumbered(part: Any, mapped: Mapping[int, int]) -> Any:
-    """Part of a pipeline with the ids that its tokens have now."""
+def _renumbered(part: Json, mapped: Mapping[int, int]) -> Json:
+    """Part of a pipeline with the ids that its tokens have now. (Not as the stage does it, which is
+    what is checked here.)"""
     if isinstance(part, list):
         return [_renumbered(item, mapped) for item in part]
-    if not isinstance(part, Mapping):
+    if not isinstance(part, dict):
         return part
-    made = {name: _renumbered(value, mapped) for name, value in part.items()}
+    made: dict[str, Any] = {name: _renumbered(value, mapped) for name, value in part.items()}
     if "ids" in made:
-        made["ids"] = [mapped.get(number) for number in part["ids"]]
+        made["ids"] = [mapped.get(number) for number in made["ids"]]
     if "pad_id" in made:
-        made["pad_id"] = mapped.get(part["pad_id"])
-    for name in ("sep", "cls"):
-        if name in made:
-            made[name] = [part[name][0], mapped.get(part[name][1])]
+        made["pad_id"] = mapped.get(made["pad_id"])
+    for name in made.keys() & {"sep", "cls"}:
+        made[name] = [made[name][0], mapped.get(made[name][1])]
     return made
 
 
 def texts(subject: Subject) -> list[str]:
     """Texts in many scripts, code, emoji, random characters, and the tokens' own surfaces."""
     drawn = random.Random(subject.seed)
-    found = list(corpus.texts())
+    tried = list(corpus.texts())
     for _ in range(RANDOM_TEXTS):
         low, high = RANGES[drawn.randrange(len(RANGES))]
-        found.append(
-            "".join(chr(drawn.randrange(low, high)) for _ in range(drawn.randrange(1, 20)))
-        )
+        length = drawn.randrange(1, 20)
+        tried.append("".join(chr(drawn.randrange(low, high)) for _ in range(length)))
     kept = sorted(_map(subject))
     surfaces = [subject.source.decode([number]) for number in kept]
     plain = [
         surface for surface in surfaces if surface and "\N{REPLACEMENT CHARACTER}" not in surface
     ]
     for _ in range(SURFACES if plain else 0):
-        found.append("".join(drawn.choices(plain, k=drawn.randrange(1, 8))))
-    return found
+        tried.append("".join(drawn.choices(plain, k=drawn.randrange(1, 8))))
+    return tried
 
 
-def _ids(tokenizer: Any, text: str) -> list[int] | None:
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int] | None:
     return sample.cut(tokenizer, [text])[0]
 
 
@@ -172,7 +169,7 @@ def segmentation(subject: Subject) -> Result:
 class _Losses:
     """Which texts have characters that a source has tokens for, and the shrunken one has none."""
 
-    def __init__(self, source: Any, made: Any):
+    def __init__(self, source: PreTrainedTokenizerBase, made: PreTrainedTokenizerBase):
         self.source, self.made = source, made
         self.letters = _letters(source) - _letters(made) if made.is_fast else set()
 
@@ -187,7 +184,7 @@ class _Losses:
             return True
         return self._known(self.made, text, after) < self._known(self.source, text, before)
 
-    def _known(self, tokenizer: Any, text: str, ids: Sequence[int]) -> int:
+    def _known(self, tokenizer: PreTrainedTokenizerBase, text: str, ids: Sequence[int]) -> int:
         """Characters of the text in known tokens, less those in unknown ones."""
         unknown, places = unknowns(tokenizer), {True: set[int](), False: set[int]()}
         options = {"add_special_tokens": False, "return_offsets_mapping": True}
@@ -196,7 +193,7 @@ class _Losses:
         return len(places[False]) - len(places[True])
 
 
-def _letters(tokenizer: Any) -> set[str]:
+def _letters(tokenizer: PreTrainedTokenizerBase) -> set[str]:
     """The letters that are tokens in every form a word has them in, at its start, inside and at its
     end; none where bytes spell a letter that is not there."""
     vocabulary, model = tokenizer.get_vocab(), tokenizer.backend_tokenizer.model
@@ -207,7 +204,7 @@ def _letters(tokenizer: Any) -> set[str]:
     return {t for t in vocabulary if len(t) == 1 and {prefix + t, t + suffix} <= vocabulary.keys()}
 
 
-def _back(tokenizer: Any, ids: Sequence[int]) -> str:
+def _back(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     """The text of ids; where nothing says how tokens join (no decoder), the tokens themselves."""
     if not tokenizer.is_fast or tokenizer.backend_tokenizer.decoder is not None:
         return str(tokenizer.decode(ids))
@@ -269,8 +266,8 @@ def batches(subject: Subject) -> Result:
     tried = [text for text in texts(subject) if text.strip()]
     whole = [
         text
-        for text, found in zip(tried, sample.cut(source, tried), strict=True)
-        if found is not None and mapped.keys() >= {*found}
+        for text, ids in zip(tried, sample.cut(source, tried), strict=True)
+        if ids is not None and mapped.keys() >= {*ids}
     ][:50]
     bad = []
     calls: list[tuple[str, dict[str, Any]]] = [
@@ -302,11 +299,11 @@ def formats_agree(subject: Subject) -> Result | None:
     """Each vocabulary file of the bundle, read by its format's own library, cuts text like the
     source's does, and agrees with AutoTokenizer wherever the source's did."""
     source, made = subject.source, subject.tokenizer
-    readers = [
-        (path.name, _reader(path, source), _reader(subject.folder / path.name, made))
-        for path in sorted(subject.upstream.iterdir())
-        if (subject.folder / path.name).is_file()
-    ]
+    readers = []
+    for path in sorted(filter(Path.is_file, subject.upstream.iterdir())):
+        own, format_ = subject.folder / path.name, format_of(path)
+        if format_ is not None and own.is_file():
+            readers.append((path.name, format_.library(path, source), format_.library(own, made)))
     bad, agreed, tried, read = [], 0, texts(subject), []
     mapped, names = _map(subject), {number: token for token, number in source.get_vocab().items()}
     kept = {names[number] for number in mapped}
@@ -329,54 +326,3 @@ def formats_agree(subject: Subject) -> Result | None:
     if not read:
         return None
     return _result(bad, f"{', '.join(read)}: {agreed} texts", files=len(read), texts=agreed)
-
-
-Cut = Callable[[str], list[str]]
-
-
-def _reader(path: Path, tokenizer: Any) -> Cut | None:
-    """How a vocabulary file cuts text, read by the library of its format; None if it has none, or
-    (mistral-common, for Tekken) if that is not installed.
-
-    A tiktoken file does not hold its pattern: that comes from the tokenizer beside it.
-    """
-    if path.name == "tokenizer.json":
-        backend = _raw(path)
-        return lambda text: list(backend.encode(text, add_special_tokens=False).tokens)
-    if path.suffix in (".model", ".spm") and spm.is_model(path):
-        from sentencepiece import SentencePieceProcessor
-
-        processor = SentencePieceProcessor(model_file=str(path))
-        return lambda text: list(processor.encode(text, out_type=str))
-    if path.suffix == ".json" and "tekken" in path.name:
-        if importlib.util.find_spec("mistral_common") is None:
-            return None
-        from mistral_common.tokens.tokenizers.tekken import Tekkenizer
-
-        tekken, names = Tekkenizer.from_file(path), tokenizer.convert_ids_to_tokens
-        return lambda text: list(names(tekken.encode(text, bos=False, eos=False)))
-    if path.suffix in (".model", ".tiktoken") and ranks.is_tiktoken(path):
-        import tiktoken
-
-        (pattern,) = _patterns(json.loads(tokenizer.backend_tokenizer.to_str())["pre_tokenizer"])
-        tokens = ranks.read(path).tokens
-        encoding = tiktoken.Encoding(
-            path.stem,
-            pat_str=pattern,
-            mergeable_ranks={ranks.to_bytes(token): rank for token, rank in tokens.items()},
-            special_tokens={},
-        )
-        names = {rank: token for token, rank in tokens.items()}
-        return lambda text: [names[rank] for rank in encoding.encode_ordinary(text)]
-    return None
-
-
-def _patterns(part: Any) -> list[str]:
-    """The regular expressions in a pre-tokenizer."""
-    if isinstance(part, list):
-        return [pattern for item in part for pattern in _patterns(item)]
-    if not isinstance(part, Mapping):
-        return []
-    if "Regex" in part:
-        return [str(part["Regex"])]
-    return [pattern for item in part.values() for pattern in _patterns(item)]

@@ -6,12 +6,17 @@ import functools
 import itertools
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tinybuild import corpus
+from tinybuild.facts import TokenizerShown
+from tinybuild.tokenizer import tokenizer_json
 from tinybuild.tokenizer.sample import split
 from tinybuild.validate.check import Result, check
 from tinybuild.validate.subject import Subject
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 GENERIC = "TokenizersBackend"
 TEXTS = 100  # texts of the corpus, and surfaces of tokens, that are tried
@@ -26,24 +31,22 @@ def tokenizer_loads(subject: Subject) -> Result:
     """
     from transformers import AutoTokenizer
 
-    wanted = subject.facts["tokenizer"]
-    found = type(subject.tokenizer).__name__
+    wanted = subject.read("tokenizer", TokenizerShown)
+    name = type(subject.tokenizer).__name__
     size = len(AutoTokenizer.from_pretrained(subject.folder))
-    measured = f"{found}, {size:,} tokens"
-    expected = f"{wanted['class']}, {wanted['vocab_size']:,} tokens"
-    same = found == wanted["class"] or (found == GENERIC and _as_written(subject))
-    ok = same and size == len(subject.tokenizer) == wanted["vocab_size"]
+    measured = f"{name}, {size:,} tokens"
+    expected = f"{wanted.class_}, {wanted.vocab_size:,} tokens"
+    same = name == wanted.class_ or (name == GENERIC and _as_written(subject))
+    ok = same and size == len(subject.tokenizer) == wanted.vocab_size
     note = "" if measured == expected or not ok else "it reads the same pipeline"
     return Result.of(ok, measured=measured, wanted=expected, values={"tokens": size}, note=note)
 
 
 def _as_written(subject: Subject) -> bool:
-    from tokenizers import Tokenizer
-
-    path = subject.folder / "tokenizer.json"
+    path = subject.folder / tokenizer_json.NAME
     if not path.is_file():
         return False
-    written = json.loads(Tokenizer.from_file(str(path)).to_str())
+    written = json.loads(tokenizer_json.loaded(path).to_str())
     return bool(json.loads(subject.tokenizer.backend_tokenizer.to_str()) == written)
 
 
@@ -102,7 +105,7 @@ def round_trip(subject: Subject) -> Result | None:
     tokens are compared instead. (What a shrunken one owes is its source's own round trip:
     `shrunk.segmentation`.)
     """
-    if subject.facts["tokenizer"].get("shrunk"):
+    if "shrunk" in subject.parts:
         return None
     tokenizer = subject.tokenizer
     source, bad_ids = _source_tokens(tokenizer), unknowns(tokenizer)
@@ -138,39 +141,39 @@ def round_trip(subject: Subject) -> Result | None:
     )
 
 
-def _decoded(tokenizer: Any, ids: list[int]) -> str:
+def _decoded(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     plain = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
     return str(tokenizer.decode(ids, **plain))
 
 
-def unknowns(tokenizer: Any) -> frozenset[int]:
+def unknowns(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """The ids of the unknown token, as the tokenizer names it and as its model does."""
     return _unknowns(tokenizer, tokenizer.unk_token_id)
 
 
 @functools.lru_cache(maxsize=4)
-def _unknowns(tokenizer: Any, named: int | None) -> frozenset[int]:
-    found = {named}
+def _unknowns(tokenizer: PreTrainedTokenizerBase, named: int | None) -> frozenset[int]:
+    ids = {named}
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         token = getattr(backend.model, "unk_token", None)
         if token is not None:
-            found.add(backend.token_to_id(token))
+            ids.add(backend.token_to_id(token))
         elif type(backend.model).__name__ == "Unigram":  # which shows its unk_id in its JSON only
-            found.add(json.loads(backend.to_str())["model"]["unk_id"])
-    return frozenset(number for number in found if number is not None)
+            ids.add(json.loads(backend.to_str())["model"]["unk_id"])
+    return frozenset(number for number in ids if number is not None)
 
 
-def _source_tokens(tokenizer: Any) -> dict[int, str]:
+def _source_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
     """id -> token of the source vocabulary, if the target's is another one; else {}."""
     if not hasattr(tokenizer, "get_src_vocab"):
         return {}
-    found = {number: token for token, number in tokenizer.get_src_vocab().items()}
-    ids = sorted(found)
-    return {} if tokenizer.convert_ids_to_tokens(ids) == [found[i] for i in ids] else found
+    tokens = {number: token for token, number in tokenizer.get_src_vocab().items()}
+    ids = sorted(tokens)
+    return {} if tokenizer.convert_ids_to_tokens(ids) == [tokens[i] for i in ids] else tokens
 
 
-def _texts(tokenizer: Any) -> Iterator[str]:
+def _texts(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
     yield from itertools.islice(corpus.texts(), TEXTS)
     added = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
     vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
@@ -181,7 +184,7 @@ def _texts(tokenizer: Any) -> Iterator[str]:
             yield surface
 
 
-def _whole(tokenizer: Any, text: str) -> str:
+def _whole(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
     """A text as its tokens have to spell it."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:

@@ -8,23 +8,13 @@ from collections.abc import Iterator
 from tinybuild.feeding import Given, Tensor
 from tinybuild.feeding.inputs.draw import ROWS, Draw, each, ones, yes
 from tinybuild.feeding.inputs.facts import Facts
+from tinybuild.keys import NAMES
 from tinybuild.paths import whole, wholes
 
-BINS: tuple[str, ...] = (
-    *("num_mel_bins", "num_mel_channels", "n_mels", "mel_bins"),
-    *("num_mels", "input_feat_size", "feature_size", "input_dim"),
-    *("num_chroma", "input_size", "model_in_dim", "input_channels"),
-    *("feature_projection_input_dim", "spectrogram_bins"),
-)
 MASKS = ("input_features_mask", "feature_attention_mask", "audio_attention_mask", "padding_mask")
 WAVE_MASKS = ("padding_mask", "input_values_mask")
 LENGTHS = (64, 128, 200, 256, 512, 1024, 3000)
 FRAMES = 16  # of an encoder of waveforms
-RATIOS: tuple[str, ...] = (
-    *("conv_stride", "upsampling_ratios", "downsampling_ratios", "strides"),
-    *("upsampling_rates", "encoder_ratios", "ratios", "stride"),
-    *("downsampling_strides",),
-)
 
 
 def features(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
@@ -80,7 +70,7 @@ def lengths(facts: Facts) -> list[int]:
 
 
 def bins(facts: Facts) -> list[int]:
-    widths = [n for n in facts.numbers(*BINS, near="audio") if 0 < n <= 1024]
+    widths = [n for n in facts.numbers(*NAMES["mel bins"], near="audio") if 0 < n <= 1024]
     widths += [m.in_channels for _, m in facts.modules("Conv1d", near="audio")][:1]
     widths += subsampled(facts)
     widths += [m.in_features for _, m in facts.modules("Linear", near="audio")][:1]
@@ -127,7 +117,7 @@ def targets(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
 
 def samples(facts: Facts) -> list[int]:
     """Numbers of samples that give FRAMES frames, by the strides of the config."""
-    named = facts.every(*RATIOS, "hop_length", near="audio")
+    named = facts.every(*NAMES["strides"], "hop_length", near="audio")
     lists = [[value] if whole(value) else value for value in named]
     strides = [math.prod(value) for value in lists if wholes(value)]
     counts = [FRAMES * stride for stride in strides if 400 <= FRAMES * stride <= 200_000]
@@ -137,7 +127,6 @@ def samples(facts: Facts) -> list[int]:
 def codes(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
     """Codes of an audio codec under the argument `name`: a row of each codebook."""
     size = facts.integer("codebook_size", "audio_vocab_size", "vocab_size", near="audio", default=8)
-    names = ("num_codebooks", "num_quantizers", "n_codebooks", "audio_num_codebooks")
-    for count in [*list(facts.numbers(*names))[:2], 1]:
+    for count in [*list(facts.numbers(*NAMES["codebooks"]))[:2], 1]:
         for shape in ((ROWS, 4, count), (ROWS, count, 4)):
             yield {name: draw.whole(name, 0, size, *shape), "audio_input_ids_mask": ones(ROWS, 4)}

@@ -13,10 +13,10 @@ from tinybuild.feeding.inputs.candidates import Option
 from tinybuild.feeding.inputs.draw import Draw
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.inputs.senses import Sense, senses
+from tinybuild.keys import NAMES
 
 MOST_AXIAL = 4096  # places of a grid of positions
 LENGTHS = (16, 32, 64, 128, 4)
-BOOKS = ("num_codebooks", "num_channels", "num_audio_codebooks", "n_codes_total")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def _with_text(facts: Facts, taken: Mapping[str, Sense]) -> Iterator[Form]:
         yield Form(decoder=True)
         if {"text", "audio"} <= set(taken):
             yield Form(heard=True)
-    for books in dict.fromkeys(facts.numbers(*BOOKS)):
+    for books in dict.fromkeys(facts.numbers(*NAMES["codebooks"])):
         for count in (books, books + 1):
             yield Form(books=count)
             yield Form(decoder_books=count)

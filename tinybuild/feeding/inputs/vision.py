@@ -9,15 +9,11 @@ from typing import Any, TypeAlias
 from tinybuild.feeding import Given, Tensor
 from tinybuild.feeding.inputs.draw import ROWS, Draw, each, ones, yes
 from tinybuild.feeding.inputs.facts import Facts
+from tinybuild.keys import NAMES
 
 SIZES = (32, 64, 96, 128, 224)  # tried after the config's own
 LARGEST = 512
 REGIONS = 4
-MERGES: tuple[str, ...] = (
-    *("spatial_merge_size", "merge_size", "pixel_shuffle_factor", "downsample_factor"),
-    *("scale_factor", "pooling_kernel_size", "projector_scale_factor", "merge_kernel_size"),
-)
-CHANNELS = ("num_channels", "in_channels", "in_chans", "num_input_channels", "image_channels")
 Layout: TypeAlias = Callable[[Facts, Draw, str, str, str], Iterator[Given]]
 CONVOLUTIONS = ("Conv2d", "Conv3d")
 
@@ -67,19 +63,20 @@ def sizes(facts: Facts, near: str = "image") -> list[tuple[int, int]]:
 def channels(facts: Facts) -> int:
     """Of the config, or of the first convolution, in its absence."""
     first = next((m.in_channels for _, m in facts.modules(*CONVOLUTIONS, near="image")), 3)
-    return facts.integer(*CHANNELS, near="image", default=first if first <= 16 else 3)
+    return facts.integer(
+        *NAMES["image channels"], near="image", default=first if first <= 16 else 3
+    )
 
 
 def frames(facts: Facts) -> list[int]:
     """Numbers of frames to try."""
-    names = ("num_frames", "frames_per_clip", "max_num_frames", "num_image_with_embedding")
-    own = [n for n in facts.numbers(*names) if 0 < n <= 64]
+    own = [n for n in facts.numbers(*NAMES["frames"]) if 0 < n <= 64]
     tubes = [2 * n for n in facts.numbers("tubelet_size", "temporal_patch_size")]
     return list(dict.fromkeys([*own, *tubes, 2, 4, 8]))
 
 
 def patch(facts: Facts, near: str = "image") -> int:
-    for value in facts.every("patch_size", "model_patch_size", near=near):
+    for value in facts.every(*NAMES["patch side"], near=near):
         value = value[-1] if isinstance(value, list | tuple) and value else value
         if isinstance(value, int) and value > 0:
             return value
@@ -88,7 +85,8 @@ def patch(facts: Facts, near: str = "image") -> int:
 
 def merge(facts: Facts) -> int:
     """Patches (in a row) that become one token."""
-    for value in facts.every(*MERGES, near="image"):
+    names = (*NAMES["patches merged"], *NAMES["patches pooled"])
+    for value in facts.every(*names, near="image"):
         value = max(value) if isinstance(value, list | tuple) and value else value
         if isinstance(value, int | float) and not isinstance(value, bool) and value >= 1:
             return int(value)
@@ -302,20 +300,18 @@ def plain(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
 
 def _views(facts: Facts, draw: Draw, high: int, wide: int) -> dict[str, Any]:
     """What forward takes beside an image of this size: parts of it, a larger one, a prompt."""
-    takes, deep = facts.takes, channels(facts)
-    given: dict[str, Any] = {}
-    if "pixel_values_local" in takes:
-        local = draw.normal("pixel_values_local", 2 * ROWS, deep, high, wide)
-        given["pixel_values_local"] = local
-        given["num_local_patches"] = [2] * ROWS
-        given["patches_grid"] = each([1, 2])
-    if "high_res_pixel_values" in takes:
-        size = facts.integer("image_size", default=high)
-        whole = draw.normal("high_res_pixel_values", ROWS, deep, size, size)
-        given["high_res_pixel_values"] = whole
-    if "prompt_pixel_values" in takes:
-        for prompt in ("prompt_pixel_values", "prompt_masks"):
-            given[prompt] = draw.normal(prompt, ROWS, deep, high, wide)
+    deep, side = channels(facts), facts.integer("image_size", default=high)
+    shapes = {
+        "pixel_values_local": (2 * ROWS, deep, high, wide),
+        "high_res_pixel_values": (ROWS, deep, side, side),
+        "prompt_pixel_values": (ROWS, deep, high, wide),
+        "prompt_masks": (ROWS, deep, high, wide),
+    }
+    given: dict[str, Any] = {
+        name: draw.normal(name, *shape) for name, shape in shapes.items() if name in facts.takes
+    }
+    if "pixel_values_local" in given:
+        given |= {"num_local_patches": [2] * ROWS, "patches_grid": each([1, 2])}
     return given
 
 

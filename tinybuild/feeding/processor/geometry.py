@@ -46,7 +46,7 @@ class Geometry:
             patch = (edge, edge) if COLOURS * edge**2 == width else None
         merge = find(config, NAMES["patches merged"], "image", prefix)
         merge = merge if whole(merge) else 1
-        side = pair(find(config, NAMES["image side"], "image", prefix))
+        side = pair(find(config, NAMES["image given"], "image", prefix))
         if side is not None:
             return cls(side=side, fixed=True, patch=patch, merge=merge)
         unit = patch[0] * merge if patch is not None else STRIDE

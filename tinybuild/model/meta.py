@@ -1,0 +1,106 @@
+"""A model without memory: what its class makes of a config, and how many parameters that has."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+from tinybuild.config import heads, overrides, reads
+from tinybuild.errors import BuildFault, Fault, Finding
+from tinybuild.paths import Data, get
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+T = TypeVar("T")
+SHOWN = 8  # of the largest tensors
+REFUSALS = (
+    *(ValueError, TypeError, AssertionError, KeyError, ZeroDivisionError),
+    *(RuntimeError, AttributeError, IndexError, ImportError),
+)
+
+
+def refusable(build: Callable[[], T], kind: type[PreTrainedModel]) -> T:
+    """What a model class makes; what it refuses becomes a fault."""
+    try:
+        return build()
+    except REFUSALS as error:
+        raise _refused(kind, error) from None
+
+
+def _refused(kind: type[PreTrainedModel], error: Exception) -> Fault:
+    if isinstance(error, ImportError):
+        return heads.absent(kind.__name__, error)
+    return BuildFault.of(
+        f"{kind.__name__} cannot be made from this config: "
+        f"{type(error).__name__}: {overrides.reason(error)}",
+        key=("model", "config"),
+        hint="sizes that depend on one another may disagree (width, heads, layers, ids)",
+    )
+
+
+def tensors(kind: type[PreTrainedModel], config: PreTrainedConfig) -> dict[str, torch.Tensor]:
+    """The parameters of a model by name, without memory. Raises BuildFault for a config that makes
+    none."""
+    return dict(_on_meta(kind, config).named_parameters())
+
+
+def _on_meta(kind: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
+    import torch
+    from transformers.initialization import no_init_weights
+
+    with torch.device("meta"), no_init_weights():
+        model = refusable(lambda: kind(config), kind)
+        model.tie_weights()  # no_init_weights leaves it out, and would count them twice
+    return model
+
+
+def count(
+    kind: type[PreTrainedModel],
+    config: PreTrainedConfig,
+    most: int,
+    source: PreTrainedConfig,
+    wishes: Data,
+) -> int:
+    """The number of parameters, counted before any memory is taken.
+
+    Raises BuildFault with a table of the largest tensors when there are more than `most`, and with
+    the sizes among the wishes (on `source`) that were not read on the way: one may be mistyped.
+    """
+    with reads.recording() as seen:
+        model = _on_meta(kind, config)
+    named = dict(model.named_parameters())
+    number = int(sum(tensor.numel() for tensor in named.values()))
+    if number > most:
+        large = Finding(
+            what=f"the model would have {number:,} parameters; at most {most:,} are allowed\n"
+            + table(named, number),
+            key=("model",),
+            hint="make the keys smaller that these tensors come from (model.config), "
+            "or raise checks.max_parameters",
+        )
+        sizes = [
+            finding
+            for finding in reads.findings(model, source, wishes, seen)
+            if isinstance(get(wishes, tuple(map(str, finding.key[2:]))), int)
+        ]
+        raise BuildFault([large, *sizes])
+    return number
+
+
+def table(named: Mapping[str, torch.Tensor], number: int) -> str:
+    """The largest tensors of `number` parameters, those of repeated layers in one line."""
+    groups = Counter(
+        (re.sub(r"\.\d+(?=\.|$)", ".*", name), tuple(tensor.shape))
+        for name, tensor in named.items()
+    )
+    sizes = {(name, shape): math.prod(shape) * groups[name, shape] for name, shape in groups}
+    lines = []
+    for (name, shape), size in sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]:
+        times = f"{groups[name, shape]} x " if groups[name, shape] > 1 else ""
+        lines.append(f"    {size:>18,}  {100 * size / number:4.1f} %  {name}  {times}{list(shape)}")
+    return "\n".join(lines)

@@ -1,0 +1,224 @@
+"""The source's config becomes the model's: overrides, the tokenizer's sizes and ids, the rules."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tinybuild.config import carry, overrides, relations
+from tinybuild.config.search import Shapes, search
+from tinybuild.config.shrink import shrink
+from tinybuild.config.spread import SPREADS, chosen, spread
+from tinybuild.config.tree import Tree
+from tinybuild.errors import BuildFault, Finding
+from tinybuild.facts import Ids
+from tinybuild.feeding import inputs
+from tinybuild.model.draw import drawn
+from tinybuild.model.meta import refusable, table, tensors
+from tinybuild.paths import Data, Json, Path, differences, get, merge
+from tinybuild.sections import Model
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+GOAL = 480_000  # parameters of a tiny model beside its vocabulary: 1 MB in bfloat16, with names
+WHERE = ("model", "config")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A key (dotted) in which the config differs from the source's, its values, and why."""
+
+    key: str
+    from_: Json
+    to: Json
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resized:
+    """A source's config made small, once. `small` makes a config of changes to the source's; `tree`
+    are those of the rules and the search, None where the recipe wants none of them; `given` are the
+    values of others, by who gave them."""
+
+    source: PreTrainedConfig
+    small: Callable[[Data], PreTrainedConfig]
+    tree: Tree | None
+    given: Mapping[str, Data]
+
+    def spread(self, wide: float = SPREADS[0]) -> tuple[PreTrainedConfig, list[Change]]:
+        """The config, its weights drawn as `wide` as config.spread says; and each changed key."""
+        if self.tree is None:
+            config = self.small({})
+            return config, changes(self.source, config, self.given, {})
+        deviations = spread(self.small(self.tree.overrides).to_dict(), wide=wide)
+        config = self.small(merge(self.tree.overrides, deviations))
+        given = {**self.given, "rule: spread": deviations}
+        return config, changes(self.source, config, given, self.tree.reasons)
+
+
+def resize(
+    source: PreTrainedConfig,
+    section: Model,
+    tokenizer: Ids | None,
+    kind: type[PreTrainedModel],
+    seed: int,
+) -> Resized:
+    """The source's config with the recipe's overrides, the tokenizer's sizes and ids, and made
+    small by rule where the recipe says so. Raises BuildFault.
+    """
+    import torch
+
+    wishes, implied = section["config"], dict[str, Json]()
+    if tokenizer is not None:
+        data = json.loads(source.to_json_string(use_diff=False))
+        implied = merge(carry.sizes(data, tokenizer), carry.align(data, tokenizer, wishes))
+    given: dict[str, Data] = {
+        "recipe": overrides.canonical(source, wishes),
+        "tokenizer": implied,
+    }
+    if "initializer_range" in section:
+        deviations = chosen(source, section["initializer_range"])
+        given["recipe: initializer_range"] = deviations
+        implied = merge(deviations, implied)
+
+    def small(changes: Data) -> PreTrainedConfig:
+        made = relations.override(source, wishes, merge(changes, implied), WHERE)
+        made.dtype = getattr(torch, section["dtype"])
+        return made
+
+    tree = None
+    if section["shrink"] == "auto":
+        relations.possible(source, wishes, WHERE)
+        relations.layers(section.get("layers"), given["recipe"], ("model",))
+        fixed = merge(implied, given["recipe"])
+        tree = shrink(source, fixed, section["size"], section.get("layers"))
+        trial = Trial(kind=kind, small=small, seed=seed, tree=tree)
+        _reduce(trial, section, {*tokenizer.sizes.values()} if tokenizer else set())
+    return Resized(source=source, small=small, tree=tree, given=given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """Changes to a source's config tried on the model class: what it makes of them, and whether
+    that runs the batch of the rules' own answer (`tree`)."""
+
+    kind: type[PreTrainedModel]
+    small: Callable[[Data], PreTrainedConfig]
+    seed: int
+    tree: Tree
+
+    def tensors(self, changes: Data) -> dict[str, torch.Tensor]:
+        return tensors(self.kind, self.small(changes))
+
+    def shapes(self, changes: Data) -> dict[str, tuple[int, ...]] | None:
+        """None where the class makes no model of it."""
+        try:
+            return {name: tuple(t.shape) for name, t in self.tensors(changes).items()}
+        except BuildFault:
+            return None
+
+    def drawn(self, changes: Data) -> PreTrainedModel:
+        return drawn(self.kind, self.small(changes), self.seed, filled=False).eval()
+
+    @functools.cached_property
+    def batch(self) -> dict[str, torch.Tensor] | BuildFault:
+        """Of the rules' answer: what halves the model and takes another is not tried."""
+        try:
+            return inputs.batch(self.drawn(self.tree.overrides), self.seed)
+        except BuildFault as fault:
+            return fault
+
+    def works(self, changes: Data) -> bool:
+        import torch
+
+        given = self.batch
+        if isinstance(given, BuildFault):
+            return False
+        try:
+            model = self.drawn(changes)
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                torch.manual_seed(self.seed)
+                refusable(lambda: model(**given), self.kind)
+        except BuildFault:
+            return False
+        return True
+
+
+def _reduce(trial: Trial, section: Model, vocabularies: set[int]) -> None:
+    """Search for fewer parameters where the rules' answer has more than the recipe's goal.
+
+    Without one a tiny model has GOAL beside its vocabulary's rows, which is an aim and no bound.
+    Where the rules' answer takes no batch, nothing can be tried (and the check `forward` will say
+    so). Raises BuildFault when the recipe's own goal is not reached.
+    """
+    width = 4 if section["dtype"] == "float32" else 2
+    wanted = [int(section["max_parameters"])] if "max_parameters" in section else []
+    wanted += [int(section["max_bytes"]) // width] if "max_bytes" in section else []
+    if not wanted and section["size"] != "tiny":
+        return
+    goal = min(wanted, default=GOAL)
+
+    def shapes(changes: Data) -> Shapes | None:
+        made = trial.shapes(changes)
+        if made is None or wanted:
+            return made
+        return {name: shape for name, shape in made.items() if not vocabularies & set(shape)}
+
+    reached = search(trial.tree, goal, shapes, trial.works)
+    if wanted and reached is not None and reached > goal:
+        key = ("model", "max_parameters" if "max_parameters" in section else "max_bytes")
+        large = Finding(
+            what=f"the smallest model found has {reached:,} parameters; the recipe wants {goal:,}\n"
+            + table(trial.tensors(trial.tree.overrides), reached),
+            key=key,
+            hint="set the keys that these tensors come from in model.config, or raise the goal",
+        )
+        untried = trial.batch.findings if isinstance(trial.batch, BuildFault) else ()
+        why = "nothing smaller than the rules' answer was tried, for it takes no batch: "
+        raise BuildFault([large, *(replace(f, what=why + f.what, key=key) for f in untried)])
+
+
+def changes(
+    source: PreTrainedConfig,
+    config: PreTrainedConfig,
+    given: Mapping[str, Data],
+    reasons: Mapping[Path, str],
+) -> list[Change]:
+    """Each key in which two configs differ, sorted.
+
+    The reason is who gave the value (`given`: recipe, tokenizer), the rule by name, the search, an
+    exception, or "derived": the class makes it of others. What a sub-config has because the recipe
+    gave it another type says so.
+    """
+    before, after = (json.loads(c.to_json_string(use_diff=False)) for c in (source, config))
+    made = []
+    for path, old, new in differences(before, after):
+        reason = _given(path, given) or _ruled(path, reasons) or _retyped(path, given)
+        if path[-1] not in overrides.OURS or reason == "recipe":
+            key, reason = ".".join(path), reason or "derived"
+            made.append(Change(key=key, from_=old, to=new, reason=reason))
+    return made
+
+
+def _given(path: Path, given: Mapping[str, Data]) -> str:
+    return next((name for name, tree in given.items() if get(tree, path) is not None), "")
+
+
+def _ruled(path: Path, reasons: Mapping[Path, str]) -> str:
+    return next((reasons[path[:n]] for n in range(len(path), 0, -1) if path[:n] in reasons), "")
+
+
+def _retyped(path: Path, given: Mapping[str, Data]) -> str:
+    """Who gave a config around the key another model_type."""
+    retyped = ""
+    for name, tree in given.items():
+        for end in range(1, len(path) + 1):
+            around = get(tree, path[:end])
+            if isinstance(around, Mapping) and "model_type" in around:
+                retyped = f"{name}: another model_type"
+    return retyped

@@ -1,0 +1,63 @@
+"""What is saved beside the weights: the generation config and the processor's files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinybuild.config import carry, overrides
+from tinybuild.errors import BuildFault
+from tinybuild.facts import Ids
+from tinybuild.feeding import processor
+from tinybuild.keys import is_id
+from tinybuild.paths import Data, Json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+
+def processor_files(
+    model: PreTrainedModel, folder: Path, source: PreTrainedConfig, tokenizer: Ids | None
+) -> Mapping[str, dict[str, Json]]:
+    """The source's processor files in line with the model and the tokenizer's ids."""
+    files = processor.read(folder)
+    if tokenizer is not None:
+        for name, data in files.items():
+            named = {key: value for key, value in data.items() if key.endswith("_token_id")}
+            new = carry.align(named, tokenizer, {}, model.config.to_dict())
+            files[name] = {**data, **new}
+    before = json.loads(source.to_json_string(use_diff=False))
+    return processor.fit(files, before, model.config.to_dict(), model)
+
+
+def generation(model: PreTrainedModel, folder: Path, tokenizer: Ids | None, wishes: Data) -> None:
+    """Give a model the source's generation config, its ids brought in line like the config's."""
+    from transformers import GenerationConfig
+
+    path = folder / "generation_config.json"
+    if not path.is_file():
+        own = model.generation_config  # made by the class from the config, whose ids are right
+        known = [getattr(own, name, None) for name in ("decoder_start_token_id", "bos_token_id")]
+        start = known == [None, None]
+        if model.config.is_encoder_decoder and start:
+            # As T5's family does. Some generation configs have ids of their own alone.
+            own.decoder_start_token_id = getattr(own, "pad_token_id", None)
+        return
+    try:
+        made = GenerationConfig.from_pretrained(folder)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        why = overrides.reason(error).replace(f"{folder}/", "")
+        raise BuildFault.of(
+            f"transformers refuses the source's generation_config.json: {why}", key=("source",)
+        ) from None
+    data = {name: value for name, value in made.to_dict().items() if value is not None}
+    if tokenizer is not None:
+        fallback = model.config.to_dict()
+        for name, value in carry.align(data, tokenizer, wishes, fallback).items():
+            setattr(made, name, value)
+    for name, value in wishes.items():
+        if is_id(name) and name in data:
+            setattr(made, name, value)
+    model.generation_config = made

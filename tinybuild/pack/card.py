@@ -1,0 +1,184 @@
+"""The README.md of a bundle: YAML front matter for the Hub, then text for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import tinybuild
+from tinybuild.facts import DatasetFacts, ModelShown, TokenizerShown
+from tinybuild.progress import count, size
+
+PARTS = {
+    "image_processor": "ImageProcessor",
+    "video_processor": "VideoProcessor",
+    "feature_extractor": "FeatureExtractor",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """One check's result: `state` is passed or not tried; none of a bundle's has failed."""
+
+    name: str
+    state: str
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """All that a card tells. recipe: its text. given: whether the vocabulary stands in it. credits:
+    slot -> what the kind of its source says (`words`, and the `repo` of the Hub that it is)."""
+
+    name: str
+    summary: str
+    recipe: str
+    given: bool
+    credits: Mapping[str, Mapping[str, str]]
+    model: ModelShown | None
+    tokenizer: TokenizerShown | None
+    dataset: DatasetFacts | None
+    checks: tuple[Checked, ...]
+    bytes: int
+
+
+def card(told: Told) -> str:
+    parts = [_front(told), f"# {told.name}", told.summary]
+    if told.model:
+        parts.append("The weights are random: this is for testing machinery, not for what it says.")
+    rows = "\n".join(f"| {name} | {value} |" for name, value in _sizes(told))
+    parts += [
+        "## Made from\n\n" + ("\n".join(_origins(told)) or "Nothing but the recipe."),
+        f"## Sizes\n\n| | |\n| --- | --- |\n{rows}",
+        "## Load it\n\n```python\n" + _loading(told) + "\n```",
+        "## Checks\n\n" + _checks(told.checks),
+        f"## Make it again\n\nBuilt by tinybuild {tinybuild.__version__} from this recipe "
+        "(`recipe.yaml`; upstream files with their sha256 are in `recipe.lock.json`):\n\n"
+        + _fenced(told.recipe),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front(told: Told) -> str:
+    """What the Hub reads."""
+    lines = ["---"]
+    if told.model or told.tokenizer:
+        lines.append("library_name: transformers")
+    repos = {slot: credit["repo"] for slot, credit in told.credits.items() if "repo" in credit}
+    bases = sorted({repo for slot, repo in repos.items() if slot != "dataset"})
+    if bases:
+        lines += ["base_model:", *(f"- {base}" for base in bases)]
+    if "dataset" in repos:
+        lines += ["datasets:", f"- {repos['dataset']}"]
+    about = told.dataset.source.about if told.dataset else {}
+    if "license" in about and not told.model and not told.tokenizer:
+        lines.append(f"license: {json.dumps(about['license'])}")
+    weights = ["- random-weights"] if told.model else []
+    return "\n".join([*lines, "tags:", "- tinybuild", "- tiny", *weights, "---"])
+
+
+def _checks(checks: Sequence[Checked]) -> str:
+    """How many checks passed, and which were not tried and why."""
+    untried = [check for check in checks if check.state == "not tried"]
+    passed = len(checks) - len(untried)
+    text = f"{passed} passed, {len(untried)} not tried" if untried else f"{passed} passed"
+    whys = [f"- `{check.name}` was not tried: {check.note}" for check in untried]
+    return "\n".join([f"{text}; `report.json` says what each measured.", *whys])
+
+
+def _fenced(text: str) -> str:
+    """A code block whose fence is longer than any in the text."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}yaml\n{text.rstrip()}\n{fence}"
+
+
+def _origins(told: Told) -> Iterator[str]:
+    """A line for each source: what was made from it, in the words of its kind."""
+    fed = ["config"] if told.model else []
+    if told.tokenizer and not told.given and "tokenizer" not in told.credits:
+        fed.append("tokenizer")
+    made = {"source": " and ".join(fed), "tokenizer": "tokenizer", "dataset": "dataset"}
+    for slot, credit in told.credits.items():
+        if made.get(slot):
+            yield f"- {made[slot]}: {credit['words']}"
+    if told.tokenizer and told.given:
+        yield "- tokenizer: the vocabulary in the recipe"
+    if told.dataset and "dataset" not in told.credits:
+        yield "- dataset: the corpus that ships with tinybuild"
+
+
+def _sizes(told: Told) -> Iterator[tuple[str, str]]:
+    model, tokenizer, dataset = told.model, told.tokenizer, told.dataset
+    if model:
+        yield "class", f"`{model.class_}`"
+        yield "parameters", f"{count(model.parameters)} ({model.dtype})"
+        if model.processor:
+            yield "processor", _listed(model.processor)
+    if tokenizer:
+        yield "tokens", f"{count(tokenizer.vocab_size)} (`{tokenizer.class_}`)"
+        if tokenizer.rows != tokenizer.vocab_size:
+            yield "rows of the embedding", count(tokenizer.rows)
+        yield from _shrunk(tokenizer)
+    if dataset:
+        yield "rows", f"{count(dataset.rows)} ({', '.join(name for name, _ in dataset.columns)})"
+        if len(dataset.configs) > 1:
+            yield "configs", _listed(dataset.configs)
+    yield "bytes", size(told.bytes)
+
+
+def _listed(names: Sequence[str] | Mapping[str, object]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _shrunk(tokenizer: TokenizerShown) -> Iterator[tuple[str, str]]:
+    """What became of a vocabulary of which a part was kept; nothing for other methods."""
+    shrunk = tokenizer.shrunk
+    if shrunk is None:
+        return
+    yield "kept of the source", f"{count(tokenizer.vocab_size)} of {count(shrunk.source_size)}"
+    yield "kept because of", ", ".join(f"{why} {count(n)}" for why, n in shrunk.kept.items())
+    if shrunk.trimmed:
+        gone = ", ".join(f"`{shape}` {count(n)}" for shape, n in shrunk.trimmed.items())
+        yield "no room for", gone
+    dead, per = shrunk.unreachable, shrunk.characters_per_token
+    yield (
+        "tokens that no text gives",
+        f"{count(dead.tokens)} (in the source {count(dead.in_source)})",
+    )
+    yield "characters per token", f"{per.tiny} (source {per.source})"
+    yield "coverage of the sample", f"{shrunk.coverage:.1%}"
+
+
+def _loading(told: Told) -> str:
+    """The code that loads each part."""
+    model, tokenizer, dataset = told.model, told.tokenizer, told.dataset
+    loaders = {"model": model.class_} if model else {}
+    if tokenizer:
+        loaders["tokenizer"] = "AutoTokenizer"
+    if model:
+        loaders |= _processor(model.processor, tokenizer is not None)
+    lines = ["from datasets import load_dataset"] if dataset else []
+    if loaders:
+        lines.append(f"from transformers import {', '.join(sorted(loaders.values()))}")
+    lines.append("")
+    for part, loader in loaders.items():
+        lines.append(f'{part} = {loader}.from_pretrained("dist/{told.name}")')
+    if dataset:
+        names = list(dataset.configs)
+        config = f', "{names[0]}"' if len(names) > 1 else ""
+        lines.append(f'dataset = load_dataset("dist/{told.name}/dataset"{config})')
+    return "\n".join(lines)
+
+
+def _processor(names: Sequence[str], tokenizer: bool) -> dict[str, str]:
+    """{variable: class} that load a processor: whole where there is a tokenizer, else its parts."""
+    if tokenizer and any(not name.endswith((*PARTS.values(), "Fast")) for name in names):
+        return {"processor": "AutoProcessor"}
+    return {
+        part: f"Auto{suffix}"
+        for part, suffix in PARTS.items()
+        if any(name.endswith((suffix, f"{suffix}Fast")) for name in names)
+    }
