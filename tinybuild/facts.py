@@ -160,7 +160,8 @@ class DatasetFacts(DatasetRows):
 
 @dataclass(frozen=True, kw_only=True)
 class ValidateFacts:
-    """checks: how many passed. untried: how many could not be tried. bytes: of what was checked."""
+    """checks: how many passed. untried: how many could not be tried where it was built. bytes: of
+    the files that were checked."""
 
     checks: int
     untried: int

@@ -89,11 +89,11 @@ class Bpe(Segmenter):
 
     def letters(self, characters: Iterable[str]) -> Set[str]:
         """The tokens that spell these characters anywhere in a word."""
-        found = set()
+        spelled = set()
         for character in characters:
             for start in {"", self.prefix}:
-                found |= {start + character, start + character + self.suffix}
-        return found & self.tokens.keys()
+                spelled |= {start + character, start + character + self.suffix}
+        return spelled & self.tokens.keys()
 
     def ranked(self) -> Iterator[str]:
         """Tokens in the order of the merges that make them."""

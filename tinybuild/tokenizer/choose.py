@@ -112,17 +112,17 @@ class _Choice:
         """
         if token in self.kept:
             return []
-        found, segmenters = {token: None}, self.space.segmenters
+        needed, segmenters = {token: None}, self.space.segmenters
         queue = [token]
         while queue:
             one = queue.pop()
             for segmenter in segmenters:
                 for part in (segmenter.parts(one) or ()) if one in segmenter.tokens else ():
-                    if part in self.space.ids and part not in found and part not in self.kept:
-                        found[part] = None
+                    if part in self.space.ids and part not in needed and part not in self.kept:
+                        needed[part] = None
                         if len(segmenters) > 1:
                             queue.append(part)
-        return list(found)
+        return list(needed)
 
 
 def emitted(token: str, segmenters: Iterable[Segmenter]) -> bool:

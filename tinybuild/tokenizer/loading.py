@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from tinybuild.errors import BuildFault, Fault, did_you_mean
 from tinybuild.keys import PROCESSORS
 from tinybuild.tokenizer import spm
 from tinybuild.tokenizer.segmenter import LETTERS
+from tinybuild.tokenizer.tokenizer_json import Document
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
-def load(folder: Path, name: str | None, kind: str) -> Any:
+def load(folder: Path, name: str | None, kind: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a fetched folder, of class `name` or the one the folder names.
 
     Where the folder names none that transformers can load without code from the upstream, the files
     tell what they are (`_by_files`). Raises BuildFault.
     """
-    import transformers
-
     files = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if set(files) <= {"config.json", "generation_config.json", *PROCESSORS}:
         what, hint = "the source has no tokenizer", "give tokenizer.source another one"
@@ -30,21 +31,8 @@ def load(folder: Path, name: str | None, kind: str) -> Any:
             what = "this model type has no blank tokenizer of its own"
             hint = "take another family's: tokenizer: {source: {transformers: gpt2}, ...}"
         raise BuildFault.of(what, key=("tokenizer",), hint=hint)
-    # Beside a tekken.json AutoTokenizer would take a class of mistral-common, of another kind.
-    loader, options = transformers.AutoTokenizer, {"mistral_format": False}
-    if name is not None:
-        loader, options = tokenizer_class(name), {}
     try:
-        try:
-            if name is None and {"tekken.json", "tokenizer.json"} & {*files} == {"tekken.json"}:
-                made = _tekken(folder / "tekken.json")
-            else:
-                made = loader.from_pretrained(folder, trust_remote_code=False, **options)
-            empty = "tokenizer.json" not in files and _empty(made)
-        except Exception:
-            made, empty = _by_files(folder) if name is None else None, False
-            if made is None:
-                raise
+        made, empty = _loaded(folder, name, files)
     except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
         raise _unloadable(error, folder, files, name) from None
     except Exception as error:
@@ -68,13 +56,36 @@ def load(folder: Path, name: str | None, kind: str) -> Any:
     return made
 
 
-def _empty(made: Any) -> bool:
+def _loaded(
+    folder: Path, name: str | None, files: list[str]
+) -> tuple[PreTrainedTokenizerBase, bool]:
+    """What transformers loads, or else what the files are; and whether it has no vocabulary."""
+    import transformers
+
+    # Beside a tekken.json AutoTokenizer would take a class of mistral-common, of another kind.
+    loader, options = transformers.AutoTokenizer, {"mistral_format": False}
+    if name is not None:
+        loader, options = tokenizer_class(name), {}
+    try:
+        if name is None and {"tekken.json", "tokenizer.json"} & {*files} == {"tekken.json"}:
+            made = _tekken(folder / "tekken.json")
+        else:
+            made = loader.from_pretrained(folder, trust_remote_code=False, **options)
+        return made, "tokenizer.json" not in files and _empty(made)
+    except Exception:
+        made = _by_files(folder) if name is None else None
+        if made is None:
+            raise
+        return made, False
+
+
+def _empty(made: PreTrainedTokenizerBase) -> bool:
     """Whether a tokenizer that reads files has nothing but special and added tokens."""
     added = {*made.get_added_vocab(), *made.all_special_tokens}
     return bool(made.vocab_files_names) and len(made) <= len(added)
 
 
-def _by_files(folder: Path) -> Any | None:
+def _by_files(folder: Path) -> PreTrainedTokenizerBase | None:
     """The tokenizer that the files of a folder are, whatever their configs say; None if unclear.
 
     In this order: a tokenizer.json; one SentencePiece model or tiktoken file of any name;
@@ -85,8 +96,8 @@ def _by_files(folder: Path) -> Any | None:
     from transformers import TokenizersBackend
 
     def only(suffix: str) -> Path | None:
-        found = sorted(folder.glob(f"*{suffix}"))
-        return found[0] if len(found) == 1 else None
+        paths = sorted(folder.glob(f"*{suffix}"))
+        return paths[0] if len(paths) == 1 else None
 
     model, ranked = only(".model"), only(".tiktoken")
     if (folder / "tokenizer.json").is_file():
@@ -111,7 +122,7 @@ def _by_files(folder: Path) -> Any | None:
     return None
 
 
-def _sentencepiece(path: Path) -> Any | None:
+def _sentencepiece(path: Path) -> PreTrainedTokenizerBase | None:
     """The tokenizer of a SentencePiece model, as its specs want it.
 
     (transformers' own conversion, which knows no class, leaves out the space before a text, and
@@ -152,7 +163,7 @@ def _sentencepiece(path: Path) -> Any | None:
     return TokenizersBackend(**{**converted, "tokenizer_object": backend})
 
 
-def _object(path: Path) -> Mapping[str, Any]:
+def _object(path: Path) -> Document:
     try:
         data = json.loads(path.read_bytes()) if path.is_file() else {}
     except (ValueError, RecursionError):
@@ -160,7 +171,7 @@ def _object(path: Path) -> Mapping[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _tekken(path: Path) -> Any:
+def _tekken(path: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a Tekken file, with Mistral's roles and chat template, as transformers
     converts it. (AutoTokenizer by itself gives it neither.)"""
     from transformers.integrations.mistral.tokenizer import convert_tekken_tokenizer
@@ -168,7 +179,7 @@ def _tekken(path: Path) -> Any:
     return convert_tekken_tokenizer(str(path))
 
 
-def _tiktoken(path: Path) -> Any:
+def _tiktoken(path: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a tiktoken file, which holds neither pattern nor special tokens.
 
     Both are those of the encoding of the tiktoken library that has the file's name (cl100k_base);
@@ -226,17 +237,17 @@ def _unloadable(error: Exception, folder: Path, files: list[str], name: str | No
     )
 
 
-def tokenizer_class(name: str) -> Any:
+def tokenizer_class(name: str) -> type[PreTrainedTokenizerBase]:
     """The tokenizer class of transformers with that name; raises BuildFault."""
     import transformers
     from transformers import PreTrainedTokenizerBase
 
-    found = getattr(transformers, name, None)
-    if not isinstance(found, type) or not issubclass(found, PreTrainedTokenizerBase):
+    named = getattr(transformers, name, None)
+    if not isinstance(named, type) or not issubclass(named, PreTrainedTokenizerBase):
         known = [n for n in dir(transformers) if n.endswith(("Tokenizer", "TokenizerFast"))]
         raise BuildFault.of(
             f"transformers has no tokenizer class {name}",
             key=("tokenizer", "class"),
             hint=did_you_mean(name, known) if len(name) > 3 else "",
         )
-    return found
+    return named

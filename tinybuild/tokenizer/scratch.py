@@ -7,10 +7,19 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tinybuild.errors import BuildFault, did_you_mean
+from tinybuild.sections import Scalar
 from tinybuild.tokenizer.work import Made, Work
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Loaded: TypeAlias = "PreTrainedTokenizerBase"
+Class: TypeAlias = "type[PreTrainedTokenizerBase]"
+Vocab = list[str] | Mapping[str, list[str]]
+Options = Mapping[str, Scalar | list[str]]
 
 
 def scratch(work: Work) -> Made:
@@ -24,57 +33,57 @@ def scratch(work: Work) -> Made:
 
     from tinybuild.tokenizer.loading import tokenizer_class
 
-    settings = work.section
-    name = settings.get("class") or _named(work.folder)
-    kind = tokenizer_class(name)
-    vocab, merges = settings["vocab"], settings.get("merges")
-    options = dict(settings.get("options") or {})
+    section = work.section
+    name = section.get("class") or _named(work.folder)
+    class_ = tokenizer_class(name)
+    vocab, merges = section["vocab"], section.get("merges")
+    options = dict(section.get("options") or {})
     try:
-        if issubclass(kind, TokenizersBackend):
-            return Made(loaded=_fast(kind, vocab, merges, options))
-        return Made(loaded=_slow(kind, vocab, merges, options))
+        if issubclass(class_, TokenizersBackend):
+            return Made(loaded=_fast(class_, vocab, merges, options))
+        return Made(loaded=_slow(class_, vocab, merges, options))
     except (TypeError, ValueError, KeyError, ImportError, AttributeError, OSError) as error:
         raise BuildFault.of(
             f"{name} refuses this: {str(error).strip().splitlines()[0]}",
             key=("tokenizer",),
-            hint=f"{name} takes the files {', '.join(sorted(kind.vocab_files_names.values()))}",
+            hint=f"{name} takes the files {', '.join(sorted(class_.vocab_files_names.values()))}",
         ) from None
 
 
 def _named(folder: Path) -> str:
     path = folder / "tokenizer_config.json"
     if path.is_file():
-        found = json.loads(path.read_text()).get("tokenizer_class")
-        if found:
-            return str(found)
+        named = json.loads(path.read_text()).get("tokenizer_class")
+        if named:
+            return str(named)
     raise BuildFault.of(
         "the source names no tokenizer class", key=("tokenizer",), hint="add tokenizer.class"
     )
 
 
-def _fast(kind: Any, vocab: Any, merges: list[str] | None, options: Mapping[str, Any]) -> Any:
+def _fast(class_: Class, vocab: Vocab, merges: list[str] | None, options: Options) -> Loaded:
     if not isinstance(vocab, list):
         raise BuildFault.of(
-            f"{kind.__name__} has one vocabulary", key=("tokenizer", "vocab"), hint="give a list"
+            f"{class_.__name__} has one vocabulary", key=("tokenizer", "vocab"), hint="give a list"
         )
     ids = {token: number for number, token in enumerate(vocab)}
     arguments: dict[str, Any] = {"vocab": ids}
-    takes_merges = "merges" in inspect.signature(kind.__init__).parameters
+    takes_merges = "merges" in inspect.signature(class_.__init__).parameters
     if takes_merges:
         arguments["merges"] = _pairs(merges or [], ids)
     elif merges is not None:
         raise BuildFault.of(
-            f"{kind.__name__} has no merges", key=("tokenizer", "merges"), hint="remove them"
+            f"{class_.__name__} has no merges", key=("tokenizer", "merges"), hint="remove them"
         )
-    if json.loads(kind().backend_tokenizer.to_str())["model"]["type"] == "Unigram":
+    if json.loads(class_().backend_tokenizer.to_str())["model"]["type"] == "Unigram":
         # A Unigram vocabulary carries log probabilities: the order of the list is the rank.
         arguments["vocab"] = [(token, -float(number)) for token, number in ids.items()]
-    made = kind(**arguments, **options)
+    made = class_(**arguments, **options)
     more = sorted(set(made.get_vocab()) - set(ids))
     if more:
         shown = ", ".join(more[:5]) + (f" and {len(more) - 5} more" if len(more) > 5 else "")
         raise BuildFault.of(
-            f"{kind.__name__} adds tokens that are not in vocab: {shown}",
+            f"{class_.__name__} adds tokens that are not in vocab: {shown}",
             key=("tokenizer", "vocab"),
             hint="give them their places in vocab, or other special tokens in options",
         )
@@ -96,19 +105,19 @@ def _pairs(merges: list[str], ids: Mapping[str, int]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _slow(kind: Any, vocab: Any, merges: list[str] | None, options: Mapping[str, Any]) -> Any:
+def _slow(class_: Class, vocab: Vocab, merges: list[str] | None, options: Options) -> Loaded:
     parts = {"": vocab} if isinstance(vocab, list) else dict(vocab)
     given: dict[str, Any] = {
         (f"{part}_vocab_file" if part else "vocab_file"): tokens for part, tokens in parts.items()
     }
     if merges is not None:
         given["merges_file"] = merges
-    known = kind.vocab_files_names
+    known = class_.vocab_files_names
     for role in given:
         if role not in known:
             takes = ", ".join(sorted(known))
             raise BuildFault.of(
-                f"{kind.__name__} takes no {role} (it takes {takes})",
+                f"{class_.__name__} takes no {role} (it takes {takes})",
                 key=("tokenizer", "merges" if role == "merges_file" else "vocab"),
                 hint="give vocab as a mapping with its names" if isinstance(vocab, list) else "",
             )
@@ -125,8 +134,8 @@ def _slow(kind: Any, vocab: Any, merges: list[str] | None, options: Mapping[str,
                 text = "".join(f"{token}\n" for token in content)
             else:
                 raise BuildFault.of(
-                    f"{kind.__name__} reads {known[role]}, which cannot be written by hand",
+                    f"{class_.__name__} reads {known[role]}, which cannot be written by hand",
                     key=("tokenizer", "class"),
                 )
             paths[role].write_text(text, encoding="utf-8")
-        return kind(**{role: str(path) for role, path in paths.items()}, **options)
+        return class_(**{role: str(path) for role, path in paths.items()}, **options)

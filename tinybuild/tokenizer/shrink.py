@@ -113,17 +113,14 @@ def _write(
         name = path.name
         if name in texts or (out / name).exists():
             continue
-        if path.is_dir():
-            for below in sorted(path.glob("*.jinja")):
-                copy(below, out / name / below.name)
-        elif name in origin.beside:
+        if name in origin.beside:
             (out / name).write_bytes(origin.beside[name].cut(main))
         elif name in PROCESSORS:
             texts[name] = config(vocabulary.read(path), name)
         elif (text := _listing(path, origin, main)) is not None:
             texts[name] = text
-        elif path.suffix == ".jinja" or name in ("chat_template.json", *_carried(source)):
-            shutil.copyfile(path, out / name)
+        else:
+            _carry(path, out / name, source)
     template = source.chat_template if origin.files.json is None else None
     if isinstance(template, str) and "chat_template" not in told:
         texts.setdefault("chat_template.jinja", template)
@@ -160,9 +157,15 @@ def _settings(origin: Upstream) -> Data:
     return {**given, **roles, **origin.loaded.special_tokens_map, **data}
 
 
-def _carried(source: PreTrainedTokenizerBase) -> set[str]:
-    """Files of a class that hold no tokens: Whisper's normalizer.json."""
-    return {name for role, name in source.vocab_files_names.items() if role == "normalizer_file"}
+def _carry(path: Path, out: Path, source: PreTrainedTokenizerBase) -> None:
+    """Copy what holds no tokens: chat templates, and files of a class such as normalizer.json."""
+    roles = source.vocab_files_names.items()
+    carried = {name for role, name in roles if role == "normalizer_file"}
+    if path.is_dir():
+        for below in sorted(path.glob("*.jinja")):
+            copy(below, out / below.name)
+    elif path.suffix == ".jinja" or path.name in ("chat_template.json", *carried):
+        shutil.copyfile(path, out)
 
 
 def _lines(path: Path, origin: Upstream, fast: TokenizerJson, kept: Mapping[str, int]) -> str:

@@ -11,18 +11,19 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.tokenizer import spm
 from tinybuild.tokenizer.bpe import Bpe
 from tinybuild.tokenizer.choose import Space
 from tinybuild.tokenizer.segmenter import Segmenter
+from tinybuild.tokenizer.tokenizer_json import dumps
 from tinybuild.tokenizer.words import Words
 
 if TYPE_CHECKING:
+    from sentencepiece.sentencepiece_model_pb2 import ModelProto
     from transformers import PreTrainedTokenizerBase
 
 # Named by some classes beside their vocabulary: settings, and the other backend's file.
@@ -107,52 +108,31 @@ class Always(Segmenter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Ids:
-    """A JSON object token -> id."""
+class _File:
+    """A vocabulary file of a class, as one of `READERS` reads it.
+
+    space: the vocabulary that it is of. tokens: those that it holds. cut: what is left of its
+    content, from its space's vocabulary and the kept ones, with their new ids. One of these tells
+    its algorithm: ids, of a table token -> id; merges; model, a SentencePiece model.
+    """
 
     name: str
     space: str
-    ids: Mapping[str, int]
-
-    @property
-    def tokens(self) -> Set[str]:
-        return self.ids.keys()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Lines:
-    """A list, one token a line; lines: (token, the line). None for a line that means no token."""
-
-    name: str
-    space: str
-    lines: tuple[tuple[str | None, str], ...]
-
-    @cached_property
-    def tokens(self) -> Set[str]:
-        return {token for token, _ in self.lines if token is not None}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Merges:
-    """The merges of a BPE; lines: (the pair, None where the class reads none, the line)."""
-
-    name: str
-    space: str
-    lines: tuple[tuple[tuple[str, str] | None, str], ...]
-    tokens: Set[str] = frozenset()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Pieces:
-    """A SentencePiece model."""
-
-    name: str
-    space: str
-    proto: Any
     tokens: Set[str]
+    cut: Callable[[Mapping[str, int], Mapping[str, int]], bytes]
+    ids: Mapping[str, int] | None = None
+    merges: bool = False
+    model: ModelProto | None = None
 
 
-_File = _Ids | _Lines | _Merges | _Pieces
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """A file of which nobody knows yet what it is. text: None where it is not UTF-8."""
+
+    source: PreTrainedTokenizerBase
+    path: Path
+    space: str
+    text: str | None
 
 
 def _fault(source: PreTrainedTokenizerBase, what: str, hint: str = "") -> Fault:
@@ -164,11 +144,9 @@ def _other(source: PreTrainedTokenizerBase, what: str) -> Fault:
 
 
 def _files(source: PreTrainedTokenizerBase, folder: Path) -> tuple[_File, ...]:
-    """The files of a class that lie in its folder. Raises BuildFault for one of no known kind."""
-    ids = source.get_vocab()
-    known = dict[int, str]((number, token) for token, number in ids.items())
+    """The files of a class that lie in its folder. Raises BuildFault for one that nobody reads."""
     apart = _apart(source)
-    found: list[_File] = []
+    files = []
     for key, name in source.vocab_files_names.items():
         path = folder / name
         if name in ELSEWHERE or not path.is_file():
@@ -178,30 +156,18 @@ def _files(source: PreTrainedTokenizerBase, folder: Path) -> tuple[_File, ...]:
         except UnicodeDecodeError:
             text = None
         space = "tgt" if apart and key.startswith(TARGET) else ""
-        table = _table(text)
-        if table is not None:
-            if not _most(
-                source._convert_id_to_token(number) == token if space else ids.get(token) == number
-                for token, number in table.items()
-            ):
-                raise _other(source, f"the numbers in {name} are not the ids that the class uses")
-            found.append(_Ids(name=name, space=space, ids=table))
-        elif (merges := _merges(source, text)) is not None:
-            found.append(_Merges(name=name, space="", lines=merges))
-        elif text is not None and (lines := _lines(text, ids, known)) is not None:
-            found.append(_Lines(name=name, space="", lines=lines))
-        elif (proto := _pieces(path)) is not None:
-            tokens = {piece.piece for piece in proto.pieces}
-            found.append(_Pieces(name=name, space=space, proto=proto, tokens=tokens))
-        else:
+        look = _Look(source=source, path=path, space=space, text=text)
+        file = next(filter(None, (read(look) for read in READERS)), None)
+        if file is None:
             raise _other(
                 source,
                 f"{name} is of no kind that can be cut: token -> id, a token a line, merges, "
                 "SentencePiece",
             )
-    if not found:
+        files.append(file)
+    if not files:
         raise _other(source, "the class has no vocabulary file that could be cut")
-    return tuple(found)
+    return tuple(files)
 
 
 def _translates(source: PreTrainedTokenizerBase) -> bool:
@@ -224,45 +190,66 @@ def _most(truths: Iterable[bool]) -> bool:
     return counts[True] > counts[False]
 
 
-def _table(text: str | None) -> dict[str, int] | None:
-    """A JSON object token -> id; None if it is none. {} is none: nothing tells what it is."""
+def _table(look: _Look) -> _File | None:
+    """A JSON object token -> id. {} is none: nothing tells what it is."""
     try:
-        table = json.loads(text or "")
+        table = json.loads(look.text or "")
     except (json.JSONDecodeError, RecursionError):
         return None
     if not isinstance(table, dict) or not table or not all(type(n) is int for n in table.values()):
         return None
-    return table
+    source, name, ids = look.source, look.path.name, look.source.get_vocab()
+    if not _most(
+        source._convert_id_to_token(number) == token if look.space else ids.get(token) == number
+        for token, number in table.items()
+    ):
+        raise _other(source, f"the numbers in {name} are not the ids that the class uses")
+
+    def cut(_: Mapping[str, int], kept: Mapping[str, int]) -> bytes:
+        own = sorted(table.keys() & kept.keys(), key=kept.__getitem__)
+        return (dumps({token: kept[token] for token in own}) + "\n").encode()
+
+    return _File(name=name, space=look.space, tokens=table.keys(), cut=cut, ids=table)
 
 
-def _merges(
-    source: PreTrainedTokenizerBase, text: str | None
-) -> tuple[tuple[tuple[str, str] | None, str], ...] | None:
-    """The lines of a merges file, with or without header and counts; None if it is none.
+def _merges(look: _Look) -> _File | None:
+    """The merges of a BPE, with or without header and counts.
 
     Which lines are merges, the class knows: one takes the first line for a header, another for the
-    first merge, and no class reads what stands behind the last line's end.
+    first merge, and no class reads what stands behind the last line's end. Text is cut for the
+    first space only: there no merge may make a token that went.
     """
-    ranks = getattr(source, "bpe_ranks", None)
-    if ranks is None or text is None:
+    ranks = getattr(look.source, "bpe_ranks", None)
+    if ranks is None or look.text is None:
         return None
-    found: list[tuple[tuple[str, str] | None, str]] = []
-    for line in text.split("\n")[:-1]:
-        words = tuple(line.split()[:2])
-        found.append((words if len(words) == 2 and words in ranks else None, line))
-    known = _most(pair is not None for pair, _ in found)
-    bare = all(line.startswith("#") for line in text.split("\n") if line)  # no merges at all
-    return tuple(found) if known or bare else None
+    lines = look.text.split("\n")
+    pairs = [tuple(line.split()[:2]) for line in lines[:-1]]
+    known = [len(pair) == 2 and pair in ranks for pair in pairs]
+    bare = all(line.startswith("#") for line in lines if line)  # no merges at all
+    if not _most(known) and not bare:
+        return None
+
+    def cut(ids: Mapping[str, int], kept: Mapping[str, int]) -> bytes:
+        gone, spell = ids.keys() - kept.keys(), _merged(look.source, ids, None).spell
+        return _joined(
+            line
+            for line, pair, is_merge in zip(lines, pairs, known, strict=False)
+            if not is_merge or gone.isdisjoint(map(spell, (*pair, "".join(pair))))
+        )
+
+    return _File(name=look.path.name, space="", tokens=frozenset(), cut=cut, merges=True)
 
 
-def _lines(
-    text: str, ids: Mapping[str, int], known: Mapping[int, str]
-) -> tuple[tuple[str | None, str], ...] | None:
-    """The lines of a list with their tokens; None if most are no tokens.
+def _lines(look: _Look) -> _File | None:
+    """A list, one token a line; not where most lines are no tokens.
 
     Where a class renames what it reads ("</_>" for a space), the line's place tells the token.
     """
-    lines = text.removesuffix("\n").split("\n")
+    if look.text is None:
+        return None
+    ids: Mapping[str, int] = look.source.get_vocab()
+    names = {number: token for token, number in ids.items()}
+    lines = look.text.removesuffix("\n").split("\n")
     reading = max(READINGS, key=lambda reading: sum(reading(line) in ids for line in lines))
     read = [reading(line) for line in lines]
     if not _most(token in ids for token in read):
@@ -271,22 +258,41 @@ def _lines(
     shift = shifts.most_common(1)[0][0]
     # Of a token that stands twice the class sees the last.
     last = {token: place for place, token in enumerate(read)}
-    found: list[tuple[str | None, str]] = []
-    for place, (token, line) in enumerate(zip(read, lines, strict=True)):
+    meant: list[str | None] = []
+    for place, token in enumerate(read):
+        renamed = names.get(place + shift)
         if token in ids:
-            found.append((token if last[token] == place else None, line))
+            meant.append(token if last[token] == place else None)
         else:
-            renamed = known.get(place + shift)
-            found.append((None if renamed in last else renamed, line))
-    return tuple(found)
+            meant.append(None if renamed in last else renamed)
+
+    def cut(_: Mapping[str, int], kept: Mapping[str, int]) -> bytes:
+        return _joined(line for line, token in zip(lines, meant, strict=True) if token in kept)
+
+    tokens = {token for token in meant if token is not None}
+    return _File(name=look.path.name, space=look.space, tokens=tokens, cut=cut)
 
 
-def _pieces(path: Path) -> Any:
-    """A SentencePiece model, or None."""
+def _pieces(look: _Look) -> _File | None:
+    """A SentencePiece model."""
     try:
-        return spm.read(path)
+        model = spm.read(look.path)
     except BuildFault:
         return None
+    tokens = {piece.piece for piece in model.pieces}
+
+    def cut(ids: Mapping[str, int], kept: Mapping[str, int]) -> bytes:
+        return spm.cut(model, tokens - (ids.keys() - kept.keys()))
+
+    return _File(name=look.path.name, space=look.space, tokens=tokens, cut=cut, model=model)
+
+
+# What a file is: the first of these that reads it.
+READERS: tuple[Callable[[_Look], _File | None], ...] = (_table, _merges, _lines, _pieces)
+
+
+def _joined(lines: Iterable[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def spaces(source: PreTrainedTokenizerBase, folder: Path) -> tuple[Space, ...]:
@@ -305,11 +311,11 @@ def spaces(source: PreTrainedTokenizerBase, folder: Path) -> tuple[Space, ...]:
         if token not in held and source._convert_token_to_id(token) == number
     }
     must = {**dict.fromkeys(_everywhere(source), "every text"), **numbered}
-    found = []
+    made = []
     for name, ids in _vocabularies(source, files).items():
         own = [file for file in files if file.space == name]
         always = Always(must={token: why for token, why in must.items() if token in ids})
-        found.append(
+        made.append(
             Space(
                 name=name,
                 ids=ids,
@@ -317,22 +323,22 @@ def spaces(source: PreTrainedTokenizerBase, folder: Path) -> tuple[Space, ...]:
                 atoms=frozenset(atoms & ids.keys()),
             )
         )
-    return tuple(found)
+    return tuple(made)
 
 
 def _vocabularies(
     source: PreTrainedTokenizerBase, files: Iterable[_File]
 ) -> dict[str, Mapping[str, int]]:
     """Space name -> token -> id."""
-    found: dict[str, Mapping[str, int]] = {"": source.get_vocab()}
-    return found | {file.space: file.ids for file in files if isinstance(file, _Ids) and file.space}
+    tables = {file.space: file.ids for file in files if file.ids is not None and file.space}
+    return {"": source.get_vocab(), **tables}
 
 
 def _everywhere(source: PreTrainedTokenizerBase) -> Set[str]:
     """Tokens that come out of any text, such as blanks between letters (VITS)."""
     letters = (token for token in source.get_vocab() if len(token) == 1 and token.isalpha())
     one, other = next(letters, "a"), next(letters, "b")
-    return {*_cut(source, one)[0]} & {*_cut(source, other)[0]}
+    return {*cut(source, one)[0]} & {*cut(source, other)[0]}
 
 
 def _segmenters(
@@ -345,13 +351,13 @@ def _segmenters(
     unknown = None if source.unk_token is None else str(source.unk_token)
     bare = True
     for file in own:
-        if isinstance(file, _Pieces):
+        if file.model is not None:
             bare = False
-            yield spm.segmenter(file.proto)
-            required = spm.required(file.proto)
+            yield spm.segmenter(file.model)
+            required = spm.required(file.model)
             yield Always(must={token: why for token, why in required.items() if token in ids})
     for file in files:
-        if isinstance(file, _Merges):
+        if file.merges:
             bare = False
             yield _merged(source, ids, unknown)
     if bare:
@@ -399,32 +405,10 @@ def write(
     files = _files(source, folder)
     ids = _vocabularies(source, files)
     for file in files:
-        own = kept[file.space]
-        match file:
-            case _Ids():
-                table = {token: own[token] for token in file.ids if token in own}
-                table = dict(sorted(table.items(), key=lambda item: item[1]))
-                text = json.dumps(table, ensure_ascii=False, separators=(",", ":")) + "\n"
-            case _Lines():
-                text = "".join(f"{line}\n" for token, line in file.lines if token in own)
-            case _Merges():
-                # Text is cut for the first space only: there no merge may make a token that went.
-                gone = ids[""].keys() - kept[""].keys()
-                spell = _merged(source, ids[""], None).spell
-                text = "".join(
-                    f"{line}\n"
-                    for pair, line in file.lines
-                    if pair is None
-                    or gone.isdisjoint(map(spell, (pair[0], pair[1], pair[0] + pair[1])))
-                )
-            case _Pieces():
-                stay = file.tokens - (ids[file.space].keys() - own.keys())
-                (out / file.name).write_bytes(spm.cut(file.proto, stay))
-                continue
-        (out / file.name).write_text(text, encoding="utf-8", newline="\n")
+        (out / file.name).write_bytes(file.cut(ids[file.space], kept[file.space]))
 
 
-def _cut(
+def cut(
     source: PreTrainedTokenizerBase, text: str, *, target: bool = False
 ) -> tuple[list[str], list[int]]:
     """The tokens of a text and their ids, without those that are written around it."""
@@ -445,33 +429,21 @@ def used(source: PreTrainedTokenizerBase, texts: Iterable[str]) -> Mapping[str, 
     """Space name -> how often each token occurs in the texts; a translation's also as targets."""
     vocabulary, unknown = source.get_vocab(), str(source.unk_token)
     name = "tgt" if _apart(source) else ""
-    found = {"": Counter[str](), name: Counter[str]()}
+    counts = {"": Counter[str](), name: Counter[str]()}
     for text in texts:
-        tokens = _cut(source, text)[0]
-        found[""].update(token if token in vocabulary else unknown for token in tokens)
+        tokens = cut(source, text)[0]
+        counts[""].update(token if token in vocabulary else unknown for token in tokens)
         if _translates(source):
-            tokens = _cut(source, text, target=True)[0]
-            found[name].update(
+            tokens = cut(source, text, target=True)[0]
+            counts[name].update(
                 token if name or token in vocabulary else unknown for token in tokens
             )
-    return found
+    return counts
 
 
-def verify(
-    made: PreTrainedTokenizerBase,
-    kept: Mapping[str, Mapping[str, int]],
-    *,
-    source: PreTrainedTokenizerBase | None = None,
-    texts: Iterable[str] = (),
-) -> None:
-    """Raise BuildFault, naming the class, unless `made` has exactly the kept tokens, without holes.
-
-    With the source: unless it also writes the same tokens around a text, and cuts each of the
-    texts, as source and as target, as the source does if that uses kept tokens only.
-    """
+def verify(made: PreTrainedTokenizerBase, kept: Mapping[str, Mapping[str, int]]) -> None:
+    """Raise BuildFault, naming the class, unless `made` has exactly the kept tokens."""
     wrong = list(_numbers(made, kept))
-    if source is not None and not wrong:
-        wrong = list(_cuts(source, made, kept, texts))
     if wrong:
         more = f"; and {len(wrong) - 3:,} more" if len(wrong) > 3 else ""
         raise _other(made, f"cut down, it is not what it should be: {'; '.join(wrong[:3])}{more}")
@@ -495,33 +467,3 @@ def _numbers(made: PreTrainedTokenizerBase, kept: Mapping[str, Mapping[str, int]
         read = made._convert_id_to_token(number)
         if read != token:
             yield f"id {number} of the target is {read!r}, not {token!r}"
-
-
-def _cuts(
-    source: PreTrainedTokenizerBase,
-    made: PreTrainedTokenizerBase,
-    kept: Mapping[str, Mapping[str, int]],
-    texts: Iterable[str],
-) -> Iterator[str]:
-    if type(made) is not type(source):
-        yield f"it is not {type(source).__name__}"
-    names = {number: token for token, number in source.get_vocab().items()}
-    around = source.build_inputs_with_special_tokens([], [])
-    if [
-        kept[""].get(names.get(old, "")) for old in around
-    ] != made.build_inputs_with_special_tokens([], []):
-        yield "it writes other tokens around a text"
-    for text in texts:
-        for target in (False, True) if _translates(source) else (False,):
-            own = kept.get("tgt", kept[""]) if target else kept[""]
-            tokens, old = _cut(source, text, target=target)
-            if not own.keys() >= set(tokens):
-                continue
-            again, new = _cut(made, text, target=target)
-            # As a target FSMT still uses the ids of its source.
-            same = (
-                own is not kept[""]
-                or [kept[""].get(names.get(number, "")) for number in old] == new
-            )
-            if again != tokens or not same:
-                yield f"{text[:40]!r} is cut otherwise"

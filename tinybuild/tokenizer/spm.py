@@ -86,22 +86,26 @@ def segmenter(proto: ModelProto) -> Segmenter:
 
     User-defined pieces are found before text is cut: no merge makes one, no path takes one.
     """
-    kind, pieces = proto.trainer_spec.model_type, [(p.piece, p.type, p.score) for p in proto.pieces]
-    types = {kind for _, kind, _ in pieces}
-    unknown = next(piece for piece, kind, _ in pieces if kind == UNKNOWN)
-    if kind == UNIGRAM:
+    algorithm, types = proto.trainer_spec.model_type, {p.type for p in proto.pieces}
+    unknown = next(piece.piece for piece in proto.pieces if piece.type == UNKNOWN)
+    if algorithm == UNIGRAM:
         return Unigram(
-            tokens={piece: score for piece, _, score in pieces},
-            plain=frozenset(piece for piece, kind, _ in pieces if kind == NORMAL),
+            tokens={piece.piece: piece.score for piece in proto.pieces},
+            plain=frozenset(_named(proto, NORMAL)),
             unknown=unknown,
             bytes_=BYTE in types,
         )
-    ids = {piece: number for number, (piece, _, _) in enumerate(pieces)}
-    if kind == BPE:
-        priority = {piece: -score for piece, kind, score in pieces if kind in (NORMAL, UNUSED)}
-        bytes_ = BYTE in types
-        return Bpe(tokens=ids, merges=None, priority=priority, unknown=unknown, bytes_=bytes_)
-    return Words(tokens=ids, unknown=unknown, prefix="" if kind == CHAR else None)
+    ids = {piece.piece: number for number, piece in enumerate(proto.pieces)}
+    if algorithm == BPE:
+        merged = (piece for piece in proto.pieces if piece.type in (NORMAL, UNUSED))
+        return Bpe(
+            tokens=ids,
+            merges=None,
+            priority={piece.piece: -piece.score for piece in merged},
+            unknown=unknown,
+            bytes_=BYTE in types,
+        )
+    return Words(tokens=ids, unknown=unknown, prefix="" if algorithm == CHAR else None)
 
 
 def required(proto: ModelProto) -> Mapping[str, str]:
@@ -111,15 +115,15 @@ def required(proto: ModelProto) -> Mapping[str, str]:
     BPE: text is merged into them, and taken apart again into what they were merged from.
     """
     types, spec = {piece.piece: piece.type for piece in proto.pieces}, proto.trainer_spec
-    found = {}
+    needed = {}
     for role in ROLES:
         piece = getattr(spec, f"{role}_piece")
         if getattr(spec, f"{role}_id") >= 0 and piece in types:
-            found[piece] = "special"
+            needed[piece] = "special"
     always = {BYTE: "alphabet"} | ({UNUSED: "unused"} if spec.model_type == BPE else {})
     if not always.keys().isdisjoint(types.values()):
-        found |= {piece: always[kind] for piece, kind in types.items() if kind in always}
-    return found
+        needed |= {piece: always[type_] for piece, type_ in types.items() if type_ in always}
+    return needed
 
 
 def _by_sentencepiece(path: Path, beside: PreTrainedTokenizerBase) -> Cut:

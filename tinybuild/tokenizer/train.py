@@ -6,13 +6,20 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tinybuild.errors import BuildFault
+from tinybuild.paths import Json
 from tinybuild.tokenizer import sample, tokenizer_json
+from tinybuild.tokenizer.sample import Backend
 from tinybuild.tokenizer.segmenter import BYTES, LETTERS
+from tinybuild.tokenizer.tokenizer_json import Document
 from tinybuild.tokenizer.work import Made, Work
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Piece = tuple[str, float]  # and its score
 FALLBACK = "byte_fallback"
 HEAVIEST = 100  # how often the lowest id counts when a vocabulary is weighted by rank
 
@@ -48,7 +55,7 @@ def train(work: Work) -> Made:
             return _vocabulary(source, settings.get("weighted", False))
         return sample.texts(settings, work.inputs)
 
-    room, options = wanted - special - len(bytes_), dict[str, Any]()
+    room, options = wanted - special - len(bytes_), dict[str, int | list[str]]()
     if bytes_ and backend["model"]["type"] == "BPE":
         characters = _characters(texts(), source.backend_tokenizer, room // 2)
         options = {"initial_alphabet": characters, "limit_alphabet": len(characters)}
@@ -69,20 +76,24 @@ def train(work: Work) -> Made:
         if "extra_special_tokens" in source.init_kwargs:
             made.init_kwargs["extra_special_tokens"] = source.extra_special_tokens
     _repair(made, bytes_, letters, source.get_added_vocab())
-    found = len(made)
-    if found != wanted:
-        less = found < wanted
+    size = len(made)
+    if size != wanted:
         raise BuildFault.of(
-            f"the text gives {found:,} tokens, not the {wanted:,} asked for",
+            f"the text gives {size:,} tokens, not the {wanted:,} asked for",
             key=key,
-            hint=f"ask for at most {found:,}, or give more text"
-            if less
-            else f"ask for at least {found:,}, or give text with fewer different characters",
+            hint=f"ask for at most {size:,}, or give more text"
+            if size < wanted
+            else f"ask for at least {size:,}, or give text with fewer different characters",
         )
     return Made(loaded=made)
 
 
-def _trained(source: Any, texts: Iterator[str], size: int, options: Mapping[str, Any]) -> Any:
+def _trained(
+    source: PreTrainedTokenizerBase,
+    texts: Iterator[str],
+    size: int,
+    options: Mapping[str, int | list[str]],
+) -> PreTrainedTokenizerBase:
     try:
         with _words_apart(source.backend_tokenizer) as pre_tokenizer:
             made = source.train_new_from_iterator(
@@ -101,14 +112,14 @@ def _trained(source: Any, texts: Iterator[str], size: int, options: Mapping[str,
     return made
 
 
-def _twice(made: Any) -> int:
+def _twice(made: PreTrainedTokenizerBase) -> int:
     """How many entries of a Unigram's list stand there twice."""
     vocab = json.loads(made.backend_tokenizer.to_str())["model"]["vocab"]
     return len(vocab) - len({piece for piece, _ in vocab}) if isinstance(vocab, list) else 0
 
 
 @contextlib.contextmanager
-def _words_apart(backend: Any) -> Iterator[Any]:
+def _words_apart(backend: Backend) -> Iterator[object]:
     """While a vocabulary is learned, a pipeline that hands over whole texts splits them into words.
 
     Llama's and Gemma's pipelines write spaces as U+2581 and leave it to the merges, which
@@ -129,7 +140,10 @@ def _words_apart(backend: Any) -> Iterator[Any]:
 
 
 def _repair(
-    made: Any, bytes_: tuple[str, ...], letters: list[str], order: Mapping[str, int]
+    made: PreTrainedTokenizerBase,
+    bytes_: tuple[str, ...],
+    letters: list[str],
+    order: Mapping[str, int],
 ) -> None:
     """Put right what training leaves wrong.
 
@@ -141,24 +155,21 @@ def _repair(
     """
     from tokenizers import Tokenizer
 
-    backend = json.loads(made.backend_tokenizer.to_str())
+    backend: Document = json.loads(made.backend_tokenizer.to_str())
     plain = set(letters)
     backend["added_tokens"] = [t for t in backend["added_tokens"] if t["content"] not in plain]
     model, added = backend["model"], {token["content"] for token in backend["added_tokens"]}
-    scored = isinstance(model["vocab"], list)
-    if scored:
+    if isinstance(model["vocab"], list):
         model["vocab"] = _settled(model["vocab"], added)
-    tokens = [t for t, _ in model["vocab"]] if scored else sorted_tokens(model["vocab"])
+    tokens, scores = _listed(model)
     if bytes_:
         model[FALLBACK] = True
         start = next((i for i, token in enumerate(tokens) if token not in added), len(tokens))
         tokens[start:start] = bytes_
+        if scores is not None:
+            scores[start:start] = [0.0] * len(bytes_)
+    _put(model, tokens, scores)
     places = {token: number for number, token in enumerate(tokens)}
-    if scored:
-        scores = {**dict.fromkeys(bytes_, 0.0), **dict(model["vocab"])}
-        model["vocab"] = [[token, scores[token]] for token in tokens]
-    else:
-        model["vocab"] = places
     for token in backend["added_tokens"]:  # those that are no tokens of the model follow them
         token["id"] = places.get(token["content"], token["id"] + len(bytes_))
     _reorder(backend, order)
@@ -172,16 +183,16 @@ def _repair(
     made._tokenizer = Tokenizer.from_str(json.dumps(backend))
 
 
-def _reorder(backend: dict[str, Any], order: Mapping[str, int]) -> None:
+def _reorder(backend: Document, order: Mapping[str, int]) -> None:
     """Give the places that training gave to added tokens to them in the order of the source's ids.
 
     (Special tokens are numbered first, the other added ones behind all that was learned.)
     """
     model, added = backend["model"], backend["added_tokens"]
-    scored, ranked = isinstance(model["vocab"], list), sorted(t["id"] for t in added)
+    ranked = sorted(token["id"] for token in added)
     names = sorted((t["content"] for t in added), key=lambda t: order.get(t, len(order)))
     places = dict(zip(names, ranked, strict=True))
-    tokens = [t for t, _ in model["vocab"]] if scored else sorted_tokens(model["vocab"])
+    tokens, scores = _listed(model)
     unknown = model.get("unk_token")
     if model.get("unk_id") is not None:
         unknown = tokens[model["unk_id"]]
@@ -191,11 +202,7 @@ def _reorder(backend: dict[str, Any], order: Mapping[str, int]) -> None:
     for token, place in places.items():
         if place < len(tokens):
             tokens[place] = token
-    if scored:
-        scores = [score for _, score in model["vocab"]]
-        model["vocab"] = [[token, score] for token, score in zip(tokens, scores, strict=True)]
-    else:
-        model["vocab"] = {token: number for number, token in enumerate(tokens)}
+    _put(model, tokens, scores)
     if model.get("unk_id") is not None:
         model["unk_id"] = tokens.index(unknown)
     for token in added:
@@ -203,12 +210,23 @@ def _reorder(backend: dict[str, Any], order: Mapping[str, int]) -> None:
     added.sort(key=lambda token: token["id"])
 
 
-def sorted_tokens(vocabulary: Mapping[str, int]) -> list[str]:
-    """The tokens of a vocabulary in the order of their ids."""
-    return sorted(vocabulary, key=vocabulary.__getitem__)
+def _listed(model: Document) -> tuple[list[str], list[float] | None]:
+    """The tokens of a model in the order of their ids, and the scores of a Unigram's."""
+    vocab = model["vocab"]
+    if isinstance(vocab, list):
+        return [token for token, _ in vocab], [score for _, score in vocab]
+    return sorted(vocab, key=vocab.__getitem__), None
 
 
-def _settled(vocab: list[list[Any]], added: set[str]) -> list[list[Any]]:
+def _put(model: Document, tokens: list[str], scores: list[float] | None) -> None:
+    """The opposite of `_listed`."""
+    if scores is None:
+        model["vocab"] = {token: number for number, token in enumerate(tokens)}
+    else:
+        model["vocab"] = [list(pair) for pair in zip(tokens, scores, strict=True)]
+
+
+def _settled(vocab: list[Piece], added: set[str]) -> list[Piece]:
     """A trained Unigram vocabulary with scores and order that do not depend on the run.
 
     UnigramTrainer keeps words in hash maps seeded at random: sums of floats differ in the last
@@ -226,30 +244,30 @@ def _settled(vocab: list[list[Any]], added: set[str]) -> list[list[Any]]:
         return round(lowest if lost else score, 3)
 
     learned = [item for item in vocab[start:] if item[0] not in added]
-    pieces = [[piece, settled(piece, score)] for piece, score in learned]
+    pieces = [(piece, settled(piece, score)) for piece, score in learned]
     return vocab[:start] + sorted(pieces, key=lambda item: (-item[1], item[0]))
 
 
-def _letters(texts: Iterator[str], backend: Any, model: Mapping[str, Any]) -> list[str]:
+def _letters(texts: Iterator[str], backend: Backend, model: Mapping[str, Json]) -> list[str]:
     """The letters that carry a model's prefix or suffix (##a, a</w>), sorted.
 
     BpeTrainer, which also trains WordPiece, numbers these in the order of a hash map, another one
     in each process, and breaks ties between merges by these numbers. Given to it as special tokens
     they have the same numbers every time.
     """
-    prefix = model.get("continuing_subword_prefix") or ""
-    suffix = model.get("end_of_word_suffix") or ""
+    prefix = str(model.get("continuing_subword_prefix") or "")
+    suffix = str(model.get("end_of_word_suffix") or "")
     if not prefix and not suffix:
         return []
-    found = set()
+    letters = set()
     for word in sample.words(texts, backend):
         last = len(word) - 1
         for place, letter in enumerate(word):
-            found.add((prefix if place else "") + letter + (suffix if place == last else ""))
-    return sorted(letter for letter in found if len(letter) > 1)
+            letters.add((prefix if place else "") + letter + (suffix if place == last else ""))
+    return sorted(letter for letter in letters if len(letter) > 1)
 
 
-def _characters(texts: Iterator[str], backend: Any, most: int) -> list[str]:
+def _characters(texts: Iterator[str], backend: Backend, most: int) -> list[str]:
     """The `most` most frequent characters of the texts as the pipeline leaves them, sorted.
 
     A tokenizer that falls back to bytes spells the others in bytes (SentencePiece's
@@ -275,7 +293,7 @@ def _batches(texts: Iterator[str], size: int = 1000) -> Iterator[list[str]]:
         yield batch
 
 
-def _vocabulary(source: Any, weighted: bool) -> Iterator[str]:
+def _vocabulary(source: PreTrainedTokenizerBase, weighted: bool) -> Iterator[str]:
     """The surfaces of the source's tokens in the order of their ids, special tokens left out.
 
     Weighted, a token counts in proportion to N - id, scaled so that the first counts HEAVIEST times

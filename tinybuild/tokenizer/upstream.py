@@ -83,8 +83,8 @@ class Upstream:
     @cached_property
     def ids(self) -> Mapping[str, int]:
         """The vocabulary, as the loaded tokenizer numbers it."""
-        found: dict[str, int] = self.loaded.get_vocab()
-        return found
+        vocabulary: dict[str, int] = self.loaded.get_vocab()
+        return vocabulary
 
     @cached_property
     def spaces(self) -> tuple[Space, ...]:
@@ -147,5 +147,5 @@ class Upstream:
         counts: Counter[int] = Counter()
         for cut in sample.cut(self.loaded, texts):
             counts.update(cut or ())
-        found = self.loaded.convert_ids_to_tokens(list(counts))
-        return {"": Counter(dict(zip(found, counts.values(), strict=True)))}
+        tokens = self.loaded.convert_ids_to_tokens(list(counts))
+        return {"": Counter(dict(zip(tokens, counts.values(), strict=True)))}

@@ -37,5 +37,5 @@ class Words(Segmenter):
         """The pieces that spell these characters at the start of a word and inside."""
         if self.prefix is None:
             return frozenset()
-        found = {start + character for character in characters for start in ("", self.prefix)}
-        return found & self.tokens.keys()
+        spelled = {start + character for character in characters for start in ("", self.prefix)}
+        return spelled & self.tokens.keys()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tinybuild import corpus
+from tinybuild.facts import TokenizerShown
 from tinybuild.tokenizer import tokenizer_json
 from tinybuild.tokenizer.sample import split
 from tinybuild.validate.check import Result, check
@@ -30,13 +31,13 @@ def tokenizer_loads(subject: Subject) -> Result:
     """
     from transformers import AutoTokenizer
 
-    wanted = subject.facts["tokenizer"]
-    found = type(subject.tokenizer).__name__
+    wanted = subject.read("tokenizer", TokenizerShown)
+    name = type(subject.tokenizer).__name__
     size = len(AutoTokenizer.from_pretrained(subject.folder))
-    measured = f"{found}, {size:,} tokens"
-    expected = f"{wanted['class']}, {wanted['vocab_size']:,} tokens"
-    same = found == wanted["class"] or (found == GENERIC and _as_written(subject))
-    ok = same and size == len(subject.tokenizer) == wanted["vocab_size"]
+    measured = f"{name}, {size:,} tokens"
+    expected = f"{wanted.class_}, {wanted.vocab_size:,} tokens"
+    same = name == wanted.class_ or (name == GENERIC and _as_written(subject))
+    ok = same and size == len(subject.tokenizer) == wanted.vocab_size
     note = "" if measured == expected or not ok else "it reads the same pipeline"
     return Result.of(ok, measured=measured, wanted=expected, values={"tokens": size}, note=note)
 
@@ -104,7 +105,7 @@ def round_trip(subject: Subject) -> Result | None:
     tokens are compared instead. (What a shrunken one owes is its source's own round trip:
     `shrunk.segmentation`.)
     """
-    if subject.facts["tokenizer"].get("shrunk"):
+    if "shrunk" in subject.parts:
         return None
     tokenizer = subject.tokenizer
     source, bad_ids = _source_tokens(tokenizer), unknowns(tokenizer)
@@ -152,24 +153,24 @@ def unknowns(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
 
 @functools.lru_cache(maxsize=4)
 def _unknowns(tokenizer: PreTrainedTokenizerBase, named: int | None) -> frozenset[int]:
-    found = {named}
+    ids = {named}
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         token = getattr(backend.model, "unk_token", None)
         if token is not None:
-            found.add(backend.token_to_id(token))
+            ids.add(backend.token_to_id(token))
         elif type(backend.model).__name__ == "Unigram":  # which shows its unk_id in its JSON only
-            found.add(json.loads(backend.to_str())["model"]["unk_id"])
-    return frozenset(number for number in found if number is not None)
+            ids.add(json.loads(backend.to_str())["model"]["unk_id"])
+    return frozenset(number for number in ids if number is not None)
 
 
 def _source_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
     """id -> token of the source vocabulary, if the target's is another one; else {}."""
     if not hasattr(tokenizer, "get_src_vocab"):
         return {}
-    found = {number: token for token, number in tokenizer.get_src_vocab().items()}
-    ids = sorted(found)
-    return {} if tokenizer.convert_ids_to_tokens(ids) == [found[i] for i in ids] else found
+    tokens = {number: token for token, number in tokenizer.get_src_vocab().items()}
+    ids = sorted(tokens)
+    return {} if tokenizer.convert_ids_to_tokens(ids) == [tokens[i] for i in ids] else tokens
 
 
 def _texts(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
