@@ -10,164 +10,102 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 
 from tinybuild import paths
 from tinybuild.paths import Data, Json, Path, whole, wholes
 
 # --- what a number measures -----------------------------------------------------------------------
 
-
-@dataclass(frozen=True, kw_only=True)
-class Measure:
-    """What the numbers of keys measure whose whole name matches one of these patterns.
-
-    ~ stands for any words before. The first measure that matches has the key.
-    """
-
-    name: str
-    patterns: Sequence[str]
-
-
-MEASURES: tuple[Measure, ...] = (
-    Measure(
-        name="",  # left to rules of their own, or as it is
-        patterns=(
-            r"~(kernel|stride|dilation|padding|dropout)(?:_[a-z0-9]+)*(size|sizes)?",
-            r"~(head_)?(chunk_size_feed_forward|chunk_size_lm_head|chunksize)",
-            r"type_vocab_size|modality_type_vocab_size|num_(image_)?channels",
-            r"keypoint_decoder_dim",  # 8 x 8 places and none
-            r"max_2d_position_embeddings",  # boxes are in parts of a thousand
-            # Layers of another sort than a stack is made of.
-            r"num_(conv|feat_extract|residual|sparse)_~layers|~kv_shared_layers|max_window_layers",
-            r"num_nextn_predict_layers|iou_head_depth|num_mtp_layers|cross_attention_layers",
-            r"num_fpn_layers|~conv_layers|num_upsample_layers|num_layers_per_stack|~wavenet_layers",
-        ),
+# What the numbers of keys measure whose whole name matches: the first that matches has the key. ~
+# stands for any words before.
+MEASURES: Mapping[str, str] = {
+    "": (  # left to rules of their own, or as it is
+        r"~(kernel|stride|dilation|padding|dropout)(?:_[a-z0-9]+)*(size|sizes)?|"
+        r"~(head_)?(chunk_size_feed_forward|chunk_size_lm_head|chunksize)|"
+        r"type_vocab_size|modality_type_vocab_size|num_(image_)?channels|"
+        r"keypoint_decoder_dim|"  # 8 x 8 places and none
+        r"max_2d_position_embeddings|"  # boxes are in parts of a thousand
+        # Layers of another sort than a stack is made of.
+        r"num_(conv|feat_extract|residual|sparse)_~layers|~kv_shared_layers|max_window_layers|"
+        r"num_nextn_predict_layers|iou_head_depth|num_mtp_layers|cross_attention_layers|"
+        r"num_fpn_layers|~conv_layers|num_upsample_layers|num_layers_per_stack|~wavenet_layers"
     ),
-    Measure(name="text", patterns=(r"max_text_len",)),
-    Measure(name="horizon", patterns=(r"output_quantile_len|horizon_length",)),
-    Measure(
-        name="vocabulary",
-        patterns=(
-            r"~vocab_size|~vocab_size_per_layer_input|vocab_size_~|~group_vocab|ngram_vocab_size_~",
-            r"~codebook_size|num_embeddings|num_codevectors_~|num_hash_buckets",
-            r"num_(bpe|wordpiece|qa|object|attr)_labels",
-        ),
+    "text": r"max_text_len",
+    "horizon": r"output_quantile_len|horizon_length",
+    "vocabulary": (
+        r"~vocab_size|~vocab_size_per_layer_input|vocab_size_~|~group_vocab|ngram_vocab_size_~|"
+        r"~codebook_size|num_embeddings|num_codevectors_~|num_hash_buckets|"
+        r"num_(bpe|wordpiece|qa|object|attr)_labels"
     ),
-    Measure(
-        name="kv heads",
-        patterns=(
-            r"~(num|n)_(key_value|kv)(_attention)?_heads(_per_layer)?|linear_num_key_heads",
-            r"multi_query_group_num|num_query_groups",
-        ),
+    "kv heads": (
+        r"~(num|n)_(key_value|kv)(_attention)?_heads(_per_layer)?|linear_num_key_heads|"
+        r"multi_query_group_num|num_query_groups"
     ),
-    Measure(
-        name="heads",
-        patterns=(r"~(num|n)_~heads?(_per_layer)?|~(attention|attn)_heads|n_heads?",),
+    "heads": r"~(num|n)_~heads?(_per_layer)?|~(attention|attn)_heads|n_heads?",
+    "rope dim": r"qk_rope_head_dim",
+    "head dim": r"~head_(dim|size)|d_kv|d_head|~dim_head|kv_channels|~headdim|mamba_d_head",
+    "rank": r"~rank",
+    "state": r"~state_size|~d_state",
+    "expert width": r"~(moe|expert|experts)_~(intermediate_size|hidden_size|ffn_~size|dim)",
+    "experts": r"~(num|n)_(routed_|local_)?experts|moe_num_experts|zero_expert_num",
+    "top k": r"~experts?_per_tok(en)?|moe_top_?k|moe_k|top_k_experts|num_selected_experts",
+    "groups": r"n_group|num_expert_groups?",
+    "top groups": r"topk_group|num_limited_groups|topk_groups",
+    "ffn width": (
+        r"~(intermediate|ffn|mlp)_~(size|dim)|d_ff|dff|ffn_dim|mlp_dim|dim_ff|d_inner|"
+        r"~feed_?forward(?:_[a-z0-9]+)*(size|dim)|~dim_feedforward|~linear_units|"
+        r"intermediate_size_mlp"
     ),
-    Measure(name="rope dim", patterns=(r"qk_rope_head_dim",)),
-    Measure(
-        name="head dim",
-        patterns=(r"~head_(dim|size)|d_kv|d_head|~dim_head|kv_channels|~headdim|mamba_d_head",),
+    "positions": (
+        r"~max_~position_embeddings(?:_[a-z0-9]+)*|n_positions|n_ctx|max_~positions|block_size|"
+        r"max_text_tokens|bias_max_distance|max_seq_len|model_max_length|position_embedding_size|"
+        r"max_ep_len|max_num_patches|max_image_tokens"
     ),
-    Measure(name="rank", patterns=(r"~rank",)),
-    Measure(name="dt rank", patterns=(r"~(dt|time_step)_rank",)),
-    Measure(name="state", patterns=(r"~state_size|~d_state",)),
-    Measure(
-        name="expert width",
-        patterns=(r"~(moe|expert|experts)_~(intermediate_size|hidden_size|ffn_~size|dim)",),
+    "window": (
+        r"sliding_window(_size)?|attention_chunk_size|local_attention(_window_len)?|"
+        r"attention_window(_size)?|index_topk|keep_window_size"
     ),
-    Measure(
-        name="experts",
-        patterns=(r"~(num|n)_(routed_|local_)?experts|moe_num_experts|zero_expert_num",),
+    "pooled": r"index_kpool|index_block_size|max_depth",
+    "grid": (  # places along a side
+        r"~pos_emb_(height|width)|posemb_grid_size|mm_posemb_size|visual_prompt_size|"
+        r"axial_pos_shape"
     ),
-    Measure(
-        name="top k",
-        patterns=(r"~experts?_per_tok(en)?|moe_top_?k|moe_k|top_k_experts|num_selected_experts",),
+    "norm channels": r"base_channels",
+    "queries": (
+        r"num_(queries|query_tokens|latents|detection_tokens)|~n_latents|~num_latents|"
+        r"num_denoising|two_stage_num_proposals|latent_query_num|num_prototypes"
     ),
-    Measure(name="groups", patterns=(r"n_group|num_expert_groups?",)),
-    Measure(name="top groups", patterns=(r"topk_group|num_limited_groups|topk_groups",)),
-    Measure(
-        name="ffn width",
-        patterns=(
-            r"~(intermediate|ffn|mlp)_~(size|dim)|d_ff|dff|ffn_dim|mlp_dim|dim_ff|d_inner",
-            r"~feed_?forward(?:_[a-z0-9]+)*(size|dim)|~dim_feedforward|~linear_units",
-            r"intermediate_size_mlp",
-        ),
+    "mels": r"model_in_dim|~mel_bins|num_mels|n_mels|input_feat_per_channel|input_feat_size",
+    "width": (
+        r"~hidden_size(?:_[a-z0-9]+)*|~hidden_dim|d_model|n_embd|dim|~emb_dim|~embed_dim|~dim|"
+        r"~embedding_(size|dim)|~proj_(size|dim|dims)|~projection_(size|dim|in_dim|out_dim)|"
+        r"project_dim|~(in|out|input|output)_dim|~hidden_channels|out_dim|~fpn_feature_size|~width|"
+        r"~units|embedding_dim|~mask_feature_size|classifier_proj_size|~(output|input)_size|"
+        r"xvector_output_dim|codebook_dim|codevector_dim|vit_dim|mask_dim|merged_hidden_size|"
+        r"shape_size|~coordinate_size|entity_emb_size|upsample_groups|~initial_channel|"
+        r"~bottleneck_size|d_latents|~inplanes|~quantization_~dimension|flow_size|latent_dim|"
+        r"~predictor_channels|~filter_channels"
     ),
-    Measure(
-        name="positions",
-        patterns=(
-            r"~max_~position_embeddings(?:_[a-z0-9]+)*|n_positions|n_ctx|max_~positions",
-            r"block_size|max_text_tokens|bias_max_distance|max_seq_len|model_max_length",
-            r"position_embedding_size|max_ep_len|max_num_patches|max_image_tokens",
-        ),
+    "channels": r"~channels?|num_filters|n_filters",
+    "depth": (
+        r"~(num|n)_~layers?|~(encoder|decoder|prenet)_layers|~depth|layers|[lrx]_layers|"
+        r"num_block_layers|num_blocks|num_self_attends_per_block"
     ),
-    Measure(
-        name="window",
-        patterns=(
-            r"sliding_window(_size)?|attention_chunk_size|local_attention(_window_len)?",
-            r"attention_window(_size)?|index_topk|keep_window_size",
-        ),
-    ),
-    Measure(name="pooled", patterns=(r"index_kpool|index_block_size|max_depth",)),
-    Measure(
-        name="grid",  # places along a side
-        patterns=(
-            r"~pos_emb_(height|width)|posemb_grid_size|mm_posemb_size|visual_prompt_size",
-            r"axial_pos_shape",
-        ),
-    ),
-    Measure(name="norm channels", patterns=(r"base_channels",)),
-    Measure(
-        name="queries",
-        patterns=(
-            r"num_(queries|query_tokens|latents|detection_tokens)|~n_latents|~num_latents",
-            r"num_denoising|two_stage_num_proposals|latent_query_num|num_prototypes",
-        ),
-    ),
-    Measure(
-        name="mels",
-        patterns=(
-            r"model_in_dim|~mel_bins|num_mels|n_mels|input_feat_per_channel|input_feat_size",
-        ),
-    ),
-    Measure(
-        name="width",
-        patterns=(
-            r"~hidden_size(?:_[a-z0-9]+)*|~hidden_dim|d_model|n_embd|dim|~emb_dim|~embed_dim|~dim",
-            r"~embedding_(size|dim)|~proj_(size|dim|dims)|~projection_(size|dim|in_dim|out_dim)",
-            r"project_dim|~(in|out|input|output)_dim|~hidden_channels|out_dim|~fpn_feature_size",
-            r"~width|~units|embedding_dim|~mask_feature_size|classifier_proj_size",
-            r"~(output|input)_size|xvector_output_dim|codebook_dim|codevector_dim|vit_dim|mask_dim",
-            r"merged_hidden_size|shape_size|~coordinate_size|entity_emb_size|upsample_groups",
-            r"~initial_channel|~bottleneck_size|d_latents|~inplanes|~quantization_~dimension",
-            r"flow_size|latent_dim|~predictor_channels|~filter_channels",
-        ),
-    ),
-    Measure(name="channels", patterns=(r"~channels?|num_filters|n_filters",)),
-    Measure(
-        name="depth",
-        patterns=(
-            r"~(num|n)_~layers?|~(encoder|decoder|prenet)_layers|~depth|layers|[lrx]_layers",
-            r"num_block_layers|num_blocks|num_self_attends_per_block",
-        ),
-    ),
-)
+}
 
 
 @functools.cache
-def _compiled(*patterns: str) -> re.Pattern[str]:
-    return re.compile("|".join(patterns).replace("~", "(?:[a-z0-9]+_)*"))
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern.replace("~", "(?:[a-z0-9]+_)*"))
 
 
 @functools.cache
 def measures(name: str) -> str:
     """What a key of this name measures: the name of a measure; "" where nothing is known."""
-    for measure in MEASURES:
-        if _compiled(*measure.patterns).fullmatch(name):
-            return measure.name
+    for measure, pattern in MEASURES.items():
+        if _compiled(pattern).fullmatch(name):
+            return measure
     return ""
 
 

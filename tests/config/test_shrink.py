@@ -17,7 +17,9 @@ from tinybuild.config import shrink as shrinking
 from tinybuild.config.shrink import shrink
 from tinybuild.config.sizes import SIZES
 from tinybuild.config.tree import Tree, shares
-from tinybuild.paths import Data, Json
+from tinybuild.engine.code import closure
+from tinybuild.keys import depths, says
+from tinybuild.paths import Data, Json, get, mapping
 from tinybuild.sections import Model
 
 TINY = SIZES["tiny"]
@@ -337,6 +339,30 @@ def test_attention_over_a_doubled_width_has_heads_that_cover_it() -> None:
     assert ruled({**source, "attention_head_dim": 128}).data["attention_head_dim"] == 32
     # Without the word the heads are only as wide as said: Gemma's cover more than the width.
     assert ruled({**source, "head_dim": 128}).data["head_dim"] == TINY.head_dim
+
+
+def test_checks_know_every_depth_that_the_rules_cut() -> None:
+    """Over the default configs: what a rule sets as a depth is one in the vocabulary, by which the
+    checks of layers know it. 39 keys that were cut were not known to them once."""
+    from transformers import CONFIG_MAPPING
+
+    cut = set()
+    for name in sorted(CONFIG_MAPPING.keys())[::12]:
+        source = CONFIG_MAPPING[name]()
+        for path, reason in shrink(source, {}).reasons.items():
+            was = get(source.to_dict(), path)
+            if reason.startswith("rule depth: one layer") and not says(path[-1], "spread layers"):
+                assert was in depths(mapping(source.to_dict(), path[:-1])), path
+                cut.add(path[-1])
+    assert len(cut) > 10
+
+
+def test_checks_do_not_depend_on_rules() -> None:
+    """What is edited here to shrink or to refuse does not run every validate again."""
+    modules = {f for f in closure("tinybuild.validate:make") if f.startswith("config/")}
+    rules = ("shrink", "search", "relations", "layers", "attention", "images", "pyramids", "carry")
+    assert modules
+    assert not [module for module in modules if module.removeprefix("config/").startswith(rules)]
 
 
 def test_a_rule_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:

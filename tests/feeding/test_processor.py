@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.faults import refused
 from kit.files import contents, edit
 from kit.stage import MakeJob
 
 from tinybuild import bundle, model, source, wire
-from tinybuild.errors import BuildFault
 from tinybuild.feeding.processor.geometry import Geometry, find, pair
 from tinybuild.feeding.processor.rules import SETTINGS, Setting, shrink
 from tinybuild.source import blank
@@ -467,9 +467,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
         place = tmp_path_factory.mktemp("bundle")
         shutil.copytree(packed, place / "bundle")
         (place / "scratch").mkdir()
-        return Subject(
-            folder=place / "bundle", scratch=place / "scratch", facts=facts, checks={}, seed=0
-        )
+        return Subject(folder=place / "bundle", scratch=place / "scratch", facts=facts, seed=0)
 
     def build(
         kind: str, name: str, config: Mapping[str, Any], words: bool
@@ -781,8 +779,8 @@ def test_a_processor_file_that_is_no_object_is_a_fault(
     from transformers import ViTConfig
 
     folder = upstream(tmp_path, ViTConfig(), preprocessor_config_json=text)
-    with pytest.raises(BuildFault, match=r"preprocessor_config.json is not a JSON object"):
-        made(job, folder, "ViTModel", VISION)
+    refusal = refused(made, job, folder, "ViTModel", VISION)
+    assert refusal.what == "the source's preprocessor_config.json is not a JSON object"
 
 
 def test_the_same_twice(job: MakeJob, tmp_path: Path) -> None:
@@ -819,7 +817,7 @@ def test_a_real_tokenizer_beside_a_default_processor(
     packed = tmp_path / "packed"
     packed.mkdir()
     bundle.lay({"tokenizer": words.out, "model": work.out}, packed)
-    subject = Subject(folder=packed, scratch=tmp_path, facts=facts, checks={}, seed=0)
+    subject = Subject(folder=packed, scratch=tmp_path, facts=facts, seed=0)
     assert feeds(subject).ok, feeds(subject)
     assert agree(subject).ok, agree(subject)
 

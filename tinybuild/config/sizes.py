@@ -34,7 +34,6 @@ class Size:
             "vocabulary": self.vocabulary,
             "expert width": self.expert_ffn,
             "rank": self.rank,
-            "dt rank": max(1, self.width // 16),
             "state": self.state,
             "positions": self.positions,
             "window": WINDOW,
