@@ -62,7 +62,7 @@ def whole_words(tokens: list[str]) -> str:
 
 def subject_of(out: Path, source: Path, facts: object) -> Subject:
     known = {"tokenizer": wire.dump(facts)}
-    return Subject(folder=out, scratch=out, facts=known, checks={}, seed=0, upstream=source)
+    return Subject(folder=out, scratch=out, facts=known, seed=0, original=source)
 
 
 def test_another_format_is_cut_and_read(
