@@ -82,7 +82,7 @@ def shards(folder: Path, config: str, split: str) -> list[Path]:
 
 
 def _told(rows: Mapping[str, Mapping[str, int]], names: list[str]) -> str:
-    """5 rows of text, kind; with several splits or configs, the rows of each."""
+    """5 rows of text, label; with several splits or configs, the rows of each."""
     total = sum(sum(splits.values()) for splits in rows.values())
     text = f"{total:,} rows of {', '.join(names)}"
     if sum(map(len, rows.values())) == 1 and set(rows) == {"default"}:
@@ -130,7 +130,7 @@ def _differ(
         "streamed": first.to_pylist() if first is not None else [],
     }
     for how, rows in shown.items():
-        # As texts: a number that is none (NaN) is not equal to itself.
+        # As texts: NaN is not equal to itself.
         if str(rows[: len(few)]) != str(few):
             yield f"other rows when {how} than in its files"
     yield from _undecoded(loaded, features)
