@@ -160,9 +160,11 @@ class DatasetFacts(DatasetRows):
 
 @dataclass(frozen=True, kw_only=True)
 class ValidateFacts:
-    """checks: how many passed. bytes: of the files that were checked."""
+    """checks: how many passed. untried: how many could not be tried where it was built. bytes: of
+    the files that were checked."""
 
     checks: int
+    untried: int
     bytes: int
 
 

@@ -125,7 +125,7 @@ def _answer(function: str, argument: object, memory: int) -> Answer:
     """What a call gives: how it ended, and what belongs to that."""
     network.tried()  # of an earlier call
     try:
-        _bound(memory)
+        bound(memory)
         return "done", wire.dump(call(function, argument))  # facts may be a dataclass
     except Fault as fault:
         return _fault(fault)
@@ -151,7 +151,7 @@ def _fault(fault: Fault) -> Answer:
     return "fault", (type(fault), fault.findings)
 
 
-def _bound(memory: int) -> None:
+def bound(memory: int) -> None:
     """Let this process allocate at most so many bytes, all together (not what files are mapped to).
 
     An allocation beyond it fails here, where it can be told, instead of waking the system's own

@@ -399,8 +399,8 @@ WHOLE: dict[str, bytes | str] = {
         ({"1/a_00.txt": "", "1/a_000.txt": ""}, "x/1: a_00.txt and a_000.txt are one value"),
         ({"1/a_00.txt": "", "1/a_02.txt": ""}, "x/1: the list 'a' has no number 01, but a_02.txt"),
         ({"1/y_2024.txt": ""}, "if y_2024 is a column's own name, write y%5F2024.txt"),
-        ({"1/a.path": "", "1/b.txt": ""}, "x/1/a.path is the path of no file"),
-        ({"1/a.path": "", "1/a.txt": ""}, "x/1/a.path is the path of no image or sound"),
+        ({"1/a.path": "", "1/b.txt": ""}, "x/1/a.path is not the path of a file"),
+        ({"1/a.path": "", "1/a.txt": ""}, "x/1/a.path is not the path of an image or a sound"),
         # columns
         ({"1/a.txt": "", "2/b.txt": ""}, "x/1 has no file for the column 'b', which other rows"),
         ({"1/a.txt": "", "2/b.txt": ""}, "add an empty file b.null"),

@@ -467,9 +467,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
         place = tmp_path_factory.mktemp("bundle")
         shutil.copytree(packed, place / "bundle")
         (place / "scratch").mkdir()
-        return Subject(
-            folder=place / "bundle", scratch=place / "scratch", facts=facts, checks={}, seed=0
-        )
+        return Subject(folder=place / "bundle", scratch=place / "scratch", facts=facts, seed=0)
 
     def build(
         kind: str, name: str, config: Mapping[str, Any], words: bool
@@ -819,7 +817,7 @@ def test_a_real_tokenizer_beside_a_default_processor(
     packed = tmp_path / "packed"
     packed.mkdir()
     bundle.lay({"tokenizer": words.out, "model": work.out}, packed)
-    subject = Subject(folder=packed, scratch=tmp_path, facts=facts, checks={}, seed=0)
+    subject = Subject(folder=packed, scratch=tmp_path, facts=facts, seed=0)
     assert feeds(subject).ok, feeds(subject)
     assert agree(subject).ok, agree(subject)
 

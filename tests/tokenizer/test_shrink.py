@@ -150,9 +150,7 @@ def build(
 
 def checked(source: Path, out: Path, facts: Mapping[str, Any], loaded: Any = None) -> None:
     """Every check of tokenizers passes on a folder, and sizes and ids are exact."""
-    subject = Subject(
-        folder=out, scratch=out, facts={"tokenizer": facts}, checks={}, seed=0, upstream=source
-    )
+    subject = Subject(folder=out, scratch=out, facts={"tokenizer": facts}, seed=0, original=source)
     if loaded is not None:
         subject.__dict__["source"] = loaded
     found = [check.run(subject) for check in validate.CHECKS]

@@ -107,7 +107,6 @@ def bundle(root: Path, features: Any, configs: Configs, card: str = "") -> Subje
         folder=root / "bundle",
         scratch=root / "scratch",
         facts={"dataset": facts},
-        checks={},
         seed=0,
     )
 

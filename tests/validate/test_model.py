@@ -15,7 +15,7 @@ from tinybuild import model, validate, wire
 from tinybuild.config import overrides
 from tinybuild.errors import BuildFault
 from tinybuild.validate.check import Result
-from tinybuild.validate.subject import Subject
+from tinybuild.validate.subject import Subject, Wish
 
 LLAMA = {
     "hidden_size": 32,
@@ -43,10 +43,9 @@ class Bundle:
             folder=self.folder,
             scratch=scratch,
             facts={"model": self.facts},
-            checks={"max_parameters": 10_000_000},
             seed=3,
             origin=self.origin,
-            wish=self.wish,
+            wish=Wish(**self.wish),
         )
         found = {check.name: check.run(subject) for check in validate.CHECKS}
         return {name: result for name, result in found.items() if result is not None}
@@ -190,7 +189,7 @@ def test_an_override_that_nothing_reads(build: Build, tmp_path: Path) -> None:
     bundle.wish["config"] |= {"pretraining_tp": 2}
     found = failing(bundle, tmp_path / "s")
     assert list(found) == ["overrides_read"]
-    assert "LlamaForCausalLM reads no pretraining_tp" in found["overrides_read"]
+    assert "LlamaForCausalLM does not read pretraining_tp" in found["overrides_read"]
 
 
 def test_an_override_that_nothing_reads_is_refused_at_once(build: Build) -> None:
@@ -508,14 +507,14 @@ def ids_of(bundle: Bundle, scratch: Path, tokenizer: Mapping[str, Any]) -> Resul
     from tinybuild.validate import coherent
 
     scratch.mkdir()
+    ids = {"sizes": {}, "keep": False, "missing": "error", **tokenizer}
     subject = Subject(
         folder=bundle.folder,
         scratch=scratch,
-        facts={"model": bundle.facts, "tokenizer": {"ids": tokenizer}},
-        checks={"max_parameters": 10_000_000},
+        facts={"model": bundle.facts, "tokenizer": {"ids": ids}},
         seed=3,
         origin=bundle.origin,
-        wish=bundle.wish,
+        wish=Wish(**bundle.wish),
     )
     found = coherent.coherent_ids.run(subject)
     assert found is not None

@@ -88,7 +88,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
             folder=place / "bundle",
             scratch=place / "scratch",
             facts={**facts, "dataset": write(place / "bundle" / "dataset", *rows)},
-            checks={},
             seed=0,
         )
 

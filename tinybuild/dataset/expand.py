@@ -48,12 +48,12 @@ def expand(table: pyarrow.Table, features: Features, how: str) -> pyarrow.Table:
     """
     import pyarrow as pa
 
-    amount, _, kind = how.partition(".")
+    amount, _, way = how.partition(".")
     count = int(amount.removesuffix("k")) * (1000 if amount.endswith("k") else 1)
     if not table.num_rows:
         raise BuildFault.of(f"there is no row to make {how} from", key=KEY)
     table = table.combine_chunks()  # of the seed rows, before each of their chunks is taken again
-    if kind == "repeat":
+    if way == "repeat":
         return pa.concat_tables(_turns(table, table, count))
     column, texts = _texts(table, features)
     if column is None:
@@ -121,7 +121,7 @@ def _is_text(feature: FeatureType) -> bool:
 def _parts(feature: FeatureType) -> Mapping[str, FeatureType]:
     """The fields of an object that may hold texts."""
     every = fields(feature)
-    # Of a message ({role, content}) the role is no text, which a chat template knows by its name.
+    # The role of a message ({role, content}) is not a text: a chat template knows it by its name.
     said = {name: inner for name, inner in every.items() if name not in ROLES}
     return said if any(_may(inner) for inner in said.values()) else every
 

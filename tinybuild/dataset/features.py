@@ -36,15 +36,15 @@ def content(feature: FeatureType) -> Content:
         return "label"
     if isinstance(feature, Json):
         return "raw"
-    kind = None if isinstance(feature, dict) else getattr(feature, "pa_type", None)
-    if kind == pa.struct({"bytes": pa.binary(), "path": pa.string()}):
+    stored = None if isinstance(feature, dict) else getattr(feature, "pa_type", None)
+    if stored == pa.struct({"bytes": pa.binary(), "path": pa.string()}):
         return "media"
     if isinstance(feature, Value):
         texts = (types.is_string, types.is_large_string, types.is_string_view)
-        if any(fits(kind) for fits in texts):
+        if any(fits(stored) for fits in texts):
             return "text"
         data = (types.is_binary, types.is_large_binary, types.is_binary_view)
-        if any(fits(kind) for fits in (*data, types.is_fixed_size_binary)):
+        if any(fits(stored) for fits in (*data, types.is_fixed_size_binary)):
             return "bytes"
     return "json"
 
@@ -55,8 +55,8 @@ def plain(feature: FeatureType) -> FeatureType:
     from datasets.features.features import _ArrayXD, generate_from_arrow_type
 
     if isinstance(feature, Translation | TranslationVariableLanguages | _ArrayXD):
-        kind = feature()
-        return generate_from_arrow_type(getattr(kind, "storage_type", kind))
+        stored = feature()
+        return generate_from_arrow_type(getattr(stored, "storage_type", stored))
     return feature
 
 
@@ -133,20 +133,20 @@ def rebuilt(array: pyarrow.Array, inner: Sequence[pyarrow.Array]) -> pyarrow.Arr
     import pyarrow
     from pyarrow import types
 
-    kind, missing = array.type, array.is_null()
-    if types.is_struct(kind):
-        return pyarrow.StructArray.from_arrays(inner, fields=list(kind), mask=missing)
+    data_type, missing = array.type, array.is_null()
+    if types.is_struct(data_type):
+        return pyarrow.StructArray.from_arrays(inner, fields=list(data_type), mask=missing)
     (values,) = inner
-    if types.is_fixed_size_list(kind):
+    if types.is_fixed_size_list(data_type):
         # The items of a missing list are not among its children, but have to be in the array.
-        hidden = numpy.repeat(missing.to_numpy(zero_copy_only=False), kind.list_size)
+        hidden = numpy.repeat(missing.to_numpy(zero_copy_only=False), data_type.list_size)
         order = numpy.cumsum(~hidden) - 1
         values = values.take(pyarrow.array(order, mask=hidden))
-        return pyarrow.FixedSizeListArray.from_arrays(values, type=kind, mask=missing)
-    large = types.is_large_list(kind)
+        return pyarrow.FixedSizeListArray.from_arrays(values, type=data_type, mask=missing)
+    large = types.is_large_list(data_type)
     offsets = bounds(array).astype("int64" if large else "int32")
     maker = pyarrow.LargeListArray if large else pyarrow.ListArray
-    return maker.from_arrays(pyarrow.array(offsets), values, type=kind, mask=missing)
+    return maker.from_arrays(pyarrow.array(offsets), values, type=data_type, mask=missing)
 
 
 def bounds(array: pyarrow.Array) -> Numbers:

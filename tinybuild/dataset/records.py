@@ -84,7 +84,7 @@ class _Findings(list[Finding]):
             self.say(f"{shown} {wrong}", wrong.hint)
 
     def refuse(self) -> None:
-        """Raise what was found, by the numbers of the rows and the names in them."""
+        """Raise the findings, by the numbers of the rows and the names in them."""
 
         def place(finding: Finding) -> list[tuple[int, int, str]]:
             parts = re.split("([0-9]+)", finding.what)
@@ -211,7 +211,7 @@ def _features(folder: Path) -> Features | None:
         return None
     try:
         features = Features.from_dict(data)
-        features.arrow_schema  # noqa: B018 - unknown types are found here
+        _ = features.arrow_schema  # which raises for unknown types
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         text = str(error).strip().splitlines() or [type(error).__name__]
         raise BuildFault.of(
@@ -268,8 +268,8 @@ def _row(folder: Path, name: str, findings: _Findings) -> _Row:
     for (column, number), file in paths.items():
         if number not in columns.get(column, {}):
             findings.say(
-                f"{file.shown} is the path of no file",
-                "it stands beside an image or a sound of the same name; remove it",
+                f"{file.shown} is not the path of a file",
+                "a .path stands beside an image or a sound of the same name; remove it",
             )
     cells = {
         column: _cell(f"{shown}: the list {column!r}", numbers, findings)
@@ -486,7 +486,7 @@ def _read_file(file: _File, feature: FeatureType, row: _Row, findings: _Findings
     beside = row.paths.get((file.column, file.number))
     of_media = content(feature) == "media" and file.suffix not in ("json", "null")
     if beside is not None and not of_media:
-        findings.say(f"{beside.shown} is the path of no image or sound")
+        findings.say(f"{beside.shown} is not the path of an image or a sound")
     value, path = None, None
     with findings.of(file.shown):
         value = _read_value(file.path.read_bytes(), file.suffix, feature)
@@ -514,8 +514,8 @@ def _read_value(data: bytes, suffix: str, feature: FeatureType) -> object:
     wanted = {"text": "txt", "label": "txt", "bytes": "bin"}.get(held)
     if suffix != wanted:
         hint = "a file with its own suffix" if held == "media" else f".{wanted or 'json'}"
-        kind = str(getattr(feature, "dtype", "") if held == "json" else "") or repr(feature)
-        raise Wrong(f"does not fit the column's type {kind}: it needs {hint}")
+        named = str(getattr(feature, "dtype", "") if held == "json" else "") or repr(feature)
+        raise Wrong(f"does not fit the column's type {named}: it needs {hint}")
     if held == "bytes":
         return fits(data, feature)
     return utf8(data) if held == "text" else label(utf8(data), feature)

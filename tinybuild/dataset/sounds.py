@@ -52,7 +52,7 @@ def sound(
             # 0.7 seconds of 100 a second are 69.999... in binary.
             kept = None if max_seconds is None else max(1, math.floor(max_seconds * rate + 1e-6))
             samples = _decoded(opened, kept)
-            kind = "FLAC" if opened.format == "FLAC" else "WAV"
+            container = "FLAC" if opened.format == "FLAC" else "WAV"
     except soundfile.SoundFileError as error:
         # "Error opening <_io.BytesIO object at 0x7f...>: File contains data in ..."
         raise Wrong(f"cannot be read: {reason(error).rpartition('>: ')[2]}") from None
@@ -66,8 +66,8 @@ def sound(
     if samples.dtype != numpy.int16:
         samples = numpy.clip(numpy.rint(samples * 32768.0), -32768, 32767).astype(numpy.int16)
     written = io.BytesIO()
-    soundfile.write(written, samples, lower, format=kind, subtype="PCM_16")
-    return written.getvalue(), kind
+    soundfile.write(written, samples, lower, format=container, subtype="PCM_16")
+    return written.getvalue(), container
 
 
 def _decoded(opened: SoundFile, kept: int | None) -> Samples:

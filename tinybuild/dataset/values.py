@@ -145,14 +145,14 @@ def _label(value: Json, feature: FeatureType) -> int:
     return value
 
 
-def _single(value: Json, kind: pyarrow.DataType) -> object:
+def _single(value: Json, data_type: pyarrow.DataType) -> object:
     """A number, a boolean, a decimal or a time. Arrow alone would cut 1.5 to an integer."""
     import pyarrow as pa
     from pyarrow import types
 
-    if types.is_temporal(kind) and type(value) in (str, int):
-        return _moment(value, kind)
-    if types.is_floating(kind) and value in ("nan", "inf", "-inf"):
+    if types.is_temporal(data_type) and type(value) in (str, int):
+        return _moment(value, data_type)
+    if types.is_floating(data_type) and value in ("nan", "inf", "-inf"):
         return float(value)
     fitting = {
         types.is_boolean: (bool,),
@@ -162,28 +162,28 @@ def _single(value: Json, kind: pyarrow.DataType) -> object:
     }
     try:
         # Of the type null, nothing fits.
-        if not any(is_kind(kind) and type(value) in of for is_kind, of in fitting.items()):
+        if not any(is_kind(data_type) and type(value) in of for is_kind, of in fitting.items()):
             raise ValueError
-        made = decimal.Decimal(str(value)) if types.is_decimal(kind) else value
+        made = decimal.Decimal(str(value)) if types.is_decimal(data_type) else value
         if isinstance(made, decimal.Decimal) and not made.is_finite():
             raise ValueError
-        pa.array([made], kind)
+        pa.array([made], data_type)
     except (pa.ArrowException, OverflowError, ValueError, decimal.InvalidOperation):
         text = json.dumps(value, ensure_ascii=False)[:60]
-        raise Wrong(f"holds {text}, which does not fit the type {kind}") from None
+        raise Wrong(f"holds {text}, which does not fit the type {data_type}") from None
     return made
 
 
-def _moment(value: Json, kind: pyarrow.DataType) -> int:
+def _moment(value: Json, data_type: pyarrow.DataType) -> int:
     """The number that Arrow keeps for a time."""
     import pyarrow as pa
 
     try:
         if isinstance(value, str):
-            return int(pa.scalar(value).cast(kind).value)
-        return int(pa.array([value], kind)[0].value)
+            return int(pa.scalar(value).cast(data_type).value)
+        return int(pa.array([value], data_type)[0].value)
     except (pa.ArrowException, OverflowError):
-        raise Wrong(f"holds {value!r}, which does not fit the type {kind}") from None
+        raise Wrong(f"holds {value!r}, which does not fit the type {data_type}") from None
 
 
 def build(values: Sequence[object], feature: FeatureType) -> pyarrow.Array:
@@ -191,24 +191,27 @@ def build(values: Sequence[object], feature: FeatureType) -> pyarrow.Array:
     import pyarrow as pa
     from datasets.features.features import get_nested_type
 
-    kind = get_nested_type(feature)
+    wanted = get_nested_type(feature)
     # Arrow builds no extension types inside others, and casts to them what they are stored as.
-    return pa.array(values, _storage(kind)).cast(kind)
+    return pa.array(values, _storage(wanted)).cast(wanted)
 
 
-def _storage(kind: pyarrow.DataType) -> pyarrow.DataType:
+def _storage(wanted: pyarrow.DataType) -> pyarrow.DataType:
+    """The type without extension types: what they are stored as in their place."""
     import pyarrow as pa
     from pyarrow import types
 
-    if isinstance(kind, pa.BaseExtensionType):
-        return _storage(kind.storage_type)
-    if types.is_struct(kind):
-        return pa.struct([field.with_type(_storage(field.type)) for field in kind])
-    if types.is_fixed_size_list(kind):
-        return pa.list_(_storage(kind.value_type), kind.list_size)
-    if types.is_list(kind):
-        return pa.list_(_storage(kind.value_type))
-    return pa.large_list(_storage(kind.value_type)) if types.is_large_list(kind) else kind
+    if isinstance(wanted, pa.BaseExtensionType):
+        return _storage(wanted.storage_type)
+    if types.is_struct(wanted):
+        return pa.struct([field.with_type(_storage(field.type)) for field in wanted])
+    if types.is_fixed_size_list(wanted):
+        return pa.list_(_storage(wanted.value_type), wanted.list_size)
+    if types.is_list(wanted):
+        return pa.list_(_storage(wanted.value_type))
+    if types.is_large_list(wanted):
+        return pa.large_list(_storage(wanted.value_type))
+    return wanted
 
 
 # --- bytes --------------------------------------------------------------------------------------
@@ -250,7 +253,7 @@ def parsed(data: bytes) -> Json:
 
 
 def label(text: str, feature: FeatureType) -> int:
-    # An editor's newline at the end is no part of a name, unless the name has it.
+    # A newline that an editor puts at the end is not part of a name, unless the name has it.
     for name in (text, text.removesuffix("\n").removesuffix("\r")):
         if name in feature.names:
             return int(feature.names.index(name))

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tinybuild import bundle
 from tinybuild.errors import CheckFault, Finding
+from tinybuild.facts import ValidateFacts
 from tinybuild.files import pretty
 from tinybuild.validate import (
     alive,
     coherent,
     dataset,
     dimensions,
+    layers,
     loaded,
     pairs,
     processor,
     shrunk,
     tokenizer,
 )
-from tinybuild.validate.check import STATES, Check
+from tinybuild.validate.check import STATES, Check, Result
 from tinybuild.validate.reader import reader
-from tinybuild.validate.subject import Subject
+from tinybuild.validate.subject import Bounds, Subject, Wish
 from tinybuild.workers import Job
 
 # In the order in which they run and are reported. Each says what it needs of a bundle.
@@ -46,8 +49,8 @@ CHECKS: tuple[Check, ...] = (
     coherent.overrides_read,
     coherent.ids_in_vocabulary,
     coherent.coherent_ids,
-    coherent.every_layer_kind,
-    coherent.layer_indexes,
+    layers.every_layer_kind,
+    layers.layer_indexes,
     dimensions.no_dimension_left,
     alive.forward,
     alive.backward,
@@ -66,19 +69,33 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def make(job: Job) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """Where the files of a shrunken tokenizer's source are in fetch's folder, and its class."""
+
+    slot: str
+    class_: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The recipe's slice of the validate stage."""
+
+    checks: Bounds
+    source: Slot | None = None
+    model: Wish | None = None
+
+
+def make(job: Job) -> ValidateFacts:
     """The validate stage: report.json. All checks run and are reported, also where one of them
     fails, which fails the task (CheckFault).
 
-    Settings: checks (bounds as numbers), source (where the files of a shrunken tokenizer's source
-    are, and its class), model (what the recipe says of it: config, shrink, size). Inputs:
-    tokenizer, model, dataset, as far as the recipe makes them, and fetch: the config of the
-    model's source, and the files of a shrunken tokenizer's. Facts: checks (how many passed),
-    untried (how many could not be tried here), bytes.
+    Inputs: tokenizer, model, dataset, as far as the recipe makes them, and fetch: the config of the
+    model's source, and the files of a shrunken tokenizer's.
     """
+    settings = job.asked(Settings)
     if "model" in job.inputs:
         reader()  # it starts while the other checks run
-    origin = job.settings.get("source", {})
     with tempfile.TemporaryDirectory(dir=job.out, prefix=".packed-") as temporary:
         packed = Path(temporary) / "bundle"
         packed.mkdir()
@@ -87,29 +104,30 @@ def make(job: Job) -> dict[str, Any]:
             folder=packed,
             scratch=Path(temporary),
             facts=job.facts,
-            checks=job.settings["checks"],
             seed=job.seed,
-            upstream=job.inputs["fetch"] / origin["slot"] if origin else None,
-            tokenizer_class=origin.get("class"),
-            origin=job.inputs["fetch"] / "source" if "model" in job.settings else None,
-            wish=job.settings.get("model"),
+            bounds=settings.checks,
+            wish=settings.model or Wish(),
+            original=job.inputs["fetch"] / settings.source.slot if settings.source else None,
+            tokenizer_class=settings.source.class_ if settings.source else None,
+            origin=job.inputs["fetch"] / "source" if settings.model else None,
         )
-        results = [(check, check.run(subject)) for check in CHECKS]
+        results = {check.name: check.run(subject) for check in CHECKS}
         size = bundle.size(packed)
-    done = {check.name: result for check, result in results if result is not None}
-    checks = [{"name": name, **result.data()} for name, result in done.items()]
-    report = {"version": 1, "checks": checks}
-    (job.out / "report.json").write_text(pretty(report), encoding="utf-8")
+    done = {name: result for name, result in results.items() if result is not None}
+    (job.out / "report.json").write_text(pretty(report(done)), encoding="utf-8")
     named = {state: [n for n, result in done.items() if result.state == state] for state in STATES}
     if named["failed"]:
-        faults = [
-            Finding(
-                what=f"check {name} failed: measured {done[name].measured}, "
-                f"wanted {done[name].wanted}",
-                hint=done[name].note,
-            )
-            for name in named["failed"]
-        ]
-        passed = Finding(what=f"passed: {', '.join(named['passed']) or 'none'}")
-        raise CheckFault([*faults, passed])
-    return {"checks": len(named["passed"]), "untried": len(named["not tried"]), "bytes": size}
+        faults = [_finding(name, done[name]) for name in named["failed"]]
+        passed = ", ".join(named["passed"]) or "none"
+        raise CheckFault([*faults, Finding(what=f"passed: {passed}")])
+    return ValidateFacts(checks=len(named["passed"]), untried=len(named["not tried"]), bytes=size)
+
+
+def report(results: Mapping[str, Result]) -> dict[str, object]:
+    """report.json, as its schema (schemas/report.v1.schema.json) says."""
+    return {"version": 1, "checks": [{"name": n, **r.data()} for n, r in results.items()]}
+
+
+def _finding(name: str, result: Result) -> Finding:
+    what = f"check {name} failed: measured {result.measured}, wanted {result.wanted}"
+    return Finding(what=what, hint=result.note)

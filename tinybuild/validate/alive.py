@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import inspect
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from tinybuild.feeding.inputs import (
     MARGIN,
@@ -19,8 +19,13 @@ from tinybuild.feeding.inputs import (
     varied,
     verdict,
 )
+from tinybuild.feeding.inputs.contents import contents, renewed
 from tinybuild.validate.check import Result, check, listed
-from tinybuild.validate.subject import Subject, contents
+from tinybuild.validate.subject import Batch, Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PretrainedConfig, PreTrainedModel
 
 BATCHES = 4  # drawn before a parameter is called dead: few tokens reach few experts
 TRIALS = 8  # forward passes to tell what acts from what is not used
@@ -44,14 +49,14 @@ def forward(subject: Subject) -> Result:
     )
 
 
-def objective(model: Any, batch: Mapping[str, Any], seed: int, training: bool = False) -> Any:
+def objective(model: PreTrainedModel, batch: Batch, seed: int, training: bool = False) -> Tensor:
     """What is minimised: the class's loss, or the outputs' mean square where it has none."""
     return minimised(outputs(model, batch, seed, training))
 
 
 def outputs(
-    model: Any, batch: Mapping[str, Any], seed: int, training: bool = False
-) -> dict[str, Any]:
+    model: PreTrainedModel, batch: Batch, seed: int, training: bool = False
+) -> dict[str, Tensor]:
     """The floating-point outputs for a batch, as a training step computes them, without dropout."""
     import torch
 
@@ -66,18 +71,18 @@ def outputs(
         return tensors(model(**given))
 
 
-def minimised(found: Mapping[str, Any]) -> Any:
+def minimised(outputs: Batch) -> Tensor:
     """The loss among the outputs, or the mean square of all that have a gradient: what stands for
     a mask is no number to learn."""
-    loss = found.get("loss")
+    loss = outputs.get("loss")
     if loss is not None:
         return loss.float().mean()
-    learned = [tensor.float() for tensor in found.values() if tensor.requires_grad]
+    learned = [tensor.float() for tensor in outputs.values() if tensor.requires_grad]
     return sum(one.masked_fill(one.abs() > MASKED, 0).pow(2).mean() for one in learned)
 
 
 @contextlib.contextmanager
-def kept(model: Any) -> Iterator[None]:
+def kept(model: PreTrainedModel) -> Iterator[None]:
     """Afterwards the parameters are as they were, and have no gradients."""
     import torch
 
@@ -93,7 +98,7 @@ def kept(model: Any) -> Iterator[None]:
         model.eval()
 
 
-def forget(model: Any) -> None:
+def forget(model: PreTrainedModel) -> None:
     """Empty what modules keep of what they computed before: its graph is gone after one backward.
 
     (A cache of the embeddings of texts, say: a dictionary, or an object around one.)
@@ -105,13 +110,13 @@ def forget(model: Any) -> None:
                 kept.clear()
 
 
-def _computed(value: Any) -> bool:
+def _computed(value: object) -> bool:
     if isinstance(value, list | tuple):
         return any(_computed(item) for item in value)
     return getattr(value, "grad_fn", None) is not None
 
 
-def learn(model: Any, batch: Mapping[str, Any], seed: int) -> tuple[Any, bool]:
+def learn(model: PreTrainedModel, batch: Batch, seed: int) -> tuple[Tensor, bool]:
     """The objective, its gradients added to the parameters'; and whether it took training mode.
 
     A class that computes its activations again on the way back, to save memory, does so in training
@@ -172,62 +177,73 @@ def gradients(subject: Subject) -> Result:
     its expert; nothing is computed with it (a branch that this forward leaves out). A layer in the
     middle of others may not be left out, nor half of the model.
     """
-    model = subject.exact
-    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    alive: set[str] = set()
-    reached: set[str] = set()
+    named = {n: p for n, p in subject.exact.named_parameters() if p.requires_grad}
+    alive, reached = set[str](), set[str]()
     for number in range(BATCHES):
         before = len(alive)
         _learning(subject, number, alive, reached)
         if len(alive) in (before, len(named)):
             break  # all of them, or no batch will reach more
+    gated = _behind_gates(subject, [name for name in named if name not in alive])
+    alive.update(gated)
     dead = [name for name in named if name not in alive]
-    reasons: dict[str, list[str]] = {}
-    if dead:
-        _behind_gates(subject, dead, alive, reasons)
-        dead = [name for name in dead if name not in alive]
-    faults = []
-    if any("expert" not in name for name in dead):
-        theirs: set[str] = set()
-        _learning(subject, 0, theirs, set(), subject.anew[0].float().eval())
-    for name in dead:
-        if "expert" in name:
-            reasons.setdefault("an expert that no token reached", []).append(name)
-        elif name not in reached:
-            continue
-        elif name in theirs:
-            faults.append(name)
-        else:
-            reasons.setdefault("none with other weights either", []).append(name)
-    left = [name for name in dead if name not in reached and "expert" not in name]
-    skipped = _skipped(named, left)
-    faults += [name for name in left if name in skipped]
-    left = [name for name in left if name not in skipped]
-    if left:
-        acting = _acting(subject, left)
-        unused = [name for name in left if name not in acting]
-        if unused:
-            reasons["not used by this forward"] = unused
-        if acting:
-            reasons["acts without a gradient (it selects, or is fixed)"] = sorted(acting)
-    total = sum(p.numel() for p in named.values())
-    for reason in ("not used by this forward", "none with other weights either"):
-        if 2 * sum(named[name].numel() for name in reasons.get(reason, ())) > total:
-            faults += reasons.pop(reason)
-    notes = [f"{reason}: {listed(names)}" for reason, names in sorted(reasons.items())]
+    faults, reasons = _without_gradient(subject, named, dead, reached)
+    reasons["behind gates that its class starts at zero"] = gated
+    notes = [f"{reason}: {listed(names)}" for reason, names in sorted(reasons.items()) if names]
     return Result.of(
         not faults and bool(alive),
-        measured=f"none in {listed(sorted(set(faults)))}"
+        measured=f"none in {listed(sorted({*faults}))}"
         if faults
         else f"gradients in {len(alive)} of {len(named)} parameters",
         wanted="a gradient in every parameter, or a reason",
-        values={"parameters": len(named), "with_gradients": len(alive), "faults": len({*faults})},
+        values={
+            "parameters": len(named),
+            "with_gradients": len(alive),
+            "behind_gates": len(gated),
+            "faults": len({*faults}),
+        },
         note="; ".join(notes),
     )
 
 
+UNUSED, CUT_OFF = "not used by this forward", "none with other weights either"
+
+
+def _without_gradient(
+    subject: Subject, named: Mapping[str, Tensor], dead: Sequence[str], reached: Collection[str]
+) -> tuple[list[str], dict[str, list[str]]]:
+    """Of parameters without a gradient, those that should have one; and the reasons of the others.
+
+    reached: those that have a gradient, of zeros.
+    """
+    others = [name for name in dead if "expert" not in name]
+    zero, none = ([n for n in others if (n in reached) is given] for given in (True, False))
+    theirs = set[str]()
+    if zero:
+        _learning(subject, 0, theirs, set(), subject.anew[0].float().eval())
+    skipped = _skipped(named, none)
+    faults = [n for n in zero if n in theirs] + [n for n in none if n in skipped]
+    idle = [name for name in none if name not in skipped]
+    acting = _acting(subject, idle) if idle else set()
+    reasons = {
+        "an expert that no token reached": [name for name in dead if "expert" in name],
+        CUT_OFF: [name for name in zero if name not in theirs],
+        UNUSED: [name for name in idle if name not in acting],
+        "acts without a gradient (it selects, or is fixed)": sorted(acting),
+    }
+    total = sum(p.numel() for p in named.values())
+    for reason in (UNUSED, CUT_OFF):
+        if 2 * sum(named[name].numel() for name in reasons[reason]) > total:
+            faults += reasons.pop(reason)
+    return faults, reasons
+
+
 def _learning(
-    subject: Subject, number: int, alive: set[str], reached: set[str], model: Any = None
+    subject: Subject,
+    number: int,
+    alive: set[str],
+    reached: set[str],
+    model: PreTrainedModel | None = None,
 ) -> None:
     """Add the names of parameters that a batch gives a gradient that is not zero, and of those it
     gives any."""
@@ -242,35 +258,30 @@ def _learning(
     model.zero_grad(set_to_none=True)
 
 
-def _behind_gates(
-    subject: Subject, dead: list[str], alive: set[str], reasons: dict[str, list[str]]
-) -> None:
-    """Open the gates that the class starts at zero; what learns then was behind them."""
+def _behind_gates(subject: Subject, dead: Sequence[str]) -> list[str]:
+    """Those of the dead that learn once the gates are opened that the class starts at zero."""
     import torch
 
-    fresh = dict(subject.anew[0].named_parameters())
-    gates = {
-        name: parameter
+    fresh = dict(subject.anew[0].named_parameters()) if dead else {}
+    gates = [
+        parameter
         for name, parameter in subject.exact.named_parameters()
-        if not parameter.any() and name in fresh and not fresh[name].any()
-    }
+        if name in fresh and not parameter.any() and not fresh[name].any()
+    ]
     if not gates:
-        return
+        return []
     drawn = torch.Generator().manual_seed(subject.seed)
-    opened: set[str] = set()
+    opened = set[str]()
     try:
         with torch.no_grad():
-            for gate in gates.values():
+            for gate in gates:
                 gate.normal_(std=0.5, generator=drawn)
         _learning(subject, 0, opened, set())
     finally:
         with torch.no_grad():
-            for gate in gates.values():
+            for gate in gates:
                 gate.zero_()
-    found = [name for name in dead if name in opened]
-    if found:
-        reasons["behind gates that its class starts at zero"] = found
-        alive.update(found)
+    return [name for name in dead if name in opened]
 
 
 def _acting(subject: Subject, names: list[str]) -> set[str]:
@@ -298,7 +309,7 @@ def _acting(subject: Subject, names: list[str]) -> set[str]:
                 for name, value in kept.items():
                     named[name].copy_(value)
 
-    found: set[str] = set()
+    acting = set[str]()
     groups = [names]
     for _ in range(TRIALS):
         if not groups:
@@ -309,14 +320,14 @@ def _acting(subject: Subject, names: list[str]) -> set[str]:
             if half:
                 groups += [group[:half], group[half:]]
             else:
-                found.update(group)
-    return found.union(*groups)
+                acting.update(group)
+    return acting.union(*groups)
 
 
 _LAYER = re.compile(r"(.*?\b(?:layers?|blocks?|h|stages)\.)(\d+)\.")
 
 
-def _skipped(named: Mapping[str, Any], idle: list[str]) -> set[str]:
+def _skipped(named: Collection[str], idle: Collection[str]) -> set[str]:
     """Idle parameters of layers of which nothing is used though a later one is.
 
     The last layers may be left out: a model reads the hidden state that it was told to.
@@ -339,7 +350,7 @@ def _skipped(named: Mapping[str, Any], idle: list[str]) -> set[str]:
     }
 
 
-def differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def differ(one: Batch, other: Batch) -> bool:
     """Whether any output differs by more than rounding."""
     import torch
 
@@ -372,7 +383,7 @@ def inputs_matter(subject: Subject) -> Result:
     idle = []
     for name in names:
         drawn = torch.Generator().manual_seed(subject.seed + 1)
-        changed = {**plain, name: subject.other(name, plain[name], drawn)}
+        changed = {**plain, name: renewed(name, plain[name], subject.special, drawn)}
         if not differ(before, subject.computed(changed, subject.exact)):
             idle.append(name)
     return Result.of(
@@ -413,7 +424,7 @@ def every_modality(subject: Subject) -> Result | None:
     )
 
 
-def _configs(config: Any) -> Iterator[Any]:
+def _configs(config: PretrainedConfig) -> Iterator[PretrainedConfig]:
     yield config
     for name in config.sub_configs:
         sub = getattr(config, name, None)
@@ -449,9 +460,8 @@ def generation_differs(subject: Subject) -> Result | None:
     made = subject.generated
     if made is None:
         return None
-    found = Continued(parts=tuple(made))
-    count, prompts, margin = verdict(found, subject.outputs.get("logits"))
-    least = MARGIN if subject.wish["shrink"] == "auto" else 0.0
+    count, prompts, margin = verdict(Continued(parts=tuple(made)), subject.outputs.get("logits"))
+    least = MARGIN if subject.wish.shrink == "auto" else 0.0
     ok = count > 1 and margin >= least
     return Result.of(
         ok,

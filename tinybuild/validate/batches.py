@@ -9,14 +9,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tinybuild.config import heads
+from tinybuild.facts import DatasetRows
 from tinybuild.feeding.inputs import labels, modalities
+from tinybuild.feeding.inputs.contents import contents
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.processor import features, parts
 from tinybuild.keys import PROCESSORS
 from tinybuild.validate import columns, processor
 from tinybuild.validate.columns import Columns, Media, Sample
 from tinybuild.validate.dataset import first_rows, shards
-from tinybuild.validate.subject import NotTried, Subject, contents
+from tinybuild.validate.subject import NotTried, Subject
 
 if TYPE_CHECKING:
     import numpy
@@ -84,9 +86,9 @@ def batches(subject: Subject, config: str) -> Batches | None:
     NotTried."""
     work = _work(subject, config)
     model, there = subject.exact, work.columns.modalities
-    takes = {kind for kind in modalities(model) if kind != "video" or kind in there}
+    takes = {sense for sense in modalities(model) if sense != "video" or sense in there}
     placed = any(
-        processor.placeholder_id(model.config, kind) is not None for kind in processor.KINDS
+        processor.placeholder_id(model.config, sense) is not None for sense in processor.KINDS
     )
     reads = "input_ids" in work.facts.takes
     if reads and "tokenizer" not in subject.facts:
@@ -95,14 +97,14 @@ def batches(subject: Subject, config: str) -> Batches | None:
         takes -= {"text"}  # which it is taught, if anything
     if not takes or not ({"text"} if placed and reads else takes) <= {*there}:
         return None
-    media = tuple(kind for kind in ("image", "audio") if kind in takes and kind in there)
+    media = tuple(sense for sense in ("image", "audio") if sense in takes and sense in there)
     note = ""
     if media and not any((subject.folder / name).is_file() for name in PROCESSORS):
         if not placed or not reads:
             return None
         media, note = (), f"there is no processor for {', '.join(media)}: text alone"
     elif not media and placed and reads:
-        other = " or ".join(kind for kind in processor.KINDS if kind in takes)
+        other = " or ".join(sense for sense in processor.KINDS if sense in takes)
         note = f"the rows have no {other}: text alone" if other else ""
     if not reads:
         made = _sensed(work, media[0])
@@ -141,7 +143,7 @@ def _work(subject: Subject, config: str) -> _Work:
     from datasets import Features
     from pyarrow import parquet
 
-    splits = subject.facts["dataset"]["configs"][config]
+    splits = subject.read("dataset", DatasetRows).configs[config]
     split = "train" if "train" in splits else next(iter(splits))
     file = shards(subject.folder / "dataset", config, split)[0]
     there = Columns(Features.from_arrow_schema(parquet.read_schema(file)))
@@ -380,18 +382,18 @@ def _enough(work: _Work, classes: int | None) -> None:
 # --- images and sounds ----------------------------------------------------------------------------
 
 
-def _sensed(work: _Work, kind: str) -> Batches | None:
+def _sensed(work: _Work, sense: str) -> Batches | None:
     """Images or sounds through their part of the processor, with classes or texts to learn."""
     subject, model = work.subject, work.facts.model
     loaded, why = parts.load(subject.folder, whole="tokenizer" in subject.facts)
     part = next(
-        (p for name in processor.ATTRIBUTES[kind] if (p := getattr(loaded, name, None))), None
+        (p for name in processor.ATTRIBUTES[sense] if (p := getattr(loaded, name, None))), None
     )
     if part is None:
         if why:
             raise NotTried(why)
         return None
-    media = work.some(lambda row: bool(row.media(kind)))
+    media = work.some(lambda row: bool(row.media(sense)))
     rows, given, note = _classes(work, media)
     spoken = work.task == "ctc" or "decoder_input_ids" in work.facts.takes
     if spoken and "tokenizer" in subject.facts and any(row.text for row in media):
@@ -402,12 +404,12 @@ def _sensed(work: _Work, kind: str) -> Batches | None:
         spoken = False
     if not rows:
         return None
-    first = [_decoded(work, loaded, kind, row.media(kind)[0]) for row in rows]
-    if kind == "image":
+    first = [_decoded(work, loaded, sense, row.media(sense)[0]) for row in rows]
+    if sense == "image":
         batch = dict(part(first, return_tensors="pt"))
     else:
         batch = dict(_heard(part, first, processor.sampling_rate(loaded)))
-    inputs = [kind]
+    inputs = [sense]
     if spoken:
         batch["labels"] = _spoken(work, rows)
         inputs.append("text")
@@ -429,7 +431,7 @@ def _spoken(work: _Work, rows: Sequence[Sample]) -> torch.Tensor:
     return coded["input_ids"].masked_fill(coded["attention_mask"] == 0, labels.IGNORED)
 
 
-def _mixed(work: _Work, kind: str, placed: bool) -> Batches | None:
+def _mixed(work: _Work, sense: str, placed: bool) -> Batches | None:
     """Texts with images or sounds through the whole processor: one row after the other where they
     have placeholders in the text (processors differ in how they want several), else together."""
     loaded, why = parts.load(work.subject.folder, whole=True)
@@ -437,28 +439,30 @@ def _mixed(work: _Work, kind: str, placed: bool) -> Batches | None:
         raise NotTried(why)
     if loaded.tokenizer.pad_token is None:
         loaded.tokenizer.pad_token = work.tokenizer().pad_token
-    rows = work.some(lambda row: bool(row.text) and bool(row.media(kind)))
+    rows = work.some(lambda row: bool(row.text) and bool(row.media(sense)))
     if not rows:
         return None
     if placed:
-        made = [_row(work, loaded, kind, row) for row in rows]
+        made = [_row(work, loaded, sense, row) for row in rows]
     else:
-        media = [_decoded(work, loaded, kind, row.media(kind)[0]) for row in rows]
-        given = {"text": [row.text for row in rows], processor.SAMPLES[kind]: media}
+        media = [_decoded(work, loaded, sense, row.media(sense)[0]) for row in rows]
+        given = {"text": [row.text for row in rows], processor.SAMPLES[sense]: media}
         text = {"padding": True, **work.cut}
         made = [processor.asked(loaded, {}, [given], given, text_kwargs=text)]
     taught = tuple(_taught(work, batch) for batch in made)
     note = "" if is_learned(taught[0]) else f"{SQUARE}: {UNKNOWN}"
-    return Batches(parts=taught, rows=len(rows), inputs=("text", kind), note=note)
+    return Batches(parts=taught, rows=len(rows), inputs=("text", sense), note=note)
 
 
-def _row(work: _Work, loaded: ProcessorMixin, kind: str, row: Sample) -> Mapping[str, torch.Tensor]:
+def _row(
+    work: _Work, loaded: ProcessorMixin, sense: str, row: Sample
+) -> Mapping[str, torch.Tensor]:
     """One row through a processor whose texts have placeholders."""
-    token = processor.mark(loaded, kind)
-    number = processor.placeholder_id(work.facts.config, kind)
-    ids = {kind: number} if token and number is not None else {}
-    mark = processor.between(work.facts.config, loaded, kind, token)
-    own, left = row.media(kind), CHARACTERS
+    token = processor.mark(loaded, sense)
+    number = processor.placeholder_id(work.facts.config, sense)
+    ids = {sense: number} if token and number is not None else {}
+    mark = processor.between(work.facts.config, loaded, sense, token)
+    own, left = row.media(sense), CHARACTERS
     marked, plain = [], []
     for piece in row.pieces:
         if isinstance(piece, str):
@@ -467,7 +471,7 @@ def _row(work: _Work, loaded: ProcessorMixin, kind: str, row: Sample) -> Mapping
             left -= len(piece[:left])
         elif any(piece is value for value in own):
             marked.append(mark)
-    samples = {processor.SAMPLES[kind]: [_decoded(work, loaded, kind, value) for value in own]}
+    samples = {processor.SAMPLES[sense]: [_decoded(work, loaded, sense, value) for value in own]}
     with_marks = {"text": ["".join(marked)], **samples}
     without = {"text": [" ".join(plain)], **samples}
     attempts = (without, with_marks) if ids else (with_marks, without)
@@ -490,11 +494,11 @@ def _taught(work: _Work, batch: Mapping[str, torch.Tensor]) -> Batch:
 
 
 def _decoded(
-    work: _Work, loaded: ProcessorMixin, kind: str, value: Media
+    work: _Work, loaded: ProcessorMixin, sense: str, value: Media
 ) -> Image | NDArray[numpy.float32]:
     """An image in the mode that training scripts give it, colours, unless the model has one
     channel; the first seconds of a sound, as many samples a second as the processor takes."""
-    if kind == "image":
+    if sense == "image":
         grey = getattr(work.facts.config, "num_channels", 3) == 1
         return columns.image(value).convert("L" if grey else "RGB")
     import soxr

@@ -48,9 +48,9 @@ class Sample:
         """The texts of the row, joined."""
         return " ".join(piece for piece in self.pieces if isinstance(piece, str))
 
-    def media(self, kind: str) -> tuple[Media, ...]:
+    def media(self, sense: str) -> tuple[Media, ...]:
         """The images, or (audio) the sounds."""
-        return self.images if kind == "image" else self.sounds
+        return self.images if sense == "image" else self.sounds
 
 
 class Columns:
@@ -67,8 +67,8 @@ class Columns:
 
         lists = {name: inner for name, f in features.items() if (inner := items(f)) is not None}
 
-        def of(kind: type, columns: Mapping[str, FeatureType] = features) -> list[str]:
-            return [name for name, feature in columns.items() if isinstance(feature, kind)]
+        def of(wanted: type, columns: Mapping[str, FeatureType] = features) -> list[str]:
+            return [name for name, feature in columns.items() if isinstance(feature, wanted)]
 
         def texts(columns: Mapping[str, FeatureType]) -> list[str]:
             return [name for name, feature in columns.items() if content(feature) == "text"]

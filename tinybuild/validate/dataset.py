@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from unittest import mock
 
 from tinybuild.dataset.features import Spot, Visit, visited, walk
+from tinybuild.facts import DatasetRows
 from tinybuild.validate import columns
 from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.subject import Subject
@@ -32,7 +33,7 @@ def dataset_loads(subject: Subject) -> Result:
 
     folder = subject.folder / "dataset"
     cache = str(subject.scratch / "cache")
-    facts = subject.facts["dataset"]
+    facts = subject.read("dataset", DatasetRows)
     wrong: list[str] = []
     rows: dict[str, dict[str, int]] = {}
     names: dict[str, list[str]] = {}
@@ -56,7 +57,7 @@ def dataset_loads(subject: Subject) -> Result:
         wrong.append(f"no config or split has {listed(lost)}")
     default = get_dataset_default_config_name(str(folder)) or next(iter(rows))
     measured = _told(rows, names[default])
-    wanted = _told(facts["configs"], [name for name, _ in facts["columns"]])
+    wanted = _told(facts.configs, [name for name, _ in facts.columns])
     return Result.of(
         measured == wanted and not wrong,
         measured="; ".join([measured, *wrong]),
@@ -81,7 +82,7 @@ def shards(folder: Path, config: str, split: str) -> list[Path]:
 
 
 def _told(rows: Mapping[str, Mapping[str, int]], names: list[str]) -> str:
-    """5 rows of text, kind; with several splits or configs, the rows of each."""
+    """5 rows of text, label; with several splits or configs, the rows of each."""
     total = sum(sum(splits.values()) for splits in rows.values())
     text = f"{total:,} rows of {', '.join(names)}"
     if sum(map(len, rows.values())) == 1 and set(rows) == {"default"}:
@@ -129,7 +130,7 @@ def _differ(
         "streamed": first.to_pylist() if first is not None else [],
     }
     for how, rows in shown.items():
-        # As texts: a number that is none (NaN) is not equal to itself.
+        # As texts: NaN is not equal to itself.
         if str(rows[: len(few)]) != str(few):
             yield f"other rows when {how} than in its files"
     yield from _undecoded(loaded, features)

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from tinybuild.config import overrides
 from tinybuild.config.sizes import SIZES
-from tinybuild.keys import measures
+from tinybuild.keys import NAMES, PLAIN, measures
+from tinybuild.paths import Data, Path, get, having, items, mapping, whole
 from tinybuild.validate.check import Result, check
 from tinybuild.validate.subject import Subject
 
-Path = tuple[str, ...]
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Axis = tuple[str, int]  # the name of a tensor, and which of its axes
 
 TIMES = 4  # a feed-forward part has four times the width, as a rule
 TABLE = 2048  # rows of a position table
 SHOWN = 5
 _REFUSALS = (RuntimeError, AssertionError, IndexError, NotImplementedError)
 
+# Keys of which rows are made, one for each thing that there is, whatever the width.
 _VOCABULARY = re.compile(
     r"vocab|num_labels|codebook|num_embeddings|n_tokens|_bins$|num_quant|entit"
 )
@@ -38,74 +43,63 @@ def no_dimension_left(subject: Subject) -> Result | None:
     key was left behind. Without `shrink: auto` the widths aimed at are those that the recipe
     sets; what it sets is as large as it wants.
     """
-    model, wish = subject.model, subject.wish
-    asked = dict(_numbers(wish["config"]))
-    if wish["shrink"] == "auto":
-        width = SIZES[wish["size"]].width
+    model, asked = subject.model, _numbers(subject.overrides)
+    if subject.wish.shrink == "auto":
+        width = SIZES[subject.wish.size].width
     else:
-        widths = [v for path, v in asked.items() if _WIDE.search(path[-1])]
+        widths = [value for path, value in asked.items() if path[-1] in NAMES["width"]]
         if not widths:
             return None
         width = max(SIZES["tiny"].width, *widths)
     bound = TIMES * width
     config = model.config.to_dict()
-    numbers = dict(_numbers(config))
-    large: dict[tuple[str, int], int] = {}
-    saved = model.state_dict()
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if name not in saved:
-            continue
-        for axis, size in enumerate(tensor.shape):
-            if size > bound and not _explained(size, numbers):
-                large[name, axis] = size
-    faults: list[str] = []
-    if large:
-        causes = _causes(model, config, numbers, large, width)
-        names = {_key(path) for path in asked}
-        said: dict[str, list[str]] = {}
-        for (name, axis), size in large.items():
-            keys = causes.get((name, axis), [])
-            behind = [
-                path
-                for path in keys
-                if numbers[path] > 2 * width
-                and _key(path) not in names
-                and not _fine(path, numbers)
-            ]
-            where = f"{name} has {size:,} in axis {axis}"
-            if behind:
-                worst = max(behind, key=lambda path: numbers[path])
-                said.setdefault(f"{'.'.join(worst)} ({numbers[worst]:,})", []).append(where)
-        for key, places in said.items():
-            more = f", and {len(places) - 1} more" if len(places) > 1 else ""
-            faults.append(f"{places[0]}{more}, from {key}")
+    numbers = _numbers(config)
+    saved = model.state_dict().keys()
+    large = {
+        (name, axis): size
+        for name, tensor in (*model.named_parameters(), *model.named_buffers())
+        if name in saved
+        for axis, size in enumerate(tensor.shape)
+        if size > bound and not _explained(size, numbers)
+    }
+    causes = _causes(model, config, numbers, large, width) if large else {}
+    wished = {_key(path) for path in asked}
+    behind: dict[Path, list[str]] = {}
+    for (name, axis), size in large.items():
+        left = [
+            path
+            for path in causes.get((name, axis), ())
+            if numbers[path] > 2 * width and _key(path) not in wished and not _fine(path, numbers)
+        ]
+        if left:
+            worst = max(left, key=lambda path: numbers[path])
+            behind.setdefault(worst, []).append(f"{name} has {size:,} in axis {axis}")
+    faults = [_told(path, numbers[path], places) for path, places in behind.items()]
     return Result.of(
         not faults,
         measured="; ".join(faults[:SHOWN]) or f"every axis explained, {bound} or less",
         wanted=f"axes of at most {bound}, vocabularies and position tables aside",
-        values={"bound": bound, "large": len(large), "faults": len(faults)},
+        values={"bound": bound, "larger_axes": len(large), "keys_left": len(behind)},
         note="set these keys in model.config" if faults else "",
     )
 
 
-_WIDE = re.compile(r"^(hidden_size|d_model|n_embd|embed_dim|dim|hidden_dim|width)$")
+def _told(path: Path, value: int, places: Sequence[str]) -> str:
+    more = f", and {len(places) - 1} more" if len(places) > 1 else ""
+    return f"{places[0]}{more}, from {'.'.join(path)} ({value:,})"
 
 
-def _numbers(data: Any, path: Path = ()) -> Iterator[tuple[Path, int]]:
+def _numbers(data: Data) -> dict[Path, int]:
     """Whole numbers above 0 of a config tree, those in lists with their place."""
-    if isinstance(data, Mapping):
-        for name, value in data.items():
-            if not str(name).startswith(("id2label", "label2id")):
-                yield from _numbers(value, (*path, str(name)))
-    elif isinstance(data, list | tuple):
-        for number, value in enumerate(data):
-            yield from _numbers(value, (*path, str(number)))
-    elif isinstance(data, int) and not isinstance(data, bool) and data > 0:
-        yield path, data
+    return {
+        path: value
+        for path, value in items(data)
+        if whole(value) and value > 0 and not any(name in PLAIN for name in path)
+    }
 
 
 def _key(path: Path) -> str:
-    """The last name in a path that is no place in a list."""
+    """The last name in a path that is not a place in a list."""
     return next((name for name in reversed(path) if not name.isdigit()), "")
 
 
@@ -136,65 +130,51 @@ def _table(key: str) -> bool:
 
 
 def _causes(
-    model: Any,
-    config: Mapping[str, Any],
+    model: PreTrainedModel,
+    config: Data,
     numbers: Mapping[Path, int],
-    large: Mapping[tuple[str, int], int],
+    large: Mapping[Axis, int],
     width: int,
-) -> dict[tuple[str, int], list[Path]]:
+) -> dict[Axis, list[Path]]:
     """For each large axis, the keys above `width` that change it; exact values are tried first.
 
     Keys are halved or raised, whichever the class takes; one that it never takes (because others
     depend on it) is found by its exact value, if at all. An axis that follows no such key is made
     of smaller ones, or fixed by its class.
     """
-    found: dict[tuple[str, int], list[Path]] = {}
     exact: dict[int, list[Path]] = {}
     for path, value in numbers.items():
         exact.setdefault(value, []).append(path)
-    left = dict(large)
-    for place, size in large.items():
-        if size in exact:
-            found[place] = exact[size]
-            del left[place]
-    if not left:
-        return found
+    causes = {place: exact[size] for place, size in large.items() if size in exact}
+    left = {place: size for place, size in large.items() if size not in exact}
     for path, value in sorted(numbers.items(), key=lambda item: (-item[1], item[0])):
         if value <= width or not left:
             break
-        for other in (value // 2, value * 2):
-            shapes = _shapes(model, config, path, other)
-            if shapes is None:
-                continue
-            for place in left:
-                name, axis = place
-                shape = shapes.get(name)
-                if shape is not None and axis < len(shape) and shape[axis] != left[place]:
-                    found.setdefault(place, []).append(path)
-            break
-    return found
+        tried = (_shapes(model, config, path, other) for other in (value // 2, value * 2))
+        shapes = next((shapes for shapes in tried if shapes is not None), {})
+        for place, size in left.items():
+            shape = shapes.get(place[0], ())
+            if place[1] < len(shape) and shape[place[1]] != size:
+                causes.setdefault(place, []).append(path)
+    return causes
 
 
 def _shapes(
-    model: Any, config: Mapping[str, Any], path: Path, value: int
+    model: PreTrainedModel, config: Data, path: Path, value: int
 ) -> dict[str, tuple[int, ...]] | None:
     """The shapes of the model's tensors with one number of its config changed; None where the class
     does not take it."""
     import torch
     from transformers.initialization import no_init_weights
 
-    data = copy.deepcopy(dict(config))
-    node: Any = data
-    for name in path[:-1]:
-        node = node[int(name)] if isinstance(node, list | tuple) else node[name]
-    if isinstance(node, tuple):
-        return None
-    node[int(path[-1]) if isinstance(node, list) else path[-1]] = value
-    kind = type(model)
+    if isinstance(get(config, path[:-1]), tuple):
+        return None  # which the class made of something else
+    data = mapping(having(copy.deepcopy(config), path, value))
+    arguments = {name: value for name, value in data.items() if name not in overrides.OURS}
     try:
-        made = type(model.config)(**{k: v for k, v in data.items() if k not in overrides.OURS})
+        made = type(model.config)(**arguments)
         with torch.device("meta"), no_init_weights():
-            other = kind(made)
+            other = type(model)(made)
     except _REFUSALS:
         return None
     except overrides.refusals():

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tinybuild import bundle
 from tinybuild.config.precision import keeps
 from tinybuild.validate.check import Result, check, listed
-from tinybuild.validate.reader import KEYS, digests, tied
+from tinybuild.validate.reader import KEYS, Question, digests, tied
 from tinybuild.validate.subject import Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
 
 # Weights equal bit for bit give outputs that differ in the last bits for about one in ten
 # architectures (memory alignment decides the kernel); random depth and rounding carry that on.
@@ -20,42 +24,34 @@ TOLERANCE = {"float32": 1e-4, "float16": 2e-3, "bfloat16": 2e-2}
 @check("model")
 def reload(subject: Subject) -> Result:
     """from_pretrained finds every weight it wants, and no other."""
-    info = subject.loading
-    faults = {kind: sorted(str(key) for key in info[kind]) for kind in KEYS if info.get(kind)}
+    keys = {name: sorted(str(key) for key in subject.loading.get(name) or ()) for name in KEYS}
+    faults = {name: names for name, names in keys.items() if names}
+    tensors = len(subject.model.state_dict())
     return Result.of(
         not faults,
-        measured=str(faults) if faults else f"{len(subject.model.state_dict())} tensors",
+        measured=str(faults) if faults else f"{tensors} tensors",
         wanted="no missing, unexpected or mismatched keys",
-        values={
-            "tensors": len(subject.model.state_dict()),
-            **{kind: len(info.get(kind) or ()) for kind in KEYS},
-        },
+        values={"tensors": tensors, **{name: len(names) for name, names in keys.items()}},
     )
 
 
 @check("model")
 def fresh_process(subject: Subject) -> Result:
-    """Another process, which builds nothing, reads the same weights, ties and outputs."""
-    kind, dtype = subject.facts["model"]["class"], subject.facts["model"]["dtype"]
-    answer, outputs = subject.reader.ask(
-        subject.folder,
-        kind,
-        subject.model.config.model_type,
-        subject.batch,
-        subject.seed,
-        subject.scratch / "read",
+    """Another process, which builds nothing, reads the same weights, ties and outputs.
+
+    How far outputs are apart is not told in numbers: memory alignment decides it (`TOLERANCE`).
+    """
+    question = Question(
+        folder=str(subject.folder),
+        class_=subject.made.class_,
+        model_type=subject.model.config.model_type,
+        seed=subject.seed,
+        scratch=str(subject.scratch / "read"),
     )
-    here, there = digests(subject.model), answer["weights"]
-    faults = []
-    for name in KEYS:
-        if answer[name]:
-            faults.append(f"{name} {listed(answer[name])}")
+    answer, outputs = subject.reader.ask(question, subject.batch)
+    here, there, ties = digests(subject.model), answer.weights, tied(subject.model)
+    tolerance = TOLERANCE[subject.made.dtype]
     different = sorted(n for n in {*here, *there} if here.get(n) != there.get(n))
-    if different:
-        faults.append(f"other weights in {listed(different)}")
-    if answer["tied"] != tied(subject.model):
-        faults.append(f"tied there: {answer['tied']}, here: {tied(subject.model)}")
-    tolerance = TOLERANCE[dtype]
     far = sorted(
         name
         for name in {*subject.outputs, *outputs}
@@ -63,24 +59,26 @@ def fresh_process(subject: Subject) -> Result:
         or name not in subject.outputs
         or _distance(subject.outputs[name], outputs[name]) > tolerance
     )
-    if far:
-        faults.append(f"other outputs in {listed(far)}")
+    faults = [f"{name} {listed(keys)}" for name in KEYS if (keys := getattr(answer, name))]
+    faults += [f"other weights in {listed(different)}"] if different else []
+    faults += [f"tied there: {answer.tied}, here: {ties}"] if answer.tied != ties else []
+    faults += [f"other outputs in {listed(far)}"] if far else []
     return Result.of(
         not faults,
         measured="; ".join(faults)
-        or f"{len(here)} tensors and {len(outputs)} outputs equal, {len(tied(subject.model))} ties",
+        or f"{len(here)} tensors and {len(outputs)} outputs equal, {len(ties)} ties",
         wanted=f"equal weights and ties, outputs within {tolerance:g} of the largest",
         values={
             "tensors": len(here),
             "outputs": len(outputs),
-            "ties": len(tied(subject.model)),
+            "ties": len(ties),
             "different_tensors": len(different),
-            "far_outputs": len(far),
+            "different_outputs": len(far),
         },
     )
 
 
-def _distance(one: Any, other: Any) -> float:
+def _distance(one: Tensor, other: Tensor) -> float:
     """The largest difference, as a share of the largest value; not a number where only one is."""
     one, other = one.float(), other.float()
     if one.shape != other.shape or not one.isfinite().equal(other.isfinite()):
@@ -95,31 +93,28 @@ def _distance(one: Any, other: Any) -> float:
 @check("model")
 def weights_tied(subject: Subject) -> Result | None:
     """What the class ties is one tensor after loading, and stored once."""
-    model = subject.model
-    wanted = tied(subject.anew[0])
+    wanted, ties, kept = tied(subject.anew[0]), tied(subject.model), stored(subject)
     if not wanted:
         return None
-    found = tied(model)
-    kept = stored(subject)
     twice = [group for group in wanted if sum(name in kept for name in group) > 1]
-    faults = [f"apart: {listed(group)}" for group in wanted if group not in found]
+    faults = [f"apart: {listed(group)}" for group in wanted if group not in ties]
     faults += [f"stored twice: {listed(group)}" for group in twice]
     return Result.of(
         not faults,
-        measured="; ".join(faults) or f"{len(found)} ties",
+        measured="; ".join(faults) or f"{len(ties)} ties",
         wanted=f"{len(wanted)} ties, each stored once",
-        values={"ties": len(found), "wanted_ties": len(wanted), "faults": len(faults)},
+        values={"ties": len(ties), "wanted_ties": len(wanted), "stored_twice": len(twice)},
     )
 
 
 def stored(subject: Subject) -> dict[str, str]:
     """Name -> dtype of every tensor in the bundle's weights, as safetensors spells it (F32)."""
-    found: dict[str, str] = {}
+    dtypes: dict[str, str] = {}
     for path in sorted(subject.folder.glob("*.safetensors")):
         with path.open("rb") as file:
             head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        found |= {name: entry["dtype"] for name, entry in head.items() if name != "__metadata__"}
-    return found
+        dtypes |= {name: entry["dtype"] for name, entry in head.items() if name != "__metadata__"}
+    return dtypes
 
 
 _SPELT = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -131,36 +126,33 @@ def dtype(subject: Subject) -> Result:
     float32 (_keep_in_fp32_modules, or a parameter made so): those are float32 in both."""
     import torch
 
-    wanted = subject.facts["model"]["dtype"]
-    model = subject.model
+    wanted, model = subject.made.dtype, subject.model
     kept = keeps(type(model), model.config, getattr(torch, wanted))
-    in_file = stored(subject)
+    in_file = {name: _SPELT.get(spelt, spelt) for name, spelt in stored(subject).items()}
     loaded = {
         name: str(tensor.dtype).removeprefix("torch.")
         for name, tensor in model.state_dict().items()
-        # Counters of batches are whole numbers; what a loader makes of them is no weight.
+        # Counters of batches are whole numbers; what a loader makes of them is not a weight.
         if tensor.is_floating_point() and not in_file.get(name, "").startswith(("I", "U"))
     }
     wrong = sorted(
-        f"{name} ({found})"
-        for name, found in loaded.items()
-        if found not in ("float32" if name in kept else wanted, "float64")  # its class's own
+        f"{name} ({here})"
+        for name, here in loaded.items()
+        if here not in ("float32" if name in kept else wanted, "float64")  # its class's own
     )
     # The file's names are the loader's where it renames nothing.
     wrong += sorted(
-        f"{name} ({_SPELT.get(found, found)} in the file)"
-        for name, found in in_file.items()
-        if name in loaded and loaded[name] != "float64" and _SPELT.get(found, found) != loaded[name]
+        f"{name} ({there} in the file)"
+        for name, there in in_file.items()
+        if loaded.get(name, "float64") not in (there, "float64")
     )
+    reads = ", and reads all of it so: set model.dtype to float32" if wrong else ""
     return Result.of(
         not wrong,
         measured=listed(wrong) if wrong else wanted + (f", {len(kept)} float32" if kept else ""),
         wanted=wanted,
         values={"tensors": len(loaded), "kept_in_float32": len(kept), "wrong": len(wrong)},
-        note=f"its class keeps {listed(sorted(kept))} in float32"
-        + (", and reads all of it so: set model.dtype to float32" if wrong else "")
-        if kept
-        else "",
+        note=f"its class keeps {listed(sorted(kept))} in float32{reads}" if kept else "",
     )
 
 
@@ -171,26 +163,12 @@ def initialised(subject: Subject) -> Result:
     A model is made anew with uninitialised memory full of NaN: what is NaN then is set by nobody.
     A matrix of one number is right where the class itself starts it so (gates at zero).
     """
-    fresh = dict(subject.anew[0].named_parameters())
-    fresh |= {
-        name: tensor
-        for name, tensor in subject.anew[0].named_buffers()
-        if tensor.is_floating_point() and name in subject.anew[0].state_dict()
-    }
-    unset = sorted(
-        name
-        for name, tensor in fresh.items()
-        if tensor.is_floating_point() and tensor.isnan().any()
-    )
-    flat: list[str] = []
+    fresh = {name: p for name, p in subject.anew[0].named_parameters() if p.is_floating_point()}
+    fresh |= _books(subject.anew[0])
+    unset = sorted(name for name, tensor in fresh.items() if tensor.isnan().any())
+    # A matrix that is not a parameter is a code book or a table: of zeros, it tells nothing apart.
+    flat = [n for n, book in _books(subject.model).items() if book.dim() >= 2 and not book.any()]
     gates: list[str] = []
-    books = {
-        name: tensor
-        for name, tensor in subject.model.state_dict().items()
-        if tensor.is_floating_point() and name not in dict(subject.model.named_parameters())
-    }
-    # A matrix that is no parameter is a code book or a table: of zeros, it tells nothing apart.
-    flat += [n for n, tensor in books.items() if tensor.dim() >= 2 and not tensor.any()]
     for name, tensor in subject.model.named_parameters():
         if tensor.dim() >= 2 and tensor.numel() > 1 and _constant(tensor):
             same = name in fresh and _constant(fresh[name])
@@ -211,7 +189,13 @@ def initialised(subject: Subject) -> Result:
     )
 
 
-def _constant(tensor: Any) -> bool:
+def _books(model: PreTrainedModel) -> dict[str, Tensor]:
+    """The numbers that a model saves and does not learn."""
+    saved = model.state_dict().keys()
+    return {n: book for n, book in model.named_buffers() if n in saved and book.is_floating_point()}
+
+
+def _constant(tensor: Tensor) -> bool:
     return bool((tensor == tensor.reshape(-1)[0]).all())
 
 
@@ -219,7 +203,7 @@ def _constant(tensor: Any) -> bool:
 def max_parameters(subject: Subject) -> Result:
     """The model has the number of parameters that were counted, within the recipe's bound."""
     count = sum(p.numel() for p in subject.model.parameters())
-    most, counted = subject.checks["max_parameters"], subject.facts["model"]["parameters"]
+    most, counted = subject.bounds.max_parameters, subject.made.parameters
     return Result.of(
         count <= most and count == counted,
         measured=f"{count:,}",
@@ -231,19 +215,17 @@ def max_parameters(subject: Subject) -> Result:
 @check()
 def max_bytes(subject: Subject) -> Result | None:
     """The bundle is within the recipe's bound."""
-    most = subject.checks.get("max_bytes")
+    most = subject.bounds.max_bytes
     if most is None:
         return None
-    found = bundle.size(subject.folder)
-    sizes = sorted(
-        ((path.stat().st_size, path.name) for path in subject.folder.rglob("*") if path.is_file()),
-        reverse=True,
-    )
+    size = bundle.size(subject.folder)
+    files = [path for path in subject.folder.rglob("*") if path.is_file()]
+    sizes = sorted(((path.stat().st_size, path.name) for path in files), reverse=True)
     largest = ", ".join(f"{name} {size:,}" for size, name in sizes[:3])
     return Result.of(
-        found <= most,
-        measured=f"{found:,} bytes",
+        size <= most,
+        measured=f"{size:,} bytes",
         wanted=f"at most {most:,}",
-        values={"bytes": found, "most": most},
-        note="" if found <= most else f"the largest files: {largest}",
+        values={"bytes": size, "most": most},
+        note="" if size <= most else f"the largest files: {largest}",
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tinybuild.config import heads
+from tinybuild.facts import DatasetRows
 from tinybuild.validate import alive
 from tinybuild.validate.batches import Batches, Unfit, batches, is_learned
 from tinybuild.validate.check import Result, check, listed
@@ -30,7 +31,9 @@ def rows_train(subject: Subject) -> Result | None:
     what the model reads (`default` first). None where none has, or where there is no tokenizer or
     processor to make it of them.
     """
-    configs = sorted(subject.facts["dataset"]["configs"], key=lambda name: name != "default")
+    configs = sorted(
+        subject.read("dataset", DatasetRows).configs, key=lambda name: name != "default"
+    )
     try:
         made = next((made for name in configs if (made := batches(subject, name))), None)
     except Unfit as unfit:

@@ -19,19 +19,49 @@ import hashlib
 import importlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from tinybuild import network
+from tinybuild import network, wire
 from tinybuild.config import heads
 from tinybuild.errors import BuildFault
+from tinybuild.paths import Json
+from tinybuild.workers import bound
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
 
 # What a loading report may name.
 KEYS = ("missing_keys", "unexpected_keys", "mismatched_keys")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """The folder of a bundle, its class and model type. scratch: an empty folder, or none yet."""
+
+    folder: str
+    class_: str
+    model_type: str
+    seed: int
+    scratch: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a plain reader finds. weights: name -> digest. tied: names that share memory."""
+
+    weights: Mapping[str, str]
+    tied: tuple[tuple[str, ...], ...]
+    missing_keys: tuple[str, ...]
+    unexpected_keys: tuple[str, ...]
+    mismatched_keys: tuple[str, ...]
 
 
 class Reader:
@@ -50,36 +80,23 @@ class Reader:
         )
 
     def ask(
-        self,
-        folder: Path,
-        kind: str,
-        model_type: str,
-        batch: Mapping[str, Any],
-        seed: int,
-        scratch: Path,
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Load `folder` as class `kind` of a model type there and run one batch.
+        self, question: Question, batch: Mapping[str, object]
+    ) -> tuple[Answer, dict[str, Tensor]]:
+        """Load a bundle there and run one batch: what was found, and the floating-point outputs.
 
-        Gives what was found (weights: name -> digest; tied: groups of names that share memory;
-        missing, unexpected, mismatched: keys) and the floating-point outputs. `scratch` is an empty
-        folder or none yet. Raises BuildFault with what the other process raised.
+        Raises BuildFault with what the other process raised, and MemoryError.
         """
         from safetensors.torch import load_file
 
+        scratch = Path(question.scratch)
         scratch.mkdir(exist_ok=True)
+        memory, _ = resource.getrlimit(resource.RLIMIT_DATA)  # of the recipe; it changes with each
         shape = pack(batch, scratch / "batch.safetensors")
-        question = {
-            "folder": str(folder),
-            "class": kind,
-            "type": model_type,
-            "batch": shape,
-            "seed": seed,
-            "scratch": str(scratch),
-        }
+        asked = {"question": wire.dump(question), "batch": shape, "memory": memory}
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
-            self.process.stdin.write(json.dumps(question) + "\n")
+            self.process.stdin.write(json.dumps(asked) + "\n")
             self.process.stdin.flush()
             line = self.process.stdout.readline()
         except BrokenPipeError:
@@ -90,8 +107,11 @@ class Reader:
             raise BuildFault.of(f"the process that reads the bundle ended (exit code {code})")
         answer = json.loads(line)
         if "error" in answer:
-            raise BuildFault.of(answer["error"].replace(str(folder), "the bundle"))
-        return answer, load_file(scratch / "outputs.safetensors")
+            error = str(answer["error"]).replace(question.folder, "the bundle")
+            if error.startswith("MemoryError") or "DefaultCPUAllocator" in error:
+                raise MemoryError(error)
+            raise BuildFault.of(error)
+        return wire.load(Answer, answer), load_file(scratch / "outputs.safetensors")
 
 
 @functools.cache
@@ -100,60 +120,62 @@ def reader() -> Reader:
     return Reader()
 
 
-def pack(value: Any, path: Path) -> Any:
+def pack(value: object, path: Path) -> Json:
     """A batch's shape as JSON data, its tensors in a file; `unpack` puts them together again."""
     import torch
     from safetensors.torch import save_file
 
-    found: dict[str, Any] = {}
+    tensors = dict[str, "Tensor"]()
 
-    def walk(item: Any) -> Any:
+    def walk(item: object) -> Json:
         if isinstance(item, torch.Tensor):
-            name = str(len(found))
-            found[name] = item.detach().clone().contiguous()
+            name = str(len(tensors))
+            tensors[name] = item.detach().clone().contiguous()
             return {"tensor": name}
         if isinstance(item, Mapping):
             return {"mapping": {key: walk(inner) for key, inner in item.items()}}
         if isinstance(item, list | tuple):
             return {"list": [walk(inner) for inner in item]}
+        assert item is None or isinstance(item, bool | int | float | str)
         return {"value": item}
 
     shape = walk(value)
-    save_file(found, path)
+    save_file(tensors, path)
     return shape
 
 
-def unpack(shape: Any, tensors: Mapping[str, Any]) -> Any:
+def unpack(shape: Json, tensors: Mapping[str, Tensor]) -> object:
     """The batch that `pack` took apart."""
-    ((kind, item),) = shape.items()
-    if kind == "tensor":
-        return tensors[item]
-    if kind == "mapping":
+    assert isinstance(shape, Mapping)
+    ((sort, item),) = shape.items()
+    if sort == "tensor":
+        return tensors[str(item)]
+    if isinstance(item, Mapping):
         return {key: unpack(inner, tensors) for key, inner in item.items()}
-    if kind == "list":
+    if isinstance(item, list):
         return [unpack(inner, tensors) for inner in item]
     return item
 
 
-def digests(model: Any) -> dict[str, str]:
+def digests(model: PreTrainedModel) -> dict[str, str]:
     """Name -> digest of dtype, shape and bytes of every tensor that a model saves."""
     import torch
 
-    found = {}
+    weights = {}
     for name, tensor in model.state_dict().items():
         flat = tensor.detach().contiguous().reshape(-1)
         raw = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
         head = f"{tensor.dtype} {tuple(tensor.shape)} ".encode()
-        found[name] = hashlib.blake2b(head + raw, digest_size=16).hexdigest()
-    return found
+        weights[name] = hashlib.blake2b(head + raw, digest_size=16).hexdigest()
+    return weights
 
 
-def tied(model: Any) -> list[list[str]]:
+def tied(model: PreTrainedModel) -> tuple[tuple[str, ...], ...]:
     """Groups of parameter names that are one tensor, sorted."""
     groups: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         groups.setdefault(id(parameter), []).append(name)
-    return sorted(sorted(group) for group in groups.values() if len(group) > 1)
+    return tuple(sorted(tuple(sorted(names)) for names in groups.values() if len(names) > 1))
 
 
 def serve() -> None:
@@ -164,8 +186,10 @@ def serve() -> None:
     os.dup2(2, 1)  # what libraries print is no answer
     importlib.import_module("transformers.modeling_utils")  # while the first checks run
     for line in sys.stdin:
+        asked = json.loads(line)
         try:
-            answer = _read(json.loads(line))
+            bound(asked["memory"])
+            answer = wire.dump(_read(wire.load(Question, asked["question"]), asked["batch"]))
         except Exception as error:  # noqa: BLE001 - a bundle that does not load is the answer
             lines = [text.strip() for text in str(error).splitlines() if text.strip()]
             answer = {"error": f"{type(error).__name__}: {lines[0] if lines else ''}"}
@@ -173,26 +197,23 @@ def serve() -> None:
         answers.flush()
 
 
-def _read(question: Mapping[str, Any]) -> dict[str, Any]:
+def _read(question: Question, shape: Json) -> Answer:
     import torch
     from safetensors.torch import load_file, save_file
 
     from tinybuild.feeding.inputs import tensors
 
-    scratch = Path(question["scratch"])
-    kind = heads.find(question["class"], question["type"])
+    scratch = Path(question.scratch)
+    kind = heads.find(question.class_, question.model_type)
     assert kind is not None
-    model, info = kind.from_pretrained(question["folder"], dtype="auto", output_loading_info=True)
+    model, info = kind.from_pretrained(question.folder, dtype="auto", output_loading_info=True)
     model.eval()
-    batch = unpack(question["batch"], load_file(scratch / "batch.safetensors"))
+    batch = unpack(shape, load_file(scratch / "batch.safetensors"))
+    assert isinstance(batch, Mapping)
     with torch.no_grad():
-        torch.manual_seed(question["seed"])
-        found = tensors(model(**batch))
-    save_file(
-        {name: t.clone().contiguous() for name, t in found.items()}, scratch / "outputs.safetensors"
-    )
-    return {
-        "weights": digests(model),
-        "tied": tied(model),
-        **{name: sorted(str(key) for key in info.get(name) or ()) for name in KEYS},
-    }
+        torch.manual_seed(question.seed)
+        outputs = tensors(model(**batch))
+    contiguous = {name: tensor.clone().contiguous() for name, tensor in outputs.items()}
+    save_file(contiguous, scratch / "outputs.safetensors")
+    report = {name: tuple(sorted(str(key) for key in info.get(name) or ())) for name in KEYS}
+    return Answer(weights=digests(model), tied=tied(model), **report)

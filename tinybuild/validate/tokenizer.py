@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tinybuild import corpus
+from tinybuild.facts import TokenizerShown
 from tinybuild.tokenizer import tokenizer_json
 from tinybuild.tokenizer.sample import split
 from tinybuild.validate.check import Result, check
@@ -30,13 +31,13 @@ def tokenizer_loads(subject: Subject) -> Result:
     """
     from transformers import AutoTokenizer
 
-    wanted = subject.facts["tokenizer"]
+    wanted = subject.read("tokenizer", TokenizerShown)
     name = type(subject.tokenizer).__name__
     size = len(AutoTokenizer.from_pretrained(subject.folder))
     measured = f"{name}, {size:,} tokens"
-    expected = f"{wanted['class']}, {wanted['vocab_size']:,} tokens"
-    same = name == wanted["class"] or (name == GENERIC and _as_written(subject))
-    ok = same and size == len(subject.tokenizer) == wanted["vocab_size"]
+    expected = f"{wanted.class_}, {wanted.vocab_size:,} tokens"
+    same = name == wanted.class_ or (name == GENERIC and _as_written(subject))
+    ok = same and size == len(subject.tokenizer) == wanted.vocab_size
     note = "" if measured == expected or not ok else "it reads the same pipeline"
     return Result.of(ok, measured=measured, wanted=expected, values={"tokens": size}, note=note)
 
@@ -104,7 +105,7 @@ def round_trip(subject: Subject) -> Result | None:
     tokens are compared instead. (What a shrunken one owes is its source's own round trip:
     `shrunk.segmentation`.)
     """
-    if subject.facts["tokenizer"].get("shrunk"):
+    if "shrunk" in subject.parts:
         return None
     tokenizer = subject.tokenizer
     source, bad_ids = _source_tokens(tokenizer), unknowns(tokenizer)
