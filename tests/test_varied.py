@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from kit.stage import MakeJob
 
 from tinybuild import model, source, validate, wire
 from tinybuild.engine import plan
 from tinybuild.engine.plan import Zoo
 from tinybuild.files import Memo
 from tinybuild.recipe import Cache
-from tinybuild.workers import Job
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,32 +38,18 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
     return plan.load(ROOT, Memo(), Cache(folder / "recipes.json", Memo()))
 
 
-@pytest.mark.parametrize("kind", TYPES)
-def test_architecture(kind: str, zoo: Zoo, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model_type", TYPES)
+def test_architecture(model_type: str, zoo: Zoo, job: MakeJob) -> None:
     """Small, alive and coherent: the recipe that is committed passes all checks."""
     facts: dict[str, dict[str, object]] = {}
-    for stage, function in (
-        ("fetch", source.fetch),
-        ("model", model.make),
-        ("validate", validate.make),
-    ):
-        task = zoo.tasks[f"{stage}:arch-{kind}"]
-        out = tmp_path / stage
-        out.mkdir()
-        facts[stage] = wire.dump(
-            function(
-                Job(
-                    task=task.name,
-                    settings=task.settings,
-                    inputs={name: tmp_path / name for name in facts},
-                    facts=facts,
-                    root=ROOT,
-                    out=out,
-                    seed=task.seed,
-                )
-            )
-        )
-    report = json.loads((tmp_path / "validate" / "report.json").read_text())
+    folders: dict[str, Path] = {}
+    stages = {"fetch": source.fetch, "model": model.make, "validate": validate.make}
+    for stage, function in stages.items():
+        task = zoo.tasks[f"{stage}:arch-{model_type}"]
+        work = job(task.settings, facts=facts, seed=task.seed, **folders)
+        facts[stage] = wire.dump(function(work))
+        folders[stage] = work.out
+    report = json.loads((folders["validate"] / "report.json").read_text())
     assert all(check["state"] == "passed" for check in report["checks"])
     assert len(report["checks"]) >= 10
     parameters = facts["model"]["parameters"]

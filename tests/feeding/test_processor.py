@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.faults import refused
 from kit.files import contents, edit
 from kit.stage import MakeJob
 
 from tinybuild import bundle, model, source, wire
-from tinybuild.errors import BuildFault
 from tinybuild.feeding.processor.geometry import Geometry, find, pair
 from tinybuild.feeding.processor.rules import SETTINGS, Setting, shrink
 from tinybuild.source import blank
@@ -779,8 +779,8 @@ def test_a_processor_file_that_is_no_object_is_a_fault(
     from transformers import ViTConfig
 
     folder = upstream(tmp_path, ViTConfig(), preprocessor_config_json=text)
-    with pytest.raises(BuildFault, match=r"preprocessor_config.json is not a JSON object"):
-        made(job, folder, "ViTModel", VISION)
+    refusal = refused(made, job, folder, "ViTModel", VISION)
+    assert refusal.what == "the source's preprocessor_config.json is not a JSON object"
 
 
 def test_the_same_twice(job: MakeJob, tmp_path: Path) -> None:

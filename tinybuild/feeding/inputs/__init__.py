@@ -17,9 +17,8 @@ def batch(model: Model, seed: int) -> dict[str, Tensor]:
     Text has a placeholder for each feature that the model makes of an image, a video or a sound,
     and ends with eos where there is one; its other ids are of plain tokens. There are labels where
     they make the class compute a finite loss. What rules leave open is tried on the model, in a
-    fixed order; the model and torch's random numbers are as before afterwards. Labels that a class
-    wants so are lists of tensors, or of mappings; a few arguments are truth values. Raises
-    BuildFault, with the error of the likeliest candidate, where none was taken.
+    fixed order; the model and torch's random numbers are as before afterwards. Raises BuildFault
+    with the error of the try that came farthest.
     """
     with quiet(model):
         return trial.search(Facts(model), Draw(seed, model.dtype))

@@ -31,10 +31,7 @@ class Option:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What finds the candidates for an argument.
-
-    failures: grows by what a feature method raises for those that it does not take.
-    """
+    """Finds the candidates for an argument; `failures` grows by the errors of feature methods."""
 
     facts: Facts
     draw: Draw
@@ -42,21 +39,16 @@ class Probe:
     failures: list[BaseException] = field(default_factory=list)
 
     def options(self) -> list[Option]:
-        """Candidates, likeliest first.
-
-        Where the model computes features by a method of its own, only those that it takes remain,
-        and their rows are counted.
-        """
+        """Candidates, likeliest first: those that the model's own method for features takes, with
+        their features counted, or else all."""
         method = self.facts.method(f"get_{self.sense.modality}_features", self.sense.argument)
-        counted = list(itertools.islice(self._counted(method), KEPT)) if method is not None else []
-        return counted or [
-            Option(
-                modality=self.sense.modality,
-                values=values,
-                counts=self._guess(values) if self._placed() else None,
-            )
-            for values in self.candidates(WIDE)
-        ]
+        counted = [] if method is None else [*itertools.islice(self._counted(method), KEPT)]
+        return counted or [self._option(values) for values in self.candidates(WIDE)]
+
+    def _option(self, values: Given, features: object = None) -> Option:
+        """A candidate with a place for each feature, where text holds places for them."""
+        counts = self._counts(features) or self._guess(values) if self._placed() else None
+        return Option(modality=self.sense.modality, values=values, counts=counts)
 
     def candidates(self, most: int) -> Iterator[Given]:
         """The values that the rule gives to arguments of forward."""
@@ -79,13 +71,12 @@ class Probe:
                     return
                 continue
             missed, least = 0, least or size
-            counts = None
-            if self._placed():
-                counts = self._counts(features) or self._guess(values)
-            yield Option(modality=self.sense.modality, values=values, counts=counts)
+            yield self._option(values, features)
 
     def _features(self, method: Callable[..., object], values: Given) -> object:
         """What the method makes of a candidate; None where it does not take it."""
+        import torch
+
         wanted, name = inspect.signature(method).parameters, self.sense.argument
         given = {key: value for key, value in values.items() if key in wanted}
         if name not in given:
@@ -95,7 +86,9 @@ class Probe:
                 given[needed] = rule(self.facts, self.draw, {})
         features = self._asked(method, given)
         if features is None and values[name].dim() == 5:  # forward may join rows and images
-            features = self._asked(method, {k: _joined(value) for k, value in given.items()})
+            for key, value in given.items():
+                given[key] = value.flatten(0, 1) if isinstance(value, torch.Tensor) else value
+            features = self._asked(method, given)
         return features
 
     def _asked(self, method: Callable[..., object], given: Given) -> object:
@@ -115,7 +108,7 @@ class Probe:
         """Places in each row for features that cannot be counted.
 
         Two are a run, by which models know that there is a place for each feature; what they say of
-        the number is heeded (trial.told).
+        the number is heeded (Trial.attempt).
         """
         pixels = values[self.sense.argument]
         images = int(pixels.shape[1]) if pixels.dim() == 5 else 1
@@ -129,22 +122,14 @@ class Probe:
             if getattr(features, name, None) is not None:
                 features = getattr(features, name)
                 break
-        if isinstance(features, tuple | list) and features:
-            if isinstance(features[0], torch.Tensor):
-                numbers = tuple(_rows(tensor) for tensor in features)
-                return numbers if len(numbers) == ROWS else shared(sum(numbers))
-            return None
+        if isinstance(features, tuple | list) and isinstance(next(iter(features), 0), torch.Tensor):
+            numbers = tuple(_rows(tensor) for tensor in features)
+            return numbers if len(numbers) == ROWS else shared(sum(numbers))
         if not isinstance(features, torch.Tensor):
             return None
         if tuple(features.shape[:-1]) == (ROWS,):  # pooled: the places are those of queries
             return (self.facts.integer("num_query_tokens", default=1),) * ROWS
         return shared(_rows(features))
-
-
-def _joined(value: object) -> object:
-    import torch
-
-    return value.flatten(0, 1) if isinstance(value, torch.Tensor) else value
 
 
 def shared(total: int) -> tuple[int, ...]:

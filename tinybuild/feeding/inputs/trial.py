@@ -87,12 +87,11 @@ class Trial:
         return sum(one.error is None for one in self.tries)
 
     def attempt(self, options: tuple[Option, ...], form: Form) -> Attempt:
-        """What the model makes of a combination; where it complains, of one with as many places
-        for features as it says.
+        """What the model makes of a combination.
 
-        The last resort where no method computes the features, or others than forward's: each medium
-        in turn is given the number, and has it where forward then comes farther, or complains of
-        something else.
+        Where it complains of the number of places for features, each medium in turn gets the number
+        that it names, and keeps it where forward then comes farther or complains of something else.
+        (No method computes the features, or one that computes others than forward's.)
         """
         made = attempt(self.facts.model, arguments(self.facts, self.draw, options, form))
         left = [option for option in options if option.counts is not None]
@@ -105,7 +104,7 @@ class Trial:
                 changed = tuple(counted if one is option else one for one in options)
                 again = attempt(self.facts.model, arguments(self.facts, self.draw, changed, form))
                 other = again.far == made.far and str(again.error) != str(made.error)
-                if again.error is None or again.far > made.far or other:  # other: of the next one
+                if again.error is None or again.far > made.far or other:
                     options, made = changed, again
                     left = [one for one in left if one is not option]
                     break
@@ -136,11 +135,10 @@ class Trial:
         return count
 
     def labelled(self, made: Attempt) -> dict[str, Tensor]:
-        """What the model took, with the first labels that make a finite loss; as it is where none
-        do.
+        """What the model took, with the first labels, if any, that make a finite loss.
 
-        A loss of exactly 0 is taken only where no labels make another: there is nothing to learn
-        where the model is right already, and sure of it.
+        Labels with a loss of exactly 0 come last: the model is right already, and sure of it, so
+        there is nothing to learn.
         """
         learnt: Given = {}
         if made.loss is not None:
@@ -157,27 +155,20 @@ class Trial:
         """What is said when nothing worked: the error of the try that came farthest."""
         tries = sorted(self.tries, key=lambda one: -one.far)
         errors = [*(one.error for one in tries if one.error is not None), *self.failures]
-        why = ""
-        if errors:
-            lines = [line.strip() for line in str(errors[0]).splitlines() if line.strip()]
-            why = f"; the best of {len(tries)} gives {type(errors[0]).__name__}: "
-            why += lines[0] if lines else ""
-        return BuildFault(
-            [
-                Finding(
-                    what=f"no rule makes inputs for {type(self.facts.model).__name__}{why}",
-                    hint=f"its forward takes {', '.join(self.facts.takes)}",
-                )
-            ]
-        )
+        what = f"no rule makes inputs for {type(self.facts.model).__name__}"
+        for error in errors[:1]:
+            first = next((line for line in str(error).splitlines() if line.strip()), "").strip()
+            what += f"; the best of {len(tries)} gives {type(error).__name__}: {first}"
+        hint = f"its forward takes {', '.join(self.facts.takes)}"
+        return BuildFault([Finding(what=what, hint=hint)])
 
 
 def search(facts: Facts, draw: Draw, without: Collection[str] = ()) -> dict[str, Tensor]:
     """The first batch that the model takes, with labels where they make a loss; `without` some
     modalities.
 
-    Outputs that are not finite, and media without an effect on them, are taken only where no other
-    candidate works: then the batch with the fewest such media. Raises BuildFault.
+    Where every batch has outputs that are not finite, or media that change nothing, the one with
+    the fewest such media. Raises BuildFault.
     """
     trial = Trial.of(facts, draw, without)
     works: list[tuple[int, Attempt]] = []

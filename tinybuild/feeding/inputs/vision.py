@@ -300,20 +300,18 @@ def plain(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
 
 def _views(facts: Facts, draw: Draw, high: int, wide: int) -> dict[str, Any]:
     """What forward takes beside an image of this size: parts of it, a larger one, a prompt."""
-    takes, deep = facts.takes, channels(facts)
-    given: dict[str, Any] = {}
-    if "pixel_values_local" in takes:
-        local = draw.normal("pixel_values_local", 2 * ROWS, deep, high, wide)
-        given["pixel_values_local"] = local
-        given["num_local_patches"] = [2] * ROWS
-        given["patches_grid"] = each([1, 2])
-    if "high_res_pixel_values" in takes:
-        size = facts.integer("image_size", default=high)
-        whole = draw.normal("high_res_pixel_values", ROWS, deep, size, size)
-        given["high_res_pixel_values"] = whole
-    if "prompt_pixel_values" in takes:
-        for prompt in ("prompt_pixel_values", "prompt_masks"):
-            given[prompt] = draw.normal(prompt, ROWS, deep, high, wide)
+    deep, side = channels(facts), facts.integer("image_size", default=high)
+    shapes = {
+        "pixel_values_local": (2 * ROWS, deep, high, wide),
+        "high_res_pixel_values": (ROWS, deep, side, side),
+        "prompt_pixel_values": (ROWS, deep, high, wide),
+        "prompt_masks": (ROWS, deep, high, wide),
+    }
+    given: dict[str, Any] = {
+        name: draw.normal(name, *shape) for name, shape in shapes.items() if name in facts.takes
+    }
+    if "pixel_values_local" in given:
+        given |= {"num_local_patches": [2] * ROWS, "patches_grid": each([1, 2])}
     return given
 
 

@@ -14,7 +14,7 @@ from tinybuild.paths import Data, Json, whole
 # A backbone that is cut in so many windows a side takes images of its own shape only, and so do
 # stages that are doubled and put together.
 WINDOWS = ("num_windows_side", "encoder_projection_indices")
-SIDES = ("height", "width")
+AXES = ("height", "width")
 FUSED = {True: "fusion", False: "rand_trunc"}  # four views of a long sound, or one cut of it
 MANY = 100_000  # from here a longest_edge is a number of pixels in all, not along an edge
 LEAST, MOST = 4, 16  # tokens of an image where a processor chooses its size
@@ -97,7 +97,7 @@ def _patch(view: View, name: str, value: Json) -> Json:
     if patch is None:
         return value
     if isinstance(value, Mapping):
-        return {**value, **dict(zip(SIDES, patch, strict=True))}
+        return {**value, **dict(zip(AXES, patch, strict=True))}
     return list(patch) if isinstance(value, list) else patch[0]
 
 
@@ -105,7 +105,7 @@ def _pixels(view: View, name: str, value: Json) -> Json:
     """A length in pixels: one image's is the config's, all others keep their ratio to it."""
     free = isinstance(value, Mapping) and "shortest_edge" in value and "crop_size" not in view.data
     if name == "size" and free and view.now.fixed and find(view.tiny, WINDOWS, "image") is not None:
-        return dict(zip(SIDES, view.now.side, strict=True))
+        return dict(zip(AXES, view.now.side, strict=True))
     return value if view.first is None else _scaled(view, value, view.now.unit)
 
 
@@ -136,7 +136,7 @@ def _scaled(view: View, value: Json, step: int) -> Json:
     for edge, old in value.items():
         axis = int(edge in ("width", "max_width") and now.fixed)
         if isinstance(old, int):
-            made[edge] = now.side[axis] if whole_image and edge in SIDES else length(old, axis)
+            made[edge] = now.side[axis] if whole_image and edge in AXES else length(old, axis)
     return made
 
 
