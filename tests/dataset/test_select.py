@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import decimal
 import gc
@@ -42,7 +43,8 @@ class Watched:
         start = 0
         for index, size in enumerate(sizes):
             here = known if isinstance(known, bool) else known[index]
-            shards.append(self._shard(f"s{index}.jsonl", start, size, here, step, group))
+            shards.append(self._shard(f"s{index}.jsonl", range(start, start + size), step, group))
+            shards[-1] = dataclasses.replace(shards[-1], rows=size if here else None)
             start += size
         self.split = Split(shards=tuple(shards), features=NUMBERS)
         self.places = [
@@ -51,19 +53,17 @@ class Watched:
             for row in range(size)
         ]
 
-    def _shard(
-        self, name: str, start: int, size: int, known: bool, step: int, group: int | None
-    ) -> Shard:
+    def _shard(self, name: str, numbers: range, step: int, group: int | None) -> Shard:
         def read(first: int) -> Iterator[pa.Table]:
             self.opened.append((name, first))
-            for begin in range(first, size, step):
-                rows = range(start + begin, start + min(begin + step, size))
+            for begin in range(first, len(numbers), step):
+                rows = numbers[begin : begin + step]
                 self.read.append((name, len(rows)))
                 data = {"n": [*rows], "even": [row % 2 == 0 for row in rows]}
                 yield pa.table(data, schema=NUMBERS.arrow_schema)
 
-        starts = tuple(range(0, size, group)) if group else ()
-        return Shard(name=name, rows=size if known else None, read=read, starts=starts)
+        starts = tuple(range(0, len(numbers), group)) if group else ()
+        return Shard(name=name, rows=None, read=read, starts=starts)
 
     def select(self, seed: int = 0, **wish: Any) -> list[int]:
         table, places = select(self.split, wish, seed)
@@ -405,8 +405,12 @@ def test_where_means_all_of_them(plain: Split) -> None:
     [
         ("texd", "a", ["the dataset has no column texd; its plain columns: text (string), large"]),
         ("texd", "a", ["did you mean text?"]),
-        ("list", "a", ["the column list is no plain one (List); its plain columns: text (str"]),
-        ("image", None, ["the column image is no plain one (Image)", "label (class label)"]),
+        (
+            "list",
+            "a",
+            ["the column list holds List, not single values; its plain columns: tex"],
+        ),
+        ("image", None, ["the column image holds Image, not single values", "label (class label)"]),
         ("text", 5, ["5 is not a text, which the column text holds", 'write "5"']),
         ("text", ["a", True], ["true is not a text"]),
         ("text", {"min": 5}, ["5 is not a text"]),

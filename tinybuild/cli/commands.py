@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tinybuild.cli import architectures
 from tinybuild.cli.session import Session
-from tinybuild.cli.unpack import Asked, unpack
+from tinybuild.cli.unpack import Asked, Work, unpack
 from tinybuild.errors import Fault, Finding, RecipeFault
 from tinybuild.files import write
 from tinybuild.recipe import locate
@@ -86,13 +86,13 @@ def _unpack(here: Session, words: Sequence[str], options: Options) -> Iterator[s
         raise RecipeFault.of(what, hint="give numbers from 1 and ranges, such as 1,4-10")
     asked = Asked(**{**options, "to": options["to"] or f"recipes/records/{recipe.name}"})
     try:
-        yield unpack(
-            recipe,
-            asked,
-            here.builder,
-            lambda task: here.with_upstreams([here.zoo.tasks[task]]),
-            here.screen.say,
+        work = Work(
+            recipe=recipe,
+            builder=here.builder,
+            before=lambda task: here.with_upstreams([here.zoo.tasks[task]]),
+            say=here.screen.say,
         )
+        yield unpack(work, asked)
     except Fault as fault:
         shown = recipe.file.relative_to(here.root).as_posix()
         raise locate(_of_options(fault, options), recipe.file, shown) from None

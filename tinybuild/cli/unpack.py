@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +32,43 @@ class Asked:
     split: str = ""
 
 
-def unpack(
-    recipe: Recipe,
-    asked: Asked,
-    builder: Builder,
-    before: Callable[[str], list[Task]],
-    say: Callable[[str], None],
-) -> str:
-    """Write the rows, before anything is chosen or made small, to a folder that takes its place
-    when it is complete; what to say then. Raises Fault.
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Has work done for a recipe. before: a task's name -> it and the tasks that it needs, in their
+    order. say: what people are told meanwhile."""
 
-    before: a task's name -> it and the tasks that it needs, in their order.
-    """
-    root, place = builder.root, builder.root / asked.to
+    recipe: Recipe
+    builder: Builder
+    before: Callable[[str], list[Task]]
+    say: Callable[[str], None]
+
+    def call(
+        self, function: str, out: Path, settings: Mapping[str, Any], origin: _Origin
+    ) -> Mapping[str, Any]:
+        """What a function of a worker gives for a job."""
+        limits = self.recipe.data["limits"]
+        job = Job(
+            task=f"unpack:{self.recipe.name}",
+            settings=settings,
+            inputs=origin.inputs,
+            facts={},
+            root=self.builder.root,
+            out=out,
+            seed=0,
+            upstream=origin.upstream,
+        )
+        most = Limits(seconds=limits["seconds"], memory=size(limits["memory"]))
+        online = function == "source:fetch"
+        facts: Mapping[str, Any]
+        facts = self.builder.pool.call(f"tinybuild.{function}", job, most, online)
+        return facts
+
+
+def unpack(work: Work, asked: Asked) -> str:
+    """Write the rows, before anything is chosen or made small, to a folder that takes its place
+    when it is complete; what to say then. Raises Fault."""
+    recipe, root = work.recipe, work.builder.root
+    place = root / asked.to
     if os.path.lexists(place):
         what = f"{asked.to} is there already"
         raise BuildFault.of(what, hint="give another folder (--to), or move it away")
@@ -57,10 +81,9 @@ def unpack(
         with contextlib.ExitStack() as stack:
             made = stack.enter_context(fresh(place))
             aside = place.with_name(f"{place.name}.fetched")
-            call = _Calls(recipe=recipe, builder=builder)
-            inputs, upstream = _origin(recipe, section, call, before, say, stack, aside)
+            origin = _origin(work, section, stack, aside)
             settings = {"dataset": section, "numbers": asked.rows or None}
-            facts = call("dataset:unpack", made, settings, inputs, upstream)
+            facts = work.call("dataset:unpack", made, settings, origin)
             os.rename(made, place)
     except OSError as error:
         if error.filename is not None:
@@ -92,53 +115,25 @@ def _section(section: Mapping[str, Any], asked: Asked) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Calls:
-    """Has work done by a worker."""
+class _Origin:
+    """Where the files of the source are: the inputs and the upstream of a dataset stage's job."""
 
-    recipe: Recipe
-    builder: Builder
-
-    def __call__(
-        self,
-        function: str,
-        out: Path,
-        settings: Mapping[str, Any],
-        inputs: Mapping[str, Path],
-        upstream: Mapping[str, Mapping[str, str]],
-    ) -> Any:
-        limits = self.recipe.data["limits"]
-        job = Job(
-            task=f"unpack:{self.recipe.name}",
-            settings=settings,
-            inputs=inputs,
-            facts={},
-            root=self.builder.root,
-            out=out,
-            seed=0,
-            upstream=upstream,
-        )
-        most = Limits(seconds=limits["seconds"], memory=size(limits["memory"]))
-        online = function == "source:fetch"
-        return self.builder.pool.call(f"tinybuild.{function}", job, most, online)
+    inputs: Mapping[str, Path] = field(default_factory=dict)
+    upstream: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def _origin(
-    recipe: Recipe,
-    section: Mapping[str, Any],
-    call: _Calls,
-    before: Callable[[str], list[Task]],
-    say: Callable[[str], None],
-    stack: contextlib.ExitStack,
-    aside: Path,
-) -> tuple[dict[str, Path], dict[str, dict[str, str]]]:
-    """The inputs and the upstream of a dataset stage's job: where the source's files are."""
+    work: Work, section: Mapping[str, Any], stack: contextlib.ExitStack, aside: Path
+) -> _Origin:
+    """`aside`: a folder for what is fetched only for this."""
+    recipe, builder = work.recipe, work.builder
     wishes = source.wishes(recipe.data, recipe.file.parent)
     wish = next((wish for wish in wishes if wish.slot == "dataset"), None)
     if wish is None:
-        return {}, {}
+        return _Origin()
     if source.in_place(wish):
         names = dict.fromkeys(sorted(source.local(wish)), "")
-        return {"dataset": wish.place}, {"dataset": names}
+        return _Origin(inputs={"dataset": wish.place}, upstream={"dataset": names})
     if source.KINDS[wish.kind].rows is not None:  # the rows of the recipe are not these
         fetched = stack.enter_context(fresh(aside))
         wanted = {"dataset": sized(wish.data)}
@@ -146,14 +141,14 @@ def _origin(
         settings = {
             "wishes": wanted,
             "rows": section,
-            "base": recipe.file.parent.relative_to(call.builder.root).as_posix(),
+            "base": recipe.file.parent.relative_to(builder.root).as_posix(),
             "locks": {slot: pin.json() for slot, pin in pins.items()},
         }
-        call("source:fetch", fetched, settings, {}, {})
-        return {"fetch": fetched}, {}
+        work.call("source:fetch", fetched, settings, _Origin())
+        return _Origin(inputs={"fetch": fetched})
     fetch = f"fetch:{recipe.name}"
-    for task in before(fetch):
-        if call.builder.reasons(task):
-            say(f"{task.name} comes first")
-            call.builder.perform(task, say)
-    return {"fetch": call.builder.place(fetch)}, {}
+    for task in work.before(fetch):
+        if builder.reasons(task):
+            work.say(f"{task.name} comes first")
+            builder.perform(task, work.say)
+    return _Origin(inputs={"fetch": builder.place(fetch)})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tinybuild.dataset.archives import KEY, reason
 from tinybuild.dataset.lines import silent
 from tinybuild.dataset.parts import Part, parts
+from tinybuild.dataset.select import WAYS
 from tinybuild.dataset.suffixes import CARDS, README
 from tinybuild.errors import BuildFault
 from tinybuild.progress import count
@@ -156,11 +157,10 @@ def _rows(wish: Mapping[str, Any]) -> str:
     if "samples" not in wish:
         return "all rows"
     number = f"{'at most ' if wish.get('at_most') else ''}{count(wish['samples'])} rows"
-    how = {"first": "the first ", "random": "", "spread": ""}[wish.get("select", "first")]
-    drawn = {"random": " drawn at random", "spread": " spread evenly"}
+    way = WAYS[wish.get("select", "first")]
     tests = [f"{column} is {_condition(value)}" for column, value in wish.get("where", {}).items()]
     where = f" where {' and '.join(tests)}," if tests else ""
-    return f"{how}{number}{drawn.get(wish.get('select', ''), '')}{where}"
+    return f"{way.before}{number}{way.after}{where}"
 
 
 def _condition(value: Any) -> str:

@@ -233,7 +233,8 @@ class Choice:
         if "rows" in wish and "where" not in wish:
             return self._numbered(str(wish["rows"]))
         way = "first" if "rows" in wish else wish.get("select", "first")
-        return {"first": self._first, "spread": self._spread, "random": self._random}[way]()
+        ways = {"first": self._first, "spread": self._spread, "random": self._random}
+        return ways[way]() if way in ways else self._any(list(self.groups.walk()))
 
     def _take(self, chosen: Iterable[Group]) -> None:
         chosen, groups = list(chosen), self.groups

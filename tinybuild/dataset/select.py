@@ -6,6 +6,7 @@ import itertools
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tinybuild.dataset.parts import middles, shares, spans
@@ -42,15 +43,12 @@ def select(
     """
     rows = _Rows(split, condition(split.features, wish.get("where") or {}))
     wanted: int | None = wish.get("samples")
-    way = wish.get("select") or "first"
     if wish.get("rows") is not None:
         kept = _numbered(rows, str(wish["rows"]))
-    elif way == "random" and wanted is not None:
-        kept = _random(rows, wanted, seed)
-    elif way == "spread" and wanted is not None:
-        kept = _spread(rows, wanted)
+    elif wanted is None:
+        kept = _first(rows, None)
     else:
-        kept = _first(rows, wanted)
+        kept = WAYS[wish.get("select") or "first"].take(rows, wanted, seed)
     found = len(kept)
     if not found:
         raise _none(rows)
@@ -403,3 +401,24 @@ def _none(rows: _Rows) -> Fault:
 
 def _some(number: int) -> str:
     return f"{number:,} {'row' if number == 1 else 'rows'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """A way to choose rows.
+
+    take: keeps so many rows, with a seed for draws. before, after: what a card says around how many
+    they are. Of files that are read by ranges, `groups` takes only the row groups that it can name;
+    else as many as may be read, among which `take` chooses.
+    """
+
+    take: Callable[[_Rows, int, int], _Kept]
+    before: str = ""
+    after: str = ""
+
+
+WAYS: Mapping[str, Way] = {
+    "first": Way(take=lambda rows, wanted, seed: _first(rows, wanted), before="the first "),
+    "random": Way(take=_random, after=" drawn at random"),
+    "spread": Way(take=lambda rows, wanted, seed: _spread(rows, wanted), after=" spread evenly"),
+}

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 from tinybuild.errors import BuildFault, Fault, did_you_mean
+from tinybuild.sections import Bounds, Scalar, Where
 
 if TYPE_CHECKING:
+    import numpy
     import pyarrow
     from datasets import Features
+    from datasets.features.features import FeatureType
+
+Value: TypeAlias = str | int | float | bool
+Wanted: TypeAlias = "Scalar | list[Scalar] | Bounds"
+Values: TypeAlias = "pyarrow.ChunkedArray"
+Mask: TypeAlias = "numpy.ndarray[tuple[int], numpy.dtype[numpy.bool_]]"
 
 
-def condition(features: Features, wish: Mapping[str, Any]) -> Callable[[pyarrow.Table], Any] | None:
+def condition(features: Features, wish: Where) -> Callable[[pyarrow.Table], Mask] | None:
     """From a table to which of its rows (numpy, bool) meet all of `where`; None where it is empty.
 
     Only for plain columns: strings, booleans, numbers, dates and moments (ISO text; without a zone
@@ -25,9 +35,9 @@ def condition(features: Features, wish: Mapping[str, Any]) -> Callable[[pyarrow.
     """
     if not wish:
         return None
-    tests = [(column, _test(features, column, wanted)) for column, wanted in wish.items()]
+    tests = [(name, _test(_column(features, name), wanted)) for name, wanted in wish.items()]
 
-    def holds(table: pyarrow.Table) -> Any:
+    def holds(table: pyarrow.Table) -> Mask:
         import pyarrow.compute as pc
 
         mask = None
@@ -35,82 +45,94 @@ def condition(features: Features, wish: Mapping[str, Any]) -> Callable[[pyarrow.
             here = test(table.column(column))
             mask = here if mask is None else pc.and_(mask, here)
         assert mask is not None
-        return mask.to_numpy()
+        matching: Mask = mask.to_numpy()
+        return matching
 
     return holds
 
 
-def _test(features: Features, column: str, wanted: Any) -> Callable[[Any], Any]:
-    import pyarrow
-    import pyarrow.compute as pc
+@dataclass(frozen=True, kw_only=True)
+class _Column:
+    """A plain column. common: one type for all that is compared with it: no digit is lost, and a
+    small type holds no large bound. labels: the names of a class label."""
 
-    plain = {name: _plain(feature) for name, feature in features.items()}
-    known = [name for name, said in plain.items() if said]
-    if not plain.get(column):
-        there = ", ".join(f"{name} ({plain[name]})" for name in known) or "none"
-        what = (
-            f"the column {column} is no plain one ({type(features[column]).__name__})"
-            if column in plain
-            else f"the dataset has no column {column}"
-        )
-        raise BuildFault.of(
-            f"{what}; its plain columns: {there}",
-            key=("dataset", "where", column),
-            hint="ask for values of a plain column"
-            if column in plain
-            else did_you_mean(column, known),
-        )
-    feature = features[column]
-    kind = features.arrow_schema.field(column).type
-    # One type for all that are compared: no digit is lost, and a small type holds no large bound.
-    common = kind
+    name: str
+    said: str
+    type: pyarrow.DataType
+    common: pyarrow.DataType
+    labels: list[str] | None
+
+    def wrong(self, value: Value, wanted: str, hint: str = "") -> Fault:
+        said = f'"{value}"' if isinstance(value, str) else _said(value)
+        return self.fault(f"{said} is not {wanted}, which the column {self.name} holds", hint)
+
+    def fault(self, what: str, hint: str) -> Fault:
+        return BuildFault.of(what, key=("dataset", "where", self.name), hint=hint)
+
+
+def _said(value: Value) -> str:
+    return str(value).lower()
+
+
+def _column(features: Features, name: str) -> _Column:
+    """Raises BuildFault where there is none such."""
+    import pyarrow
+
+    plain = {column: said for column in features if (said := _plain(features[column]))}
+    if name not in plain:
+        there = ", ".join(f"{column} ({said})" for column, said in plain.items()) or "none"
+        what, hint = f"the dataset has no column {name}", did_you_mean(name, plain)
+        if name in features:
+            what = f"the column {name} holds {type(features[name]).__name__}, not single values"
+            hint = "ask for values of a plain column"
+        what = f"{what}; its plain columns: {there}"
+        raise BuildFault.of(what, key=("dataset", "where", name), hint=hint)
+    common = kind = features.arrow_schema.field(name).type
     if pyarrow.types.is_integer(kind):
         common = pyarrow.uint64() if kind == pyarrow.uint64() else pyarrow.int64()
     elif pyarrow.types.is_floating(kind):
         common = pyarrow.float64()
     elif pyarrow.types.is_string_view(kind):
         common = pyarrow.large_string()
-
-    def scalar(value: Any) -> Any:
-        return _scalar(feature, kind, common, value, column)
-
-    if isinstance(wanted, Mapping):
-        least, most = (
-            None if wanted.get(end) is None else scalar(wanted[end]) for end in ("min", "max")
-        )
-
-        def between(values: Any) -> Any:
-            values = values.cast(common)
-            masks = []
-            if least is not None:
-                masks.append(pc.greater_equal(values, least))
-            if most is not None:
-                masks.append(pc.less_equal(values, most))
-            return pc.fill_null(masks[0] if len(masks) == 1 else pc.and_(*masks), False)
-
-        if pyarrow.types.is_boolean(kind) or pyarrow.types.is_null(kind):
-            raise BuildFault.of(
-                f"the column {column} ({plain[column]}) has no order",
-                key=("dataset", "where", column),
-                hint="ask for a value, not for min or max",
-            )
-        return between
-
-    asked = wanted if isinstance(wanted, list | tuple) else [wanted]
-    listed = pyarrow.array(
-        [pyarrow.scalar(None, type=common) if value is None else scalar(value) for value in asked],
-        type=common,
-    )
-    return lambda values: pc.is_in(values.cast(common), value_set=listed)
+    labels = list(features[name].names or []) if plain[name] == LABEL else None
+    return _Column(name=name, said=plain[name], type=kind, common=common, labels=labels)
 
 
-def _plain(feature: Any) -> str:
+def _test(column: _Column, wanted: Wanted) -> Callable[[Values], Values]:
+    import pyarrow
+    import pyarrow.compute as pc
+
+    common = column.common
+    if not isinstance(wanted, Mapping):
+        asked = wanted if isinstance(wanted, list | tuple) else [wanted]
+        nothing = pyarrow.scalar(None, type=common)
+        scalars = [nothing if value is None else _scalar(column, value) for value in asked]
+        listed = pyarrow.array(scalars, type=common)
+        return lambda values: pc.is_in(values.cast(common), value_set=listed)
+    bounds = ((pc.greater_equal, wanted.get("min")), (pc.less_equal, wanted.get("max")))
+    tests = [(compare, _scalar(column, end)) for compare, end in bounds if end is not None]
+    if pyarrow.types.is_boolean(column.type) or pyarrow.types.is_null(column.type):
+        what = f"the column {column.name} ({column.said}) has no order"
+        raise column.fault(what, "ask for a value, not for min or max")
+
+    def between(values: Values) -> Values:
+        values = values.cast(common)
+        masks = [compare(values, bound) for compare, bound in tests]
+        return pc.fill_null(functools.reduce(pc.and_, masks), False)
+
+    return between
+
+
+LABEL = "class label"
+
+
+def _plain(feature: FeatureType) -> str:
     """What a person calls the type of a column whose values can be compared; "" for the others."""
     import pyarrow.types as types
     from datasets import ClassLabel, Value
 
     if isinstance(feature, ClassLabel):
-        return "class label"
+        return LABEL
     if not isinstance(feature, Value):
         return ""
     kind = feature.pa_type
@@ -129,69 +151,83 @@ def _plain(feature: Any) -> str:
     return str(feature.dtype) if any(fit(kind) for fit in fits) else ""
 
 
-def _scalar(feature: Any, kind: Any, common: Any, value: Any, column: str) -> Any:
+def _scalar(column: _Column, value: Value) -> pyarrow.Scalar:
     """A value of the recipe as one of the column. Raises BuildFault."""
-    import numpy
     import pyarrow
-    import pyarrow.types as types
-    from datasets import ClassLabel
 
-    said = f'"{value}"' if isinstance(value, str) else str(value).lower()
-
-    def wrong(wanted: str, hint: str = "") -> Fault:
-        return BuildFault.of(
-            f"{said} is not {wanted}, which the column {column} holds",
-            key=("dataset", "where", column),
-            hint=hint,
-        )
-
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(feature, ClassLabel):
-        names = feature.names or []
-        if isinstance(value, str):
-            if value not in names:
-                raise wrong("one of the labels", did_you_mean(value, names))
-            value = names.index(value)
-        elif not number or value not in range(-1, len(names)):
-            # -1 is what datasets writes where a label is not known.
-            raise wrong("one of the labels", f"numbers from 0 to {len(names) - 1}, or names")
-    elif types.is_string(common) or types.is_large_string(common):
-        if not isinstance(value, str):
-            raise wrong("a text", f'for the text write "{str(value).lower()}"')
-    elif types.is_boolean(kind):
-        if not isinstance(value, bool):
-            raise wrong("true or false", "write true or false, without quotes")
-    elif types.is_integer(kind):
-        if not number or value != value or value in (float("inf"), -float("inf")):
-            raise wrong("a whole number", "write a number, without quotes")
-        if isinstance(value, float) and not value.is_integer():
-            raise wrong("a whole number", f"write {math.floor(value)} or {math.ceil(value)}")
-    elif types.is_floating(kind):
-        if not number or value != value:
-            raise wrong("a number", "write a number, without quotes")
-        # 0.1 means the column's own 0.1, which is another number in 32 bits.
-        with numpy.errstate(over="ignore"):
-            value = numpy.array(value).astype(f"f{kind.bit_width // 8}").item()
-    elif types.is_decimal(kind):
-        if not number:
-            raise wrong("a number", "write a number, without quotes")
-        value = decimal.Decimal(str(value))
-    elif types.is_date(kind) or types.is_timestamp(kind):
-        try:
-            # Without quotes or with them a date of YAML 1.2 is a text.
-            found = datetime.datetime.fromisoformat(value if isinstance(value, str) else "")
-        except ValueError:
-            raise wrong("a date", "write 2026-01-31 or 2026-01-31T12:00:00") from None
-        if types.is_date(kind):
-            if found != datetime.datetime.combine(found.date(), datetime.time()):
-                raise wrong("a day", f"write {found.date()}")
-            value = found.date()
-        else:
-            zoned = found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
-            value = zoned if kind.tz else zoned.astimezone(datetime.UTC).replace(tzinfo=None)
-    else:
-        raise wrong("null", "all of its values are missing")
     try:
-        return pyarrow.scalar(int(value) if types.is_integer(kind) else value, type=common)
+        return pyarrow.scalar(_taken(column, value), type=column.common)
     except (pyarrow.ArrowInvalid, OverflowError):
-        raise wrong(f"within what {kind} can say") from None
+        raise column.wrong(value, f"within what {column.type} can say") from None
+
+
+def _taken(column: _Column, value: Value) -> object:
+    """The value as what is made a scalar of the column's type."""
+    import pyarrow.types as types
+
+    kind = column.type
+    if column.labels is not None:
+        return _label(column, column.labels, value)
+    if types.is_string(column.common) or types.is_large_string(column.common):
+        if not isinstance(value, str):
+            raise column.wrong(value, "a text", f'for the text write "{_said(value)}"')
+        return value
+    if types.is_boolean(kind):
+        if not isinstance(value, bool):
+            raise column.wrong(value, "true or false", "write true or false, without quotes")
+        return value
+    if types.is_date(kind) or types.is_timestamp(kind):
+        return _moment(column, value)
+    if types.is_null(kind):
+        raise column.wrong(value, "null", "all of its values are missing")
+    return _number(column, value)
+
+
+def _label(column: _Column, labels: list[str], value: Value) -> int:
+    if isinstance(value, str):
+        if value not in labels:
+            raise column.wrong(value, "one of the labels", did_you_mean(value, labels))
+        return labels.index(value)
+    # -1 is what datasets writes where a label is not known.
+    if isinstance(value, bool) or value not in range(-1, len(labels)):
+        hint = f"numbers from 0 to {len(labels) - 1}, or names"
+        raise column.wrong(value, "one of the labels", hint)
+    return int(value)
+
+
+def _number(column: _Column, value: Value) -> object:
+    import numpy
+    import pyarrow.types as types
+
+    kind = column.type
+    whole = types.is_integer(kind)
+    if isinstance(value, bool | str) or math.isnan(value) or (whole and math.isinf(value)):
+        said = "a whole number" if whole else "a number"
+        raise column.wrong(value, said, "write a number, without quotes")
+    if whole:
+        if isinstance(value, float) and not value.is_integer():
+            hint = f"write {math.floor(value)} or {math.ceil(value)}"
+            raise column.wrong(value, "a whole number", hint)
+        return int(value)
+    if types.is_decimal(kind):
+        return decimal.Decimal(str(value))
+    # 0.1 means the column's own 0.1, which is another number in 32 bits.
+    with numpy.errstate(over="ignore"):
+        return numpy.array(value).astype(f"f{kind.bit_width // 8}").item()
+
+
+def _moment(column: _Column, value: Value) -> datetime.date:
+    import pyarrow.types as types
+
+    try:
+        # Without quotes or with them a date of YAML 1.2 is a text.
+        moment = datetime.datetime.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        hint = "write 2026-01-31 or 2026-01-31T12:00:00"
+        raise column.wrong(value, "a date", hint) from None
+    if types.is_date(column.type):
+        if moment != datetime.datetime.combine(moment.date(), datetime.time()):
+            raise column.wrong(value, "a day", f"write {moment.date()}")
+        return moment.date()
+    zoned = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+    return zoned if column.type.tz else zoned.astimezone(datetime.UTC).replace(tzinfo=None)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
+from tinybuild.dataset.select import WAYS
 from tinybuild.paths import Json
 from tinybuild.source import KINDS
 from tinybuild.tokenizer.methods import METHODS
@@ -98,7 +99,7 @@ def _validator(name: str, methods: tuple[str, ...], kinds: tuple[str, ...]) -> V
 
 
 def _with_tables(name: str, methods: Iterable[str], kinds: Iterable[str]) -> Rules:
-    """A contract that takes what the tables of methods and kinds have beyond it.
+    """A contract that takes what the tables of methods, kinds and ways have beyond it.
 
     What the file says of each method is for editors (tests hold it to the table); `agree.methods`
     asks the table.
@@ -108,6 +109,7 @@ def _with_tables(name: str, methods: Iterable[str], kinds: Iterable[str]) -> Rul
         parts = rules["$defs"]
         parts["tokenizer"]["properties"]["method"]["enum"] = list(methods)
         del parts["tokenizer"]["allOf"]
+        parts["select"]["enum"] = list(WAYS)
         known = set(parts["source"]["properties"])
         for kind in [kind for kind in kinds if kind not in known]:
             for section in (parts["source"], parts["dataset_source"]):

@@ -6,9 +6,14 @@ import importlib
 import inspect
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
-from unittest import mock
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase as Tokenizer
+    from transformers import ProcessorMixin as Processor
+
+    Class = type[Processor]
 
 # Where each kind of part stands in a unified processor_config.json, its mapping from model types to
 # class names, and the module of that mapping.
@@ -28,7 +33,7 @@ SAMPLE = 64  # pixels a side
 MOST = 40  # tokens that a processor may ask its tokenizer for by name
 
 
-def processor(kind: str, tokenizer: Any | None) -> dict[str, dict[str, Any]]:
+def processor(kind: str, tokenizer: Tokenizer | None) -> dict[str, dict[str, Any]]:
     """{file name: JSON data} of the processor files of a model type, with default values.
 
     A type with a processor class has processor_config.json with every part in it, as transformers
@@ -93,7 +98,7 @@ def part(kind: str, name: str) -> dict[str, Any] | None:
     return None
 
 
-def _complete(made: Any) -> bool:
+def _complete(made: Callable[..., object]) -> bool:
     """Whether an image processor works with its defaults (ImageGPT's has no colours)."""
     import numpy
 
@@ -109,7 +114,12 @@ def _complete(made: Any) -> bool:
     return False
 
 
-def _own(whole: Any, attributes: list[str], made: Any, tokenizer: Any) -> dict[str, Any]:
+def _own(
+    whole: Class,
+    attributes: list[str],
+    made: Processor | None,
+    tokenizer: Tokenizer,
+) -> dict[str, Any]:
     """The processor's own settings: counts, sizes, tokens. Those of `made` where there is one."""
     found = {}
     for name, parameter in inspect.signature(whole.__init__).parameters.items():
@@ -145,13 +155,20 @@ class _Part:
         return 1
 
 
-def probe(whole: Any, attributes: list[str], held: Mapping[str, Any], tokenizer: Any) -> Any:
+def probe(
+    whole: Class,
+    attributes: list[str],
+    held: Mapping[str, Any],
+    tokenizer: Tokenizer,
+) -> Any:
     """A processor made of stand-ins and a real tokenizer, which gets the tokens it lacks.
 
     What the class asks of a part whose defaults do not have it is 1 there, until a config says it
     (PaliGemma's image_seq_length). None if the class wants what stand-ins do not have; the
     tokenizer then has what was found.
     """
+    from unittest import mock  # brings asyncio and ssl: not for a doit with nothing to do
+
     trial = type(
         whole.__name__, (whole,), {"check_argument_for_proper_class": lambda self, *args: None}
     )
@@ -173,15 +190,9 @@ def probe(whole: Any, attributes: list[str], held: Mapping[str, Any], tokenizer:
         try:
             with mock.patch("huggingface_hub.constants.HF_HUB_OFFLINE", True):
                 made = trial(**parts)
-        except (AttributeError, ValueError) as error:
-            asked = re.search(r"attribute '?(\w+_token)(?:_id)?\b", str(error))
-            if asked is None or hasattr(tokenizer, asked[1]):
+        except (AttributeError, ValueError, KeyError) as error:
+            if not _lacked(error, tokenizer):
                 return None
-            give(tokenizer, asked[1], f"<{asked[1].removesuffix('_token')}>")
-        except KeyError as error:
-            if not isinstance(error.args[0], str) or error.args[0] in tokenizer.get_vocab():
-                return None
-            _add(tokenizer, error.args[0])  # |SPEAKER|
         except (TypeError, ImportError, IndexError, OSError):
             return None  # a file of another repository (MgpstrProcessor's), or a package
         else:
@@ -192,7 +203,22 @@ def probe(whole: Any, attributes: list[str], held: Mapping[str, Any], tokenizer:
     return None
 
 
-def _name(tokenizer: Any, made: Any, whole: Any) -> None:
+def _lacked(error: Exception, tokenizer: Tokenizer) -> bool:
+    """Give a tokenizer the token that a processor class missed; False if none is named."""
+    if isinstance(error, KeyError):
+        text = error.args[0]
+        if not isinstance(text, str) or text in tokenizer.get_vocab():
+            return False
+        _add(tokenizer, text)  # |SPEAKER|
+        return True
+    asked = re.search(r"attribute '?(\w+_token)(?:_id)?\b", str(error))
+    if asked is None or hasattr(tokenizer, asked[1]):
+        return False
+    give(tokenizer, asked[1], f"<{asked[1].removesuffix('_token')}>")
+    return True
+
+
+def _name(tokenizer: Tokenizer, made: Processor | None, whole: Class) -> None:
     """Let a tokenizer have every token that a processor made with it has, by the same names.
 
     What lacked gets no name yet: the processor has to be made once more to know its id.
@@ -217,7 +243,7 @@ def _is_token(name: str, value: Any) -> bool:
     return name.endswith("_token") and isinstance(text, str) and text != ""
 
 
-def _written(whole: Any) -> list[str]:
+def _written(whole: Class) -> list[str]:
     """The tokens that stand as text in the code of a processor class: <fake_token_around_image>.
 
     (<0x00> is a piece for a byte, which a vocabulary has anyhow.)
@@ -238,7 +264,7 @@ def _special(text: str) -> Any:
     return AddedToken(text, normalized=False, special=True)
 
 
-def roles(tokenizer: Any, config: Mapping[str, Any], common: tuple[str, ...]) -> None:
+def roles(tokenizer: Tokenizer, config: Mapping[str, Any], common: tuple[str, ...]) -> None:
     """Give a blank tokenizer a token for each one that a default config (JSON data) names by role.
 
     And one to pad with, which processors want. vision_start_token_id becomes <vision_start>. Ids
@@ -260,7 +286,7 @@ def roles(tokenizer: Any, config: Mapping[str, Any], common: tuple[str, ...]) ->
             give(tokenizer, named[1], f"<{role}>")
 
 
-def give(tokenizer: Any, name: str, text: str) -> None:
+def give(tokenizer: Tokenizer, name: str, text: str) -> None:
     """Let a tokenizer have a special token that it also knows by name (tokenizer.image_token)."""
     if hasattr(tokenizer, name):
         return
@@ -268,6 +294,6 @@ def give(tokenizer: Any, name: str, text: str) -> None:
     tokenizer._set_model_specific_special_tokens({name: _special(text)})
 
 
-def _add(tokenizer: Any, text: str) -> None:
+def _add(tokenizer: Tokenizer, text: str) -> None:
     if text not in tokenizer.get_vocab():
         tokenizer.add_tokens([_special(text)], special_tokens=True)
