@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
+from tinybuild import wire
 from tinybuild.config import heads
 from tinybuild.engine.plan import Zoo
 from tinybuild.engine.receipts import Failure
 from tinybuild.engine.run import Builder
+from tinybuild.engine.stages import Task
 from tinybuild.errors import PackageFault
+from tinybuild.facts import ModelFacts, ValidateFacts
 from tinybuild.progress import count, size
 
 GROUP = "architectures"
@@ -24,9 +28,9 @@ MB = 1_000_000
 RECIPE = """\
 # yaml-language-server: $schema=../../schemas/recipe.v1.schema.json
 version: 1
-summary: {kind}, the smallest that is whole
+summary: {0}, the smallest that is whole
 source:
-  transformers: {kind}
+  transformers: {0}
 model:
   dtype: bfloat16
 checks:
@@ -37,7 +41,7 @@ checks:
 def missing(root: Path) -> dict[Path, str]:
     """{file: text} of the recipes for model types that have none, sorted."""
     folder = root / "recipes" / GROUP
-    files = {folder / f"{PREFIX}{kind}.yaml": RECIPE.format(kind=kind) for kind in heads.types()}
+    files = {folder / f"{PREFIX}{name}.yaml": RECIPE.format(name) for name in heads.types()}
     return {file: text for file, text in files.items() if not file.exists()}
 
 
@@ -47,7 +51,7 @@ class Row:
     `untried` say how many checks ended so; `reason` is empty where all is well, `package` true
     where a package is missing, `known` false where nobody has tried yet."""
 
-    kind: str
+    model_type: str
     name: str = ""
     parameters: int | None = None
     weights: int | None = None
@@ -62,70 +66,68 @@ class Row:
 
 def rows(zoo: Zoo, builder: Builder) -> Iterator[Row]:
     """A row for each recipe of the group and each model type without one, sorted by type."""
-    found = {}
+    told: dict[tuple[str, str], Row] = {}
     for name in zoo.groups.get(GROUP, ()):
         if name in zoo.recipes:
-            source = zoo.recipes[name].data.get("source", {})
-            kind = source.get("transformers", name)
-            found[kind, name] = _row(kind, name, zoo, builder)
+            model_type = zoo.recipes[name].data.get("source", {}).get("transformers", name)
+            told[model_type, name] = _row(Row(model_type=model_type), name, zoo, builder)
     for broken in zoo.broken:
         if broken.group == GROUP:
-            kind = broken.name.removeprefix(PREFIX)
+            model_type = broken.name.removeprefix(PREFIX)
             reason = broken.fault.findings[0].what
-            found[kind, broken.name] = Row(kind=kind, reason=reason)
-    have = {kind for kind, _ in found}
-    for kind in heads.types():
-        if kind not in have:
-            found[kind, ""] = Row(kind=kind, reason="no recipe: doit missing", known=False)
-    yield from (row for _, row in sorted(found.items()))
+            told[model_type, broken.name] = Row(model_type=model_type, reason=reason)
+    have = {model_type for model_type, _ in told}
+    for model_type in set(heads.types()) - have:
+        reason = "no recipe: doit missing"
+        told[model_type, ""] = Row(model_type=model_type, reason=reason, known=False)
+    yield from (row for _, row in sorted(told.items()))
 
 
-def _row(kind: str, name: str, zoo: Zoo, builder: Builder) -> Row:
+def _row(row: Row, name: str, zoo: Zoo, builder: Builder) -> Row:
     """One recipe's row, from its receipts and, where a stage failed, from what is known of that."""
-    facts: dict[str, Any] = {}
     for task in zoo.tasks_of(name):
-        if not builder.reasons(task):
-            receipt = builder.receipt(task.name)
-            assert receipt is not None  # there are no reasons to run
-            facts |= receipt.facts
-            files = receipt.files
-            if task.stage == "model":
-                facts["weights"] = sum(
-                    entry["size"] for file, entry in files.items() if file.endswith(".safetensors")
-                )
-            continue
-        failure = builder.failure(task)
-        if failure is None:
-            return _filled(kind, facts, reason=f"{task.stage} not built yet", known=False)
-        report: Mapping[str, Any] = failure.report or {}
-        checks = report.get("checks", ())
-        states = Counter(check["state"] for check in checks)
-        facts |= {"checks": states["passed"], "untried": states["not tried"]}
-        wrong = [check for check in checks if check["state"] == "failed"]
-        return _filled(
-            kind,
-            facts,
-            failed=len(wrong),
-            reason=_short(_failed(wrong) if wrong else _said(failure), builder.root),
-            package=failure.kind == PackageFault.__name__,
-        )
-    return _filled(kind, facts)
+        if builder.reasons(task):
+            return _stopped(row, task, builder)
+        receipt = builder.receipt(task.name)
+        assert receipt is not None  # there are no reasons to run
+        if task.stage == "model":
+            model = wire.load(ModelFacts, receipt.facts)
+            row = dataclasses.replace(
+                row,
+                name=model.class_,
+                parameters=model.parameters,
+                modalities=model.modalities,
+                weights=sum(
+                    entry["size"]
+                    for file, entry in receipt.files.items()
+                    if file.endswith(".safetensors")
+                ),
+            )
+        elif task.stage == "validate":
+            validated = wire.load(ValidateFacts, receipt.facts)
+            row = dataclasses.replace(row, passed=validated.checks, untried=validated.untried)
+    return row
 
 
-def _filled(kind: str, facts: Mapping[str, Any], **more: Any) -> Row:
-    return Row(
-        kind=kind,
-        name=facts.get("class", ""),
-        parameters=facts.get("parameters"),
-        weights=facts.get("weights"),
-        modalities=tuple(facts.get("modalities", ())),
-        passed=facts.get("checks", 0),
-        untried=facts.get("untried", 0),
-        **more,
+def _stopped(row: Row, task: Task, builder: Builder) -> Row:
+    """A row that ends at a task that failed, or that nobody has done."""
+    failure = builder.failure(task)
+    if failure is None:
+        return dataclasses.replace(row, reason=f"{task.stage} not built yet", known=False)
+    checks = cast("Sequence[Mapping[str, str]]", (failure.report or {}).get("checks", ()))
+    states = Counter(check["state"] for check in checks)
+    wrong = [check for check in checks if check["state"] == "failed"]
+    return dataclasses.replace(
+        row,
+        passed=states["passed"],
+        failed=states["failed"],
+        untried=states["not tried"],
+        reason=_short(_failed(wrong) if wrong else _said(failure), builder.root),
+        package=failure.kind == PackageFault.__name__,
     )
 
 
-def _failed(checks: list[Mapping[str, str]]) -> str:
+def _failed(checks: Sequence[Mapping[str, str]]) -> str:
     """The first check that failed as it was measured, and the names of the others."""
     first, others = checks[0], [check["name"] for check in checks[1:]]
     text = f"{first['name']}: {first['measured']}, wanted {first['wanted']}"
@@ -151,13 +153,13 @@ def _short(text: str, root: Path) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
-def table(found: Iterable[Row]) -> str:
+def table(rows: Iterable[Row]) -> str:
     """docs/architectures.md: the counts against the aims, then a line for each type."""
-    found = list(found)
-    usable = [row for row in found if not row.package]
+    rows = list(rows)
+    usable = [row for row in rows if not row.package]
     whole = [row for row in usable if not row.reason]
-    built = [row for row in found if row.weights is not None]
-    known = sum(row.known for row in found)
+    built = [row for row in rows if row.weights is not None]
+    known = sum(row.known for row in rows)
     version = importlib.metadata.version("transformers")
 
     def share(part: int, of: int) -> str:
@@ -176,8 +178,8 @@ def table(found: Iterable[Row]) -> str:
         "",
         "| | here | aim |",
         "| --- | --- | --- |",
-        f"| account for themselves | {share(known, len(found))} | 100 % |",
-        f"| their packages can be used here | {share(len(usable), len(found))} | |",
+        f"| account for themselves | {share(known, len(rows))} | 100 % |",
+        f"| their packages can be used here | {share(len(usable), len(rows))} | |",
         f"| pass every check, with every modality that they take | {share(len(whole), len(usable))}"
         " | 98 % |",
         f"| weights of at most 1 MB | {small(MB)} | 95 % |",
@@ -193,9 +195,9 @@ def table(found: Iterable[Row]) -> str:
         "| type | class | parameters | bytes | modalities | checks | why not |",
         "| --- | --- | ---: | ---: | --- | --- | --- |",
     ]
-    for row in found:
+    for row in rows:
         cells = (
-            row.kind,
+            row.model_type,
             row.name or "-",
             count(row.parameters),
             count(row.weights),
@@ -217,4 +219,4 @@ def _checks(row: Row) -> str:
 def _cell(text: str) -> str:
     """Text as a cell of a Markdown table holds it."""
     text = text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
-    return re.sub(r"([*_]{2,})", lambda found: f"`{found[1]}`", text)
+    return re.sub(r"([*_]{2,})", lambda marks: f"`{marks[1]}`", text)

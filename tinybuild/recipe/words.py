@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from tinybuild.errors import Finding, did_you_mean, nearest
@@ -39,32 +38,16 @@ TYPES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
 class Wrong:
-    """An error of jsonschema, and what to call the whole of the data."""
+    """An error of jsonschema: `value` at `path` is not what a word of the schema has `wanted`."""
 
-    error: ValidationError
-    whole: str
-
-    @property
-    def path(self) -> Key:
-        return tuple(self.error.absolute_path)
-
-    @property
-    def name(self) -> str:
-        return ".".join(map(str, self.path)) or self.whole
-
-    @property
-    def value(self) -> Any:
-        return self.error.instance
-
-    @property
-    def wanted(self) -> Any:
-        return self.error.validator_value
-
-    @property
-    def rules(self) -> Rules:
-        return cast(Rules, self.error.schema)
+    def __init__(self, error: ValidationError, whole: str):
+        self.error, self.whole = error, whole
+        self.path: Key = tuple(error.absolute_path)
+        self.name = ".".join(map(str, self.path)) or whole
+        self.value: Any = error.instance
+        self.wanted: Any = error.validator_value
+        self.rules = cast(Rules, error.schema)
 
     @property
     def hint(self) -> str:
@@ -90,11 +73,13 @@ Findings = Iterator[Finding]
 
 
 def findings(error: ValidationError, whole: str) -> Findings:
-    """An error of jsonschema in words: usually one finding, whose key is its place in the data."""
-    word = str(error.validator)
-    if "propertyNames" in error.absolute_schema_path:
-        word = "propertyNames"
-    yield from WORDS.get(word, _other)(Wrong(error=error, whole=whole))
+    """An error of jsonschema in words: usually one finding, whose key is its place in the data.
+
+    whole: what to call the data itself.
+    """
+    names = "propertyNames" in error.absolute_schema_path
+    word = "propertyNames" if names else str(error.validator)
+    yield from WORDS.get(word, _other)(Wrong(error, whole))
 
 
 def either(names: Sequence[str]) -> str:
@@ -195,10 +180,9 @@ def _const(wrong: Wrong) -> Findings:
     yield wrong.must(str(wrong.wanted), wrong.asked)
 
 
-def _bound(words: str) -> Callable[[Wrong], Findings]:
+def _number(words: str) -> Callable[[Wrong], Findings]:
     def bound(wrong: Wrong) -> Findings:
-        value, most = wrong.value, wrong.wanted
-        what = f"{wrong.name} must be {words} {most:,}, not {value:,}"
+        what = f"{wrong.name} must be {words} {wrong.wanted:,}, not {wrong.value:,}"
         yield wrong.finding(what, wrong.hint)
 
     return bound
@@ -209,9 +193,8 @@ def _empty(wrong: Wrong) -> Findings:
 
 
 def _long(wrong: Wrong) -> Findings:
-    value, most = wrong.value, wrong.wanted
-    what = f"{wrong.name} has {len(value):,} characters; at most {most:,} are allowed"
-    yield wrong.finding(what, wrong.asked)
+    long = f"has {len(wrong.value):,} characters; at most {wrong.wanted:,} are allowed"
+    yield wrong.finding(f"{wrong.name} {long}", wrong.asked)
 
 
 def _twice(wrong: Wrong) -> Findings:
@@ -244,9 +227,9 @@ WORDS: Mapping[str, Callable[[Wrong], Findings]] = {
     "type": _type,
     "enum": _enum,
     "const": _const,
-    "minimum": _bound("at least"),
-    "maximum": _bound("at most"),
-    "exclusiveMinimum": _bound("more than"),
+    "minimum": _number("at least"),
+    "maximum": _number("at most"),
+    "exclusiveMinimum": _number("more than"),
     "minLength": _empty,
     "minItems": _empty,
     "minProperties": _empty,
