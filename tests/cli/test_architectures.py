@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from kit.zoo import doit, make
 
 from tinybuild.cli import architectures
