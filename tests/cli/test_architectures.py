@@ -97,7 +97,7 @@ def line(root: Path, kind: str) -> list[str]:
     ],
 )
 def test_checks_that_were_not_tried_are_told_apart(counts: dict[str, int], told: str) -> None:
-    text = architectures.table([architectures.Row(kind="bert", **counts)])
+    text = architectures.table([architectures.Row(model_type="bert", **counts)])
     assert text.splitlines()[-1] == f"| bert | - | - | - | - | {told} |  |"
 
 
