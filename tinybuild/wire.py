@@ -58,7 +58,7 @@ def dump(value: object) -> typing.Any:
 
 def keys(kind: type) -> tuple[str, ...]:
     """The keys of a dataclass in JSON, in the order of its fields."""
-    return tuple(field.name.removesuffix("_") for field in dataclasses.fields(kind))
+    return tuple(key for key, _, _ in _written(kind))
 
 
 @functools.cache

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from kit.media import encoded, opened, picture
 
 from tinybuild.dataset import images
-from tinybuild.dataset.features import Wrong
 from tinybuild.dataset.images import image
+from tinybuild.features import Wrong
 
 
 def made(data: bytes, max_size: int) -> tuple[PIL.Image.Image, str]:

@@ -31,12 +31,12 @@ from kit.stage import MakeJob
 
 from tinybuild import dataset, recipe
 from tinybuild.dataset import images, media
-from tinybuild.dataset.features import content
 from tinybuild.dataset.images import image
 from tinybuild.dataset.media import cut, shrink
 from tinybuild.dataset.rows import Place
 from tinybuild.dataset.sounds import sound
 from tinybuild.errors import BuildFault, PackageFault
+from tinybuild.features import content
 from tinybuild.files import sha256
 from tinybuild.recipe import contract
 

@@ -14,8 +14,8 @@ import soundfile
 from kit.media import heard, wave
 
 from tinybuild.dataset import sounds
-from tinybuild.dataset.features import Wrong
 from tinybuild.dataset.sounds import sound
+from tinybuild.features import Wrong
 
 SOUNDS = [
     ("WAV", "PCM_16"),

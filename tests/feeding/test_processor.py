@@ -794,7 +794,7 @@ def test_a_part_that_needs_a_package_is_said(built: Build, monkeypatch: pytest.M
     from tinybuild.feeding.processor import parts
 
     subject = built(*CLIP)
-    monkeypatch.setattr(parts, "kind", lambda node: None)
+    monkeypatch.setattr(parts, "class_of", lambda node: None)
     found = feeds(subject)
     assert (found.state, found.measured) == ("not tried", "not tried here")
     assert "CLIPImageProcessor: not with the packages that are installed here" in found.note

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tinybuild.dataset.features import (
+from tinybuild.errors import BuildFault
+from tinybuild.features import (
     bounds,
     children,
     content,
@@ -14,7 +15,6 @@ from tinybuild.dataset.features import (
     items,
     rebuilt,
 )
-from tinybuild.errors import BuildFault
 
 if TYPE_CHECKING:
     import numpy

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinybuild.dataset.archives import KEY, Bytes, Meter, check_zip, members, reason
-from tinybuild.dataset.features import replaced
 from tinybuild.dataset.rows import Config, Shard, Split
 from tinybuild.errors import BuildFault, Fault, PackageFault
+from tinybuild.features import replaced
 
 if TYPE_CHECKING:
     import pyarrow

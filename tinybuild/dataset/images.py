@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tinybuild.dataset.archives import reason
-from tinybuild.dataset.features import Wrong
 from tinybuild.errors import require
+from tinybuild.features import Wrong
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tinybuild.dataset import features as walks
-from tinybuild.dataset.features import Spot, Visit, Wrong
+from tinybuild import features as walks
 from tinybuild.dataset.images import ANY, FORMATS, image
 from tinybuild.dataset.rows import Place
 from tinybuild.dataset.sounds import sound
 from tinybuild.errors import BuildFault, Fault, did_you_mean
+from tinybuild.features import Spot, Visit, Wrong
 
 if TYPE_CHECKING:
     import pyarrow

@@ -40,7 +40,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from tinybuild.dataset import images, sounds
-from tinybuild.dataset.features import Wrong, content, holds, items
 from tinybuild.dataset.rows import Shard, Source, Split
 from tinybuild.dataset.values import (
     build,
@@ -54,6 +53,7 @@ from tinybuild.dataset.values import (
     word,
 )
 from tinybuild.errors import BuildFault, Finding, did_you_mean
+from tinybuild.features import Wrong, content, holds, items
 from tinybuild.files import pretty
 
 if TYPE_CHECKING:

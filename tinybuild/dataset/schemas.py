@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tinybuild.dataset.archives import KEY, reason
-from tinybuild.dataset.features import fields, replaced
 from tinybuild.errors import BuildFault, Fault
+from tinybuild.features import fields, replaced
 
 if TYPE_CHECKING:
     import pyarrow

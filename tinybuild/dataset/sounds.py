@@ -8,8 +8,8 @@ import struct
 from typing import TYPE_CHECKING
 
 from tinybuild.dataset.archives import reason
-from tinybuild.dataset.features import Wrong
 from tinybuild.errors import require
+from tinybuild.features import Wrong
 
 if TYPE_CHECKING:
     import numpy

@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tinybuild.dataset.features import Content, Wrong, content, items, plain
 from tinybuild.errors import did_you_mean
+from tinybuild.features import Content, Wrong, content, items, plain
 
 if TYPE_CHECKING:
     import pyarrow

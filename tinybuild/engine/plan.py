@@ -93,7 +93,7 @@ def load(root: Path, memo: Memo, cache: Cache) -> Zoo:
         try:
             _chain(name, recipes, upstreams)
             _outside(wishes[name], root)
-            asked = slices.Asked(recipe=recipe, others=recipes, root=root)
+            asked = slices.Asked(recipe=recipe, wishes=wishes[name], others=recipes, root=root)
             tasks.update((task.name, task) for task in slices.tasks(asked))
         except Fault as fault:
             set_aside(name, fault)

@@ -26,15 +26,12 @@ MADE: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A recipe as the slices look at it. others: the recipes that it may build on."""
+    """A recipe as the slices look at it, with its wishes. others: recipes that it may build on."""
 
     recipe: Recipe
+    wishes: tuple[source.Wish, ...]
     others: Mapping[str, Recipe]
     root: Path
-
-    @functools.cached_property
-    def wishes(self) -> tuple[source.Wish, ...]:
-        return source.wishes(self.recipe.data, self.recipe.file.parent)
 
     @functools.cached_property
     def slots(self) -> dict[str, source.Wish]:
@@ -77,8 +74,8 @@ def tasks(asked: Asked) -> Iterator[Task]:
     for stage, made in SLICES.items():
         part = made(asked)
         if part is not None:
-            given = mapping(_json(recipe.data), (stage,)).get("seed", recipe.data["seed"])
-            assert isinstance(given, int)  # as the schema says
+            section = cast(Mapping[str, Mapping[str, int]], recipe.data).get(stage, {})
+            given = section.get("seed", recipe.data["seed"])
             yield Task(
                 name=f"{stage}:{recipe.name}",
                 stage=stage,

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tinybuild.dataset.features import content, fields, items
+from tinybuild.features import content, fields, items
 
 if TYPE_CHECKING:
     import numpy

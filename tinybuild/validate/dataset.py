@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
 
-from tinybuild.dataset.features import Spot, Visit, visited, walk
 from tinybuild.facts import DatasetRows
+from tinybuild.features import Spot, Visit, visited, walk
 from tinybuild.validate import columns
 from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.subject import Subject

@@ -1,4 +1,4 @@
-"""The features of a dataset: what each value is, and one walk over all that lies inside another."""
+"""The features of a dataset: what each value is, and one walk over all that lies inside it."""
 
 from __future__ import annotations
 

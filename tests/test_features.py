@@ -20,8 +20,8 @@ from datasets import (
 from hypothesis import HealthCheck, given, settings
 from kit.rows import tables
 
-from tinybuild.dataset import features as walks
-from tinybuild.dataset.features import Spot, Visit
+from tinybuild import features as walks
+from tinybuild.features import Spot, Visit
 
 TEXT = Value("string")
 
