@@ -92,157 +92,162 @@ def _entry(path: str, data: bytes) -> dict[str, Any]:
     return entry
 
 
-def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class Handler(BaseHTTPRequestHandler):
+    hub: Hub  # set by `serve`
+    protocol_version = "HTTP/1.1"
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
-        def do_HEAD(self) -> None:
-            self.answer()
+    def do_HEAD(self) -> None:
+        self.answer()
 
-        def do_GET(self) -> None:
-            self.answer()
+    def do_GET(self) -> None:
+        self.answer()
 
-        def do_POST(self) -> None:
-            self.answer()
+    def do_POST(self) -> None:
+        self.answer()
 
-        def send(self, status: int, body: bytes = b"", name: str = "", **headers: str) -> None:
-            self.send_response(status)
-            for header, value in headers.items():
-                self.send_header(header.replace("_", "-"), value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command == "HEAD":
-                return
-            if name and hub.cut is not None and len(body) > hub.cut:
-                body, hub.cut = body[: hub.cut], None
-                self.close_connection = True
-            self.wfile.write(body)
-            if name:
-                hub.sent[name] += len(body)
+    def send(self, status: int, body: bytes = b"", name: str = "", **headers: str) -> None:
+        self.send_response(status)
+        for header, value in headers.items():
+            self.send_header(header.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        if name and self.hub.cut is not None and len(body) > self.hub.cut:
+            body, self.hub.cut = body[: self.hub.cut], None
+            self.close_connection = True
+        self.wfile.write(body)
+        if name:
+            self.hub.sent[name] += len(body)
 
-        def refuse(self, status: int, code: str, **headers: str) -> None:
-            self.send(status, b"{}", X_Error_Code=code, X_Error_Message=code, **headers)
+    def refuse(self, status: int, code: str, **headers: str) -> None:
+        self.send(status, b"{}", X_Error_Code=code, X_Error_Message=code, **headers)
 
-        def json(self, body: Any) -> None:
-            self.send(200, json.dumps(body).encode(), Content_Type="application/json")
+    def json(self, body: Any) -> None:
+        self.send(200, json.dumps(body).encode(), Content_Type="application/json")
 
-        def answer(self) -> None:
-            url = urlsplit(self.path)
-            hub.log.append(f"{self.command} {unquote(url.path)}")
-            elsewhere = url.path.startswith("/elsewhere/")
-            if "Authorization" in self.headers:
-                (hub.leaked if elsewhere else hub.tokens).append(self.headers["Authorization"])
-            if hub.broken:
-                self.send(500, b"the server has a bad day")
-                return
-            parts = [unquote(part) for part in url.path.strip("/").split("/")]
-            if elsewhere:
-                self.body("/".join(parts[3:]), hub.repos[parts[1]].commits)
-                return
-            api = parts[0] == "api"
-            parts = parts[1:] if api else parts
-            kind = parts[0] if parts[0] in ("models", "datasets") else "models"
-            parts = parts[1:] if parts[0] == kind else parts
-            name, rest = "/".join(parts[:2]), parts[2:]
-            repo = hub.repos.get(name if kind == "models" else f"datasets/{name}")
-            if repo is None:
-                self.refuse(404, "RepoNotFound")
-            elif repo.gated:
-                self.refuse(403, "GatedRepo")
-            elif api and rest[:1] == ["refs"]:
-                self.json({"branches": [{"name": r, "ref": r} for r in repo.refs], "tags": []})
-            elif api and rest[:1] in (["tree"], ["paths-info"]):
-                self.tree(repo, rest)
-            elif api:
-                self.info(name, repo, rest[1] if rest else "main")
-            else:
-                self.file(kind, name, repo, rest[1], "/".join(rest[2:]))
+    def answer(self) -> None:
+        url = urlsplit(self.path)
+        self.hub.log.append(f"{self.command} {unquote(url.path)}")
+        elsewhere = url.path.startswith("/elsewhere/")
+        if "Authorization" in self.headers:
+            (self.hub.leaked if elsewhere else self.hub.tokens).append(
+                self.headers["Authorization"]
+            )
+        if self.hub.broken:
+            self.send(500, b"the server has a bad day")
+            return
+        parts = [unquote(part) for part in url.path.strip("/").split("/")]
+        if elsewhere:
+            self.body("/".join(parts[3:]), self.hub.repos[parts[1]].commits)
+            return
+        self.ask(parts)
 
-        def info(self, name: str, repo: Repo, revision: str) -> None:
-            sha = repo.refs.get(revision, revision)
-            if sha not in repo.commits:
-                self.refuse(404, "RevisionNotFound")
-                return
-            siblings = [
-                {"rfilename": path, "size": len(data), "blobId": _etag(data)}
-                for path, data in sorted(repo.commits[sha].items())
-            ]
-            body = {"id": name, "sha": sha, "siblings": siblings, "private": False, "gated": False}
-            self.json(body)
+    def ask(self, parts: list[str]) -> None:
+        """[api/][models/|datasets/]OWNER/NAME/..."""
+        api = parts[0] == "api"
+        parts = parts[1:] if api else parts
+        kind = parts[0] if parts[0] in ("models", "datasets") else "models"
+        parts = parts[1:] if parts[0] == kind else parts
+        name, rest = "/".join(parts[:2]), parts[2:]
+        repo = self.hub.repos.get(name if kind == "models" else f"datasets/{name}")
+        if repo is None:
+            self.refuse(404, "RepoNotFound")
+        elif repo.gated:
+            self.refuse(403, "GatedRepo")
+        elif api and rest[:1] == ["refs"]:
+            self.json({"branches": [{"name": r, "ref": r} for r in repo.refs], "tags": []})
+        elif api and rest[:1] in (["tree"], ["paths-info"]):
+            self.tree(repo, rest)
+        elif api:
+            self.info(name, repo, rest[1] if rest else "main")
+        else:
+            self.file(kind, name, repo, rest[1], "/".join(rest[2:]))
 
-        def tree(self, repo: Repo, rest: list[str]) -> None:
-            """api/KIND/NAME/tree/REVISION?recursive=true, and POST paths-info/REVISION."""
-            sha = repo.refs.get(rest[1], rest[1])
-            if sha not in repo.commits:
-                self.refuse(404, "RevisionNotFound")
-                return
-            files = sorted(repo.commits[sha].items())
-            if rest[0] == "paths-info":
-                length = int(self.headers["Content-Length"])
-                wanted = parse_qs(self.rfile.read(length).decode())["paths"]
-                files = [(path, data) for path, data in files if path in wanted]
-            # As the Hub does it, in pages; the next one is named in a header.
-            query = parse_qs(urlsplit(self.path).query)
-            start, page = int(query.get("cursor", ["0"])[0]), 1000
-            body = json.dumps([_entry(*file) for file in files[start : start + page]]).encode()
-            more = {}
-            if start + page < len(files):
-                place = f"{hub.url}{urlsplit(self.path).path}"
-                more["Link"] = f'<{place}?recursive=true&cursor={start + page}>; rel="next"'
-            self.send(200, body, Content_Type="application/json", **more)
+    def info(self, name: str, repo: Repo, revision: str) -> None:
+        sha = repo.refs.get(revision, revision)
+        if sha not in repo.commits:
+            self.refuse(404, "RevisionNotFound")
+            return
+        siblings = [
+            {"rfilename": path, "size": len(data), "blobId": _etag(data)}
+            for path, data in sorted(repo.commits[sha].items())
+        ]
+        body = {"id": name, "sha": sha, "siblings": siblings, "private": False, "gated": False}
+        self.json(body)
 
-        def file(self, kind: str, name: str, repo: Repo, revision: str, path: str) -> None:
-            sha = repo.refs.get(revision, revision)
-            if sha not in repo.commits:
-                self.refuse(404, "RevisionNotFound")
-                return
-            data = repo.commits[sha].get(path)
-            if hub.closed is not None:
-                self.refuse(hub.closed[1], hub.closed[0])
-            elif data is None:
-                self.refuse(404, "EntryNotFound", X_Repo_Commit=sha)
-            elif kind == "datasets" and path.endswith(IN_LFS):
-                port = urlsplit(hub.url).port
-                place = f"http://localhost:{port}/elsewhere/datasets%2F{quote(name, safe='')}"
-                self.send(
-                    302,
-                    Location=f"{place}/x/{quote(path)}?at={sha}",
-                    X_Repo_Commit=sha,
-                    X_Linked_Size=str(len(data)),
-                    X_Linked_ETag=f'"{_sha256(data)}"',
-                )
-            else:
-                self.part(path, data, X_Repo_Commit=sha, ETag=f'"{_etag(data)}"')
+    def tree(self, repo: Repo, rest: list[str]) -> None:
+        """api/KIND/NAME/tree/REVISION?recursive=true, and POST paths-info/REVISION."""
+        sha = repo.refs.get(rest[1], rest[1])
+        if sha not in repo.commits:
+            self.refuse(404, "RevisionNotFound")
+            return
+        files = sorted(repo.commits[sha].items())
+        if rest[0] == "paths-info":
+            length = int(self.headers["Content-Length"])
+            wanted = parse_qs(self.rfile.read(length).decode())["paths"]
+            files = [(path, data) for path, data in files if path in wanted]
+        # As the Hub does it, in pages; the next one is named in a header.
+        query = parse_qs(urlsplit(self.path).query)
+        start, page = int(query.get("cursor", ["0"])[0]), 1000
+        body = json.dumps([_entry(*file) for file in files[start : start + page]]).encode()
+        more = {}
+        if start + page < len(files):
+            place = f"{self.hub.url}{urlsplit(self.path).path}"
+            more["Link"] = f'<{place}?recursive=true&cursor={start + page}>; rel="next"'
+        self.send(200, body, Content_Type="application/json", **more)
 
-        def body(self, path: str, commits: Mapping[str, Mapping[str, bytes]]) -> None:
-            (sha,) = parse_qs(urlsplit(self.path).query)["at"]
-            self.part(path, commits[sha][path])
+    def file(self, kind: str, name: str, repo: Repo, revision: str, path: str) -> None:
+        sha = repo.refs.get(revision, revision)
+        if sha not in repo.commits:
+            self.refuse(404, "RevisionNotFound")
+            return
+        data = repo.commits[sha].get(path)
+        if self.hub.closed is not None:
+            self.refuse(self.hub.closed[1], self.hub.closed[0])
+        elif data is None:
+            self.refuse(404, "EntryNotFound", X_Repo_Commit=sha)
+        elif kind == "datasets" and path.endswith(IN_LFS):
+            port = urlsplit(self.hub.url).port
+            place = f"http://localhost:{port}/elsewhere/datasets%2F{quote(name, safe='')}"
+            self.send(
+                302,
+                Location=f"{place}/x/{quote(path)}?at={sha}",
+                X_Repo_Commit=sha,
+                X_Linked_Size=str(len(data)),
+                X_Linked_ETag=f'"{_sha256(data)}"',
+            )
+        else:
+            self.part(path, data, X_Repo_Commit=sha, ETag=f'"{_etag(data)}"')
 
-        def part(self, path: str, data: bytes, **headers: str) -> None:
-            """A file, or the range of it that was asked for."""
-            asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-            if asked is None or hub.deaf:
-                self.send(200, data, path, **headers)
-                return
-            start, stop = int(asked[1]), min(int(asked[2]) + 1, len(data))
-            if start >= len(data):
-                self.send(416, Content_Range=f"bytes */{len(data)}")
-                return
-            hub.ranges.append((path, start, stop))
-            said = f"bytes {start}-{stop - 1}/{len(data)}"
-            self.send(206, data[start:stop], path, Content_Range=said, **headers)
+    def body(self, path: str, commits: Mapping[str, Mapping[str, bytes]]) -> None:
+        (sha,) = parse_qs(urlsplit(self.path).query)["at"]
+        self.part(path, commits[sha][path])
 
-    return Handler
+    def part(self, path: str, data: bytes, **headers: str) -> None:
+        """A file, or the range of it that was asked for."""
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if asked is None or self.hub.deaf:
+            self.send(200, data, path, **headers)
+            return
+        start, stop = int(asked[1]), min(int(asked[2]) + 1, len(data))
+        if start >= len(data):
+            self.send(416, Content_Range=f"bytes */{len(data)}")
+            return
+        self.hub.ranges.append((path, start, stop))
+        said = f"bytes {start}-{stop - 1}/{len(data)}"
+        self.send(206, data[start:stop], path, Content_Range=said, **headers)
 
 
 @contextlib.contextmanager
 def serve() -> Iterator[Hub]:
     """A running Hub on a free port of the loopback; stopped at the end."""
     hub = Hub()
-    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub)) as server:
+    handler = type("Handler", (Handler,), {"hub": hub})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         server.block_on_close = False
         hub.url = f"http://127.0.0.1:{server.server_address[1]}"
