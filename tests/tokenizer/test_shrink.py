@@ -316,6 +316,13 @@ def shrunken(folder: Path, source: Any, out: Path, **section: Any) -> tuple[Any,
         return cut()
 
 
+def shown(made: Any, shrunk: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts that the checks read."""
+    size, name = len(made), type(made).__name__
+    known = {"class": name, "method": "corpus", "vocab_size": size, "rows": size, "bytes": 0}
+    return {**known, "shrunk": shrunk}
+
+
 def cases() -> Iterator[Any]:
     """Every name, size and method; half of them only with -m slow."""
     for name in NAMES:
@@ -337,7 +344,7 @@ def test_real_tokenizers(
     folder, source = real(name)
     made, facts = shrunken(folder, source, tmp_path, method=method, vocab_size=size)
     assert len(made) >= size
-    known = {"class": type(made).__name__, "vocab_size": len(made), "shrunk": facts}
+    known = shown(made, facts)
     checked(folder, tmp_path, known, source)
     assert sum(facts["kept"].values()) == len(made)
     assert facts["unreachable"]["tokens"] <= facts["unreachable"]["in_source"]
@@ -383,7 +390,7 @@ def test_letters_that_a_normaliser_makes_are_lost_one_by_one(
     made, facts = shrunken(folder, source, tmp_path, **section)
     assert "(" in made.get_vocab()
     assert ")" not in made.get_vocab()
-    known = {"class": type(made).__name__, "vocab_size": len(made), "shrunk": facts}
+    known = shown(made, facts)
     checked(folder, tmp_path, known, source)
 
 
