@@ -49,7 +49,7 @@ END = """
 print(time.perf_counter() - start, time.process_time() - spent, start - begin)
 """
 STAGE = """
-from tinybuild import dataset
+from tinybuild.dataset import stage as dataset
 from tinybuild.workers import Job
 names = [p.name for p in source.iterdir()] if source.is_dir() else [source.name]
 section = {{"source": {{"path": "x"}} | {more}, "samples": samples, "select": {way!r}}}

@@ -13,7 +13,8 @@ import pytest
 from kit.files import contents
 from kit.stage import MakeJob
 
-from tinybuild import corpus, dataset
+from tinybuild import corpus
+from tinybuild.dataset import stage as dataset
 from tinybuild.errors import BuildFault
 from tinybuild.files import digest
 from tinybuild.workers import Job

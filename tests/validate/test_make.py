@@ -14,7 +14,8 @@ from kit.files import contents, edit
 from kit.stage import MakeJob
 from kit.vocabularies import pieces
 
-from tinybuild import corpus, dataset, model, validate, wire
+from tinybuild import corpus, model, validate, wire
+from tinybuild.dataset import stage as dataset
 from tinybuild.errors import CheckFault
 from tinybuild.source import blank_tokenizer
 from tinybuild.tokenizer import stage as tokenizer
