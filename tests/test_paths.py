@@ -28,11 +28,6 @@ def test_every_mapping_and_every_value_comes_with_its_path() -> None:
     }
 
 
-def test_what_is_selected_is_not_entered() -> None:
-    chosen = paths.select(TREE, lambda name, value: name in ("e", "f") or value == 1)
-    assert list(chosen) == [(("a",), 1), (("b", "e"), {"f": None})]
-
-
 @pytest.mark.parametrize(
     ("path", "value"),
     [

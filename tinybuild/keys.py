@@ -333,7 +333,7 @@ def numbers_layers(name: str, value: Json, depth: int) -> bool:
 
 # --- parts ----------------------------------------------------------------------------------------
 
-# Mappings that are no configs: their keys are data.
+# Mappings that are not configs: their keys are data.
 PLAIN = ("id2label", "label2id", "task_specific_params", "quantization_config")
 BY_LAYER = "per_layer_config"  # what differs by layer, by its number: a whole of its own
 
@@ -401,7 +401,7 @@ def role(name: str) -> str:
 
 
 def ids_in(name: str, value: Json) -> Iterator[int]:
-    """The token ids in the value of a key that holds them; -1 and the like are none."""
+    """The token ids in the value of a key that holds them; -1 and the like are not ids."""
     if name in PAIRS:
         for pair in value if isinstance(value, list) else ():
             if isinstance(pair, list) and len(pair) == 2:

@@ -48,17 +48,6 @@ def items(value: Json, path: Path = ()) -> Iterator[tuple[Path, Json]]:
         yield path, value
 
 
-def select(
-    tree: Data, wanted: Callable[[str, Json], bool], path: Path = ()
-) -> Iterator[tuple[Path, Json]]:
-    """The values, mappings included, whose name and value are `wanted`; nothing inside of these."""
-    for name, value in tree.items():
-        if wanted(name, value):
-            yield (*path, name), value
-        elif isinstance(value, Mapping):
-            yield from select(value, wanted, (*path, name))
-
-
 def get(tree: Json, path: Path) -> Json:
     """The value at a path, also through lists; None where there is none."""
     for name in path:

@@ -384,7 +384,7 @@ def test_a_wish_that_another_key_decides() -> None:
     ((where, what, hint),) = refusals(config("LlamaConfig"), wishes)
     assert where == (*KEY, "id2label")
     assert "LABEL_4" in what
-    assert hint == "another key decides this one"
+    assert hint == "another key decides it: change that one"
 
 
 def test_a_mapping_whose_keys_become_numbers() -> None:

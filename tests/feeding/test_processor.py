@@ -666,7 +666,7 @@ def test_a_token_that_the_tokenizer_does_not_have_is_seen(built: Build) -> None:
     gone = ("image_token", "model_specific_special_tokens")
     edit(named, lambda data: {name: value for name, value in data.items() if name not in gone})
     assert not agree(subject).ok
-    assert "'<picture>' (image_token) is no token" in agree(subject).measured
+    assert "'<picture>' (image_token) is not a token" in agree(subject).measured
 
 
 def test_tokens_that_the_processor_adds_are_seen(built: Build) -> None:
@@ -794,7 +794,7 @@ def test_a_part_that_needs_a_package_is_said(built: Build, monkeypatch: pytest.M
     from tinybuild.feeding.processor import parts
 
     subject = built(*CLIP)
-    monkeypatch.setattr(parts, "kind", lambda node: None)
+    monkeypatch.setattr(parts, "class_of", lambda node: None)
     found = feeds(subject)
     assert (found.state, found.measured) == ("not tried", "not tried here")
     assert "CLIPImageProcessor: not with the packages that are installed here" in found.note

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,29 +29,25 @@ SECTION = {
 }
 
 
-def wish(
-    job: MakeJob,
-    tmp_path: Path,
-    name: str = "LlamaConfig",
-    *,
-    source: Mapping[str, Any] | None = None,
-    generation: str | None = None,
-    ids: Mapping[str, Any] | None = None,
-    most: int = 1_000_000,
-    seed: int = 0,
-    **section: Any,
-) -> Job:
-    """A model stage on the default config of a class (`source`: its arguments)."""
+# What a stage is given beside the section: arguments of the source's config, the text of its
+# generation_config.json, the facts of the tokenizer's ids, the most parameters, the stage's seed.
+BESIDE = {"source": {}, "generation": None, "ids": None, "most": 1_000_000, "seed": 0}
+
+
+def wish(job: MakeJob, tmp_path: Path, name: str = "LlamaConfig", **more: Any) -> Job:
+    """A model stage on the default config of a class; `more` are keys of BESIDE or the section."""
     import transformers
 
+    beside: dict[str, Any] = {key: more.get(key, value) for key, value in BESIDE.items()}
     folder = tmp_path / f"fetch-{len(list(tmp_path.iterdir()))}"
-    getattr(transformers, name)(**(source or {})).save_pretrained(folder / "source")
-    if generation is not None:
-        (folder / "source" / "generation_config.json").write_text(generation)
+    getattr(transformers, name)(**beside["source"]).save_pretrained(folder / "source")
+    if beside["generation"] is not None:
+        (folder / "source" / "generation_config.json").write_text(beside["generation"])
+    ids = beside["ids"]
     facts = {"tokenizer": {"ids": {"missing": "error", **ids}}} if ids is not None else {}
-    wanted = {**SECTION, **section}
-    settings = {"model": wanted, "max_parameters": most}
-    return job(settings, facts=facts, seed=seed, fetch=folder)
+    section = {**SECTION, **{key: value for key, value in more.items() if key not in BESIDE}}
+    settings = {"model": section, "max_parameters": beside["most"]}
+    return job(settings, facts=facts, seed=beside["seed"], fetch=folder)
 
 
 def build(job: MakeJob, tmp_path: Path, *args: Any, **more: Any) -> tuple[dict[str, Any], Path]:

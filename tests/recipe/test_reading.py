@@ -16,6 +16,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit.faults import refused
 
 from tinybuild import recipe
 from tinybuild.errors import BuildFault, Fault, Finding, RecipeFault
@@ -33,11 +34,9 @@ def read(text: bytes | str) -> recipe.Recipe:
     return recipe.read(Path("recipes/x.yaml"), "x.yaml", "", raw)
 
 
-def refused(text: bytes | str) -> list[str]:
+def findings(text: bytes | str) -> list[str]:
     """The findings of a recipe that must be refused, one string each."""
-    with pytest.raises(RecipeFault) as caught:
-        read(text)
-    return [str(finding) for finding in caught.value.findings]
+    return [str(finding) for finding in refused(read, text).findings]
 
 
 def config(text: str) -> Any:
@@ -53,9 +52,7 @@ def config(text: str) -> Any:
 @pytest.mark.parametrize("file", BROKEN, ids=lambda file: str(file.stem))
 def test_a_broken_recipe_gives_its_golden_message(file: Path) -> None:
     golden = file.with_suffix(".txt")
-    with pytest.raises(RecipeFault) as caught:
-        recipe.read(file, f"tests/bad/{file.name}", "")
-    said = f"{caught.value}\n"
+    said = f"{refused(recipe.read, file, f'tests/bad/{file.name}', '').text}\n"
     if os.environ.get("GOLDEN") == "write":  # then read the diff: the messages are for people
         golden.write_text(said, encoding="utf-8")
     assert said == golden.read_text(encoding="utf-8")
@@ -68,31 +65,30 @@ def test_there_are_broken_recipes_and_each_has_its_message() -> None:
 
 @pytest.mark.parametrize("file", BROKEN, ids=lambda file: str(file.stem))
 def test_findings_are_sorted_differ_and_point_into_the_file(file: Path) -> None:
-    with pytest.raises(RecipeFault) as caught:
-        recipe.read(file, file.name, "")
+    refusal = refused(recipe.read, file, file.name, "")
     text = file.read_bytes().decode("utf-8", errors="replace").split("\n")
     places = []
-    for finding in caught.value.findings:
+    for finding in refusal.findings:
         name, line, column = finding.where.split(":")
         assert name == file.name
         assert 1 <= int(line) <= len(text)
         assert 1 <= int(column) <= len(text[int(line) - 1]) + 1
         places.append((int(line), int(column)))
     assert places == sorted(places)
-    assert len(set(caught.value.findings)) == len(places)
+    assert len(set(refusal.findings)) == len(places)
 
 
 def test_a_finding_points_at_the_key_it_names() -> None:
     text = "version: 1\nsummary: s\ndataset: {samples: 0, sed: 1}\ntokenizer:\n  method: no\n"
     rows = text.split("\n")
-    for said, key in zip(refused(text), ("samples", "sed", "method"), strict=True):
+    for said, key in zip(findings(text), ("samples", "sed", "method"), strict=True):
         _, line, column, _ = said.split(":", 3)
         assert rows[int(line) - 1][int(column) - 1 :].startswith(key)
 
 
 def test_a_huge_file_is_refused_without_being_parsed() -> None:
     text = HEAD + b"model: {}\n" + b"#" * marked.LARGEST
-    assert refused(text) == [
+    assert findings(text) == [
         f"x.yaml:1:1: the file has {len(text):,} bytes; a recipe has at most 262,144\n"
         "  hint: a recipe names its upstream, it does not contain it"
     ]
@@ -111,7 +107,7 @@ def test_a_huge_file_is_refused_without_being_parsed() -> None:
     ids=["brackets", "braces", "dashes", "questions", "indented"],
 )
 def test_absurd_nesting_is_refused(nested: bytes) -> None:
-    assert len(refused(nested)) == 1
+    assert len(findings(nested)) == 1
 
 
 def test_a_full_vocabulary_fits() -> None:
@@ -123,7 +119,7 @@ def test_a_full_vocabulary_fits() -> None:
 def test_mixed_items_do_not_take_minutes() -> None:
     items = ",".join(f"{i},a{i}" for i in range(5_000))
     text = f"version: 1\nsummary: s\ntokenizer: {{class: A, method: scratch, vocab: [{items}]}}"
-    assert len(refused(text)) == 5_000
+    assert len(findings(text)) == 5_000
 
 
 # --- valid recipes --------------------------------------------------------------------------------
@@ -571,7 +567,7 @@ def test_an_unknown_key_is_refused_and_named_with_its_line(
     text = yaml.safe_dump(data, default_flow_style=flow, allow_unicode=True, sort_keys=False)
     place = marked.parse(text.encode())[1][(*path, key)]
     at = f" in {'.'.join(path)}" if path else ""
-    (said,) = refused(text)
+    (said,) = findings(text)
     assert said.startswith(f"x.yaml:{place[0]}:{place[1]}: unknown key {key!r}{at}\n  hint: ")
     there = text.split("\n")[place[0] - 1][place[1] - 1 :]
     assert there.lstrip("?\"' ").startswith(key.strip()[:1])

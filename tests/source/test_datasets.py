@@ -30,7 +30,7 @@ from kit.stage import MakeJob
 
 from tinybuild import source
 from tinybuild.dataset.parts import numbers, spelled
-from tinybuild.errors import BuildFault, SourceFault
+from tinybuild.errors import BuildFault, RecipeFault, SourceFault
 from tinybuild.recipe import lock
 from tinybuild.source import Pin
 
@@ -930,14 +930,21 @@ def test_a_lock_holds_for_other_parts_of_the_same_upstream() -> None:
     assert lock.holding(pins, {}) == {}
 
 
-def test_a_lock_that_somebody_wrote(job: MakeJob, repo: Repo) -> None:
+@pytest.mark.parametrize("edit", [{"ranges": ["x"]}, {"whole": "x"}, {"size": -1}])
+def test_a_lock_that_somebody_wrote(
+    job: MakeJob, repo: Repo, tmp_path: Path, edit: dict[str, Any]
+) -> None:
     repo.commit(shards(1))
     pin = fetch(job, samples=60)[2]["pins"]["dataset"]
+    path = lock.place(tmp_path / "x.yaml")
+    path.write_text(json.dumps({"version": 1, "pins": {"dataset": pin}}))
+    assert source.Pin.read(pin) == lock.read(tmp_path / "x.yaml")["dataset"]
+    assert source.Pin.read(pin).json() == pin
     (entry,) = pin["files"].values()
-    entry["ranges"] = ["x"]
-    fetch(job, pin=pin, samples=60)
-    entry["whole"] = "x"
-    assert "is not the locked one" in refused(job, pin=pin, samples=60)
+    entry.update(edit)
+    path.write_text(json.dumps({"version": 1, "pins": {"dataset": pin}}))
+    with pytest.raises(RecipeFault, match=r"pins\.dataset\.files\..*must be"):
+        lock.read(tmp_path / "x.yaml")
 
 
 # --- from the recipe to the bundle ----------------------------------------------------------------

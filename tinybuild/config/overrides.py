@@ -18,7 +18,7 @@ from tinybuild.paths import Data, Json, items, mapping, merge
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-# Written by transformers itself, no wish of anybody's.
+# transformers writes these itself: nobody wishes them.
 OURS = ("transformers_version", "_name_or_path", "model_type")
 
 Key = tuple[str | int, ...]
@@ -125,7 +125,7 @@ def override(config: PreTrainedConfig, wishes: Data, implied: Data, key: Key) ->
         raise BuildFault.of(
             f"{type(config).__name__} refuses these overrides: {reason(error)}",
             key=_named_in(str(error), wishes, key),
-            hint="a value of another kind is wanted"
+            hint="give a value of the type that the class expects"
             if "expected" in str(error)
             else "override the keys that it depends on as well",
         ) from None
@@ -358,7 +358,7 @@ def _ignored(config: PreTrainedConfig, wishes: Data, key: Key) -> Iterator[Findi
             yield Finding(
                 what=f"{type(config).__name__} makes {held!r} of {name}: {value!r}",
                 key=(*key, name),
-                hint="another key decides this one",
+                hint="another key decides it: change that one",
             )
 
 

@@ -14,6 +14,7 @@ from tinybuild.dataset.parts import Part, parts
 from tinybuild.dataset.select import WAYS
 from tinybuild.dataset.suffixes import CARDS, README
 from tinybuild.errors import BuildFault
+from tinybuild.paths import Data
 from tinybuild.progress import count
 
 if TYPE_CHECKING:
@@ -197,15 +198,29 @@ BIBTEX = re.compile(r"```(?:bibtex|latex)?[ \t]*\n\s*(@\w+\s*\{.*?)\n```", re.DO
 
 
 class Files(Protocol):
-    """Files of which some are cards."""
+    """Files that can be listed and shown.
 
-    @property
-    def names(self) -> Sequence[str]: ...
+    label: what messages call all of them. names: those that count, sorted. own: name -> format, of
+    files that the library would not look into. strict: whether files that it would leave out are
+    an error; a folder is the user's to put in order, and a repository is not. configs: what a card
+    would say, where it says none. about: what a card elsewhere says.
+    """
+
+    label: str
+    names: Sequence[str]
+    own: Mapping[str, str]
+    strict: bool
+    configs: Sequence[Data]
+    about: Data
+
     def called(self, name: str) -> str:
         """What messages call a file."""
 
     def text(self, name: str) -> str:
-        """What one of them holds."""
+        """What one of CARDS holds. Raises UnicodeDecodeError."""
+
+    def put(self, name: str, target: Path) -> None:
+        """Let a file, or what stands for it, be at a path."""
 
 
 def read(files: Files) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tinybuild.dataset import card, suffixes
 from tinybuild.dataset.archives import KEY, inner_name, reason, suffix_of
@@ -24,39 +24,12 @@ from tinybuild.dataset.lines import silent
 from tinybuild.dataset.rows import Config
 from tinybuild.dataset.suffixes import FOLDERS, README
 from tinybuild.errors import BuildFault, Fault
-from tinybuild.paths import Data
 
 if TYPE_CHECKING:
     from datasets import BuilderConfig, DatasetBuilder
 
 T = TypeVar("T")
 OUTSIDE = "data_files are relative to the folder, and below it"
-
-
-class Files(Protocol):
-    """Files that can be listed and shown.
-
-    label: what messages call all of them. names: those that count, sorted. own: name -> format, of
-    files that the library would not look into. strict: whether files that it would leave out are
-    an error; a folder is the user's to put in order, and a repository is not. configs: what a card
-    would say, where it says none. about: what a card elsewhere says.
-    """
-
-    label: str
-    names: Sequence[str]
-    own: Mapping[str, str]
-    strict: bool
-    configs: Sequence[Data]
-    about: Data
-
-    def called(self, name: str) -> str:
-        """What messages call a file."""
-
-    def text(self, name: str) -> str:
-        """What one of CARDS holds. Raises UnicodeDecodeError."""
-
-    def put(self, name: str, target: Path) -> None:
-        """Let a file, or what stands for it, be at a path."""
 
 
 def formats() -> str:
@@ -80,7 +53,7 @@ def nothing(label: str, names: Sequence[str]) -> Fault:
 
 
 @contextlib.contextmanager
-def contents(files: Files, scratch: Path) -> Iterator[Contents]:
+def contents(files: card.Files, scratch: Path) -> Iterator[Contents]:
     """What the files are; configs are looked at in its context. Raises BuildFault."""
     # The library takes the folder's own path for a pattern.
     home = None if glob.has_magic(str(scratch)) else scratch
@@ -94,7 +67,7 @@ class Contents(Mapping[str, tuple[str, ...]]):
     default: the config that load_dataset takes where none is named, or None.
     """
 
-    def __init__(self, files: Files, view: Path, cache: Path):
+    def __init__(self, files: card.Files, view: Path, cache: Path):
         import yaml
 
         self.files, self.view, self.cache = files, view, cache

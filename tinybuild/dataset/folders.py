@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinybuild.dataset.archives import KEY, Bytes, Meter, check_zip, members, reason
-from tinybuild.dataset.rows import Config, Shard, Split
+from tinybuild.dataset.rows import Config, Open, Shard, Split
 from tinybuild.errors import BuildFault, Fault, PackageFault
 from tinybuild.features import replaced
 
@@ -36,17 +36,7 @@ BROKEN = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Folder:
-    """A config of images or sounds; `most`: bytes that may be unpacked of a zip."""
-
-    config: Config
-    place: Path
-    scratch: Path
-    most: int
-
-
-def folder(asked: Folder, split: str) -> Split:
+def folder(config: Config, split: str, how: Open) -> Split:
     """A split of an imagefolder or audiofolder.
 
     A shard is a metadata file, where there are any; else one file, or a zip of files. The labels
@@ -57,13 +47,13 @@ def folder(asked: Folder, split: str) -> Split:
     from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
     from datasets.streaming import extend_dataset_builder_for_streaming
 
-    config, place = asked.config, asked.place
+    place = how.place
     for name in sorted({name for names in config.splits.values() for name in names}):
         if name.lower().endswith(".zip"):
-            check_zip(place / name, name, asked.most)
+            check_zip(place / name, name, how.most)
     kind = ImageFolder if config.module == "imagefolder" else AudioFolder
     builder = kind(
-        cache_dir=str(asked.scratch / "cache"),
+        cache_dir=str(how.scratch / "cache"),
         data_files=_data_files(place, config.splits),
         features=config.features,
         **config.options,
@@ -241,16 +231,14 @@ def _filled(feature: Any, value: Any, names_files: bool) -> Any:
 @dataclass(frozen=True, kw_only=True)
 class Tar:
     """A WebDataset: what the library iterates, each time from the start, and the part of a download
-    manager that its reader uses. `most`: bytes that may be unpacked of it."""
+    manager that its reader uses."""
 
-    place: Path
+    how: Open
     name: str
-    scratch: Path
-    most: int
 
     def __iter__(self) -> Iterator[tuple[str, Bytes]]:
-        meter = Meter(most=self.most)
-        for name, stream in members(self.place / self.name, self.name, meter=meter):
+        meter = Meter(most=self.how.most)
+        for name, stream in members(self.how.place / self.name, self.name, meter=meter):
             if name.lower().endswith(".pth"):
                 raise BuildFault.of(
                     f"{self.name}!{name} is a pickle of torch's, which is never loaded",
@@ -272,8 +260,8 @@ def _webdataset(tar: Tar, declared: Features | None) -> tuple[WebDataset, dict[s
     from datasets.packaged_modules.webdataset.webdataset import WebDataset
 
     builder = WebDataset(
-        cache_dir=str(tar.scratch / "cache"),
-        data_files=_data_files(tar.place, {"train": [tar.name]}),
+        cache_dir=str(tar.how.scratch / "cache"),
+        data_files=_data_files(tar.how.place, {"train": [tar.name]}),
     )
     if declared is not None:
         builder.info.features = declared
@@ -302,5 +290,5 @@ def webdataset_schema(tar: Tar) -> pyarrow.Schema:
 
 def webdataset(tar: Tar, features: Features) -> Shard:
     builder, kwargs = _webdataset(tar, features)
-    reader = _Reader(builder=builder, features=features, shorten=_Shorten(tar.place))
+    reader = _Reader(builder=builder, features=features, shorten=_Shorten(tar.how.place))
     return reader.shard(kwargs, tar.name, None)

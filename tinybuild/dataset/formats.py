@@ -20,24 +20,13 @@ from tinybuild.dataset.archives import (
     leaves,
     members,
 )
-from tinybuild.dataset.rows import Config, Shard, Split
+from tinybuild.dataset.rows import Config, Open, Shard, Split
 from tinybuild.dataset.schemas import caster
 from tinybuild.errors import BuildFault
 
 if TYPE_CHECKING:
     import pyarrow
     from datasets import Features
-
-
-@dataclass(frozen=True, kw_only=True)
-class Open:
-    """What every reader needs: the folder, one for what is left behind, what a row of text is, and
-    how many bytes may be unpacked of an archive."""
-
-    place: Path
-    scratch: Path
-    sample_by: str | None
-    most: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +43,7 @@ class File:
 
     @property
     def tar(self) -> folders.Tar:
-        how = self.how
-        return folders.Tar(place=how.place, name=self.name, scratch=how.scratch, most=how.most)
+        return folders.Tar(how=self.how, name=self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,13 +192,8 @@ def _plain(read: Callable[[Path, str], pyarrow.Schema]) -> Callable[[File], pyar
     return schema
 
 
-def _media(config: Config, split: str, how: Open) -> Split:
-    asked = folders.Folder(config=config, place=how.place, scratch=how.scratch, most=how.most)
-    return folders.folder(asked, split)
-
-
 _LINES = Format(schema=_lines_schema, shard=_lines_shard, of_rows=True, part="lines")
-_MEDIA = Format(split=_media, part="all")
+_MEDIA = Format(split=folders.folder, part="all")
 FORMATS: Mapping[str, Format] = {
     "parquet": Format(
         schema=_plain(columnar.parquet_schema),

@@ -14,6 +14,7 @@ from typing import IO
 from tinybuild.dataset import suffixes
 from tinybuild.dataset.archives import (
     KEY,
+    Bytes,
     Meter,
     inner_name,
     is_archive,
@@ -83,7 +84,7 @@ class Heads:
             stream = unpacked(Stream(self.files, name), name, shown, Meter(most=self.most))
             try:
                 with self._target(plain).open("wb") as file:
-                    wanted -= _copy(stream, file, wanted, _Units.of(module, options))
+                    wanted -= _copy(stream, file, wanted, module, options)
             except _NoLines:
                 self._remove([*kept, plain])
                 return None
@@ -227,52 +228,36 @@ def _by_line(module: str, options: Options) -> bool:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Units:
-    """What a record of a file is: by line, paragraph or document; of CSV it goes on while a quote
-    is open (b"" where there are none). ahead: lines before the first one. blank: whether an empty
-    line is one. json: whether each is an object of JSON."""
+def _copy(stream: Bytes, file: IO[bytes], wanted: int, module: str, options: Options) -> int:
+    """Copy lines until `wanted` records are complete; how many they were.
 
-    by: str
-    quote: bytes
-    ahead: int
-    blank: bool
-    json: bool
-
-    @classmethod
-    def of(cls, module: str, options: Options) -> _Units:
-        csv = module == "csv"
-        skip = options.get("skiprows")
-        header = csv and options.get("header", "infer") is not None
-        quoted = csv and options.get("quoting", 0) != 3  # QUOTE_NONE
-        return cls(
-            by=str(options.get("sample_by", "line")) if module == "text" else "line",
-            quote=str(options.get("quotechar", '"')).encode() if quoted else b"",
-            ahead=header + (skip if csv and isinstance(skip, int) else 0),
-            blank=module == "text",
-            json=module == "json",
-        )
-
-
-def _copy(stream: IO[bytes] | io.RawIOBase, file: IO[bytes], wanted: int, units: _Units) -> int:
-    """Copy lines until `wanted` records are complete; how many they were."""
-    count, open_, begun = -units.ahead, False, False
+    A record of CSV goes on while a quote is open; the header, and lines to be skipped before it,
+    are not records. A paragraph of text ends at an empty line; a document is the whole file.
+    """
+    by = options.get("sample_by", "line") if module == "text" else "line"
+    quoted = module == "csv" and options.get("quoting", 0) != 3  # QUOTE_NONE
+    quote = str(options.get("quotechar", '"')).encode()
+    count, open_, begun = 0, False, False
+    if module == "csv":
+        skip = options.get("skiprows") or 0
+        count -= options.get("header", "infer") is not None
+        count -= skip if isinstance(skip, int) else 0
     for number, line in enumerate(_lines(stream)):
-        if number == 0 and units.json:
+        if number == 0 and module == "json":
             _check_json(line)
         file.write(line)
-        if units.quote and line.count(units.quote) % 2:
+        if quoted and line.count(quote) % 2:
             open_ = not open_
-        if open_ or units.by == "document":
+        if open_ or by == "document":
             continue
         empty = not line.strip()
-        if units.by == "paragraph":
+        if by == "paragraph":
             count, begun = count + (empty and begun), not empty
         else:
-            count += units.blank or not empty
+            count += not empty or module == "text"
         if count >= wanted:
             return count
-    return count + (units.by == "document" or begun)
+    return count + (by == "document" or begun)
 
 
 def _check_json(line: bytes) -> None:
@@ -285,7 +270,7 @@ def _check_json(line: bytes) -> None:
         raise _NoLines
 
 
-def _lines(stream: IO[bytes] | io.RawIOBase) -> Iterator[bytes]:
+def _lines(stream: Bytes) -> Iterator[bytes]:
     """Lines with their ends; a long one is put together from its pieces."""
     held = b""
     while piece := stream.read(1 << 16):

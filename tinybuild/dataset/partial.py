@@ -20,12 +20,12 @@ from typing import Any
 
 from tinybuild.dataset import discover
 from tinybuild.dataset.archives import KEY
-from tinybuild.dataset.formats import FORMATS, Open, counts, hold_texts, own
+from tinybuild.dataset.formats import FORMATS, counts, hold_texts, own
 from tinybuild.dataset.groups import Choice, Groups
 from tinybuild.dataset.heads import Heads, first
 from tinybuild.dataset.parts import Part, parts
 from tinybuild.dataset.ranged import Repository, Spent, called, left
-from tinybuild.dataset.rows import Config
+from tinybuild.dataset.rows import Config, Open
 from tinybuild.dataset.suffixes import BESIDE, CARDS, LAYOUT
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.files import pretty

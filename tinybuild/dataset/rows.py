@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,6 +47,17 @@ class Config:
     features: Features | None
     splits: Mapping[str, tuple[str, ...]]
     rows: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Open:
+    """What every reader needs: the folder, one for what is left behind, what a row of text is, and
+    how many bytes may be unpacked of an archive."""
+
+    place: Path
+    scratch: Path
+    sample_by: str | None
+    most: int
 
 
 @dataclass(frozen=True, kw_only=True)

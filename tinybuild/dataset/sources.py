@@ -14,8 +14,8 @@ from typing import Any
 from tinybuild.dataset import discover, formats
 from tinybuild.dataset.archives import KEY, is_archive
 from tinybuild.dataset.card import carried
-from tinybuild.dataset.formats import FORMATS, File, Open
-from tinybuild.dataset.rows import Config, Source, Split
+from tinybuild.dataset.formats import FORMATS, File
+from tinybuild.dataset.rows import Config, Open, Source, Split
 from tinybuild.dataset.schemas import storable, together
 from tinybuild.dataset.suffixes import CARDS, LAYOUT
 from tinybuild.errors import BuildFault, did_you_mean

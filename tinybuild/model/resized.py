@@ -152,7 +152,7 @@ class Trial:
 def _reduce(trial: Trial, section: Model, vocabularies: set[int]) -> None:
     """Search for fewer parameters where the rules' answer has more than the recipe's goal.
 
-    Without one a tiny model has GOAL beside its vocabulary's rows, which is an aim and no bound.
+    Without one a tiny model has GOAL beside its vocabulary's rows, an aim and not a bound.
     Where the rules' answer takes no batch, nothing can be tried (and the check `forward` will say
     so). Raises BuildFault when the recipe's own goal is not reached.
     """
@@ -179,7 +179,7 @@ def _reduce(trial: Trial, section: Model, vocabularies: set[int]) -> None:
             hint="set the keys that these tensors come from in model.config, or raise the goal",
         )
         untried = trial.batch.findings if isinstance(trial.batch, BuildFault) else ()
-        why = "nothing smaller than the rules' answer was tried, for it takes no batch: "
+        why = "nothing smaller was tried, because the model that the rules make takes no batch: "
         raise BuildFault([large, *(replace(f, what=why + f.what, key=key) for f in untried)])
 
 

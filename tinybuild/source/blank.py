@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -168,6 +167,8 @@ def probe(
     (PaliGemma's image_seq_length). None if the class wants what stand-ins do not have; the
     tokenizer then has what was found.
     """
+    from unittest import mock  # brings asyncio and ssl: not for a doit with nothing to do
+
     trial = type(
         whole.__name__, (whole,), {"check_argument_for_proper_class": lambda self, *args: None}
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tinybuild import wire
 from tinybuild.errors import Fault, SourceFault
 from tinybuild.paths import Data, Json, mapping
 
@@ -84,31 +85,17 @@ class Pin:
         return cls(
             wish=mapping(data["wish"]),
             facts={k: str(v) for k, v in data.items() if k not in ("wish", "files")},
-            files={name: _entry(mapping(entry)) for name, entry in mapping(data["files"]).items()},
+            files=wire.load(_Files, {"files": data["files"]}).files,
         )
 
     def json(self) -> dict[str, Json]:
         """As JSON data."""
-        files: dict[str, Json] = {}
-        for name, entry in self.files.items():
-            parts: dict[str, Json] = {"sha256": entry.sha256, "size": entry.size}
-            if entry.whole is not None:
-                parts["ranges"] = dict(entry.ranges)
-                parts["whole"] = {"oid": entry.whole.oid, "size": entry.whole.size}
-            files[name] = parts
-        return {"wish": dict(self.wish), **self.facts, "files": files}
+        return {"wish": dict(self.wish), **self.facts, "files": wire.dump(self.files)}
 
 
-def _entry(data: Data) -> Entry:
-    whole, size = mapping(data.get("whole")), data["size"]
-    assert isinstance(size, int)
-    listed = whole.get("size")
-    return Entry(
-        sha256=str(data["sha256"]),
-        size=size,
-        ranges={place: str(digest) for place, digest in mapping(data.get("ranges")).items()},
-        whole=Listed(size=listed, oid=str(whole.get("oid"))) if isinstance(listed, int) else None,
-    )
+@dataclass(frozen=True, kw_only=True)
+class _Files:
+    files: Mapping[str, Entry]
 
 
 def slot_key(wish: Wish) -> tuple[str | int, ...]:

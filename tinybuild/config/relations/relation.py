@@ -48,8 +48,8 @@ class Relation:
     `keys` finds them in a config: tuples of paths in the tree, the one to mend first at the front.
     `words` says the relation, with {0}, {1} ... for the keys and their values; `holds` takes the
     values. `prefer` is what a value in the hint keeps beyond that. `other` makes a value for the
-    first key where that is no whole number; None where it has none to offer. `least` is the least
-    that the first key may be. `wished`: of so many keys at the front the recipe must set each; what
+    first key where that is not a whole number; None where it has none to offer. `least` is the
+    least that the first key may be. `wished`: so many keys at the front must be the recipe's: what
     it does not set is moved by rule.
     """
 

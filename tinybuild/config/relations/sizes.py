@@ -16,7 +16,7 @@ def depths(node: Node) -> Iterator[Places]:
 
 
 def least_sizes(node: Node) -> Iterator[Places]:
-    """What no model has none of. Of other sizes 0 says that there is no such part."""
+    """What every model has. Of other sizes 0 says that there is no such part."""
     for name, value in node.data.items():
         if whole(value) and not is_id(name):
             main = name in (*NAMES["width"], "vocab_size", "patch_size", "image_size")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from tinybuild.feeding import Given, Model, Tensor
 from tinybuild.feeding.inputs import text, trial
 from tinybuild.feeding.inputs.attempt import quiet, tensors
+from tinybuild.feeding.inputs.contents import covered, modalities, varied
 from tinybuild.feeding.inputs.continued import MARGIN, NEW_TOKENS, Continued, continued, verdict
 from tinybuild.feeding.inputs.draw import ROWS, Draw
 from tinybuild.feeding.inputs.facts import Facts
-from tinybuild.feeding.inputs.varied import covered, modalities, varied
 
 
 def batch(model: Model, seed: int) -> dict[str, Tensor]:

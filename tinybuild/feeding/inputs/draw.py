@@ -53,7 +53,7 @@ class Draw:
 
 
 def ones(*shape: int) -> Tensor:
-    """int64: a mask that leaves nothing out, or a kind that is 1 everywhere."""
+    """int64: a mask that leaves nothing out, or types that are 1 everywhere."""
     import torch
 
     return torch.ones(shape, dtype=torch.long)

@@ -77,7 +77,7 @@ def _underived(part: str, node: dict[str, Json]) -> dict[str, Json]:
 
     (n_samples, nb_max_frames and mel_filters of Whisper's: arguments of no constructor.)
     """
-    made = parts.kind(node) if "feature_extractor_type" in node else None
+    made = parts.class_of(node) if "feature_extractor_type" in node else None
     if made is None or not made.__name__.endswith("FeatureExtractor"):
         return node  # image processors were called so too, and take what they are given
     bases: tuple[Any, ...] = made.__mro__

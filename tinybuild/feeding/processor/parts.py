@@ -114,7 +114,7 @@ def changed(data: Data, change: Change, part: str = "") -> dict[str, Json]:
     )
 
 
-def kind(node: Data) -> type[Part] | None:
+def class_of(node: Data) -> type[Part] | None:
     """The class of a part; None where it is unknown or needs a package that is not installed.
 
     An image processor that is made with torchvision has a sibling that needs Pillow alone.
@@ -140,7 +140,7 @@ def _place(loaded: Part) -> str:
 def part(node: Data) -> Part | None:
     """The image processor, video processor or feature extractor that a mapping describes; None
     where its class is not there."""
-    known = kind(node)
+    known = class_of(node)
     if known is None:
         return None
     try:
