@@ -90,8 +90,8 @@ def measure(folder: Path) -> None:
 
     from tinybuild import corpus
     from tinybuild.tokenizer.shrink import truncate
-    from tinybuild.tokenizer.upstream import read
-    from tinybuild.tokenizer.work import Source, Work
+    from tinybuild.tokenizer.upstream import Upstream, read
+    from tinybuild.tokenizer.work import Work
 
     def stage(out: Path) -> None:
         code = SHRINK.format(size=SIZE, fetch=str(folder.parent), out=str(out))
@@ -103,7 +103,7 @@ def measure(folder: Path) -> None:
     section = {"method": "truncate", "vocab_size": SIZE}
 
     def shrink(out: Path) -> None:
-        source = Source(loaded=loaded, files=read(folder))
+        source = Upstream(loaded=loaded, files=read(folder))
         truncate(Work(section=section, source=source, folder=folder, inputs={}, out=out))
 
     shrunk = fastest(shrink)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from kit.zoo import doit, make
 
 from tinybuild.cli import architectures
@@ -83,6 +84,21 @@ def line(root: Path, kind: str) -> list[str]:
     text = (root / architectures.TABLE).read_text()
     (found,) = re.findall(rf"^\| {re.escape(kind)} \| (.*) \|$", text, flags=re.MULTILINE)
     return str(found).split(" | ")
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"passed": 16}, "16 of 16"),
+        ({"passed": 15, "untried": 1}, "15 of 15, 1 not tried"),
+        ({"passed": 12, "failed": 2, "untried": 3}, "12 of 14, 3 not tried"),
+        ({"untried": 1}, "0 of 0, 1 not tried"),
+        ({}, "-"),
+    ],
+)
+def test_checks_that_were_not_tried_are_told_apart(counts: dict[str, int], told: str) -> None:
+    text = architectures.table([architectures.Row(model_type="bert", **counts)])
+    assert text.splitlines()[-1] == f"| bert | - | - | - | - | {told} |  |"
 
 
 def test_the_table_says_what_was_built_and_why_the_rest_was_not(tmp_path: Path) -> None:

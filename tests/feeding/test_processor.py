@@ -666,7 +666,7 @@ def test_a_token_that_the_tokenizer_does_not_have_is_seen(built: Build) -> None:
     gone = ("image_token", "model_specific_special_tokens")
     edit(named, lambda data: {name: value for name, value in data.items() if name not in gone})
     assert not agree(subject).ok
-    assert "'<picture>' (image_token) is no token" in agree(subject).measured
+    assert "'<picture>' (image_token) is not a token" in agree(subject).measured
 
 
 def test_tokens_that_the_processor_adds_are_seen(built: Build) -> None:

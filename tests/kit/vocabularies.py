@@ -1,12 +1,17 @@
-"""Vocabularies learned from the corpus that ships with tinybuild."""
+"""Vocabularies learned from the corpus that ships with tinybuild, and sources made of them."""
 
 from __future__ import annotations
 
 import functools
 import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from kit.stage import MakeJob
 from tinybuild import corpus
+from tinybuild.workers import Job
 
 
 @functools.cache
@@ -33,3 +38,21 @@ def pieces(kind: str, texts: tuple[str, ...] | None = None, **options: Any) -> b
         **{name: list(v) if isinstance(v, tuple) else v for name, v in options.items()},
     )
     return model.getvalue()
+
+
+def folder_of(place: Path, files: Mapping[str, str | bytes | Mapping[str, Any]]) -> Path:
+    """A fetch stage's folder with these files of a source."""
+    (place / "source").mkdir(parents=True)
+    for name, content in files.items():
+        path = place / "source" / name
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return place
+
+
+def shrinking(job: MakeJob, fetch: Path, **section: Any) -> Job:
+    """A tokenizer stage on such a folder."""
+    common = {"slot": "source", "kind": "path", "blank": False, "related": True}
+    return job({"tokenizer": section, **common}, fetch=fetch)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit import faults
 
 from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import choose
@@ -55,11 +56,9 @@ def kept(
 
 def refused(where: Space, size: int, **more: object) -> tuple[str, str]:
     """The message and its hint."""
-    with pytest.raises(BuildFault) as caught:
-        kept(where, size, **more)  # type: ignore[arg-type]
-    (finding,) = caught.value.findings
-    assert finding.key == ("tokenizer", "vocab_size")
-    return finding.what, finding.hint
+    refusal = faults.refused(kept, where, size, **more)
+    assert refusal.key == ("tokenizer", "vocab_size")
+    return refusal.what, refusal.hint
 
 
 def test_reasons_come_in_their_order() -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit import faults
 
-from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import choose, ranks
 from tinybuild.tokenizer.choose import Space
+from tinybuild.tokenizer.format import Held
 from tinybuild.tokenizer.ranks import Ranks
 from tinybuild.tokenizer.segmenter import LETTERS
 
@@ -35,12 +36,10 @@ def read(folder: Path, data: bytes, name: str = "x.tiktoken") -> Ranks:
 
 
 def refused(folder: Path, data: bytes, name: str = "x.tiktoken") -> str:
-    with pytest.raises(BuildFault) as caught:
-        read(folder, data, name)
-    (finding,) = caught.value.findings
-    assert finding.key == ("tokenizer",)
-    assert finding.hint
-    return finding.what
+    refusal = faults.refused(read, folder, data, name)
+    assert refusal.key == ("tokenizer",)
+    assert refusal.hint
+    return refusal.what
 
 
 def of_bytes(made: Ranks) -> dict[bytes, int]:
@@ -181,7 +180,7 @@ def test_letters_stand_for_bytes() -> None:
 
 def test_tokens_that_the_tokenizer_lacks_are_strangers() -> None:
     made = Ranks(tokens={"a": 0, "b": 1, "ab": 2})
-    assert ranks.strangers(made, {"b"}) == ["a", "ab"]
+    assert Held(format=ranks.TIKTOKEN, content=made).strangers({"b"}) == ["a", "ab"]
 
 
 # --- Tekken ---------------------------------------------------------------------------------------

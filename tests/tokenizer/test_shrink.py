@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kit.files import contents, edit
+from kit import faults
+from kit.files import SHARED, contents, edit
 from kit.stage import MakeJob
-from kit.vocabularies import pieces
+from kit.vocabularies import folder_of, pieces, shrinking
 
 from tinybuild import corpus, model, validate, wire
 from tinybuild.errors import BuildFault
@@ -29,9 +30,9 @@ from tinybuild.tokenizer import ranks, sample, upstream
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.methods import METHODS
-from tinybuild.tokenizer.work import Made, Source, Work
+from tinybuild.tokenizer.upstream import Upstream
+from tinybuild.tokenizer.work import Made, Work
 from tinybuild.validate.subject import Subject
-from tinybuild.workers import Job
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "vocab_map.v1.schema.json"
 END = "<|endoftext|>"
@@ -99,18 +100,6 @@ def llama_like() -> bytes:
     )
 
 
-def folder_of(place: Path, files: Mapping[str, str | bytes | Mapping[str, Any]]) -> Path:
-    """A fetch stage's folder with these files of a source."""
-    (place / "source").mkdir(parents=True)
-    for name, content in files.items():
-        path = place / "source" / name
-        if isinstance(content, bytes):
-            path.write_bytes(content)
-        else:
-            path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return place
-
-
 @pytest.fixture
 def gpt(tmp_path: Path) -> Path:
     """A source as GPT-2's, with configs that name ids."""
@@ -130,18 +119,13 @@ def gpt(tmp_path: Path) -> Path:
     )
 
 
-def job_of(job: MakeJob, fetch: Path, **section: Any) -> Job:
-    common = {"slot": "source", "kind": "path", "blank": False, "related": True}
-    return job({"tokenizer": section, **common}, fetch=fetch)
-
-
 def build(
     job: MakeJob, fetch: Path, size: int, method: str = "truncate", **more: Any
 ) -> tuple[Any, dict[str, Any], Path]:
     """The tokenizer as AutoTokenizer loads it, the facts, and the folder; all checks pass."""
     from transformers import AutoTokenizer
 
-    work = job_of(job, fetch, method=method, vocab_size=size, **more)
+    work = shrinking(job, fetch, method=method, vocab_size=size, **more)
     facts = wire.dump(tokenizer.make(work))
     made = AutoTokenizer.from_pretrained(work.out)
     checked(fetch / "source", work.out, facts)
@@ -195,9 +179,9 @@ def raw(out: Path, size: int) -> None:
 
 
 def refused(job: MakeJob, fetch: Path, size: int, **more: Any) -> tuple[str, tuple[Any, ...]]:
-    with pytest.raises(BuildFault) as caught:
-        tokenizer.make(job_of(job, fetch, **{"method": "truncate", "vocab_size": size, **more}))
-    return str(caught.value), caught.value.findings[0].key
+    section = {"method": "truncate", "vocab_size": size, **more}
+    refusal = faults.refused(tokenizer.make, shrinking(job, fetch, **section))
+    return refusal.text, refusal.key
 
 
 # --- the tutorial's ways, and how they fail -------------------------------------------------------
@@ -248,7 +232,7 @@ def test_stale_ids_in_a_nested_post_processor_after_training(job: MakeJob, gpt: 
     nested = json.loads(naive.backend_tokenizer.to_str())["post_processor"]["processors"][1]
     assert nested["special_tokens"]["[CLS]"]["ids"] != [naive.convert_tokens_to_ids("[CLS]")]
 
-    work = job_of(job, gpt, method="train", vocab_size=500)
+    work = shrinking(job, gpt, method="train", vocab_size=500)
     tokenizer.make(work)
     raw(work.out, 500)
     made = load(work.out, None, "path")
@@ -293,7 +277,7 @@ SIZES = (500, 1000, 3000, 5000)
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Any]]:
     """real(name): the folder of a real tokenizer, and what transformers makes of it."""
-    place = Path(__file__).parents[3] / "shared" / "upstreams"
+    place = SHARED / "upstreams"
     if not place.is_dir():
         pytest.skip("there are no real upstream files: shared/upstreams is not beside the project")
 
@@ -306,19 +290,14 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path
     return loaded
 
 
-def shrunken(
-    folder: Path, source: Any, out: Path, method: str, size: int, texts: Sequence[str] = ()
-) -> tuple[Any, dict[str, Any]]:
-    """The smallest size instead, where `size` is too small."""
-    section: dict[str, Any] = {"method": method, "vocab_size": size}
-    if texts:
-        section["text"] = list(texts)
+def shrunken(folder: Path, source: Any, out: Path, **section: Any) -> tuple[Any, dict[str, Any]]:
+    """The smallest size instead, where the section's is too small."""
 
     def cut(**more: Any) -> tuple[Any, dict[str, Any]]:
-        made: Made = METHODS[method].function(
+        made: Made = METHODS[section["method"]].function(
             Work(
                 section=section | more,
-                source=Source(loaded=source, files=upstream.read(folder)),
+                source=Upstream(loaded=source, files=upstream.read(folder)),
                 folder=folder,
                 inputs={},
                 out=out,
@@ -332,8 +311,8 @@ def shrunken(
     except BuildFault as fault:
         (least,) = re.findall(r"hint: ask for at least ([\d,]+),", str(fault))
         section["vocab_size"] = int(least.replace(",", ""))
-        with pytest.raises(BuildFault, match="is too small"):
-            cut(vocab_size=section["vocab_size"] - 1)
+        refusal = faults.refused(cut, vocab_size=section["vocab_size"] - 1)
+        assert "is too small" in refusal.text
         return cut()
 
 
@@ -356,7 +335,7 @@ def test_real_tokenizers(
     tmp_path: Path,
 ) -> None:
     folder, source = real(name)
-    made, facts = shrunken(folder, source, tmp_path, method, size)
+    made, facts = shrunken(folder, source, tmp_path, method=method, vocab_size=size)
     assert len(made) >= size
     known = {"class": type(made).__name__, "vocab_size": len(made), "shrunk": facts}
     checked(folder, tmp_path, known, source)
@@ -369,7 +348,7 @@ def test_any_text_of_kept_tokens_is_cut_alike(
     name: str, real: Callable[[str], tuple[Path, Any]], tmp_path: Path
 ) -> None:
     folder, source = real(name)
-    made, _ = shrunken(folder, source, tmp_path, "corpus", 3000)
+    made, _ = shrunken(folder, source, tmp_path, method="corpus", vocab_size=3000)
     mapped = json.loads((tmp_path / "vocab_map.json").read_text())["old_to_new"]
     plain = [source.decode([int(old)]) for old in mapped]
     plain = [text for text in plain if text and "\N{REPLACEMENT CHARACTER}" not in text]
@@ -400,7 +379,8 @@ def test_letters_that_a_normaliser_makes_are_lost_one_by_one(
 ) -> None:
     # Of U+320F it makes three letters; T5 has two of them, and here one is left.
     folder, source = real("t5-small")
-    made, facts = shrunken(folder, source, tmp_path, "corpus", 125, ["Two lines of text (one"])
+    section = {"method": "corpus", "vocab_size": 125, "text": ["Two lines of text (one"]}
+    made, facts = shrunken(folder, source, tmp_path, **section)
     assert "(" in made.get_vocab()
     assert ")" not in made.get_vocab()
     known = {"class": type(made).__name__, "vocab_size": len(made), "shrunk": facts}
@@ -616,7 +596,7 @@ def test_the_same_bytes_twice_and_in_another_process(
         "facts={}, root=Path(fetch), out=Path(out), seed=0))"
     )
     for number, folder in enumerate((gpt, fetch)):
-        work = job_of(job, folder, method="corpus", vocab_size=600)
+        work = shrinking(job, folder, method="corpus", vocab_size=600)
         tokenizer.make(work)
         other = tmp_path / f"other-{number}"
         given_ = json.dumps([work.settings, str(folder), str(other)])
@@ -699,7 +679,7 @@ def test_a_model_beside_a_tokenizer_json_of_another_tokenizer(
     (gpt / "source" / "tokenizer.model").write_bytes(llama_like())
     text, key = refused(job, gpt, 500)
     assert text.startswith("tokenizer.model disagrees with ")
-    assert "of its tokens are none there, such as" in text
+    assert "of its tokens, such as" in text
     assert "leave one of the two out" in text
     assert key == ("tokenizer",)
 

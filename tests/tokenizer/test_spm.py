@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit import faults
 from kit.vocabularies import english, pieces
 
-from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import spm
 from tinybuild.tokenizer.bpe import Bpe
+from tinybuild.tokenizer.format import Held
 from tinybuild.tokenizer.segmenter import BYTES
 from tinybuild.tokenizer.unigram import Unigram
 from tinybuild.tokenizer.words import Words
@@ -81,11 +82,9 @@ def refused(folder: Path, data: bytes) -> tuple[str, str]:
     """The message for a file of these bytes, and its hint."""
     path = folder / "x.model"
     path.write_bytes(data)
-    with pytest.raises(BuildFault) as caught:
-        spm.read(path)
-    (finding,) = caught.value.findings
-    assert finding.key == ("tokenizer",)
-    return finding.what, finding.hint
+    refusal = faults.refused(spm.read, path)
+    assert refusal.key == ("tokenizer",)
+    return refusal.what, refusal.hint
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -167,8 +166,8 @@ def test_roles_and_unused_pieces_are_required() -> None:
 def test_pieces_of_text_that_the_tokenizer_lacks_are_strangers() -> None:
     pieces = [("a", -1.0, spm.NORMAL), ("b", -1.0, spm.USER_DEFINED), ("c", 0.0, spm.CONTROL)]
     made = small(*pieces, ("d", -1.0, spm.NORMAL), ("e", -1.0, spm.UNUSED))
-    assert spm.strangers(made, {"<unk>", "d"}) == ["a", "b"]
-    assert spm.strangers(made, {"a", "b", "d"}) == []
+    assert Held(format=spm.SENTENCEPIECE, content=made).strangers({"<unk>", "d"}) == ["a", "b"]
+    assert Held(format=spm.SENTENCEPIECE, content=made).strangers({"a", "b", "d"}) == []
 
 
 # --- cutting --------------------------------------------------------------------------------------

@@ -53,11 +53,12 @@ def subset(
     segmenter: Unigram,
     size: float,
     numbers: Mapping[int, int],
-    must: Mapping[str, str],
-    atoms: Iterable[str] = (),
+    proto: Any = None,
 ) -> dict[str, int]:
     """The pieces chosen -> new id; size: share of those that are free to go."""
-    must, names = {**must, **segmenter.required()}, list(ids)
+    fixed, names = (spm.UNKNOWN, spm.CONTROL, spm.USER_DEFINED), list(ids)
+    atoms = [p.piece for p in proto.pieces if p.type in fixed] if proto is not None else []
+    must = {**(spm.required(proto) if proto is not None else {}), **segmenter.required()}
     least = {*must}.union(*(segmenter.parts(token) or () for token in must))
     count = len(least) + round(size * (len(ids) - len(least)))
     space = Space(name="", ids=ids, segmenters=(segmenter,), atoms=frozenset(atoms))
@@ -107,7 +108,7 @@ def test_kept_text_is_cut_alike() -> None:
     @given(sources(), SIZE, USED)
     def exact(made: TokenizerJson, size: float, numbers: Mapping[int, int]) -> None:
         source, segmenter = loaded(made.data), tokenizer_json.segmenter(made)
-        kept = subset(source.get_vocab(), segmenter, size, numbers, {})
+        kept = subset(source.get_vocab(), segmenter, size, numbers)
         tiny = shrunken(made, kept)
         assert tiny.get_vocab() == kept
         assert tiny.id_to_token(json.loads(tiny.to_str())["model"]["unk_id"]) == "<unk>"
@@ -125,7 +126,7 @@ def test_kept_text_is_cut_alike_where_characters_fall_back_to_bytes() -> None:
     @given(sources(bytes_=True), SIZE, USED)
     def exact(made: TokenizerJson, size: float, numbers: Mapping[int, int]) -> None:
         source, segmenter = loaded(made.data), tokenizer_json.segmenter(made)
-        kept = subset(source.get_vocab(), segmenter, size, numbers, {})
+        kept = subset(source.get_vocab(), segmenter, size, numbers)
         assert {*BYTES} <= kept.keys()
         tiny = shrunken(made, kept)
         covered.update(compared(ids_of(source, TEXTS), ids_of(tiny, TEXTS), kept))
@@ -153,7 +154,7 @@ def test_kept_text_is_cut_alike_without_an_unknown_piece() -> None:
     @given(sources(unknown=False), SIZE, USED)
     def exact(made: TokenizerJson, size: float, numbers: Mapping[int, int]) -> None:
         source, segmenter = loaded(made.data), tokenizer_json.segmenter(made)
-        kept = subset(source.get_vocab(), segmenter, size, numbers, {})
+        kept = subset(source.get_vocab(), segmenter, size, numbers)
         covered.update(compared(pieces(source), pieces(shrunken(made, kept)), kept))
 
     exact()
@@ -258,9 +259,7 @@ def chosen(proto: Any, size: float, numbers: Mapping[int, int]) -> dict[str, int
     ids = {piece.piece: number for number, piece in enumerate(proto.pieces)}
     segmenter = spm.segmenter(proto)
     assert isinstance(segmenter, Unigram)
-    fixed = (spm.UNKNOWN, spm.CONTROL, spm.USER_DEFINED)
-    atoms = [piece.piece for piece in proto.pieces if piece.type in fixed]
-    return subset(ids, segmenter, size, numbers, spm.required(proto), atoms)
+    return subset(ids, segmenter, size, numbers, proto)
 
 
 def test_kept_text_is_cut_alike_by_sentencepiece() -> None:

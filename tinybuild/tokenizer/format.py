@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -21,16 +21,16 @@ class Format(Generic[Content]):
     """All that is to be known of a format; an entry of `upstream.FORMATS`.
 
     holds: whether a file is of it, by its name and first bytes. read: its content, checked; raises
-    BuildFault. strangers: the tokens, in their order, that are not among those of the tokenizer
-    beside the file. required: tokens without which it does not load, or cuts other text otherwise
-    -> why. segmenter: its algorithm. cut: the file with the kept tokens (-> new id) only, the same
-    bytes every time. library: how the format's own library cuts text by a file, beside which is the
-    tokenizer given; None where that library is not installed.
+    BuildFault. tokens: what text is cut into, in their order. required: tokens without which it
+    does not load, or cuts other text otherwise -> why. segmenter: its algorithm. cut: the file with
+    the kept tokens (-> new id) only, the same bytes every time. library: how the format's own
+    library cuts text by a file, beside which is the tokenizer given; None where that library is not
+    installed.
     """
 
     holds: Callable[[Path], bool]
     read: Callable[[Path], Content]
-    strangers: Callable[[Content, Set[str]], Sequence[str]]
+    tokens: Callable[[Content], Iterable[str]]
     required: Callable[[Content], Mapping[str, str]]
     segmenter: Callable[[Content], Segmenter]
     cut: Callable[[Content, Mapping[str, int]], bytes]
@@ -45,7 +45,8 @@ class Held(Generic[Content]):
     content: Content
 
     def strangers(self, known: Set[str]) -> Sequence[str]:
-        return self.format.strangers(self.content, known)
+        """Its tokens that are not among these."""
+        return [token for token in self.format.tokens(self.content) if token not in known]
 
     def required(self) -> Mapping[str, str]:
         return self.format.required(self.content)

@@ -13,7 +13,7 @@ import binascii
 import dataclasses
 import importlib.util
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,11 +140,6 @@ def is_tiktoken(path: Path) -> bool:
     return len(words) == 2 and words[1].isdigit()
 
 
-def strangers(ranks: Ranks, known: Set[str]) -> list[str]:
-    """The tokens, in their order, that are none of the tokenizer beside the file."""
-    return [token for token in ranks.tokens if token not in known]
-
-
 def required(ranks: Ranks) -> Mapping[str, str]:
     """Tokens without which a library does not load or use the file -> why."""
     special = {entry["token_str"] for entry in ranks.special}
@@ -212,7 +207,7 @@ def _by_tiktoken(path: Path, beside: PreTrainedTokenizerBase) -> Cut:
 TEKKEN = Format(
     holds=is_tekken,
     read=read,
-    strangers=strangers,
+    tokens=lambda ranks: ranks.tokens,
     required=required,
     segmenter=segmenter,
     cut=cut,

@@ -45,8 +45,7 @@ def corpus(work: Work) -> Made:
 
 def _shrunk(work: Work, *, by_use: bool) -> Made:
     """Write the shrunken tokenizer; give it loaded, with the facts about it. Raises BuildFault."""
-    origin = Upstream.of(work.origin.files, work.origin.loaded)
-    texts = list(sample.texts(work.section, work.inputs))
+    origin, texts = work.origin, list(sample.texts(work.section, work.inputs))
     used, spaces, alphabet = origin.used(texts), origin.spaces, origin.alphabet(texts)
     must = {space.name: living(work, origin, space) for space in spaces}
     size = work.section["vocab_size"]
@@ -73,7 +72,7 @@ def _shrunk(work: Work, *, by_use: bool) -> Made:
         work.out.mkdir()
     slow.verify(made, kept)
     (work.out / VOCAB_MAP).write_text(_map(spaces, kept), encoding="utf-8")
-    tiny = Upstream.of(upstream.read(work.out), made)
+    tiny = Upstream(files=upstream.read(work.out), loaded=made)
     return Made(loaded=made, shrunk=_facts(tiny, texts, used[""], spaces[0], choices[""]))
 
 
@@ -192,13 +191,13 @@ def _lines(path: Path, origin: Upstream, fast: TokenizerJson, kept: Mapping[str,
 
 
 def _own(name: str, origin: Upstream, tokens: Iterable[str]) -> None:
-    """Refuse a file most of whose tokens are none of the tokenizer's."""
+    """Refuse a file most of whose tokens the tokenizer does not have."""
     own = set(tokens)
     strange = len(own - origin.ids.keys())
     if strange > len(own) / 2:
         raise BuildFault.of(
-            f"{name} disagrees with {type(origin.loaded).__name__}: {strange:,} of its "
-            f"{len(own):,} entries are none of its tokens",
+            f"{name} disagrees with {type(origin.loaded).__name__}, which does not have "
+            f"{strange:,} of its {len(own):,} entries",
             key=("tokenizer",),
             hint="it is another tokenizer's, or a pointer to the real file; leave it out",
         )

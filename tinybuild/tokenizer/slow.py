@@ -161,8 +161,8 @@ def _files(source: PreTrainedTokenizerBase, folder: Path) -> tuple[_File, ...]:
         if file is None:
             raise _other(
                 source,
-                f"{name} is of no kind that can be cut: token -> id, a token a line, merges, "
-                "SentencePiece",
+                f"{name} cannot be cut: it is not a table token -> id, a list of tokens, merges or "
+                "a SentencePiece model",
             )
         files.append(file)
     if not files:
@@ -241,7 +241,7 @@ def _merges(look: _Look) -> _File | None:
 
 
 def _lines(look: _Look) -> _File | None:
-    """A list, one token a line; not where most lines are no tokens.
+    """A list, one token a line; most lines must be tokens.
 
     Where a class renames what it reads ("</_>" for a space), the line's place tells the token.
     """
@@ -399,7 +399,7 @@ def write(
     """Write the vocabulary files of a class, cut to `kept`: space name -> token -> new id.
 
     In lists and SentencePiece models a token's place is its id: they keep their order, and so must
-    `kept`. What is no token of the source at all stays (pieces and merges that end in the unknown
+    `kept`. What is not a token of the source stays (pieces and merges that end in the unknown
     token): with everything kept, nothing changes.
     """
     files = _files(source, folder)

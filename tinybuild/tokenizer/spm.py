@@ -7,7 +7,7 @@ whose places are their ids, and the specs of trainer and normaliser.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,11 +74,6 @@ def _fault(what: str, hint: str) -> Fault:
 
 def _named(proto: ModelProto, *kinds: int) -> list[str]:
     return [piece.piece for piece in proto.pieces if piece.type in kinds]
-
-
-def strangers(proto: ModelProto, known: Set[str]) -> list[str]:
-    """The pieces of text, in their order, that are no tokens of the tokenizer beside the model."""
-    return [piece for piece in _named(proto, NORMAL, USER_DEFINED) if piece not in known]
 
 
 def segmenter(proto: ModelProto) -> Segmenter:
@@ -160,7 +155,7 @@ def cut(proto: ModelProto, kept: Iterable[str]) -> bytes:
 SENTENCEPIECE = Format(
     holds=lambda path: path.suffix in (".model", ".spm"),
     read=read,
-    strangers=strangers,
+    tokens=lambda proto: _named(proto, NORMAL, USER_DEFINED),
     required=required,
     segmenter=segmenter,
     cut=cut,

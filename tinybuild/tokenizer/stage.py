@@ -11,7 +11,8 @@ from tinybuild.files import pretty
 from tinybuild.tokenizer import upstream, vocabulary
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.methods import METHODS
-from tinybuild.tokenizer.work import Made, Source, Work
+from tinybuild.tokenizer.upstream import Upstream
+from tinybuild.tokenizer.work import Made, Work
 from tinybuild.workers import Job
 
 # Keys of tokenizer_config.json that tell how the tokenizer was loaded, not what it is.
@@ -50,7 +51,7 @@ def make(job: Job) -> TokenizerFacts:
     if method.source:
         files = upstream.read(folder)
         loaded = load(folder, section.get("class"), asked.kind)
-        source = Source(loaded=loaded, files=files)
+        source = Upstream(loaded=loaded, files=files)
     work = Work(section=section, source=source, folder=folder, inputs=job.inputs, out=job.out)
     made: Made = method.function(work)
     if made.shrunk is None:

@@ -53,7 +53,7 @@ def read(path: Path) -> TokenizerJson:
 
     Raises BuildFault for what the tokenizers library would refuse less clearly, or load wrongly:
     no JSON, an unknown model, two tokens with one id, a token that stands twice, a merge whose
-    parts or whole are no tokens.
+    parts or whole are not tokens.
     """
     name = path.name
     try:
@@ -129,7 +129,7 @@ def _vocabulary(name: str, model: Document) -> None:
             raise _fault(f"{name}: the vocabulary of a Unigram is a list of [piece, score]")
         unknown = model.get("unk_id")
         if unknown is not None and not (isinstance(unknown, int) and 0 <= unknown < len(vocab)):
-            raise _fault(f"{name}: unk_id {unknown} is no piece of the {len(vocab):,}")
+            raise _fault(f"{name}: unk_id {unknown} is not one of the {len(vocab):,} pieces")
         return
     if not isinstance(vocab, dict) or not all(
         isinstance(number, int) and number >= 0 for number in vocab.values()
@@ -278,8 +278,8 @@ def _cut_list(model: Document, kept: Mapping[str, int]) -> None:
 def _cut_table(model: Document, kept: Mapping[str, int], added: Iterable[Document]) -> None:
     """The vocabulary of the others, in the order of the ids, whatever order the file had.
 
-    Added tokens that are none of the model are numbered behind its own; one that stands among those
-    has to be one of them.
+    Added tokens that the model does not have are numbered behind its own; one that stands among
+    those has to be one of them.
     """
     own = {token: kept[token] for token in model["vocab"] if token in kept}
     end = max(own.values(), default=-1)
@@ -348,13 +348,6 @@ def added(made: TokenizerJson) -> Set[str]:
     return {token["content"] for token in made.data.get("added_tokens") or ()}
 
 
-def strangers(made: TokenizerJson, known: Set[str]) -> Sequence[str]:
-    """The tokens, in their order, that the loaded tokenizer does not have."""
-    vocab = made.data["model"]["vocab"]
-    own = vocab if isinstance(vocab, dict) else [piece for piece, _ in vocab]
-    return [token for token in own if token not in known]
-
-
 def loaded(path: Path) -> Tokenizer:
     """The file as the tokenizers library reads it."""
     from tokenizers import Tokenizer
@@ -367,10 +360,15 @@ def _by_tokenizers(path: Path, beside: PreTrainedTokenizerBase) -> Cut:
     return lambda text: list(backend.encode(text, add_special_tokens=False).tokens)
 
 
+def _tokens(made: TokenizerJson) -> list[str]:
+    vocab = made.data["model"]["vocab"]
+    return list(vocab) if isinstance(vocab, dict) else [piece for piece, _ in vocab]
+
+
 TOKENIZER_JSON = Format(
     holds=lambda path: path.name == NAME,
     read=read,
-    strangers=strangers,
+    tokens=_tokens,
     required=referred,
     segmenter=segmenter,
     cut=lambda made, kept: cut(made, kept).encode(),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import ranks, sample, slow, spm, tokenizer_json
@@ -16,6 +16,9 @@ from tinybuild.tokenizer.choose import Space
 from tinybuild.tokenizer.format import AnyHeld, Format, Held
 from tinybuild.tokenizer.segmenter import LETTERS
 from tinybuild.tokenizer.tokenizer_json import TokenizerJson
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # The first that holds a file is its format.
 FORMATS: tuple[Format[Any], ...] = (
@@ -58,22 +61,19 @@ def format_of(path: Path) -> Format[Any] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Upstream:
-    """A tokenizer to shrink: its files, and what transformers makes of them.
-
-    fast: the pipeline and vocabulary of a fast tokenizer, from its tokenizer.json or from what
-    transformers made of other files; None for a class that has none.
-    """
+    """The tokenizer that a method starts from: its files, and what transformers makes of them."""
 
     files: Files
-    loaded: Any
-    fast: TokenizerJson | None
+    loaded: PreTrainedTokenizerBase
 
-    @classmethod
-    def of(cls, files: Files, loaded: Any) -> Upstream:
-        fast = files.json if loaded.is_fast else None
-        if loaded.is_fast and fast is None:
-            fast = TokenizerJson(data=json.loads(loaded.backend_tokenizer.to_str()))
-        return cls(files=files, loaded=loaded, fast=fast)
+    @cached_property
+    def fast(self) -> TokenizerJson | None:
+        """The pipeline and vocabulary of a fast tokenizer, from its tokenizer.json or from what
+        transformers made of other files; None for a class that has none."""
+        if not self.loaded.is_fast:
+            return None
+        written = self.loaded.backend_tokenizer.to_str
+        return self.files.json or TokenizerJson(data=json.loads(written()))
 
     @property
     def beside(self) -> Mapping[str, AnyHeld]:
@@ -109,8 +109,8 @@ class Upstream:
             if strangers:
                 shown = ", ".join(map(repr, strangers[:3]))
                 raise BuildFault.of(
-                    f"{name} disagrees with {type(source).__name__}: {len(strangers):,} of its "
-                    f"tokens are none there, such as {shown}",
+                    f"{name} disagrees with {type(source).__name__}, which does not have "
+                    f"{len(strangers):,} of its tokens, such as {shown}",
                     key=("tokenizer",),
                     hint="they are not of one tokenizer; leave one of the two out",
                 )

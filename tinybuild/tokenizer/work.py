@@ -9,18 +9,10 @@ from typing import TYPE_CHECKING
 
 from tinybuild import sections
 from tinybuild.facts import Shrunk
-from tinybuild.tokenizer.upstream import Files
+from tinybuild.tokenizer.upstream import Upstream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """The tokenizer that a method starts from: as transformers loads it, and its files, checked."""
-
-    loaded: PreTrainedTokenizerBase
-    files: Files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +22,13 @@ class Work:
     and dataset, where the sample comes from there. out: an empty folder, for files."""
 
     section: sections.Tokenizer
-    source: Source | None
+    source: Upstream | None
     folder: Path
     inputs: Mapping[str, Path]
     out: Path
 
     @property
-    def origin(self) -> Source:
+    def origin(self) -> Upstream:
         """The source of a method that has one."""
         assert self.source is not None
         return self.source

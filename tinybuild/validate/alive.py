@@ -73,7 +73,7 @@ def outputs(
 
 def minimised(outputs: Batch) -> Tensor:
     """The loss among the outputs, or the mean square of all that have a gradient: what stands for
-    a mask is no number to learn."""
+    a mask is not a number to learn."""
     loss = outputs.get("loss")
     if loss is not None:
         return loss.float().mean()
@@ -360,7 +360,7 @@ def differ(one: Batch, other: Batch) -> bool:
         a, b = one[name].float(), other[name].float()
         if a.shape != b.shape:
             return True
-        masked = (b.abs() > MASKED) & (a == b)  # a mask's least number is no scale of the rest
+        masked = (b.abs() > MASKED) & (a == b)  # the rest is not on the scale of a mask's number
         a, b = a[~masked], b[~masked]
         scale = float(b.abs().max() or 1) if b.numel() else 1.0
         if not torch.allclose(a, b, rtol=1e-5, atol=1e-6 * scale):

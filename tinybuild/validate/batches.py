@@ -88,7 +88,7 @@ def batches(subject: Subject, config: str) -> Batches | None:
     model, there = subject.exact, work.columns.modalities
     takes = {sense for sense in modalities(model) if sense != "video" or sense in there}
     placed = any(
-        processor.placeholder_id(model.config, sense) is not None for sense in processor.KINDS
+        processor.placeholder_id(model.config, sense) is not None for sense in processor.MEDIA
     )
     reads = "input_ids" in work.facts.takes
     if reads and "tokenizer" not in subject.facts:
@@ -104,7 +104,7 @@ def batches(subject: Subject, config: str) -> Batches | None:
             return None
         media, note = (), f"there is no processor for {', '.join(media)}: text alone"
     elif not media and placed and reads:
-        other = " or ".join(sense for sense in processor.KINDS if sense in takes)
+        other = " or ".join(sense for sense in processor.MEDIA if sense in takes)
         note = f"the rows have no {other}: text alone" if other else ""
     if not reads:
         made = _sensed(work, media[0])

@@ -5,15 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tinybuild.feeding.inputs import tensors
+from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.processor import features, parts
 from tinybuild.feeding.processor.geometry import find
 from tinybuild.validate.check import Result, check
-from tinybuild.validate.subject import NotTried, Subject
+from tinybuild.validate.subject import Batch, NotTried, Subject
 
-KINDS = ("image", "video", "audio")
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import BaseImageProcessor, PretrainedConfig, PreTrainedModel, ProcessorMixin
+
+MEDIA = ("image", "video", "audio")
 ATTRIBUTES = {
     "image": ("image_processor",),
     "video": ("video_processor",),
@@ -26,17 +31,16 @@ ASKED = {"language": "en"}  # arguments that a processor may want besides
 
 @dataclass(frozen=True, kw_only=True)
 class Fed:
-    """What a processor made of the samples of some kinds.
+    """What a processor made of the samples of some media.
 
-    ids: kind -> the placeholder's id. whole: whether it was the whole processor, with a text; else
-    `note` says why not. untried: whether there was nothing that could be loaded.
+    ids: medium -> the placeholder's id. whole: whether it was the whole processor, with a text;
+    else `note` says why not.
     """
 
-    inputs: Mapping[str, Any]
-    kinds: tuple[str, ...]
+    inputs: Batch
+    media: tuple[str, ...]
     ids: Mapping[str, int]
     whole: bool = True
-    untried: bool = False
     note: str = ""
 
 
@@ -49,31 +53,29 @@ def processor_feeds_model(subject: Subject) -> Result | None:
     try:
         fed = feed(subject)
     except ImportError as error:  # of a package that a class asks for when it is called
-        raise NotTried(" ".join(str(error).split())) from None
+        raise NotTried(str(error).strip().partition("\n")[0]) from None
     if fed is None:
         return None
-    if fed.untried:
-        raise NotTried(fed.note)
-    model = subject.model
+    model, made = subject.model, dict[str, "Tensor"]()
     told, wrong = list[str](), list[str]()
     given = features.cast(model, fed.inputs)
     made_of = {
-        kind: features.rows(model, kind, given) if kind in fed.ids else None for kind in fed.kinds
+        medium: features.rows(model, medium, given) if medium in fed.ids else None
+        for medium in fed.media
     }
     text = fed.inputs.get("input_ids")
     counts = dict[str, int]()
     if fed.whole and text is not None:
-        counts = {kind: int((text == number).sum()) for kind, number in fed.ids.items()}
-    for kind, found in made_of.items():
-        if found is None:
-            told.append(kind)
+        counts = {medium: int((text == number).sum()) for medium, number in fed.ids.items()}
+    for medium, rows in made_of.items():
+        if rows is None:
+            told.append(medium)
         elif not fed.whole:
-            told.append(f"{kind}: {found} features")
+            told.append(f"{medium}: {rows} features")
         else:
-            told.append(f"{kind}: {counts[kind]} placeholders, {found} features")
-            if counts[kind] != found:
-                wrong.append(kind)
-    made = dict[str, Any]()
+            told.append(f"{medium}: {counts[medium]} placeholders, {rows} features")
+            if counts[medium] != rows:
+                wrong.append(medium)
     if fed.whole or not fed.ids:
         with torch.no_grad():
             made = tensors(model(**complete(model, fed.inputs, subject.batch)))
@@ -87,8 +89,8 @@ def processor_feeds_model(subject: Subject) -> Result | None:
         measured="; ".join(told) or "text",
         wanted="inputs that the model takes, a placeholder for each feature",
         values={
-            **{f"{kind}_features": n or 0 for kind, n in made_of.items()},
-            **{f"{kind}_placeholders": n for kind, n in counts.items()},
+            **{f"{medium}_features": n or 0 for medium, n in made_of.items()},
+            **{f"{medium}_placeholders": n for medium, n in counts.items()},
             "not_finite": len(bad),
         },
         note=fed.note,
@@ -114,12 +116,12 @@ def processor_tokens(subject: Subject) -> Result | None:
     for role, token in sorted(named.items()):
         number = whole.tokenizer.convert_tokens_to_ids(token)
         if number is None or (number == unknown and token != whole.tokenizer.unk_token):
-            wrong.append(f"{token!r} ({role}_token) is no token")
-    asked = {kind: parts.placeholder(whole, kind) for kind in KINDS}
-    for kind, number in asked.items():
-        meant = placeholder_id(config, kind)
+            wrong.append(f"{token!r} ({role}_token) is not a token")
+    asked = {medium: parts.placeholder(whole, medium) for medium in MEDIA}
+    for medium, number in asked.items():
+        meant = placeholder_id(config, medium)
         if number is not None and meant is not None and number != meant:
-            wrong.append(f"{kind} placeholders are {number}, the config has {meant}")
+            wrong.append(f"{medium} placeholders are {number}, the config has {meant}")
     before, now = len(subject.tokenizer), len(whole.tokenizer)
     if now > before:
         more = sorted(set(whole.tokenizer.get_vocab()) - set(subject.tokenizer.get_vocab()))
@@ -134,71 +136,70 @@ def processor_tokens(subject: Subject) -> Result | None:
 
 
 def feed(subject: Subject) -> Fed | None:
-    """Samples through the bundle's processor; None where it has nothing that can be loaded here.
+    """Samples through the bundle's processor; None where it is of text alone. Raises NotTried, and
+    ImportError of a package that a class asks for when it is called.
 
     Without a tokenizer, and where a part of the processor cannot be loaded, the other parts are
     used by themselves. What they make goes through the model as far as it needs no placeholders.
     """
     loaded, note = parts.load(subject.folder, whole="tokenizer" in subject.facts)
     if loaded is None:
-        return Fed(inputs={}, kinds=(), ids={}, whole=False, untried=True, note=note)
-    kinds = tuple(
-        kind
-        for kind in KINDS
-        if any(getattr(loaded, name, None) is not None for name in ATTRIBUTES[kind])
+        raise NotTried(note)
+    media = tuple(
+        medium
+        for medium in MEDIA
+        if any(getattr(loaded, name, None) is not None for name in ATTRIBUTES[medium])
     )
     ids = {
-        kind: number
-        for kind in kinds
-        if (number := placeholder_id(subject.model.config, kind)) is not None
+        medium: number
+        for medium in media
+        if (number := placeholder_id(subject.model.config, medium)) is not None
     }
-    if not kinds:
-        return None  # of text alone
+    if not media:
+        return None
     if not hasattr(loaded, "tokenizer"):
-        return Fed(inputs=_parts(subject, loaded), kinds=kinds, ids=ids, whole=False, note=note)
-    tokens = {kind: mark(loaded, kind) for kind in kinds}
-    ids = {kind: number for kind, number in ids.items() if tokens[kind]}
-    try:
-        inputs = _call(subject, loaded, kinds, tokens, ids)
-        if "image" in kinds and "video" in ids and not (inputs["input_ids"] == ids["video"]).any():
-            # The frames of a video stand in the text as images (GLM-4V): never both at once.
-            kinds = tuple(kind for kind in kinds if kind != "video")
-            ids = {kind: ids[kind] for kind in kinds if kind in ids}
-            inputs = _call(subject, loaded, kinds, tokens, ids)
-            note = "a video is not tried beside an image"
-    except ImportError as error:
-        note = str(error).strip().splitlines()[0]
-        return Fed(inputs={}, kinds=kinds, ids={}, whole=False, untried=True, note=note)
-    return Fed(inputs=inputs, kinds=kinds, ids=ids, note=note)
+        return Fed(inputs=_parts(subject, loaded), media=media, ids=ids, whole=False, note=note)
+    tokens = {medium: mark(loaded, medium) for medium in media}
+    ids = {medium: number for medium, number in ids.items() if tokens[medium]}
+    inputs = _call(subject, loaded, media, tokens, ids)
+    if "image" in media and "video" in ids and not (inputs["input_ids"] == ids["video"]).any():
+        # The frames of a video stand in the text as images (GLM-4V): never both at once.
+        media = tuple(medium for medium in media if medium != "video")
+        ids = {medium: ids[medium] for medium in media if medium in ids}
+        inputs = _call(subject, loaded, media, tokens, ids)
+        note = "a video is not tried beside an image"
+    return Fed(inputs=inputs, media=media, ids=ids, note=note)
 
 
 def _call(
     subject: Subject,
-    loaded: Any,
-    kinds: tuple[str, ...],
+    loaded: ProcessorMixin,
+    media: tuple[str, ...],
     tokens: Mapping[str, str],
     ids: Mapping[str, int],
-) -> dict[str, Any]:
+) -> dict[str, Tensor]:
     """What a processor makes of the samples and a text with marks where they belong.
 
     Some take images or text (ColPali's), some two images (LightGlue's).
     """
-    marks = "".join(between(subject.model.config, loaded, kind, tokens[kind]) for kind in kinds)
-    samples = {SAMPLES[kind]: _sample(loaded, kind, subject.seed) for kind in kinds}
+    marks = "".join(
+        between(subject.model.config, loaded, medium, tokens[medium]) for medium in media
+    )
+    samples = {SAMPLES[medium]: _sample(loaded, medium, subject.seed) for medium in media}
     twice = {name: [value[0], value[0]] for name, value in samples.items()}
     marked, plain = {"text": [marks + WORDS], **samples}, {"text": [WORDS], **samples}
     attempts = (plain, samples, twice, marked) if ids else (marked, plain, samples, twice)
-    more: dict[str, Any] = {"video_metadata": [features.film()]} if "video" in kinds else {}
+    more = {"video_metadata": [features.film()]} if "video" in media else {}
     return asked(loaded, ids, attempts, marked, **more)
 
 
 def asked(
-    loaded: Any,
+    loaded: ProcessorMixin,
     ids: Mapping[str, int],
-    attempts: Sequence[Mapping[str, Any]],
-    blamed: Mapping[str, Any],
-    **more: Any,
-) -> dict[str, Any]:
+    attempts: Sequence[Mapping[str, object]],
+    blamed: Mapping[str, object],
+    **more: object,
+) -> dict[str, Tensor]:
     """What a whole processor makes of the first of some arguments that it takes.
 
     `ids` are the placeholders that there must be: some processors put them in by themselves and
@@ -216,7 +217,7 @@ def asked(
             refused[arguments is blamed] = error
             continue
         text = inputs.get("input_ids")
-        needed = [number for kind, number in ids.items() if kind != "video" or len(ids) == 1]
+        needed = [number for medium, number in ids.items() if medium != "video" or len(ids) == 1]
         if not needed or (text is not None and all((text == n).any() for n in needed)):
             return inputs
         what = f"{type(loaded).__name__} writes no placeholders"
@@ -224,21 +225,21 @@ def asked(
     raise refused[True]
 
 
-def mark(loaded: Any, kind: str) -> str:
+def mark(loaded: ProcessorMixin, medium: str) -> str:
     """What stands for an image, video or sound in a text for this processor; "" if nothing."""
     token, number = (
-        getattr(loaded, f"{kind}_token", None),
-        getattr(loaded, f"{kind}_token_id", None),
+        getattr(loaded, f"{medium}_token", None),
+        getattr(loaded, f"{medium}_token_id", None),
     )
     if token is None and number is not None:
         token = loaded.tokenizer.convert_ids_to_tokens(number)
     return str(getattr(token, "content", token)) if token is not None else ""
 
 
-def between(config: Any, loaded: Any, kind: str, token: str) -> str:
+def between(config: PretrainedConfig, loaded: ProcessorMixin, medium: str, token: str) -> str:
     """A placeholder between the tokens that a config names for its start and its end, as chat
     templates write it: some models tell a video's frames from images by them."""
-    for name in (kind, "vision"):
+    for name in (medium, "vision"):
         ends = [getattr(config, f"{name}_{end}_token_id", None) for end in ("start", "end")]
         if token and all(isinstance(number, int) for number in ends):
             start, end = loaded.tokenizer.convert_ids_to_tokens(ends)
@@ -246,77 +247,67 @@ def between(config: Any, loaded: Any, kind: str, token: str) -> str:
     return token
 
 
-def _sample(loaded: Any, kind: str, seed: int) -> Any:
-    if kind == "image":
+def _sample(loaded: ProcessorMixin, medium: str, seed: int) -> list[object]:
+    if medium == "image":
         return [features.image(seed)]
-    if kind == "video":
+    if medium == "video":
         return [features.video(seed)]
     return [features.sound(sampling_rate(loaded), seed)]
 
 
-def sampling_rate(loaded: Any) -> int:
+def sampling_rate(loaded: ProcessorMixin) -> int:
     """Samples a second that the sound processor takes."""
     part = getattr(loaded, "feature_extractor", None) or getattr(loaded, "audio_processor", None)
     return int(getattr(part, "sampling_rate", 16_000))
 
 
-def _parts(subject: Subject, loaded: Any) -> dict[str, Any]:
+def _parts(subject: Subject, loaded: ProcessorMixin) -> dict[str, Tensor]:
     """Samples through each part, and a text's ids where the model takes some beside them."""
-    found: dict[str, Any] = {}
+    made, seed = dict[str, "Tensor"](), subject.seed
     if hasattr(loaded, "image_processor"):
-        found |= _images(subject, loaded.image_processor)
+        made |= _images(subject, loaded.image_processor)
     if hasattr(loaded, "video_processor"):
-        found |= loaded.video_processor(
-            videos=[features.video(subject.seed)],
-            video_metadata=[features.film()],
-            return_tensors="pt",
-        )
+        film = {"videos": [features.video(seed)], "video_metadata": [features.film()]}
+        made |= loaded.video_processor(**film, return_tensors="pt")
     if hasattr(loaded, "feature_extractor"):
         rate = sampling_rate(loaded)
-        sound = features.sound(rate, subject.seed)
-        found |= loaded.feature_extractor([sound], sampling_rate=rate, return_tensors="pt")
-    model = subject.model
-    takes = inspect.signature(model.forward).parameters
-    placed = any(placeholder_id(model.config, kind) is not None for kind in KINDS)
-    found = {name: value for name, value in found.items() if not _words(value)}
-    text = "input_ids" in takes and not placed
-    needs = {
-        name
-        for name, parameter in takes.items()
-        if parameter.default is parameter.empty
-        and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-    }
-    if text or not needs <= found.keys():
+        sounds = [features.sound(rate, seed)]
+        made |= loaded.feature_extractor(sounds, sampling_rate=rate, return_tensors="pt")
+    facts = Facts(subject.model)
+    placed = any(placeholder_id(subject.model.config, medium) is not None for medium in MEDIA)
+    made = {name: value for name, value in made.items() if not _words(value)}
+    text, needs = "input_ids" in facts.takes and not placed, {*facts.required()}
+    if text or not needs <= made.keys():
         # The text, and what is told of images beside it; else what the model cannot be without and
         # no image processor makes (a prompt's images, names of classes to find).
         if text:
-            found.pop("attention_mask", None)  # of the sound; a text has its own
+            made.pop("attention_mask", None)  # of the sound; a text has its own
         for name, value in subject.batch.items():
             if text or name in needs:
-                found.setdefault(name, value[:1] if hasattr(value, "shape") else value)
+                made.setdefault(name, value[:1] if hasattr(value, "shape") else value)
     if text and hasattr(loaded, "feature_extractor"):
-        found |= _beside(model, subject.batch, found)
-    return found
+        made |= _beside(subject.model, subject.batch, made)
+    return made
 
 
-def _beside(model: Any, batch: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+def _beside(model: PreTrainedModel, batch: Batch, made: Batch) -> dict[str, Tensor]:
     """A text as long as the sound, where the model adds one to the other token by token (Voxtral's
     realtime models): where its own inputs have as many tokens as features."""
-    names = [name for name in ("input_ids", "attention_mask") if name in found]
+    names = [name for name in ("input_ids", "attention_mask") if name in made]
     tokens = batch["input_ids"].numel() if "input_ids" in batch else 0
     if not tokens or features.rows(model, "audio", features.cast(model, batch)) != tokens:
         return {}
-    count = features.rows(model, "audio", features.cast(model, found)) or 0
-    times = -(-count // found["input_ids"].shape[1])
-    return {name: found[name].repeat(1, times)[:, :count] for name in names}
+    count = features.rows(model, "audio", features.cast(model, made)) or 0
+    times = -(-count // made["input_ids"].shape[1])
+    return {name: made[name].repeat(1, times)[:, :count] for name in names}
 
 
-def _words(value: Any) -> bool:
+def _words(value: object) -> bool:
     """Whether it is a list of texts, which a whole processor gives to its tokenizer."""
     return isinstance(value, list) and any(isinstance(item, str) for item in value)
 
 
-def _images(subject: Subject, processor: Any) -> dict[str, Any]:
+def _images(subject: Subject, processor: BaseImageProcessor) -> dict[str, Tensor]:
     """What an image processor makes of the sample image by itself: of as many frames as the config
     has where the model takes videos as pixel_values (VideoMAE)."""
     image = features.image(subject.seed)
@@ -329,10 +320,9 @@ def _images(subject: Subject, processor: Any) -> dict[str, Any]:
         made = processor([image, image], return_tensors="pt")
     if not isinstance(made, Mapping):  # of IDEFICS, whose processor adds the axis of the texts
         return {"pixel_values": made[None]}
-    found = dict(made)
-    if film and found["pixel_values"].dim() == 4:
-        found["pixel_values"] = found["pixel_values"][None]  # frames of one video
-    return found
+    if film and made["pixel_values"].dim() == 4:
+        return {**made, "pixel_values": made["pixel_values"][None]}  # frames of one video
+    return dict(made)
 
 
 def _axes(subject: Subject) -> int:
@@ -341,14 +331,14 @@ def _axes(subject: Subject) -> int:
     return int(pixels.dim()) if pixels is not None else 0
 
 
-def placeholder_id(config: Any, kind: str) -> int | None:
+def placeholder_id(config: PretrainedConfig, medium: str) -> int | None:
     """The id that a config, or a sub-config, has for the placeholder of images, videos, sounds."""
-    names = (f"{kind}_token_id", f"{kind}_token_index")
-    value = find(config.to_dict(), names, "audio" if kind == "audio" else "image")
+    names = (f"{medium}_token_id", f"{medium}_token_index")
+    value = find(config.to_dict(), names, "audio" if medium == "audio" else "image")
     return value if isinstance(value, int) else None
 
 
-def decoder_part(config: Any) -> Any:
+def decoder_part(config: PretrainedConfig) -> PretrainedConfig:
     """The config of the text that a model writes."""
     try:
         return config.get_text_config()
@@ -357,8 +347,8 @@ def decoder_part(config: Any) -> Any:
 
 
 def complete(
-    model: Any, inputs: Mapping[str, Any], batch: Mapping[str, Any], rows: int = 1
-) -> dict[str, Any]:
+    model: PreTrainedModel, inputs: Batch, batch: Batch, rows: int = 1
+) -> dict[str, Tensor]:
     """The inputs that forward takes, in the model's dtype, with a decoder's start where it has one:
     of so many rows, for as many codebooks as there are in a batch.
 
@@ -366,17 +356,17 @@ def complete(
     """
     import torch
 
-    takes = inspect.signature(model.forward).parameters
-    found = {name: value for name, value in features.cast(model, inputs).items() if name in takes}
-    found.pop("labels", None)  # are for training; some are of nothing but text that does not count
-    begun = {"decoder_input_ids", "decoder_inputs_embeds"} & found.keys()
+    takes = Facts(model).takes
+    given = {name: value for name, value in features.cast(model, inputs).items() if name in takes}
+    given.pop("labels", None)  # are for training; some are of nothing but text that does not count
+    begun = {"decoder_input_ids", "decoder_inputs_embeds"} & given.keys()
     if "decoder_input_ids" in takes and not begun:
         config = model.config
         start = getattr(config, "decoder_start_token_id", None)
-        if start is None:  # speech recognizers with a transducer begin with none at all
+        if start is None:  # speech recognizers with a transducer have no such token
             start = getattr(decoder_part(config), "bos_token_id", None)
         _, *axes = batch["decoder_input_ids"].shape if "decoder_input_ids" in batch else (1, 2)
         # A row of each codebook (MusicGen), where they have no axis of their own.
         books = getattr(decoder_part(config), "num_codebooks", None) if len(axes) == 1 else None
-        found["decoder_input_ids"] = torch.full((rows * (books or 1), 2, *axes[1:]), start or 0)
-    return found
+        given["decoder_input_ids"] = torch.full((rows * (books or 1), 2, *axes[1:]), start or 0)
+    return given

@@ -183,7 +183,7 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker's end decides
     network.shut()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # what libraries print is not an answer
     importlib.import_module("transformers.modeling_utils")  # while the first checks run
     for line in sys.stdin:
         asked = json.loads(line)

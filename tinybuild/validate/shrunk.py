@@ -219,7 +219,7 @@ def _misled(subject: Subject) -> bool:
     made = subject.tokenizer
     if not made.is_fast or type(made.backend_tokenizer.model).__name__ != "WordPiece":
         return False
-    origin = Upstream.of(read(subject.upstream), subject.source)
+    origin = Upstream(files=read(subject.upstream), loaded=subject.source)
     (space,) = origin.spaces
     free = made.get_vocab().keys() - space.atoms
     return any(segmenter.misleads(token) for segmenter in space.segmenters for token in free)
