@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,13 +192,14 @@ def test_a_split_is_missing(subject: Subject) -> None:
 def test_a_config_that_nobody_wrote(subject: Subject) -> None:
     facts = dict(subject.facts["dataset"])
     facts["configs"] = {"plain": facts["configs"]["plain"]}
-    subject.facts = {"dataset": {**facts, "rows": 7}}
+    subject = replace(subject, facts={"dataset": {**facts, "rows": 7}})
     assert "other (test 1, train 3)" in broken(subject)
 
 
 def test_a_column_has_another_name(subject: Subject) -> None:
     facts = dict(subject.facts["dataset"])
-    subject.facts = {"dataset": {**facts, "columns": [["words", "x"], *facts["columns"][1:]]}}
+    other = {**facts, "columns": [["words", "x"], *facts["columns"][1:]]}
+    subject = replace(subject, facts={"dataset": other})
     assert check(subject).wanted.startswith("11 rows of words, label, ")
     assert not check(subject).ok
 

@@ -537,3 +537,15 @@ def test_image_tokens_that_differ(build: Build, tmp_path: Path) -> None:
         edit(bundle.folder / name, lambda data, n=number: {**data, "image_token_id": n})
     found = ids_of(bundle, tmp_path / "a", {"special": {}, "moved": {}})
     assert "the image token is 190 in image_token_id and 191 in " in found.measured
+
+
+def test_the_ids_of_a_config_whose_text_is_in_its_vlm_config() -> None:
+    """Of pi0 the check looked at none: it did not know the part that holds the text."""
+    from transformers import CONFIG_MAPPING
+
+    from tinybuild.validate import coherent
+
+    config = CONFIG_MAPPING["pi0"]()
+    ids = dict(coherent._ids({}, config))
+    assert ids
+    assert any(path[0] == "vlm_config" for path in ids)

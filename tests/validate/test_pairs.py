@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -427,7 +428,7 @@ def test_rows_that_the_model_does_not_read(built: Build, kind: str) -> None:
 
 def test_a_dataset_without_a_model(built: Build) -> None:
     subject = built(*LLAMA, texts())
-    subject.facts = {"dataset": subject.facts["dataset"]}
+    subject = replace(subject, facts={"dataset": subject.facts["dataset"]})
     assert pairs.rows_train.run(subject) is None
 
 
@@ -440,7 +441,10 @@ def test_the_first_config_that_fits_is_taken(built: Build) -> None:
         other = write(folder / "made", *rows)
         shutil.move(folder / "made" / "data", folder / "data" / name)
         configs[name] = {"train": other["rows"]}
-    subject.facts = {**subject.facts, "dataset": {**subject.facts["dataset"], "configs": configs}}
+    subject = replace(
+        subject,
+        facts={**subject.facts, "dataset": {**subject.facts["dataset"], "configs": configs}},
+    )
     assert check(subject).measured.startswith("6 rows of text: ")
 
 

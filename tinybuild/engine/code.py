@@ -92,13 +92,13 @@ def imported(content: bytes, known: Mapping[str, object]) -> Iterator[str]:
     """The modules of the package that a file's text imports, at its top or inside functions, and
     those whose functions it names."""
     yield from (named[1].decode() for named in _NAMED.finditer(content))
-    for found in _PLAIN.finditer(content):
-        if _begins(content, found.start()):
-            yield found[1].decode()
-    for found in _FROM.finditer(content):
-        if _begins(content, found.start()):
-            above = found[1].decode()
-            for item in _COMMENT.sub("", found[2].decode().strip("()")).split(","):
+    for statement in _PLAIN.finditer(content):
+        if _begins(content, statement.start()):
+            yield statement[1].decode()
+    for statement in _FROM.finditer(content):
+        if _begins(content, statement.start()):
+            above = statement[1].decode()
+            for item in _COMMENT.sub("", statement[2].decode().strip("()")).split(","):
                 name = item.split(" as ")[0].strip()
                 if name:
                     below = f"{above}.{name}"

@@ -14,6 +14,7 @@ from tinybuild.engine.stages import STAGES, Task
 from tinybuild.errors import Fault, Finding, RecipeFault, nearest
 from tinybuild.files import Memo
 from tinybuild.recipe import Broken, Cache, Recipe
+from tinybuild.source.pins import slot_key
 
 # Names that doit or the stages already have.
 RESERVED = frozenset(
@@ -82,7 +83,7 @@ def load(root: Path, memo: Memo, cache: Cache) -> Zoo:
     files, groups = _listed(folder)
     recipes, broken = _read(root, files, groups, cache)
     wishes = {name: source.wishes(r.data, r.file.parent) for name, r in recipes.items()}
-    upstreams = {name: slices.upstreams(found) for name, found in wishes.items()}
+    upstreams = {name: slices.upstreams(asked) for name, asked in wishes.items()}
     tasks: dict[str, Task] = {}
 
     def set_aside(name: str, fault: Fault) -> None:
@@ -99,7 +100,8 @@ def load(root: Path, memo: Memo, cache: Cache) -> Zoo:
             set_aside(name, fault)
     lost = {one.name for one in broken}
     for name in _downstream(upstreams):
-        away = next((other for _, other in upstreams.get(name, ()) if other in lost), None)
+        others = (wish.text() for wish in upstreams.get(name, ()))
+        away = next((other for other in others if other in lost), None)
         if away is not None and name not in lost:
             lost.add(name)
             shown = recipes[name].file.relative_to(root).as_posix()
@@ -197,39 +199,35 @@ def _twice(name: str, shown: str, first: Mapping[str, str]) -> Iterator[Finding]
         yield Finding(what=f"there are two recipes named {name}", where=shown, hint=hint)
 
 
-Upstreams = Mapping[str, tuple[tuple[str, str], ...]]  # recipe -> (slot, recipe that it builds on)
+Upstreams = Mapping[str, tuple[source.Wish, ...]]  # recipe -> its wishes that name another recipe
 
 
 def _chain(name: str, recipes: Mapping[str, Recipe], upstreams: Upstreams) -> None:
     """Refuse sources that name no recipe, and circles of them."""
-    for slot, other in upstreams[name]:
-        key = _key(slot, "recipe")
+    for wish in upstreams[name]:
+        other, key = wish.text(), (*slot_key(wish), wish.kind)
         if other not in recipes:
             near = nearest(other, recipes)
             hint = f"did you mean {' or '.join(near)}?" if near else "see doit list"
             raise RecipeFault.of(f"there is no recipe {other}", key=key, hint=hint)
-        if slot == "dataset" and "dataset" not in recipes[other].data:
+        if wish.slot == "dataset" and "dataset" not in recipes[other].data:
             raise RecipeFault.of(f"the recipe {other} makes no dataset", key=key)
     seen, todo = [name], [name]
     while todo:
-        for slot, other in upstreams[todo.pop()]:
+        for wish in upstreams[todo.pop()]:
+            other = wish.text()
             if other == name:
                 circle = " -> ".join([*seen, name])
                 what = f"the recipes need one another: {circle}"
-                raise RecipeFault.of(what, key=_key(slot, "recipe"))
+                raise RecipeFault.of(what, key=(*slot_key(wish), wish.kind))
             if other in recipes and other not in seen:
                 seen.append(other)
                 todo.append(other)
 
 
-def _key(slot: str, kind: str) -> tuple[str, ...]:
-    """Where a wish stands in its recipe."""
-    return ("source", kind) if slot == "source" else (slot, "source", kind)
-
-
 def _downstream(upstreams: Upstreams) -> list[str]:
     """Recipes, those that others build on first; a recipe in a circle is broken as it is."""
-    graph = {name: {other for _, other in found} for name, found in upstreams.items()}
+    graph = {name: {wish.text() for wish in others} for name, others in upstreams.items()}
     while True:
         try:
             return list(TopologicalSorter(graph).static_order())
@@ -249,8 +247,8 @@ def _outside(wishes: Iterable[source.Wish], root: Path) -> None:
             below = wish.slot == "dataset" and out.is_relative_to(place)
             if below or place.is_relative_to(out):
                 raise RecipeFault.of(
-                    f"{wish.text('path')} {'holds' if below else 'is in'} {made.name}/, "
+                    f"{wish.text()} {'holds' if below else 'is in'} {made.name}/, "
                     "which this zoo writes",
-                    key=_key(wish.slot, "path"),
+                    key=(*slot_key(wish), wish.kind),
                     hint="name the recipe instead (source: {recipe: NAME}), or copy the files",
                 )

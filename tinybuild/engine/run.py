@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tinybuild import recipe, source, wire
 from tinybuild.engine import code, receipts, views, why
@@ -215,7 +214,7 @@ class Builder:
                     raise _edited(wish)
         # The pins of upstreams that others can change.
         slots = [wish.slot for wish in task.wishes if source.KINDS[wish.kind].locked]
-        held: dict[str, Any] = {slot: mapping(pins, (slot,)) for slot in slots}
+        held = {slot: mapping(pins, (slot,)) for slot in slots}
         lock.save(task.recipe.file, {slot: source.Pin.read(pin) for slot, pin in held.items()})
         return dataclasses.replace(state, settings={**state.settings, "locks": held})
 
@@ -358,7 +357,7 @@ class Builder:
 
 
 def _edited(wish: source.Wish) -> Fault:
-    what = f"{wish.text('path')} was edited while it was read"
+    what = f"{wish.text()} was edited while it was read"
     return BuildFault.of(what, hint="run doit again")
 
 

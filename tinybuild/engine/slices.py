@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from tinybuild import facts, source
 from tinybuild.dataset.parts import AMOUNT, NUMBERS
@@ -47,8 +47,7 @@ class Asked:
         return tuple(wish for wish in self.wishes if not source.in_place(wish))
 
     @functools.cached_property
-    def upstreams(self) -> tuple[tuple[str, str], ...]:
-        """(slot, name) of the recipes that it builds on."""
+    def upstreams(self) -> tuple[source.Wish, ...]:
         return upstreams(self.wishes)
 
     @property
@@ -63,9 +62,9 @@ class Asked:
         return Need.of(stage, self.recipe.name, files=files, facts=facts)
 
 
-def upstreams(wishes: tuple[source.Wish, ...]) -> tuple[tuple[str, str], ...]:
-    """(slot, name) of the recipes that wishes name."""
-    return tuple((wish.slot, wish.text()) for wish in wishes if source.KINDS[wish.kind].builds_on)
+def upstreams(wishes: tuple[source.Wish, ...]) -> tuple[source.Wish, ...]:
+    """The wishes that name another recipe of the zoo."""
+    return tuple(wish for wish in wishes if source.KINDS[wish.kind].builds_on)
 
 
 def tasks(asked: Asked) -> Iterator[Task]:
@@ -101,16 +100,16 @@ def fetch(asked: Asked) -> Slice | None:
             "source": wanted["dataset"],
         }
     needs = [
-        Need(name=f"{slot}.{stage}", task=f"{stage}:{name}", files=MADE[stage])
-        for slot, name in asked.upstreams
-        for stage in (("dataset",) if slot == "dataset" else ("tokenizer", "model"))
-        if stage in asked.others[name].data
+        Need(name=f"{wish.slot}.{stage}", task=f"{stage}:{wish.text()}", files=MADE[stage])
+        for wish in asked.upstreams
+        for stage in (("dataset",) if wish.slot == "dataset" else ("tokenizer", "model"))
+        if stage in asked.others[wish.text()].data
     ]
     return Slice(
         settings=settings,
         needs=tuple(needs),
         wishes=asked.fetched,
-        after=tuple(f"pack:{name}" for _, name in asked.upstreams),
+        after=tuple(f"pack:{wish.text()}" for wish in asked.upstreams),
     )
 
 
@@ -120,7 +119,7 @@ def dataset(asked: Asked) -> Slice | None:
     section = _json(asked.recipe.data["dataset"], "seed")
     settings: dict[str, Json] = {"dataset": section}
     if "source" in section:
-        wish: Any = sized(mapping(section["source"]))
+        wish = sized(mapping(section["source"]))
         section["source"], settings["origin"] = wish, source.rows_of(wish)
     fetched = any(wish.slot == "dataset" for wish in asked.fetched)
     needs = (asked.need("fetch", "dataset/"),) if fetched else ()
@@ -227,15 +226,15 @@ SLICES: Mapping[str, Callable[[Asked], Slice | None]] = {
 def _deciding(section: Data) -> dict[str, Json]:
     """What of a dataset section decides which rows are read; not what becomes of them."""
     kept = ("source", "config", "split", "seed", *NUMBERS, *AMOUNT)
-    found = {key: section[key] for key in kept if key in section}
+    decisive = {key: section[key] for key in kept if key in section}
     for key in ("configs", "splits"):
         inner = section.get(key)
         if isinstance(inner, Mapping):
-            found[key] = {
+            decisive[key] = {
                 name: _deciding(part) if isinstance(part, Mapping) and part else part
                 for name, part in inner.items()
             }
-    return found
+    return decisive
 
 
 def sized(wish: Data) -> dict[str, Json]:
