@@ -37,7 +37,7 @@ class Cache:
         self.path, self.memo, self.read_anew = path, memo, False
         self.stamp = digest([contract("recipe"), contract("lock"), dict(code)])
         self.known: Mapping[str, Entry] = {}
-        self.well: set[str] = set()  # digests of locks that are as the contract says
+        self.known_locks: frozenset[str] = frozenset()  # digests of those that are well-formed
         # Whatever is wrong with the file, it is only a cache.
         with contextlib.suppress(
             OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError
@@ -45,9 +45,9 @@ class Cache:
             loaded = json.loads(path.read_text())
             kept = loaded["recipes"], loaded["locks"]
             if loaded["stamp"] == self.stamp and loaded["digest"] == digest(kept):
-                self.known, self.well = dict(kept[0]), set(kept[1])
-        self.before = len(self.well)
+                self.known, self.known_locks = dict(kept[0]), frozenset(kept[1])
         self.used: dict[str, Entry] = {}
+        self.used_locks: set[str] = set()
 
     def read(self, file: Path, shown: str, group: str) -> Recipe | Broken:
         """The recipe in a file, or why there is none."""
@@ -66,21 +66,21 @@ class Cache:
                 group=group,
                 data=entry["data"],
                 sha256=entry["text"],
-                pins=lock.read(file, self.well),
+                pins=lock.read(file, self.known_locks, self.used_locks),
             )
         except OSError as error:
-            fault: Fault = RecipeFault.of(f"cannot be read ({error.strerror})", where=shown)
-        except Fault as found:
-            fault = found
+            fault = RecipeFault.of(f"cannot be read ({error.strerror})", where=shown)
+        except Fault as wrong:
+            fault = wrong
         return Broken(name=file.stem, file=file, group=group, fault=fault)
 
     @property
     def dirty(self) -> bool:
         """Whether it holds more than its file."""
-        return self.read_anew or len(self.well) > self.before
+        return self.read_anew or not self.used_locks <= self.known_locks
 
     def content(self) -> str:
         """The text of the cache's file."""
-        kept = self.used, sorted(self.well)
+        kept = self.used, sorted(self.used_locks)
         data = {"stamp": self.stamp, "digest": digest(kept), "recipes": kept[0], "locks": kept[1]}
         return json.dumps(data, separators=(",", ":"))

@@ -55,10 +55,10 @@ def contract(name: str) -> Rules:
 
 def _referred(reference: str) -> Rules:
     """What a "$ref" of the recipe's contract leads to: "#/$defs/source/properties/package"."""
-    found: object = contract("recipe")
+    rules: object = contract("recipe")
     for key in reference.split("/")[1:]:
-        found = cast("dict[str, object]", found)[key]
-    return cast(Rules, found)
+        rules = cast("dict[str, object]", rules)[key]
+    return cast(Rules, rules)
 
 
 def resolved(rules: Rules) -> Rules:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -28,11 +28,11 @@ def place(recipe: Path) -> Path:
     return recipe.with_suffix(".lock.json")
 
 
-def read(recipe: Path, well: set[str] | None = None) -> dict[str, Pin]:
+def read(recipe: Path, known: Collection[str] = (), used: set[str] | None = None) -> dict[str, Pin]:
     """The pins of a recipe's lock by slot; {} where there is none. Raises RecipeFault.
 
-    well: digests of texts that are as the contract says, and need not be held against it again; the
-    digest of this one is added to them.
+    known: digests of texts that are as the contract says, and need not be held against it again.
+    used: takes the digest of this one.
     """
     path = place(recipe)
     try:
@@ -47,14 +47,13 @@ def read(recipe: Path, well: set[str] | None = None) -> dict[str, Pin]:
         what = f"the lock is not JSON ({error})"
         raise RecipeFault.of(what, where=path.name, hint=ANEW) from None
     digest = hashlib.sha256(text).hexdigest()
-    if well is None or digest not in well:
-        if wrong := list(_wrong(data)):
-            raise RecipeFault(
-                Finding(what=finding.what, where=path.name, hint=finding.hint or ANEW)
-                for finding in dict.fromkeys(wrong)
-            )
-        if well is not None:
-            well.add(digest)
+    if digest not in known and (wrong := list(_wrong(data))):
+        raise RecipeFault(
+            Finding(what=finding.what, where=path.name, hint=finding.hint or ANEW)
+            for finding in dict.fromkeys(wrong)
+        )
+    if used is not None:
+        used.add(digest)
     return {slot: Pin.read(pin) for slot, pin in data["pins"].items()}
 
 
@@ -65,7 +64,7 @@ def _wrong(data: Json) -> Iterator[Finding]:
         hint = f"known: {VERSION}; it was written by another tinybuild"
         yield Finding(what=what, hint=hint)
         return
-    wrong = [found for error in errors("lock", data) for found in findings(error, "the lock")]
+    wrong = [said for error in errors("lock", data) for said in findings(error, "the lock")]
     yield from wrong
     if wrong:
         return
