@@ -123,12 +123,12 @@ def is_depth(name: str, value: Json) -> bool:
 
 def depths(data: Data) -> list[int]:
     """The depths of all stacks of one config, those that are told by stage as stages and in sum."""
-    found = [value for name, value in data.items() if whole(value) and is_depth(name, value)]
+    deep = [value for name, value in data.items() if whole(value) and is_depth(name, value)]
     for name in ("depths", "layers"):
         stages = data.get(name)
         if wholes(stages):
-            found += [len(stages), sum(stages)]
-    return found
+            deep += [len(stages), sum(stages)]
+    return deep
 
 
 # --- what families call it ------------------------------------------------------------------------

@@ -159,9 +159,9 @@ def code(model_type: str) -> str:
     return ""
 
 
-def of_type(kind: str) -> dict[str, tuple[str, ...]]:
+def of_type(model_type: str) -> dict[str, tuple[str, ...]]:
     """Task -> the names of its classes for a model type, in the order of TASKS."""
-    tables = {task: _names(table(task).get(kind)) for task in TASKS}
+    tables = {task: _names(table(task).get(model_type)) for task in TASKS}
     return {task: names for task, names in tables.items() if names}
 
 
@@ -179,17 +179,19 @@ def table(task: str) -> Mapping[str, str | Sequence[str]]:
     return next((vars(modeling_auto)[name] for name in names if hasattr(modeling_auto, name)), {})
 
 
-def base(kind: str) -> tuple[str, ...]:
+def base(model_type: str) -> tuple[str, ...]:
     """The names of a model type's classes without a head; () where transformers has none."""
     from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
-    return _names(MODEL_MAPPING_NAMES.get(kind))
+    return _names(MODEL_MAPPING_NAMES.get(model_type))
 
 
 def classes(config: PreTrainedConfig) -> list[str]:
     """The names of the model classes that transformers maps to a config's type, sorted."""
-    kind = config.model_type
-    return sorted({*base(kind), *(name for names in of_type(kind).values() for name in names)})
+    model_type = config.model_type
+    return sorted(
+        {*base(model_type), *(name for names in of_type(model_type).values() for name in names)}
+    )
 
 
 def _by_rule(config: PreTrainedConfig) -> Chosen:
@@ -198,18 +200,18 @@ def _by_rule(config: PreTrainedConfig) -> Chosen:
     Classes that are made from the whole config come before those of a sub-config, which leave
     modalities out, and before those of another type's config.
     """
-    kind = config.model_type
-    heads = [names[0] for task, names in of_type(kind).items() if TASKS[task].head]
-    candidates = list(dict.fromkeys([*heads, *base(kind)]))
+    model_type = config.model_type
+    heads = [names[0] for task, names in of_type(model_type).items() if TASKS[task].head]
+    candidates = list(dict.fromkeys([*heads, *base(model_type)]))
     if not candidates:
         raise BuildFault.of(
-            f"transformers maps no model class to {kind}",
+            f"transformers maps no model class to {model_type}",
             key=KEY,
             hint="name one: architecture: CLASS",
         )
     fitting = []
     for name in candidates:
-        model = find(name, kind)
+        model = find(name, model_type)
         if model is None or getattr(model, "is_dummy", False):
             continue  # its package is missing: another class may do without
         if _forwards(model) and isinstance(config, model.config_class):
@@ -246,7 +248,7 @@ def _named(name: str, config: PreTrainedConfig) -> Chosen:
     return model, taken
 
 
-def find(name: str, kind: str) -> type[PreTrainedModel] | None:
+def find(name: str, model_type: str) -> type[PreTrainedModel] | None:
     """The class of that name, also where only the type's own module has it; None if none has.
 
     Raises PackageFault.
@@ -259,7 +261,7 @@ def find(name: str, kind: str) -> type[PreTrainedModel] | None:
     except ImportError as error:  # a package of its module is there, and broken
         raise absent(name, error) from None
     if model is None:
-        module = model_type_to_module_name(kind)
+        module = model_type_to_module_name(model_type)
         try:
             inside = importlib.import_module(f"transformers.models.{module}.modeling_{module}")
         except ImportError:
@@ -290,10 +292,10 @@ def absent(name: str, error: Exception) -> Fault:
     return PackageFault.lacking(name, package[1], KEY, hint)
 
 
-def _forwards(kind: type[PreTrainedModel]) -> bool:
+def _forwards(model_class: type[PreTrainedModel]) -> bool:
     import torch
 
-    return getattr(kind, "forward", None) is not torch.nn.Module.forward
+    return getattr(model_class, "forward", None) is not torch.nn.Module.forward
 
 
 def _parts(

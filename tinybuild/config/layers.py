@@ -121,7 +121,7 @@ class Stack:
             cycle=0 if by_layer else max(_period(node), _longest_cycle(node, number)),
         )
 
-    def kind(self, index: int) -> str:
+    def mark(self, index: int) -> str:
         """What tells the kinds of layers apart."""
         parts = [repr(self.own.get(index))] + [repr(v[index]) for v in self.by_layer.values()]
         parts += [str(index in value) for value in self.members.values()]
@@ -137,10 +137,10 @@ class Stack:
         """
         kinds: dict[str, int] = {}
         for index in range(self.number):
-            kinds.setdefault(self.kind(index), index)
+            kinds.setdefault(self.mark(index), index)
         kept = sorted(kinds.values())
         # The last layer keeps its kind: some classes look at it (shared keys, norms).
-        first = kinds[self.kind(self.number - 1)]
+        first = kinds[self.mark(self.number - 1)]
         if first != kept[-1]:
             kept.remove(first)
             kept.append(self.number - 1)

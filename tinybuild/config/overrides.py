@@ -46,15 +46,16 @@ def load(folder: Path) -> PreTrainedConfig:
         )
     try:
         data = json.loads(path.read_text())
-        kind = data["model_type"]
+        model_type = data["model_type"]
     except (ValueError, KeyError, TypeError) as error:
         what = "is not JSON" if isinstance(error, ValueError) else "names no model_type"
         raise BuildFault.of(f"the source's config.json {what}", key=("source",)) from None
-    if kind not in CONFIG_MAPPING:
+    if model_type not in CONFIG_MAPPING:
         raise BuildFault.of(
-            f"the source's config.json has a model type that transformers does not know: {kind}",
+            "the source's config.json has a model type that transformers does not know: "
+            f"{model_type}",
             key=("source",),
-            hint=did_you_mean(str(kind), CONFIG_MAPPING.keys()),
+            hint=did_you_mean(str(model_type), CONFIG_MAPPING.keys()),
         )
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -91,7 +92,7 @@ def _elsewhere(data: Data, wanted: str) -> Fault:
 
 
 def refusals() -> tuple[type[Exception], ...]:
-    """What a config class raises for values it does not take: wrong types come as its own kind."""
+    """What a config class raises for values it does not take: wrong types come as its own."""
     from huggingface_hub.errors import StrictDataclassError
 
     plain = (TypeError, ValueError, KeyError, AttributeError, ImportError, ZeroDivisionError)
@@ -152,11 +153,13 @@ def substituted(config: PreTrainedConfig, wishes: Data, key: Key = ()) -> PreTra
         if not isinstance(value, Mapping):
             continue
         place, sub = (*key, name), sub_config(config, name)
-        kind = value.get("model_type")
-        if not isinstance(kind, str) or (sub is not None and type(sub).model_type == kind):
+        model_type = value.get("model_type")
+        if not isinstance(model_type, str) or (
+            sub is not None and type(sub).model_type == model_type
+        ):
             new = substituted(sub, value, place) if sub is not None else None
         elif sub is not None or _value(config, config.attribute_map.get(name, name)) is None:
-            new = substituted(_default(kind, (*place, "model_type")), value, place)
+            new = substituted(_default(model_type, (*place, "model_type")), value, place)
         else:
             new = None  # a plain mapping, whose key happens to be called so
         if new is not None and new is not sub:
@@ -174,16 +177,16 @@ def substituted(config: PreTrainedConfig, wishes: Data, key: Key = ()) -> PreTra
     return made
 
 
-def _default(kind: str, key: Key) -> PreTrainedConfig:
+def _default(model_type: str, key: Key) -> PreTrainedConfig:
     from transformers import CONFIG_MAPPING
 
-    if kind not in CONFIG_MAPPING:
+    if model_type not in CONFIG_MAPPING:
         raise BuildFault.of(
-            f"transformers does not know the model type {kind}",
+            f"transformers does not know the model type {model_type}",
             key=key,
-            hint=did_you_mean(kind, CONFIG_MAPPING.keys()),
+            hint=did_you_mean(model_type, CONFIG_MAPPING.keys()),
         )
-    return CONFIG_MAPPING[kind]()
+    return CONFIG_MAPPING[model_type]()
 
 
 def _another(
@@ -205,18 +208,21 @@ def fields(config: PreTrainedConfig) -> set[str]:
     """
     from transformers import GenerationConfig
 
-    kind = type(config)
-    known = {field.name for field in dataclasses.fields(kind)} | set(kind.attribute_map)
+    config_class = type(config)
+    known = {field.name for field in dataclasses.fields(config_class)} | set(
+        config_class.attribute_map
+    )
     known |= {
         name
-        for name in dir(kind)
-        if isinstance(getattr(kind, name, None), property) and getattr(kind, name).fset is not None
+        for name in dir(config_class)
+        if isinstance(getattr(config_class, name, None), property)
+        and getattr(config_class, name).fset is not None
     }
-    known |= set(kind.sub_configs) | set(config.to_dict())
+    known |= set(config_class.sub_configs) | set(config.to_dict())
     known |= {name for name in GenerationConfig().to_dict() if is_id(name)}
     # A class without a complete default has only its fields.
     with contextlib.suppress(*refusals()):
-        known |= set(kind().to_dict())
+        known |= set(config_class().to_dict())
     return {name for name in known if not name.startswith("_")} - set(OURS)
 
 
@@ -314,7 +320,7 @@ def _derived(config: PreTrainedConfig, arguments: Data, wanted: set[str]) -> lis
     """The keys that the class fills in with the same values when they are not given."""
     if not wanted:
         return []
-    kind, full = type(config), plain(config)
+    config_class, full = type(config), plain(config)
     left = dict(arguments)
     dropped = []
     for name in arguments:
@@ -322,7 +328,7 @@ def _derived(config: PreTrainedConfig, arguments: Data, wanted: set[str]) -> lis
             continue
         trial = {k: v for k, v in left.items() if k != name}
         try:
-            same = all(plain(made) == full for made in _ways(kind, trial))
+            same = all(plain(made) == full for made in _ways(config_class, trial))
         except refusals():
             same = False
         if same:
@@ -331,11 +337,11 @@ def _derived(config: PreTrainedConfig, arguments: Data, wanted: set[str]) -> lis
     return dropped
 
 
-def _ways(kind: type[PreTrainedConfig], arguments: Data) -> Iterator[PreTrainedConfig]:
+def _ways(config_class: type[PreTrainedConfig], arguments: Data) -> Iterator[PreTrainedConfig]:
     """The config made as itself and, where the class has a way of its own, as a part of another."""
-    yield kind(**arguments)
-    if "from_dict" in vars(kind):  # timm's, which wants its number of labels there
-        yield kind.from_dict(dict(arguments))
+    yield config_class(**arguments)
+    if "from_dict" in vars(config_class):  # timm's, which wants its number of labels there
+        yield config_class.from_dict(dict(arguments))
 
 
 def plain(config: PreTrainedConfig) -> dict[str, Json]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def keeps(
-    kind: type[PreTrainedModel], config: PreTrainedConfig, dtype: torch.dtype
+    model_class: type[PreTrainedModel], config: PreTrainedConfig, dtype: torch.dtype
 ) -> frozenset[str]:
     """The names of a class's tensors that from_pretrained makes float32 in a model of `dtype`.
 
@@ -29,7 +29,7 @@ def keeps(
     torch.set_default_dtype(dtype)
     try:
         with torch.device("meta"), no_init_weights():
-            model = kind(copy.deepcopy(config))
+            model = model_class(copy.deepcopy(config))
     finally:
         torch.set_default_dtype(before)
     plan = model._get_dtype_plan(dtype)

@@ -91,7 +91,8 @@ def unread(
     nodes = dict(_nodes(config))
     classes = {type(node) for node in nodes.values()}
     # Some models make a config of their own from another's values, and read that.
-    elsewhere = {name for kind, names in reads.items() if kind not in classes for name in names}
+    others = (names for config_class, names in reads.items() if config_class not in classes)
+    elsewhere = set().union(*others)
     common = _common()
 
     def is_read(path: Path) -> bool:

@@ -73,7 +73,7 @@ def make(job: Job) -> ModelFacts:
     files = saved.processor_files(model, *more) if senses else {}
     processor.write(files, building.folder, job.out)
     return ModelFacts(
-        class_=building.kind.__name__,
+        class_=building.model_class.__name__,
         model_type=model.config.model_type,
         parameters=built.parameters,
         dtype=section["dtype"],
@@ -89,7 +89,7 @@ class Building:
     tokenizer's ids, the source's folder, and a seed."""
 
     asked: Settings
-    kind: type[PreTrainedModel]
+    model_class: type[PreTrainedModel]
     source: PreTrainedConfig
     tokenizer: Ids | None
     folder: Path
@@ -99,19 +99,24 @@ class Building:
     def of(cls, job: Job) -> Building:
         asked, folder = job.asked(Settings), job.inputs["fetch"] / "source"
         told = job.facts.get("tokenizer")
-        kind, source = heads.choose(asked.model["architecture"], overrides.load(folder))
+        model_class, source = heads.choose(asked.model["architecture"], overrides.load(folder))
         ids = wire.load(Ids, told["ids"]) if told is not None else None
         return cls(
-            asked=asked, kind=kind, source=source, tokenizer=ids, folder=folder, seed=job.seed
+            asked=asked,
+            model_class=model_class,
+            source=source,
+            tokenizer=ids,
+            folder=folder,
+            seed=job.seed,
         )
 
     def best(self) -> Built:
         """The model whose continuations differ most, of those with weights drawn more or less wide;
         the first where that is not looked at."""
         section = self.asked.model
-        resized = resize(self.source, section, self.tokenizer, self.kind, self.seed)
+        resized = resize(self.source, section, self.tokenizer, self.model_class, self.seed)
         auto = section["shrink"] == "auto" and "initializer_range" not in section
-        spreads = SPREADS if auto and self.kind.can_generate() else SPREADS[:1]
+        spreads = SPREADS if auto and self.model_class.can_generate() else SPREADS[:1]
         best: tuple[float, Built] | None = None
         for wide in spreads:
             built = self.built(resized, wide)
@@ -128,16 +133,16 @@ class Building:
         wishes, most = self.asked.model["config"], self.asked.max_parameters
         config, changes = resized.spread(wide)
         with relations.explained(self.source, config, wishes, ("model", "config")):
-            parameters = count(self.kind, config, most, self.source, wishes)
+            parameters = count(self.model_class, config, most, self.source, wishes)
         with reads.recording() as seen:
-            model = drawn(self.kind, config, self.seed)
+            model = drawn(self.model_class, config, self.seed)
         built = Built(
             model=model,
             changes=changes,
             parameters=parameters,
             reads=seen,
             batch=batch_of(model, self.seed),
-            kept=precision.keeps(self.kind, config, self.dtype),
+            kept=precision.keeps(self.model_class, config, self.dtype),
         )
         self.cast(built)
         if model.can_generate():
@@ -170,8 +175,8 @@ class Building:
                 model(**batch)
         except Exception:  # noqa: BLE001 - the check `forward` finds a model that does not run
             return
-        for kind, names in running.items():
-            seen[kind] = seen.get(kind, set()) | names
+        for config_class, names in running.items():
+            seen[config_class] = seen.get(config_class, set()) | names
         findings = reads.findings(model, self.source, wishes, seen)
         if findings:
             raise BuildFault(findings)

@@ -24,7 +24,7 @@ TRIED = 4  # batches of prompts that a spread is tried on
 
 
 def drawn(
-    kind: type[PreTrainedModel], config: PreTrainedConfig, seed: int, *, filled: bool = True
+    model_class: type[PreTrainedModel], config: PreTrainedConfig, seed: int, *, filled: bool = True
 ) -> PreTrainedModel:
     """A model with weights as its class draws them; torch's random numbers are as before.
 
@@ -34,7 +34,7 @@ def drawn(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = refusable(lambda: kind(config), kind)
+        model = refusable(lambda: model_class(config), model_class)
         if filled:
             _fill(model)
     return model

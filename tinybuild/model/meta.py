@@ -24,43 +24,45 @@ REFUSALS = (
 )
 
 
-def refusable(build: Callable[[], T], kind: type[PreTrainedModel]) -> T:
+def refusable(build: Callable[[], T], model_class: type[PreTrainedModel]) -> T:
     """What a model class makes; what it refuses becomes a fault."""
     try:
         return build()
     except REFUSALS as error:
-        raise _refused(kind, error) from None
+        raise _refused(model_class, error) from None
 
 
-def _refused(kind: type[PreTrainedModel], error: Exception) -> Fault:
+def _refused(model_class: type[PreTrainedModel], error: Exception) -> Fault:
     if isinstance(error, ImportError):
-        return heads.absent(kind.__name__, error)
+        return heads.absent(model_class.__name__, error)
     return BuildFault.of(
-        f"{kind.__name__} cannot be made from this config: "
+        f"{model_class.__name__} cannot be made from this config: "
         f"{type(error).__name__}: {overrides.reason(error)}",
         key=("model", "config"),
         hint="sizes that depend on one another may disagree (width, heads, layers, ids)",
     )
 
 
-def tensors(kind: type[PreTrainedModel], config: PreTrainedConfig) -> dict[str, torch.Tensor]:
+def tensors(
+    model_class: type[PreTrainedModel], config: PreTrainedConfig
+) -> dict[str, torch.Tensor]:
     """The parameters of a model by name, without memory. Raises BuildFault for a config that makes
     none."""
-    return dict(_on_meta(kind, config).named_parameters())
+    return dict(_on_meta(model_class, config).named_parameters())
 
 
-def _on_meta(kind: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
+def _on_meta(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
     import torch
     from transformers.initialization import no_init_weights
 
     with torch.device("meta"), no_init_weights():
-        model = refusable(lambda: kind(config), kind)
+        model = refusable(lambda: model_class(config), model_class)
         model.tie_weights()  # no_init_weights leaves it out, and would count them twice
     return model
 
 
 def count(
-    kind: type[PreTrainedModel],
+    model_class: type[PreTrainedModel],
     config: PreTrainedConfig,
     most: int,
     source: PreTrainedConfig,
@@ -72,7 +74,7 @@ def count(
     the sizes among the wishes (on `source`) that were not read on the way: one may be mistyped.
     """
     with reads.recording() as seen:
-        model = _on_meta(kind, config)
+        model = _on_meta(model_class, config)
     named = dict(model.named_parameters())
     number = int(sum(tensor.numel() for tensor in named.values()))
     if number > most:

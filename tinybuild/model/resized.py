@@ -65,7 +65,7 @@ def resize(
     source: PreTrainedConfig,
     section: Model,
     tokenizer: Ids | None,
-    kind: type[PreTrainedModel],
+    model_class: type[PreTrainedModel],
     seed: int,
 ) -> Resized:
     """The source's config with the recipe's overrides, the tokenizer's sizes and ids, and made
@@ -97,7 +97,7 @@ def resize(
         relations.layers(section.get("layers"), given["recipe"], ("model",))
         fixed = merge(implied, given["recipe"])
         tree = shrink(source, fixed, section["size"], section.get("layers"))
-        trial = Trial(kind=kind, small=small, seed=seed, tree=tree)
+        trial = Trial(model_class=model_class, small=small, seed=seed, tree=tree)
         _reduce(trial, section, {*tokenizer.sizes.values()} if tokenizer else set())
     return Resized(source=source, small=small, tree=tree, given=given)
 
@@ -107,13 +107,13 @@ class Trial:
     """Changes to a source's config tried on the model class: what it makes of them, and whether
     that runs the batch of the rules' own answer (`tree`)."""
 
-    kind: type[PreTrainedModel]
+    model_class: type[PreTrainedModel]
     small: Callable[[Data], PreTrainedConfig]
     seed: int
     tree: Tree
 
     def tensors(self, changes: Data) -> dict[str, torch.Tensor]:
-        return tensors(self.kind, self.small(changes))
+        return tensors(self.model_class, self.small(changes))
 
     def shapes(self, changes: Data) -> dict[str, tuple[int, ...]] | None:
         """None where the class makes no model of it."""
@@ -123,7 +123,7 @@ class Trial:
             return None
 
     def drawn(self, changes: Data) -> PreTrainedModel:
-        return drawn(self.kind, self.small(changes), self.seed, filled=False).eval()
+        return drawn(self.model_class, self.small(changes), self.seed, filled=False).eval()
 
     @functools.cached_property
     def batch(self) -> dict[str, torch.Tensor] | BuildFault:
@@ -143,7 +143,7 @@ class Trial:
             model = self.drawn(changes)
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 torch.manual_seed(self.seed)
-                refusable(lambda: model(**given), self.kind)
+                refusable(lambda: model(**given), self.model_class)
         except BuildFault:
             return False
         return True

@@ -122,25 +122,25 @@ def _head(node: Node) -> Places:
 def _rotated(count: int) -> Callable[[Node], Iterator[Places]]:
     """A head that is rotated whole, said by so many keys."""
 
-    def found(node: Node) -> Iterator[Places]:
+    def places(node: Node) -> Iterator[Places]:
         head = _head(node)
         if len(head) == count and _share(node) == 1.0:
             yield head
 
-    return found
+    return places
 
 
 def _beside_head(fits: Callable[[Json], bool], *names: str) -> Callable[[Node], Iterator[Places]]:
     """Rotary settings of these names whose values fit, with a head that is rotated whole."""
 
-    def found(node: Node) -> Iterator[Places]:
+    def places(node: Node) -> Iterator[Places]:
         rope, head = node.data.get("rope_parameters"), _head(node)
         if isinstance(rope, Mapping) and head and _share(node) == 1.0:
             for name in names:
                 if fits(rope.get(name)):
                     yield (node.at("rope_parameters", name), *head)
 
-    return found
+    return places
 
 
 def rotary_dim(node: Node) -> Iterator[Places]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from tinybuild.config.relations.relation import Node, Places, Relation, cut, is_list
 from tinybuild.keys import NAMES, first, says
-from tinybuild.paths import Json, Path, whole, wholes
+from tinybuild.paths import Json, whole, wholes
 
 # --- experts --------------------------------------------------------------------------------------
 
@@ -20,15 +20,15 @@ def top_k_and_experts(node: Node) -> Iterator[Places]:
 def _choice(*wanted: str) -> Callable[[Node], Iterator[Places]]:
     """The first key of each of these measures, where experts are chosen in groups."""
 
-    def found(node: Node) -> Iterator[Places]:
+    def places(node: Node) -> Iterator[Places]:
         names = [next(iter(node.measuring(measure)), None) for measure in wanted]
         groups = node.measuring("groups") and node.measuring("experts")
         if groups and node.data.get("topk_method") != "greedy":
-            places: tuple[Path, ...] = tuple(node.at(name) for name in names if name is not None)
-            if len(places) == len(wanted):
-                yield places
+            ours = tuple(node.at(name) for name in names if name is not None)
+            if len(ours) == len(wanted):
+                yield ours
 
-    return found
+    return places
 
 
 def group_of_two(node: Node) -> Iterator[Places]:
@@ -73,7 +73,7 @@ EXPERTS: tuple[Relation, ...] = (
 def _with_depth(fits: Callable[[str, Json], bool]) -> Callable[[Node], Iterator[Places]]:
     """Keys that fit, each with the depth of its config."""
 
-    def found(node: Node) -> Iterator[Places]:
+    def places(node: Node) -> Iterator[Places]:
         deep = node.first("depth")
         if deep is None or node.number(deep) < 1:
             return
@@ -81,7 +81,7 @@ def _with_depth(fits: Callable[[str, Json], bool]) -> Callable[[Node], Iterator[
             if fits(name, value):
                 yield node.at(name), node.at(deep)
 
-    return found
+    return places
 
 
 def layers_seen(node: Node) -> Iterator[Places]:

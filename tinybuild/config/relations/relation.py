@@ -65,11 +65,11 @@ class Relation:
 def together(*names: str) -> Callable[[Node], Iterator[Places]]:
     """Finds these keys where all of them are whole numbers."""
 
-    def found(node: Node) -> Iterator[Places]:
+    def places(node: Node) -> Iterator[Places]:
         if node.all(*names):
             yield tuple(node.at(name) for name in names)
 
-    return found
+    return places
 
 
 def is_list(value: Json) -> TypeGuard[list[Json] | tuple[Json, ...]]:

@@ -50,9 +50,8 @@ SENSES: Mapping[str, Sense] = {
 OPTIONAL = ("state",)  # what a recurrent model goes on from, where forward can do without
 # Taken only where forward has none of the above, or cannot do without.
 STATES: tuple[str, ...] = (
-    *("hidden_states", "inputs_embeds", "inputs", "input"),
-    *("latents", "query_embeds", "noise_embeds", "context_hidden_states"),
-    *("action_embeds",),
+    *("hidden_states", "inputs_embeds", "inputs", "input", "latents", "query_embeds"),
+    *("noise_embeds", "context_hidden_states", "action_embeds"),
 )
 # The sub-config of a modality: None says that the model has no part for it.
 PARTS = {"image": "vision_config", "video": "vision_config", "audio": "audio_config"}

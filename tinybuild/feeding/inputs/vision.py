@@ -14,8 +14,8 @@ from tinybuild.keys import NAMES
 SIZES = (32, 64, 96, 128, 224)  # tried after the config's own
 LARGEST = 512
 REGIONS = 4
-Layout: TypeAlias = Callable[[Facts, Draw, str, str, str], Iterator[Given]]
 CONVOLUTIONS = ("Conv2d", "Conv3d")
+Layout: TypeAlias = Callable[[Facts, Draw, str, str, str], Iterator[Given]]
 
 
 def images(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
@@ -63,9 +63,8 @@ def sizes(facts: Facts, near: str = "image") -> list[tuple[int, int]]:
 def channels(facts: Facts) -> int:
     """Of the config, or of the first convolution, in its absence."""
     first = next((m.in_channels for _, m in facts.modules(*CONVOLUTIONS, near="image")), 3)
-    return facts.integer(
-        *NAMES["image channels"], near="image", default=first if first <= 16 else 3
-    )
+    usual = first if first <= 16 else 3
+    return facts.integer(*NAMES["image channels"], near="image", default=usual)
 
 
 def frames(facts: Facts) -> list[int]:

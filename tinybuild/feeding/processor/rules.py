@@ -198,30 +198,27 @@ def _truncation(view: View, name: str, value: Json) -> Json:
     return FUSED[bool(fused)] if value in FUSED.values() and fused is not None else value
 
 
+# Settings that a config has under the same name.
+SHARED = (
+    *("downsample_factor", "downsample_ratio", "pixel_shuffle_ratio", "pooling_kernel_size"),
+    *("vision_feature_select_strategy", "vision_aspect_ratio", "num_query_tokens", "num_channels"),
+    *("max_state_dim", "chunk_size", "num_prompts", "n_window", "audio_compression_rate"),
+)
 # By name; what is not here follows the config's key of the same name, where both had one value.
 SETTINGS: dict[str, Setting] = {
+    **{name: Setting(keys=(name,)) for name in SHARED},
     **dict.fromkeys(NAMES["patch side"], Setting(rule=_patch)),
     **dict.fromkeys(
         ("merge_size", "spatial_merge_size"), Setting(keys=("spatial_merge_size", "merge_size"))
     ),
     # Patches of a config that does not speak of frames are of one.
     "temporal_patch_size": Setting(keys=("temporal_patch_size",), rule=lambda view, name, value: 1),
-    "downsample_factor": Setting(keys=("downsample_factor",)),
-    "downsample_ratio": Setting(keys=("downsample_ratio",)),
-    "pixel_shuffle_ratio": Setting(keys=("pixel_shuffle_ratio",)),
     "pooling_ratio": Setting(keys=("projector_pooling_ratio", "pooling_ratio")),
-    "pooling_kernel_size": Setting(keys=("pooling_kernel_size",)),
     "image_grid_pinpoints": Setting(keys=("image_grid_pinpoints",), rule=_pixels),
-    "vision_feature_select_strategy": Setting(keys=("vision_feature_select_strategy",)),
-    "vision_aspect_ratio": Setting(keys=("vision_aspect_ratio",)),
-    "num_query_tokens": Setting(keys=("num_query_tokens",)),
-    **dict.fromkeys(("num_channels", "image_num_channels"), Setting(keys=("num_channels",))),
-    "max_state_dim": Setting(keys=("max_state_dim",)),
-    "chunk_size": Setting(keys=("chunk_size",)),
+    "image_num_channels": Setting(keys=("num_channels",)),
     "image_seq_length": Setting(
         keys=("mm_tokens_per_image", "vision_soft_tokens_per_image", "image_seq_length")
     ),
-    "num_prompts": Setting(keys=("num_prompts",)),
     # {height, width}, {shortest_edge ...}, a number, or lists of these.
     **dict.fromkeys(
         (
@@ -239,8 +236,6 @@ SETTINGS: dict[str, Setting] = {
     ),
     "size_divisor": Setting(rule=_divisor),
     "audio_seq_length": Setting(keys=("audio_soft_tokens_per_image",)),
-    "n_window": Setting(keys=("n_window",)),
-    "audio_compression_rate": Setting(keys=("audio_compression_rate",)),
     # Of a sound as it is, without a spectrogram.
     "audio_samples_per_token": Setting(keys=("audio_embed_dim",)),
     **dict.fromkeys(("feature_size", "num_mel_bins"), Setting(rule=_mels)),
@@ -317,9 +312,9 @@ def _window(data: Data, source: Data, tiny: Data) -> dict[str, Json]:
     """The window of fixed length (30 s for Whisper) for the positions there are."""
     rate, most = data.get("sampling_rate"), data.get("nb_max_frames")
     before, after = (find(tree, NAMES["sound positions"], "audio") for tree in (source, tiny))
-    if "chunk_length" not in data or not (whole(rate) and whole(most)):
+    if not (whole(rate) and whole(most) and whole(before) and whole(after)):
         return {}
-    if not (whole(before) and whole(after)):
+    if "chunk_length" not in data:
         return {}
     frames = max(1, round(most / before)) * after
     for seconds in range(1, SECONDS + 1):  # the first that is cut in as many frames exactly
