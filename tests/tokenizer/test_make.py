@@ -478,7 +478,7 @@ def test_scratch_options_reach_the_class(job: MakeJob) -> None:
         ),
         (
             {"class": "FSMTTokenizer", "vocab": ["a"]},
-            "FSMTTokenizer takes no vocab_file (it takes merges_file, src_vocab_file",
+            "FSMTTokenizer does not take vocab_file (it takes merges_file, src_vocab_file",
             ("vocab",),
         ),
     ],

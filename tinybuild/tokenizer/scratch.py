@@ -117,7 +117,7 @@ def _slow(class_: Class, vocab: Vocab, merges: list[str] | None, options: Option
         if role not in known:
             takes = ", ".join(sorted(known))
             raise BuildFault.of(
-                f"{class_.__name__} takes no {role} (it takes {takes})",
+                f"{class_.__name__} does not take {role} (it takes {takes})",
                 key=("tokenizer", "merges" if role == "merges_file" else "vocab"),
                 hint="give vocab as a mapping with its names" if isinstance(vocab, list) else "",
             )

@@ -399,7 +399,7 @@ def write(
     """Write the vocabulary files of a class, cut to `kept`: space name -> token -> new id.
 
     In lists and SentencePiece models a token's place is its id: they keep their order, and so must
-    `kept`. What is no token of the source at all stays (pieces and merges that end in the unknown
+    `kept`. What is not a token of the source stays (pieces and merges that end in the unknown
     token): with everything kept, nothing changes.
     """
     files = _files(source, folder)

@@ -53,7 +53,7 @@ def read(path: Path) -> TokenizerJson:
 
     Raises BuildFault for what the tokenizers library would refuse less clearly, or load wrongly:
     no JSON, an unknown model, two tokens with one id, a token that stands twice, a merge whose
-    parts or whole are no tokens.
+    parts or whole are not tokens.
     """
     name = path.name
     try:
@@ -278,8 +278,8 @@ def _cut_list(model: Document, kept: Mapping[str, int]) -> None:
 def _cut_table(model: Document, kept: Mapping[str, int], added: Iterable[Document]) -> None:
     """The vocabulary of the others, in the order of the ids, whatever order the file had.
 
-    Added tokens that are none of the model are numbered behind its own; one that stands among those
-    has to be one of them.
+    Added tokens that the model does not have are numbered behind its own; one that stands among
+    those has to be one of them.
     """
     own = {token: kept[token] for token in model["vocab"] if token in kept}
     end = max(own.values(), default=-1)

@@ -147,7 +147,7 @@ def _repair(
 ) -> None:
     """Put right what training leaves wrong.
 
-    Letters (see `_letters`) are no special tokens. The scores of a Unigram differ from run to run
+    Letters (see `_letters`) are not special tokens. The scores of a Unigram differ from run to run
     (`_settled`). Byte pieces are lost: a tokenizer that falls back to bytes needs all 256 of them,
     or it drops the characters it does not know without a trace; they follow the tokens at the start
     (the special ones), as in SentencePiece models. Added tokens are in another order than in the
@@ -170,7 +170,7 @@ def _repair(
             scores[start:start] = [0.0] * len(bytes_)
     _put(model, tokens, scores)
     places = {token: number for number, token in enumerate(tokens)}
-    for token in backend["added_tokens"]:  # those that are no tokens of the model follow them
+    for token in backend["added_tokens"]:  # those that the model does not have follow them
         token["id"] = places.get(token["content"], token["id"] + len(bytes_))
     _reorder(backend, order)
     post_processor = backend.pop("post_processor")
@@ -298,7 +298,7 @@ def _vocabulary(source: PreTrainedTokenizerBase, weighted: bool) -> Iterator[str
 
     Weighted, a token counts in proportion to N - id, scaled so that the first counts HEAVIEST times
     (the tutorial's N - id repetitions would be 500 million strings for a vocabulary of 32,000; only
-    the proportions matter to a trainer). Tokens that are no text by themselves (single bytes of
+    the proportions matter to a trainer). Tokens that are not text by themselves (single bytes of
     longer characters) are left out.
     """
     special = set(source.all_special_tokens)

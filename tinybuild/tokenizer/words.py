@@ -20,8 +20,8 @@ class Words(Segmenter):
     token fits at some place is unknown as a whole; there a subset could go another way, without
     the token that led the source into the dead end, and come through. Then the place is inside one
     of its tokens that go on a word, behind its first letter; if that letter goes on words by itself
-    too, it fits at the place, which is no dead end. So tokens with a letter behind the first that
-    does not are kept last, all or none of them (`misleads`; real vocabularies have a handful).
+    too, it fits at the place, which is not a dead end. So tokens with a letter behind the first
+    that does not are kept last, all or none of them (`misleads`; real vocabularies have a handful).
     """
 
     prefix: str | None = None
