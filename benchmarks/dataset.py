@@ -5,7 +5,7 @@ files (10 kB each, one row a file) in a temporary folder. Then takes 10,000 rows
 and at random; by the whole dataset stage (rows, card), and by load_dataset into an empty cache,
 select or shuffle + select, to_parquet. Each in a fresh process, the fastest of --runs. Prints
 seconds of the work itself, by the clock and of the processors, and the process' peak memory; both
-processes also import datasets, which is said beside.
+processes also import datasets; that time stands beside.
 
     python benchmarks/dataset.py [--rows 1000000] [--bytes 1000000000] [--samples 10000] [--runs 1]
         [--ways "first random spread"] [--in DIR]
@@ -49,7 +49,7 @@ END = """
 print(time.perf_counter() - start, time.process_time() - spent, start - begin)
 """
 STAGE = """
-from tinybuild import dataset
+from tinybuild.dataset import stage as dataset
 from tinybuild.workers import Job
 names = [p.name for p in source.iterdir()] if source.is_dir() else [source.name]
 section = {{"source": {{"path": "x"}} | {more}, "samples": samples, "select": {way!r}}}
@@ -119,13 +119,15 @@ def measure(work: str, place: Path, **values: object) -> tuple[float, float, flo
     return seconds, spent, imports, peak
 
 
-def compare(name: str, source: Path, module: str, files: str, said: argparse.Namespace) -> None:
+def compare(
+    name: str, source: Path, module: str, files: str, arguments: argparse.Namespace
+) -> None:
     more = {"sample_by": "document"} if module == "text" else {}
-    print(f"{name}, {said.samples:,} rows")
-    for way in said.ways.split():
-        values = {"source": str(source), "samples": said.samples, "way": way, "more": more}
+    print(f"{name}, {arguments.samples:,} rows")
+    for way in arguments.ways.split():
+        values = {"source": str(source), "samples": arguments.samples, "way": way, "more": more}
         runs = []
-        for _ in range(said.runs):  # in turns, for other work of the machine slows both
+        for _ in range(arguments.runs):  # in turns, for other work of the machine slows both
             ours = measure(STAGE, source.parent, **values)
             beside = None
             if way != "spread":
@@ -133,9 +135,9 @@ def compare(name: str, source: Path, module: str, files: str, said: argparse.Nam
             runs.append((ours, beside))
         work = min(ours for ours, _ in runs)
         line = f"  {way:7}{work[0]:7.2f} s (cpu {work[1]:.2f}) {work[3]:5.0f} MB"
-        found = [beside for _, beside in runs if beside is not None]
-        if found:
-            beside = min(found)
+        naive = [beside for _, beside in runs if beside is not None]
+        if naive:
+            beside = min(naive)
             line += f"   naively {beside[0]:7.2f} s (cpu {beside[1]:.2f}) {beside[3]:5.0f} MB"
             whole = (beside[0] + beside[2]) / (work[0] + work[2])
             line += f"   {beside[0] / work[0]:.1f} times as fast (cpu {beside[1] / work[1]:.1f}, "
@@ -153,19 +155,19 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--ways", default="first random spread")
     parser.add_argument("--in", dest="place", help="where the temporary folder is made")
-    said = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=said.place) as place:
-        if said.rows:
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.place) as place:
+        if arguments.rows:
             rows = Path(place, "parquet")
-            parquet(rows, said.rows)
+            parquet(rows, arguments.rows)
             size = sum(path.stat().st_size for path in rows.iterdir())
-            title = f"{said.rows:,} rows of Parquet ({size / 1e6:,.0f} MB)"
-            compare(title, rows, "parquet", "sorted(source.iterdir())", said)
-        if said.bytes:
+            title = f"{arguments.rows:,} rows of Parquet ({size / 1e6:,.0f} MB)"
+            compare(title, rows, "parquet", "sorted(source.iterdir())", arguments)
+        if arguments.bytes:
             tar = Path(place, "texts.tar")
-            archive(tar, said.bytes)
+            archive(tar, arguments.bytes)
             title = f"{tar.stat().st_size / 1e6:,.0f} MB of text files in a tar"
-            compare(title, tar, "text", "[source]", said)
+            compare(title, tar, "text", "[source]", arguments)
 
 
 if __name__ == "__main__":

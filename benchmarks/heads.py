@@ -33,27 +33,27 @@ PACKAGE = "(not counted) "
 
 def listed(_: object) -> list[tuple[str, str, str]]:
     """(task, model type, class name) of all tables of transformers."""
-    kinds = {kind for task in heads.TASKS for kind in heads.table(task)}
+    types = {model_type for task in heads.TASKS for model_type in heads.table(task)}
     return [
-        (task, kind, name)
-        for kind in sorted(kinds)
-        for task, names in heads.of_type(kind).items()
+        (task, model_type, name)
+        for model_type in sorted(types)
+        for task, names in heads.of_type(model_type).items()
         for name in names
     ]
 
 
-def section(kind: str) -> dict[str, Any]:
+def section(model_type: str) -> dict[str, Any]:
     """The model section of a type's recipe; that of bert where it has none, without overrides."""
     folder = Path(__file__).parents[1] / "recipes" / architectures.GROUP
-    file = folder / f"{architectures.PREFIX}{kind}.yaml"
+    file = folder / f"{architectures.PREFIX}{model_type}.yaml"
     if file.is_file():
         return dict(recipe.read(file, file.name, "").data["model"])
     return {**section("bert"), "config": {}}
 
 
-def _job(root: Path, kind: str, wish: dict[str, Any]) -> Job:
+def _job(root: Path, model_type: str, wish: dict[str, Any]) -> Job:
     return Job(
-        task=f"model:{kind}",
+        task=f"model:{model_type}",
         settings={"model": wish, "max_parameters": 50 * MB},
         inputs={"fetch": root / "fetch"},
         facts={},
@@ -71,30 +71,30 @@ def attempt(argument: tuple[str, str]) -> int:
     from tinybuild import model
     from tinybuild.feeding import inputs
 
-    kind, name = argument
+    model_type, name = argument
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         (root / "fetch/source").mkdir(parents=True)
         (root / "out").mkdir()
-        config = CONFIG_MAPPING[kind]()
+        config = CONFIG_MAPPING[model_type]()
         data = json.loads(config.to_json_string(use_diff=False))
         (root / "fetch/source/config.json").write_text(pretty(data))
-        wish = {**section(kind), "architecture": name}
+        wish = {**section(model_type), "architecture": name}
         _, taken = heads.choose(name, config)
         if taken is not config:  # its overrides are relative to the part that the class takes
             part = next((n for n in config.sub_configs if getattr(config, n) is taken), "")
             wish["config"] = wish["config"].get(part, {})
         try:
-            facts = model.make(_job(root, kind, wish))
+            facts = model.make(_job(root, model_type, wish))
         except Fault as fault:
             # The recipe's overrides are for another class of the type: this one reads fewer.
             idle = {f.key[-1] for f in fault.findings if " does not read " in f.what}
             if not idle or len(idle) < len(fault.findings):
                 raise
             kept = {key: value for key, value in wish["config"].items() if key not in idle}
-            facts = model.make(_job(root, kind, {**wish, "config": kept}))
-        found = heads.find(name, facts.model_type)
-        made = found.from_pretrained(root / "out", dtype="auto").eval()
+            facts = model.make(_job(root, model_type, {**wish, "config": kept}))
+        model_class = heads.find(name, facts.model_type)
+        made = model_class.from_pretrained(root / "out", dtype="auto").eval()
         with torch.no_grad():
             outputs = inputs.tensors(made(**inputs.batch(made, 0)))
         bad = [key for key, tensor in outputs.items() if not tensor.isfinite().all()]
@@ -128,16 +128,16 @@ def main() -> None:
 
     try:
         every = pool.call("heads:listed", None)
-        sample = set(sorted({kind for _, kind, _ in every})[:: arguments.every])
+        sample = set(sorted({model_type for _, model_type, _ in every})[:: arguments.every])
         every = [line for line in every if line[1] in (wanted or sample)]
-        pairs = sorted({(kind, name) for _, kind, name in every})
+        pairs = sorted({(model_type, name) for _, model_type, name in every})
         with ThreadPoolExecutor(arguments.jobs) as threads:
             results: dict[Any, int | str] = dict(zip(pairs, threads.map(one, pairs), strict=True))
     finally:
         pool.stop()
     tasks = defaultdict(list)
-    for task, kind, name in every:
-        tasks[task].append(results[kind, name])
+    for task, model_type, name in every:
+        tasks[task].append(results[model_type, name])
     tasks["all classes"] = list(results.values())
     print(f"{'task':32} {'classes':>8} {'forward':>8} {'<= 1 MB':>8}")
     for task in [*heads.TASKS, "all classes"]:
@@ -151,9 +151,9 @@ def main() -> None:
     print(
         f"{100 * share:.1f} % of the classes forward; aim: at least {100 * AIM:.0f} %; {took:.0f} s"
     )
-    for (kind, name), result in results.items():
+    for (model_type, name), result in results.items():
         if isinstance(result, str):
-            print(f"{kind:28} {name}: {result[:200]}")
+            print(f"{model_type:28} {name}: {result[:200]}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kit import faults
 from kit.archives import PACK, tar, tar_of, zipped
 
 from tinybuild.dataset.archives import Meter, check_zip, inner_name, is_archive, leaves, members
@@ -34,12 +35,10 @@ def unpacked(path: Path, scratch: Path, most: int = 10**6) -> list[tuple[str, by
 
 def refused(path: Path, data: bytes, scratch: Path, most: int = 10**6) -> str:
     path.write_bytes(data)
-    with pytest.raises(BuildFault) as caught:
-        unpacked(path, scratch, most)
-    assert caught.value.findings[0].key[:2] == ("dataset", "source")
-    message = str(caught.value)
-    assert str(path.parent) not in message
-    return message
+    refusal = faults.refused(unpacked, path, scratch, most)
+    assert refusal.key[:2] == ("dataset", "source")
+    assert str(path.parent) not in refusal.text
+    return refusal.text
 
 
 FILES = [("a/1.txt", b"one"), ("a/2.txt", b"two"), ("b.txt", b"")]

@@ -29,8 +29,9 @@ from kit import faults
 from kit.media import encoded, heard, picture, wave
 from kit.stage import MakeJob
 
-from tinybuild import dataset, recipe
+from tinybuild import recipe
 from tinybuild.dataset import images, media
+from tinybuild.dataset import stage as dataset
 from tinybuild.dataset.images import image
 from tinybuild.dataset.media import cut, shrink
 from tinybuild.dataset.rows import Place

@@ -17,12 +17,12 @@ import pytest
 from datasets import Array2D, ClassLabel, Dataset, Features, Image, List, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit import faults
 
 from tinybuild.dataset import select as module
 from tinybuild.dataset.rows import Place, Shard, Split
 from tinybuild.dataset.select import select
 from tinybuild.dataset.sources import Options, open_folder
-from tinybuild.errors import BuildFault
 
 NUMBERS = Features({"n": Value("int64"), "even": Value("bool")})
 
@@ -79,10 +79,8 @@ class Watched:
 
 
 def refused(split: Split, wish: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
-    with pytest.raises(BuildFault) as caught:
-        select(split, wish, 0)
-    (finding,) = caught.value.findings
-    return str(caught.value), finding.key
+    refusal = faults.refused(select, split, wish, 0)
+    return refusal.text, refusal.only.key
 
 
 SIZES = st.lists(st.integers(0, 12), min_size=1, max_size=6)

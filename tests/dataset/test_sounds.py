@@ -35,7 +35,7 @@ SOUNDS = [
 @pytest.mark.parametrize(("kind", "subtype"), SOUNDS)
 @pytest.mark.parametrize("channels", [1, 2])
 def test_sounds_are_cut_and_resampled(kind: str, subtype: str, channels: int) -> None:
-    data = wave(16_000, 2, kind, subtype, channels)
+    data = wave(16_000, 2, f"{kind}/{subtype}", channels)
     before = heard(data)[0]
     found = sound(data, 0.5, 8000)
     assert found is not None

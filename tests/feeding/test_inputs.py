@@ -12,6 +12,7 @@ import transformers
 from tinybuild.errors import BuildFault
 from tinybuild.feeding import inputs
 from tinybuild.feeding.inputs import text, vision
+from tinybuild.feeding.inputs.contents import contents, renewed
 from tinybuild.feeding.inputs.draw import ROWS, Draw
 from tinybuild.feeding.inputs.facts import Facts
 
@@ -270,6 +271,29 @@ def test_a_model_in_bfloat16_takes_its_batch(name: str) -> None:
     assert all(value.dtype == torch.bfloat16 for value in floating)
     with torch.no_grad():
         assert model(**batch).loss.isfinite()
+
+
+def test_contents_are_what_says_something_and_others_are_near() -> None:
+    ids = torch.tensor([[5, 0, 9, 7], [8, 6, 0, 5]])
+    places = torch.arange(24).reshape(2, 3, 4)
+    batch: dict[str, Any] = {
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "labels": ids,
+        "pixel_values": torch.full((2, 3, 4, 4), 100.0),
+        "codes": places,
+        "use_cache": True,
+    }
+    assert contents(batch) == ["input_ids", "pixel_values", "codes"]
+    drawn = torch.Generator().manual_seed(1)
+    other = {name: renewed(name, batch[name], {0}, drawn) for name in contents(batch)}
+    assert not torch.equal(other["input_ids"], ids)
+    assert torch.equal(other["input_ids"] == 0, ids == 0)
+    assert int(other["input_ids"].max()) <= 9
+    assert torch.equal(other["codes"], places.roll(1, dims=1))
+    pixels = other["pixel_values"]
+    assert not torch.equal(pixels, batch["pixel_values"])
+    assert 90 < float(pixels.min()) <= float(pixels.max()) < 110
 
 
 # --- text ---

@@ -52,18 +52,15 @@ def image(size: tuple[int, int] = (4, 3), kind: str = "PNG", colour: str = "red"
 
 
 def wave(
-    rate: int,
-    seconds: float,
-    kind: str = "WAV",
-    subtype: str | None = None,
-    channels: int = 1,
-    hertz: float = 440,
+    rate: int, seconds: float, kind: str = "WAV", channels: int = 1, hertz: float = 440
 ) -> bytes:
+    """A tone as a file. kind: "WAV", or "WAV/PCM_24" with a subtype."""
+    kind, _, subtype = kind.partition("/")
     time = numpy.arange(int(rate * seconds)) / rate
     samples = 0.5 * numpy.sin(2 * numpy.pi * hertz * time)
     written = io.BytesIO()
     both = numpy.stack([samples * (1 - 0.5 * c) for c in range(channels)], axis=1)
-    soundfile.write(written, both, rate, format=kind, subtype=subtype)
+    soundfile.write(written, both, rate, format=kind, subtype=subtype or None)
     return written.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +63,13 @@ def refused(job: MakeJob, tmp_path: Path, *args: Any, **more: Any) -> tuple[str,
     assert contents(work.out) == {}
     assert str(tmp_path) not in refusal.text
     return refusal.text, refusal.key
+
+
+def weights(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Rewrite a folder's model.safetensors with what `change` does to its tensors."""
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})

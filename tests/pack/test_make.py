@@ -18,7 +18,8 @@ from kit.files import contents
 from kit.stage import MakeJob
 
 import tinybuild
-from tinybuild import dataset, model, pack, source, wire
+from tinybuild import model, pack, source, wire
+from tinybuild.dataset import stage as dataset
 from tinybuild.errors import BuildFault
 from tinybuild.facts import DatasetFacts, ModelShown, TokenizerShown
 from tinybuild.files import digest, sha256

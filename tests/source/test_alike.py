@@ -18,7 +18,8 @@ from kit.hub import Hub, connected
 from kit.stage import MakeJob
 from PIL import Image
 
-from tinybuild import dataset, source
+from tinybuild import source
+from tinybuild.dataset import stage as dataset
 
 Build = Callable[..., dict[str, Any]]
 

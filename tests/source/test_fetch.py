@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit import faults
 from kit.files import contents
 from kit.hub import Hub, connected
 from kit.stage import MakeJob
@@ -37,10 +38,9 @@ def fetch(
 
 
 def refused(job: MakeJob, wish: Mapping[str, Any], **more: Any) -> str:
-    with pytest.raises(SourceFault) as caught:
-        fetch(job, wish, **more)
-    assert all(finding.key for finding in caught.value.findings)
-    return str(caught.value)
+    refusal = faults.refused(fetch, job, wish, **more)
+    assert all(finding.key for finding in refusal.findings)
+    return refusal.text
 
 
 @pytest.fixture

@@ -5,16 +5,17 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kit.files import contents, edit
+from kit.models import weights
 from kit.stage import MakeJob
 from kit.vocabularies import pieces
 
-from tinybuild import corpus, dataset, model, validate, wire
+from tinybuild import corpus, model, validate, wire
+from tinybuild.dataset import stage as dataset
 from tinybuild.errors import CheckFault
 from tinybuild.source import blank_tokenizer
 from tinybuild.tokenizer import stage as tokenizer
@@ -149,16 +150,6 @@ def failures(job: MakeJob, built: Built, *stages: str, **checks: Any) -> dict[st
         assert name not in passed.what.removeprefix("passed: ").split(", ")
         found[name] = f"{finding.what} / {finding.hint}"
     return found
-
-
-def weights(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Rewrite model.safetensors with what `change` does to its tensors."""
-    from safetensors.torch import load_file, save_file
-
-    path = folder / "model.safetensors"
-    tensors = load_file(path)
-    change(tensors)
-    save_file(tensors, path, metadata={"format": "pt"})
 
 
 # --- sound ----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from kit.files import edit
+from kit.models import weights
 from kit.stage import MakeJob
 
 from tinybuild import model, validate, wire
@@ -83,15 +84,6 @@ def build(job: MakeJob, tmp_path: Path) -> Build:
 def failing(bundle: Bundle, scratch: Path) -> dict[str, str]:
     found = bundle.checks(scratch)
     return {name: f"{c.measured} / {c.note}" for name, c in found.items() if not c.ok}
-
-
-def weights(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    from safetensors.torch import load_file, save_file
-
-    path = folder / "model.safetensors"
-    tensors = load_file(path)
-    change(tensors)
-    save_file(tensors, path, metadata={"format": "pt"})
 
 
 def llama(build: Build, **more: Any) -> Bundle:
@@ -449,7 +441,7 @@ def test_a_loss_that_no_step_lowers(build: Build, tmp_path: Path) -> None:
 def test_a_class_that_learns_in_training_mode_only() -> None:
     import torch
 
-    from tinybuild.validate.alive import learn
+    from tinybuild.validate.learning import learn
 
     class Insisting(torch.autograd.Function):
         @staticmethod
@@ -480,7 +472,7 @@ def test_a_class_that_learns_in_training_mode_only() -> None:
 def test_what_a_model_keeps_of_an_earlier_call_is_forgotten() -> None:
     import torch
 
-    from tinybuild.validate.alive import learn
+    from tinybuild.validate.learning import learn
 
     class Model(torch.nn.Module):
         def __init__(self) -> None:

@@ -488,13 +488,13 @@ def test_texts_are_cut(
             lambda data: data.update(model_max_length=length),
         )
     shapes = []
-    plain = pairs.alive.outputs
+    plain = pairs.learning.outputs
 
     def seen(model: Any, batch: Mapping[str, Any], seed: int) -> Any:
         shapes.append(tuple(batch["input_ids"].shape))
         return plain(model, batch, seed)
 
-    monkeypatch.setattr(pairs.alive, "outputs", seen)
+    monkeypatch.setattr(pairs.learning, "outputs", seen)
     assert check(subject).ok
     assert shapes == [(6, wanted)]
 
@@ -506,13 +506,13 @@ def test_messages_are_written_by_the_template(
     template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
     (subject.folder / "chat_template.jinja").write_text(template)
     given = []
-    plain = pairs.alive.outputs
+    plain = pairs.learning.outputs
 
     def seen(model: Any, batch: Mapping[str, Any], seed: int) -> Any:
         given.append(batch["input_ids"][0])
         return plain(model, batch, seed)
 
-    monkeypatch.setattr(pairs.alive, "outputs", seen)
+    monkeypatch.setattr(pairs.learning, "outputs", seen)
     found = check(subject)
     assert (found.ok, found.note) == (True, "")
     assert found.measured.startswith("6 rows of messages: ")
@@ -683,10 +683,10 @@ def test_a_step_that_changes_nothing(built: Build, monkeypatch: pytest.MonkeyPat
 def test_a_class_that_makes_no_loss_of_its_labels(
     built: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = pairs.alive.outputs
+    plain = pairs.learning.outputs
 
     def without(*given: Any) -> Any:
         return {name: value for name, value in plain(*given).items() if name != "loss"}
 
-    monkeypatch.setattr(pairs.alive, "outputs", without)
+    monkeypatch.setattr(pairs.learning, "outputs", without)
     assert "which is not the class's own" in broken(built(*LLAMA, texts()))

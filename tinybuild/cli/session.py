@@ -9,7 +9,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import NoReturn, Protocol
@@ -18,7 +18,7 @@ from tinybuild.engine.code import closure
 from tinybuild.engine.plan import Zoo, load
 from tinybuild.engine.run import Builder
 from tinybuild.engine.stages import Task
-from tinybuild.errors import Fault, Finding, RecipeFault, did_you_mean
+from tinybuild.errors import Fault, Finding, RecipeFault, did_you_mean, nearest
 from tinybuild.files import Memo, write
 from tinybuild.progress import Progress
 from tinybuild.recipe import Broken, Cache, Recipe, locate
@@ -95,8 +95,14 @@ class Session:
         return list(ordered.values())
 
 
-def unknown(name: str, known: Iterable[str]) -> Fault:
-    return RecipeFault.of(f"there is no recipe {name}", hint=did_you_mean(name, known))
+FEW = 12  # names that a hint lists
+
+
+def unknown(name: str, known: Collection[str]) -> Fault:
+    """A name that is not known: the nearest ones, or all where there are few."""
+    listed = len(known) <= FEW or nearest(name, known)
+    hint = did_you_mean(name, known) if listed else "see doit list"
+    return RecipeFault.of(f"there is no recipe {name}", hint=hint)
 
 
 def placed(fault: Fault, where: str) -> Fault:

@@ -83,7 +83,7 @@ def unpack(work: Work, asked: Asked) -> str:
             aside = place.with_name(f"{place.name}.fetched")
             origin = _origin(work, section, stack, aside)
             settings = {"dataset": section, "numbers": asked.rows or None}
-            facts = work.call("dataset:unpack", made, settings, origin)
+            facts = work.call("dataset.stage:unpack", made, settings, origin)
             os.rename(made, place)
     except OSError as error:
         if error.filename is not None:

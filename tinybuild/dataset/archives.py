@@ -260,7 +260,7 @@ def _unpacked(stream: Bytes, kind: str, name: str, meter: Meter) -> io.BufferedR
 
 
 class _Xz:
-    """lzma.LZMAFile with a bound on its memory, which that has not; also several in a row."""
+    """lzma.LZMAFile with a bound on its memory, which that does not have; also several in a row."""
 
     def __init__(self, stream: Bytes) -> None:
         self.stream = stream

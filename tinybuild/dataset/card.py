@@ -31,7 +31,7 @@ LONGEST = 12  # configs or splits that are named one by one
 def carried(said: Mapping[str, Any]) -> dict[str, Any]:
     """What a copy's card has to say of what its source's card says, where that can be understood:
     texts, and lists of them for licenses and languages."""
-    found = {}
+    kept = {}
     for key in TOLD:
         several = isinstance(said.get(key), list)
         values = said[key] if several else [said.get(key)]
@@ -40,8 +40,8 @@ def carried(said: Mapping[str, Any]) -> dict[str, Any]:
             values = ["no" if value is False else value for value in values]
         fits = values and all(isinstance(value, str) and value.strip() for value in values)
         if fits and (not several or key in CARRIED[:2]):
-            found[key] = values if several else values[0]
-    return found
+            kept[key] = values if several else values[0]
+    return kept
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Numbers = NDArray[numpy.int64]
 
 KEY = ("dataset", "expand")
-ROLES = ("role", "from", "type")
+SPEAKERS = ("role", "from", "type")  # fields of a message that are not its text
 # So many bytes of the column of texts are copied to be written to at once: all turns of a column of
 # texts alone, one turn where each object has an image beside its text.
 BLOCK = 16 << 20
@@ -122,7 +122,7 @@ def _parts(feature: FeatureType) -> Mapping[str, FeatureType]:
     """The fields of an object that may hold texts."""
     every = fields(feature)
     # The role of a message ({role, content}) is not a text: a chat template knows it by its name.
-    said = {name: inner for name, inner in every.items() if name not in ROLES}
+    said = {name: inner for name, inner in every.items() if name not in SPEAKERS}
     return said if any(_may(inner) for inner in said.values()) else every
 
 

@@ -155,13 +155,13 @@ def spans(rows: str | int) -> tuple[range, ...]:
                 hint=f"write {last}-{first}",
             )
         given.append(span)
-    found: list[range] = []
+    apart: list[range] = []
     for span in sorted(given, key=lambda span: span.start):
-        if found and span.start <= found[-1].stop:
-            found[-1] = range(found[-1].start, max(span.stop, found[-1].stop))
+        if apart and span.start <= apart[-1].stop:
+            apart[-1] = range(apart[-1].start, max(span.stop, apart[-1].stop))
         else:
-            found.append(span)
-    return tuple(found)
+            apart.append(span)
+    return tuple(apart)
 
 
 def numbers(rows: str | int) -> tuple[int, ...]:
@@ -186,12 +186,12 @@ def spelled(rows: list[int]) -> str:
 def shares(counts: Sequence[int], wanted: int) -> list[int]:
     """How many rows each shard gives: no two differ by more than 1, but that none gives more than
     it has. What does not divide evenly goes to shards that lie evenly apart."""
-    found = [0] * len(counts)
+    given = [0] * len(counts)
     left = wanted
     order = sorted(range(len(counts)), key=lambda index: counts[index])
     while order and counts[order[0]] * len(order) <= left:
         least = order.pop(0)
-        found[least] = counts[least]
+        given[least] = counts[least]
         left -= counts[least]
     if order:
         # Each of these has more than its even part, so one more of it is there.
@@ -199,8 +199,8 @@ def shares(counts: Sequence[int], wanted: int) -> list[int]:
         order.sort()
         extra = set(middles(len(order), more))
         for place, index in enumerate(order):
-            found[index] = each + (place in extra)
-    return found
+            given[index] = each + (place in extra)
+    return given
 
 
 def middles(length: int, count: int) -> list[int]:

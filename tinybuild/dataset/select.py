@@ -49,11 +49,11 @@ def select(
         kept = _first(rows, None)
     else:
         kept = WAYS[wish.get("select") or "first"].take(rows, wanted, seed)
-    found = len(kept)
-    if not found:
+    count = len(kept)
+    if not count:
         raise _none(rows)
-    if wanted is not None and found < wanted and not wish.get("at_most"):
-        raise too_few(rows.has(found), found, wanted)
+    if wanted is not None and count < wanted and not wish.get("at_most"):
+        raise too_few(rows.has(count), count, wanted)
     return kept.result(split)
 
 
@@ -128,16 +128,16 @@ class _Rows:
 
     def total(self) -> int:
         """How many rows there are, whether they count or not."""
-        found = 0
+        total = 0
         for index, shard in enumerate(self.shards):
             size = self.sizes.get(index) if shard.rows is None else shard.rows
-            found += sum(t.num_rows for t in shard.read(0)) if size is None else size
-        return found
+            total += sum(t.num_rows for t in shard.read(0)) if size is None else size
+        return total
 
-    def has(self, found: int) -> str:
+    def has(self, count: int) -> str:
         if self.holds is None:
-            return f"the dataset has {_some(found)}"
-        return f"{found:,} of the dataset's {_some(self.total())} have what `where` asks for"
+            return f"the dataset has {_some(count)}"
+        return f"{count:,} of the dataset's {_some(self.total())} have what `where` asks for"
 
 
 def _without_views(schema: pyarrow.Schema) -> pyarrow.Schema | None:
@@ -183,7 +183,7 @@ class _Kept:
         if not len(numbers):
             return
         # A slice would hold all of its table; what was taken is a copy. A table that is kept whole,
-        # and is no slice of a larger one, need not be copied: one of one row takes 0.4 ms.
+        # and is not a slice of a larger one, need not be copied: one of one row takes 0.4 ms.
         whole = len(numbers) == table.num_rows
         if not (whole and table.get_total_buffer_size() <= 2 * table.nbytes):
             table = table.take(chosen)

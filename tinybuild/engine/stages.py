@@ -30,7 +30,7 @@ class Stage:
 STAGES: Mapping[str, Stage] = {
     "fetch": Stage(function="tinybuild.source:fetch", outside=True),
     "dataset": Stage(
-        function="tinybuild.dataset:make",
+        function="tinybuild.dataset.stage:make",
         libraries=("datasets", "pyarrow", "pillow", "soundfile", "soxr"),
     ),
     "tokenizer": Stage(

@@ -269,7 +269,7 @@ def roles(tokenizer: Tokenizer, config: Mapping[str, Any], common: tuple[str, ..
 
     And one to pad with, which processors want. vision_start_token_id becomes <vision_start>. Ids
     that one of the `common` roles has too (decoder_start_token_id is often pad's) and those of
-    generation are no tokens of their own.
+    generation are not tokens of their own.
     """
     if tokenizer.pad_token is None:
         tokenizer.add_special_tokens({"pad_token": "<pad>"})

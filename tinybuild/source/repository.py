@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from tinybuild.dataset import card, partial
 from tinybuild.paths import Data
 from tinybuild.source.hub import ask
 from tinybuild.source.kinds import Request
@@ -22,6 +21,8 @@ README = "README.md"
 
 def fetch(request: Request) -> tuple[Pin, Data]:
     """Fetch the rows that the recipe's dataset section asks for; the pin, and what was read."""
+    from tinybuild.dataset import partial  # not for a doit with nothing to do
+
     wish, lock = request.wish, request.lock
     commit, files = _listed(wish, lock)
     if lock is not None:
@@ -131,6 +132,8 @@ def _said(wish: Wish, commit: str, upstream: Upstream) -> Data:
     """What the card at another commit says; its bytes count as the others do."""
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
+
+    from tinybuild.dataset import card, partial
 
     repo = wish.text()
     paths = ask(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tinybuild.config import heads
 from tinybuild.facts import DatasetRows
-from tinybuild.validate import alive
+from tinybuild.validate import learning
 from tinybuild.validate.batches import Batches, Unfit, batches, is_learned
 from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.subject import Subject
@@ -48,11 +48,11 @@ def _step(subject: Subject, made: Batches) -> Result:
     import torch
 
     model, losses, unlearned = subject.exact, list[float](), False
-    with alive.kept(model), _padding(heads.text_part(model.config), made.pad):
+    with learning.kept(model), _padding(heads.text_part(model.config), made.pad):
         for part in made.parts:
-            outputs = alive.outputs(model, part, subject.seed)
+            outputs = learning.outputs(model, part, subject.seed)
             unlearned = unlearned or (is_learned(part) and "loss" not in outputs)
-            loss = alive.minimised(outputs)
+            loss = learning.minimised(outputs)
             (loss / len(made.parts)).backward()
             losses.append(loss.item())
         named = {name: p for name, p in model.named_parameters() if p.requires_grad}
