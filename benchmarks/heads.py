@@ -19,11 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tinybuild import recipe
 from tinybuild.cli import architectures
 from tinybuild.config import heads
 from tinybuild.errors import Fault, PackageFault
 from tinybuild.files import pretty
+from tinybuild.recipe import reading
 from tinybuild.workers import Bug, Job, Limits, Pool
 
 AIM = 0.95  # of the classes forward
@@ -47,7 +47,7 @@ def section(model_type: str) -> dict[str, Any]:
     folder = Path(__file__).parents[1] / "recipes" / architectures.GROUP
     file = folder / f"{architectures.PREFIX}{model_type}.yaml"
     if file.is_file():
-        return dict(recipe.read(file, file.name, "").data["model"])
+        return dict(reading.read(file, file.name, "").data["model"])
     return {**section("bert"), "config": {}}
 
 

@@ -29,7 +29,6 @@ from kit import faults
 from kit.media import encoded, heard, picture, wave
 from kit.stage import MakeJob
 
-from tinybuild import recipe
 from tinybuild.dataset import images, media
 from tinybuild.dataset import stage as dataset
 from tinybuild.dataset.images import image
@@ -39,7 +38,7 @@ from tinybuild.dataset.sounds import sound
 from tinybuild.errors import BuildFault, PackageFault
 from tinybuild.features import content
 from tinybuild.files import sha256
-from tinybuild.recipe import contract
+from tinybuild.recipe import contract, reading
 
 
 def places(count: int) -> tuple[Place, ...]:
@@ -439,7 +438,7 @@ def test_a_change_from_outside(
     def make(rows: str, wish: str = "{end: '!'}", columns: str = "[text, n]") -> list[Any]:
         text = f"dataset: {{source: {{path: rows.jsonl}}, rows: {rows}, columns: {columns}, "
         text = f"version: 1\nsummary: x\n{text}aloud: {wish}}}\n"
-        section = recipe.read(tmp_path / "x.yaml", "x.yaml", "", text.encode()).data["dataset"]
+        section = reading.read(tmp_path / "x.yaml", "x.yaml", "", text.encode()).data["dataset"]
         section["source"]["max_read"] = 10**6
         sums = {"dataset": {"rows.jsonl": sha256(source)}}
         work = job({"dataset": section}, upstream=sums, dataset=tmp_path)

@@ -127,7 +127,7 @@ def test_a_lock_that_is_known_to_be_well_formed_is_not_held_against_its_schema_a
     assert cache.dirty
     (tmp_path / "cache.json").write_text(cache.content())
     with monkeypatch.context() as patch:
-        patch.setattr("tinybuild.recipe.lock.errors", None)
+        patch.setattr("tinybuild.recipe.contract.errors", None)
         assert not load().dirty
     written(tmp_path, {"version": 1, "pins": {"source": 1}})
     again = Cache(tmp_path / "cache.json", Memo()).read(recipe, "x.yaml", "")

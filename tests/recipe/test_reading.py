@@ -21,7 +21,7 @@ from kit.faults import refused
 from tinybuild import recipe
 from tinybuild.errors import BuildFault, Fault, Finding, RecipeFault
 from tinybuild.files import Memo
-from tinybuild.recipe import marked
+from tinybuild.recipe import marked, reading
 from tinybuild.recipe.contract import contract
 
 BAD = Path(__file__).parents[1] / "bad"
@@ -31,7 +31,7 @@ HEAD = b"version: 1\nsummary: a tiny model\nsource: {transformers: mt5}\n"
 
 def read(text: bytes | str) -> recipe.Recipe:
     raw = text.encode() if isinstance(text, str) else text
-    return recipe.read(Path("recipes/x.yaml"), "x.yaml", "", raw)
+    return reading.read(Path("recipes/x.yaml"), "x.yaml", "", raw)
 
 
 def findings(text: bytes | str) -> list[str]:
@@ -52,7 +52,7 @@ def config(text: str) -> Any:
 @pytest.mark.parametrize("file", BROKEN, ids=lambda file: str(file.stem))
 def test_a_broken_recipe_gives_its_golden_message(file: Path) -> None:
     golden = file.with_suffix(".txt")
-    said = f"{refused(recipe.read, file, f'tests/bad/{file.name}', '').text}\n"
+    said = f"{refused(reading.read, file, f'tests/bad/{file.name}', '').text}\n"
     if os.environ.get("GOLDEN") == "write":  # then read the diff: the messages are for people
         golden.write_text(said, encoding="utf-8")
     assert said == golden.read_text(encoding="utf-8")
@@ -65,7 +65,7 @@ def test_there_are_broken_recipes_and_each_has_its_message() -> None:
 
 @pytest.mark.parametrize("file", BROKEN, ids=lambda file: str(file.stem))
 def test_findings_are_sorted_differ_and_point_into_the_file(file: Path) -> None:
-    refusal = refused(recipe.read, file, file.name, "")
+    refusal = refused(reading.read, file, file.name, "")
     text = file.read_bytes().decode("utf-8", errors="replace").split("\n")
     places = []
     for finding in refusal.findings:
@@ -246,7 +246,7 @@ def test_valid_recipes_are_read(text: str) -> None:
 
 def test_recipes_of_this_zoo_are_read() -> None:
     for file in (Path(__file__).parents[2] / "recipes").rglob("*.yaml"):
-        assert recipe.read(file, file.name, "").name == file.stem
+        assert reading.read(file, file.name, "").name == file.stem
 
 
 def test_amount_and_size_know_their_units() -> None:
@@ -273,7 +273,7 @@ def test_locate_turns_a_key_into_a_place(tmp_path: Path) -> None:
 
     def where(*key: str | int, place: str = "") -> str:
         fault = BuildFault([Finding(what="w", hint="h", key=key, where=place)])
-        found = recipe.locate(fault, file, "recipes/x.yaml")
+        found = reading.locate(fault, file, "recipes/x.yaml")
         assert type(found) is BuildFault
         (finding,) = found.findings
         assert (finding.what, finding.hint) == ("w", "h")

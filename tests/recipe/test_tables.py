@@ -13,7 +13,7 @@ import pytest
 from kit.faults import refused
 
 from tinybuild import recipe
-from tinybuild.recipe import lock
+from tinybuild.recipe import lock, reading
 from tinybuild.recipe.contract import contract
 from tinybuild.source import KINDS
 from tinybuild.tokenizer.methods import EVERY, METHODS, Method
@@ -38,7 +38,7 @@ VALUES: dict[str, Any] = {
 
 def read(section: str) -> recipe.Recipe:
     text = f"version: 1\nsummary: s\nsource: {{transformers: mt5}}\ntokenizer: {section}\n"
-    return recipe.read(Path("recipes/x.yaml"), "x.yaml", "", text.encode())
+    return reading.read(Path("recipes/x.yaml"), "x.yaml", "", text.encode())
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_kind_from_outside_is_read_refused_and_locked(
     file = tmp_path / "x.yaml"
 
     def text(section: str) -> recipe.Recipe:
-        return recipe.read(file, "x.yaml", "", f"{head}{section}\n".encode())
+        return reading.read(file, "x.yaml", "", f"{head}{section}\n".encode())
 
     assert text("source: {mirror: a/b}\nmodel: {}").data["source"] == {"mirror": "a/b"}
     text("dataset: {source: {mirror: a/b}, samples: 3}")

@@ -11,7 +11,6 @@ from tinybuild.cli.session import Session
 from tinybuild.cli.unpack import Asked, Work, unpack
 from tinybuild.errors import Fault, Finding, RecipeFault
 from tinybuild.files import write
-from tinybuild.recipe import locate
 
 Options = Mapping[str, str]
 
@@ -94,6 +93,8 @@ def _unpack(here: Session, words: Sequence[str], options: Options) -> Iterator[s
         )
         yield unpack(work, asked)
     except Fault as fault:
+        from tinybuild.recipe.reading import locate
+
         shown = recipe.file.relative_to(here.root).as_posix()
         raise locate(_of_options(fault, options), recipe.file, shown) from None
 

@@ -21,7 +21,7 @@ from tinybuild.engine.stages import Task
 from tinybuild.errors import Fault, Finding, RecipeFault, did_you_mean, nearest
 from tinybuild.files import Memo, write
 from tinybuild.progress import Progress
-from tinybuild.recipe import Broken, Cache, Recipe, locate
+from tinybuild.recipe import Broken, Cache, Recipe
 from tinybuild.workers import Pool
 
 
@@ -77,6 +77,8 @@ class Session:
 
     def refusal(self, broken: Broken) -> Fault:
         """What is wrong with a recipe, with places in its file."""
+        from tinybuild.recipe.reading import locate
+
         shown = broken.file.relative_to(self.root).as_posix()
         return placed(locate(broken.fault, broken.file, shown), shown)
 

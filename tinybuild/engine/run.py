@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinybuild import recipe, source, wire
+from tinybuild import source, wire
 from tinybuild.engine import code, receipts, views, why
 from tinybuild.engine.receipts import Failure, Receipt, Said, State
 from tinybuild.engine.stages import STAGES, Need, Task
@@ -32,7 +32,7 @@ from tinybuild.files import (
     write,
 )
 from tinybuild.paths import Data, Json, get, mapping
-from tinybuild.recipe import lock
+from tinybuild.recipe import lock, size
 from tinybuild.workers import Bug, Job, Limits, Pool
 
 REPORT = "report.json"  # what the validate stage leaves, also where a check failed
@@ -275,7 +275,9 @@ class Builder:
         try:
             yield
         except Fault as fault:
-            placed = recipe.locate(fault, file, file.relative_to(self.root).as_posix())
+            from tinybuild.recipe.reading import locate
+
+            placed = locate(fault, file, file.relative_to(self.root).as_posix())
             self._note(attempt, placed)
             raise placed from None
         except Bug as bug:
@@ -363,4 +365,4 @@ def _edited(wish: source.Wish) -> Fault:
 
 def limits(task: Task) -> Limits:
     given = task.recipe.data["limits"]
-    return Limits(seconds=given["seconds"], memory=recipe.size(given["memory"]))
+    return Limits(seconds=given["seconds"], memory=size(given["memory"]))

@@ -1,7 +1,10 @@
-"""Recipes: YAML with places, checked against the contract, all findings at once in words; locks."""
+"""YAML with places, checked, in words; locks.
+
+Light: `reading`, which reads a recipe's text, is imported where one must be read.
+"""
 
 from tinybuild.recipe.cache import Cache
-from tinybuild.recipe.reading import Broken, Recipe, locate, read
 from tinybuild.recipe.units import amount, size
+from tinybuild.recipe.wish import Broken, Recipe
 
-__all__ = ["Broken", "Cache", "Recipe", "amount", "locate", "read", "size"]
+__all__ = ["Broken", "Cache", "Recipe", "amount", "size"]

@@ -14,7 +14,7 @@ from tinybuild.errors import Fault, RecipeFault
 from tinybuild.files import Memo, digest
 from tinybuild.recipe import lock
 from tinybuild.recipe.contract import contract
-from tinybuild.recipe.reading import Broken, Recipe, check, own_digest
+from tinybuild.recipe.wish import Broken, Recipe
 from tinybuild.sections import Sections
 
 
@@ -55,6 +55,8 @@ class Cache:
             key = self.memo.sha256(str(file)) or ""
             entry = self.known.get(key)
             if entry is None:
+                from tinybuild.recipe.reading import check, own_digest
+
                 text = file.read_bytes()
                 entry = {"data": check(text, shown), "text": own_digest(text)}
                 # The file may have changed since it was hashed.

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from tinybuild.dataset.select import WAYS
 from tinybuild.paths import Json
 from tinybuild.source import KINDS
 from tinybuild.tokenizer.methods import METHODS
@@ -106,6 +105,8 @@ def _with_tables(name: str, methods: Iterable[str], kinds: Iterable[str]) -> Rul
     """
     rules = copy.deepcopy(contract(name))
     if name == "recipe":
+        from tinybuild.dataset.select import WAYS
+
         parts = rules["$defs"]
         parts["tokenizer"]["properties"]["method"]["enum"] = list(methods)
         del parts["tokenizer"]["allOf"]

@@ -11,8 +11,6 @@ from typing import cast
 from tinybuild.errors import Finding, RecipeFault
 from tinybuild.files import pretty, write
 from tinybuild.paths import Json
-from tinybuild.recipe.contract import errors
-from tinybuild.recipe.words import findings, missing
 from tinybuild.sections import DatasetSource, Source
 from tinybuild.source import KINDS, Pin
 
@@ -59,6 +57,9 @@ def read(recipe: Path, known: Collection[str] = (), used: set[str] | None = None
 
 def _wrong(data: Json) -> Iterator[Finding]:
     """What of a lock is not as the contract says, or lacks a fact that its kind of source needs."""
+    from tinybuild.recipe.contract import errors
+    from tinybuild.recipe.words import findings, missing
+
     if isinstance(data, dict) and data.get("version", VERSION) != VERSION:
         what = f"version {data['version']} of the lock is not known"
         hint = f"known: {VERSION}; it was written by another tinybuild"

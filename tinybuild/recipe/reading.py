@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
@@ -15,37 +14,11 @@ from tinybuild.recipe import lock
 from tinybuild.recipe.agree import agree, methods
 from tinybuild.recipe.contract import contract, errors, fill
 from tinybuild.recipe.marked import named, parse, place
+from tinybuild.recipe.wish import Recipe
 from tinybuild.recipe.words import HINTS, findings
 from tinybuild.sections import Sections
-from tinybuild.source import Pin
 
 VERSION = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """A wish, checked and with its defaults filled in."""
-
-    name: str
-    file: Path
-    group: str
-    data: Sections
-    sha256: str
-    pins: Mapping[str, Pin]  # of its lock
-
-    @property
-    def summary(self) -> str:
-        return self.data["summary"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Broken:
-    """A recipe file that cannot be used, and why."""
-
-    name: str
-    file: Path
-    group: str
-    fault: Fault
 
 
 def read(file: Path, shown: str, group: str, text: bytes | None = None) -> Recipe:
