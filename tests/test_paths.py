@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from tinybuild import paths
@@ -93,3 +95,8 @@ def test_whole_numbers() -> None:
     assert not paths.wholes([])
     assert not paths.wholes([1, None])
     assert not paths.wholes("12")
+
+
+def test_numbers_as_names_are_text_in_a_path() -> None:
+    tree = cast(Data, {"queries": {490: 128}, "sizes": [3]})
+    assert dict(paths.items(tree)) == {("queries", "490"): 128, ("sizes", "0"): 3}

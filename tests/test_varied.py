@@ -50,8 +50,9 @@ def test_architecture(model_type: str, zoo: Zoo, job: MakeJob) -> None:
         facts[stage] = wire.dump(function(work))
         folders[stage] = work.out
     report = json.loads((folders["validate"] / "report.json").read_text())
-    assert all(check["state"] == "passed" for check in report["checks"])
-    assert len(report["checks"]) >= 10
+    states = [check["state"] for check in report["checks"]]
+    assert "failed" not in states
+    assert states.count("passed") >= 10
     parameters = facts["model"]["parameters"]
     assert isinstance(parameters, int)
     assert parameters < 1_000_000

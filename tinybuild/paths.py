@@ -37,10 +37,13 @@ def leaves(tree: Data, inside: Inside = everywhere, path: Path = ()) -> Iterator
 
 
 def items(value: Json, path: Path = ()) -> Iterator[tuple[Path, Json]]:
-    """Every value that is neither mapping nor list, with its path through both."""
+    """Every value that is neither mapping nor list, with its path through both.
+
+    A config object in memory may have numbers as names ({490: 128}): in a path they are text.
+    """
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from items(inner, (*path, name))
+            yield from items(inner, (*path, str(name)))
     elif isinstance(value, list | tuple):
         for place, inner in enumerate(value):
             yield from items(inner, (*path, str(place)))

@@ -99,9 +99,11 @@ def edit(root: Path, name: str, old: str, new: str) -> None:
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """{path: bytes} below a folder, without hidden files (memos, locks)."""
+    """{path: bytes} below a folder, without what is hidden: memos, locks, and the fresh folder of
+    a stage that was killed, which stays until the stage runs again."""
+    names = ((path.relative_to(folder), path) for path in sorted(folder.rglob("*")))
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
+        name.as_posix(): path.read_bytes()
+        for name, path in names
+        if path.is_file() and not any(part.startswith(".") for part in name.parts)
     }
