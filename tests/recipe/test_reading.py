@@ -315,7 +315,7 @@ def test_a_second_read_comes_from_the_cache(zoo: Path, monkeypatch: pytest.Monke
     assert cache.dirty
     (zoo / "cache.json").write_text(cache.content())
     with monkeypatch.context() as patch:
-        patch.setattr("tinybuild.recipe.cache.check", never)
+        patch.setattr("tinybuild.recipe.reading.check", never)
         second, again = load(zoo)
     assert second == first
     assert not again.dirty
