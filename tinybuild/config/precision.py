@@ -1,13 +1,33 @@
-"""Which tensors of a model keep float32 when the model has a smaller dtype."""
+"""The dtype of a model, and which of its tensors keep float32 when that is a smaller one."""
 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+from tinybuild.keys import NAMES
+from tinybuild.paths import Data, mapping
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel
+
+Dtype: TypeAlias = Literal["float32", "float16", "bfloat16"]
+DTYPES: Sequence[Dtype] = get_args(Dtype)
+
+
+def own_dtype(data: Data) -> Dtype:
+    """The type of a checkpoint's weights as its config says it, that of the text part where the
+    whole says none; float32 where nobody does, or one that is not written here."""
+    parts = (mapping(data, (name,)) for name in NAMES["text part"])
+    for node in (data, *parts):
+        for name in ("dtype", "torch_dtype"):
+            said = str(node.get(name)).removeprefix("torch.")
+            known = next((dtype for dtype in DTYPES if dtype == said), None)
+            if known is not None:
+                return known
+    return DTYPES[0]
 
 
 def keeps(
