@@ -30,7 +30,7 @@ Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 # Stack -> number of the layer -> the names in it, other numbers as *. "" is what is in no stack.
 Layers: TypeAlias = Mapping[str, Mapping[str, frozenset[str]]]
 
-_NUMBER = re.compile(r"(?:(?<=\.)|^)\d+(?=\.|$)")
+_NUMBER = re.compile(r"(?:(?<=\.)|(?<=expert_)|^)\d+(?=\.|$)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,15 +269,27 @@ def sizes(source: Data, tiny: Data, path: Path) -> list[Size]:
         for name, now in node.items()
         if whole(now) and whole(was := before.get(name)) and min(now, was) > 0 and measured(name)
     }
-    heads = [name for name in made if measures(name) in ("heads", "kv heads")]
-    wide = [name for name in made if measures(name) in ("head dim", "rope dim")]
-    joined = [_product(made[a], made[b]) for a in heads for b in wide if _of(a) == _of(b)]
-    side, patch = (first(node, names) for names in ("image side", "patch side"))
+    side, patch = first(node, "image side"), first(node, "patch side")
+    joined = list(_covered(made))
     if side and patch:
         keys = ((*path, side), (*path, patch))
-        was, now = (_patches(data.get(side), data.get(patch)) for data in (before, node))
-        joined += [Size(keys=keys, was=was, now=now)] if was and now else []
+        was, number = (_patches(data.get(side), data.get(patch)) for data in (before, node))
+        joined += [Size(keys=keys, was=was, now=number)] if was and number else []
     return [*made.values(), *joined]
+
+
+def _covered(made: Mapping[str, Size]) -> Iterator[Size]:
+    """Heads x what each is wide, as its values are: a rotated or a plain part is a part of it."""
+    latent = any(measures(name) == "rope dim" for name in made)
+    for name, heads in made.items():
+        if measures(name) not in ("heads", "kv heads"):
+            continue
+        for other, wide in made.items():
+            part = "nope" in other or (latent and other == "head_dim")
+            if measures(other) == "head dim" and not part and _of(name) == _of(other):
+                yield Size(
+                    keys=heads.keys + wide.keys, was=heads.was * wide.was, now=heads.now * wide.now
+                )
 
 
 def _patches(side: Json, patch: Json) -> int:
@@ -286,11 +298,8 @@ def _patches(side: Json, patch: Json) -> int:
 
 
 def measured(name: str) -> bool:
-    return bool(measures(name)) and not is_id(name)
-
-
-def _product(one: Size, other: Size) -> Size:
-    return Size(keys=one.keys + other.keys, was=one.was * other.was, now=one.now * other.now)
+    """Whether the number of a key is a size: an id is not, and a period of layers is not."""
+    return bool(measures(name)) and not is_id(name) and not says(name, "period of layers")
 
 
 _HEADS = frozenset(
