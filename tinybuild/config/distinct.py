@@ -229,20 +229,17 @@ def coincident_sizes(source: Data, short: Data, tiny: Data) -> Iterator[Coincide
         yield from _coincident(sizes(source, tiny, path))
         for name, value in node.items():
             before = get(short, (*path, name))
-            if wholes(value) and wholes(before) and measured(name):
+            by_stage = says(name, "width by stage") or says(name, "heads by stage")
+            if wholes(value) and wholes(before) and (by_stage or measured(name)):
                 entries = zip(before, value, strict=False) if len(before) == len(value) else ()
                 yield from _coincident(
                     Size(keys=((*path, name, str(place)),), was=old, now=new)
                     for place, (old, new) in enumerate(entries)
                 )
-    widths = [
-        size
-        for path, node in configs(tiny)
-        if "model_type" in node and (name := first(node, "width"))
-        for size in sizes(source, tiny, path)
-        if size.keys == ((*path, name),)
-    ]
-    yield from _coincident(widths)
+    towers = [path for path, node in configs(tiny) if "model_type" in node]
+    wide = {(*path, first(mapping(tiny, path), "width") or "") for path in towers}
+    each = (size for path in towers for size in sizes(source, tiny, path))
+    yield from _coincident(size for size in each if {*size.keys} <= wide)
 
 
 def _coincident(sizes: Iterable[Size]) -> Iterator[Coincidence]:
