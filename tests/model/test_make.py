@@ -14,8 +14,9 @@ from kit.models import LLAMA, TINY, build, refused
 from kit.stage import MakeJob
 
 from tinybuild import model
+from tinybuild.config import meta
 from tinybuild.errors import BuildFault
-from tinybuild.model import meta, resized
+from tinybuild.model import resized
 
 
 def read(out: Path, name: str = "config.json") -> dict[str, Any]:

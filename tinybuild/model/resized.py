@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tinybuild.config import carry, overrides, precision, relations
 from tinybuild.config.completed import complete, left_open
+from tinybuild.config.meta import refusable, table, tensors
 from tinybuild.config.search import Shapes, search
 from tinybuild.config.shrink import shrink
 from tinybuild.config.spread import SPREADS, chosen, spread
@@ -19,7 +20,6 @@ from tinybuild.errors import BuildFault, Finding
 from tinybuild.facts import Ids
 from tinybuild.feeding import inputs
 from tinybuild.model.draw import drawn
-from tinybuild.model.meta import refusable, table, tensors
 from tinybuild.paths import Data, Json, Path, differences, get, merge
 from tinybuild.sections import Model
 
