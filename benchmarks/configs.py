@@ -2,9 +2,8 @@
 
 Each is the source of a recipe that says no more than `model: {}`: no tokenizer, no override. The
 model stage builds it and the validate stage checks it, in one warm process, with limits: one that
-hangs or dies is one line. A folder with tokenizer files beside its config.json is built with
-`tokenizer: {method: keep}` as well (--tokenizers), so that its ids must fit. Prints a line a config,
-and what failed.
+hangs or dies is one line. With --tokenizers a folder that has tokenizer files as well is built with
+`tokenizer: {method: keep}`, so that its ids must fit. Prints a line a config, and what failed.
 
     python benchmarks/configs.py DIR [--only qwen,llama] [--every 4] [--seconds 120] [--tokenizers]
 """
@@ -165,7 +164,8 @@ def main() -> None:
     pool, limits = Pool(), Limits(seconds=arguments.seconds)
     lines: dict[str, Line] = {}
     print(
-        f"{'config':40} {'class':40} {'parameters':>10} {'depth':>12} {'width':>5} {'s':>5}  what failed"
+        f"{'config':40} {'class':40} {'parameters':>10} {'depth':>12} {'width':>5} {'s':>5}  "
+        "what failed"
     )
     try:
         for file in files[:: arguments.every]:
@@ -182,7 +182,8 @@ def main() -> None:
     odd = [name for name, line in lines.items() if line.odd]
     share = 100 * len(built) / max(len(lines), 1)
     print(
-        f"{len(built)} of {len(lines)} build and pass every check ({share:.1f} %; aim: {100 * AIM:.0f} %)"
+        f"{len(built)} of {len(lines)} build and pass every check ({share:.1f} %; "
+        f"aim: {100 * AIM:.0f} %)"
     )
     print(f"too deep, too shallow or too narrow: {', '.join(odd) or 'none'}")
     print(f"{sum(line.seconds for line in lines.values()):.0f} s")

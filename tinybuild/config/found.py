@@ -7,6 +7,7 @@ text or None where their class wants a number, and are of types that transformer
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import re
@@ -19,15 +20,9 @@ from typing import TYPE_CHECKING, cast
 from tinybuild import network
 from tinybuild.config.matched import matched, named
 from tinybuild.config.overrides import reason, refusals
-from tinybuild.config.precision import DTYPES, Dtype, own_dtype
+from tinybuild.config.precision import DTYPES, WRITTEN, Dtype, own_dtype
 from tinybuild.errors import BuildFault
-from tinybuild.keys import (
-    elsewhere,
-    is_config,
-    is_id,
-    measures,
-    says,
-)
+from tinybuild.keys import START, elsewhere, is_config, is_id, measures, says
 from tinybuild.paths import Data, Json, having, items, mapping, mappings, without
 from tinybuild.paths import Path as Place
 
@@ -90,6 +85,7 @@ def read(folder: Path) -> Found:
     _near(known)
     config, softened = _loaded(known)
     mended += softened
+    _started(config, folder / "generation_config.json")
     before, why = config.architectures, named(config)
     if why:
         mended.append(
@@ -151,9 +147,9 @@ def _legacy(data: Data) -> Iterator[Mended]:
                 new = {str(label): number for number, label in enumerate(value)}
             elif isinstance(value, str) and (measures(name) or is_id(name)):
                 new = _number(value)
-            elif name in ("dtype", "torch_dtype") and isinstance(value, str):
+            elif name in DTYPES and isinstance(value, str):
                 said = value.removeprefix("torch.")
-                new = said if said in DTYPES else None
+                new = said if said in WRITTEN else None
             if new != value:
                 reason = "rule legacy: as it is written today"
                 yield Mended(path=(*path, name), old=value, new=new, reason=reason)
@@ -198,9 +194,8 @@ def _loaded(data: dict[str, Json]) -> tuple[PreTrainedConfig, list[Mended]]:
         mended.append(one)
         data = _put(data, one)
     assert isinstance(made, Exception)
-    raise BuildFault.of(
-        f"transformers refuses the source's config.json: {reason(made)}", key=("source",)
-    )
+    why = re.sub(rf"{re.escape(tempfile.gettempdir())}/\w+/?", "", reason(made))
+    raise BuildFault.of(f"transformers refuses the source's config.json: {why}", key=("source",))
 
 
 def _made(data: Data) -> PreTrainedConfig | Exception:
@@ -221,6 +216,16 @@ def _made(data: Data) -> PreTrainedConfig | Exception:
             raise network.fault(wanted) from None
     made._name_or_path = ""  # the folder's, which is gone
     return made
+
+
+def _started(config: PreTrainedConfig, generation: Path) -> None:
+    """Give a config the decoder's start, in place, where only the generation config says it: the
+    class shifts labels by it."""
+    if config.is_encoder_decoder and getattr(config, START, None) is None and generation.is_file():
+        with contextlib.suppress(ValueError):  # whose message belongs to generation
+            start = mapping(json.loads(generation.read_text())).get(START)
+            if start is not None:
+                setattr(config, START, start)
 
 
 def _softer(data: dict[str, Json], error: Exception) -> Mended | None:

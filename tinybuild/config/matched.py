@@ -150,9 +150,7 @@ def _alike(data: Data) -> list[tuple[float, str]]:
     def weight(names: Iterable[str]) -> float:
         return sum(math.log(1 + len(declared) / (1 + often[name])) for name in names)
 
-    wanted = (
-        "causal-lm" if any("CausalLM" in name for name in _names(data.get("architectures"))) else ""
-    )
+    causal = any("CausalLM" in name for name in _names(data.get("architectures")))
     shares = []
     for model_type, names in declared.items():
         if causal and "causal-lm" not in heads.of_type(model_type):
