@@ -44,8 +44,8 @@ def test_what_is_right_stays_as_it_is(tmp_path: Path) -> None:
     ("text", "words"),
     [
         (None, "has no config.json"),
-        ("{", "is not a JSON object"),
-        ("[" * 5000, "is not a JSON object"),
+        ("{", "is not JSON"),
+        ("[" * 5000, "is not JSON"),
         ("[]", "is not a JSON object"),
         ("{}", "names no model_type"),
         ('{"model_type": "gpt22"}', "transformers does not know: gpt22"),

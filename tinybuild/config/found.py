@@ -105,7 +105,7 @@ def _json(folder: Path) -> dict[str, Json]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
-        data = None
+        raise BuildFault.of("the source's config.json is not JSON", key=("source",)) from None
     if not isinstance(data, dict):
         raise BuildFault.of("the source's config.json is not a JSON object", key=("source",))
     return data
