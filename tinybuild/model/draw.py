@@ -7,10 +7,10 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
+from tinybuild.config.meta import refusable
 from tinybuild.errors import BuildFault
 from tinybuild.feeding import inputs
 from tinybuild.model import named
-from tinybuild.model.meta import refusable
 from tinybuild.portable import chance
 from tinybuild.portable.arithmetic import exactly
 
