@@ -47,7 +47,8 @@ def depth(tree: Tree) -> None:
         elsewhere = _taken_elsewhere(tree, path, towers)
         for (number, wished), names in sorted(stacks.items(), key=repr, reverse=True):
             stack = Stack.of(tree, path, number, elsewhere)
-            kept = stack.kept(tree.layers or 2, wished if whole(wished) else None)
+            least = max(tree.layers or 2, _fed(tree, path))
+            kept = stack.kept(least, wished if whole(wished) else None)
             stack.cut(tree, kept)
             for name in names:
                 tree.set((*path, name), len(kept), EACH)
@@ -75,6 +76,25 @@ def _taken_elsewhere(
         if path not in fitting and beside and beside[0] == tower:
             lists[(*path, name)] = list(value)
     return lists
+
+
+def _fed(tree: Tree, tower: Path) -> int:
+    """How many layers of a text are fed from layers of the tower beside it."""
+    if not tower or not of_modality(tower[-1], "text"):
+        return 0
+    tapped = (
+        len(value)
+        for path, name, value in tree.items()
+        if path[:-1] == tower[:-1] and says(name, "layers tapped") and wholes(value)
+    )
+    return max(tapped, default=0)
+
+
+def _member(name: str, index: int, numbers: Sequence[int]) -> str:
+    """Whether a layer is in a list; where each of the list feeds another, which of them it is."""
+    if says(name, "layers tapped") and index in numbers:
+        return str(numbers.index(index))
+    return str(index in numbers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +151,7 @@ class Stack:
     def mark(self, index: int) -> str:
         """What tells the kinds of layers apart."""
         parts = [repr(self.own.get(index))] + [repr(v[index]) for v in self.by_layer.values()]
-        parts += [str(index in value) for value in self.members.values()]
+        parts += [_member(name, index, value) for name, value in self.members.items()]
         parts += [str(index < bound) for bound in self.first.values()]
         parts += [str(index < self.number - bound) for bound in self.last.values()]
         return "|".join(parts)

@@ -58,6 +58,7 @@ def make(job: Job) -> ModelFacts:
     model, source, section = built.model, building.source, building.asked.model
     building.require_read(built)
     building.cast(built)  # some classes convert their routers as they run
+    precision.tell(model.config, building.dtype, building.dtype)
     try:
         model.save_pretrained(job.out)
     except ValueError as error:
