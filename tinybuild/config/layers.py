@@ -232,10 +232,10 @@ def _beside(name: str, value: int, node: Data, source: Data) -> int:
     new = max(now * value // was // step * step, step)
     if (new > now) != (value > was) or new == now:
         new = now + step if value > was else max(now - step, 1)
-    heads, chosen = first(node, "heads"), first(node, "top k")
-    if heads and measures(name) == "kv heads":
-        return divisor(node[heads], new)
-    return max(new, node[chosen]) if chosen and measures(name) == "experts" else new
+    heads, chosen = (node.get(first(node, names) or "") for names in ("heads", "top k"))
+    if whole(heads) and measures(name) == "kv heads":
+        return divisor(heads, new)
+    return max(new, chosen) if whole(chosen) and measures(name) == "experts" else new
 
 
 def _longest_cycle(node: Data, number: int) -> int:

@@ -154,7 +154,8 @@ def _begins(rope: _Rope, share: int) -> int:
     if rope.data.get("rope_type") not in RAMPS or not isinstance(theta, int | float):
         return min(max(share, LEAST), FEW)
     turn = 2 * math.pi * theta ** (1 / max(rope.pairs, 1))
-    return min(max(2 ** round(math.log2(2 * turn)), LEAST), MOST)
+    near: int = 2 ** round(math.log2(2 * turn))
+    return min(max(near, LEAST), MOST)
 
 
 def head_dim(node: Data) -> int | None:
