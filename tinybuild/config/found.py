@@ -1,5 +1,4 @@
-"""A config.json as it is found: what no bundle may say is dropped, and old ways of saying things
-become today's, each with a reason.
+"""A config.json as it is found is put right before it is loaded, with a reason for each change.
 
 Real ones say that weights are packed (fp8), lead to code and files elsewhere, write numbers as
 text or None where their class wants a number, and are of types that transformers does not know.
