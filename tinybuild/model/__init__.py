@@ -58,6 +58,7 @@ def make(job: Job) -> ModelFacts:
     model, source, section = built.model, building.source, building.asked.model
     building.require_read(built)
     building.cast(built)  # some classes convert their routers as they run
+    precision.tell(model.config, building.dtype, building.dtype)
     try:
         model.save_pretrained(job.out)
     except ValueError as error:
@@ -130,6 +131,8 @@ class Building:
 
     def built(self, resized: Resized, wide: float) -> Built:
         """The model with weights drawn as `wide` as config.spread says."""
+        import torch
+
         wishes, most = self.asked.model["config"], self.asked.max_parameters
         config, changes = resized.spread(wide)
         with relations.explained(self.source, config, wishes, ("model", "config")):
@@ -145,6 +148,8 @@ class Building:
             kept=precision.keeps(self.model_class, config, self.dtype),
         )
         self.cast(built)
+        # The saved numbers, in float32: how a CPU rounds shorter ones would decide what is tried.
+        precision.cast(model, torch.float32, frozenset())
         if model.can_generate():
             saved.generation(model, self.folder, self.tokenizer, wishes)
         model.eval()

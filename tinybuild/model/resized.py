@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tinybuild.config import carry, overrides, relations
+from tinybuild.config import carry, overrides, precision, relations
+from tinybuild.config.completed import complete, left_open
 from tinybuild.config.meta import refusable, table, tensors
 from tinybuild.config.search import Shapes, search
 from tinybuild.config.shrink import shrink
@@ -17,7 +19,6 @@ from tinybuild.config.tree import Tree
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.facts import Ids
 from tinybuild.feeding import inputs
-from tinybuild.model.draw import drawn
 from tinybuild.paths import Data, Json, Path, differences, get, merge
 from tinybuild.sections import Model
 
@@ -73,6 +74,9 @@ def resize(
     """
     import torch
 
+    dtype, found = getattr(torch, section["dtype"]), source
+    left = left_open(source)
+    source = complete(source, left)
     wishes, implied = section["config"], dict[str, Json]()
     if tokenizer is not None:
         data = json.loads(source.to_json_string(use_diff=False))
@@ -80,6 +84,7 @@ def resize(
     given: dict[str, Data] = {
         "recipe": overrides.canonical(source, wishes),
         "tokenizer": implied,
+        "rule: left open in the source": left,
     }
     if "initializer_range" in section:
         deviations = chosen(source, section["initializer_range"])
@@ -88,7 +93,7 @@ def resize(
 
     def small(changes: Data) -> PreTrainedConfig:
         made = relations.override(source, wishes, merge(changes, implied), WHERE)
-        made.dtype = getattr(torch, section["dtype"])
+        precision.tell(made, dtype, None)
         return made
 
     tree = None
@@ -99,7 +104,7 @@ def resize(
         tree = shrink(source, fixed, section["size"], section.get("layers"))
         trial = Trial(model_class=model_class, small=small, seed=seed, tree=tree)
         _reduce(trial, section, {*tokenizer.sizes.values()} if tokenizer else set())
-    return Resized(source=source, small=small, tree=tree, given=given)
+    return Resized(source=found, small=small, tree=tree, given=given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +128,12 @@ class Trial:
             return None
 
     def drawn(self, changes: Data) -> PreTrainedModel:
-        return drawn(self.model_class, self.small(changes), self.seed, filled=False).eval()
+        import torch
+
+        config = self.small(changes)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return refusable(lambda: self.model_class(config), self.model_class).eval()
 
     @functools.cached_property
     def batch(self) -> dict[str, torch.Tensor] | BuildFault:
@@ -195,10 +205,13 @@ def changes(
     exception, or "derived": the class makes it of others. What a sub-config has because the recipe
     gave it another type says so.
     """
-    before, after = (json.loads(c.to_json_string(use_diff=False)) for c in (source, config))
+    said = copy.deepcopy(config)
+    precision.tell(said, config.dtype, config.dtype)
+    before, after = (json.loads(c.to_json_string(use_diff=False)) for c in (source, said))
     made = []
     for path, old, new in differences(before, after):
         reason = _given(path, given) or _ruled(path, reasons) or _retyped(path, given)
+        reason = "recipe: dtype" if path[-1] in precision.DTYPES else reason
         if path[-1] not in overrides.OURS or reason == "recipe":
             key, reason = ".".join(path), reason or "derived"
             made.append(Change(key=key, from_=old, to=new, reason=reason))
