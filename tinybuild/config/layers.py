@@ -11,6 +11,8 @@ from typing import cast
 from tinybuild.config.tree import Tree, divisor
 from tinybuild.keys import (
     BY_LAYER,
+    NAMES,
+    counted,
     first,
     is_depth,
     is_id,
@@ -44,6 +46,10 @@ def depth(tree: Tree) -> None:
                 was = tree.was((*path, name))
                 mark = (was if whole(was) else value, tree.fixed.get((*path, name)))
                 stacks.setdefault(mark, []).append(name)
+        listed = counted(mapping(tree.source, path))
+        if listed:
+            given = [tree.fixed[*path, n] for n in NAMES["depth"] if (*path, n) in tree.fixed]
+            stacks = {(listed, given[0] if given else None): []}
         elsewhere = _taken_elsewhere(tree, path, towers)
         for (number, wished), names in sorted(stacks.items(), key=repr, reverse=True):
             stack = Stack.of(tree, path, number, elsewhere)

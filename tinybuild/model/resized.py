@@ -99,7 +99,7 @@ def resize(
     tree = None
     if section["shrink"] == "auto":
         relations.possible(source, wishes, WHERE)
-        relations.layers(section.get("layers"), given["recipe"], ("model",))
+        relations.layers(section.get("layers"), source.to_dict(), given["recipe"], ("model",))
         fixed = merge(implied, given["recipe"])
         tree = shrink(source, fixed, section["size"], section.get("layers"))
         trial = Trial(model_class=model_class, small=small, seed=seed, tree=tree)
@@ -179,7 +179,7 @@ def _reduce(trial: Trial, section: Model, vocabularies: set[int]) -> None:
             return made
         return {name: shape for name, shape in made.items() if not vocabularies & set(shape)}
 
-    reached = search(trial.tree, goal, shapes, trial.works)
+    reached = search(trial.tree, goal, shapes, trial.works, narrow=bool(wanted))
     if wanted and reached is not None and reached > goal:
         key = ("model", "max_parameters" if "max_parameters" in section else "max_bytes")
         large = Finding(
