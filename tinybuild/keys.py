@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tinybuild import paths
 from tinybuild.paths import Data, Json, Path, whole, wholes
@@ -123,25 +123,25 @@ def is_depth(name: str, value: Json) -> bool:
     return measures(name) == "depth" and whole(value) and value > 0
 
 
-def counted(data: Data) -> int:
-    """How many layers a config has that only a list counts, with the kind of each; 0 where there is
-    a key for the depth, or no such list."""
+def counted(data: Data) -> Sequence[str]:
+    """The kind of each layer of a config whose layers only that list counts; empty where there is a
+    key for the depth, or no such list."""
     if any(is_depth(name, value) for name, value in data.items()):
-        return 0
+        return ()
     kinds = (
-        len(value)
+        [item for item in value if isinstance(item, str)]
         for name, value in data.items()
         if says(name, "kind of each layer") or says(name, "something of each layer")
         if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
     )
-    return max(kinds, default=0)
+    return max(kinds, key=len, default=())
 
 
 def depths(data: Data) -> list[int]:
     """The depths of all stacks of one config, those that are told by stage as stages and in sum,
     those that only a list counts by its length."""
     deep = [value for name, value in data.items() if whole(value) and is_depth(name, value)]
-    deep += [number for number in [counted(data)] if number]
+    deep += [len(kinds) for kinds in [counted(data)] if kinds]
     for name in ("depths", "layers"):
         stages = data.get(name)
         if wholes(stages):

@@ -15,7 +15,7 @@ from kit.stage import MakeJob
 from tinybuild import model, validate, wire
 from tinybuild.config import overrides
 from tinybuild.errors import BuildFault
-from tinybuild.validate import distinct
+from tinybuild.validate import distinct, loaded
 from tinybuild.validate.check import Result
 from tinybuild.validate.subject import Subject, Wish
 
@@ -188,8 +188,13 @@ def test_packed_weights_that_are_plain(name: str, build: Build, tmp_path: Path) 
     path = bundle.folder / "config.json"
     data = json.loads(path.read_text())
     path.write_text(json.dumps({**data, name: {"quant_method": "fp8"}}))
-    told = failing(bundle, tmp_path / "s")["dtype"]
-    assert f"{name} says fp8, and the weights are float32" in told
+    (tmp_path / "s").mkdir()
+    facts = {"model": bundle.facts}
+    subject = Subject(folder=bundle.folder, scratch=tmp_path / "s", facts=facts, seed=3)
+    found = loaded.dtype.run(subject)
+    assert found is not None
+    assert found.state == "failed"
+    assert f"{name} says fp8, and the weights are float32" in found.measured
 
 
 @pytest.mark.parametrize(

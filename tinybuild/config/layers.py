@@ -46,7 +46,7 @@ def depth(tree: Tree) -> None:
                 was = tree.was((*path, name))
                 mark = (was if whole(was) else value, tree.fixed.get((*path, name)))
                 stacks.setdefault(mark, []).append(name)
-        listed = counted(mapping(tree.source, path))
+        listed = len(counted(mapping(tree.source, path)))
         if listed:
             given = [tree.fixed[*path, n] for n in NAMES["depth"] if (*path, n) in tree.fixed]
             stacks = {(listed, given[0] if given else None): []}
