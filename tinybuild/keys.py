@@ -57,6 +57,8 @@ MEASURES: Mapping[str, str] = {
         r"~feed_?forward(?:_[a-z0-9]+)*(size|dim)|~dim_feedforward|~linear_units|"
         r"intermediate_size_mlp"
     ),
+    "original positions": r"original_max_position_embeddings|initial_context_length",  # unscaled
+    "floor": r"floor_scale|log_scaling_n_floor",  # positions from which attention is scaled
     "positions": (
         r"~max_~position_embeddings(?:_[a-z0-9]+)*|n_positions|n_ctx|max_~positions|block_size|"
         r"max_text_tokens|bias_max_distance|max_seq_len|model_max_length|position_embedding_size|"
@@ -314,11 +316,31 @@ SAYS: Mapping[str, str] = {
     "geometry": (
         r".*(image|img|patch|pixel|window|crop|grid|resolution|frames|length|num_layers).*"
     ),
+    # What multiplies or bounds what a layer computes.
+    "factor": (  # 1 leaves it as it is
+        r"~multipliers?|logits?_scale|logits_scaling|~scaling_factor|route_scale|embed(ding)?_scale|"
+        r"scale_emb|scale_depth|attn_scale|~qk_scale_factor|attention_value_scale|residual_scale"
+    ),
+    "no factor": r".*(width|depth|dim|ffn|channel|loss|init).*",  # of sizes, and of training
+    "bound": r"~soft_?cap(ping)?|~logit_cap",
+    "attention scale": r"query_pre_attn_scalar|attention_multiplier|softmax_scale|attention_scale",
+    "switch": (  # of something that has no size of its own
+        r"scale_embedding|scale_attn_weights|~qk_norm|~qk_layernorm|~qk_l2_?norm|norm_topk_prob|"
+        r"attn_temperature_tuning|scale_attn_by_inverse_layer_idx|rope_interleave|"
+        r"~parallel_residual|parallel_attn|apply_residual_connection_post_layernorm|alibi"
+    ),
     # Parts of a model.
     "another mixer": (  # than attention
         r"(mamba|linear|index|indexer|resampler|perceiver|conf|swa|cross)_.*|.*mamba.*"
     ),
     "routing": r".*(expert|moe|top_?k|n_group|router|routed).*",
+    "packing": r"(quantization|compression)_config",  # of weights in fewer bits than a float has
+    # Code, a file or a repository: none of a source's is in a bundle.
+    "elsewhere": (
+        r"auto_map|custom_(generate|pipelines|objects)|_?~(name_or_path|commit_hash)|"
+        r"~(vocab|merges|spm|bpe|model|tokenizer|special_tokens_map|added_tokens|codes)_file|"
+        r"~(repo|repo_id|checkpoint_path|pretrained_path|save_dir|output_dir|cache_dir)"
+    ),
     "placeholder": r"(image|video|audio)_token_(id|index)",
 }
 
@@ -327,6 +349,18 @@ SAYS: Mapping[str, str] = {
 def says(name: str, what: str) -> bool:
     """Whether a key says this (a row of SAYS) by its name; a key may say several things."""
     return _compiled(SAYS[what]).fullmatch(name) is not None
+
+
+# A path, an address, or a repository's owner/name.
+_PLACE = re.compile(r"(?:[/~]|\.{1,2}/|[A-Za-z]:[\\/]|[a-z][\w+]*://)\S+|[\w.-]+(?:/[\w.-]+)+/?")
+_WORDS = re.compile(r".*(token|template|prompt|prefix|suffix|separator|text)s?")  # what people read
+
+
+def elsewhere(name: str, value: Json) -> bool:
+    """Whether a key leads to a place outside the bundle: to code, a file, a repository."""
+    if says(name, "elsewhere"):
+        return True
+    return isinstance(value, str) and not _WORDS.fullmatch(name) and bool(_PLACE.fullmatch(value))
 
 
 def takes_layers(name: str, value: Json, most: int) -> bool:

@@ -16,6 +16,7 @@ from tinybuild.config.layers import depth
 from tinybuild.config.overrides import substituted
 from tinybuild.config.pyramids import doubled_widths, multipliers, pyramids
 from tinybuild.config.rotary import rotary
+from tinybuild.config.scales import attention_scales
 from tinybuild.config.sizes import EXPERTS, SIZES, TOP_K
 from tinybuild.config.tokens import token_ids
 from tinybuild.config.tree import Tree
@@ -181,6 +182,7 @@ RULES: tuple[Callable[[Tree], None], ...] = (
     state_space,
     experts,
     rotary,
+    attention_scales,
     depth,
     pyramids,
     multipliers,

@@ -19,7 +19,6 @@ from tinybuild.config.tree import Tree
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.facts import Ids
 from tinybuild.feeding import inputs
-from tinybuild.model.draw import drawn
 from tinybuild.paths import Data, Json, Path, differences, get, merge
 from tinybuild.sections import Model
 
@@ -129,7 +128,12 @@ class Trial:
             return None
 
     def drawn(self, changes: Data) -> PreTrainedModel:
-        return drawn(self.model_class, self.small(changes), self.seed, filled=False).eval()
+        import torch
+
+        config = self.small(changes)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return refusable(lambda: self.model_class(config), self.model_class).eval()
 
     @functools.cached_property
     def batch(self) -> dict[str, torch.Tensor] | BuildFault:

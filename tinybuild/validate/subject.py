@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from tinybuild import wire
-from tinybuild.config import heads, overrides, reads
+from tinybuild.config import found, heads, reads
 from tinybuild.errors import Fault
 from tinybuild.facts import ModelShown
 from tinybuild.feeding import inputs
@@ -156,7 +156,7 @@ class Subject:
         """The config of the model's source as transformers reads it; None without one."""
         if self.origin is None:
             return None
-        return heads.choose(self.made.class_, overrides.load(self.origin))[1]
+        return heads.choose(self.made.class_, found.load(self.origin))[1]
 
     @functools.cached_property
     def anew(self) -> tuple[PreTrainedModel, reads.Reads]:
