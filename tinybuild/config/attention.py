@@ -5,86 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tinybuild.config.heads import code
-from tinybuild.config.tree import Tree, divisor, shares
-from tinybuild.keys import BY_LAYER, NAMES, first, measures, width
+from tinybuild.config.tree import Tree, shares
+from tinybuild.keys import BY_LAYER, first, width
 from tinybuild.paths import Data, Json, Path, mapping, whole, wholes
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Layer:
-    """The heads of one config: their key, how many there are now and were in the source."""
-
-    node: Data
-    main: str
-    now: int
-    before: int
-
-
-def attention(tree: Tree) -> None:
-    """Heads divide the width, key-value heads the heads; a head is as wide as what it gets."""
-    for path, node in tree.nodes():
-        layer = _heads(tree, path, node)
-        for name, value in list(node.items()) if layer is not None else ():
-            assert layer is not None
-            measured, new = measures(name), None
-            if measured == "kv heads":
-                new = _kv_heads(tree, layer, (*path, name), value)
-            elif measured in ("head dim", "rope dim") and whole(value) and value > 0:
-                new = _head_width(tree, layer, (*path, name), value)
-            if new is not None:
-                tree.set((*path, name), new, f"rule {measured}")
-
-
-def _heads(tree: Tree, path: Path, node: Data) -> _Layer | None:
-    """Fewer heads, which divide the width; None where a config has no heads."""
-    wide = width(node) or tree.size.width
-    heads = {n: v for n, v in node.items() if whole(v) and v > 0 and measures(n) == "heads"}
-    for name, value in heads.items():
-        most = min(value, tree.size.heads) if (*path, name) not in tree.fixed else value
-        tree.set((*path, name), divisor(wide, most), "rule heads")
-    main = next((n for n in NAMES["heads"] if n in heads), next(iter(heads), None))
-    if main is None:
-        return None
-    now, before = node[main], tree.was((*path, main))
-    assert whole(now)
-    return _Layer(node=node, main=main, now=now, before=before if whole(before) else heads[main])
-
-
-def _kv_heads(tree: Tree, layer: _Layer, at: Path, value: Json) -> Json:
-    """As many as the heads where they were as many, else a few that divide them."""
-    if wholes(value):
-        least = divisor(layer.now, tree.size.kv_heads)
-        return [layer.now if item == layer.before else min(item, least) for item in value]
-    if not whole(value) or value <= 0:
-        return None
-    own = _sibling(at[-1], layer)
-    number, had = layer.node[own], tree.was((*at[:-1], own))
-    assert whole(number)
-    if value == (had if whole(had) else layer.before):
-        return number
-    return divisor(number, min(value, tree.size.kv_heads))
-
-
-def _sibling(name: str, layer: _Layer) -> str:
-    """The heads that these key-value heads belong to: of the same prefix (swa_), or the main."""
-    prefix = re.split(r"num_|n_", name)[0]
-    for other, value in layer.node.items():
-        if prefix and other.startswith(prefix) and measures(other) == "heads" and whole(value):
-            return other
-    return layer.main
-
-
-def _head_width(tree: Tree, layer: _Layer, at: Path, value: int) -> int:
-    wide = width(layer.node) or tree.size.width
-    covered, was_wide = value * layer.before, tree.width_was(at[:-1])
-    if was_wide and covered == was_wide and wide % layer.now == 0:
-        return wide // layer.now
-    if was_wide and covered == 2 * was_wide and "attention" in at[-1]:
-        return 2 * wide // layer.now  # zamba2: attention over a doubled width
-    return min(value, tree.size.head_dim)
 
 
 def latent_attention(tree: Tree) -> None:
@@ -154,7 +79,7 @@ def rotary(tree: Tree) -> None:
         if isinstance(rope, dict) and "rope_theta" in rope and "mrope_section" not in rope:
             sections = _sections(node.get("model_type"))
             if sections:
-                dim = _head_dim(node) or tree.size.head_dim
+                dim = _head_dim(node) or tree.size.choices["head dim"][0]
                 half = _rotated(dim, rope.get("partial_rotary_factor"))
                 tree.set(
                     (*path, "rope_parameters", "mrope_section"),
@@ -165,7 +90,7 @@ def rotary(tree: Tree) -> None:
             _rope(tree, path, node)
         share, before = node.get("rotary_dim"), _head_dim(mapping(tree.source, path))
         if whole(share) and before:
-            now = _head_dim(node) or tree.size.head_dim
+            now = _head_dim(node) or tree.size.choices["head dim"][0]
             new = max(2, share * now // before // 2 * 2)
             tree.set((*path, "rotary_dim"), min(new, now), "rule rotary dim")
 
@@ -181,7 +106,7 @@ def _rope(tree: Tree, path: Path, rope: Data) -> None:
     around = (
         _head_dim(mapping(tree.data, path[:end])) for end in range(max(len(path) - 1, 0), -1, -1)
     )
-    dim = next((dim for dim in around if dim is not None), tree.size.head_dim)
+    dim = next((dim for dim in around if dim is not None), tree.size.choices["head dim"][0])
     share = rope.get("partial_rotary_factor", owner.get("partial_rotary_factor"))
     half = _rotated(dim, share)
     sections = rope.get("mrope_section")
