@@ -184,7 +184,11 @@ class Part:
         if measured == "ffn width":
             if was == self.was_wide:
                 return (self.wide,)
-            listed = tuple(self.wide * part // 64 * 8 for part in self.tree.size.ffn)
+            size = self.tree.size
+            there = {measures(key) for key, value in self.node.items() if whole(value) and value}
+            of_experts = "experts" in there and "expert width" not in there
+            parts = size.expert_ffn if of_experts else size.ffn
+            listed = tuple(self.wide * part // 64 * 8 for part in parts)
         else:
             listed = self.tree.size.choices[measured]
         if measured == "heads":
@@ -292,6 +296,9 @@ class Part:
         heads = next((name for name in NAMES["heads"] if name in self.keys), None)
         if dim is not None:
             self.law((dim,), holds)
+            for index in self.measuring("head dim"):
+                if "index" in index:  # its heads are rotated alike
+                    self.law((dim, index), lambda wide, inner: int(wide * part) <= inner)
         elif heads is not None and rope and not self._latent:
             self.law((heads,), lambda h: holds(self.wide // h))
 
@@ -366,4 +373,6 @@ def _listed(measured: str, value: Json) -> bool:
 def _about(key: str) -> str:
     """What a number of heads or their width is of: linear_value_ of linear_num_value_heads and
     linear_value_head_dim."""
-    return re.sub(r"(num_|n_)|(heads?|attention_heads?|head_dim|dim_head|head_size|headdim)$", "", key)
+    return re.sub(
+        r"(num_|n_)|(heads?|attention_heads?|head_dim|dim_head|head_size|headdim)$", "", key
+    )

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinybuild.config.allot import joined, parts, widths
-from tinybuild.config.attention import latent_attention, rotary, state_space
+from tinybuild.config.attention import latent_attention, state_space
 from tinybuild.config.images import images
 from tinybuild.config.layers import depth
 from tinybuild.config.overrides import substituted
 from tinybuild.config.pyramids import doubled_widths, multipliers, pyramids
+from tinybuild.config.rotary import rotary
 from tinybuild.config.sizes import SIZES
 from tinybuild.config.tokens import token_ids
 from tinybuild.config.tree import Tree

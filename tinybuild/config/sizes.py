@@ -14,7 +14,8 @@ BLOCKS = 2  # in each stage of a pyramid: one that changes the resolution, one t
 @dataclass(frozen=True, kw_only=True)
 class Size:
     """Target sizes. width: the text's; narrower, wider: of other towers and projections, in their
-    order. ffn: inner widths, in eighths of the width. choices: measure -> sizes, best first: the
+    order. ffn: inner widths, in eighths of the width; expert_ffn: of experts that have no width of
+    their own. choices: measure -> sizes, best first: the
     first that keeps the laws of a config and is not the size of something else is taken
     (config.allot)."""
 
@@ -22,6 +23,7 @@ class Size:
     narrower: tuple[int, ...]
     wider: tuple[int, ...]
     ffn: tuple[int, ...]
+    expert_ffn: tuple[int, ...]
     choices: Mapping[str, tuple[int, ...]]
     positions: int
     vocabulary: int
@@ -29,6 +31,10 @@ class Size:
     def beside(self, *, narrow: bool) -> tuple[int, ...]:
         """Widths beside that of the text."""
         return (*self.narrower, *self.wider) if narrow else (*self.wider, *self.narrower)
+
+    @property
+    def head_dim(self) -> int:
+        return self.choices["head dim"][0]
 
     @property
     def plain(self) -> Mapping[str, int]:
@@ -73,6 +79,7 @@ SIZES: Mapping[str, Size] = {
         narrower=(32, 48, 40, 56, 24, 16),
         wider=(96, 128, 80, 112, 72, 88),
         ffn=(16, 14, 18, 12, 20, 10, 22, 24),
+        expert_ffn=(12, 10, 14, 9, 7, 6, 16),
         choices={
             **FEW,
             "heads": (4, 8, 2, 6, 3, 12, 5, 16),
@@ -91,6 +98,7 @@ SIZES: Mapping[str, Size] = {
         narrower=(128, 192, 160, 224, 96, 64),
         wider=(384, 512, 320, 448, 288, 352),
         ffn=(16, 14, 18, 12, 20, 10, 22, 24),
+        expert_ffn=(12, 10, 14, 9, 7, 6, 16),
         choices={
             **FEW,
             "heads": (8, 16, 4, 12, 20, 2, 24),

@@ -9,8 +9,9 @@ from typing import TypeAlias
 
 Name: TypeAlias = tuple[str, int]  # what a number measures, and what it was
 
-TRIES = 800  # numbers placed before one more coincidence is allowed
+TRIES = 3000  # numbers placed before one more coincidence is allowed
 COINCIDENCES = 4  # as many are allowed before all are
+ONE = 2  # coincidences that are better than a 1 that was more: with it much is as without
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,9 @@ class _Ready:
             if allowed is not None:
                 known = seen.get(choice, frozenset())
                 also = {**seen, choice: known | {unknown.name[1]}}
-                met = choice > 1 and bool(known - {unknown.name[1]})  # 1 is everywhere
+                met = int(bool(known - {unknown.name[1]}))
+                if choice == 1:  # which is everywhere
+                    met = ONE if unknown.choices[0] > 1 else 0
                 met += sum(a.meets(*(now[n] for n in a.over)) for a in self.aparts.get(place, ()))
                 if met > allowed:
                     continue
@@ -132,4 +135,3 @@ class _Ready:
 
             values[unknown.name] = min(unknown.choices, key=broken)
         return values
-
