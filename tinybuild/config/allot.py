@@ -37,7 +37,7 @@ def widths(tree: Tree) -> None:
 
     The width of the text is the size's; narrower and wider towers and projections take the next of
     its lists. Where the recipe sets a width, all keys that had the same value in the source follow
-    it. `tree.merged`: widths of the source that are as wide as the text, because the class needs it.
+    it.
     """
     numbers = [n for n in tree.numbers("width", "channels") if joined(tree, n) is None]
     wished = {n.was: tree.fixed[n.at] for n in numbers if n.at in tree.fixed and n.was}
@@ -46,9 +46,11 @@ def widths(tree: Tree) -> None:
         if number.was in wished:
             tree.set(number.at, wished[number.was], "rule width: as the recipe's")
         elif number.value > tree.size.width:
-            merged = number.was in tree.merged
-            why = "rule width: as wide as the text, the class needs it" if merged else "rule width"
+            alike = number.was in tree.alike.widths
+            why = "rule width: as wide as the text, the class needs it" if alike else "rule width"
             tree.set(number.at, became.get(number.was, tree.size.width), why)
+    for was, now in became.items():
+        tree.sizes[(), "width", was] = now
 
 
 def _widths(tree: Tree, numbers: list[Number], wished: dict[int, int]) -> dict[int, int]:
@@ -62,8 +64,8 @@ def _widths(tree: Tree, numbers: list[Number], wished: dict[int, int]) -> dict[i
         became[main] = tree.size.width
     for was in sorted(large - set(became), key=lambda was: (was not in towers, -was)):
         free = [w for w in tree.size.beside(narrow=was < main) if w not in became.values()]
-        distinct = tree.distinct and was not in tree.merged
-        became[was] = free[0] if free and distinct else tree.size.width
+        alike = was in tree.alike.widths
+        became[was] = free[0] if free and not alike else tree.size.width
     return became
 
 
@@ -172,6 +174,10 @@ class Part:
         return measured, was
 
     def add(self, name: Name, choices: tuple[int, ...]) -> None:
+        """What is elsewhere in the tree of this size becomes the same, if it may."""
+        elsewhere = {now for (_, *other), now in self.tree.sizes.items() if (*other,) == name}
+        if name[0] != "depth":
+            choices = tuple(sorted(choices, key=lambda choice: choice not in elsewhere))
         self.choices.setdefault(name, choices)
 
     def was(self, key: str) -> int:
@@ -226,7 +232,8 @@ class Part:
         return [key for key in self.keys if measures(key) in measured]
 
     def heads_of(self, key: str) -> str | None:
-        """The heads that a key belongs to: of the same prefix (swa_, linear_value_), or the main."""
+        """The heads that a key belongs to: of the same prefix (swa_, linear_value_), or the main
+        ones."""
         named = [n for n, v in self.node.items() if measures(n) == "heads" and whole(v) and v > 0]
         own = _about(key)
         for other in named:
@@ -276,9 +283,9 @@ class Part:
     def latent(self) -> None:
         """What latent attention joins: ranks and parts of heads."""
         names = ("kv_lora_rank", "qk_rope_head_dim")
-        if all(name in self.keys for name in names):
-            if sum(map(self.was, names)) != self.was_wide:
-                self.apart(names, lambda rank, rope: rank + rope == self.wide)
+        there = all(name in self.keys for name in names)
+        if there and sum(map(self.was, names)) != self.was_wide:
+            self.apart(names, lambda rank, rope: rank + rope == self.wide)
 
     def rotated(self) -> None:
         """A head is rotated in pairs, of which each rotary section has one at least."""
@@ -344,11 +351,12 @@ class Part:
             aparts=self.aparts,
             taken=sorted(taken),
         )
-        made = puzzle.solved(distinct=tree.distinct)
+        made = puzzle.solved(distinct=not tree.alike.parts)
         for (measured, was), now in made.items():
             tree.sizes[self.path, measured, was] = now
         for key in self.keys:
             value, reason = self.node[key], f"rule {measures(key)}"
+            reason += ": plain, the class needs it" if tree.alike.parts else ""
             if wholes(value):
                 tree.set((*self.path, key), [made[self.name(key, n)] for n in value], reason)
             elif made[self.keys[key]] != value:

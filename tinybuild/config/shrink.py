@@ -21,7 +21,7 @@ from tinybuild.config.pyramids import doubled_widths, multipliers, pyramids
 from tinybuild.config.rotary import rotary
 from tinybuild.config.sizes import SIZES
 from tinybuild.config.tokens import token_ids
-from tinybuild.config.tree import Tree
+from tinybuild.config.tree import DISTINCT, Alike, Tree
 from tinybuild.keys import is_id, measures, says, width
 from tinybuild.paths import Data, leaves, mapping, whole, wholes
 
@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 
 def shrink(
-    config: PreTrainedConfig, wishes: Data, size: str = "tiny", layers: int | None = None
+    config: PreTrainedConfig,
+    wishes: Data,
+    size: str = "tiny",
+    layers: int | None = None,
+    alike: Alike = DISTINCT,
 ) -> Tree:
     """The config tree of `config` (an object with its sub-configs), made small by the rules.
 
@@ -38,6 +42,7 @@ def shrink(
     them follows. `layers` is the depth wanted instead of the least that has every kind of layer.
     """
     tree = Tree(substituted(config, wishes).to_dict(), wishes, SIZES[size], layers)
+    tree.alike = alike
     for rule in RULES:
         rule(tree)
     return tree
@@ -71,7 +76,8 @@ def halves(tree: Tree) -> None:
     """Features of a position: one half for each axis of the image."""
     for path, name, value in tree.items():
         if says(name, "half width") and whole(value):
-            tree.set((*path, name), min(value, tree.size.width // 2), "rule width: a half")
+            now = tree.sizes.get(((), "width", 2 * value), tree.size.width)
+            tree.set((*path, name), min(value, now // 2), "rule width: a half")
 
 
 def plain_sizes(tree: Tree) -> None:

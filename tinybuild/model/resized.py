@@ -67,6 +67,7 @@ def resize(
     tokenizer: Ids | None,
     model_class: type[PreTrainedModel],
     seed: int,
+    alike: Alike = DISTINCT,
 ) -> Resized:
     """The source's config with the recipe's overrides, the tokenizer's sizes and ids, and made
     small by rule where the recipe says so. Raises BuildFault.
