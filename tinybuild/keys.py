@@ -218,6 +218,21 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# Rows whose names are one size: a config that has two of them with one value changes both.
+ONE_SIZE = (
+    *("width", "depth", "heads", "kv heads", "ffn width", "head dim", "positions", "experts"),
+    "top k",
+)
+SIDES = ("encoder_", "decoder_")  # each has sizes of its own
+
+
+def synonyms(name: str) -> Iterator[str]:
+    """What other families call the size of this key."""
+    for row in ONE_SIZE:
+        if name in NAMES[row] and not name.startswith(SIDES):
+            yield from (n for n in NAMES[row] if n != name and not n.startswith(SIDES))
+
+
 def first(data: Data, names: str) -> str | None:
     """The first of these names (a row of NAMES) that a config gives a whole number."""
     return next((name for name in NAMES[names] if whole(data.get(name))), None)
@@ -237,8 +252,9 @@ SAYS: Mapping[str, str] = {
         r".*(out_indices|hook_ids|target_layers|layers_indices|state_indices|return_idx|"
         r"extract_layers|target_layer_ids|feature_layers?|backbone_indices)"
     ),
+    "layers tapped": r".*deepstack_~(indexes|indices|layers?)",  # each feeds a layer elsewhere
     "layers of a kind": (  # of another than the layers that are not in the list
-        r".*(_indexes|_indices|_layers|_layer_ids|_layer_idxs|attention_blocks|_ids|_idxs|"
+        r"(?!summary_).*(_indexes|_indices|_layers|_layer_ids|_layer_idxs|attention_blocks|_ids|_idxs|"
         r"full_attn_idxs)"
     ),
     "kind of each layer": r"layer_types|mlp_layer_types",  # the class checks the number of entries
@@ -334,7 +350,8 @@ def numbers_layers(name: str, value: Json, depth: int) -> bool:
 # --- parts ----------------------------------------------------------------------------------------
 
 # Mappings that are not configs: their keys are data.
-PLAIN = ("id2label", "label2id", "task_specific_params", "quantization_config")
+LABELS = ("id2label", "label2id")  # the same, from either side
+PLAIN = (*LABELS, "task_specific_params", "quantization_config")
 BY_LAYER = "per_layer_config"  # what differs by layer, by its number: a whole of its own
 
 # What parts of a model (sub-configs, modules) are called, as parts of their names.
@@ -383,6 +400,7 @@ SUFFIXES = ("_token_id", "_token_ids", "_token_index", "_words_ids", "_patch_id"
 LISTS = ("suppress_tokens", "begin_suppress_tokens", "token_ids")
 PAIRS = ("forced_decoder_ids",)  # [position, id] each
 NAMED = ("lang_to_id", "task_to_id")  # mappings of names to ids
+START = "decoder_start_token_id"
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 # What a family calls the token at the end (or start) of a sequence when it has no eos (or bos).
 STAND_INS = {"eos": "sep", "bos": "cls"}

@@ -166,6 +166,29 @@ def test_what_depends_on_the_recipes_keys_follows() -> None:
     assert tied.text_config.hidden_size == 96
 
 
+def test_two_names_of_one_size_change_together() -> None:
+    from transformers import GPT2Config
+
+    source = GPT2Config(n_ctx=1024)  # as OpenAI's config.json has it, beside n_positions
+    tree = shrink(source, {"n_positions": 128})
+    assert tree.overrides["n_ctx"] == 128
+    assert tree.reasons["n_ctx",] == "rule synonyms: as n_positions"
+    other = GPT2Config(n_ctx=512)  # not the same
+    assert shrink(other, {"n_positions": 128}).data["n_ctx"] == 512
+    sides = small("bart", {"decoder_attention_heads": 2})  # each has its own
+    assert (sides.decoder_attention_heads, sides.encoder_attention_heads) == (2, 4)
+
+
+def test_layers_that_feed_others_stay_as_many() -> None:
+    config = small("qwen3_vl")
+    vision, text = config.vision_config, config.text_config
+    assert list(vision.deepstack_visual_indexes) == [0, 1, 2]
+    assert vision.depth == 4  # three that feed the text, and one that does not
+    assert text.num_hidden_layers >= 3  # the first three are fed
+    wanted = small("qwen3_vl", {"vision_config": {"depth": 2}}).vision_config
+    assert list(wanted.deepstack_visual_indexes) == [0, 1][: len(wanted.deepstack_visual_indexes)]
+
+
 def test_small_has_heads_that_engines_take() -> None:
     config = small("qwen3", size="small")
     assert config.head_dim >= 32

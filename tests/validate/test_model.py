@@ -173,6 +173,14 @@ def test_what_a_class_keeps_in_float32(build: Build, tmp_path: Path) -> None:
     assert "bfloat16 in the file" in failing(bundle, tmp_path / "t")["dtype"]
 
 
+def test_a_part_that_says_another_dtype(build: Build, tmp_path: Path) -> None:
+    bundle = llama(build)
+    path = bundle.folder / "config.json"
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps({**data, "tower": {"dtype": "bfloat16"}}))
+    assert "tower.dtype (bfloat16)" in failing(bundle, tmp_path / "s")["dtype"]
+
+
 # --- coherent -------------------------------------------------------------------------------------
 
 

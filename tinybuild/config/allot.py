@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from tinybuild.config.attention import STATE_HEADS
 from tinybuild.config.layers import stacks
-from tinybuild.config.solve import Apart, Law, Name, Puzzle, Unknown
+from tinybuild.config.solve import Apart, Law, Name, Product, Puzzle, Unknown
 from tinybuild.config.tree import Number, Tree
 from tinybuild.keys import BY_LAYER, NAMES, is_id, measures, of_modality, says, width
 from tinybuild.paths import Data, Json, Path, mapping, whole, wholes
@@ -132,6 +132,7 @@ class Part:
     keys: dict[str, Name] = field(default_factory=dict)
     laws: list[Law] = field(default_factory=list)
     aparts: list[Apart] = field(default_factory=list)
+    products: list[Product] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.wide = width(self.node) or self.tree.size.width
@@ -247,38 +248,40 @@ class Part:
     def heads(self) -> None:
         """Heads divide the width that they share, key-value heads the heads; where heads do not
         cover the width in the source, they do not here."""
-        wide, alone = self.wide, set(self.measuring("heads"))
-        for heads, dim in STATE_HEADS:
-            times = self.covered(heads, dim)
-            if times and heads in self.keys:
-                alone.discard(heads)
-                self.law((heads,), lambda h, all_=times * wide: all_ % h == 0)
+        alone = set(self.measuring("heads"))
+        for state, dim in STATE_HEADS:
+            times = self.covered(state, dim)
+            if times and state in self.keys:
+                alone.discard(state)
+                self.law((state,), lambda h, all_=times * self.wide: all_ % h == 0)
         for dim in self.measuring("head dim"):
             heads = self.heads_of(dim)
             if heads in self.keys:
                 assert heads is not None
-                alone -= {heads} if self._covers(heads, dim) else set()
+                self._cover(heads, dim)
+                if dim in NAMES["head dim"] or dim == "kv_channels":
+                    alone.discard(heads)
         for key in alone:
             if self.was_wide % self.was(key) == 0 and not self._latent:
-                self.law((key,), lambda h, all_=wide: all_ % h == 0)
-                self.apart((key,), lambda h, all_=wide: all_ // h % EVEN > 0)
+                self.law((key,), lambda h: self.wide % h == 0)
+                self.apart((key,), lambda h: self.wide // h % EVEN > 0)
         for key in self.measuring("kv heads"):
-            heads = self.heads_of(key)
-            if heads in self.keys and self.keys[key] != self.keys[heads]:
-                assert heads is not None
-                self.law((heads, key), lambda h, kv: h % kv == 0 and kv < h)
+            main = self.heads_of(key)
+            if main in self.keys and self.keys[key] != self.keys[main]:
+                assert main is not None
+                self.law((main, key), lambda h, kv: h % kv == 0 and kv < h)
 
-    def _covers(self, heads: str, dim: str) -> bool:
+    def _cover(self, heads: str, dim: str) -> None:
         """What heads of their own width cover: the width, twice that, or something else."""
         was, wide = self.was(heads) * self.was(dim), self.wide
-        plain = dim in NAMES["head dim"] or dim == "kv_channels"
         if was == self.was_wide:
             self.law((heads, dim), lambda h, d: h * d == wide)
         elif was == 2 * self.was_wide and "attention" in dim:
             self.law((heads, dim), lambda h, d: h * d == 2 * wide)  # over a doubled width
-        elif was != self.was_wide:
-            self.apart((heads, dim), lambda h, d: h * d == wide)
-        return plain
+        kv = (key for key in self.measuring("kv heads") if _about(key) == _about(dim))
+        for key in (heads, *kv) if "nope" not in dim else ():
+            over = (self.keys[key], self.keys[dim])
+            self.products.append(Product(over=over, was=self.was(key) * self.was(dim)))
 
     def latent(self) -> None:
         """What latent attention joins: ranks and parts of heads."""
@@ -337,11 +340,10 @@ class Part:
     def choose(self) -> None:
         """Set each size to what it becomes."""
         tree = self.tree
-        taken = {
-            (number.value, number.was)
-            for number in tree.numbers("width", "channels")
-            if number.at[:-1] == self.path or number.name in NAMES["width"]
-        }
+        taken = {(n.value, n.was) for n in tree.numbers("width") if n.name in NAMES["width"]}
+        for key, value in self.node.items():
+            if whole(value) and key not in self.keys and measures(key) not in ("", "depth"):
+                taken.add((value, self.was(key)))
         puzzle = Puzzle(
             unknowns=[
                 Unknown(name=name, choices=choices)
@@ -349,6 +351,7 @@ class Part:
             ],
             laws=self.laws,
             aparts=self.aparts,
+            products=self.products,
             taken=sorted(taken),
         )
         made = puzzle.solved(distinct=not tree.alike.parts)
@@ -382,5 +385,7 @@ def _about(key: str) -> str:
     """What a number of heads or their width is of: linear_value_ of linear_num_value_heads and
     linear_value_head_dim."""
     return re.sub(
-        r"(num_|n_)|(heads?|attention_heads?|head_dim|dim_head|head_size|headdim)$", "", key
+        r"(num_|n_)|((attention_|key_value_|kv_)?heads?|attention_heads?|head_dim|dim_head|head_size|headdim)$",
+        "",
+        key,
     )

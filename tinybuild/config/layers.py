@@ -27,15 +27,20 @@ def stacks(tree: Tree) -> Iterator[tuple[Stack, int, bool]]:
     """Each stack of layers with the least depth that has every kind of layer, and whether it may be
     deeper; the recipe's own depth where that says."""
     for stack, _, wished in _stacks(tree):
-        least = len(stack.kept(tree.layers or 2, wished))
+        least = len(stack.kept(_least(tree, stack), wished))
         yield stack, least, wished is None and not tree.layers
+
+
+def _least(tree: Tree, stack: Stack) -> int:
+    """The least depth, whatever kinds of layers there are."""
+    return max(tree.layers or 2, _fed(tree, stack.path))
 
 
 def depth(tree: Tree) -> None:
     """One layer of each distinct kind, the lists by layer and the layer numbers cut alike."""
     for stack, names, wished in list(_stacks(tree)):
         path, number = stack.path, stack.number
-        kept = stack.kept(tree.sizes.get((path, "depth", number)) or tree.layers or 2, wished)
+        kept = stack.kept(tree.sizes.get((path, "depth", number)) or _least(tree, stack), wished)
         stack.cut(tree, kept)
         for name in names:
             tree.set((*path, name), len(kept), EACH)
@@ -85,6 +90,25 @@ def _taken_elsewhere(
         if path not in fitting and beside and beside[0] == tower:
             lists[(*path, name)] = list(value)
     return lists
+
+
+def _fed(tree: Tree, tower: Path) -> int:
+    """How many layers of a text are fed from layers of the tower beside it."""
+    if not tower or not of_modality(tower[-1], "text"):
+        return 0
+    tapped = (
+        len(value)
+        for path, name, value in tree.items()
+        if path[:-1] == tower[:-1] and says(name, "layers tapped") and wholes(value)
+    )
+    return max(tapped, default=0)
+
+
+def _member(name: str, index: int, numbers: Sequence[int]) -> str:
+    """Whether a layer is in a list; where each of the list feeds another, which of them it is."""
+    if says(name, "layers tapped") and index in numbers:
+        return str(numbers.index(index))
+    return str(index in numbers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +164,7 @@ class Stack:
     def mark(self, index: int) -> str:
         """What tells the kinds of layers apart."""
         parts = [repr(self.own.get(index))] + [repr(v[index]) for v in self.by_layer.values()]
-        parts += [str(index in value) for value in self.members.values()]
+        parts += [_member(name, index, value) for name, value in self.members.items()]
         parts += [str(index < bound) for bound in self.first.values()]
         parts += [str(index < self.number - bound) for bound in self.last.values()]
         return "|".join(parts)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tinybuild import network
 from tinybuild.errors import BuildFault, Fault, Finding, did_you_mean, nearest
-from tinybuild.keys import BY_LAYER, NAMES, is_id
+from tinybuild.keys import BY_LAYER, LABELS, NAMES, START, is_id
 from tinybuild.paths import Data, Json, items, mapping, merge
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ def load(folder: Path) -> PreTrainedConfig:
             hint=did_you_mean(str(model_type), CONFIG_MAPPING.keys()),
         )
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        made = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        _started(made, folder / "generation_config.json")
+        return made
     except refusals() as error:
         raise BuildFault.of(
             f"transformers refuses the source's config.json: {reason(error)}", key=("source",)
@@ -68,6 +70,16 @@ def load(folder: Path) -> PreTrainedConfig:
         if wanted is None:
             raise
         raise _elsewhere(data, wanted) from None
+
+
+def _started(config: PreTrainedConfig, generation: Path) -> None:
+    """Give a config the decoder's start, in place, where only the generation config says it: the
+    class shifts labels by it."""
+    if config.is_encoder_decoder and getattr(config, START, None) is None and generation.is_file():
+        with contextlib.suppress(ValueError):  # whose message belongs to generation
+            start = mapping(json.loads(generation.read_text())).get(START)
+            if start is not None:
+                setattr(config, START, start)
 
 
 def _elsewhere(data: Data, wanted: str) -> Fault:
@@ -244,10 +256,11 @@ def unknown(config: PreTrainedConfig, wishes: Data, key: Key) -> Iterator[Findin
     known = fields(config)
     for name, value in wishes.items():
         if name not in known:
+            inside = list(_inside(config, name))
             yield Finding(
                 what=f"{type(config).__name__} has no {name!r}",
                 key=(*key, name),
-                hint=_meant(name, known),
+                hint=f"did you mean {' or '.join(inside)}?" if inside else _meant(name, known),
             )
             continue
         if name in ("dtype", "torch_dtype"):
@@ -272,6 +285,17 @@ def unknown(config: PreTrainedConfig, wishes: Data, key: Key) -> Iterator[Findin
                     key=(*key, name),
                     hint=f"write {name}: {{...}} with the keys to change",
                 )
+
+
+def _inside(config: PreTrainedConfig, name: str) -> Iterator[str]:
+    """The places of a key in the parts of a config, the text's first."""
+    text = NAMES["text part"]
+    for part in sorted(config.sub_configs, key=lambda part: part not in text):
+        sub = sub_config(config, part)
+        if sub is not None and name in fields(sub):
+            yield f"{part}.{name}"
+        elif sub is not None:
+            yield from (f"{part}.{place}" for place in _inside(sub, name))
 
 
 def _meant(name: str, known: set[str]) -> str:
@@ -302,6 +326,7 @@ def canonical(config: PreTrainedConfig, wishes: Data) -> dict[str, Json]:
 def _arguments(config: PreTrainedConfig, wanted: Data) -> dict[str, Json]:
     """Constructor arguments for `config` with `wanted` merged in and derived values left out."""
     arguments = plain(config)
+    wanted = _labelled(wanted)
     for name in _derived(config, arguments, set(wanted)):
         del arguments[name]
     for name, value in copy.deepcopy(dict(wanted)).items():  # classes write into what they get
@@ -309,11 +334,22 @@ def _arguments(config: PreTrainedConfig, wanted: Data) -> dict[str, Json]:
         if sub is not None and isinstance(value, Mapping):
             # Of the class: upstreams name another one here (idefics in a vision_config).
             arguments[name] = {**_arguments(sub, value), "model_type": type(sub).model_type}
-        elif isinstance(value, Mapping) and name != BY_LAYER:
+        elif isinstance(value, Mapping) and name not in (BY_LAYER, *LABELS):
             arguments[name] = merge(mapping(arguments.get(name)), value)
         else:
             arguments[name] = value
     return arguments
+
+
+def _labelled(wanted: Data) -> Data:
+    """The wishes with both sides of their labels, which are a whole: of one side the other is made.
+    A number alone gives the class's own names."""
+    ids, names = (wanted.get(side) for side in LABELS)
+    if isinstance(ids, Mapping) and names is None and all(str(key).isdecimal() for key in ids):
+        return {**wanted, "label2id": {str(name): int(key) for key, name in ids.items()}}
+    if isinstance(names, Mapping) and ids is None:
+        return {**wanted, "id2label": {str(key): name for name, key in names.items()}}
+    return wanted
 
 
 def _derived(config: PreTrainedConfig, arguments: Data, wanted: set[str]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tinybuild import wire
 from tinybuild.config import heads, overrides, precision, reads, relations
+from tinybuild.config.meta import count
 from tinybuild.config.spread import SPREADS
 from tinybuild.errors import BuildFault
 from tinybuild.facts import Ids, ModelFacts
@@ -15,7 +16,6 @@ from tinybuild.feeding import inputs, processor
 from tinybuild.files import pretty
 from tinybuild.model import saved
 from tinybuild.model.draw import Batch, batch_of, calibrate, different, drawn
-from tinybuild.model.meta import count
 from tinybuild.model.resized import Change, Resized, resize
 from tinybuild.sections import Model
 from tinybuild.workers import Job
@@ -58,6 +58,7 @@ def make(job: Job) -> ModelFacts:
     model, source, section = built.model, building.source, building.asked.model
     building.require_read(built)
     building.cast(built)  # some classes convert their routers as they run
+    precision.tell(model.config, building.dtype, building.dtype)
     try:
         model.save_pretrained(job.out)
     except ValueError as error:

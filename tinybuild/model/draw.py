@@ -6,9 +6,9 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
+from tinybuild.config.meta import refusable
 from tinybuild.errors import BuildFault
 from tinybuild.feeding import inputs
-from tinybuild.model.meta import refusable
 
 if TYPE_CHECKING:
     import torch

@@ -54,6 +54,7 @@ CHECKS: tuple[Check, ...] = (
     dimensions.no_dimension_left,
     alive.forward,
     alive.backward,
+    alive.learns_from_labels,
     alive.gradients,
     alive.inputs_matter,
     alive.every_modality,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -71,6 +72,30 @@ def backward(subject: Subject) -> Result:
             "with_gradients": alive,
             "not_finite": len(bad),
         },
+    )
+
+
+@check("model")
+def learns_from_labels(subject: Subject) -> Result | None:
+    """What a training script gives is enough: inputs and labels make a finite loss, without the ids
+    of the decoder."""
+    model = subject.model
+    takes = inspect.signature(model.forward).parameters
+    if "labels" not in takes or "decoder_input_ids" not in takes:
+        return None  # the batch of the checks above is what a script gives
+    given = {name: v for name, v in subject.batch.items() if not name.startswith("decoder_")}
+    begun = subject.batch.get("decoder_input_ids")
+    if "labels" not in given and begun is not None:
+        given["labels"] = begun
+    if "labels" not in given:
+        return None
+    loss = subject.computed(given).get("loss")
+    finite = loss is not None and bool(loss.isfinite().all())
+    return Result.of(
+        finite,
+        measured="no loss" if loss is None else f"loss {float(loss.float().mean()):.4g}",
+        wanted="a finite loss",
+        values={"arguments": len(given)},
     )
 
 
