@@ -57,6 +57,8 @@ MEASURES: Mapping[str, str] = {
         r"~feed_?forward(?:_[a-z0-9]+)*(size|dim)|~dim_feedforward|~linear_units|"
         r"intermediate_size_mlp"
     ),
+    "original positions": r"original_max_position_embeddings|initial_context_length",  # unscaled
+    "floor": r"floor_scale|log_scaling_n_floor",  # positions from which attention is scaled
     "positions": (
         r"~max_~position_embeddings(?:_[a-z0-9]+)*|n_positions|n_ctx|max_~positions|block_size|"
         r"max_text_tokens|bias_max_distance|max_seq_len|model_max_length|position_embedding_size|"
@@ -313,6 +315,19 @@ SAYS: Mapping[str, str] = {
     ),
     "geometry": (
         r".*(image|img|patch|pixel|window|crop|grid|resolution|frames|length|num_layers).*"
+    ),
+    # What multiplies or bounds what a layer computes.
+    "factor": (  # 1 leaves it as it is
+        r"~multipliers?|logits?_scale|logits_scaling|~scaling_factor|route_scale|embed(ding)?_scale|"
+        r"scale_emb|scale_depth|attn_scale|~qk_scale_factor|attention_value_scale|residual_scale"
+    ),
+    "no factor": r".*(width|depth|dim|ffn|channel|loss|init).*",  # of sizes, and of training
+    "bound": r"~soft_?cap(ping)?|~logit_cap",
+    "attention scale": r"query_pre_attn_scalar|attention_multiplier|softmax_scale|attention_scale",
+    "switch": (  # of something that has no size of its own
+        r"scale_embedding|scale_attn_weights|~qk_norm|~qk_layernorm|~qk_l2_?norm|norm_topk_prob|"
+        r"attn_temperature_tuning|scale_attn_by_inverse_layer_idx|rope_interleave|"
+        r"~parallel_residual|parallel_attn|apply_residual_connection_post_layernorm|alibi"
     ),
     # Parts of a model.
     "another mixer": (  # than attention

@@ -266,14 +266,18 @@ def test_latent_heads_that_differ_by_layer() -> None:
     config = small("dots3_note_text")
     assert "sliding_attention" in config.layer_types
     layer = config.per_layer_config["sliding_attention"]
-    assert layer.head_dim == layer.qk_nope_head_dim + layer.qk_rope_head_dim == 32
+    assert layer.head_dim == layer.qk_nope_head_dim + layer.qk_rope_head_dim
+    whole = config.per_layer_config["indexed_attention"]
+    assert layer.qk_nope_head_dim > whole.qk_nope_head_dim  # as in the source
+    assert layer.kv_lora_rank > whole.kv_lora_rank
 
 
 @pytest.mark.parametrize("model_type", ["gemma4_text", "embedding_gemma2_text"])
-def test_heads_of_some_layers_are_small_too(model_type: str) -> None:
+def test_heads_of_some_layers_are_small_too_and_wider_than_the_others(model_type: str) -> None:
     config = small(model_type)
     assert "full_attention" in config.layer_types
-    assert config.per_layer_config["full_attention"].head_dim == SIZES["tiny"].head_dim
+    near, far = (config.per_layer_config[kind] for kind in ("sliding_attention", "full_attention"))
+    assert far.head_dim == 2 * near.head_dim <= SIZES["tiny"].width
 
 
 def test_a_modality_keeps_its_stretch_of_the_vocabulary() -> None:

@@ -7,15 +7,17 @@ heads, what a head is wide, inner widths, ranks, experts and depths, from the li
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tinybuild.config import rotary
 from tinybuild.config.attention import STATE_HEADS
 from tinybuild.config.layers import stacks
 from tinybuild.config.solve import Apart, Law, Name, Product, Puzzle, Unknown
 from tinybuild.config.tree import Number, Tree
-from tinybuild.keys import BY_LAYER, NAMES, is_id, measures, of_modality, says, width
+from tinybuild.keys import NAMES, is_id, measures, of_modality, says, width
 from tinybuild.paths import Data, Json, Path, mapping, whole, wholes
 
 JOINS = range(2, 17)  # neighbours that a width may join
@@ -141,7 +143,7 @@ class Part:
     # --- what there is
 
     def sizes(self) -> None:
-        """The sizes of the config, and those that some of its layers have instead."""
+        """The sizes of the config, its own and those in lists that have one for each layer."""
         for name, value in self.node.items():
             measured = measures(name)
             if is_id(name) or measured not in ORDER or measured == "depth" or self._derived(name):
@@ -153,26 +155,20 @@ class Part:
                 assert wholes(value)
                 for item in value:
                     self._size(name, item, None)
-        for own in mapping(self.node.get(BY_LAYER)).values():
-            for name, value in mapping(own).items():
-                if measures(name) in LISTED and whole(value) and value > 0:
-                    self.add((measures(name), value), self._choices(measures(name), value))
 
     def _size(self, key: str, was: int, wished: int | None) -> None:
         name = self.name(key, was)
         self.keys.setdefault(key, name)
         self.add(name, self._choices(name[0], was) if wished is None else (wished,))
-        if wished is not None:
-            self.choices[name] = (wished,)
 
     def name(self, key: str, was: int) -> Name:
-        """Key-value heads that were as many as the heads are the same size."""
+        """Key-value heads that were as many as the heads are the same size; what the recipe sets is
+        a size of its own."""
         measured = measures(key)
-        if measured == "kv heads":
-            heads = self.heads_of(key)
-            if heads is not None and self.was(heads) == was:
-                return "heads", was
-        return measured, was
+        heads = self.heads_of(key) if measured == "kv heads" else None
+        if (*self.path, key) in self.tree.fixed:
+            return f"{measured}: {key}", was
+        return self.name(heads, was) if heads and self.was(heads) == was else (measured, was)
 
     def add(self, name: Name, choices: tuple[int, ...]) -> None:
         """What is elsewhere in the tree of this size becomes the same, if it may."""
@@ -263,13 +259,20 @@ class Part:
                     alone.discard(heads)
         for key in alone:
             if self.was_wide % self.was(key) == 0 and not self._latent:
-                self.law((key,), lambda h: self.wide % h == 0)
-                self.apart((key,), lambda h: self.wide // h % EVEN > 0)
+                for wide in self.widths(self.was(key)):
+                    self.law((key,), lambda h, wide=wide: wide % h == 0)
+                    self.apart((key,), lambda h, wide=wide: wide // h % EVEN > 0)
         for key in self.measuring("kv heads"):
             main = self.heads_of(key)
             if main in self.keys and self.keys[key] != self.keys[main]:
                 assert main is not None
                 self.law((main, key), lambda h, kv: h % kv == 0 and kv < h)
+
+    def widths(self, parts: int) -> list[int]:
+        """The widths of layers that so many heads share in the source."""
+        there = [name for name in NAMES["width"] if whole(self.node.get(name))]
+        wide = [self.node[name] for name in there if self.was(name) % parts == 0]
+        return [value for value in wide if whole(value)] or [self.wide]
 
     def _cover(self, heads: str, dim: str) -> None:
         """What heads of their own width cover: the width, twice that, or something else."""
@@ -291,15 +294,13 @@ class Part:
             self.apart(names, lambda rank, rope: rank + rope == self.wide)
 
     def rotated(self) -> None:
-        """A head is rotated in pairs, of which each rotary section has one at least."""
-        rope = mapping(self.node.get("rope_parameters"))
-        share = rope.get("partial_rotary_factor", self.node.get("partial_rotary_factor"))
-        part = float(share) if isinstance(share, int | float) and share else 1.0
-        sections = rope.get("mrope_section")
-        least = len(sections) + (len(set(sections)) > 1) if wholes(sections) else 1
+        """A head is rotated in pairs, of which each rotary section has one at least: one has more
+        where they are not equal in the source."""
+        parts = rotary.sections(self.node)
+        least = 2 * (len(parts) + (len(set(parts)) > 1)) if parts else 0
 
         def holds(dim: int) -> bool:
-            return int(dim * part) % 2 == 0 and int(dim * part) // 2 >= least
+            return rotary.fits(self.node, dim) and rotary.turned(self.node, dim) >= least
 
         names = ("qk_rope_head_dim", *NAMES["head dim"], "kv_channels")
         dim = next((name for name in names if name in self.keys), None)
@@ -308,8 +309,9 @@ class Part:
             self.law((dim,), holds)
             for index in self.measuring("head dim"):
                 if "index" in index:  # its heads are rotated alike
-                    self.law((dim, index), lambda wide, inner: int(wide * part) <= inner)
-        elif heads is not None and rope and not self._latent:
+                    turned = functools.partial(rotary.turned, self.node)
+                    self.law((dim, index), lambda wide, inner: turned(wide) <= inner)
+        elif heads is not None and not self._latent:
             self.law((heads,), lambda h: holds(self.wide // h))
 
     def experts(self) -> None:
@@ -367,7 +369,7 @@ class Part:
 
 
 def _rank(name: Name) -> tuple[int, int]:
-    return ORDER.index(name[0]), -name[1]
+    return ORDER.index(name[0].partition(":")[0]), -name[1]
 
 
 def _listed(measured: str, value: Json) -> bool:

@@ -19,6 +19,7 @@ from tinybuild.config.layers import depth
 from tinybuild.config.overrides import substituted
 from tinybuild.config.pyramids import doubled_widths, multipliers, pyramids
 from tinybuild.config.rotary import rotary
+from tinybuild.config.scales import attention_scales
 from tinybuild.config.sizes import SIZES
 from tinybuild.config.tokens import token_ids
 from tinybuild.config.tree import DISTINCT, Alike, Tree
@@ -149,6 +150,7 @@ RULES: tuple[Callable[[Tree], None], ...] = (
     latent_attention,
     state_space,
     rotary,
+    attention_scales,
     depth,
     pyramids,
     multipliers,

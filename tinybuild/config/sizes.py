@@ -42,6 +42,7 @@ class Size:
         return {
             "vocabulary": self.vocabulary,
             "positions": self.positions,
+            "floor": WINDOW,
             "pooled": 4,
             "text": 16,
             "horizon": 128,

@@ -131,6 +131,8 @@ class Building:
 
     def built(self, resized: Resized, wide: float) -> Built:
         """The model with weights drawn as `wide` as config.spread says."""
+        import torch
+
         wishes, most = self.asked.model["config"], self.asked.max_parameters
         config, changes = resized.spread(wide)
         with relations.explained(self.source, config, wishes, ("model", "config")):
@@ -142,10 +144,12 @@ class Building:
             changes=changes,
             parameters=parameters,
             reads=seen,
-            batch=batch_of(model, self.seed),
+            batch=batch_of(model, self.seed, resized.batch),
             kept=precision.keeps(self.model_class, config, self.dtype),
         )
         self.cast(built)
+        # The saved numbers, in float32: how a CPU rounds shorter ones would decide what is tried.
+        precision.cast(model, torch.float32, frozenset())
         if model.can_generate():
             saved.generation(model, self.folder, self.tokenizer, wishes)
         model.eval()

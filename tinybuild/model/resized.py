@@ -19,7 +19,6 @@ from tinybuild.config.tree import DISTINCT, Alike, Tree
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.facts import Ids
 from tinybuild.feeding import inputs
-from tinybuild.model.draw import drawn
 from tinybuild.paths import Data, Json, Path, differences, get, merge
 from tinybuild.sections import Model
 
@@ -46,12 +45,13 @@ class Change:
 class Resized:
     """A source's config made small, once. `small` makes a config of changes to the source's; `tree`
     are those of the rules and the search, None where the recipe wants none of them; `given` are the
-    values of others, by who gave them."""
+    values of others, by who gave them; `batch` is what the model was tried on, if it was."""
 
     source: PreTrainedConfig
     small: Callable[[Data], PreTrainedConfig]
     tree: Tree | None
     given: Mapping[str, Data]
+    batch: Mapping[str, torch.Tensor] | None = None
 
     def spread(self, wide: float = SPREADS[0]) -> tuple[PreTrainedConfig, list[Change]]:
         """The config, its weights drawn as `wide` as config.spread says; and each changed key."""
@@ -98,7 +98,7 @@ def resize(
         precision.tell(made, dtype, None)
         return made
 
-    tree = None
+    tree, batch = None, None
     if section["shrink"] == "auto":
         relations.possible(source, wishes, WHERE)
         relations.layers(section.get("layers"), given["recipe"], ("model",))
@@ -111,7 +111,9 @@ def resize(
         trial = distinct(trial_of)
         tree = trial.tree
         _reduce(trial, section, {*tokenizer.sizes.values()} if tokenizer else set())
-    return Resized(source=found, small=small, tree=tree, given=given)
+        searched = "search" in tree.reasons.values()
+        batch = None if searched or isinstance(trial.batch, BuildFault) else trial.batch
+    return Resized(source=found, small=small, tree=tree, given=given, batch=batch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +137,12 @@ class Trial:
             return None
 
     def drawn(self, changes: Data) -> PreTrainedModel:
-        return drawn(self.model_class, self.small(changes), self.seed, filled=False).eval()
+        import torch
+
+        config = self.small(changes)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return refusable(lambda: self.model_class(config), self.model_class).eval()
 
     @functools.cached_property
     def batch(self) -> dict[str, torch.Tensor] | BuildFault:
