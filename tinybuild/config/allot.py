@@ -7,7 +7,6 @@ heads, what a head is wide, inner widths, ranks, experts and depths, from the li
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -309,8 +308,7 @@ class Part:
             self.law((dim,), holds)
             for index in self.measuring("head dim"):
                 if "index" in index:  # its heads are rotated alike
-                    turned = functools.partial(rotary.turned, self.node)
-                    self.law((dim, index), lambda wide, inner: turned(wide) <= inner)
+                    self.law((dim, index), lambda d, inner: rotary.turned(self.node, d) <= inner)
         elif heads is not None and not self._latent:
             self.law((heads,), lambda h: holds(self.wide // h))
 
