@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinybuild import network
+from tinybuild.config import backbones
 from tinybuild.errors import BuildFault, Fault, Finding, did_you_mean, nearest
 from tinybuild.keys import BY_LAYER, NAMES, is_id
 from tinybuild.paths import Data, Json, items, mapping, merge
@@ -57,7 +58,10 @@ def load(folder: Path) -> PreTrainedConfig:
             key=("source",),
             hint=did_you_mean(str(model_type), CONFIG_MAPPING.keys()),
         )
+    told = backbones.described(data)
     try:
+        if told != data:
+            return CONFIG_MAPPING[model_type].from_dict(told)
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except refusals() as error:
         raise BuildFault.of(
@@ -77,9 +81,11 @@ def _elsewhere(data: Data, wanted: str) -> Fault:
         for path, value in items(data)
         if isinstance(value, str) and "/" in value and value in wanted
     ]
-    if not named:
-        return network.fault(wanted)
-    path, repo = named[0]
+    return remote(*named[0]) if named else network.fault(wanted)
+
+
+def remote(path: tuple[str, ...], repo: str) -> Fault:
+    """A key of the source's config that names a repository, where its files are needed."""
     key, instead = ".".join(path), f"{path[-1]}_config"
     return BuildFault.of(
         f"{key} of the source's config.json is a repository of the Hub, {repo}, and only fetch "

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tinybuild.config import carry, overrides, relations
+from tinybuild.config import backbones, carry, overrides, relations
 from tinybuild.config.search import Shapes, search
 from tinybuild.config.shrink import shrink
 from tinybuild.config.spread import SPREADS, chosen, spread
@@ -43,12 +43,14 @@ class Change:
 class Resized:
     """A source's config made small, once. `small` makes a config of changes to the source's; `tree`
     are those of the rules and the search, None where the recipe wants none of them; `given` are the
-    values of others, by who gave them."""
+    values of others, by who gave them; `named` says why a config of a backbone took another's
+    place."""
 
     source: PreTrainedConfig
     small: Callable[[Data], PreTrainedConfig]
     tree: Tree | None
     given: Mapping[str, Data]
+    named: Mapping[Path, str]
 
     def spread(self, wide: float = SPREADS[0]) -> tuple[PreTrainedConfig, list[Change]]:
         """The config, its weights drawn as `wide` as config.spread says; and each changed key."""
@@ -58,7 +60,7 @@ class Resized:
         deviations = spread(self.small(self.tree.overrides).to_dict(), wide=wide)
         config = self.small(merge(self.tree.overrides, deviations))
         given = {**self.given, "rule: spread": deviations}
-        return config, changes(self.source, config, given, self.tree.reasons)
+        return config, changes(self.source, config, given, {**self.named, **self.tree.reasons})
 
 
 def resize(
@@ -73,7 +75,12 @@ def resize(
     """
     import torch
 
-    wishes, implied = section["config"], dict[str, Json]()
+    wishes, implied, original = section["config"], dict[str, Json](), source
+    named: Mapping[Path, str] = {}
+    if section["shrink"] == "auto":
+        source, named = backbones.own(source, wishes)
+    for path, repo in backbones.repositories(source):
+        raise overrides.remote(path, repo)
     if tokenizer is not None:
         data = json.loads(source.to_json_string(use_diff=False))
         implied = merge(carry.sizes(data, tokenizer), carry.align(data, tokenizer, wishes))
@@ -99,7 +106,7 @@ def resize(
         tree = shrink(source, fixed, section["size"], section.get("layers"))
         trial = Trial(model_class=model_class, small=small, seed=seed, tree=tree)
         _reduce(trial, section, {*tokenizer.sizes.values()} if tokenizer else set())
-    return Resized(source=source, small=small, tree=tree, given=given)
+    return Resized(source=original, small=small, tree=tree, given=given, named=named)
 
 
 @dataclass(frozen=True, kw_only=True)
