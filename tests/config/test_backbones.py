@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kit.faults import refused
 
-from tinybuild.config import backbones, overrides
+from tinybuild.config import backbones, found
 from tinybuild.model.resized import resize
 from tinybuild.sections import Model
 
@@ -33,7 +33,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def loaded(tmp_path: Path, **keys: Any) -> Any:
     (tmp_path / "config.json").write_text(json.dumps({**DETR, **keys}))
-    return overrides.load(tmp_path)
+    return found.load(tmp_path)
 
 
 def section(**config: Any) -> Model:

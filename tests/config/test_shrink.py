@@ -166,6 +166,29 @@ def test_what_depends_on_the_recipes_keys_follows() -> None:
     assert tied.text_config.hidden_size == 96
 
 
+def test_two_names_of_one_size_change_together() -> None:
+    from transformers import GPT2Config
+
+    source = GPT2Config(n_ctx=1024)  # as OpenAI's config.json has it, beside n_positions
+    tree = shrink(source, {"n_positions": 128})
+    assert tree.overrides["n_ctx"] == 128
+    assert tree.reasons["n_ctx",] == "rule synonyms: as n_positions"
+    other = GPT2Config(n_ctx=512)  # not the same
+    assert shrink(other, {"n_positions": 128}).data["n_ctx"] == 512
+    sides = small("bart", {"decoder_attention_heads": 2})  # each has its own
+    assert (sides.decoder_attention_heads, sides.encoder_attention_heads) == (2, 4)
+
+
+def test_layers_that_feed_others_stay_as_many() -> None:
+    config = small("qwen3_vl")
+    vision, text = config.vision_config, config.text_config
+    assert list(vision.deepstack_visual_indexes) == [0, 1, 2]
+    assert vision.depth == 4  # three that feed the text, and one that does not
+    assert text.num_hidden_layers >= 3  # the first three are fed
+    wanted = small("qwen3_vl", {"vision_config": {"depth": 2}}).vision_config
+    assert list(wanted.deepstack_visual_indexes) == [0, 1][: len(wanted.deepstack_visual_indexes)]
+
+
 def test_small_has_heads_that_engines_take() -> None:
     config = small("qwen3", size="small")
     assert config.head_dim >= 32
@@ -243,14 +266,18 @@ def test_latent_heads_that_differ_by_layer() -> None:
     config = small("dots3_note_text")
     assert "sliding_attention" in config.layer_types
     layer = config.per_layer_config["sliding_attention"]
-    assert layer.head_dim == layer.qk_nope_head_dim + layer.qk_rope_head_dim == 32
+    assert layer.head_dim == layer.qk_nope_head_dim + layer.qk_rope_head_dim
+    whole = config.per_layer_config["indexed_attention"]
+    assert layer.qk_nope_head_dim > whole.qk_nope_head_dim  # as in the source
+    assert layer.kv_lora_rank > whole.kv_lora_rank
 
 
 @pytest.mark.parametrize("model_type", ["gemma4_text", "embedding_gemma2_text"])
-def test_heads_of_some_layers_are_small_too(model_type: str) -> None:
+def test_heads_of_some_layers_are_small_too_and_wider_than_the_others(model_type: str) -> None:
     config = small(model_type)
     assert "full_attention" in config.layer_types
-    assert config.per_layer_config["full_attention"].head_dim == SIZES["tiny"].head_dim
+    near, far = (config.per_layer_config[kind] for kind in ("sliding_attention", "full_attention"))
+    assert far.head_dim == 2 * near.head_dim <= SIZES["tiny"].width
 
 
 def test_a_modality_keeps_its_stretch_of_the_vocabulary() -> None:

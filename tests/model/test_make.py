@@ -14,8 +14,9 @@ from kit.models import LLAMA, TINY, build, refused
 from kit.stage import MakeJob
 
 from tinybuild import model
+from tinybuild.config import meta
 from tinybuild.errors import BuildFault
-from tinybuild.model import meta, resized
+from tinybuild.model import resized
 
 
 def read(out: Path, name: str = "config.json") -> dict[str, Any]:
@@ -235,6 +236,26 @@ def test_dtypes(job: MakeJob, tmp_path: Path, dtype: str) -> None:
     facts, out = build(job, tmp_path, architecture=LLAMA, dtype=dtype)
     assert {tensor.dtype for tensor in weights(out).values()} == {getattr(torch, dtype)}
     assert facts["dtype"] == read(out)["dtype"] == dtype
+
+
+def test_every_part_says_the_dtype_of_the_bundle(job: MakeJob, tmp_path: Path) -> None:
+    tower = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    stale = {**tower, "num_attention_heads": 2, "dtype": "float16"}
+    _, out = build(
+        job,
+        tmp_path,
+        "CLIPConfig",
+        source={"text_config": stale, "vision_config": stale, "dtype": "float16"},
+        config={"text_config": {"vocab_size": 50}, "vision_config": {"image_size": 32}},
+        architecture="CLIPModel",
+        dtype="bfloat16",
+    )
+    made = read(out)
+    said = [made["dtype"], made["text_config"]["dtype"], made["vision_config"]["dtype"]]
+    assert said == ["bfloat16"] * 3
+    assert {str(tensor.dtype) for tensor in weights(out).values()} == {"torch.bfloat16"}
+    changes = {c["key"]: c["reason"] for c in read(out, "config_changes.json")["changes"]}
+    assert changes["text_config.dtype"] == changes["dtype"] == "recipe: dtype"
 
 
 def test_weights_are_drawn_in_float32_and_then_converted(job: MakeJob, tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinybuild.config.attention import attention, latent_attention, rotary, state_space
+from tinybuild.config.attention import attention, latent_attention, state_space
 from tinybuild.config.images import images
 from tinybuild.config.layers import depth
 from tinybuild.config.overrides import substituted
 from tinybuild.config.pyramids import doubled_widths, multipliers, pyramids
+from tinybuild.config.rotary import rotary
+from tinybuild.config.scales import attention_scales
 from tinybuild.config.sizes import EXPERTS, SIZES, TOP_K
 from tinybuild.config.tokens import token_ids
 from tinybuild.config.tree import Tree
@@ -190,6 +192,7 @@ RULES: tuple[Callable[[Tree], None], ...] = (
     state_space,
     experts,
     rotary,
+    attention_scales,
     depth,
     pyramids,
     multipliers,

@@ -40,6 +40,7 @@ class Size:
             "window": WINDOW,
             "queries": QUERIES,
             "mels": MELS,
+            "floor": WINDOW,
             "pooled": 4,
             "text": 16,
             "horizon": 128,

@@ -38,6 +38,21 @@ class Tree:
         self.fixed = dict(paths.leaves(wishes, lambda name, _: name not in keys.PLAIN))
         for path, value in self.fixed.items():
             paths.put(self.data, path, copy.deepcopy(value))
+        for path, value, name in list(self._synonyms()):
+            paths.put(self.data, path, value)
+            self.fixed[path], self.reasons[path] = value, f"rule synonyms: as {name}"
+
+    def _synonyms(self) -> Iterator[tuple[Path, int, str]]:
+        """The other names of what the recipe sets, where the source gives both one value: their
+        paths, the value, and the name that the recipe gives."""
+        for path, value in self.fixed.items():
+            if not whole(value):
+                continue
+            for name in keys.synonyms(path[-1]):
+                other = (*path[:-1], name)
+                was = self.was(other)
+                if whole(was) and was == self.was(path) and other not in self.fixed:
+                    yield other, value, path[-1]
 
     def nodes(self) -> Iterator[tuple[Path, Data]]:
         """Every config of the tree with its path, the whole first."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tinybuild.config import backbones, carry, overrides, relations
+from tinybuild.config import backbones, carry, overrides, precision, relations
+from tinybuild.config.completed import complete, left_open
+from tinybuild.config.found import named_only
+from tinybuild.config.meta import refusable, table, tensors
 from tinybuild.config.search import Shapes, search
 from tinybuild.config.shrink import shrink
 from tinybuild.config.spread import SPREADS, chosen, spread
@@ -16,8 +20,6 @@ from tinybuild.config.tree import Tree
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.facts import Ids
 from tinybuild.feeding import inputs
-from tinybuild.model.draw import drawn
-from tinybuild.model.meta import refusable, table, tensors
 from tinybuild.paths import Data, Json, Path, differences, get, merge
 from tinybuild.sections import Model
 
@@ -75,18 +77,22 @@ def resize(
     """
     import torch
 
-    wishes, implied, original = section["config"], dict[str, Json](), source
+    dtype, original = getattr(torch, section["dtype"]), source
+    left = left_open(source)
+    source = complete(source, left)
+    wishes, implied = section["config"], dict[str, Json]()
     named: Mapping[Path, str] = {}
     if section["shrink"] == "auto":
         source, named = backbones.own(source, wishes)
-    for path, repo in backbones.repositories(source):
-        raise overrides.remote(path, repo)
+    for path, repository in backbones.repositories(source):
+        raise named_only(path, repository)
     if tokenizer is not None:
         data = json.loads(source.to_json_string(use_diff=False))
         implied = merge(carry.sizes(data, tokenizer), carry.align(data, tokenizer, wishes))
     given: dict[str, Data] = {
         "recipe": overrides.canonical(source, wishes),
         "tokenizer": implied,
+        "rule: left open in the source": left,
     }
     if "initializer_range" in section:
         deviations = chosen(source, section["initializer_range"])
@@ -95,7 +101,7 @@ def resize(
 
     def small(changes: Data) -> PreTrainedConfig:
         made = relations.override(source, wishes, merge(changes, implied), WHERE)
-        made.dtype = getattr(torch, section["dtype"])
+        precision.tell(made, dtype, None)
         return made
 
     tree = None
@@ -130,7 +136,12 @@ class Trial:
             return None
 
     def drawn(self, changes: Data) -> PreTrainedModel:
-        return drawn(self.model_class, self.small(changes), self.seed, filled=False).eval()
+        import torch
+
+        config = self.small(changes)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return refusable(lambda: self.model_class(config), self.model_class).eval()
 
     @functools.cached_property
     def batch(self) -> dict[str, torch.Tensor] | BuildFault:
@@ -202,10 +213,13 @@ def changes(
     exception, or "derived": the class makes it of others. What a sub-config has because the recipe
     gave it another type says so.
     """
-    before, after = (json.loads(c.to_json_string(use_diff=False)) for c in (source, config))
+    said = copy.deepcopy(config)
+    precision.tell(said, config.dtype, config.dtype)
+    before, after = (json.loads(c.to_json_string(use_diff=False)) for c in (source, said))
     made = []
     for path, old, new in differences(before, after):
         reason = _given(path, given) or _ruled(path, reasons) or _retyped(path, given)
+        reason = "recipe: dtype" if path[-1] in precision.DTYPES else reason
         if path[-1] not in overrides.OURS or reason == "recipe":
             key, reason = ".".join(path), reason or "derived"
             made.append(Change(key=key, from_=old, to=new, reason=reason))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from tinybuild import wire
-from tinybuild.config import backbones, heads, overrides, reads
+from tinybuild.config import backbones, found, heads, reads
 from tinybuild.errors import Fault
 from tinybuild.facts import ModelShown
 from tinybuild.feeding import inputs
@@ -157,7 +157,7 @@ class Subject:
         without one."""
         if self.origin is None:
             return None
-        config = heads.choose(self.made.class_, overrides.load(self.origin))[1]
+        config = heads.choose(self.made.class_, found.load(self.origin))[1]
         return backbones.own(config, self.overrides)[0] if self.wish.shrink == "auto" else config
 
     @functools.cached_property
