@@ -30,13 +30,13 @@ def distinctions_kept(subject: Subject) -> Result | None:
         return None
     model = subject.model
     now = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
-    known = _Known.of(subject, source.to_dict(), model.config.to_dict())
+    changes = _changes(subject)
     try:
-        found = compared(type(model), source, model.config, known.given, now)
+        found = compared(type(model), source, model.config, _given(subject, changes), now)
     except BuildFault as fault:
-        raise NotTried(
-            f"its class takes no config of its source: {fault.findings[0].what}"
-        ) from None
+        why = f"the class makes no model of its source's config: {fault.findings[0].what}"
+        raise NotTried(why) from None
+    known = Known.of(changes, found.source, model.config.to_dict())
     given_up, faults = dict[str, str](), [f"{name} is lost" for name in found.lost]
     faults += [f"{name} is not in the source" for name in found.gained]
     for one in (*found.sizes, *found.axes, *found.layers):
