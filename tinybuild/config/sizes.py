@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 WINDOW = 8
 NORM_GROUPS = 32  # groups of a group norm that some classes fix
-IMAGE, PATCH = 64, 8  # pixels
+IMAGE, PATCH, STRIDE = 48, 8, 32  # pixels; what the last stage of a pyramid divides an image by
+GRID = 8  # places along a side of a table
 BLOCKS = 2  # in each stage of a pyramid: one that changes the resolution, one that does not
 
 
@@ -46,7 +47,7 @@ class Size:
             "pooled": 4,
             "text": 16,
             "horizon": 128,
-            "grid": IMAGE // PATCH,
+            "grid": GRID,
             "norm channels": NORM_GROUPS,
         }
 
@@ -57,7 +58,7 @@ class Size:
             "width": self.width,
             "positions": self.positions,
             "vocabulary": self.vocabulary,
-            "grid": IMAGE // PATCH,
+            "grid": GRID,
         }
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinybuild import wire
-from tinybuild.config import heads, overrides, precision, reads, relations
+from tinybuild.config import found, heads, overrides, precision, reads, relations
 from tinybuild.config.meta import count
 from tinybuild.config.spread import SPREADS
 from tinybuild.errors import BuildFault
@@ -66,7 +67,7 @@ def make(job: Job) -> ModelFacts:
             f"transformers refuses to save the model: {overrides.reason(error)}",
             key=("model", "config"),
         ) from None
-    record = {"version": 1, "changes": wire.dump(built.changes)}
+    record = {"version": 1, "changes": wire.dump([*building.mended, *built.changes])}
     (job.out / "config_changes.json").write_text(pretty(record), encoding="utf-8")
     modalities = inputs.modalities(model)
     senses = {"image", "video", "audio"} & {*modalities}
@@ -86,10 +87,12 @@ def make(job: Job) -> ModelFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Building:
-    """What a model is built from: the settings, the class and the source's config for it, the
-    tokenizer's ids, the source's folder, and a seed."""
+    """What a model is built from: the settings (the dtype is the checkpoint's where the recipe says
+    none), the class and the source's config for it, what was put right in that, the tokenizer's
+    ids, the source's folder, and a seed."""
 
     asked: Settings
+    mended: Sequence[Change]
     model_class: type[PreTrainedModel]
     source: PreTrainedConfig
     tokenizer: Ids | None
@@ -100,10 +103,15 @@ class Building:
     def of(cls, job: Job) -> Building:
         asked, folder = job.asked(Settings), job.inputs["fetch"] / "source"
         told = job.facts.get("tokenizer")
-        model_class, source = heads.choose(asked.model["architecture"], overrides.load(folder))
+        read = found.read(folder)
+        model_class, source = heads.choose(asked.model["architecture"], read.config)
         ids = wire.load(Ids, told["ids"]) if told is not None else None
         return cls(
-            asked=asked,
+            asked=replace(asked, model={"dtype": read.dtype, **asked.model}),
+            mended=[
+                Change(key=".".join(one.path), from_=one.old, to=one.new, reason=one.reason)
+                for one in read.mended
+            ],
             model_class=model_class,
             source=source,
             tokenizer=ids,

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tinybuild.config import carry, overrides, precision, relations
+from tinybuild.config import backbones, carry, overrides, precision, relations
 from tinybuild.config.completed import complete, left_open
+from tinybuild.config.found import named_only
 from tinybuild.config.meta import refusable, table, tensors
 from tinybuild.config.search import Shapes, search
 from tinybuild.config.shrink import shrink
@@ -45,12 +46,14 @@ class Change:
 class Resized:
     """A source's config made small, once. `small` makes a config of changes to the source's; `tree`
     are those of the rules and the search, None where the recipe wants none of them; `given` are the
-    values of others, by who gave them; `batch` is what the model was tried on, if it was."""
+    values of others, by who gave them; `named` says why a config of a backbone took another's
+    place; `batch` is what the model was tried on, if it was."""
 
     source: PreTrainedConfig
     small: Callable[[Data], PreTrainedConfig]
     tree: Tree | None
     given: Mapping[str, Data]
+    named: Mapping[Path, str]
     batch: Mapping[str, torch.Tensor] | None = None
 
     def spread(self, wide: float = SPREADS[0]) -> tuple[PreTrainedConfig, list[Change]]:
@@ -61,7 +64,7 @@ class Resized:
         deviations = spread(self.small(self.tree.overrides).to_dict(), wide=wide)
         config = self.small(merge(self.tree.overrides, deviations))
         given = {**self.given, "rule: spread": deviations}
-        return config, changes(self.source, config, given, self.tree.reasons)
+        return config, changes(self.source, config, given, {**self.named, **self.tree.reasons})
 
 
 def resize(
@@ -76,10 +79,15 @@ def resize(
     """
     import torch
 
-    dtype, found = getattr(torch, section["dtype"]), source
+    dtype, original = getattr(torch, section["dtype"]), source
     left = left_open(source)
     source = complete(source, left)
     wishes, implied = section["config"], dict[str, Json]()
+    named: Mapping[Path, str] = {}
+    if section["shrink"] == "auto":
+        source, named = backbones.own(source, wishes)
+    for path, repository in backbones.repositories(source):
+        raise named_only(path, repository)
     if tokenizer is not None:
         data = json.loads(source.to_json_string(use_diff=False))
         implied = merge(carry.sizes(data, tokenizer), carry.align(data, tokenizer, wishes))
@@ -113,7 +121,7 @@ def resize(
         _reduce(trial, section, {*tokenizer.sizes.values()} if tokenizer else set())
         searched = "search" in tree.reasons.values()
         batch = None if searched or isinstance(trial.batch, BuildFault) else trial.batch
-    return Resized(source=found, small=small, tree=tree, given=given, batch=batch)
+    return Resized(source=original, small=small, tree=tree, given=given, named=named, batch=batch)
 
 
 @dataclass(frozen=True, kw_only=True)
