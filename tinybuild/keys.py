@@ -330,6 +330,7 @@ SAYS: Mapping[str, str] = {
         r"num_image_tokens|video_seq_length|vision_soft_tokens_per_image|image_seq_len|"
         r"max_num_patches"
     ),
+    "share of pixels": r"downsample_ratio|pixel_shuffle_ratio",  # along a side, that are left
     "geometry": (
         r".*(image|img|patch|pixel|window|crop|grid|resolution|frames|length|num_layers).*"
     ),

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from tinybuild import network
+from tinybuild.config import backbones
 from tinybuild.config.matched import matched, named
 from tinybuild.config.overrides import reason, refusals
 from tinybuild.config.precision import DTYPES, WRITTEN, Dtype, own_dtype
-from tinybuild.errors import BuildFault
+from tinybuild.errors import BuildFault, Fault
 from tinybuild.keys import START, elsewhere, is_config, is_id, measures, says
 from tinybuild.paths import Data, Json, having, items, mapping, mappings, without
 from tinybuild.paths import Path as Place
@@ -81,6 +82,7 @@ def read(folder: Path) -> Found:
         Mended(path=(name,), old=olds.get(name), new=known.get(name), reason=reason)
         for name, reason in reasons.items()
     ]
+    known = backbones.described(known)
     _near(known)
     config, softened = _loaded(known)
     mended += softened
@@ -165,19 +167,24 @@ def _near(data: Data) -> None:
     """Raises BuildFault for a part that is only named by its repository: transformers would ask the
     Hub for it, and it would be in no lock."""
     for path, value in items(data):
+        node = mapping(data, path[:-1])
         if not (path[-1].startswith("backbone") and elsewhere(path[-1], value)):
             continue
-        key, instead = ".".join(path), f"{path[-1]}_config"
-        if mapping(data, (*path[:-1], instead)):
-            continue
-        raise BuildFault.of(
-            f"{key} of the source's config.json is a repository of the Hub, {value}, and only "
-            "fetch reaches the Hub",
-            key=("source",),
-            hint=f"copy the source to a folder and name it (source: {{path: FOLDER}}); in its "
-            f"config.json, delete {key} and say what {value} has in its config.json as {instead}: "
-            "{model_type: ...}",
-        )
+        if not mapping(node, (f"{path[-1]}_config",)) and node.get("model_type") != backbones.TIMM:
+            raise named_only(path, str(value))
+
+
+def named_only(path: Place, repository: str) -> Fault:
+    """A key of the source's config that names a repository, where its config would be needed."""
+    key, instead = ".".join(path), f"{path[-1]}_config"
+    return BuildFault.of(
+        f"{key} of the source's config.json is a repository of the Hub, {repository}, and only "
+        "fetch reaches the Hub",
+        key=("source",),
+        hint=f"copy the source to a folder and name it (source: {{path: FOLDER}}); in its "
+        f"config.json, delete {key} and say what {repository} has in its config.json as "
+        f"{instead}: {{model_type: ...}}",
+    )
 
 
 def _loaded(data: dict[str, Json]) -> tuple[PreTrainedConfig, list[Mended]]:

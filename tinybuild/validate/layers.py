@@ -86,9 +86,10 @@ def _dense_beside_experts(node: Data) -> bool | None:
         return None
     kinds = node.get("mlp_layer_types")
     if counted(node):  # each layer is one thing: attention, or experts, or none of them
-        kinds = [kind for kind in counted(node) if _FEEDING.search(kind)]
-        if not any(map(_ROUTED.search, kinds)):
+        feeding = [kind for kind in counted(node) if _FEEDING.search(kind)]
+        if not any(map(_ROUTED.search, feeding)):
             return None
+        kinds = feeding
     if isinstance(kinds, list) and kinds:
         return any(not _ROUTED.search(str(kind)) for kind in kinds)
     experts = _expert_numbers(node, depth)
