@@ -167,10 +167,8 @@ class Building:
             parameters = count(self.model_class, config, most, self.source, wishes)
         with reads.recording() as seen:
             model = drawn(self.model_class, config, self.seed + number)
-        kept, batch = (
-            precision.keeps(self.model_class, config, self.dtype),
-            batch_of(model, self.seed),
-        )
+        kept = precision.keeps(self.model_class, config, self.dtype)
+        batch = batch_of(model, self.seed, resized.batch)
         precision.cast(model, self.dtype, kept)
         # The saved numbers, in float32: how a CPU rounds shorter ones would decide what is tried.
         precision.cast(model, torch.float32, frozenset())

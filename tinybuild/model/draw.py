@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -68,11 +68,15 @@ def _fill(model: PreTrainedModel, seed: int) -> None:
                 fill(name, buffer, CODES)
 
 
-def batch_of(model: PreTrainedModel, seed: int) -> Batch:
-    """A batch for a model, made once, when it is first asked for."""
+def batch_of(
+    model: PreTrainedModel, seed: int, known: Mapping[str, torch.Tensor] | None = None
+) -> Batch:
+    """A batch for a model, made once, when it is first asked for; or the one that is known."""
 
     @functools.cache
     def made() -> dict[str, torch.Tensor] | None:
+        if known is not None:
+            return dict(known)
         try:
             return inputs.batch(model, seed)
         except BuildFault:
