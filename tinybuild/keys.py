@@ -57,6 +57,8 @@ MEASURES: Mapping[str, str] = {
         r"~feed_?forward(?:_[a-z0-9]+)*(size|dim)|~dim_feedforward|~linear_units|"
         r"intermediate_size_mlp"
     ),
+    "original positions": r"original_max_position_embeddings|initial_context_length",  # unscaled
+    "floor": r"floor_scale|log_scaling_n_floor",  # positions from which attention is scaled
     "positions": (
         r"~max_~position_embeddings(?:_[a-z0-9]+)*|n_positions|n_ctx|max_~positions|block_size|"
         r"max_text_tokens|bias_max_distance|max_seq_len|model_max_length|position_embedding_size|"
@@ -218,6 +220,21 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# Rows whose names are one size: a config that has two of them with one value changes both.
+ONE_SIZE = (
+    *("width", "depth", "heads", "kv heads", "ffn width", "head dim", "positions", "experts"),
+    "top k",
+)
+SIDES = ("encoder_", "decoder_")  # each has sizes of its own
+
+
+def synonyms(name: str) -> Iterator[str]:
+    """What other families call the size of this key."""
+    for row in ONE_SIZE:
+        if name in NAMES[row] and not name.startswith(SIDES):
+            yield from (n for n in NAMES[row] if n != name and not n.startswith(SIDES))
+
+
 def first(data: Data, names: str) -> str | None:
     """The first of these names (a row of NAMES) that a config gives a whole number."""
     return next((name for name in NAMES[names] if whole(data.get(name))), None)
@@ -237,8 +254,9 @@ SAYS: Mapping[str, str] = {
         r".*(out_indices|hook_ids|target_layers|layers_indices|state_indices|return_idx|"
         r"extract_layers|target_layer_ids|feature_layers?|backbone_indices)"
     ),
+    "layers tapped": r".*deepstack_~(indexes|indices|layers?)",  # each feeds a layer elsewhere
     "layers of a kind": (  # of another than the layers that are not in the list
-        r".*(_indexes|_indices|_layers|_layer_ids|_layer_idxs|attention_blocks|_ids|_idxs|"
+        r"(?!summary_).*(_indexes|_indices|_layers|_layer_ids|_layer_idxs|attention_blocks|_ids|_idxs|"
         r"full_attn_idxs)"
     ),
     "kind of each layer": r"layer_types|mlp_layer_types",  # the class checks the number of entries
@@ -295,14 +313,35 @@ SAYS: Mapping[str, str] = {
         r"num_image_tokens|video_seq_length|vision_soft_tokens_per_image|image_seq_len|"
         r"max_num_patches"
     ),
+    "share of pixels": r"downsample_ratio|pixel_shuffle_ratio",  # along a side, that are left
     "geometry": (
         r".*(image|img|patch|pixel|window|crop|grid|resolution|frames|length|num_layers).*"
+    ),
+    # What multiplies or bounds what a layer computes.
+    "factor": (  # 1 leaves it as it is
+        r"~multipliers?|logits?_scale|logits_scaling|~scaling_factor|route_scale|embed(ding)?_scale|"
+        r"scale_emb|scale_depth|attn_scale|~qk_scale_factor|attention_value_scale|residual_scale"
+    ),
+    "no factor": r".*(width|depth|dim|ffn|channel|loss|init).*",  # of sizes, and of training
+    "bound": r"~soft_?cap(ping)?|~logit_cap",
+    "attention scale": r"query_pre_attn_scalar|attention_multiplier|softmax_scale|attention_scale",
+    "switch": (  # of something that has no size of its own
+        r"scale_embedding|scale_attn_weights|~qk_norm|~qk_layernorm|~qk_l2_?norm|norm_topk_prob|"
+        r"attn_temperature_tuning|scale_attn_by_inverse_layer_idx|rope_interleave|"
+        r"~parallel_residual|parallel_attn|apply_residual_connection_post_layernorm|alibi"
     ),
     # Parts of a model.
     "another mixer": (  # than attention
         r"(mamba|linear|index|indexer|resampler|perceiver|conf|swa|cross)_.*|.*mamba.*"
     ),
     "routing": r".*(expert|moe|top_?k|n_group|router|routed).*",
+    "packing": r"(quantization|compression)_config",  # of weights in fewer bits than a float has
+    # Code, a file or a repository: none of a source's is in a bundle.
+    "elsewhere": (
+        r"auto_map|custom_(generate|pipelines|objects)|_?~(name_or_path|commit_hash)|"
+        r"~(vocab|merges|spm|bpe|model|tokenizer|special_tokens_map|added_tokens|codes)_file|"
+        r"~(repo|repo_id|checkpoint_path|pretrained_path|save_dir|output_dir|cache_dir)"
+    ),
     "placeholder": r"(image|video|audio)_token_(id|index)",
 }
 
@@ -311,6 +350,18 @@ SAYS: Mapping[str, str] = {
 def says(name: str, what: str) -> bool:
     """Whether a key says this (a row of SAYS) by its name; a key may say several things."""
     return _compiled(SAYS[what]).fullmatch(name) is not None
+
+
+# A path, an address, or a repository's owner/name.
+_PLACE = re.compile(r"(?:[/~]|\.{1,2}/|[A-Za-z]:[\\/]|[a-z][\w+]*://)\S+|[\w.-]+(?:/[\w.-]+)+/?")
+_WORDS = re.compile(r".*(token|template|prompt|prefix|suffix|separator|text)s?")  # what people read
+
+
+def elsewhere(name: str, value: Json) -> bool:
+    """Whether a key leads to a place outside the bundle: to code, a file, a repository."""
+    if says(name, "elsewhere"):
+        return True
+    return isinstance(value, str) and not _WORDS.fullmatch(name) and bool(_PLACE.fullmatch(value))
 
 
 def takes_layers(name: str, value: Json, most: int) -> bool:
@@ -334,7 +385,8 @@ def numbers_layers(name: str, value: Json, depth: int) -> bool:
 # --- parts ----------------------------------------------------------------------------------------
 
 # Mappings that are not configs: their keys are data.
-PLAIN = ("id2label", "label2id", "task_specific_params", "quantization_config")
+LABELS = ("id2label", "label2id")  # the same, from either side
+PLAIN = (*LABELS, "task_specific_params", "quantization_config")
 BY_LAYER = "per_layer_config"  # what differs by layer, by its number: a whole of its own
 
 # What parts of a model (sub-configs, modules) are called, as parts of their names.
@@ -383,6 +435,7 @@ SUFFIXES = ("_token_id", "_token_ids", "_token_index", "_words_ids", "_patch_id"
 LISTS = ("suppress_tokens", "begin_suppress_tokens", "token_ids")
 PAIRS = ("forced_decoder_ids",)  # [position, id] each
 NAMED = ("lang_to_id", "task_to_id")  # mappings of names to ids
+START = "decoder_start_token_id"
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 # What a family calls the token at the end (or start) of a sequence when it has no eos (or bos).
 STAND_INS = {"eos": "sep", "bos": "cls"}

@@ -123,7 +123,47 @@ def test_what_a_type_does_not_have() -> None:
     what, hint = refused("auto", default("blip_text_model"))
     assert what == "transformers maps no model class to blip_text_model"
     assert chosen("BlipTextModel", default("blip_text_model"))[0] == "BlipTextModel"
-    assert "BarkModel has no forward" in refused("auto", default("bark"))[0]
+
+
+def test_a_box_of_models_is_never_chosen_or_offered() -> None:
+    what, hint = refused("auto", default("bark"))
+    assert "BarkModel has no forward" in what
+    assert "BarkModel" not in hint
+    assert "BarkSemanticModel" in hint
+    named = default("qwen3_omni_moe", architectures=["Qwen3OmniMoeForConditionalGeneration"])
+    for config in (default("qwen3_omni_moe"), named):
+        assert chosen("auto", config) == (
+            "Qwen3OmniMoeThinkerForConditionalGeneration",
+            "qwen3_omni_moe_thinker",
+        )
+    what, hint = refused("Qwen3OmniMoeForConditionalGeneration", named)
+    assert "has no forward" in what
+    assert "Qwen3OmniMoeForConditionalGeneration" not in hint
+    assert "Qwen3OmniMoeThinkerForConditionalGeneration" in hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "pipeline", "meant"),
+    [
+        ("llama", "text-generation", "causal-lm"),
+        ("bert", "fill-mask", "masked-lm"),
+        ("wav2vec2", "automatic-speech-recognition", "ctc"),
+        ("whisper", "automatic-speech-recognition", "speech-seq2seq"),
+        ("llama", "ner", "token-classification"),
+    ],
+)
+def test_what_pipelines_call_a_task(kind: str, pipeline: str, meant: str) -> None:
+    what, hint = refused(pipeline, default(kind))
+    assert (what, hint) == (f"there is no task {pipeline}", f"did you mean {meant}?")
+
+
+def test_every_pipeline_of_transformers_is_known() -> None:
+    """By our name or its own; features come from a class without a head."""
+    from transformers import pipelines
+
+    known = {*heads.TASKS, *(name for task in heads.TASKS.values() for name in task.pipelines)}
+    headless = {"feature-extraction", "image-feature-extraction", "zero-shot-audio-classification"}
+    assert {*pipelines.SUPPORTED_TASKS, *pipelines.TASK_ALIASES} <= known | headless
 
 
 def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

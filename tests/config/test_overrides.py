@@ -5,10 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -172,6 +170,46 @@ def test_all_unknown_keys_at_once() -> None:
         ("text_config", "width"),
         ("vision_config", "depth"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "wish", "hint"),
+    [
+        # (not the thirty keys that the class has)
+        ("Qwen2_5_VLConfig", "hidden_size", "text_config.hidden_size or vision_config.hidden_size"),
+        ("LlavaConfig", "num_key_value_heads", "text_config.num_key_value_heads"),
+        ("Qwen3OmniMoeConfig", "n_window", "thinker_config.audio_config.n_window"),
+    ],
+)
+def test_a_key_that_only_the_parts_have(name: str, wish: str, hint: str) -> None:
+    ((key, _, said),) = refusals(config(name), {wish: 64})
+    assert key == (*KEY, wish)
+    assert said == f"did you mean {hint}?"
+
+
+# --- labels ---------------------------------------------------------------------------------------
+
+
+def test_labels_are_a_whole_and_not_merged_with_the_defaults() -> None:
+    made = override(config("BertConfig"), {"id2label": {0: "score"}})
+    assert (made.num_labels, made.id2label, made.label2id) == (1, {0: "score"}, {"score": 0})
+    more = override(config("BertConfig"), {"label2id": {"no": 0, "yes": 1, "perhaps": 2}})
+    assert more.id2label == {0: "no", 1: "yes", 2: "perhaps"}
+    assert more.label2id == {"no": 0, "yes": 1, "perhaps": 2}
+    source = config(
+        "BertConfig", id2label={0: "a", 1: "b", 2: "c"}, label2id={"a": 0, "b": 1, "c": 2}
+    )
+    few = override(source, {"id2label": {0: "x", 1: "y"}, "label2id": {"x": 0, "y": 1}})
+    assert (few.id2label, few.label2id) == ({0: "x", 1: "y"}, {"x": 0, "y": 1})
+
+
+def test_a_number_of_labels_names_them_anew() -> None:
+    source = config("BertConfig", id2label={0: "a", 1: "b"}, label2id={"a": 0, "b": 1})
+    made = override(source, {"num_labels": 3})
+    assert made.id2label == {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}
+    assert made.label2id == {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}
+    ((_, what, _),) = refusals(source, {"num_labels": 3, "id2label": {0: "a"}})
+    assert what.endswith(" of id2label: {0: 'a'}")  # nobody gets one of two answers
 
 
 # --- another kind of sub-config -------------------------------------------------------------------
@@ -423,33 +461,6 @@ def test_widths_where_there_are_none() -> None:
     assert "has no initializer_range or init_std" in refusal.what
     assert "initializer_factor" in refusal.hint
     assert refusal.key == ("model", "initializer_range")
-
-
-# --- loading --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (None, "has no config.json"),
-        ("{", "is not JSON"),
-        ("{}", "names no model_type"),
-        ("[]", "names no model_type"),
-        ('{"model_type": "lama"}', "transformers does not know: lama"),
-        ('{"model_type": "llama", "hidden_size": "x"}', "refuses the source's config.json"),
-    ],
-)
-def test_load_refuses(tmp_path: Path, text: str | None, words: str) -> None:
-    if text is not None:
-        (tmp_path / "config.json").write_text(text)
-    refusal = refused(overrides.load, tmp_path)
-    assert re.search(words, refusal.text)
-    assert refusal.key == ("source",)
-
-
-def test_load_gives_what_was_saved(tmp_path: Path) -> None:
-    config("GPT2Config", n_embd=12, n_head=2).save_pretrained(tmp_path)
-    assert (overrides.load(tmp_path).n_embd, overrides.load(tmp_path).model_type) == (12, "gpt2")
 
 
 # --- ids ------------------------------------------------------------------------------------------

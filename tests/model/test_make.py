@@ -14,8 +14,9 @@ from kit.models import LLAMA, TINY, build, refused
 from kit.stage import MakeJob
 
 from tinybuild import model
+from tinybuild.config import meta
 from tinybuild.errors import BuildFault
-from tinybuild.model import meta, resized
+from tinybuild.model import resized
 
 
 def read(out: Path, name: str = "config.json") -> dict[str, Any]:
@@ -237,6 +238,26 @@ def test_dtypes(job: MakeJob, tmp_path: Path, dtype: str) -> None:
     assert facts["dtype"] == read(out)["dtype"] == dtype
 
 
+def test_every_part_says_the_dtype_of_the_bundle(job: MakeJob, tmp_path: Path) -> None:
+    tower = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    stale = {**tower, "num_attention_heads": 2, "dtype": "float16"}
+    _, out = build(
+        job,
+        tmp_path,
+        "CLIPConfig",
+        source={"text_config": stale, "vision_config": stale, "dtype": "float16"},
+        config={"text_config": {"vocab_size": 50}, "vision_config": {"image_size": 32}},
+        architecture="CLIPModel",
+        dtype="bfloat16",
+    )
+    made = read(out)
+    said = [made["dtype"], made["text_config"]["dtype"], made["vision_config"]["dtype"]]
+    assert said == ["bfloat16"] * 3
+    assert {str(tensor.dtype) for tensor in weights(out).values()} == {"torch.bfloat16"}
+    changes = {c["key"]: c["reason"] for c in read(out, "config_changes.json")["changes"]}
+    assert changes["text_config.dtype"] == changes["dtype"] == "recipe: dtype"
+
+
 def test_weights_are_drawn_in_float32_and_then_converted(job: MakeJob, tmp_path: Path) -> None:
     import torch
 
@@ -293,7 +314,7 @@ def test_a_goal_is_not_searched_for_where_the_rules_answer_takes_no_batch(
     )
     assert text.endswith("no rule makes inputs for it")
     assert key == ("model", "max_parameters")
-    assert len(asked) == 1
+    assert len(asked) == 3  # of distinct sizes, of one width, of plain sizes
 
 
 def test_what_is_shrunk_once_is_drawn_with_each_spread_and_tried_on_one_batch(
@@ -312,10 +333,10 @@ def test_what_is_shrunk_once_is_drawn_with_each_spread_and_tried_on_one_batch(
     monkeypatch.setattr(model.inputs, "batch", counted("batch", model.inputs.batch))
     monkeypatch.setattr(model, "different", lambda *_: 0.5)
     _, out = build(job, tmp_path, source={"vocab_size": 256}, **GOAL)
-    assert calls == ["shrink"]  # nothing is tried where nothing asks for a batch
+    assert calls == ["shrink", "batch"]
     monkeypatch.setattr(model, "different", lambda _, made, __: made() and 0.5)
     build(job, tmp_path, source={"vocab_size": 256}, **GOAL)
-    assert calls == ["shrink"] * 2 + ["batch"] * len(model.SPREADS)
+    assert calls == ["shrink", "batch"] * 2
     assert read(out)["initializer_range"] == 0.25  # the first of equals
 
 

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.facts import Ids
-from tinybuild.keys import ROLES, STAND_INS, is_id, replaced, role, vocabulary
+from tinybuild.keys import ROLES, STAND_INS, START, is_id, replaced, role, vocabulary
 from tinybuild.paths import Data, Json, Path, mapping
-
-START = "decoder_start_token_id"
 
 
 def sizes(data: Data, tokenizer: Ids) -> dict[str, Json]:

@@ -24,10 +24,11 @@ AUTO = "auto"
 class Task:
     """What a model is for. table: the middle of the name of transformers' table of its classes,
     MODEL_FOR_..._MAPPING_NAMES. head: whether its classes have one; `auto` takes the type's base
-    class instead of those without."""
+    class instead of those without. pipelines: what transformers' pipelines call it otherwise."""
 
     table: str
     head: bool = True
+    pipelines: tuple[str, ...] = ()
 
 
 # In the order in which `auto` looks for one, where the source's config names no class: what takes
@@ -36,18 +37,25 @@ class Task:
 # base class.
 TASKS: Mapping[str, Task] = {
     # models of text, and of text with something else
-    "image-text-to-text": Task(table="IMAGE_TEXT_TO_TEXT"),
-    "multimodal-lm": Task(table="MULTIMODAL_LM"),
-    "speech-seq2seq": Task(table="SPEECH_SEQ_2_SEQ"),
-    "text-to-spectrogram": Task(table="TEXT_TO_SPECTROGRAM"),
-    "text-to-waveform": Task(table="TEXT_TO_WAVEFORM"),
-    "seq2seq-lm": Task(table="SEQ_TO_SEQ_CAUSAL_LM"),
-    "masked-lm": Task(table="MASKED_LM"),
-    "causal-lm": Task(table="CAUSAL_LM"),
+    "image-text-to-text": Task(table="IMAGE_TEXT_TO_TEXT", pipelines=("image-to-text",)),
+    "multimodal-lm": Task(table="MULTIMODAL_LM", pipelines=("any-to-any",)),
+    "speech-seq2seq": Task(table="SPEECH_SEQ_2_SEQ", pipelines=("automatic-speech-recognition",)),
+    "text-to-spectrogram": Task(
+        table="TEXT_TO_SPECTROGRAM", pipelines=("text-to-speech", "text-to-audio")
+    ),
+    "text-to-waveform": Task(
+        table="TEXT_TO_WAVEFORM", pipelines=("text-to-speech", "text-to-audio")
+    ),
+    "seq2seq-lm": Task(
+        table="SEQ_TO_SEQ_CAUSAL_LM",
+        pipelines=("text2text-generation", "summarization", "translation"),
+    ),
+    "masked-lm": Task(table="MASKED_LM", pipelines=("fill-mask",)),
+    "causal-lm": Task(table="CAUSAL_LM", pipelines=("text-generation",)),
     "retrieval": Task(table="RETRIEVAL"),
     "decision": Task(table="DECISION"),
     # speech
-    "ctc": Task(table="CTC"),
+    "ctc": Task(table="CTC", pipelines=("automatic-speech-recognition",)),
     "rnnt": Task(table="RNNT"),
     "tdt": Task(table="TDT"),
     "audio-frame-classification": Task(table="AUDIO_FRAME_CLASSIFICATION"),
@@ -57,7 +65,7 @@ TASKS: Mapping[str, Task] = {
     # images and videos
     "zero-shot-object-detection": Task(table="ZERO_SHOT_OBJECT_DETECTION"),
     "zero-shot-image-classification": Task(table="ZERO_SHOT_IMAGE_CLASSIFICATION"),
-    "visual-question-answering": Task(table="VISUAL_QUESTION_ANSWERING"),
+    "visual-question-answering": Task(table="VISUAL_QUESTION_ANSWERING", pipelines=("vqa",)),
     "object-detection": Task(table="OBJECT_DETECTION"),
     "universal-segmentation": Task(table="UNIVERSAL_SEGMENTATION"),
     "instance-segmentation": Task(table="INSTANCE_SEGMENTATION"),
@@ -83,8 +91,11 @@ TASKS: Mapping[str, Task] = {
     "time-series-regression": Task(table="TIME_SERIES_REGRESSION"),
     "time-series-classification": Task(table="TIME_SERIES_CLASSIFICATION"),
     # heads on models of text
-    "token-classification": Task(table="TOKEN_CLASSIFICATION"),
-    "sequence-classification": Task(table="SEQUENCE_CLASSIFICATION"),
+    "token-classification": Task(table="TOKEN_CLASSIFICATION", pipelines=("ner",)),
+    "sequence-classification": Task(
+        table="SEQUENCE_CLASSIFICATION",
+        pipelines=("text-classification", "sentiment-analysis", "zero-shot-classification"),
+    ),
     "question-answering": Task(table="QUESTION_ANSWERING"),
     "document-question-answering": Task(table="DOCUMENT_QUESTION_ANSWERING"),
     "table-question-answering": Task(table="TABLE_QUESTION_ANSWERING"),
@@ -110,13 +121,16 @@ def choose(wish: str, config: PreTrainedConfig) -> Chosen:
     BuildFault.
     """
     if wish == AUTO:
-        named = config.architectures or []
-        return _named(named[0], config) if named else _by_rule(config)
+        named = next(iter(config.architectures or []), "")
+        return _named(named, config) if named and not _boxes(named, config) else _by_rule(config)
     if wish != wish.lower():  # xLSTMForCausalLM
         return _named(wish, config)
     tasks = of_type(config.model_type)
     if wish not in TASKS:
-        raise BuildFault.of(f"there is no task {wish}", key=KEY, hint=did_you_mean(wish, TASKS))
+        meant = [task for task, row in TASKS.items() if wish in row.pipelines]
+        meant = [task for task in meant if task in tasks] or meant
+        hint = f"did you mean {' or '.join(meant)}?" if meant else did_you_mean(wish, TASKS)
+        raise BuildFault.of(f"there is no task {wish}", key=KEY, hint=hint)
     if wish not in tasks:
         raise BuildFault.of(
             f"transformers has no class for {wish} of {config.model_type}",
@@ -188,7 +202,11 @@ def base(model_type: str) -> tuple[str, ...]:
 
 def classes(config: PreTrainedConfig) -> list[str]:
     """The names of the model classes that transformers maps to a config's type, sorted."""
-    model_type = config.model_type
+    return named(config.model_type)
+
+
+def named(model_type: str) -> list[str]:
+    """The names of the model classes that transformers maps to a model type, sorted."""
     return sorted(
         {*base(model_type), *(name for names in of_type(model_type).values() for name in names)}
     )
@@ -198,11 +216,16 @@ def _by_rule(config: PreTrainedConfig) -> Chosen:
     """The class of the first task that the type has one for, else its base class.
 
     Classes that are made from the whole config come before those of a sub-config, which leave
-    modalities out, and before those of another type's config.
+    modalities out, and before those of another type's config. Where all are boxes for models
+    (without a forward), the first part of the config that has a class of the same family decides.
     """
     model_type = config.model_type
     heads = [names[0] for task, names in of_type(model_type).items() if TASKS[task].head]
     candidates = list(dict.fromkeys([*heads, *base(model_type)]))
+    if candidates and all(_boxes(name, config) for name in candidates):
+        own = (part for part in _inside(config) if _module(part) == _module(config))
+        part = next((part for part in own if classes(part)), None)
+        return _by_rule(part) if part is not None else _named(candidates[0], config)
     if not candidates:
         raise BuildFault.of(
             f"transformers maps no model class to {model_type}",
@@ -298,6 +321,28 @@ def _forwards(model_class: type[PreTrainedModel]) -> bool:
     return getattr(model_class, "forward", None) is not torch.nn.Module.forward
 
 
+def _boxes(name: str, config: PreTrainedConfig) -> bool:
+    """Whether a class only holds other models: it has no forward."""
+    model = find(name, config.model_type)
+    if model is None or getattr(model, "is_dummy", False):
+        return False  # unknown, or its package is missing
+    return hasattr(model, "config_class") and not _forwards(model)
+
+
+def _module(config: PreTrainedConfig) -> str:
+    from transformers.models.auto.configuration_auto import model_type_to_module_name
+
+    return str(model_type_to_module_name(config.model_type))
+
+
+def _inside(config: PreTrainedConfig) -> Iterator[PreTrainedConfig]:
+    """The sub-configs of a config."""
+    for name in config.sub_configs:
+        sub = getattr(config, name, None)
+        if hasattr(sub, "sub_configs"):
+            yield sub
+
+
 def _parts(
     wanted: type[PreTrainedConfig] | None, config: PreTrainedConfig
 ) -> Iterator[PreTrainedConfig]:
@@ -307,10 +352,8 @@ def _parts(
     if isinstance(config, wanted):
         yield config
         return
-    for name in config.sub_configs:
-        sub = getattr(config, name, None)
-        if hasattr(sub, "sub_configs"):
-            yield from _parts(wanted, sub)
+    for sub in _inside(config):
+        yield from _parts(wanted, sub)
 
 
 def text_part(config: PreTrainedConfig) -> PreTrainedConfig:
@@ -326,9 +369,31 @@ def text_part(config: PreTrainedConfig) -> PreTrainedConfig:
 
 
 def _has(config: PreTrainedConfig) -> str:
-    """A hint: the tasks and the classes of a config's type."""
-    tasks, known = of_type(config.model_type), classes(config)
+    """A hint: the tasks and the classes of a config's type that can be built; of its parts where it
+    has none."""
+    tasks = [n for n, names in of_type(config.model_type).items() if not _boxes(names[0], config)]
+    known = [name for name in classes(config) if not _boxes(name, config)]
+    if not known:
+        own = [part for part in _inside(config) if _module(part) == _module(config)]
+        known = [name for part in own for name in classes(part)] or _own(config)
     if not known:
         return f"transformers maps no class to {config.model_type}"
     has = f"one of {', '.join(tasks)}; or a class, " if tasks else "one of "
     return f"{has}{', '.join(known)}"
+
+
+def _own(config: PreTrainedConfig) -> list[str]:
+    """The classes in the type's own module that can be built from a part of the config."""
+    module = _module(config)
+    try:
+        inside = importlib.import_module(f"transformers.models.{module}.modeling_{module}")
+    except ImportError:
+        return []
+    made = {n: getattr(inside, n) for n in getattr(inside, "__all__", ())}
+    return sorted(
+        name
+        for name, model in made.items()
+        if isinstance(getattr(model, "config_class", None), type)
+        and _forwards(model)
+        and next(_parts(model.config_class, config), None) is not None
+    )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from tinybuild.config.tree import Tree
+from tinybuild.config.tree import Tree, divisor
 from tinybuild.keys import (
     BY_LAYER,
+    first,
     is_depth,
     is_id,
+    measures,
     numbers_layers,
     of_modality,
     says,
@@ -21,10 +24,43 @@ from tinybuild.paths import Data, Json, Path, mapping, whole, wholes
 
 KEPT = "rule depth: the kept layers'"
 EACH = "rule depth: one layer of each kind"
+# The width of a head, and its parts with multi-head latent attention.
+HEAD = ("head_dim", "qk_nope_head_dim", "qk_rope_head_dim")
+COUNTS = ("heads", "kv heads", "experts", "top k", "groups", "top groups", "depth")
+
+
+def stacks(tree: Tree) -> Iterator[tuple[Stack, int, bool]]:
+    """Each stack of layers with the least depth that has every kind of layer, and whether it may be
+    deeper; the recipe's own depth where that says."""
+    for stack, _, wished in _stacks(tree):
+        least = len(stack.kept(_least(tree, stack), wished))
+        yield stack, least, wished is None and not tree.layers
+
+
+def _least(tree: Tree, stack: Stack) -> int:
+    """The least depth, whatever kinds of layers there are."""
+    return max(tree.layers or 2, _fed(tree, stack.path))
 
 
 def depth(tree: Tree) -> None:
     """One layer of each distinct kind, the lists by layer and the layer numbers cut alike."""
+    for stack, names, wished in list(_stacks(tree)):
+        path, number = stack.path, stack.number
+        kept = stack.kept(tree.sizes.get((path, "depth", number)) or _least(tree, stack), wished)
+        stack.cut(tree, kept)
+        for name in names:
+            tree.set((*path, name), len(kept), EACH)
+        for name, value in list(mapping(tree.data, path).items()):
+            if says(name, "place of a layer") and whole(value) and 0 < value < number:
+                tree.set((*path, name), value * len(kept) // number, KEPT)
+    for path, node in tree.nodes():
+        for name, value in list(node.items()):
+            if says(name, "spread layers") and whole(value) and value > 1:
+                tree.set((*path, name), 1, EACH)
+
+
+def _stacks(tree: Tree) -> Iterator[tuple[Stack, list[str], int | None]]:
+    """Each stack of layers, the keys that have its depth, and the depth that the recipe sets."""
     towers = [
         (path, number)
         for path, node in tree.nodes()
@@ -32,25 +68,16 @@ def depth(tree: Tree) -> None:
         if whole(number) and is_depth(name, number)
     ]
     for path, node in tree.nodes():
-        stacks: dict[tuple[int, Json], list[str]] = {}
+        found: dict[tuple[int, Json], list[str]] = {}
         for name, value in node.items():
             if whole(value) and is_depth(name, value):
                 was = tree.was((*path, name))
                 mark = (was if whole(was) else value, tree.fixed.get((*path, name)))
-                stacks.setdefault(mark, []).append(name)
+                found.setdefault(mark, []).append(name)
         elsewhere = _taken_elsewhere(tree, path, towers)
-        for (number, wished), names in sorted(stacks.items(), key=repr, reverse=True):
-            stack = Stack.of(path, node, number, elsewhere)
-            kept = stack.kept(tree.layers or 2, wished if whole(wished) else None)
-            stack.cut(tree, kept)
-            for name in names:
-                tree.set((*path, name), len(kept), EACH)
-            for name, value in list(node.items()):
-                if says(name, "place of a layer") and whole(value) and 0 < value < number:
-                    tree.set((*path, name), value * len(kept) // number, KEPT)
-        for name, value in list(node.items()):
-            if says(name, "spread layers") and whole(value) and value > 1:
-                tree.set((*path, name), 1, EACH)
+        for (number, wished), names in sorted(found.items(), key=repr, reverse=True):
+            stack = Stack.of(tree, path, number, elsewhere)
+            yield stack, names, wished if whole(wished) else None
 
 
 def _taken_elsewhere(
@@ -69,6 +96,25 @@ def _taken_elsewhere(
         if path not in fitting and beside and beside[0] == tower:
             lists[(*path, name)] = list(value)
     return lists
+
+
+def _fed(tree: Tree, tower: Path) -> int:
+    """How many layers of a text are fed from layers of the tower beside it."""
+    if not tower or not of_modality(tower[-1], "text"):
+        return 0
+    tapped = (
+        len(value)
+        for path, name, value in tree.items()
+        if path[:-1] == tower[:-1] and says(name, "layers tapped") and wholes(value)
+    )
+    return max(tapped, default=0)
+
+
+def _member(name: str, index: int, numbers: Sequence[int]) -> str:
+    """Whether a layer is in a list; where each of the list feeds another, which of them it is."""
+    if says(name, "layers tapped") and index in numbers:
+        return str(numbers.index(index))
+    return str(index in numbers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +138,8 @@ class Stack:
     cycle: int
 
     @classmethod
-    def of(cls, path: Path, node: Data, number: int, elsewhere: Mapping[Path, list[int]]) -> Stack:
+    def of(cls, tree: Tree, path: Path, number: int, elsewhere: Mapping[Path, list[int]]) -> Stack:
+        node = mapping(tree.data, path)
         members = {n: v for n, v in node.items() if wholes(v) and numbers_layers(n, v, number)}
         by_layer = {
             name: value
@@ -117,14 +164,14 @@ class Stack:
             taken={**taken, **elsewhere},
             first=first,
             last=last,
-            own=_smaller(mapping(node.get(BY_LAYER)), node),
+            own=_smaller(node, mapping(tree.source, path)),
             cycle=0 if by_layer else max(_period(node), _longest_cycle(node, number)),
         )
 
     def mark(self, index: int) -> str:
         """What tells the kinds of layers apart."""
         parts = [repr(self.own.get(index))] + [repr(v[index]) for v in self.by_layer.values()]
-        parts += [str(index in value) for value in self.members.values()]
+        parts += [_member(name, index, value) for name, value in self.members.items()]
         parts += [str(index < bound) for bound in self.first.values()]
         parts += [str(index < self.number - bound) for bound in self.last.values()]
         return "|".join(parts)
@@ -169,16 +216,46 @@ class Stack:
             tree.set(place, _spread(taken, self.number, len(kept)), "rule depth: layers taken")
 
 
-def _smaller(by_layer: Data, node: Data) -> dict[int, Json]:
-    """What differs by layer, with sizes that are the whole's where the whole was cut."""
+def _smaller(node: Data, source: Data) -> dict[int, Json]:
+    """What differs by layer, as much smaller as the whole: what is another number than the whole's
+    is one again, on the same side of it."""
     made: dict[int, Json] = {}
-    for index, given in by_layer.items():
+    for index, given in mapping(node.get(BY_LAYER)).items():
         own = dict(mapping(given))
         for name, value in own.items():
-            size = node.get(name)
-            own[name] = min(value, size) if whole(value) and whole(size) else value
+            if whole(value):
+                own[name] = _beside(name, value, node, source)
+        before, after = (
+            [{**whole_, **layer}.get(n) for n in HEAD]
+            for whole_, layer in ((source, mapping(given)), (node, own))
+        )
+        if (
+            wholes(before)
+            and wholes(after)
+            and before[0] == sum(before[1:])
+            and after[0] != sum(after[1:])
+        ):
+            own[HEAD[0]] = sum(after[1:])
         made[int(index)] = own
     return made
+
+
+def _beside(name: str, value: int, node: Data, source: Data) -> int:
+    """A layer's own number, in proportion to the whole's: kv heads divide the heads, and of experts
+    there are as many as are chosen."""
+    now, was = node.get(name), source.get(name)
+    if not (whole(now) and whole(was)) or min(now, was, value) <= 0:
+        return value
+    if value == was:
+        return now
+    step = 1 if measures(name) in COUNTS else math.gcd(now, 8)
+    new = max(now * value // was // step * step, step)
+    if (new > now) != (value > was) or new == now:
+        new = now + step if value > was else max(now - step, 1)
+    heads, chosen = (node.get(first(node, names) or "") for names in ("heads", "top k"))
+    if whole(heads) and measures(name) == "kv heads":
+        return divisor(heads, new)
+    return max(new, chosen) if whole(chosen) and measures(name) == "experts" else new
 
 
 def _longest_cycle(node: Data, number: int) -> int:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinybuild import network
 from tinybuild.errors import BuildFault, Fault, Finding, did_you_mean, nearest
-from tinybuild.keys import BY_LAYER, NAMES, is_id
-from tinybuild.paths import Data, Json, items, mapping, merge
+from tinybuild.keys import BY_LAYER, LABELS, NAMES, is_id, says
+from tinybuild.paths import Data, Json, mapping, merge
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -31,64 +28,6 @@ def alike(name: str, known: Iterable[str]) -> list[str]:
     same = [n for row in NAMES.values() if name in row for n in row if n != name and n in known]
     same = list(dict.fromkeys(same))
     return (same + [n for n in nearest(name, known) if n not in same])[:3]
-
-
-def load(folder: Path) -> PreTrainedConfig:
-    """The config object of a folder's config.json; raises BuildFault."""
-    from transformers import CONFIG_MAPPING, AutoConfig
-
-    path = folder / "config.json"
-    if not path.is_file():
-        raise BuildFault.of(
-            "the source has no config.json",
-            key=("source",),
-            hint="give a source with a config, or leave out the model section",
-        )
-    try:
-        data = json.loads(path.read_text())
-        model_type = data["model_type"]
-    except (ValueError, KeyError, TypeError) as error:
-        what = "is not JSON" if isinstance(error, ValueError) else "names no model_type"
-        raise BuildFault.of(f"the source's config.json {what}", key=("source",)) from None
-    if model_type not in CONFIG_MAPPING:
-        raise BuildFault.of(
-            "the source's config.json has a model type that transformers does not know: "
-            f"{model_type}",
-            key=("source",),
-            hint=did_you_mean(str(model_type), CONFIG_MAPPING.keys()),
-        )
-    try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except refusals() as error:
-        raise BuildFault.of(
-            f"transformers refuses the source's config.json: {reason(error)}", key=("source",)
-        ) from None
-    except OSError as error:
-        wanted = network.offline(error)
-        if wanted is None:
-            raise
-        raise _elsewhere(data, wanted) from None
-
-
-def _elsewhere(data: Data, wanted: str) -> Fault:
-    """A part of the config that transformers would take from the Hub: it would be in no lock."""
-    named = [
-        (path, value)
-        for path, value in items(data)
-        if isinstance(value, str) and "/" in value and value in wanted
-    ]
-    if not named:
-        return network.fault(wanted)
-    path, repo = named[0]
-    key, instead = ".".join(path), f"{path[-1]}_config"
-    return BuildFault.of(
-        f"{key} of the source's config.json is a repository of the Hub, {repo}, and only fetch "
-        "reaches the Hub",
-        key=("source",),
-        hint=f"copy the source to a folder and name it (source: {{path: FOLDER}}); in its "
-        f"config.json, delete {key} and say what {repo} has in its config.json as {instead}: "
-        "{model_type: ...}",
-    )
 
 
 def refusals() -> tuple[type[Exception], ...]:
@@ -243,11 +182,21 @@ def unknown(config: PreTrainedConfig, wishes: Data, key: Key) -> Iterator[Findin
     """Wishes that no key of the class can take, each with the nearest names."""
     known = fields(config)
     for name, value in wishes.items():
+        if says(name, "packing"):
+            if value is not None:
+                yield Finding(
+                    what=f"{name} cannot be had: weights are drawn and written as plain numbers",
+                    key=(*key, name),
+                    hint="leave it out; a bundle's weights are packed after it is built, by the "
+                    "tool that packs those of a checkpoint",
+                )
+            continue
         if name not in known:
+            inside = list(_inside(config, name))
             yield Finding(
                 what=f"{type(config).__name__} has no {name!r}",
                 key=(*key, name),
-                hint=_meant(name, known),
+                hint=f"did you mean {' or '.join(inside)}?" if inside else _meant(name, known),
             )
             continue
         if name in ("dtype", "torch_dtype"):
@@ -274,6 +223,17 @@ def unknown(config: PreTrainedConfig, wishes: Data, key: Key) -> Iterator[Findin
                 )
 
 
+def _inside(config: PreTrainedConfig, name: str) -> Iterator[str]:
+    """The places of a key in the parts of a config, the text's first."""
+    text = NAMES["text part"]
+    for part in sorted(config.sub_configs, key=lambda part: part not in text):
+        sub = sub_config(config, part)
+        if sub is not None and name in fields(sub):
+            yield f"{part}.{name}"
+        elif sub is not None:
+            yield from (f"{part}.{place}" for place in _inside(sub, name))
+
+
 def _meant(name: str, known: set[str]) -> str:
     close = alike(name, known - BASE)
     if close:
@@ -288,10 +248,13 @@ BASE = frozenset(
 
 
 def canonical(config: PreTrainedConfig, wishes: Data) -> dict[str, Json]:
-    """The same wishes under the class's own names (hidden_size -> n_embd for GPT-2)."""
+    """The same wishes under the class's own names (hidden_size -> n_embd for GPT-2), without what
+    is never kept (quantization_config: null)."""
     config = substituted(config, wishes)
     result = {}
     for name, value in wishes.items():
+        if says(name, "packing"):
+            continue
         sub = sub_config(config, name)
         if sub is not None and isinstance(value, Mapping):
             value = canonical(sub, value)
@@ -302,6 +265,7 @@ def canonical(config: PreTrainedConfig, wishes: Data) -> dict[str, Json]:
 def _arguments(config: PreTrainedConfig, wanted: Data) -> dict[str, Json]:
     """Constructor arguments for `config` with `wanted` merged in and derived values left out."""
     arguments = plain(config)
+    wanted = _labelled(wanted)
     for name in _derived(config, arguments, set(wanted)):
         del arguments[name]
     for name, value in copy.deepcopy(dict(wanted)).items():  # classes write into what they get
@@ -309,11 +273,22 @@ def _arguments(config: PreTrainedConfig, wanted: Data) -> dict[str, Json]:
         if sub is not None and isinstance(value, Mapping):
             # Of the class: upstreams name another one here (idefics in a vision_config).
             arguments[name] = {**_arguments(sub, value), "model_type": type(sub).model_type}
-        elif isinstance(value, Mapping) and name != BY_LAYER:
+        elif isinstance(value, Mapping) and name not in (BY_LAYER, *LABELS):
             arguments[name] = merge(mapping(arguments.get(name)), value)
         else:
             arguments[name] = value
     return arguments
+
+
+def _labelled(wanted: Data) -> Data:
+    """The wishes with both sides of their labels, which are a whole: of one side the other is made.
+    A number alone gives the class's own names."""
+    ids, names = (wanted.get(side) for side in LABELS)
+    if isinstance(ids, Mapping) and names is None and all(str(key).isdecimal() for key in ids):
+        return {**wanted, "label2id": {str(name): int(key) for key, name in ids.items()}}
+    if isinstance(names, Mapping) and ids is None:
+        return {**wanted, "id2label": {str(key): name for name, key in names.items()}}
+    return wanted
 
 
 def _derived(config: PreTrainedConfig, arguments: Data, wanted: set[str]) -> list[str]:

@@ -1,13 +1,67 @@
-"""Which tensors of a model keep float32 when the model has a smaller dtype."""
+"""Which dtype a config says, and which tensors of a model keep float32 whatever it says."""
 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+from tinybuild.keys import NAMES, PLAIN
+from tinybuild.paths import Data, mapping
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel
+
+Dtype: TypeAlias = Literal["float32", "float16", "bfloat16"]
+WRITTEN: Sequence[Dtype] = get_args(Dtype)
+DTYPES = ("dtype", "torch_dtype")
+
+
+def own_dtype(data: Data) -> Dtype:
+    """The type of a checkpoint's weights as its config says it, that of the text part where the
+    whole says none; float32 where nobody does, or one that is not written here."""
+    parts = (mapping(data, (name,)) for name in NAMES["text part"])
+    for node in (data, *parts):
+        for name in DTYPES:
+            said = str(node.get(name)).removeprefix("torch.")
+            known = next((dtype for dtype in WRITTEN if dtype == said), None)
+            if known is not None:
+                return known
+    return WRITTEN[0]
+
+
+def tell(config: PreTrainedConfig, dtype: torch.dtype, parts: torch.dtype | None) -> None:
+    """Say, in place, what a config's weights are (`dtype`), and those of its parts (`parts`).
+
+    Of a part that says a dtype its class makes the weights in it, whatever those of the whole are:
+    while a model is made, no part says one. In a bundle all say the same.
+    """
+    for node in _nodes(config):
+        node.dtype = parts
+        for name, value in vars(node).items():
+            if isinstance(value, dict) and name not in PLAIN:
+                _tell_plain(value, parts)
+    config.dtype = dtype
+
+
+def _nodes(config: PreTrainedConfig) -> Iterator[PreTrainedConfig]:
+    yield config
+    for name in config.sub_configs:
+        sub = vars(config).get(name)
+        if hasattr(sub, "sub_configs"):
+            yield from _nodes(sub)
+
+
+def _tell_plain(data: dict[str, Any], dtype: torch.dtype | None) -> None:
+    """The same in what is a config, and of no class of its own."""
+    import torch
+
+    for name, value in data.items():
+        if isinstance(value, dict):
+            _tell_plain(value, dtype)
+        elif name in DTYPES and (value is None or hasattr(torch, str(value))):
+            data[name] = None if dtype is None else str(dtype).removeprefix("torch.")
 
 
 def keeps(

@@ -2,67 +2,168 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from tinybuild.config.heads import code
 from tinybuild.config.tree import Tree, shares
-from tinybuild.keys import first, width
-from tinybuild.paths import Data, Json, Path, mapping, whole, wholes
+from tinybuild.keys import first, measures, width
+from tinybuild.paths import Data, Path, mapping, whole, wholes
+
+# Where scaling begins, in tokens: below what people try a tiny model with, and for the types that
+# leave fast pairs alone and slow down the slow ones, where there are pairs of both sorts.
+LEAST, FEW, MOST = 16, 64, 256
+RAMPS = ("yarn", "llama3")
 
 
 def rotary(tree: Tree) -> None:
-    """Rotary sections fill half a head; lists of factors have as many entries as frequencies."""
+    """Rotary sections fill half a head, each with a pair at least; lists of factors have as many
+    entries as pairs; scaling begins inside the positions, as many times as in the source."""
     for path, node in tree.nodes():
-        rope = node.get("rope_parameters")
-        if isinstance(rope, dict) and "rope_theta" in rope and "mrope_section" not in rope:
-            sections = _sections(node.get("model_type"))
-            if sections:
-                dim = _head_dim(node) or tree.size.head_dim
-                half = _rotated(dim, rope.get("partial_rotary_factor"))
-                tree.set(
-                    (*path, "rope_parameters", "mrope_section"),
-                    shares(sections, half),
-                    "rule rotary sections: the class's own are for the source's head",
-                )
-        if "rope_type" in node or "mrope_section" in node:
-            _rope(tree, path, node)
-        share, before = node.get("rotary_dim"), _head_dim(mapping(tree.source, path))
+        for rope in _ropes(tree, path):
+            _sections(rope, str(node.get("model_type")))
+            _factors(rope)
+            _original(rope)
+        share, before = node.get("rotary_dim"), head_dim(mapping(tree.source, path))
         if whole(share) and before:
-            now = _head_dim(node) or tree.size.head_dim
+            now = head_dim(node) or tree.size.head_dim
             new = max(2, share * now // before // 2 * 2)
             tree.set((*path, "rotary_dim"), min(new, now), "rule rotary dim")
 
 
-def _rotated(dim: int, share: Json) -> int:
-    """The pairs of a head that are rotated: all of them, or a share."""
-    return int(dim * share) // 2 if isinstance(share, int | float) and share else dim // 2
+def sections(node: Data) -> Sequence[int]:
+    """How many pairs of a head each axis of a position has, as a config or its class's code says;
+    none where positions have one axis."""
+    ropes = [mapping(node, at) for at in places(node)]
+    said = next((own for rope in ropes if wholes(own := rope.get("mrope_section"))), ())
+    return said or (ropes and _fallback(str(node.get("model_type")))) or ()
 
 
-def _rope(tree: Tree, path: Path, rope: Data) -> None:
-    """What a mapping of rotary settings says of the heads of the config around it."""
-    owner = mapping(tree.data, path[:-1])
-    around = (
-        _head_dim(mapping(tree.data, path[:end])) for end in range(max(len(path) - 1, 0), -1, -1)
-    )
-    dim = next((dim for dim in around if dim is not None), tree.size.head_dim)
-    share = rope.get("partial_rotary_factor", owner.get("partial_rotary_factor"))
-    half = _rotated(dim, share)
-    sections = rope.get("mrope_section")
-    if wholes(sections):
-        tree.set((*path, "mrope_section"), shares(sections, half), "rule rotary sections")
+def fits(node: Data, dim: int) -> bool:
+    """Whether a head of this width rotates whole pairs, one for each section at least, and leaves
+    the rest of it alone where the source's does."""
+    for at in places(node):
+        share = _share(node, mapping(node, at))
+        turned = int(dim * share)
+        if turned < 2 or turned % 2 or (share < 1 and turned >= dim):
+            return False
+        if turned // 2 < sum(part > 0 for part in sections(node)):
+            return False
+    return True
+
+
+def turned(node: Data, dim: int) -> int:
+    """How much of a head of this width is rotated."""
+    return min((int(dim * _share(node, mapping(node, at))) for at in places(node)), default=dim)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rope:
+    """How one kind of layer rotates: where that is said, and the config that it is said of."""
+
+    tree: Tree
+    at: Path
+    owner: Path
+
+    @property
+    def data(self) -> Data:
+        return mapping(self.tree.data, self.at)
+
+    @property
+    def node(self) -> Data:
+        return mapping(self.tree.data, self.owner)
+
+    @property
+    def pairs(self) -> int:
+        """The pairs of a head that are rotated."""
+        ends = range(len(self.owner), -1, -1)
+        around = (head_dim(mapping(self.tree.data, self.owner[:end])) for end in ends)
+        dim = next((dim for dim in around if dim is not None), self.tree.size.head_dim)
+        return int(dim * _share(self.node, self.data)) // 2
+
+
+def _ropes(tree: Tree, path: Path) -> list[_Rope]:
+    node = mapping(tree.data, path)
+    return [_Rope(tree=tree, at=(*path, *at), owner=path) for at in places(node)]
+
+
+def places(node: Data) -> Iterator[Path]:
+    """Where a config says how it rotates, at once or for each kind of its layers."""
+    for name in ("rope_parameters", "rope_scaling"):
+        said = node.get(name)
+        if isinstance(said, dict):
+            if "rope_theta" in said or "rope_type" in said or "mrope_section" in said:
+                yield (name,)
+            yield from ((name, kind) for kind, own in said.items() if isinstance(own, dict))
+
+
+def _share(node: Data, rope: Data) -> float:
+    """The part of a head that is rotated."""
+    share = rope.get("partial_rotary_factor", node.get("partial_rotary_factor"))
+    return share if isinstance(share, int | float) and share else 1.0
+
+
+def _sections(rope: _Rope, model_type: str) -> None:
+    own, reason = rope.data.get("mrope_section"), "rule rotary sections"
+    if own is None and "rope_theta" in rope.data and rope.data.get("rope_type") != "axial":
+        own = _fallback(model_type)
+        reason += ": the class's own are for the source's head"
+    if wholes(own):
+        rope.tree.set((*rope.at, "mrope_section"), shares(own, rope.pairs), reason)
+
+
+def _factors(rope: _Rope) -> None:
+    """As many as pairs, from all over the source's: they grow from pair to pair."""
     for name in ("long_factor", "short_factor"):
-        factors = rope.get(name)
-        if isinstance(factors, list) and len(factors) > half:
-            tree.set((*path, name), factors[:half], "rule rotary factors")
-    original = rope.get("original_max_position_embeddings")
-    most = tree.was((*path[:-1], "max_position_embeddings"))
-    now = owner.get("max_position_embeddings")
-    if whole(original) and whole(most) and whole(now):
-        new = max(1, original * now // most)
-        tree.set((*path, "original_max_position_embeddings"), new, "rule positions")
+        factors = rope.data.get(name)
+        if isinstance(factors, list) and len(factors) > rope.pairs > 1:
+            step = (len(factors) - 1) / (rope.pairs - 1)
+            new = [factors[round(number * step)] for number in range(rope.pairs)]
+            rope.tree.set((*rope.at, name), new, "rule rotary factors")
 
 
-def _head_dim(node: Data) -> int | None:
+def _original(rope: _Rope) -> None:
+    """The positions before scaling; where the source's are a part of its positions by the factor of
+    scaling, so they are again."""
+    tree, name = rope.tree, first(rope.node, "positions")
+    places = [
+        (*path, key)
+        for path, data in ((rope.owner, rope.node), (rope.at, rope.data))
+        for key in data
+        if measures(key) == "original positions"
+    ]
+    if name is None or not places:
+        return
+    at = (*rope.owner, name)
+    for place in places:
+        was, most, now = tree.was(place), tree.was(at), rope.node[name]
+        if not (whole(was) and whole(most) and whole(now)) or was <= 0:
+            continue
+        if was >= most or at in tree.fixed:
+            new = max(1, now * was // most)
+        else:
+            new = _begins(rope, now * was // most)
+            exact = most % was == 0 and rope.data.get("factor") in (None, most // was)
+            more = new * (most // was) if exact else max(now, 2 * new)
+            if more != now:
+                tree.set(at, more, "rule positions: as many times the original ones")
+        tree.set(place, new, "rule original positions")
+
+
+def _begins(rope: _Rope, share: int) -> int:
+    """The original positions: a share of the positions, or, for scaling that depends on how fast a
+    pair turns, a power of two by which the second pair is in between."""
+    theta = rope.data.get("rope_theta")
+    if rope.data.get("rope_type") not in RAMPS or not isinstance(theta, int | float):
+        return min(max(share, LEAST), FEW)
+    turn = 2 * math.pi * theta ** (1 / max(rope.pairs, 1))
+    near: int = 2 ** round(math.log2(2 * turn))
+    return min(max(near, LEAST), MOST)
+
+
+def head_dim(node: Data) -> int | None:
     """What a head's query is wide: given, or the width shared among the heads."""
     for name in ("qk_rope_head_dim", "head_dim", "kv_channels", "attention_head_dim"):
         value = node.get(name)
@@ -73,7 +174,7 @@ def _head_dim(node: Data) -> int | None:
     return wide // heads if wide and whole(heads) and heads else None
 
 
-def _sections(model_type: Json) -> list[int] | None:
+def _fallback(model_type: str) -> list[int] | None:
     """The rotary sections that a model's own code falls back to, which no config shows."""
-    match = re.search(r"\"mrope_section\", \[([\d, ]+)\]", code(str(model_type)))
+    match = re.search(r"\"mrope_section\", \[([\d, ]+)\]", code(model_type))
     return [int(number) for number in match[1].split(",")] if match else None

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tinybuild.config import carry, overrides, relations
+from tinybuild.config import backbones, carry, overrides, precision, relations
+from tinybuild.config.completed import complete, left_open
+from tinybuild.config.found import named_only
+from tinybuild.config.meta import refusable, table, tensors
 from tinybuild.config.search import Shapes, search
 from tinybuild.config.shrink import shrink
 from tinybuild.config.spread import SPREADS, chosen, spread
-from tinybuild.config.tree import Tree
+from tinybuild.config.tree import DISTINCT, Alike, Tree
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.facts import Ids
 from tinybuild.feeding import inputs
-from tinybuild.model.draw import drawn
-from tinybuild.model.meta import refusable, table, tensors
 from tinybuild.paths import Data, Json, Path, differences, get, merge
 from tinybuild.sections import Model
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 GOAL = 480_000  # parameters of a tiny model beside its vocabulary: 1 MB in bfloat16, with names
 WHERE = ("model", "config")
+TRIED = 6  # widths that are tried to differ where not all of them may
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +46,15 @@ class Change:
 class Resized:
     """A source's config made small, once. `small` makes a config of changes to the source's; `tree`
     are those of the rules and the search, None where the recipe wants none of them; `given` are the
-    values of others, by who gave them."""
+    values of others, by who gave them; `named` says why a config of a backbone took another's
+    place; `batch` is what the model was tried on, if it was."""
 
     source: PreTrainedConfig
     small: Callable[[Data], PreTrainedConfig]
     tree: Tree | None
     given: Mapping[str, Data]
+    named: Mapping[Path, str]
+    batch: Mapping[str, torch.Tensor] | None = None
 
     def spread(self, wide: float = SPREADS[0]) -> tuple[PreTrainedConfig, list[Change]]:
         """The config, its weights drawn as `wide` as config.spread says; and each changed key."""
@@ -58,7 +64,7 @@ class Resized:
         deviations = spread(self.small(self.tree.overrides).to_dict(), wide=wide)
         config = self.small(merge(self.tree.overrides, deviations))
         given = {**self.given, "rule: spread": deviations}
-        return config, changes(self.source, config, given, self.tree.reasons)
+        return config, changes(self.source, config, given, {**self.named, **self.tree.reasons})
 
 
 def resize(
@@ -73,13 +79,22 @@ def resize(
     """
     import torch
 
+    dtype, original = getattr(torch, section["dtype"]), source
+    left = left_open(source)
+    source = complete(source, left)
     wishes, implied = section["config"], dict[str, Json]()
+    named: Mapping[Path, str] = {}
+    if section["shrink"] == "auto":
+        source, named = backbones.own(source, wishes)
+    for path, repository in backbones.repositories(source):
+        raise named_only(path, repository)
     if tokenizer is not None:
         data = json.loads(source.to_json_string(use_diff=False))
         implied = merge(carry.sizes(data, tokenizer), carry.align(data, tokenizer, wishes))
     given: dict[str, Data] = {
         "recipe": overrides.canonical(source, wishes),
         "tokenizer": implied,
+        "rule: left open in the source": left,
     }
     if "initializer_range" in section:
         deviations = chosen(source, section["initializer_range"])
@@ -88,18 +103,25 @@ def resize(
 
     def small(changes: Data) -> PreTrainedConfig:
         made = relations.override(source, wishes, merge(changes, implied), WHERE)
-        made.dtype = getattr(torch, section["dtype"])
+        precision.tell(made, dtype, None)
         return made
 
-    tree = None
+    tree, batch = None, None
     if section["shrink"] == "auto":
         relations.possible(source, wishes, WHERE)
         relations.layers(section.get("layers"), given["recipe"], ("model",))
         fixed = merge(implied, given["recipe"])
-        tree = shrink(source, fixed, section["size"], section.get("layers"))
-        trial = Trial(model_class=model_class, small=small, seed=seed, tree=tree)
+
+        def trial_of(alike: Alike) -> Trial:
+            tree = shrink(source, fixed, section["size"], section.get("layers"), alike)
+            return Trial(model_class=model_class, small=small, seed=seed, tree=tree)
+
+        trial = distinct(trial_of)
+        tree = trial.tree
         _reduce(trial, section, {*tokenizer.sizes.values()} if tokenizer else set())
-    return Resized(source=source, small=small, tree=tree, given=given)
+        searched = "search" in tree.reasons.values()
+        batch = None if searched or isinstance(trial.batch, BuildFault) else trial.batch
+    return Resized(source=original, small=small, tree=tree, given=given, named=named, batch=batch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +145,12 @@ class Trial:
             return None
 
     def drawn(self, changes: Data) -> PreTrainedModel:
-        return drawn(self.model_class, self.small(changes), self.seed, filled=False).eval()
+        import torch
+
+        config = self.small(changes)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return refusable(lambda: self.model_class(config), self.model_class).eval()
 
     @functools.cached_property
     def batch(self) -> dict[str, torch.Tensor] | BuildFault:
@@ -147,6 +174,35 @@ class Trial:
         except BuildFault:
             return False
         return True
+
+
+def distinct(trial_of: Callable[[Alike], Trial]) -> Trial:
+    """The trial whose sizes are as distinct as the class takes them.
+
+    Where it makes no model of sizes that differ as the source's do, or none that takes a batch,
+    the widths become the text's, and where that is not enough the other sizes of a config may
+    coincide; then each width is tried to differ again, the towers' own first. What nothing helps
+    stays distinct: the checks will say what is wrong.
+    """
+
+    def runs(trial: Trial) -> bool:
+        return not isinstance(trial.batch, BuildFault)
+
+    first = trial_of(DISTINCT)
+    if runs(first):
+        return first
+    widths = first.tree.narrower_and_wider
+    for alike in (Alike(widths=widths), Alike(widths=widths, parts=True)):
+        best = trial_of(alike)
+        if runs(best):
+            break
+    else:
+        return first
+    for was in sorted(widths, reverse=True)[:TRIED]:
+        left = replace(best.tree.alike, widths=best.tree.alike.widths - {was})
+        trial = trial_of(left)
+        best = trial if runs(trial) else best
+    return best
 
 
 def _reduce(trial: Trial, section: Model, vocabularies: set[int]) -> None:
@@ -195,10 +251,13 @@ def changes(
     exception, or "derived": the class makes it of others. What a sub-config has because the recipe
     gave it another type says so.
     """
-    before, after = (json.loads(c.to_json_string(use_diff=False)) for c in (source, config))
+    said = copy.deepcopy(config)
+    precision.tell(said, config.dtype, config.dtype)
+    before, after = (json.loads(c.to_json_string(use_diff=False)) for c in (source, said))
     made = []
     for path, old, new in differences(before, after):
         reason = _given(path, given) or _ruled(path, reasons) or _retyped(path, given)
+        reason = "recipe: dtype" if path[-1] in precision.DTYPES else reason
         if path[-1] not in overrides.OURS or reason == "recipe":
             key, reason = ".".join(path), reason or "derived"
             made.append(Change(key=key, from_=old, to=new, reason=reason))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from tinybuild.feeding.inputs import (
     verdict,
 )
 from tinybuild.feeding.inputs.contents import contents, renewed
+from tinybuild.portable.arithmetic import exactly
 from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.learning import MASKED, kept, learn, objective
 from tinybuild.validate.subject import Batch, Subject
@@ -42,13 +44,24 @@ def forward(subject: Subject) -> Result:
         measured=f"not finite: {', '.join(bad)}" if bad else f"{count} finite outputs",
         wanted="finite outputs",
         values={"outputs": count, "not_finite": len(bad)},
-        note="a smaller initializer_range, or bfloat16 instead of float16" if bad else "",
+        note=_finite(subject, bad) if bad else "",
     )
+
+
+def _finite(subject: Subject, bad: Sequence[str]) -> str:
+    """What makes outputs finite: another dtype, where float32 holds them."""
+    if subject.made.dtype == "float16":
+        exact = subject.computed(subject.exact_batch(), subject.exact)
+        if all(exact[name].isfinite().all() for name in bad if name in exact):
+            return "float16 ends at 65,504, and float32 holds them: set model.dtype to bfloat16"
+    return "draw weights less wide: a smaller model.initializer_range"
 
 
 @check("model")
 def backward(subject: Subject) -> Result:
     """The gradients of the loss (or of the outputs' mean square) are finite, and there are some."""
+    import torch
+
     model = subject.model
     model.zero_grad()
     loss, _ = learn(model, subject.batch, subject.seed)
@@ -57,8 +70,9 @@ def backward(subject: Subject) -> Result:
     bad = [name for name, grad in given.items() if not grad.isfinite().all()]
     alive = sum(bool(grad.any()) for grad in given.values())
     model.zero_grad(set_to_none=True)
-    value = loss.item()
-    ok = not bad and alive > 0 and value == value and abs(value) != float("inf")
+    ok = not bad and alive > 0 and bool(loss.isfinite())
+    with torch.no_grad(), exactly():  # the same number on every machine
+        value = float(objective(subject.exact, subject.exact_batch(), subject.seed))
     return Result.of(
         ok,
         measured=f"not finite: {', '.join(bad[:5])}"
@@ -71,6 +85,30 @@ def backward(subject: Subject) -> Result:
             "with_gradients": alive,
             "not_finite": len(bad),
         },
+    )
+
+
+@check("model")
+def learns_from_labels(subject: Subject) -> Result | None:
+    """What a training script gives is enough: inputs and labels make a finite loss, without the ids
+    of the decoder."""
+    model = subject.model
+    takes = inspect.signature(model.forward).parameters
+    if "labels" not in takes or "decoder_input_ids" not in takes:
+        return None  # the batch of the checks above is what a script gives
+    given = {name: v for name, v in subject.batch.items() if not name.startswith("decoder_")}
+    begun = subject.batch.get("decoder_input_ids")
+    if "labels" not in given and begun is not None:
+        given["labels"] = begun
+    if "labels" not in given:
+        return None
+    loss = subject.computed(given).get("loss")
+    finite = loss is not None and bool(loss.isfinite().all())
+    return Result.of(
+        finite,
+        measured="no loss" if loss is None else f"loss {float(loss.float().mean()):.4g}",
+        wanted="a finite loss",
+        values={"arguments": len(given)},
     )
 
 
@@ -385,7 +423,7 @@ def trains(subject: Subject) -> Result:
     import torch
 
     model, batch = subject.exact, subject.exact_batch()
-    with kept(model):
+    with kept(model), exactly():
         loss, training = learn(model, batch, subject.seed)
         given = [(p, p.detach().clone(), p.grad) for p in model.parameters() if p.grad is not None]
         square = float(sum(grad.pow(2).sum() for _, _, grad in given))

@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from tinybuild import bundle
-from tinybuild.config.precision import keeps
+from tinybuild.config.precision import DTYPES, keeps
+from tinybuild.keys import configs
 from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.reader import KEYS, Question, ask, digests, tied
 from tinybuild.validate.subject import Subject
@@ -123,7 +124,8 @@ _SPELT = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 @check("model")
 def dtype(subject: Subject) -> Result:
     """Every weight has the recipe's dtype, in the file and loaded, but where its class insists on
-    float32 (_keep_in_fp32_modules, or a parameter made so): those are float32 in both."""
+    float32 (_keep_in_fp32_modules, or a parameter made so): those are float32 in both. Every config
+    of the tree says that dtype."""
     import torch
 
     wanted, model = subject.made.dtype, subject.model
@@ -146,6 +148,12 @@ def dtype(subject: Subject) -> Result:
         for name, there in in_file.items()
         if loaded.get(name, "float64") not in (there, "float64")
     )
+    wrong += [
+        f"{'.'.join((*path, name))} ({node[name]})"
+        for path, node in configs(subject.file("config.json"))
+        for name in DTYPES
+        if node.get(name, wanted) not in (wanted, None)
+    ]
     reads = ", and reads all of it so: set model.dtype to float32" if wrong else ""
     return Result.of(
         not wrong,

@@ -48,10 +48,10 @@ def tensors(
 ) -> dict[str, torch.Tensor]:
     """The parameters of a model by name, without memory. Raises BuildFault for a config that makes
     none."""
-    return dict(_on_meta(model_class, config).named_parameters())
+    return dict(on_meta(model_class, config).named_parameters())
 
 
-def _on_meta(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
+def on_meta(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
     import torch
     from transformers.initialization import no_init_weights
 
@@ -74,7 +74,7 @@ def count(
     the sizes among the wishes (on `source`) that were not read on the way: one may be mistyped.
     """
     with reads.recording() as seen:
-        model = _on_meta(model_class, config)
+        model = on_meta(model_class, config)
     named = dict(model.named_parameters())
     number = int(sum(tensor.numel() for tensor in named.values()))
     if number > most:
