@@ -168,7 +168,8 @@ def _told(config: PreTrainedConfig) -> Found:
 @functools.cache
 def exceptions() -> Mapping[str, Data]:
     """config/exceptions.json: model type -> config (keys and values), default (likewise, for the
-    class's default alone, which leaves them open or contradicts itself), reason, transformers (the version it was seen in)."""
+    class's default alone, which leaves them open or contradicts itself), reason, transformers (the
+    version it was seen in)."""
     file = File(__file__).with_name("exceptions.json")
     return dict(json.loads(file.read_text(encoding="utf-8")))
 
