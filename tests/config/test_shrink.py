@@ -195,6 +195,10 @@ def test_layers_that_feed_others_stay_as_many() -> None:
     assert list(wanted.deepstack_visual_indexes) == [0, 1][: len(wanted.deepstack_visual_indexes)]
 
 
+def test_a_patch_laid_flat_has_the_numbers_of_its_pixels() -> None:
+    assert small("kosmos-2.5").vision_config.patch_embed_hidden_size == 8 * 8 * 3
+
+
 def test_small_has_heads_that_engines_take() -> None:
     config = small("qwen3", size="small")
     assert config.head_dim >= 32
