@@ -324,6 +324,7 @@ SAYS: Mapping[str, str] = {
     ),
     # Images.
     "map of an image": r"backbone_feature_sizes|.*rope_feat_sizes|low_res_mask_size",
+    "flat patch": r"patch_embed_hidden_size",  # the numbers of a patch, in all channels
     "patches a side": r"image_embedding_size|.*_grid_size|num_patches_per_side",
     "patches": (
         r"num_patches|num_position_embeddings|image_seq_length|mm_tokens_per_image|"
