@@ -167,6 +167,11 @@ def test_what_depends_on_the_recipes_keys_follows() -> None:
     assert tied.text_config.hidden_size == 96
 
 
+def test_heads_that_the_recipe_sets_are_those_of_keys_and_values_too() -> None:
+    """Where they were as many in the source."""
+    assert small("llama", {"num_attention_heads": 2}).num_key_value_heads == 2
+
+
 def test_two_names_of_one_size_change_together() -> None:
     from transformers import GPT2Config
 
@@ -188,6 +193,10 @@ def test_layers_that_feed_others_stay_as_many() -> None:
     assert text.num_hidden_layers >= 3  # the first three are fed
     wanted = small("qwen3_vl", {"vision_config": {"depth": 2}}).vision_config
     assert list(wanted.deepstack_visual_indexes) == [0, 1][: len(wanted.deepstack_visual_indexes)]
+
+
+def test_a_patch_laid_flat_has_the_numbers_of_its_pixels() -> None:
+    assert small("kosmos-2.5").vision_config.patch_embed_hidden_size == 8 * 8 * 3
 
 
 def test_small_has_heads_that_engines_take() -> None:
