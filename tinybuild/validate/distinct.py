@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tinybuild.config.distinct import NEEDED, Coincidence, Size, compared, sizes
+from tinybuild.config.distinct import NEEDED, Coincidence, Size, compared, measured, sizes
 from tinybuild.errors import BuildFault
 from tinybuild.keys import configs
 from tinybuild.paths import Data, Path, mapping, merge, put
@@ -32,7 +32,7 @@ def distinctions_kept(subject: Subject) -> Result | None:
     now = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
     changes = _changes(subject)
     try:
-        found = compared(type(model), source, model.config, _given(subject, changes), now)
+        found = compared(type(model), source, model.config, given(subject.overrides, changes), now)
     except BuildFault as fault:
         why = f"the class makes no model of its source's config: {fault.findings[0].what}"
         raise NotTried(why) from None
@@ -66,13 +66,16 @@ def _changes(subject: Subject) -> list[Data]:
     return [mapping(one) for one in told] if isinstance(told, list) else []
 
 
-def _given(subject: Subject, changes: Sequence[Data]) -> Data:
-    """What the recipe sets, and exceptions where the source says nothing."""
-    given = merge({}, subject.overrides)
+def given(wishes: Data, changes: Sequence[Data]) -> Data:
+    """What the recipe sets, and what exceptions, and rules for all but sizes, say where the source
+    says nothing."""
+    made = merge({}, wishes)
     for one in changes:
-        if str(one["reason"]).startswith("exception") and one["from"] is None:
-            put(given, tuple(str(one["key"]).split(".")), one["to"])
-    return given
+        path, reason = tuple(str(one["key"]).split(".")), str(one["reason"])
+        open_ = one["from"] is None or one["from"] == {}
+        if open_ and (reason.startswith("exception") or not measured(path[-1])):
+            put(made, path, one["to"])
+    return made
 
 
 @dataclass(frozen=True, kw_only=True)
