@@ -471,3 +471,17 @@ def test_layers_that_only_a_list_counts(
     assert {*made.layers_block_type} == {*KINDS}
     assert made.layers_block_type[-1] == KINDS[-1]
     assert tree.reasons["layers_block_type",] == "rule depth: the kept layers'"
+
+
+def test_the_search_keeps_a_layer_of_each_kind() -> None:
+    from tinybuild.config.search import search
+
+    source = {"model_type": "x", "hidden_size": 64, "num_hidden_layers": 5}
+    tree = Tree(source, {}, TINY, None)
+
+    def measure(changes: Data) -> dict[str, tuple[int, ...]]:
+        deep = {**source, **changes}["num_hidden_layers"]
+        return {f"layers.{n}": (5, 100) for n in range(deep)}
+
+    assert search(tree, 100, measure, lambda _: True, narrow=True) == 5 * 500
+    assert tree.overrides == {}
