@@ -95,9 +95,9 @@ def _smaller(widths: Collection[int], most: int) -> dict[int, int]:
     large = sorted(width for width in widths if width > LEAST)
     if not large or large[-1] <= most:
         return {width: width for width in widths}
-    multiples = all(width % large[0] == 0 for width in large)
-    if multiples and large[-1] // large[0] * LEAST <= most:
-        return became | {width: width // large[0] * LEAST for width in large}
+    least = most * large[0] // large[-1] // LEAST * LEAST
+    if least and all(width % large[0] == 0 for width in large):
+        return became | {width: width // large[0] * least for width in large}
     factor, last = large[-1] / most, 0
     for width in large:
         last = became[width] = max(last + LEAST, round(width / factor / LEAST) * LEAST)
