@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tinybuild.config.distinct import NEEDED, Coincidence, Size, compared, measured, sizes
+from tinybuild.config.distinct import NEEDED, Coincidence, Size, compared, sizes
 from tinybuild.errors import BuildFault
 from tinybuild.keys import configs
 from tinybuild.paths import Data, Path, mapping, merge, put
@@ -67,14 +67,11 @@ def _changes(subject: Subject) -> list[Data]:
 
 
 def given(wishes: Data, changes: Sequence[Data]) -> Data:
-    """What the recipe sets, and what exceptions, and rules for all but sizes, say where the source
-    says nothing."""
+    """What the recipe sets, and exceptions where the source says nothing."""
     made = merge({}, wishes)
     for one in changes:
-        path, reason = tuple(str(one["key"]).split(".")), str(one["reason"])
-        open_ = one["from"] is None or one["from"] == {}
-        if open_ and (reason.startswith("exception") or not measured(path[-1])):
-            put(made, path, one["to"])
+        if str(one["reason"]).startswith("exception") and one["from"] is None:
+            put(made, tuple(str(one["key"]).split(".")), one["to"])
     return made
 
 
