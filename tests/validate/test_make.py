@@ -166,7 +166,7 @@ def test_a_sound_bundle_passes_every_check(job: MakeJob, sound: Built) -> None:
         *("reload", "dtype", "initialised", "max_parameters"),
         *("overrides_read", "ids_in_vocabulary", "coherent_ids", "no_dimension_left"),
         *("forward", "backward", "gradients", "inputs_matter", "generate", "generation_differs"),
-        *("trains", "fresh_process", "dataset_loads", "rows_train", "max_bytes"),
+        *("trains", "fresh_process", "self_contained", "dataset_loads", "rows_train", "max_bytes"),
     ]
     assert report["version"] == 1
     for check in report["checks"]:
