@@ -51,6 +51,10 @@ def pyramids(tree: Tree) -> None:
                 tree.set(number.at, new[place], "rule pyramid: as its list")
     for number in stems:
         tree.set(number.at, became[number.was], "rule pyramid: narrower than its list")
+    for path, name, value in tree.items():
+        if says(name, "shape of a map") and wholes(value) and value[1] in became:
+            shape = [value[0], became[value[1]], *value[2:]]
+            tree.set((*path, name), shape, "rule pyramid: a map of its backbone")
     for path, node in tree.nodes():
         own = next((node[one.name] for one in lists if one.path == path), None)
         wide = own if wholes(own) else ()
