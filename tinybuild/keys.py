@@ -324,6 +324,7 @@ SAYS: Mapping[str, str] = {
     ),
     # Images.
     "map of an image": r"backbone_feature_sizes|.*rope_feat_sizes|low_res_mask_size",
+    "windows": r"num_windows",  # of an image, in a square
     "flat patch": r"patch_embed_hidden_size",  # the numbers of a patch, in all channels
     "patches a side": r"image_embedding_size|.*_grid_size|num_patches_per_side",
     "patches": (
