@@ -356,6 +356,7 @@ SAYS: Mapping[str, str] = {
     "routing": r".*(expert|moe|top_?k|n_group|router|routed).*",
     "rows of text": r"~vocab_size(_~)?",  # where as many as there are of the text
     "ids of text": r"~vocab_size_per_layer_input",  # as many rows, or a few less
+    "helped generation": r"use_mtp|assistant_early_exit|prompt_lookup_num_tokens",
     "packing": r"(quantization|compression)_config",  # of weights in fewer bits than a float has
     # Code, a file or a repository: none of a source's is in a bundle.
     "elsewhere": (

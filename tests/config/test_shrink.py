@@ -167,6 +167,11 @@ def test_what_depends_on_the_recipes_keys_follows() -> None:
     assert tied.text_config.hidden_size == 96
 
 
+def test_heads_that_the_recipe_sets_are_those_of_keys_and_values_too() -> None:
+    """Where they were as many in the source."""
+    assert small("llama", {"num_attention_heads": 2}).num_key_value_heads == 2
+
+
 def test_two_names_of_one_size_change_together() -> None:
     from transformers import GPT2Config
 

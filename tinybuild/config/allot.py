@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 from tinybuild.config import rotary
 from tinybuild.config.attention import STATE_HEADS
@@ -157,8 +158,11 @@ class Part:
 
     def _size(self, key: str, was: int, wished: int | None) -> None:
         name = self.name(key, was)
+        measured, _, follows = name[0].partition(": ")  # what the recipe sets
+        if wished is None and follows:
+            wished = cast("int", self.tree.fixed[(*self.path, follows)])
         self.keys.setdefault(key, name)
-        self.add(name, self._choices(name[0], was) if wished is None else (wished,))
+        self.add(name, self._choices(measured, was) if wished is None else (wished,))
 
     def name(self, key: str, was: int) -> Name:
         """Key-value heads that were as many as the heads are the same size; what the recipe sets is
