@@ -383,7 +383,10 @@ def elsewhere(name: str, value: Json) -> bool:
     """Whether a key leads to a place outside the bundle: to code, a file, a repository."""
     if says(name, "elsewhere"):
         return True
-    return isinstance(value, str) and not _WORDS.fullmatch(name) and bool(_PLACE.fullmatch(value))
+    if not isinstance(value, str) or _WORDS.fullmatch(name):
+        return False
+    ratio = not any(letter.isalpha() for letter in value)  # 4/8
+    return not ratio and bool(_PLACE.fullmatch(value))
 
 
 def takes_layers(name: str, value: Json, most: int) -> bool:
