@@ -79,9 +79,10 @@ def test_qwen_vl_vision_heads_have_their_own_name() -> None:
 def test_deepseek_with_two_layers_has_an_expert_layer(wishes: dict[str, Any]) -> None:
     config = small("deepseek_v3", wishes)
     names = shapes(config, "DeepseekV3Model")
-    assert config.num_hidden_layers == 2
+    last = wishes.get("num_hidden_layers", 3) - 1
+    assert config.num_hidden_layers == last + 1
     assert not any(name.startswith("layers.0.") and "experts" in name for name in names)
-    assert any(name.startswith("layers.1.") and "experts" in name for name in names)
+    assert any(name.startswith(f"layers.{last}.") and "experts" in name for name in names)
 
 
 def test_layer_numbers_are_inside_the_depth() -> None:
@@ -478,3 +479,17 @@ def test_layers_that_only_a_list_counts(
     assert {*made.layers_block_type} == {*KINDS}
     assert made.layers_block_type[-1] == KINDS[-1]
     assert tree.reasons["layers_block_type",] == "rule depth: the kept layers'"
+
+
+def test_the_search_keeps_a_layer_of_each_kind() -> None:
+    from tinybuild.config.search import search
+
+    source = {"model_type": "x", "hidden_size": 64, "num_hidden_layers": 5}
+    tree = Tree(source, {}, TINY, None)
+
+    def measure(changes: Data) -> dict[str, tuple[int, ...]]:
+        deep = {**source, **changes}["num_hidden_layers"]
+        return {f"layers.{n}": (5, 100) for n in range(deep)}
+
+    assert search(tree, 100, measure, lambda _: True, narrow=True) == 5 * 500
+    assert tree.overrides == {}

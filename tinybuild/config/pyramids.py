@@ -80,7 +80,10 @@ def _widths(tree: Tree, lists: Sequence[Widths], stems: Collection[int]) -> dict
     doubled = {value << stage for value, times in _doubled(tree) for stage in range(times + 1)}
     became = _smaller({*listed, *doubled, *stems} if listed else (), tree.size.width)
     for one in lists:
-        new = [became[n] if one.uneven else min(n, tree.size.width) for n in one.value]
+        new = [
+            became[n] if one.uneven else tree.sizes.get(((), "width", n), min(n, tree.size.width))
+            for n in one.value
+        ]
         tree.set((*one.path, one.name), new, "rule pyramid")
     return became
 
