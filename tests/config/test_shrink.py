@@ -79,9 +79,10 @@ def test_qwen_vl_vision_heads_have_their_own_name() -> None:
 def test_deepseek_with_two_layers_has_an_expert_layer(wishes: dict[str, Any]) -> None:
     config = small("deepseek_v3", wishes)
     names = shapes(config, "DeepseekV3Model")
-    assert config.num_hidden_layers == 2
+    last = wishes.get("num_hidden_layers", 3) - 1
+    assert config.num_hidden_layers == last + 1
     assert not any(name.startswith("layers.0.") and "experts" in name for name in names)
-    assert any(name.startswith("layers.1.") and "experts" in name for name in names)
+    assert any(name.startswith(f"layers.{last}.") and "experts" in name for name in names)
 
 
 def test_layer_numbers_are_inside_the_depth() -> None:
@@ -167,6 +168,11 @@ def test_what_depends_on_the_recipes_keys_follows() -> None:
     assert tied.text_config.hidden_size == 96
 
 
+def test_heads_that_the_recipe_sets_are_those_of_keys_and_values_too() -> None:
+    """Where they were as many in the source."""
+    assert small("llama", {"num_attention_heads": 2}).num_key_value_heads == 2
+
+
 def test_two_names_of_one_size_change_together() -> None:
     from transformers import GPT2Config
 
@@ -188,6 +194,13 @@ def test_layers_that_feed_others_stay_as_many() -> None:
     assert text.num_hidden_layers >= 3  # the first three are fed
     wanted = small("qwen3_vl", {"vision_config": {"depth": 2}}).vision_config
     assert list(wanted.deepstack_visual_indexes) == [0, 1][: len(wanted.deepstack_visual_indexes)]
+
+
+def test_an_image_cut_into_windows_is_a_multiple_of_them() -> None:
+    wishes = {"projector_scale_factors": [1.0]}
+    backbone = small("lw_detr", wishes).backbone_config
+    assert backbone.num_windows == 16
+    assert backbone.image_size / backbone.num_windows % 4 == 0
 
 
 def test_a_patch_laid_flat_has_the_numbers_of_its_pixels() -> None:
@@ -466,3 +479,17 @@ def test_layers_that_only_a_list_counts(
     assert {*made.layers_block_type} == {*KINDS}
     assert made.layers_block_type[-1] == KINDS[-1]
     assert tree.reasons["layers_block_type",] == "rule depth: the kept layers'"
+
+
+def test_the_search_keeps_a_layer_of_each_kind() -> None:
+    from tinybuild.config.search import search
+
+    source = {"model_type": "x", "hidden_size": 64, "num_hidden_layers": 5}
+    tree = Tree(source, {}, TINY, None)
+
+    def measure(changes: Data) -> dict[str, tuple[int, ...]]:
+        deep = {**source, **changes}["num_hidden_layers"]
+        return {f"layers.{n}": (5, 100) for n in range(deep)}
+
+    assert search(tree, 100, measure, lambda _: True, narrow=True) == 5 * 500
+    assert tree.overrides == {}

@@ -25,7 +25,6 @@ from tinybuild.validate import (
     tokenizer,
 )
 from tinybuild.validate.check import STATES, Check, Result
-from tinybuild.validate.reader import reader
 from tinybuild.validate.subject import Bounds, Subject, Wish
 from tinybuild.workers import Job
 
@@ -97,8 +96,6 @@ def make(job: Job) -> ValidateFacts:
     model's source, and the files of a shrunken tokenizer's.
     """
     settings = job.asked(Settings)
-    if "model" in job.inputs:
-        reader()  # it starts while the other checks run
     with tempfile.TemporaryDirectory(dir=job.out, prefix=".packed-") as temporary:
         packed = Path(temporary) / "bundle"
         packed.mkdir()

@@ -10,7 +10,7 @@ from tinybuild.config.precision import DTYPES, keeps
 from tinybuild.keys import configs, says
 from tinybuild.paths import mapping
 from tinybuild.validate.check import Result, check, listed
-from tinybuild.validate.reader import KEYS, Question, digests, tied
+from tinybuild.validate.reader import KEYS, Question, ask, digests, tied
 from tinybuild.validate.subject import Subject
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def fresh_process(subject: Subject) -> Result:
         seed=subject.seed,
         scratch=str(subject.scratch / "read"),
     )
-    answer, outputs = subject.reader.ask(question, subject.batch)
+    answer, outputs = ask(question, subject.batch)
     here, there, ties = digests(subject.model), answer.weights, tied(subject.model)
     tolerance = TOLERANCE[subject.made.dtype]
     different = sorted(n for n in {*here, *there} if here.get(n) != there.get(n))
