@@ -196,6 +196,13 @@ def test_layers_that_feed_others_stay_as_many() -> None:
     assert list(wanted.deepstack_visual_indexes) == [0, 1][: len(wanted.deepstack_visual_indexes)]
 
 
+def test_an_image_cut_into_windows_is_a_multiple_of_them() -> None:
+    wishes = {"projector_scale_factors": [1.0]}
+    backbone = small("lw_detr", wishes).backbone_config
+    assert backbone.num_windows == 16
+    assert backbone.image_size / backbone.num_windows % 4 == 0
+
+
 def test_a_patch_laid_flat_has_the_numbers_of_its_pixels() -> None:
     assert small("kosmos-2.5").vision_config.patch_embed_hidden_size == 8 * 8 * 3
 
