@@ -501,3 +501,10 @@ def test_the_shape_of_a_backbones_map_follows_its_widths() -> None:
     assert get(tree.data, ("featmap_shape",)) == [
         *(1, get(tree.data, ("backbone_config", "hidden_sizes", "2")), 24, 24)
     ]
+
+
+def test_a_list_of_one_width_follows_the_width_beside_it() -> None:
+    stages = {"encoder_in_channels": [128, 256, 512], "decoder_in_channels": [256, 256, 256]}
+    data = ruled({"d_model": 256, "encoder_hidden_dim": 256, **stages}).data
+    assert data["decoder_in_channels"] == [data["encoder_hidden_dim"]] * 3
+    assert data["d_model"] == data["encoder_hidden_dim"]
