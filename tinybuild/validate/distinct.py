@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 from tinybuild.config.distinct import NEEDED, Coincidence, Size, compared, sizes
 from tinybuild.errors import BuildFault
-from tinybuild.keys import configs
+from tinybuild.keys import configs, measures
 from tinybuild.paths import Data, Path, mapping, merge, put
 from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.subject import NotTried, Subject
 
 WISHED = ("recipe", "tokenizer")  # how the reason of a size begins that somebody wants so
+
+OF = ("width", "heads")  # what a class derives the width of a head from
 
 
 @check("model")
@@ -103,6 +105,13 @@ class Known:
                     yield size.keys
 
     def _reason(self, path: Path) -> str:
-        """Of a key, or of the list or mapping that it is in."""
+        """Of a key, or of the list or mapping that it is in; what follows a width or heads that the
+        recipe sets is the recipe's: what the class derives, and what a head is wide."""
         ends = range(len(path), 0, -1)
-        return next((r for end in ends if (r := self.reasons.get(".".join(path[:end])))), "")
+        own = next((r for end in ends if (r := self.reasons.get(".".join(path[:end])))), "")
+        if own != "derived" and measures(path[-1]) != "head dim":
+            return own
+        around = (size for size in self.sizes if [path[:-1]] == [key[:-1] for key in size.keys])
+        asked = (size.keys[0] for size in around if measures(size.keys[0][-1]) in OF)
+        said = (self.reasons.get(".".join(key), "") for key in asked)
+        return next((reason for reason in said if reason.startswith(WISHED)), own)
