@@ -18,7 +18,7 @@ from tinybuild.config.attention import STATE_HEADS
 from tinybuild.config.layers import stacks
 from tinybuild.config.solve import Apart, Law, Name, Product, Puzzle, Unknown
 from tinybuild.config.tree import Number, Tree
-from tinybuild.keys import NAMES, is_id, measures, of_modality, says, width
+from tinybuild.keys import NAMES, SPLIT, is_id, measures, of_modality, says, width
 from tinybuild.paths import Data, Json, Path, mapping, whole, wholes
 
 JOINS = range(2, 17)  # neighbours that a width may join
@@ -29,7 +29,6 @@ ORDER = (
     *("heads", "kv heads", "head dim", "rope dim", "rank", "state", "ffn width", "expert width"),
     *("depth", "experts", "groups", "top groups", "top k", "window", "queries", "mels"),
 )
-SPLIT = ("heads", "kv heads", "ffn width", "expert width", "experts")  # among machines
 LISTED = ("ffn width", "expert width", "experts", "top k", "head dim", "kv heads", "window")
 
 
@@ -280,6 +279,8 @@ class Part:
                 for wide in self.widths(self.was(key)):
                     self.law((key,), lambda h, wide=wide: wide % h == 0)
                     self.apart((key,), lambda h, wide=wide: wide // h % EVEN > 0)
+            elif self.was_wide and not self._latent:
+                self.apart((key,), lambda h: self.wide % h == 0)
         for key in self.measuring("kv heads"):
             main = self.heads_of(key)
             if main in self.keys and self.keys[key] != self.keys[main]:

@@ -18,7 +18,7 @@ from tinybuild.config.overrides import substituted
 from tinybuild.config.pyramids import doubled_widths, multipliers, pyramids
 from tinybuild.config.rotary import rotary
 from tinybuild.config.scales import attention_scales
-from tinybuild.config.sizes import SIZES
+from tinybuild.config.sizes import Size, sized
 from tinybuild.config.tokens import token_ids
 from tinybuild.config.tree import DISTINCT, Alike, Tree
 from tinybuild.keys import is_id, measures, says, width
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def shrink(
     config: PreTrainedConfig,
     wishes: Data,
-    size: str = "tiny",
+    size: Size | str = "tiny",
     layers: int | None = None,
     alike: Alike = DISTINCT,
 ) -> Tree:
@@ -40,7 +40,8 @@ def shrink(
     `wishes` are the recipe's overrides under the class's own names: they stay, and what depends on
     them follows. `layers` is the depth wanted instead of the least that has every kind of layer.
     """
-    tree = Tree(substituted(config, wishes).to_dict(), wishes, SIZES[size], layers)
+    wanted = sized(size) if isinstance(size, str) else size
+    tree = Tree(substituted(config, wishes).to_dict(), wishes, wanted, layers)
     tree.alike = alike
     for rule in RULES:
         rule(tree)
