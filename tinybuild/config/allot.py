@@ -8,6 +8,7 @@ heads, what a head is wide, inner widths, ranks, experts and depths, from the li
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from tinybuild.config.attention import STATE_HEADS
 from tinybuild.config.layers import stacks
 from tinybuild.config.solve import Apart, Law, Name, Product, Puzzle, Unknown
 from tinybuild.config.tree import Number, Tree
-from tinybuild.keys import NAMES, SPLIT, is_id, measures, of_modality, says, width
+from tinybuild.keys import BY_LAYER, NAMES, SPLIT, is_id, measures, of_modality, says, width
 from tinybuild.paths import Data, Json, Path, mapping, whole, wholes
 
 JOINS = range(2, 17)  # neighbours that a width may join
@@ -48,7 +49,7 @@ def widths(tree: Tree) -> None:
     for number in tree.numbers("width", "channels"):
         if number.was in wished:
             tree.set(number.at, wished[number.was], "rule width: as the recipe's")
-        elif number.value > tree.size.width:
+        elif number.value > tree.size.width or became.get(number.was, number.value) < number.value:
             alike = number.was in tree.alike.widths
             why = "rule width: as wide as the text, the class needs it" if alike else "rule width"
             tree.set(number.at, became.get(number.was, tree.size.width), why)
@@ -59,10 +60,11 @@ def widths(tree: Tree) -> None:
 def _widths(tree: Tree, numbers: list[Number], wished: dict[int, int]) -> dict[int, int]:
     """What each width of the source becomes, also of stages that are all as wide."""
     main = _main_width(tree)
-    kept = {n.was: n.value for n in numbers if n.was <= tree.size.width}
+    most = tree.size.width - (main > tree.size.width)  # what is as wide as the text will be is not
+    kept = {n.was: n.value for n in numbers if n.was <= most}
     towers = {tree.width_was(path) for path, _ in tree.nodes()}
     even = [v[0] for _, name, v in tree.items() if wholes(v) and _even(name, v)]
-    large = {was for was in (*even, *(n.was for n in numbers)) if was > tree.size.width}
+    large = {was for was in (*even, *(n.was for n in numbers)) if was > most}
     large -= set(wished)
     became = {**kept, **wished}
     if main in large:
@@ -304,6 +306,14 @@ class Part:
         for key in (heads, *kv) if "nope" not in dim else ():
             over = (self.keys[key], self.keys[dim])
             self.products.append(Product(over=over, was=self.was(key) * self.was(dim)))
+            for other in self._by_layer(dim):
+                part = functools.partial(_in_part, other, self.was(dim))
+                self.products.append(Product(over=over, was=self.was(key) * other, of=part))
+
+    def _by_layer(self, key: str) -> set[int]:
+        """What a key is in some layers."""
+        own = [mapping(layer).get(key) for layer in mapping(self.node.get(BY_LAYER)).values()]
+        return {value for value in own if whole(value) and value != self.was(key)}
 
     def latent(self) -> None:
         """What latent attention joins: ranks and parts of heads."""
@@ -354,7 +364,11 @@ class Part:
             self.law((experts, groups, chosen, top), lambda e, g, c, k: k <= c * (e // g))
 
     def inner(self) -> None:
-        """Experts often have two inner widths in one tensor."""
+        """Experts often have two inner widths in one tensor; windows are of whole pools."""
+        for name, pool in self.node.items():
+            for key in self.measuring("window") if measures(name) == "pooled" else ():
+                if whole(pool) and pool > 0 and self.was(key) % self.was(name) == 0:
+                    self.law((key,), lambda window, pool=pool: window % pool == 0)
         for key in self.measuring("expert width"):
             if 2 * self.was(key) != self.was_wide:
                 self.apart((key,), lambda inner: 2 * inner == self.wide)
@@ -410,12 +424,16 @@ def _listed(measured: str, value: Json) -> bool:
         measured in LISTED
         and wholes(value)
         and min(value) > 0
-        and (measured == "kv heads" or len(set(value)) == 1)
+        and (measured in ("kv heads", "expert width") or len(set(value)) == 1)
     )
 
 
 def _each(all_: int, heads: Iterable[int]) -> int:
     return all_ // next(iter(heads))
+
+
+def _in_part(part: int, of: int, numbers: Iterable[int]) -> int:
+    return math.prod(numbers) * part // of
 
 
 def _about(key: str) -> str:

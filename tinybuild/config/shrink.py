@@ -81,12 +81,19 @@ def halves(tree: Tree) -> None:
 
 
 def plain_sizes(tree: Tree) -> None:
-    """Sizes that nothing else depends on."""
+    """Sizes that nothing else depends on; lengths of one config that differ still do."""
     most = tree.size.plain
     for number in tree.numbers(*most):
         measured = measures(number.name)
-        if number.value > most[measured]:
-            tree.set(number.at, most[measured], f"rule {measured}")
+        if number.value <= most[measured]:
+            continue
+        new, at = most[measured], (number.at[:-1], measured)
+        if measured == "positions":
+            taken = {now: was for (*other, was), now in tree.sizes.items() if (*other,) == at}
+            lengths = (new * part // 8 for part in (8, 7, 6, 5))
+            new = next((n for n in lengths if taken.get(n, number.was) == number.was), new)
+            tree.sizes[(*at, number.was)] = new
+        tree.set(number.at, new, f"rule {measured}")
 
 
 def by_layer_sizes(tree: Tree) -> None:
