@@ -12,9 +12,8 @@ from tinybuild.config.tree import Number, Tree, divisor
 from tinybuild.keys import NAMES, measures, numbers_layers, says, width
 from tinybuild.paths import Data, Json, Path, items, mapping, whole, wholes
 
-LEAST = 8  # a width that heads and groups divide
+LEAST = 8  # what groups and heads divide: of a width, and of a head
 PLAIN = 8  # a number in a table of blocks up to this is a kernel, a stride or a switch
-HEADS = 4  # of a stage, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,12 +163,12 @@ def _through(value: Json, became: Mapping[int, int]) -> Json:
 
 
 def _heads(value: Sequence[int], wide: Sequence[int]) -> list[int]:
-    """A few heads in each stage, which divide its width."""
+    """The heads of each stage, as many as in the source where its width has place for them."""
     common = math.gcd(*value)
     heads = [item // common for item in value]
     if len(wide) != len(heads):
         return heads
-    return [divisor(w, min(h, HEADS)) for h, w in zip(heads, wide, strict=True)]
+    return [divisor(w, min(h, max(1, w // LEAST))) for h, w in zip(heads, wide, strict=True)]
 
 
 def _blocks(tree: Tree, at: Path, node: Data, stages: Sequence[int]) -> None:
