@@ -8,7 +8,6 @@ heads, what a head is wide, inner widths, ranks, experts and depths, from the li
 from __future__ import annotations
 
 import functools
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from tinybuild.config.attention import STATE_HEADS
 from tinybuild.config.layers import stacks
 from tinybuild.config.solve import Apart, Law, Name, Product, Puzzle, Unknown
 from tinybuild.config.tree import Number, Tree
-from tinybuild.keys import BY_LAYER, NAMES, SPLIT, is_id, measures, of_modality, says, width
+from tinybuild.keys import NAMES, SPLIT, is_id, measures, of_modality, says, width
 from tinybuild.paths import Data, Json, Path, mapping, whole, wholes
 
 JOINS = range(2, 17)  # neighbours that a width may join
@@ -306,14 +305,6 @@ class Part:
         for key in (heads, *kv) if "nope" not in dim else ():
             over = (self.keys[key], self.keys[dim])
             self.products.append(Product(over=over, was=self.was(key) * self.was(dim)))
-            for other in self._by_layer(dim):
-                part = functools.partial(_in_part, other, self.was(dim))
-                self.products.append(Product(over=over, was=self.was(key) * other, of=part))
-
-    def _by_layer(self, key: str) -> set[int]:
-        """What a key is in some layers."""
-        own = [mapping(layer).get(key) for layer in mapping(self.node.get(BY_LAYER)).values()]
-        return {value for value in own if whole(value) and value != self.was(key)}
 
     def latent(self) -> None:
         """What latent attention joins: ranks and parts of heads."""
@@ -430,10 +421,6 @@ def _listed(measured: str, value: Json) -> bool:
 
 def _each(all_: int, heads: Iterable[int]) -> int:
     return all_ // next(iter(heads))
-
-
-def _in_part(part: int, of: int, numbers: Iterable[int]) -> int:
-    return math.prod(numbers) * part // of
 
 
 def _about(key: str) -> str:
