@@ -324,6 +324,7 @@ SAYS: Mapping[str, str] = {
     ),
     # Images.
     "map of an image": r"backbone_feature_sizes|.*rope_feat_sizes|low_res_mask_size",
+    "windows": r"num_windows",  # of an image, in a square
     "flat patch": r"patch_embed_hidden_size",  # the numbers of a patch, in all channels
     "patches a side": r"image_embedding_size|.*_grid_size|num_patches_per_side",
     "patches": (
@@ -382,7 +383,10 @@ def elsewhere(name: str, value: Json) -> bool:
     """Whether a key leads to a place outside the bundle: to code, a file, a repository."""
     if says(name, "elsewhere"):
         return True
-    return isinstance(value, str) and not _WORDS.fullmatch(name) and bool(_PLACE.fullmatch(value))
+    if not isinstance(value, str) or _WORDS.fullmatch(name):
+        return False
+    ratio = not any(letter.isalpha() for letter in value)  # 4/8
+    return not ratio and bool(_PLACE.fullmatch(value))
 
 
 def takes_layers(name: str, value: Json, most: int) -> bool:
