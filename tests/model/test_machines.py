@@ -33,7 +33,7 @@ def capabilities() -> list[str]:
     return [name for name, wanted in known.items() if wanted <= flags()]
 
 
-def built(folder: Path, machine: tuple[str, int], dtype: str, *types: str) -> Any:
+def built(folder: Path, machine: tuple[str, int], *asked: str) -> Any:
     capability, threads = machine
     environment = {
         **os.environ,
@@ -43,16 +43,18 @@ def built(folder: Path, machine: tuple[str, int], dtype: str, *types: str) -> An
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
         "HF_HUB_OFFLINE": "1",
     }
-    target = folder / f"{capability}-{threads}-{dtype}"
-    command = [sys.executable, "-m", "kit.machines", str(target), dtype, *types]
+    target = folder / f"{capability}-{threads}"
+    command = [sys.executable, "-m", "kit.machines", str(target), *asked]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_an_old_cpu_makes_the_same_as_this_one(tmp_path: Path) -> None:
-    there = built(tmp_path, PLAIN, "float32", "gpt2")
-    assert there == {"gpt2": machines.build("gpt2", "float32", tmp_path)}
+    there = built(tmp_path, PLAIN, "float32", "model", "gpt2", "resnet")
+    here = {name: machines.build(name, "float32", "model", tmp_path) for name in there}
+    assert there == here
+    assert all("model.safetensors" in files for files in here.values())
 
 
 @pytest.mark.slow
@@ -63,4 +65,5 @@ def test_machines(tmp_path: Path, capability: str, threads: int, dtype: str) -> 
     if capability not in capabilities():
         pytest.skip(f"this machine has no {capability}")
     machine = (capability, threads)
-    assert built(tmp_path, PLAIN, dtype, *TYPES) == built(tmp_path, machine, dtype, *TYPES)
+    asked = (dtype, "validate", *TYPES)
+    assert built(tmp_path, PLAIN, *asked) == built(tmp_path, machine, *asked)
