@@ -333,6 +333,7 @@ SAYS: Mapping[str, str] = {
         r"attention_hidden_size"
     ),
     # Images.
+    "shape of a map": r"~featmap_shape",  # rows, channels, height, width
     "map of an image": r"backbone_feature_sizes|.*rope_feat_sizes|low_res_mask_size",
     "windows": r"num_windows",  # of an image, in a square
     "flat patch": r"patch_embed_hidden_size",  # the numbers of a patch, in all channels

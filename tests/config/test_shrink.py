@@ -493,3 +493,18 @@ def test_the_search_keeps_a_layer_of_each_kind() -> None:
 
     assert search(tree, 100, measure, lambda _: True, narrow=True) == 5 * 500
     assert tree.overrides == {}
+
+
+def test_the_shape_of_a_backbones_map_follows_its_widths() -> None:
+    widths = [64, 128, 256, 512]
+    tree = ruled({"backbone_config": {"hidden_sizes": widths}, "featmap_shape": [1, 256, 24, 24]})
+    assert get(tree.data, ("featmap_shape",)) == [
+        *(1, get(tree.data, ("backbone_config", "hidden_sizes", "2")), 24, 24)
+    ]
+
+
+def test_a_list_of_one_width_follows_the_width_beside_it() -> None:
+    stages = {"encoder_in_channels": [128, 256, 512], "decoder_in_channels": [256, 256, 256]}
+    data = ruled({"d_model": 256, "encoder_hidden_dim": 256, **stages}).data
+    assert data["decoder_in_channels"] == [data["encoder_hidden_dim"]] * 3
+    assert data["d_model"] == data["encoder_hidden_dim"]

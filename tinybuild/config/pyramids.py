@@ -48,6 +48,7 @@ def pyramids(tree: Tree) -> None:
                 assert wholes(new)
                 place = one.value.index(number.was)
                 tree.set(number.at, new[place], "rule pyramid: as its list")
+    _tied(tree, lists, became)
     for number in stems:
         tree.set(number.at, became[number.was], "rule pyramid: narrower than its list")
     for path, node in tree.nodes():
@@ -61,6 +62,19 @@ def pyramids(tree: Tree) -> None:
                 tree.set((*path, name), _heads(value, wide), "rule pyramid heads")
             elif wholes(value) and says(name, "blocks by stage"):
                 _blocks(tree, (*path, name), node, value)
+
+
+def _tied(tree: Tree, lists: Sequence[Widths], became: Mapping[int, int]) -> None:
+    """A list of one width is as wide as what it is tied to, and a map as its backbone's stage."""
+    for one in (one for one in lists if not one.uneven):
+        for number in tree.numbers("width"):
+            if number.at[:-1] == one.path and number.was == one.value[0]:
+                now = [number.value] * len(one.value)
+                tree.set((*one.path, one.name), now, "rule pyramid: as the width beside it")
+    for path, name, value in tree.items():
+        if says(name, "shape of a map") and wholes(value) and value[1] in became:
+            shape = [value[0], became[value[1]], *value[2:]]
+            tree.set((*path, name), shape, "rule pyramid: a map of its backbone")
 
 
 def _stems(tree: Tree, one: Widths) -> list[Number]:
