@@ -161,11 +161,12 @@ class DatasetFacts(DatasetRows):
 @dataclass(frozen=True, kw_only=True)
 class ValidateFacts:
     """checks: how many passed. untried: how many could not be tried where it was built. bytes: of
-    the files that were checked."""
+    the files that were checked. given_up: what of the source could not be kept, and why."""
 
     checks: int
     untried: int
     bytes: int
+    given_up: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -313,6 +313,7 @@ SAYS: Mapping[str, str] = {
         r"num_image_tokens|video_seq_length|vision_soft_tokens_per_image|image_seq_len|"
         r"max_num_patches"
     ),
+    "share of pixels": r"downsample_ratio|pixel_shuffle_ratio",  # along a side, that are left
     "geometry": (
         r".*(image|img|patch|pixel|window|crop|grid|resolution|frames|length|num_layers).*"
     ),
@@ -334,6 +335,13 @@ SAYS: Mapping[str, str] = {
         r"(mamba|linear|index|indexer|resampler|perceiver|conf|swa|cross)_.*|.*mamba.*"
     ),
     "routing": r".*(expert|moe|top_?k|n_group|router|routed).*",
+    "packing": r"(quantization|compression)_config",  # of weights in fewer bits than a float has
+    # Code, a file or a repository: none of a source's is in a bundle.
+    "elsewhere": (
+        r"auto_map|custom_(generate|pipelines|objects)|_?~(name_or_path|commit_hash)|"
+        r"~(vocab|merges|spm|bpe|model|tokenizer|special_tokens_map|added_tokens|codes)_file|"
+        r"~(repo|repo_id|checkpoint_path|pretrained_path|save_dir|output_dir|cache_dir)"
+    ),
     "placeholder": r"(image|video|audio)_token_(id|index)",
 }
 
@@ -342,6 +350,18 @@ SAYS: Mapping[str, str] = {
 def says(name: str, what: str) -> bool:
     """Whether a key says this (a row of SAYS) by its name; a key may say several things."""
     return _compiled(SAYS[what]).fullmatch(name) is not None
+
+
+# A path, an address, or a repository's owner/name.
+_PLACE = re.compile(r"(?:[/~]|\.{1,2}/|[A-Za-z]:[\\/]|[a-z][\w+]*://)\S+|[\w.-]+(?:/[\w.-]+)+/?")
+_WORDS = re.compile(r".*(token|template|prompt|prefix|suffix|separator|text)s?")  # what people read
+
+
+def elsewhere(name: str, value: Json) -> bool:
+    """Whether a key leads to a place outside the bundle: to code, a file, a repository."""
+    if says(name, "elsewhere"):
+        return True
+    return isinstance(value, str) and not _WORDS.fullmatch(name) and bool(_PLACE.fullmatch(value))
 
 
 def takes_layers(name: str, value: Json, most: int) -> bool:

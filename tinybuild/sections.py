@@ -158,7 +158,7 @@ class Model(TypedDict):
     max_parameters: NotRequired[Amount]
     max_bytes: NotRequired[Size]
     config: Mapping[str, Json]
-    dtype: Literal["float32", "float16", "bfloat16"]
+    dtype: NotRequired[Literal["float32", "float16", "bfloat16"]]
     initializer_range: NotRequired[float]
     seed: NotRequired[int]
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -463,33 +461,6 @@ def test_widths_where_there_are_none() -> None:
     assert "has no initializer_range or init_std" in refusal.what
     assert "initializer_factor" in refusal.hint
     assert refusal.key == ("model", "initializer_range")
-
-
-# --- loading --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (None, "has no config.json"),
-        ("{", "is not JSON"),
-        ("{}", "names no model_type"),
-        ("[]", "names no model_type"),
-        ('{"model_type": "lama"}', "transformers does not know: lama"),
-        ('{"model_type": "llama", "hidden_size": "x"}', "refuses the source's config.json"),
-    ],
-)
-def test_load_refuses(tmp_path: Path, text: str | None, words: str) -> None:
-    if text is not None:
-        (tmp_path / "config.json").write_text(text)
-    refusal = refused(overrides.load, tmp_path)
-    assert re.search(words, refusal.text)
-    assert refusal.key == ("source",)
-
-
-def test_load_gives_what_was_saved(tmp_path: Path) -> None:
-    config("GPT2Config", n_embd=12, n_head=2).save_pretrained(tmp_path)
-    assert (overrides.load(tmp_path).n_embd, overrides.load(tmp_path).model_type) == (12, "gpt2")
 
 
 # --- ids ------------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ def test_rotary_sections_fill_half_a_head() -> None:
 def test_idefics_child_configs_shrink_too() -> None:
     config = small("idefics")
     assert config.vision_config.embed_dim == TINY.width
-    assert config.vision_config.image_size == 64
+    assert config.vision_config.image_size == 48
     assert config.perceiver_config.resampler_n_latents == 8
     assert config.perceiver_config.resampler_head_dim == TINY.head_dim
 
@@ -319,7 +319,7 @@ def test_a_table_of_blocks_shrinks_where_no_list_has_its_widths() -> None:
 
 
 def test_other_tables_of_numbers_are_no_widths() -> None:
-    points = [[64, 128], [128, 64], [128, 128], [192, 64], [64, 192]]
+    points = [[48, 96], [96, 48], [96, 96], [144, 48], [48, 144]]
     assert [list(point) for point in small("llava_next").image_grid_pinpoints] == points
     sizes = small("sam3_vision_model").backbone_feature_sizes
     assert [a[0] // b[0] for a, b in itertools.pairwise(sizes)] == [2, 2]

@@ -331,10 +331,10 @@ def test_a_choice_has_an_axis_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "token", "each"),
     [
-        ("LlavaForConditionalGeneration", "image", 90, 4),  # 16 / 8, squared
-        ("Qwen2VLForConditionalGeneration", "image", 90, 4),  # 4 x 4 patches, merged by 2 x 2
-        ("Qwen2VLForConditionalGeneration", "video", 91, 4),
-        ("Idefics3ForConditionalGeneration", "image", 90, 1),  # 2 x 2 patches, shuffled into one
+        ("LlavaForConditionalGeneration", "image", 90, 8),  # two images of 16 / 8, squared
+        ("Qwen2VLForConditionalGeneration", "image", 90, 6),  # 4 x 6 patches, merged by 2 x 2
+        ("Qwen2VLForConditionalGeneration", "video", 91, 6),
+        ("Idefics3ForConditionalGeneration", "image", 90, 2),  # tiles of 2 x 2 patches, as one each
         ("Qwen2AudioForConditionalGeneration", "audio", 90, 10),  # 40 frames, halved twice
     ],
 )
@@ -373,7 +373,7 @@ def test_the_kind_of_each_token_is_told() -> None:
     assert torch.equal(kinds == 1, ids == 90)
     assert torch.equal(kinds == 2, ids == 91)
     assert ids[0, 2].item() == 92  # a vision_start before the image, an end after it
-    assert ids[0, 7].item() == 93
+    assert ids[0, 9].item() == 93
 
 
 # --- what cannot be ---
@@ -417,8 +417,45 @@ def test_a_repeated_draw_of_one_argument_does_not_depend_on_the_others() -> None
     assert not torch.equal(first.normal("x", 3), first.normal("y", 3))
 
 
-def test_sizes_of_the_config_are_tried_first() -> None:
-    assert vision.sizes(Facts(made("ViTForImageClassification")))[0] == (16, 16)
+# --- images ---
+
+
+def test_sizes_of_the_config_are_tried_first_and_wider_ones_before_squares() -> None:
+    assert vision.sizes(Facts(made("ViTForImageClassification")))[:2] == [(16, 32), (16, 16)]
+    model = made("ViTForImageClassification", image_size=[16, 24])
+    assert vision.sizes(Facts(model))[0] == (16, 24)
+
+
+@pytest.mark.parametrize("name", ["ResNetModel", "SegformerForSemanticSegmentation"])
+def test_an_image_is_not_square_where_the_class_takes_others(name: str) -> None:
+    high, wide = inputs.batch(made(name), 1)["pixel_values"].shape[-2:]
+    assert high != wide
+
+
+def test_a_class_that_insists_on_squares_gets_one() -> None:
+    assert inputs.batch(made("ViTForImageClassification"), 1)["pixel_values"].shape[-2:] == (16, 16)
+
+
+def test_grids_of_images_and_videos_are_not_square() -> None:
+    batch = inputs.batch(made("Qwen2VLForConditionalGeneration"), 1)
+    for name in ("image_grid_thw", "video_grid_thw"):
+        assert all(high != wide for _, high, wide in batch[name].tolist())
+
+
+def test_swapped_height_and_width_are_seen() -> None:
+    """What a square would hide: a model that reads the grid the other way round."""
+    model = made("Qwen2VLForConditionalGeneration")
+    batch = inputs.batch(model, 1)
+    swapped = {**batch, "image_grid_thw": batch["image_grid_thw"][:, [0, 2, 1]]}
+    with torch.no_grad():
+        assert not torch.allclose(model(**batch).logits, model(**swapped).logits)
+
+
+def test_several_tiles_or_images_a_row() -> None:
+    assert inputs.batch(made("LlavaForConditionalGeneration"), 1)["pixel_values"].shape[0] == 4
+    tiles = inputs.batch(made("Idefics3ForConditionalGeneration"), 1)["pixel_values"]
+    assert tiles.shape[:3] == (ROWS, 2, 3)
+    assert inputs.batch(made("CLIPModel"), 1)["pixel_values"].shape[0] == ROWS  # without places
 
 
 def test_labels_that_leave_nothing_to_learn_are_the_last_resort() -> None:

@@ -15,6 +15,7 @@ from kit.stage import MakeJob
 from tinybuild import model, validate, wire
 from tinybuild.config import overrides
 from tinybuild.errors import BuildFault
+from tinybuild.validate import distinct
 from tinybuild.validate.check import Result
 from tinybuild.validate.subject import Subject, Wish
 
@@ -557,3 +558,62 @@ def test_the_ids_of_a_config_whose_text_is_in_its_vlm_config() -> None:
     ids = dict(coherent._ids({}, config))
     assert ids
     assert any(path[0] == "vlm_config" for path in ids)
+
+
+# --- distinct -------------------------------------------------------------------------------------
+
+
+def electra(build: Build, scratch: Path, reasons: Mapping[str, str], **sizes: int) -> Result:
+    """distinctions_kept of a model whose sizes look as if rules had chosen them."""
+    small = {
+        **{"embedding_size": 32, "hidden_size": 64, "num_hidden_layers": 2},
+        **{"num_attention_heads": 4, "intermediate_size": 112, "vocab_size": 200},
+        **{"max_position_embeddings": 128, **sizes},
+    }
+    bundle = build("ElectraConfig", "ElectraModel", small)
+
+    def ruled(data: dict[str, Any]) -> None:
+        for change in data["changes"]:
+            change["reason"] = reasons.get(change["key"], "rule width")
+
+    edit(bundle.folder / "config_changes.json", ruled)
+    bundle.wish = {"config": {}, "shrink": "auto"}
+    subject = Subject(
+        folder=bundle.folder,
+        scratch=scratch,
+        facts={"model": bundle.facts},
+        seed=3,
+        origin=bundle.origin,
+        wish=Wish(**bundle.wish),
+    )
+    found = distinct.distinctions_kept.run(subject)
+    assert found is not None
+    return found
+
+
+def test_a_module_that_only_unequal_widths_create(build: Build, tmp_path: Path) -> None:
+    assert electra(build, tmp_path, {}).ok
+    found = electra(build, tmp_path, {}, embedding_size=64)
+    assert found.state == "failed"
+    assert "embeddings_project.weight is lost" in found.measured
+    assert "embedding_size and hidden_size are 64, and 128 and 256 in the source" in found.measured
+
+
+@pytest.mark.parametrize(
+    ("reason", "ok"),
+    [
+        ("rule width: as wide as the text, the class needs it", True),
+        ("recipe", True),
+        ("rule width", False),
+        ("search", False),
+        ("exception: something else", False),
+    ],
+)
+def test_what_cannot_be_kept_says_why(build: Build, tmp_path: Path, reason: str, ok: bool) -> None:
+    reasons = {"intermediate_size": reason}
+    found = electra(build, tmp_path, reasons, intermediate_size=64)
+    assert found.ok is ok
+    told = "hidden_size and intermediate_size are 64, and 256 and 1024 in the source"
+    assert (found.given_up.get(told) == reason) is ok
+    assert (told in found.measured) is not ok
+    assert found.data().get("given_up") == (dict(found.given_up) if ok else None)

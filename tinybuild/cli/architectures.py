@@ -7,7 +7,7 @@ import importlib.metadata
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -49,7 +49,8 @@ def missing(root: Path) -> dict[Path, str]:
 class Row:
     """What became of one recipe. `weights` are the bytes of its weights; `passed`, `failed` and
     `untried` say how many checks ended so; `reason` is empty where all is well, `package` true
-    where a package is missing, `known` false where nobody has tried yet."""
+    where a package is missing, `known` false where nobody has tried yet. `given_up`: what of the
+    source could not be kept, and why."""
 
     model_type: str
     name: str = ""
@@ -62,6 +63,7 @@ class Row:
     reason: str = ""
     package: bool = False
     known: bool = True
+    given_up: Mapping[str, str] = field(default_factory=dict)
 
 
 def rows(zoo: Zoo, builder: Builder) -> Iterator[Row]:
@@ -105,7 +107,12 @@ def _row(row: Row, name: str, zoo: Zoo, builder: Builder) -> Row:
             )
         elif task.stage == "validate":
             validated = wire.load(ValidateFacts, receipt.facts)
-            row = dataclasses.replace(row, passed=validated.checks, untried=validated.untried)
+            row = dataclasses.replace(
+                row,
+                passed=validated.checks,
+                untried=validated.untried,
+                given_up=validated.given_up,
+            )
     return row
 
 
@@ -158,6 +165,7 @@ def table(rows: Iterable[Row]) -> str:
     rows = list(rows)
     usable = [row for row in rows if not row.package]
     whole = [row for row in usable if not row.reason]
+    kept = [row for row in whole if not row.given_up]
     built = [row for row in rows if row.weights is not None]
     known = sum(row.known for row in rows)
     version = importlib.metadata.version("transformers")
@@ -182,6 +190,7 @@ def table(rows: Iterable[Row]) -> str:
         f"| their packages can be used here | {share(len(usable), len(rows))} | |",
         f"| pass every check, with every modality that they take | {share(len(whole), len(usable))}"
         " | 98 % |",
+        f"| differ wherever their source does | {share(len(kept), len(whole))} | 97 % |",
         f"| weights of at most 1 MB | {small(MB)} | 95 % |",
         f"| weights of at most 10 MB | {small(10 * MB)} | 100 % |",
         f"| parameters in all | {count(sum(row.parameters or 0 for row in built))} | |",
@@ -206,6 +215,11 @@ def table(rows: Iterable[Row]) -> str:
             _cell(row.reason),
         )
         lines.append(f"| {' | '.join(cells)} |")
+    given_up = [(row.model_type, *item) for row in rows for item in sorted(row.given_up.items())]
+    if given_up:
+        lines += ["", "What of a source could not be kept, and why:", ""]
+        lines += ["| type | what | why |", "| --- | --- | --- |"]
+        lines += [f"| {' | '.join(map(_cell, cells))} |" for cells in given_up]
     return "\n".join(lines) + "\n"
 
 

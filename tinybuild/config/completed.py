@@ -1,36 +1,60 @@
-"""What a config leaves open though its class needs it is filled in, as the class's siblings do.
+"""What a config leaves open though its class needs it is filled in, as upstream's checkpoints do.
 
-Each rule gives changes to one config of the tree; what a source says is never changed.
+What a source says is never changed. What it leaves open is a fact of it, too, but for what labels
+need; a class's default is no model's config, and is made whole.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path as File
 from typing import TYPE_CHECKING
 
+from tinybuild import paths
 from tinybuild.config import heads
-from tinybuild.config.overrides import override, sub_config
-from tinybuild.keys import START
-from tinybuild.paths import Data, Json, Path, put
+from tinybuild.config.overrides import override, plain, refusals, sub_config
+from tinybuild.keys import NAMES, START, first, is_id, measures, says, width
+from tinybuild.paths import Data, Json, Path
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
+LETTERS = 32  # a vocabulary, where a class has none: what CTC tells apart, amino acids
+FORECAST = 12  # steps
+ATTENDS = "full_attention"
+
 
 def left_open(config: PreTrainedConfig) -> dict[str, Json]:
     """The changes that make a config whole, nested."""
-    made: dict[str, Json] = {}
-    for path, node in _nodes(config):
-        for rule in RULES:
-            for name, value in rule(node):
-                put(made, (*path, name), value)
-    return made
+    made = _changes(config)
+    inner = _changes(complete(config, made)) if made else {}  # of a part that was not there before
+    return paths.merge(made, inner)
 
 
 def complete(config: PreTrainedConfig, left: Data) -> PreTrainedConfig:
     """The config with what it left open."""
     return override(config, left, {}, ()) if left else config
+
+
+def _changes(config: PreTrainedConfig) -> dict[str, Json]:
+    made: dict[str, Json] = {}
+    for path, node in _nodes(config):
+        rules = (*RULES, *DEFAULTS) if _default(node) else RULES
+        for rule in rules:
+            for inner, value in rule(node):
+                if _open(paths.get(node.to_dict(), inner)):
+                    paths.put(made, (*path, *inner), value)
+    return made
+
+
+def _open(value: Json) -> bool:
+    """Nothing is said; or that no layer of a class that knows others attends."""
+    kinds = {*value} if isinstance(value, list) and all(isinstance(v, str) for v in value) else {}
+    return value is None or value in ({}, [], ()) or kinds == {"linear_attention"}
 
 
 def _nodes(config: PreTrainedConfig, path: Path = ()) -> Iterator[tuple[Path, PreTrainedConfig]]:
@@ -41,7 +65,18 @@ def _nodes(config: PreTrainedConfig, path: Path = ()) -> Iterator[tuple[Path, Pr
             yield from _nodes(sub, (*path, name))
 
 
-def _starts(config: PreTrainedConfig) -> Iterator[tuple[str, Json]]:
+def _default(config: PreTrainedConfig) -> bool:
+    """Whether a config says what its class says by itself."""
+    try:
+        return plain(config) == plain(type(config)())
+    except refusals():
+        return False
+
+
+Found = Iterator[tuple[Path, Json]]
+
+
+def _starts(config: PreTrainedConfig) -> Found:
     """What a decoder starts with, and what labels are padded with, where the class shifts labels by
     what its config says: as generation does, bos or else the padding token."""
     if not config.is_encoder_decoder:
@@ -49,9 +84,8 @@ def _starts(config: PreTrainedConfig) -> Iterator[tuple[str, Json]]:
     code = heads.code(config.model_type)
     pad, start = _id(config, "pad_token_id"), _id(config, "bos_token_id")
     for name, value in (("pad_token_id", pad), (START, pad if start is None else start)):
-        wanted = re.search(rf"config\.{name}\b", code)
-        if wanted and getattr(config, name, None) is None and value is not None:
-            yield name, value
+        if value is not None and re.search(rf"config\.{name}\b", code):
+            yield (name,), value
 
 
 def _id(config: PreTrainedConfig, name: str) -> Json:
@@ -62,5 +96,83 @@ def _id(config: PreTrainedConfig, name: str) -> Json:
     return next((value for value in values if value is not None), None)
 
 
-Rule = Callable[["PreTrainedConfig"], Iterator[tuple[str, Json]]]
+def _parts(config: PreTrainedConfig) -> Found:
+    """The towers that a class has a type for, and its default leaves out."""
+    for name, part in (type(config).sub_configs_defaults or {}).items():
+        model_type = getattr(part.config_class, "model_type", "")
+        if part.optional and model_type:
+            yield (name,), {"model_type": model_type}
+
+
+def _attention(config: PreTrainedConfig) -> Found:
+    """Heads' sizes, where the class reads them as they are: from the width, and as many."""
+    code, data = heads.code(config.model_type), config.to_dict()
+    name, wide = first(data, "heads"), width(data)
+    count = data[name] if name else None
+    plain_read = re.search(r'config, "head_dim", config\.', code)
+    if isinstance(count, int) and wide and "head_dim" in data and plain_read:
+        yield ("head_dim",), wide // count
+    for name in NAMES["kv heads"]:
+        if re.search(rf"= config\.{name}$", code, re.MULTILINE) and name in data:
+            yield (name,), count
+
+
+def _experts(config: PreTrainedConfig) -> Found:
+    """How many experts are chosen, where there are some; and which layers have them."""
+    data = config.to_dict()
+    name = first(data, "experts")
+    if name is None:
+        return
+    yield from (((key,), 2) for key in data if measures(key) == "top k")
+    depth = first(data, "depth")
+    if depth is not None and "mlp_layer_types" in data:
+        yield ("mlp_layer_types",), ["dense", *["sparse"] * (int(str(data[depth])) - 1)]
+
+
+def _kinds(config: PreTrainedConfig) -> Found:
+    """Layers that attend, where the class knows them beside others and its default has none."""
+    data, code = config.to_dict(), heads.code(config.model_type)
+    depth = first(data, "depth")
+    if depth is None or f'"{ATTENDS}"' not in code:
+        return
+    count = int(str(data[depth]))
+    for name in data:
+        if says(name, "layers of a kind") and name.startswith("attn") and not is_id(name):
+            yield (name,), [count // 2]
+    if "layer_types" in data:
+        others = [kind for kind in ("conv", "linear_attention") if f'"{kind}"' in code]
+        kinds = [*others[:1], ATTENDS]
+        yield ("layer_types",), [kinds[index % len(kinds)] for index in range(count)]
+
+
+def _lengths(config: PreTrainedConfig) -> Found:
+    """A vocabulary, its ids, and how far a series goes on: data decides them."""
+    own = {field.name for field in dataclasses.fields(config)}
+    if "prediction_length" in own:
+        yield ("prediction_length",), FORECAST
+    parts = [value for value in vars(config).values() if hasattr(value, "to_dict")]
+    if "vocab_size" in own and config.vocab_size is None and not parts:
+        yield ("vocab_size",), LETTERS
+        yield from (((name,), value) for name, value in IDS.items() if name in own)
+
+
+IDS: Mapping[str, Json] = {"pad_token_id": 1, "mask_token_id": LETTERS - 1}
+
+
+def _told(config: PreTrainedConfig) -> Found:
+    """What no rule sees: `open` in config/exceptions.json."""
+    entry = exceptions().get(config.model_type, {})
+    yield from paths.leaves(paths.mapping(entry, ("open",)))
+
+
+@functools.cache
+def exceptions() -> Mapping[str, Data]:
+    """config/exceptions.json: model type -> config (keys and values), open (likewise, of keys that
+    the class's default leaves open), reason, transformers (the version it was seen in)."""
+    file = File(__file__).with_name("exceptions.json")
+    return dict(json.loads(file.read_text(encoding="utf-8")))
+
+
+Rule = Callable[["PreTrainedConfig"], Found]
 RULES: tuple[Rule, ...] = (_starts,)
+DEFAULTS: tuple[Rule, ...] = (_parts, _attention, _experts, _kinds, _lengths, _told)

@@ -10,16 +10,23 @@ import copy
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from tinybuild.config import meta, overrides
-from tinybuild.config.layers import depth
-from tinybuild.config.sizes import SIZES
-from tinybuild.config.tree import Tree
 from tinybuild.errors import BuildFault
-from tinybuild.keys import configs, first, is_depth, is_id, measures, says
+from tinybuild.keys import (
+    BY_LAYER,
+    configs,
+    first,
+    is_config,
+    is_depth,
+    is_id,
+    measures,
+    numbers_layers,
+    says,
+)
 from tinybuild.paths import Data, Json, Path, get, mapping, put, whole, wholes
 
 if TYPE_CHECKING:
@@ -29,6 +36,14 @@ if TYPE_CHECKING:
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 # Stack -> number of the layer -> the names in it, other numbers as *. "" is what is in no stack.
 Layers: TypeAlias = Mapping[str, Mapping[str, frozenset[str]]]
+
+# What keys say that speak of so many layers.
+COUNTS = (
+    *("first layers", "last layers", "place of a layer", "spread layers", "layers taken"),
+    *("numbers of layers", "numbers of outputs", "blocks by stage"),
+)
+# In the reason of a key whose size could not be kept apart from others.
+NEEDED = "the class needs it"
 
 _NUMBER = re.compile(r"(?:(?<=\.)|(?<=expert_)|^)\d+(?=\.|$)")
 
@@ -44,6 +59,12 @@ class Size:
     @property
     def name(self) -> str:
         return " x ".join(".".join(path) for path in self.keys)
+
+    def beside(self, other: Size) -> bool:
+        """Whether one may be taken for the other: products for widths only."""
+        alone = [size for size in (self, other) if len(size.keys) == 1]
+        wide = [size for size in alone if measures(size.keys[0][-1]) == "width"]
+        return len(alone) == 2 or len(wide) == 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +97,16 @@ class Compared:
 
 
 def compared(
-    model_class: type[PreTrainedModel], source: PreTrainedConfig, tiny: PreTrainedConfig
+    model_class: type[PreTrainedModel],
+    source: PreTrainedConfig,
+    tiny: PreTrainedConfig,
+    now: Shapes | None = None,
 ) -> Compared:
-    """What the class makes of two configs; of the source's only the kept layers where the class
-    takes it so. Raises BuildFault where it makes nothing of one of them."""
+    """What the class makes of two configs (`now`, where that is known); of the source's only the
+    kept layers where the class takes it so. Raises BuildFault where it makes nothing of one."""
     data = tiny.to_dict()
     was, full = _source(model_class, source, data)
-    now = shapes(model_class, tiny)
+    now = shapes(model_class, tiny) if now is None else now
     return Compared(
         lost=tuple(lacking(full, now)),
         gained=tuple(lacking(now, full)),
@@ -114,16 +138,56 @@ def _source(
 def shortened(source: PreTrainedConfig, tiny: Data) -> PreTrainedConfig:
     """The source's config with as many layers as the tiny one's, of the same kinds, every size as
     it was. Raises what the class refuses it with."""
-    data, deep = source.to_dict(), dict[str, Json]()
-    for path, node in configs(data):
-        for name, value in node.items():
-            now = get(tiny, (*path, name))
-            if now is not None and (is_depth(name, value) or says(name, "blocks by stage")):
-                put(deep, (*path, name), now)
-    tree = Tree(data, deep, SIZES["tiny"], None)
-    depth(tree)
-    arguments = {n: copy.deepcopy(v) for n, v in tree.data.items() if n not in overrides.OURS}
-    return type(source)(**arguments)
+    data: dict[str, Json] = {}
+    for path, node in configs(source.to_dict()):
+        for name, value in _cut(node, mapping(tiny, path)).items():
+            put(data, (*path, name), copy.deepcopy(value))  # classes write into what they get
+    return type(source)(**{n: v for n, v in data.items() if n not in overrides.OURS})
+
+
+def _cut(node: Data, now: Data) -> Data:
+    """One config of the source with the layers of the tiny one's, its parts aside."""
+    made = {n: v for n, v in node.items() if not (isinstance(v, Mapping) and is_config(n, v))}
+    deep = {n: v for n, v in node.items() if whole(v) and is_depth(n, v) and whole(now.get(n))}
+    for name, value in node.items():
+        counts = any(says(name, what) for what in COUNTS) or name in deep
+        if name in now and (counts or any(numbers_layers(name, value, n) for n in deep.values())):
+            made[name] = now[name]
+    for name, number in deep.items():
+        kept, own = _kept(node, now, number, name), mapping(node.get(BY_LAYER))
+        for other, value in made.items():
+            if isinstance(value, list | tuple) and len(value) == number and not is_id(other):
+                made[other] = [value[index] for index in kept]
+        by_layer = {
+            place: own[n] for place, index in enumerate(kept) for n in own if int(n) == index
+        }
+        made.update({BY_LAYER: cast("Json", by_layer)} if own else {})
+    return made
+
+
+def _kept(node: Data, now: Data, number: int, depth: str) -> Sequence[int]:
+    """The layers of the source that those of the tiny model stand for: of the same kinds, and of
+    other sizes where there are some."""
+    lists = [
+        (value, short)
+        for name, value in node.items()
+        if isinstance(value, list | tuple) and len(value) == number and not is_id(name)
+        if isinstance(short := now.get(name), list | tuple) and len(short) == now[depth]
+    ]
+    own = {str(index): value for index, value in mapping(node.get(BY_LAYER)).items()}
+    mark = {n: repr(([value[n] for value, _ in lists], own.get(str(n)))) for n in range(number)}
+    kept: list[int] = []
+    for place in range(number)[: cast("int", now[depth])]:
+        after = range(kept[-1] + 1 if kept else 0, number)
+        like = [n for n in after if all(_like(full[n], short[place]) for full, short in lists)]
+        new = [n for n in like if mark[n] not in {mark[index] for index in kept}]
+        kept.append(next(iter([*new, *like]), place))
+    return kept
+
+
+def _like(one: Json, other: Json) -> bool:
+    """Whether two entries say the same kind: of numbers only that they are some."""
+    return (whole(one) and whole(other)) or one == other
 
 
 # --- parameters -----------------------------------------------------------------------------------
@@ -142,7 +206,9 @@ def lacking(here: Iterable[str], there: Iterable[str]) -> Iterator[str]:
             missing = {(n, rest) for n in layers for rest in layers[n] - other[n]}
         else:
             kinds = {*layers.values()} - {*other.values()}
-            missing = {("*", rest) for kind in kinds for rest in kind - _nearest(kind, other)}
+            missing = {
+                (stack and "*", rest) for kind in kinds for rest in kind - _nearest(kind, other)
+            }
         yield from sorted(".".join(part for part in (stack, *place) if part) for place in missing)
 
 
@@ -248,7 +314,7 @@ def _coincident(sizes: Iterable[Size]) -> Iterator[Coincidence]:
         by_value[size.now].append(size)
     for now, equal in by_value.items():
         for one, other in itertools.combinations(equal, 2):
-            if one.was != other.was and not {*one.keys} & {*other.keys}:
+            if one.was != other.was and one.beside(other):
                 yield Coincidence(
                     names=(one.name, other.name),
                     was=(one.was, other.was),

@@ -202,7 +202,11 @@ def base(model_type: str) -> tuple[str, ...]:
 
 def classes(config: PreTrainedConfig) -> list[str]:
     """The names of the model classes that transformers maps to a config's type, sorted."""
-    model_type = config.model_type
+    return named(config.model_type)
+
+
+def named(model_type: str) -> list[str]:
+    """The names of the model classes that transformers maps to a model type, sorted."""
     return sorted(
         {*base(model_type), *(name for names in of_type(model_type).values() for name in names)}
     )

@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinybuild import network
 from tinybuild.errors import BuildFault, Fault, Finding, did_you_mean, nearest
-from tinybuild.keys import BY_LAYER, LABELS, NAMES, START, is_id
-from tinybuild.paths import Data, Json, items, mapping, merge
+from tinybuild.keys import BY_LAYER, LABELS, NAMES, is_id, says
+from tinybuild.paths import Data, Json, mapping, merge
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -31,76 +28,6 @@ def alike(name: str, known: Iterable[str]) -> list[str]:
     same = [n for row in NAMES.values() if name in row for n in row if n != name and n in known]
     same = list(dict.fromkeys(same))
     return (same + [n for n in nearest(name, known) if n not in same])[:3]
-
-
-def load(folder: Path) -> PreTrainedConfig:
-    """The config object of a folder's config.json; raises BuildFault."""
-    from transformers import CONFIG_MAPPING, AutoConfig
-
-    path = folder / "config.json"
-    if not path.is_file():
-        raise BuildFault.of(
-            "the source has no config.json",
-            key=("source",),
-            hint="give a source with a config, or leave out the model section",
-        )
-    try:
-        data = json.loads(path.read_text())
-        model_type = data["model_type"]
-    except (ValueError, KeyError, TypeError) as error:
-        what = "is not JSON" if isinstance(error, ValueError) else "names no model_type"
-        raise BuildFault.of(f"the source's config.json {what}", key=("source",)) from None
-    if model_type not in CONFIG_MAPPING:
-        raise BuildFault.of(
-            "the source's config.json has a model type that transformers does not know: "
-            f"{model_type}",
-            key=("source",),
-            hint=did_you_mean(str(model_type), CONFIG_MAPPING.keys()),
-        )
-    try:
-        made = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        _started(made, folder / "generation_config.json")
-        return made
-    except refusals() as error:
-        raise BuildFault.of(
-            f"transformers refuses the source's config.json: {reason(error)}", key=("source",)
-        ) from None
-    except OSError as error:
-        wanted = network.offline(error)
-        if wanted is None:
-            raise
-        raise _elsewhere(data, wanted) from None
-
-
-def _started(config: PreTrainedConfig, generation: Path) -> None:
-    """Give a config the decoder's start, in place, where only the generation config says it: the
-    class shifts labels by it."""
-    if config.is_encoder_decoder and getattr(config, START, None) is None and generation.is_file():
-        with contextlib.suppress(ValueError):  # whose message belongs to generation
-            start = mapping(json.loads(generation.read_text())).get(START)
-            if start is not None:
-                setattr(config, START, start)
-
-
-def _elsewhere(data: Data, wanted: str) -> Fault:
-    """A part of the config that transformers would take from the Hub: it would be in no lock."""
-    named = [
-        (path, value)
-        for path, value in items(data)
-        if isinstance(value, str) and "/" in value and value in wanted
-    ]
-    if not named:
-        return network.fault(wanted)
-    path, repo = named[0]
-    key, instead = ".".join(path), f"{path[-1]}_config"
-    return BuildFault.of(
-        f"{key} of the source's config.json is a repository of the Hub, {repo}, and only fetch "
-        "reaches the Hub",
-        key=("source",),
-        hint=f"copy the source to a folder and name it (source: {{path: FOLDER}}); in its "
-        f"config.json, delete {key} and say what {repo} has in its config.json as {instead}: "
-        "{model_type: ...}",
-    )
 
 
 def refusals() -> tuple[type[Exception], ...]:
@@ -255,6 +182,15 @@ def unknown(config: PreTrainedConfig, wishes: Data, key: Key) -> Iterator[Findin
     """Wishes that no key of the class can take, each with the nearest names."""
     known = fields(config)
     for name, value in wishes.items():
+        if says(name, "packing"):
+            if value is not None:
+                yield Finding(
+                    what=f"{name} cannot be had: weights are drawn and written as plain numbers",
+                    key=(*key, name),
+                    hint="leave it out; a bundle's weights are packed after it is built, by the "
+                    "tool that packs those of a checkpoint",
+                )
+            continue
         if name not in known:
             inside = list(_inside(config, name))
             yield Finding(
@@ -312,10 +248,13 @@ BASE = frozenset(
 
 
 def canonical(config: PreTrainedConfig, wishes: Data) -> dict[str, Json]:
-    """The same wishes under the class's own names (hidden_size -> n_embd for GPT-2)."""
+    """The same wishes under the class's own names (hidden_size -> n_embd for GPT-2), without what
+    is never kept (quantization_config: null)."""
     config = substituted(config, wishes)
     result = {}
     for name, value in wishes.items():
+        if says(name, "packing"):
+            continue
         sub = sub_config(config, name)
         if sub is not None and isinstance(value, Mapping):
             value = canonical(sub, value)

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from tinybuild.keys import PLAIN
+from tinybuild.keys import NAMES, PLAIN
+from tinybuild.paths import Data, mapping
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel
 
-
+Dtype: TypeAlias = Literal["float32", "float16", "bfloat16"]
+WRITTEN: Sequence[Dtype] = get_args(Dtype)
 DTYPES = ("dtype", "torch_dtype")
+
+
+def own_dtype(data: Data) -> Dtype:
+    """The type of a checkpoint's weights as its config says it, that of the text part where the
+    whole says none; float32 where nobody does, or one that is not written here."""
+    parts = (mapping(data, (name,)) for name in NAMES["text part"])
+    for node in (data, *parts):
+        for name in DTYPES:
+            said = str(node.get(name)).removeprefix("torch.")
+            known = next((dtype for dtype in WRITTEN if dtype == said), None)
+            if known is not None:
+                return known
+    return WRITTEN[0]
 
 
 def tell(config: PreTrainedConfig, dtype: torch.dtype, parts: torch.dtype | None) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tinybuild.config.sizes import BLOCKS
-from tinybuild.config.tree import Tree, divisor
+from tinybuild.config.tree import Number, Tree, divisor
 from tinybuild.keys import measures, numbers_layers, says
 from tinybuild.paths import Data, Json, Path, items, mapping, whole, wholes
 
+LEAST = 8  # a width that heads and groups divide
 PLAIN = 8  # a number in a table of blocks up to this is a kernel, a stride or a switch
 HEADS = 4  # of a stage, at most
 
@@ -29,7 +30,7 @@ class Widths:
 
 
 def pyramids(tree: Tree) -> None:
-    """Widths by stage shrink by one common power of two, so that equal ones stay equal."""
+    """Widths by stage shrink together: equal ones stay equal, and distinct ones distinct."""
     lists = [
         Widths(path=path, name=name, value=tuple(value))
         for path, node in tree.nodes()
@@ -37,7 +38,8 @@ def pyramids(tree: Tree) -> None:
         for name, value in node.items()
         if wholes(value) and says(name, "width by stage") and max(value) > 16
     ]
-    became = _widths(tree, lists)
+    stems = [number for one in lists if one.uneven for number in _stems(tree, one)]
+    became = _widths(tree, lists, {number.was for number in stems})
     _tables(tree, became, {one.path for one in lists})
     for number in tree.numbers("width", "channels"):
         for one in lists:
@@ -46,6 +48,8 @@ def pyramids(tree: Tree) -> None:
                 assert wholes(new)
                 place = one.value.index(number.was)
                 tree.set(number.at, new[place], "rule pyramid: as its list")
+    for number in stems:
+        tree.set(number.at, became[number.was], "rule pyramid: narrower than its list")
     for path, node in tree.nodes():
         own = next((node[one.name] for one in lists if one.path == path), None)
         wide = own if wholes(own) else ()
@@ -59,30 +63,57 @@ def pyramids(tree: Tree) -> None:
                 _blocks(tree, (*path, name), node, value)
 
 
-def _widths(tree: Tree, lists: Sequence[Widths]) -> dict[int, int]:
-    """Make the lists small; what each of their widths has become."""
-    uneven = [one for one in lists if one.uneven]
-    factor = _factor(tree, [item for one in uneven for item in one.value])
+def _stems(tree: Tree, one: Widths) -> list[Number]:
+    """The widths beside a list, in the pyramid's own config, that are below all of its stages'."""
+    node = mapping(tree.data, one.path)
+    depths = [v for n, v in node.items() if says(n, "blocks by stage") and isinstance(v, list)]
+    if not any(len(stages) == len(one.value) for stages in depths):
+        return []
+    beside = (n for n in tree.numbers("width", "channels") if n.at[:-1] == one.path)
+    return [number for number in beside if LEAST < number.was < min(one.value)]
+
+
+def _widths(tree: Tree, lists: Sequence[Widths], stems: Collection[int]) -> dict[int, int]:
+    """Make the lists small; what each of their widths, and of the stems', has become."""
+    listed = {item for one in lists if one.uneven for item in one.value}
+    doubled = {value << stage for value, times in _doubled(tree) for stage in range(times + 1)}
+    became = _smaller({*listed, *doubled, *stems} if listed else (), tree.size.width)
     for one in lists:
-        new = [
-            _rounded(item, factor) if one.uneven else min(item, tree.size.width)
-            for item in one.value
-        ]
+        new = [became[n] if one.uneven else min(n, tree.size.width) for n in one.value]
         tree.set((*one.path, one.name), new, "rule pyramid")
-    return {item: _rounded(item, factor) for one in uneven for item in one.value}
+    return became
 
 
-def _factor(tree: Tree, widths: Sequence[int]) -> int:
-    """The power of two that the largest of these is to be divided by."""
-    factor = 1
-    while max(widths, default=0) // factor > tree.size.width:
-        factor *= 2
-    return factor
+def _smaller(widths: Collection[int], most: int) -> dict[int, int]:
+    """Eighths that heads and groups divide, in the same order and all distinct; what is small
+    already stays. The same multiples of the least where there is place for them, else about as much
+    smaller as the largest."""
+    became = {width: width for width in widths if width <= LEAST}
+    large = sorted(width for width in widths if width > LEAST)
+    if not large or large[-1] <= most:
+        return {width: width for width in widths}
+    multiples = all(width % large[0] == 0 for width in large)
+    if multiples and large[-1] // large[0] * LEAST <= most:
+        return became | {width: width // large[0] * LEAST for width in large}
+    factor, last = large[-1] / most, 0
+    for width in large:
+        last = became[width] = max(last + LEAST, round(width / factor / LEAST) * LEAST)
+    return became
 
 
-def _rounded(item: int, factor: int) -> int:
-    """An eighth that heads and groups divide; what is small already stays."""
-    return item if item <= 8 else max(8, round(item / factor / 8) * 8)
+def _doubled(tree: Tree) -> Iterator[tuple[int, int]]:
+    """Each width of the source that doubles with the stages, and how often."""
+    for path, name, _ in tree.items():
+        was, node = tree.was((*path, name)), mapping(tree.source, path)
+        times = _doublings(node)
+        if times is not None and whole(was) and says(name, "doubled width"):
+            yield was, times
+
+
+def _doublings(node: Data) -> int | None:
+    """How often a config's stages double a width; None where it has no stages."""
+    stages = [v for n, v in node.items() if says(n, "stages") and isinstance(v, list | tuple)]
+    return len(stages[0]) - ("depths" in node) if stages else None
 
 
 def _tables(tree: Tree, became: Mapping[int, int], listed: set[Path]) -> None:
@@ -116,8 +147,8 @@ def _is_table(value: Sequence[Json]) -> bool:
 def _table_widths(tree: Tree, at: Path) -> dict[int, int]:
     """What the widths in a table of blocks become where no list of the config has them."""
     numbers = {item for _, item in items(tree.was(at)) if whole(item) and item > PLAIN}
-    factor = _factor(tree, list(numbers))
-    return {item: _rounded(item, factor) for item in numbers} if factor > 1 else {}
+    became = _smaller(numbers, tree.size.width)
+    return became if any(old != new for old, new in became.items()) else {}
 
 
 def _through(value: Json, became: Mapping[int, int]) -> Json:
@@ -180,10 +211,9 @@ def multipliers(tree: Tree) -> None:
 def doubled_widths(tree: Tree) -> None:
     """A width that doubles from stage to stage is so small that the last is the width."""
     for path, node in tree.nodes():
-        stages = [v for n, v in node.items() if says(n, "stages") and isinstance(v, list | tuple)]
-        for name, value in list(node.items()) if stages else ():
-            if whole(value) and says(name, "doubled width"):
-                times = len(stages[0]) - ("depths" in node)
+        times = _doublings(node)
+        for name, value in list(node.items()) if times is not None else ():
+            if times is not None and whole(value) and says(name, "doubled width"):
                 least = 2 if "filters" in name else 8
                 most = max(least, tree.size.width >> times)
                 tree.set((*path, name), min(value, most), "rule doubled width")

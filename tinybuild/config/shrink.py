@@ -6,13 +6,11 @@ it changes a reason; the recipe's own keys are left as they are, and what depend
 
 from __future__ import annotations
 
-import functools
-import json
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tinybuild.config.attention import attention, latent_attention, state_space
+from tinybuild.config.completed import exceptions as told
 from tinybuild.config.images import images
 from tinybuild.config.layers import depth
 from tinybuild.config.overrides import substituted
@@ -163,18 +161,10 @@ def layout(tree: Tree) -> None:
 def exceptions(tree: Tree) -> None:
     """What no rule sees: a small file of keys by model type, each with its reason."""
     for path, node in tree.nodes():
-        entry = _exceptions().get(str(node.get("model_type")))
+        entry = told().get(str(node.get("model_type")))
         if entry:
             for inner, value in leaves(mapping(entry, ("config",))):
                 tree.set((*path, *inner), value, f"exception: {entry['reason']}")
-
-
-@functools.cache
-def _exceptions() -> Mapping[str, Data]:
-    """config/exceptions.json: model type -> config (keys and values), reason, transformers (the
-    version it was seen in)."""
-    path = Path(__file__).with_name("exceptions.json")
-    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 # In this order: each sees what those before it have set.

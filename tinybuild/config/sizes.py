@@ -8,7 +8,8 @@ from dataclasses import dataclass
 EXPERTS, TOP_K, QUERIES, WINDOW = 4, 2, 8, 8
 MELS = 32
 NORM_GROUPS = 32  # groups of a group norm that some classes fix
-IMAGE, PATCH = 64, 8  # pixels
+IMAGE, PATCH, STRIDE = 48, 8, 32  # pixels; what the last stage of a pyramid divides an image by
+GRID = 8  # places along a side of a table
 BLOCKS = 2  # in each stage of a pyramid: one that changes the resolution, one that does not
 
 
@@ -43,7 +44,7 @@ class Size:
             "pooled": 4,
             "text": 16,
             "horizon": 128,
-            "grid": IMAGE // PATCH,
+            "grid": GRID,
             "norm channels": NORM_GROUPS,
         }
 
@@ -61,7 +62,7 @@ class Size:
             "window": WINDOW,
             "positions": self.positions,
             "vocabulary": self.vocabulary,
-            "grid": IMAGE // PATCH,
+            "grid": GRID,
         }
 
 

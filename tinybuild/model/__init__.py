@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinybuild import wire
-from tinybuild.config import heads, overrides, precision, reads, relations
+from tinybuild.config import found, heads, overrides, precision, reads, relations
 from tinybuild.config.meta import count
 from tinybuild.config.spread import SPREADS
 from tinybuild.errors import BuildFault
@@ -66,7 +67,7 @@ def make(job: Job) -> ModelFacts:
             f"transformers refuses to save the model: {overrides.reason(error)}",
             key=("model", "config"),
         ) from None
-    record = {"version": 1, "changes": wire.dump(built.changes)}
+    record = {"version": 1, "changes": wire.dump([*building.mended, *built.changes])}
     (job.out / "config_changes.json").write_text(pretty(record), encoding="utf-8")
     modalities = inputs.modalities(model)
     senses = {"image", "video", "audio"} & {*modalities}
@@ -86,10 +87,12 @@ def make(job: Job) -> ModelFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Building:
-    """What a model is built from: the settings, the class and the source's config for it, the
-    tokenizer's ids, the source's folder, and a seed."""
+    """What a model is built from: the settings (the dtype is the checkpoint's where the recipe says
+    none), the class and the source's config for it, what was put right in that, the tokenizer's
+    ids, the source's folder, and a seed."""
 
     asked: Settings
+    mended: Sequence[Change]
     model_class: type[PreTrainedModel]
     source: PreTrainedConfig
     tokenizer: Ids | None
@@ -100,10 +103,15 @@ class Building:
     def of(cls, job: Job) -> Building:
         asked, folder = job.asked(Settings), job.inputs["fetch"] / "source"
         told = job.facts.get("tokenizer")
-        model_class, source = heads.choose(asked.model["architecture"], overrides.load(folder))
+        read = found.read(folder)
+        model_class, source = heads.choose(asked.model["architecture"], read.config)
         ids = wire.load(Ids, told["ids"]) if told is not None else None
         return cls(
-            asked=asked,
+            asked=replace(asked, model={"dtype": read.dtype, **asked.model}),
+            mended=[
+                Change(key=".".join(one.path), from_=one.old, to=one.new, reason=one.reason)
+                for one in read.mended
+            ],
             model_class=model_class,
             source=source,
             tokenizer=ids,
@@ -131,6 +139,8 @@ class Building:
 
     def built(self, resized: Resized, wide: float) -> Built:
         """The model with weights drawn as `wide` as config.spread says."""
+        import torch
+
         wishes, most = self.asked.model["config"], self.asked.max_parameters
         config, changes = resized.spread(wide)
         with relations.explained(self.source, config, wishes, ("model", "config")):
@@ -146,6 +156,8 @@ class Building:
             kept=precision.keeps(self.model_class, config, self.dtype),
         )
         self.cast(built)
+        # The saved numbers, in float32: how a CPU rounds shorter ones would decide what is tried.
+        precision.cast(model, torch.float32, frozenset())
         if model.can_generate():
             saved.generation(model, self.folder, self.tokenizer, wishes)
         model.eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
@@ -9,6 +10,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from tinybuild.config.meta import refusable
 from tinybuild.errors import BuildFault
 from tinybuild.feeding import inputs
+from tinybuild.model import named
+from tinybuild.portable import chance
+from tinybuild.portable.arithmetic import exactly
 
 if TYPE_CHECKING:
     import torch
@@ -24,23 +28,17 @@ TRIED = 4  # batches of prompts that a spread is tried on
 
 
 def drawn(
-    model_class: type[PreTrainedModel], config: PreTrainedConfig, seed: int, *, filled: bool = True
+    model_class: type[PreTrainedModel], config: PreTrainedConfig, seed: int
 ) -> PreTrainedModel:
-    """A model with weights as its class draws them; torch's random numbers are as before.
-
-    filled: also what its class leaves at zero.
-    """
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = refusable(lambda: model_class(config), model_class)
-        if filled:
-            _fill(model)
+    """A model with weights as its class draws them, and drawn where it leaves zeros; torch's random
+    numbers are as before."""
+    configs = iter((copy.deepcopy(config), config))  # some classes change their config
+    model = named.drawn(lambda: refusable(lambda: model_class(next(configs)), model_class), seed)
+    _fill(model, seed)
     return model
 
 
-def _fill(model: PreTrainedModel) -> None:
+def _fill(model: PreTrainedModel, seed: int) -> None:
     """Draw what its class leaves at zero: nothing would pass there, and all behind it were dead.
 
     Gates, projections, positions and norms that add one: as other weights are. Biases stay. Code
@@ -49,15 +47,19 @@ def _fill(model: PreTrainedModel) -> None:
     """
     import torch
 
+    def fill(name: str, tensor: torch.Tensor, std: float) -> None:
+        numbers = std * chance.normal(tensor.numel(), seed, name, "filled")
+        tensor.copy_(torch.from_numpy(numbers.reshape(tensor.shape)))
+
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if not parameter.any() and not name.endswith("bias"):
-                parameter.normal_(std=GATES)
+                fill(name, parameter, GATES)
         saved = model.state_dict().keys()
         for name, buffer in model.named_buffers():
             code = name in saved and buffer.is_floating_point() and buffer.dim() >= 2
             if code and not buffer.any():
-                buffer.normal_(std=CODES)
+                fill(name, buffer, CODES)
 
 
 def batch_of(model: PreTrainedModel, seed: int) -> Batch:
@@ -87,20 +89,21 @@ def calibrate(model: PreTrainedModel, made: Batch, seed: int) -> None:
     batch = made() if norms else None
     if batch is None:
         return
-    kept = [norm.momentum for norm in norms]
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+
+    def measured(norm: _BatchNorm, given: tuple[torch.Tensor, ...]) -> None:
+        channels = given[0].double().transpose(0, 1).flatten(1)
+        variance = channels.var(1, correction=int(channels.shape[1] > 1))
+        norm.running_mean.copy_(channels.mean(1))
+        norm.running_var.copy_(variance.clamp_min(LEAST_VARIANCE * variance.mean()))
+
+    hooks = [norm.register_forward_pre_hook(measured) for norm in norms]
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), exactly():
         torch.manual_seed(seed)
         try:
-            for norm in norms:
-                norm.momentum = 1.0
-                norm.train()
             refusable(lambda: model(**batch), type(model))
         finally:
-            for norm, momentum in zip(norms, kept, strict=True):
-                norm.momentum = momentum
-                norm.eval()
-        for norm in norms:
-            norm.running_var.clamp_(min=LEAST_VARIANCE * norm.running_var.mean())
+            for hook in hooks:
+                hook.remove()
 
 
 def different(model: PreTrainedModel, made: Batch, seed: int) -> float | None:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tinybuild.config import carry, overrides, precision, relations
+from tinybuild.config import backbones, carry, overrides, precision, relations
 from tinybuild.config.completed import complete, left_open
+from tinybuild.config.found import named_only
 from tinybuild.config.meta import refusable, table, tensors
 from tinybuild.config.search import Shapes, search
 from tinybuild.config.shrink import shrink
@@ -19,7 +20,6 @@ from tinybuild.config.tree import Tree
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.facts import Ids
 from tinybuild.feeding import inputs
-from tinybuild.model.draw import drawn
 from tinybuild.paths import Data, Json, Path, differences, get, merge
 from tinybuild.sections import Model
 
@@ -45,12 +45,14 @@ class Change:
 class Resized:
     """A source's config made small, once. `small` makes a config of changes to the source's; `tree`
     are those of the rules and the search, None where the recipe wants none of them; `given` are the
-    values of others, by who gave them."""
+    values of others, by who gave them; `named` says why a config of a backbone took another's
+    place."""
 
     source: PreTrainedConfig
     small: Callable[[Data], PreTrainedConfig]
     tree: Tree | None
     given: Mapping[str, Data]
+    named: Mapping[Path, str]
 
     def spread(self, wide: float = SPREADS[0]) -> tuple[PreTrainedConfig, list[Change]]:
         """The config, its weights drawn as `wide` as config.spread says; and each changed key."""
@@ -60,7 +62,7 @@ class Resized:
         deviations = spread(self.small(self.tree.overrides).to_dict(), wide=wide)
         config = self.small(merge(self.tree.overrides, deviations))
         given = {**self.given, "rule: spread": deviations}
-        return config, changes(self.source, config, given, self.tree.reasons)
+        return config, changes(self.source, config, given, {**self.named, **self.tree.reasons})
 
 
 def resize(
@@ -75,10 +77,15 @@ def resize(
     """
     import torch
 
-    dtype, found = getattr(torch, section["dtype"]), source
+    dtype, original = getattr(torch, section["dtype"]), source
     left = left_open(source)
     source = complete(source, left)
     wishes, implied = section["config"], dict[str, Json]()
+    named: Mapping[Path, str] = {}
+    if section["shrink"] == "auto":
+        source, named = backbones.own(source, wishes)
+    for path, repository in backbones.repositories(source):
+        raise named_only(path, repository)
     if tokenizer is not None:
         data = json.loads(source.to_json_string(use_diff=False))
         implied = merge(carry.sizes(data, tokenizer), carry.align(data, tokenizer, wishes))
@@ -105,7 +112,7 @@ def resize(
         tree = shrink(source, fixed, section["size"], section.get("layers"))
         trial = Trial(model_class=model_class, small=small, seed=seed, tree=tree)
         _reduce(trial, section, {*tokenizer.sizes.values()} if tokenizer else set())
-    return Resized(source=found, small=small, tree=tree, given=given)
+    return Resized(source=original, small=small, tree=tree, given=given, named=named)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +136,12 @@ class Trial:
             return None
 
     def drawn(self, changes: Data) -> PreTrainedModel:
-        return drawn(self.model_class, self.small(changes), self.seed, filled=False).eval()
+        import torch
+
+        config = self.small(changes)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return refusable(lambda: self.model_class(config), self.model_class).eval()
 
     @functools.cached_property
     def batch(self) -> dict[str, torch.Tensor] | BuildFault:

@@ -123,7 +123,12 @@ def make(job: Job) -> ValidateFacts:
         faults = [_finding(name, done[name]) for name in named["failed"]]
         passed = ", ".join(named["passed"]) or "none"
         raise CheckFault([*faults, Finding(what=f"passed: {passed}")])
-    return ValidateFacts(checks=len(named["passed"]), untried=len(named["not tried"]), bytes=size)
+    return ValidateFacts(
+        checks=len(named["passed"]),
+        untried=len(named["not tried"]),
+        bytes=size,
+        given_up={what: why for one in done.values() for what, why in one.given_up.items()},
+    )
 
 
 def report(results: Mapping[str, Result]) -> dict[str, object]:

@@ -18,6 +18,7 @@ from tinybuild.feeding.inputs import (
     verdict,
 )
 from tinybuild.feeding.inputs.contents import contents, renewed
+from tinybuild.portable.arithmetic import exactly
 from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.learning import MASKED, kept, learn, objective
 from tinybuild.validate.subject import Batch, Subject
@@ -50,6 +51,8 @@ def forward(subject: Subject) -> Result:
 @check("model")
 def backward(subject: Subject) -> Result:
     """The gradients of the loss (or of the outputs' mean square) are finite, and there are some."""
+    import torch
+
     model = subject.model
     model.zero_grad()
     loss, _ = learn(model, subject.batch, subject.seed)
@@ -58,8 +61,9 @@ def backward(subject: Subject) -> Result:
     bad = [name for name, grad in given.items() if not grad.isfinite().all()]
     alive = sum(bool(grad.any()) for grad in given.values())
     model.zero_grad(set_to_none=True)
-    value = loss.item()
-    ok = not bad and alive > 0 and value == value and abs(value) != float("inf")
+    ok = not bad and alive > 0 and bool(loss.isfinite())
+    with torch.no_grad(), exactly():  # the same number on every machine
+        value = float(objective(subject.exact, subject.exact_batch(), subject.seed))
     return Result.of(
         ok,
         measured=f"not finite: {', '.join(bad[:5])}"
@@ -410,7 +414,7 @@ def trains(subject: Subject) -> Result:
     import torch
 
     model, batch = subject.exact, subject.exact_batch()
-    with kept(model):
+    with kept(model), exactly():
         loss, training = learn(model, batch, subject.seed)
         given = [(p, p.detach().clone(), p.grad) for p in model.parameters() if p.grad is not None]
         square = float(sum(grad.pow(2).sum() for _, _, grad in given))

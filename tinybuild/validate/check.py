@@ -27,7 +27,8 @@ class Result:
     """What a check found: in words for people, and as named values for a machine.
 
     values: the names depend on the check alone, so that two builds can be compared by them.
-    note: a reason or what to do; may be empty.
+    note: a reason or what to do; may be empty. given_up: what of the source could not be kept, and
+    why.
     """
 
     state: State
@@ -35,6 +36,7 @@ class Result:
     wanted: str
     note: str = ""
     values: Mapping[str, Value] = field(default_factory=dict)
+    given_up: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -51,7 +53,8 @@ class Result:
 
     def data(self) -> dict[str, object]:
         """The result as it stands in report.json."""
-        return {**vars(self), "values": {name: _exact(v) for name, v in self.values.items()}}
+        data = {**vars(self), "values": {name: _exact(v) for name, v in self.values.items()}}
+        return {name: value for name, value in data.items() if name != "given_up" or value}
 
 
 def _exact(value: Value) -> Value:

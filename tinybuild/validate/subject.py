@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from tinybuild import wire
-from tinybuild.config import heads, overrides, reads
+from tinybuild.config import backbones, found, heads, reads
 from tinybuild.errors import Fault
 from tinybuild.facts import ModelShown
 from tinybuild.feeding import inputs
@@ -153,10 +153,12 @@ class Subject:
 
     @functools.cached_property
     def source_config(self) -> PretrainedConfig | None:
-        """The config of the model's source as transformers reads it; None without one."""
+        """The config of the model's source as transformers reads it, and as it was shrunk; None
+        without one."""
         if self.origin is None:
             return None
-        return heads.choose(self.made.class_, overrides.load(self.origin))[1]
+        config = heads.choose(self.made.class_, found.load(self.origin))[1]
+        return backbones.own(config, self.overrides)[0] if self.wish.shrink == "auto" else config
 
     @functools.cached_property
     def anew(self) -> tuple[PreTrainedModel, reads.Reads]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tinybuild.feeding import Tensor
+from tinybuild.portable import chance
 
 if TYPE_CHECKING:
     from torch import Generator, dtype
@@ -31,7 +33,8 @@ class Draw:
         """Standard normal numbers in the model's dtype."""
         import torch
 
-        return torch.randn(shape, generator=self._generator(name)).to(self.dtype)
+        numbers = chance.normal(math.prod(shape), self.seed, name)
+        return torch.from_numpy(numbers.reshape(shape)).to(self.dtype)
 
     def uniform(self, name: str, *shape: int) -> Tensor:
         """Numbers from 0 to 1 in the model's dtype."""

@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from tinybuild.feeding import Given, Tensor
+from tinybuild.feeding.inputs import text
 from tinybuild.feeding.inputs.draw import ROWS, Draw, each, ones, yes
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.keys import NAMES
 
-SIZES = (32, 64, 96, 128, 224)  # tried after the config's own
+FREE = (64, 96)  # high and wide: tried first after the config's own
+SIZES = (32, 64, 96, 128, 224)  # squares that are tried then
 LARGEST = 512
+STRIDE = 32  # what the last stage of a pyramid divides an image by
+GRIDS = ((2, 3), (4, 6), (2, 2), (4, 4), (1, 1), (8, 8), (3, 3))  # tokens of an image of any size
 REGIONS = 4
 CONVOLUTIONS = ("Conv2d", "Conv3d")
 Layout: TypeAlias = Callable[[Facts, Draw, str, str, str], Iterator[Given]]
@@ -44,19 +48,26 @@ def _described(facts: Facts, draw: Draw, name: str, near: str) -> Iterator[Given
 
 
 def sizes(facts: Facts, near: str = "image") -> list[tuple[int, int]]:
-    """(height, width) to try: those that the config names, then the usual ones."""
+    """(height, width) to try: those that the config names, then the usual ones.
+
+    A square is first tried wider than it is high, and then itself: some classes insist on it.
+    """
     tried: list[tuple[int, int]] = []
+    step = patch(facts, near) * merge(facts)
     names = ("image_size", "img_size", "input_size", "image_resolution", "crop_size", "resolution")
     for value in facts.every(*names, near=near):
         pair = value if isinstance(value, list | tuple) else (value, value)
         if len(pair) == 2 and all(isinstance(n, int) and 0 < n <= LARGEST for n in pair):
-            tried.append((pair[0], pair[1]))
+            high, wide = pair
+            more = math.lcm(step, STRIDE if high % STRIDE == 0 else STRIDE // 2)
+            tried += [(high, wide + more)] if high == wide >= more else []
+            tried.append((high, wide))
     # An image that is also seen at parts of its size, none of them below the patch.
     for shares in facts.every("scaled_images_ratios"):
         whole = getattr(facts.config, "patch_size", None) or patch(facts, near)
         least = round(whole / min(shares))
         tried.insert(0, (least, least))
-    tried += [(size, size) for size in SIZES]
+    tried += [FREE, *((size, size) for size in SIZES)]
     return list(dict.fromkeys(tried))
 
 
@@ -111,9 +122,9 @@ def flat(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator[G
     temporal = facts.integer("temporal_patch_size", near="image", default=1)
     side, deep, least = patch(facts), channels(facts), merge(facts)
     shrunk = facts.integer("hidden_stride", near="image", default=1)
-    for factor in (2, 4, 1, 8, 3):
+    for rows, columns in GRIDS:
         for time in (1, 2):
-            high = wide = least * factor * shrunk
+            high, wide = least * rows * shrunk, least * columns * shrunk
             count = ROWS * time * high * wide
             extra = {arg: each([time, high, wide])}
             for sort in ("merge_sizes", f"{near}_merge_sizes"):
@@ -128,19 +139,19 @@ def flat(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator[G
                 yield {name: draw.normal(name, count, width), **extra}
             yield {name: draw.normal(name, count, deep, side, side), **extra}
             # A square of patches for each token, and the grids in tokens.
-            square = (ROWS * time * factor * factor, side * least, side * least, deep)
-            yield {name: draw.normal(name, *square), arg: each([time, factor, factor])}
+            square = (ROWS * time * rows * columns, side * least, side * least, deep)
+            yield {name: draw.normal(name, *square), arg: each([time, rows, columns])}
 
 
 def naflex(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator[Given]:
     """Flat patches, an image a row, with its (height, width) in patches and a mask."""
-    for factor in (2, 4, 1, 8):
-        side = factor * merge(facts)
+    for rows, columns in GRIDS:
+        high, wide = rows * merge(facts), columns * merge(facts)
         for width in widths(facts, "image", 1):
             yield {
-                name: draw.normal(name, ROWS, side * side, width),
-                arg: each([side, side]),
-                "pixel_attention_mask": ones(ROWS, side * side),
+                name: draw.normal(name, ROWS, high * wide, width),
+                arg: each([high, wide]),
+                "pixel_attention_mask": ones(ROWS, high * wide),
             }
 
 
@@ -149,31 +160,39 @@ def positioned(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iter
     import torch
 
     least = merge(facts)
-    for factor in (2, 1, 3, 4, 8):
-        side = factor * least
-        ys, xs = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    for rows, columns in GRIDS:
+        high, wide = rows * least, columns * least
+        ys, xs = torch.meshgrid(torch.arange(high), torch.arange(wide), indexing="ij")
         places = torch.stack([xs.flatten(), ys.flatten()], dim=-1).expand(ROWS, -1, -1)
         for width in widths(facts, "image", 1):
             if arg != "video_position_ids":
-                yield {name: draw.uniform(name, ROWS, side * side, width), arg: places.contiguous()}
+                yield {name: draw.uniform(name, ROWS, high * wide, width), arg: places.contiguous()}
                 continue
             for count in (2, 1):
                 frames = places.unsqueeze(1).expand(-1, count, -1, -1).contiguous()
-                yield {name: draw.uniform(name, ROWS, count, side * side, width), arg: frames}
+                yield {name: draw.uniform(name, ROWS, count, high * wide, width), arg: frames}
                 yield {
-                    name: draw.uniform(name, ROWS * count, side * side, width),
+                    name: draw.uniform(name, ROWS * count, high * wide, width),
                     arg: places.repeat(count, 1, 1),
                     "num_frames_per_video": each(count),
                 }
 
 
 def tiled(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator[Given]:
-    """Tiles of an image in their aspect ratio: (rows, images, tiles, channels, height, width)."""
+    """Tiles of an image in their aspect ratio: (rows, images, tiles, channels, height, width).
+
+    All that there is place for, in another number of rows than of columns.
+    """
     most = facts.integer("max_num_tiles", near="image", default=4)
+    ratios = [tuple(ratio) for ratio in facts.find("supported_aspect_ratios") or ()]
+    wide = (
+        n for n, ratio in enumerate(ratios, 1) if math.prod(ratio) == most and len({*ratio}) > 1
+    )
+    number = next(wide, 1)
     for size in sizes(facts):
         yield {
             name: draw.normal(name, ROWS, 1, most, channels(facts), *size),
-            arg: ones(ROWS, 1),
+            arg: ones(ROWS, 1) * number,
             "aspect_ratio_mask": ones(ROWS, 1, most),
         }
 
@@ -182,18 +201,18 @@ def pooled(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator
     """Flat patches of two crops or frames a row, and which of them each token gathers."""
     import torch
 
-    for high, _ in sizes(facts, near):
-        side = high // patch(facts, near)
+    for size in sizes(facts, near):
+        high, wide = (edge // patch(facts, near) // 2 for edge in size)  # in tokens
+        count = 4 * high * wide
         for width in widths(facts, near, 1):
-            tokens = side // 2
-            pairs = torch.arange(side * side).view(tokens, 2, tokens, 2).permute(0, 2, 1, 3)
-            one = pairs.reshape(tokens * tokens, 4)
-            grids = {arg: each([2, tokens, tokens])}
+            pairs = torch.arange(count).view(high, 2, wide, 2).permute(0, 2, 1, 3)
+            one = pairs.reshape(high * wide, 4)
+            grids = {arg: each([2, high, wide])}
             if near == "image":
-                grids = {arg: each([tokens] * 4), "image_num_crops": each(2)}
+                grids = {arg: each([high, wide] * 2), "image_num_crops": each(2)}
             yield {
-                name: draw.normal(name, 2 * ROWS, side * side, width),
-                f"{near}_token_pooling": torch.cat([one + n * side**2 for n in range(2 * ROWS)]),
+                name: draw.normal(name, 2 * ROWS, count, width),
+                f"{near}_token_pooling": torch.cat([one + n * count for n in range(2 * ROWS)]),
                 **grids,
             }
 
@@ -201,10 +220,10 @@ def pooled(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator
 def strips(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator[Given]:
     """Patches of all images side by side, one patch high: (1, channels, patch, width)."""
     side, deep = patch(facts, near), channels(facts)
-    for factor in (4, 8, 2, 16):
+    for high, wide in ((4, 8), (4, 4), (8, 8), (2, 2), (16, 16)):
         yield {
-            name: draw.normal(name, 1, deep, side, ROWS * factor * factor * side),
-            arg: each([factor, factor]).int(),
+            name: draw.normal(name, 1, deep, side, ROWS * high * wide * side),
+            arg: each([high, wide]).int(),
         }
 
 
@@ -216,12 +235,13 @@ def sized(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator[
     points = facts.find("image_grid_pinpoints")
     for high, wide in sizes(facts):
         parts: tuple[int, ...] = ()
+        image = [high, wide]
         if isinstance(points, list) and points:
-            best = select_best_resolution((high, wide), [tuple(point) for point in points])
+            image = [high, 2 * wide]  # two tiles and the whole, at least
+            best = select_best_resolution((high, 2 * wide), [tuple(point) for point in points])
             parts = (math.ceil(best[0] / high) * math.ceil(best[1] / wide) + 1,)
         if math.prod(parts) <= 32:
-            pixels = draw.normal(name, ROWS, *parts, deep, high, wide)
-            yield {name: pixels, arg: each([high, wide])}
+            yield {name: draw.normal(name, ROWS, *parts, deep, high, wide), arg: each(image)}
     for high, wide in sizes(facts):
         yield {
             name: draw.normal(name, ROWS, 3, deep, high, wide),
@@ -269,12 +289,16 @@ def regions(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
 
 
 def plain(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
-    """One image a row; then several to the row; then video; then flat patches."""
+    """Several images or tiles a row where text holds their places; one; then several to the row;
+    then video; then flat patches."""
     deep = channels(facts)
     moving = facts.find("num_frames", "tubelet_size") is not None
-    shapes: list[tuple[int, ...]] = [(ROWS, deep)]
-    if {"pixel_attention_mask", "image_attention_mask"} & {*facts.takes}:
+    placed = "input_ids" in facts.takes and text.placeholder(facts, "image") is not None
+    shapes: list[tuple[int, ...]] = [(2 * ROWS, deep), (ROWS, deep)] if placed else [(ROWS, deep)]
+    if "image_attention_mask" in facts.takes:
         shapes.insert(0, (ROWS, 1, deep))
+    if "pixel_attention_mask" in facts.takes:
+        shapes = [(ROWS, 2, deep), (ROWS, 1, deep), *shapes]
     if moving:
         shapes = [(ROWS, count, deep) for count in frames(facts)] + shapes
     for high, wide in sizes(facts):
@@ -284,11 +308,11 @@ def plain(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
             given = {name: draw.normal(name, *shape, high, wide)}
             if "pixel_attention_mask" in facts.takes and len(shape) == 3:
                 # Not of integers: as an index, they would gather more than memory holds.
-                given["pixel_attention_mask"] = yes(ROWS, 1, high, wide)
+                given["pixel_attention_mask"] = yes(*shape[:2], high, wide)
             given |= _views(facts, draw, high, wide)
             yield given
             if "pixel_attention_mask" in given:  # of whole tiles
-                yield {**given, "pixel_attention_mask": yes(ROWS, 1)}
+                yield {**given, "pixel_attention_mask": yes(*shape[:2])}
     if not moving:
         for size in sizes(facts)[:3]:
             yield {name: draw.normal(name, ROWS, 1, deep, *size)}

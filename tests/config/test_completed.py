@@ -1,0 +1,73 @@
+"""What a class's default leaves open is filled in; what a source says, or leaves out, stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tinybuild.config import overrides
+from tinybuild.config.completed import complete, left_open
+from tinybuild.config.shrink import shrink
+from tinybuild.paths import get
+
+
+def default(model_type: str, **arguments: Any) -> Any:
+    from transformers import CONFIG_MAPPING
+
+    return CONFIG_MAPPING[model_type](**arguments)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "key", "value"),
+    [
+        ("ministral", "head_dim", 128),  # 4096 / 32
+        ("nemotron", "num_key_value_heads", 48),  # as many as heads
+        ("deepseek_v2", "num_experts_per_tok", 2),
+        ("bamba", "attn_layer_indices", [16]),  # of 32: some layer attends
+        ("wav2vec2-bert", "vocab_size", 32),
+        ("esm", "mask_token_id", 31),
+        ("informer", "prediction_length", 12),
+        ("gemma4", "vision_config.model_type", "gemma4_vision"),
+        ("hunyuan_vl", "text_config.rope_parameters.mrope_section", [16] * 4),
+        ("t5", "decoder_start_token_id", 0),
+    ],
+)
+def test_what_a_default_leaves_open(model_type: str, key: str, value: Any) -> None:
+    source = default(model_type)
+    path = tuple(key.split("."))
+    left = left_open(source)
+    assert get(left, path) == value
+    made = complete(source, left)
+    assert get(made.to_dict(), path) == value
+    assert left_open(made) == {}
+
+
+@pytest.mark.parametrize("model_type", ["lfm2_moe", "granitemoehybrid"])
+def test_some_layer_attends(model_type: str) -> None:
+    source = default(model_type)
+    made = complete(source, left_open(source))
+    assert len({*made.layer_types}) == 2
+    assert made.layer_types[-1] == "full_attention"
+    tree = shrink(made, {})
+    small = overrides.override(made, {}, tree.overrides, ())
+    assert small.layer_types[-1] == "full_attention"
+
+
+@pytest.mark.parametrize(
+    "model_type", ["mixtral", "llama", "gemma4_text", "mbart", "moshi", "neucodec", "qwen3_vl"]
+)
+def test_none_that_the_class_understands_stays(model_type: str) -> None:
+    assert left_open(default(model_type)) == {}
+
+
+def test_what_a_source_leaves_out_is_a_fact_of_it() -> None:
+    text = default("gemma4_text", hidden_size=1024)
+    assert left_open(default("gemma4", text_config=text)) == {}  # a model of text
+    assert left_open(default("bamba", num_hidden_layers=4)) == {}
+
+
+def test_a_decoders_start_is_what_generation_takes() -> None:
+    assert left_open(default("t5", bos_token_id=3))["decoder_start_token_id"] == 3
+    assert left_open(default("t5", decoder_start_token_id=7)) == {}
+    assert left_open(default("udop", pad_token_id=5))["decoder_start_token_id"] == 5

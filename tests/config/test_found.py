@@ -1,0 +1,230 @@
+"""A config.json as it is found: what is dropped, what is put right, and what is matched."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kit.faults import refused
+
+from tinybuild.config import found
+
+LLAMA: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 4,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10000.0,
+    "vocab_size": 100,
+}
+
+
+def read(folder: Path, *without: str, **more: Any) -> found.Found:
+    data = {name: value for name, value in {**LLAMA, **more}.items() if name not in without}
+    (folder / "config.json").write_text(json.dumps(data))
+    return found.read(folder)
+
+
+def changes(made: found.Found) -> dict[str, Any]:
+    return {".".join(one.path): one.new for one in made.mended}
+
+
+def test_what_is_right_stays_as_it_is(tmp_path: Path) -> None:
+    made = read(tmp_path)
+    assert made.mended == ()
+    assert (made.config.hidden_size, made.config.architectures) == (64, ["LlamaForCausalLM"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "has no config.json"),
+        ("{", "is not JSON"),
+        ("[" * 5000, "is not JSON"),
+        ("[]", "is not a JSON object"),
+        ("{}", "names no model_type"),
+        ('{"model_type": "gpt22"}', "transformers does not know: gpt22"),
+        ('{"model_type": "gpt2", "n_embd": "wide"}', "expected int"),
+    ],
+)
+def test_a_config_that_is_none(text: str | None, words: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "config.json").write_text(text)
+    refusal = refused(found.read, tmp_path)
+    assert words in refusal.what
+    assert refusal.key == ("source",)
+    if text == '{"model_type": "gpt22"}':
+        assert "nearest by name gpt2" in refusal.what
+        assert "give its config.json the model_type" in refusal.hint
+
+
+# --- what no bundle may say -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["quantization_config", "compression_config"])
+def test_packed_weights_are_plain_ones(name: str, tmp_path: Path) -> None:
+    packed = {"quant_method": "fp8", "weight_block_size": [128, 128]}
+    made = read(tmp_path, **{name: packed}, torch_dtype="bfloat16")
+    assert not hasattr(made.config, name)
+    (one,) = made.mended
+    assert (one.path, one.old, one.new) == ((name,), packed, None)
+    assert one.reason == "rule precision: the weights are plain, not packed as fp8"
+    assert made.dtype == "bfloat16"
+
+
+def test_packed_weights_of_a_part(tmp_path: Path) -> None:
+    text = {**LLAMA, "quantization_config": {"quant_method": "mxfp4"}, "dtype": "float16"}
+    made = read(tmp_path, model_type="llava", architectures=None, text_config=text)
+    assert "quantization_config" not in made.config.text_config.to_dict()
+    assert made.dtype == "float16"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"auto_map": {"AutoConfig": "configuration_x.X"}},
+        {"custom_generate": "owner/name"},
+        {"_name_or_path": "/home/me/llama"},
+        {"_name_or_path": "owner/name"},
+        {"vocab_file": "/etc/passwd"},
+        {"mm_vision_tower": "openai/clip-vit-large-patch14"},
+        {"save": "../elsewhere"},
+        {"save": "https://example.org/x.json"},
+        {"tokenizer_name": "~/tokenizers/mine"},
+    ],
+)
+def test_what_leads_elsewhere_is_dropped(more: dict[str, Any], tmp_path: Path) -> None:
+    made = read(tmp_path, **more)
+    assert changes(made) == dict.fromkeys(more)
+    assert not any(made.config.to_dict().get(name) for name in more)
+
+
+@pytest.mark.parametrize("more", [{"prefix": "</s>"}, {"save": "a word"}, {"save": "1/2 of it"}])
+def test_words_lead_nowhere(more: dict[str, Any], tmp_path: Path) -> None:
+    assert changes(read(tmp_path, **more)) == {}
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_backbone_that_is_a_repository_is_refused_without_a_request(tmp_path: Path) -> None:
+    refusal = refused(read, tmp_path, model_type="dpt", backbone="owner/unheard-of")
+    assert "backbone of the source's config.json is a repository of the Hub" in refusal.what
+    assert "backbone_config" in refusal.hint
+
+
+# --- old ways -------------------------------------------------------------------------------------
+
+
+def test_numbers_are_numbers(tmp_path: Path) -> None:
+    text = {"hidden_size": "64", "num_hidden_layers": "4", "rms_norm_eps": "1e-06"}
+    more = {"bos_token_id": "1", "mlp_bias": "false", "rope_theta": 10000}
+    made = read(tmp_path, **text, **more)
+    config = made.config
+    assert (config.hidden_size, config.num_hidden_layers, config.bos_token_id) == (64, 4, 1)
+    assert (config.rms_norm_eps, config.mlp_bias) == (1e-6, False)
+    assert {*changes(made)} == {*text, "bos_token_id", "mlp_bias"}
+    assert all(one.reason.startswith("rule legacy: ") for one in made.mended)
+
+
+def test_none_where_a_class_takes_none_is_the_default(tmp_path: Path) -> None:
+    made = read(tmp_path, initializer_range=None)
+    assert made.config.initializer_range == 0.02
+    assert changes(made) == {"initializer_range": None}
+    assert not changes(read(tmp_path, num_key_value_heads=None))  # which it takes
+
+
+def test_labels_in_a_list(tmp_path: Path) -> None:
+    made = read(tmp_path, id2label=["no", "yes", "?"], label2id=["no", "yes", "?"])
+    assert made.config.id2label == {0: "no", 1: "yes", 2: "?"}
+    assert made.config.label2id == {"no": 0, "yes": 1, "?": 2}
+
+
+@pytest.mark.parametrize(
+    ("said", "dtype"),
+    [
+        ({"torch_dtype": "float16"}, "float16"),
+        ({"dtype": "torch.bfloat16"}, "bfloat16"),
+        ({"dtype": "bfloat16", "torch_dtype": "float32"}, "bfloat16"),
+        ({"torch_dtype": "auto"}, "float32"),
+        ({"dtype": "float8_e4m3fn"}, "float32"),
+        ({"dtype": None}, "float32"),
+        ({}, "float32"),
+    ],
+)
+def test_the_type_of_a_checkpoint(said: dict[str, Any], dtype: str, tmp_path: Path) -> None:
+    assert read(tmp_path, **said).dtype == dtype
+
+
+# --- types and classes that are not known ---------------------------------------------------------
+
+
+def reasons(made: found.Found) -> str:
+    return " | ".join(dict.fromkeys(one.reason for one in made.mended))
+
+
+def test_a_type_that_is_spelt_otherwise(tmp_path: Path) -> None:
+    made = read(tmp_path, model_type="DeepSeek-V3", architectures=["DeepSeekV3ForCausalLM"])
+    assert made.config.model_type == "deepseek_v3"
+    assert made.config.architectures == ["DeepseekV3ForCausalLM"]
+    assert "spells it deepseek_v3" in reasons(made)
+    assert "spells it DeepseekV3ForCausalLM" in reasons(made)
+
+
+@pytest.mark.parametrize("more", [{"model_type": "kimi_k2"}, {"model_type": None}])
+def test_a_type_by_its_class(more: dict[str, Any], tmp_path: Path) -> None:
+    made = read(tmp_path, architectures=["DeepseekV3ForCausalLM"], **more)
+    assert made.config.model_type == "deepseek_v3"
+    assert "DeepseekV3ForCausalLM is a class of deepseek_v3" in reasons(made)
+
+
+def test_a_type_by_its_text_part(tmp_path: Path) -> None:
+    text = {**LLAMA, "model_type": "kimi_k2", "architectures": ["DeepseekV3ForCausalLM"]}
+    whole = {"architectures": ["KimiK9ForConditionalGeneration"], "model_type": "kimi_k9"}
+    parts = {"text_config": text, "vision_config": {"patch_size": 14}, "tie_word_embeddings": True}
+    (tmp_path / "config.json").write_text(json.dumps({**whole, **parts}))
+    made = found.read(tmp_path)
+    assert (made.config.model_type, made.config.hidden_size) == ("deepseek_v3", 64)
+    assert made.config.tie_word_embeddings
+    assert "its text_config is of deepseek_v3" in reasons(made)
+    assert {"model_type", "text_config", "vision_config"} <= {*changes(made)}
+
+
+@pytest.mark.parametrize(
+    ("more", "model_type"),
+    [
+        ({"attention_bias": False, "mlp_bias": False, "pretraining_tp": 1}, "llama"),
+        ({"use_sliding_window": False, "max_window_layers": 4, "sliding_window": None}, "qwen"),
+    ],
+)
+def test_a_type_by_its_keys(more: dict[str, Any], model_type: str, tmp_path: Path) -> None:
+    unknown = {"model_type": "mine", "architectures": ["MineForCausalLM"], "hidden_act": "silu"}
+    made = read(tmp_path, num_key_value_heads=2, max_position_embeddings=64, **unknown, **more)
+    assert made.config.model_type.startswith(model_type)
+    assert "does not know mine" in reasons(made)
+    assert "% of its keys" in reasons(made)
+    assert made.config.architectures is not None
+    assert made.config.architectures[0].endswith("ForCausalLM")
+
+
+def test_the_keys_of_a_text_part_at_the_top(tmp_path: Path) -> None:
+    made = read(tmp_path, model_type="llava", architectures=["LlavaLlamaForCausalLM"])
+    assert (made.config.model_type, made.config.hidden_size) == ("llama", 64)
+    assert "the keys at the top are those of its text_config" in reasons(made)
+
+
+def test_a_class_by_its_head(tmp_path: Path) -> None:
+    made = read(tmp_path, architectures=["MyLlamaForSequenceClassification"])
+    assert made.config.architectures == ["LlamaForSequenceClassification"]
+    assert "llama has no MyLlamaForSequenceClassification" in reasons(made)
+    assert read(tmp_path, architectures=["Something"]).config.architectures is None
+
+
+def test_a_class_of_another_type_is_not_taken(tmp_path: Path) -> None:
+    kinds = {"layer_types": ["full_attention", "sliding_attention"] * 2, "sliding_window": 8}
+    made = read(tmp_path, model_type="mistral", architectures=["MistralForCausalLM"], **kinds)
+    assert made.config.model_type == "ministral"  # what transformers makes of such lists
+    assert made.config.architectures == ["MinistralForCausalLM"]

@@ -1,0 +1,275 @@
+"""A config.json as it is found is put right before it is loaded, with a reason for each change.
+
+Real ones say that weights are packed (fp8), lead to code and files elsewhere, write numbers as
+text or None where their class wants a number, and are of types that transformers does not know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from tinybuild import network
+from tinybuild.config import backbones
+from tinybuild.config.matched import matched, named
+from tinybuild.config.overrides import reason, refusals
+from tinybuild.config.precision import DTYPES, WRITTEN, Dtype, own_dtype
+from tinybuild.errors import BuildFault, Fault
+from tinybuild.keys import START, elsewhere, is_config, is_id, measures, says
+from tinybuild.paths import Data, Json, having, items, mapping, mappings, without
+from tinybuild.paths import Path as Place
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+TRIES = 40  # values of a config that its class does not take
+NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
+WORDS: Mapping[str, bool] = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mended:
+    """A key of a source's config.json that was put right: what it says there, what it is taken for
+    (None: it is dropped), and why."""
+
+    path: Place
+    old: Json
+    new: Json
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A source's config as it is built from. dtype: the type of its checkpoint's weights."""
+
+    config: PreTrainedConfig
+    mended: tuple[Mended, ...]
+    dtype: Dtype
+
+
+def load(folder: Path) -> PreTrainedConfig:
+    """The config object of a folder's config.json; raises BuildFault."""
+    return read(folder).config
+
+
+def read(folder: Path) -> Found:
+    """A folder's config.json, put right and loaded. Raises BuildFault."""
+    data = _json(folder)
+    dtype, mended = own_dtype(data), list[Mended]()
+    for rule in (_dropped, _legacy):
+        for one in list(rule(data)):
+            data = _put(data, one)
+            mended.append(one)
+    known, reasons = matched(data)
+    whole = reasons.pop("", None)
+    if whole is None:
+        olds = {name: data.get(name) for name in reasons}
+    else:
+        olds = {"model_type": data.get("model_type")}
+        mended += [
+            Mended(path=(name,), old=value, new=None, reason=whole)
+            for name, value in data.items()
+            if isinstance(value, Mapping) and name not in known
+        ]
+    mended += [
+        Mended(path=(name,), old=olds.get(name), new=known.get(name), reason=reason)
+        for name, reason in reasons.items()
+    ]
+    known = backbones.described(known)
+    _near(known)
+    config, softened = _loaded(known)
+    mended += softened
+    _started(config, folder / "generation_config.json")
+    before, why = config.architectures, named(config)
+    if why:
+        mended.append(
+            Mended(path=("architectures",), old=before, new=config.architectures, reason=why)
+        )
+    return Found(config=config, mended=tuple(mended), dtype=dtype)
+
+
+def _json(folder: Path) -> dict[str, Json]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise BuildFault.of(
+            "the source has no config.json",
+            key=("source",),
+            hint="give a source with a config, or leave out the model section",
+        )
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise BuildFault.of("the source's config.json is not JSON", key=("source",)) from None
+    if not isinstance(data, dict):
+        raise BuildFault.of("the source's config.json is not a JSON object", key=("source",))
+    return data
+
+
+def _put(data: dict[str, Json], one: Mended) -> dict[str, Json]:
+    if one.new is None:
+        return without(data, one.path)
+    return cast("dict[str, Json]", having(data, one.path, one.new))
+
+
+def _dropped(data: Data) -> Iterator[Mended]:
+    """What no bundle may say: that its weights are packed, and where else something of it is.
+
+    A backbone that is only named is another matter (`_near`): what it is decides the model.
+    """
+    for path, node in mappings(data, is_config):
+        for name, value in node.items():
+            at = (*path, name)
+            if says(name, "packing") and value is not None:
+                how = mapping(node, (name,)).get("quant_method") or "fewer bits"
+                reason = f"rule precision: the weights are plain, not packed as {how}"
+                yield Mended(path=at, old=value, new=None, reason=reason)
+            elif says(name, "packing"):
+                yield Mended(path=at, old=value, new=None, reason="rule precision: says nothing")
+            elif elsewhere(name, value) and not name.startswith("backbone"):
+                reason = "rule elsewhere: code, a file or a repository that is not in the bundle"
+                yield Mended(path=at, old=value, new=None, reason=reason)
+
+
+def _legacy(data: Data) -> Iterator[Mended]:
+    """Lists of labels, numbers written as text, and names of types that torch does not have."""
+    for path, node in mappings(data, is_config):
+        for name, value in node.items():
+            new: Json = value
+            if name == "id2label" and isinstance(value, list):
+                new = {str(number): label for number, label in enumerate(value)}
+            elif name == "label2id" and isinstance(value, list):
+                new = {str(label): number for number, label in enumerate(value)}
+            elif isinstance(value, str) and (measures(name) or is_id(name)):
+                new = _number(value)
+            elif name in DTYPES and isinstance(value, str):
+                said = value.removeprefix("torch.")
+                new = said if said in WRITTEN else None
+            if new != value:
+                reason = "rule legacy: as it is written today"
+                yield Mended(path=(*path, name), old=value, new=new, reason=reason)
+
+
+def _number(text: str) -> Json:
+    if not NUMBER.fullmatch(text):
+        return text
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+def _near(data: Data) -> None:
+    """Raises BuildFault for a part that is only named by its repository: transformers would ask the
+    Hub for it, and it would be in no lock."""
+    for path, value in items(data):
+        node = mapping(data, path[:-1])
+        if not (path[-1].startswith("backbone") and elsewhere(path[-1], value)):
+            continue
+        if not mapping(node, (f"{path[-1]}_config",)) and node.get("model_type") != backbones.TIMM:
+            raise named_only(path, str(value))
+
+
+def named_only(path: Place, repository: str) -> Fault:
+    """A key of the source's config that names a repository, where its config would be needed."""
+    key, instead = ".".join(path), f"{path[-1]}_config"
+    return BuildFault.of(
+        f"{key} of the source's config.json is a repository of the Hub, {repository}, and only "
+        "fetch reaches the Hub",
+        key=("source",),
+        hint=f"copy the source to a folder and name it (source: {{path: FOLDER}}); in its "
+        f"config.json, delete {key} and say what {repository} has in its config.json as "
+        f"{instead}: {{model_type: ...}}",
+    )
+
+
+def _loaded(data: dict[str, Json]) -> tuple[PreTrainedConfig, list[Mended]]:
+    """The config object, and what was changed so that its class takes it."""
+    mended = list[Mended]()
+    for _ in range(TRIES):
+        made = _made(data)
+        if not isinstance(made, Exception):
+            return made, mended
+        one = _softer(data, made)
+        if one is None:
+            break
+        mended.append(one)
+        data = _put(data, one)
+    assert isinstance(made, Exception)
+    why = re.sub(rf"{re.escape(tempfile.gettempdir())}/\w+/?", "", reason(made))
+    raise BuildFault.of(f"transformers refuses the source's config.json: {why}", key=("source",))
+
+
+def _made(data: Data) -> PreTrainedConfig | Exception:
+    """What transformers makes of a config, or why it does not. Raises Fault where it asks for what
+    is elsewhere."""
+    from transformers import AutoConfig
+
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "config.json").write_text(json.dumps(data), encoding="utf-8")
+        try:
+            made = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        except refusals() as error:
+            return error
+        except OSError as error:
+            wanted = network.offline(error)
+            if wanted is None:
+                raise
+            raise network.fault(wanted) from None
+    made._name_or_path = ""  # the folder's, which is gone
+    return made
+
+
+def _started(config: PreTrainedConfig, generation: Path) -> None:
+    """Give a config the decoder's start, in place, where only the generation config says it: the
+    class shifts labels by it."""
+    if config.is_encoder_decoder and getattr(config, START, None) is None and generation.is_file():
+        with contextlib.suppress(ValueError):  # whose message belongs to generation
+            start = mapping(json.loads(generation.read_text())).get(START)
+            if start is not None:
+                setattr(config, START, start)
+
+
+def _softer(data: dict[str, Json], error: Exception) -> Mended | None:
+    """The value that a class refuses as it would take it: without None, a number for its text, a
+    whole number as a fraction. None where nothing helps."""
+    field = re.match(r"Validation error for field '(\w+)'", str(error))
+    for path, node in mappings(data, is_config) if field else ():
+        assert field is not None
+        if field[1] not in node:
+            continue
+        at = (*path, field[1])
+        for new in _ways(node[field[1]]):
+            why = "its class takes no None" if new is None else "as its class takes it"
+            one = Mended(path=at, old=node[field[1]], new=new, reason=f"rule legacy: {why}")
+            after = _made(_put(copy.deepcopy(data), one))
+            if not isinstance(after, Exception) or str(after) != str(error):
+                return one
+    return None
+
+
+def _ways(value: Json) -> Iterator[Json]:
+    if value is None:
+        yield None
+    elif isinstance(value, bool):
+        yield int(value)
+    elif isinstance(value, str):
+        known = WORDS.get(value.lower())
+        if known is not None:
+            yield known
+        elif _number(value) != value:
+            yield _number(value)
+            yield float(value)
+    elif isinstance(value, int):
+        yield float(value)
+        if value in (0, 1):
+            yield bool(value)
+        yield [value]
+    elif isinstance(value, float) and value.is_integer():
+        yield int(value)
+    elif isinstance(value, list) and len({repr(item) for item in value}) == 1:
+        yield value[0]

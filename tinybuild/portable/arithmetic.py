@@ -1,0 +1,172 @@
+"""What torch computes in float32, computed in float64 and rounded: the same on every machine.
+
+How a CPU sums and which logarithm it has decides the last bits of a float32, and hardly ever those
+of a float64 that is rounded to one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# What runs in place of an operator of torch, with its arguments.
+Call: TypeAlias = "Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]"
+# Operators that compute nothing: memory of any content, constants and copies.
+PLAIN = ("empty", "new_", "zero", "ones", "full", "fill", "clone", "copy", "detach", "lift_fresh")
+
+
+@contextlib.contextmanager
+def calling(call: Call) -> Iterator[None]:
+    """Every operator of torch is called by `call`, its own inside it."""
+    with _mode()(call):
+        yield
+
+
+@functools.cache
+def _mode() -> Any:
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Mode(TorchDispatchMode):  # type: ignore[misc]
+        def __init__(self, call: Call) -> None:
+            super().__init__()
+            self.call = call
+
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            return False  # nothing is compiled here, and keeping it from that takes a third longer
+
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            return self.call(func, args, kwargs or {})
+
+    return Mode
+
+
+def exactly() -> contextlib.AbstractContextManager[None]:
+    """Every operator of torch computes in float64, and rounds to the dtype that it gives."""
+    return calling(in_float64)
+
+
+def in_float64(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What an operator of torch gives, computed in float64.
+
+    An operator that takes no float64 computes as it does.
+    """
+
+    if _plain(func):
+        return func(*args, **kwargs)
+    if written(func):
+        return _in_place(func, args, kwargs)
+    given = func(*args, **kwargs)
+    kinds = [tensor.dtype for tensor in tensors(given)]
+    if not any(kind in _wider() for kind in kinds):
+        return given
+    wide = {**each(kwargs, _wide), **_dtype(func, args, kwargs)}
+    try:
+        made = func(*each(args, _wide), **wide)
+    except (RuntimeError, NotImplementedError):
+        return given
+    left = iter(kinds)
+    return each(made, lambda tensor: tensor.to(next(left)))
+
+
+@functools.cache
+def _plain(func: Any) -> bool:
+    """Whether an operator computes nothing, or draws."""
+    return func.is_view or func.overloadpacket.__name__.startswith(PLAIN) or random(func)
+
+
+@functools.cache
+def random(func: Any) -> bool:
+    """Whether an operator of torch draws random numbers."""
+    import torch
+
+    return torch.Tag.nondeterministic_seeded in func.tags
+
+
+def _in_place(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The same of an operator that writes to its arguments, and gives these or nothing."""
+    here = targets(func, args, kwargs)
+    if not any(tensor.dtype in _wider() for tensor in here) or len(func._schema.returns) > len(
+        here
+    ):
+        return func(*args, **kwargs)
+    copies, more = each(args, _wide), each(kwargs, _wide)
+    try:
+        func(*copies, **more)
+    except (RuntimeError, NotImplementedError):
+        return func(*args, **kwargs)
+    for tensor, copy in zip(here, targets(func, copies, more), strict=True):
+        if tensor is not copy:
+            tensor.copy_(copy)
+    if not func._schema.returns:
+        return None
+    return here[0] if len(func._schema.returns) == 1 else tuple(here)
+
+
+def _dtype(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The wider dtype where one is asked for, or the usual one is meant."""
+    wanted = kwargs.get("dtype")
+    if wanted in _wider():
+        return {"dtype": _wider()[wanted]}
+    named = any(argument.name == "dtype" for argument in func._schema.arguments)
+    made = named and wanted is None and not [*tensors(args), *tensors(kwargs)]
+    return {"dtype": _wider()[_usual()]} if made else {}
+
+
+def _usual() -> Any:
+    import torch
+
+    return torch.get_default_dtype()
+
+
+@functools.cache
+def _wider() -> dict[Any, Any]:
+    import torch
+
+    real = dict.fromkeys((torch.float32, torch.bfloat16, torch.float16), torch.float64)
+    return {**real, torch.complex64: torch.complex128}
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.to(_wider().get(tensor.dtype, tensor.dtype))
+
+
+@functools.cache
+def written(func: Any) -> tuple[tuple[int, str], ...]:
+    """The arguments that an operator writes to: place and name."""
+    places = enumerate(func._schema.arguments)
+    return tuple((n, a.name) for n, a in places if a.alias_info and a.alias_info.is_write)
+
+
+def targets(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """The tensors that an operator writes to, of its arguments."""
+    places = written(func)
+    given = [args[n] if n < len(args) else kwargs.get(name) for n, name in places]
+    return tensors(given)
+
+
+def tensors(value: object) -> list[Tensor]:
+    """All tensors in an operator's arguments or answer, in their order."""
+    found: list[Tensor] = []
+    each(value, found.append)
+    return found
+
+
+def each(value: Any, change: Callable[[Tensor], Any]) -> Any:
+    """An operator's arguments or answer with each tensor changed."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if isinstance(value, dict):
+        return {name: each(item, change) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)([each(item, change) for item in value])
+    return value

@@ -1,0 +1,105 @@
+"""Checks that what makes an architecture itself outlived the shrinking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tinybuild.config import overrides
+from tinybuild.config.distinct import NEEDED, Coincidence, Size, compared, measured, sizes
+from tinybuild.errors import BuildFault
+from tinybuild.keys import configs, measures
+from tinybuild.paths import Data, Json, Path, leaves, put
+from tinybuild.validate.check import Result, check, listed
+from tinybuild.validate.subject import Subject
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+WISHED = ("recipe", "tokenizer")  # how the reason of a size begins that somebody wants so
+
+
+@check("model")
+def distinctions_kept(subject: Subject) -> Result | None:
+    """What the source has and tells apart, the model has and tells apart: no module is lost, and
+    no two sizes became one.
+
+    The source stands beside the model on the meta device, with only the kept layers: each layer
+    has the same parameters, and what differs there differs here: axes of a tensor, one axis in two
+    layers, sizes of a config. What the recipe or the tokenizer sets is a wish and not a loss; of
+    what a rule had to give up config_changes.json says why. Both are listed.
+    """
+    source = subject.source_config
+    if source is None or subject.wish.shrink != "auto":
+        return None
+    model = subject.model
+    now = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
+    found = compared(type(model), _switched(source, subject.overrides), model.config, now)
+    known = _Known.of(subject, source.to_dict(), model.config.to_dict())
+    given_up, faults = dict[str, str](), [f"{name} is lost" for name in found.lost]
+    faults += [f"{name} is not in the source" for name in found.gained]
+    for one in (*found.sizes, *found.axes, *found.layers):
+        why = known.why(one)
+        if why:
+            given_up[str(one)] = why
+        else:
+            faults.append(str(one))
+    result = Result.of(
+        not faults,
+        measured=listed(faults) or "every module and every distinction of the source",
+        wanted="the modules of the source, and sizes that differ where they do there",
+        values={
+            "lost": len(found.lost),
+            "gained": len(found.gained),
+            "coincident": len(found.sizes) + len(found.axes) + len(found.layers) - len(given_up),
+            "given_up": len(given_up),
+            "apart": len(found.apart),
+        },
+        note="set these sizes in model.config" if faults else "",
+    )
+    return replace(result, given_up=given_up)
+
+
+def _switched(source: PreTrainedConfig, wishes: Data) -> PreTrainedConfig:
+    """The source with what the recipe sets beside sizes: other parts, switches, kinds of layers."""
+    asked: dict[str, Json] = {}
+    for path, value in leaves(wishes):
+        if measures(path[-1]) == "depth" or not measured(path[-1]):
+            put(asked, path, value)
+    try:
+        return overrides.override(source, asked, {}, ())
+    except BuildFault:  # of sizes and switches together only
+        return source
+
+
+class _Known:
+    """What config_changes.json says of the sizes of a config."""
+
+    def __init__(self, reasons: Mapping[str, str], sizes: Sequence[Size]):
+        self.reasons, self.sizes = reasons, sizes
+
+    @classmethod
+    def of(cls, subject: Subject, source: Data, tiny: Data) -> _Known:
+        changes = subject.file("config_changes.json").get("changes")
+        told = changes if isinstance(changes, list) else []
+        reasons = {str(one["key"]): str(one["reason"]) for one in told if isinstance(one, Mapping)}
+        return cls(reasons, [s for path, _ in configs(tiny) for s in sizes(source, tiny, path)])
+
+    def why(self, one: Coincidence) -> str:
+        """Why two sizes are equal though they differ in the source; "" where nobody says it."""
+        said = (self._reason(path) for keys in self._keys(one) for path in keys)
+        return next((text for text in said if text.startswith(WISHED) or NEEDED in text), "")
+
+    def _keys(self, one: Coincidence) -> Iterator[tuple[Path, ...]]:
+        """The keys that the sizes come from; of an axis those that were, and are, as large."""
+        yield from one.keys
+        if not any(one.keys):
+            for size in self.sizes:
+                if size.now == one.now and size.was in one.was:
+                    yield size.keys
+
+    def _reason(self, path: Path) -> str:
+        """Of a key, or of the list or mapping that it is in."""
+        ends = range(len(path), 0, -1)
+        return next((r for end in ends if (r := self.reasons.get(".".join(path[:end])))), "")
