@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tinybuild import wire
 from tinybuild.config import found, heads, overrides, precision, reads, relations
 from tinybuild.config.meta import count
-from tinybuild.config.spread import SPREADS
+from tinybuild.config.spread import SPREADS, tried
 from tinybuild.errors import BuildFault
 from tinybuild.facts import Ids, ModelFacts
 from tinybuild.feeding import inputs, processor
@@ -125,7 +125,9 @@ class Building:
         section = self.asked.model
         resized = resize(self.source, section, self.tokenizer, self.model_class, self.seed)
         auto = section["shrink"] == "auto" and "initializer_range" not in section
-        spreads = SPREADS if auto and self.model_class.can_generate() else SPREADS[:1]
+        spreads = SPREADS[:1]
+        if auto and self.model_class.can_generate():
+            spreads = tried(self.source.to_dict())
         best: tuple[float, Built] | None = None
         for wide in spreads:
             built = self.built(resized, wide)

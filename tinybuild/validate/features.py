@@ -7,13 +7,13 @@ import functools
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tinybuild.config import reads, rotary
 from tinybuild.feeding.inputs.contents import renewed
 from tinybuild.feeding.inputs.facts import Facts
-from tinybuild.keys import first, measures, says
+from tinybuild.keys import SAYS, first, measures, says
 from tinybuild.paths import Data, Json, Path, get, mapping, put, whole, wholes
 from tinybuild.validate.alive import differ
 from tinybuild.validate.check import Result, check, listed
@@ -31,13 +31,16 @@ MORE, MOST = 8, 1024  # tokens beyond what a feature begins at; of a batch at mo
 class Off:
     """A feature switched off: what it is called, the keys of the config that do it, or which
     weights are zero then. extreme: keys that make it act whatever the weights, if the class heeds
-    it at all. axes: so many axes of a position must differ."""
+    it at all. axes: so many axes of a position must differ. bound: it acts on large numbers alone.
+    switch: there is no more of it than on."""
 
     what: str
     changes: Mapping[Path, Json] = field(default_factory=dict)
     extreme: Mapping[Path, Json] = field(default_factory=dict)
     zeroed: str = ""
     axes: int = 0
+    bound: bool = False
+    switch: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,8 @@ class Part:
     def turned(self, at: Path, changed: Data, more: str = "") -> Off:
         """Another rotation."""
         place = (*self.path, *at)
-        return Off(what=".".join(place) + more, changes={place: changed})
+        faster = {**mapping(self.node, at), "rope_theta": 3.0}
+        return Off(what=".".join(place) + more, changes={place: changed}, extreme={place: faster})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,11 +117,13 @@ def _sections(part: Part) -> Iterator[Off]:
         sections = rope.get("mrope_section")
         if not wholes(sections) or rope.get("rope_type") == "axial":
             continue
-        for place in range(1, len(sections)):
-            folded = [*sections]
-            folded[0], folded[place] = folded[0] + folded[place], 0
+        for place in range(len(sections)):
+            folded, other = [*sections], 0 if place else 1
+            if not place and sections[0] and rope.get("mrope_interleaved"):
+                continue  # the first has what the others leave, whatever is said of it
+            folded[other], folded[place] = folded[other] + folded[place], 0
             made = part.turned(at, {**rope, "mrope_section": folded}, f".mrope_section[{place}]")
-            yield Off(what=made.what, changes=made.changes, axes=len(sections))
+            yield replace(made, axes=len(sections))
 
 
 def _partial(part: Part) -> Iterator[Off]:
@@ -185,13 +191,13 @@ def _factors(part: Part) -> Iterator[Off]:
 def _bounds(part: Part) -> Iterator[Off]:
     for name, value in part.node.items():
         if says(name, "bound") and isinstance(value, int | float) and 0 < value < FAR:
-            yield part.off(name, float(FAR), 1e-3)
+            yield replace(part.off(name, float(FAR), 1e-3), bound=True)
 
 
 def _switches(part: Part) -> Iterator[Off]:
     for name, value in part.node.items():
         if value is True and says(name, "switch"):
-            yield part.off(name, False)
+            yield replace(part.off(name, False), switch=True)
 
 
 def _by_layer(part: Part) -> Iterator[Off]:
@@ -213,7 +219,7 @@ def _deepstack(part: Part) -> Iterator[Off]:
 # Weights that act without a key of their own.
 WEIGHTS = {
     "shared experts": r"\.shared_experts?\.",
-    "the router's bias": r"\.(e_score_correction_bias|expert_bias|correction_bias)$",
+    "the router's bias": r"\.(" + SAYS["router's bias"] + ")$",
 }
 
 
@@ -249,6 +255,12 @@ PROBES: tuple[Probe, ...] = (
 
 
 # --- trying ---------------------------------------------------------------------------------------
+
+
+ACTED, IDLE = "acts", "idle"
+UNHEEDED = "its class does nothing with"  # whatever it is
+BELOW = "nothing is near the bound of"
+REFUSED = "its class refuses to be without"
 
 
 class Derived(Exception):
@@ -348,23 +360,25 @@ class Trial:
         assert made is not None
         return self.subject.computed(batch, made)
 
-    def acts(self, off: Off) -> bool:
-        """Whether the outputs change, or the weights do, when a feature is off."""
-        return self._differs(off.changes, off)
+    def how(self, off: Off) -> str:
+        """ACTED, IDLE, or why it does not act here."""
+        before = self.outputs_apart(off.axes) if off.axes else self.outputs
+        after = self.without(off.changes, off)
+        if after is None or differ(before, after):
+            return ACTED
+        if off.switch:
+            return IDLE if any(not before[n].equal(after[n]) for n in before) else UNHEEDED
+        most = self.without(off.extreme, off) if off.extreme else None
+        if off.extreme and most is not None and not differ(before, most):
+            return UNHEEDED
+        return BELOW if off.bound else IDLE
 
-    def heeded(self, off: Off) -> bool:
-        """Whether the class heeds it at all; so it is held where nothing makes it act for sure."""
-        return not off.extreme or self._differs(off.extreme, off)
-
-    def _differs(self, changes: Mapping[Path, Json], off: Off) -> bool:
+    def without(self, changes: Mapping[Path, Json], off: Off) -> Batch | None:
+        """The outputs with these changes; None where the model has other weights then."""
         made = self.model(changes, off.zeroed)
         if made is None:
-            return True
-        if off.axes:
-            batch, before = self.apart(off.axes), self.outputs_apart(off.axes)
-        else:
-            batch, before = self.batch, self.outputs
-        return differ(before, self.subject.computed(batch, made))
+            return None
+        return self.subject.computed(self.apart(off.axes) if off.axes else self.batch, made)
 
     def on(self) -> Iterator[Off]:
         """Every feature that the config switches on and the class reads."""
@@ -432,10 +446,6 @@ def _longer(subject: Subject, batch: Batch, length: int) -> Batch:
     return made
 
 
-UNHEEDED = "its class does not heed, whatever they are,"
-REFUSED = "its class refuses to be without"
-
-
 @check("model")
 def features_matter(subject: Subject) -> Result | None:
     """What the config switches on changes the outputs when it is switched off.
@@ -445,16 +455,16 @@ def features_matter(subject: Subject) -> Result | None:
     computes a batch whose text is longer than windows and original positions.
     """
     trial = Trial(subject)
-    found: dict[str, list[str]] = {"acted": [], "idle": [], UNHEEDED: [], REFUSED: []}
+    found: dict[str, list[str]] = {ACTED: [], IDLE: [], UNHEEDED: [], BELOW: [], REFUSED: []}
     for off in trial.on():
         try:
-            how = "acted" if trial.acts(off) else "idle" if trial.heeded(off) else UNHEEDED
+            how = trial.how(off)
         except Derived:
             continue
         except Exception:  # noqa: BLE001 - a class may refuse to be without
             how = REFUSED
         found[how].append(off.what)
-    acted, idle = found.pop("acted"), found.pop("idle")
+    acted, idle = found.pop(ACTED), found.pop(IDLE)
     if not (acted or idle or any(found.values())):
         return None
     notes = [f"{reason} {listed(names)}" for reason, names in found.items() if names]
@@ -469,6 +479,7 @@ def features_matter(subject: Subject) -> Result | None:
             "acted": len(acted),
             "idle": len(idle),
             "unheeded": len(found[UNHEEDED]),
+            "below": len(found[BELOW]),
             "refused": len(found[REFUSED]),
         },
         note="; ".join(notes),
