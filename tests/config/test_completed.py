@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tinybuild.config import overrides
+from tinybuild.config import found, overrides
 from tinybuild.config.completed import complete, left_open
 from tinybuild.config.shrink import shrink
 from tinybuild.paths import get
@@ -65,6 +66,12 @@ def test_what_a_source_leaves_out_is_a_fact_of_it() -> None:
     text = default("gemma4_text", hidden_size=1024)
     assert left_open(default("gemma4", text_config=text)) == {}  # a model of text
     assert left_open(default("bamba", num_hidden_layers=4)) == {}
+
+
+def test_a_start_that_only_the_generation_config_says(tmp_path: Path) -> None:
+    default("t5").save_pretrained(tmp_path)
+    (tmp_path / "generation_config.json").write_text('{"decoder_start_token_id": 9}')
+    assert found.load(tmp_path).decoder_start_token_id == 9
 
 
 def test_a_decoders_start_is_what_generation_takes() -> None:

@@ -49,8 +49,8 @@ def shapes(config: Any, name: str) -> dict[str, tuple[int, ...]]:
 
 def test_opt_feed_forward_is_not_left_at_full_size() -> None:
     config = small("opt")
-    assert config.ffn_dim == TINY.ffn
-    assert max(shapes(config, "OPTModel")["decoder.layers.0.fc1.weight"]) == TINY.ffn
+    assert config.ffn_dim == 2 * TINY.width
+    assert max(shapes(config, "OPTModel")["decoder.layers.0.fc1.weight"]) == 2 * TINY.width
     refusal = refused(small, "opt", {"intermediate_size": 32})
     assert "OPTConfig has no 'intermediate_size'" in refusal.what
 
@@ -58,8 +58,9 @@ def test_opt_feed_forward_is_not_left_at_full_size() -> None:
 @pytest.mark.parametrize("name", ["gemma", "gemma2", "gemma3_text"])
 def test_gemma_head_dim_follows(name: str) -> None:
     config = small(name)
-    assert config.head_dim == TINY.head_dim  # 256 by default, whatever the width
+    assert config.head_dim == 24  # 256 by default, whatever the width
     heads = config.num_attention_heads * config.head_dim
+    assert heads != config.hidden_size  # as in the source
     found = {s for n, s in shapes(config, CLASSES[name]).items() if n.endswith("q_proj.weight")}
     assert found == {(heads, config.hidden_size)}
 
@@ -70,8 +71,8 @@ CLASSES = {"gemma": "GemmaModel", "gemma2": "Gemma2Model", "gemma3_text": "Gemma
 def test_qwen_vl_vision_heads_have_their_own_name() -> None:
     config = small("qwen2_vl")
     vision = config.vision_config
-    assert vision.num_heads == TINY.heads
-    assert vision.embed_dim // vision.num_heads >= 8
+    assert vision.embed_dim // vision.num_heads % 8 == 0
+    assert vision.hidden_size // vision.num_heads % 8 == 0
 
 
 @pytest.mark.parametrize("wishes", [{}, {"num_hidden_layers": 2}])
@@ -114,10 +115,10 @@ def test_rotary_sections_fill_half_a_head() -> None:
 
 def test_idefics_child_configs_shrink_too() -> None:
     config = small("idefics")
-    assert config.vision_config.embed_dim == TINY.width
+    assert config.vision_config.embed_dim == 32  # 768 beside the text's 4096
     assert config.vision_config.image_size == 48
     assert config.perceiver_config.resampler_n_latents == 8
-    assert config.perceiver_config.resampler_head_dim == TINY.head_dim
+    assert config.perceiver_config.resampler_head_dim == 24  # four are not as wide as the text
 
 
 def test_mt5_is_small_on_both_sides() -> None:
@@ -130,8 +131,8 @@ def test_mt5_is_small_on_both_sides() -> None:
 
 def test_one_layer_of_each_kind_in_order() -> None:
     config = small("gemma3_text")
-    # The last layer of the source slides, and the last one here.
-    assert config.layer_types == ["full_attention", "sliding_attention"]
+    # The last layer of the source slides, and the last one here. Three, for two are the kv heads.
+    assert config.layer_types == ["sliding_attention", "full_attention", "sliding_attention"]
     deeper = small("gemma3_text", layers=4)
     assert deeper.num_hidden_layers == 4
     assert set(deeper.layer_types) == {"sliding_attention", "full_attention"}
@@ -182,8 +183,8 @@ def test_two_names_of_one_size_change_together() -> None:
 def test_layers_that_feed_others_stay_as_many() -> None:
     config = small("qwen3_vl")
     vision, text = config.vision_config, config.text_config
-    assert list(vision.deepstack_visual_indexes) == [0, 1, 2]
-    assert vision.depth == 4  # three that feed the text, and one that does not
+    assert list(vision.deepstack_visual_indexes) == [1, 2, 3]
+    assert vision.depth == 5  # three that feed the text; four are the heads
     assert text.num_hidden_layers >= 3  # the first three are fed
     wanted = small("qwen3_vl", {"vision_config": {"depth": 2}}).vision_config
     assert list(wanted.deepstack_visual_indexes) == [0, 1][: len(wanted.deepstack_visual_indexes)]
@@ -355,7 +356,7 @@ def test_shuffled_pixels_stay_as_many_widths_as_in_the_source() -> None:
 
     assert inner({"pixel_shuffle_ratio": 0.5, "intermediate_size": 2048}) == 4 * TINY.width
     assert inner({"pixel_shuffle_ratio": 0.25, "intermediate_size": 8192}) == 16 * TINY.width
-    assert inner({"pixel_shuffle_ratio": 0.5, "intermediate_size": 1024}) == TINY.ffn
+    assert inner({"pixel_shuffle_ratio": 0.5, "intermediate_size": 1024}) == 2 * TINY.width
 
 
 def test_attention_over_a_doubled_width_has_heads_that_cover_it() -> None:
@@ -365,7 +366,7 @@ def test_attention_over_a_doubled_width_has_heads_that_cover_it() -> None:
     source: dict[str, Json] = {"hidden_size": 512, "num_attention_heads": 8}
     assert ruled({**source, "attention_head_dim": 128}).data["attention_head_dim"] == 32
     # Without the word the heads are only as wide as said: Gemma's cover more than the width.
-    assert ruled({**source, "head_dim": 128}).data["head_dim"] == TINY.head_dim
+    assert ruled({**source, "head_dim": 128}).data["head_dim"] == 24
 
 
 def test_checks_know_every_depth_that_the_rules_cut() -> None:

@@ -366,6 +366,39 @@ def test_a_layer_that_is_skipped(
     assert "none in model.layers.0." in found["gradients"]
 
 
+def test_labels_without_what_a_decoder_starts_with(build: Build, tmp_path: Path) -> None:
+    small = {
+        **{"d_model": 32, "d_ff": 64, "d_kv": 8, "num_heads": 4, "num_layers": 2},
+        **{"vocab_size": 100, "initializer_factor": 2.0},
+    }
+    bundle = build("T5Config", "T5ForConditionalGeneration", small)
+    assert "learns_from_labels" not in failing(bundle, tmp_path / "a")
+    path = bundle.folder / "config.json"
+    data = json.loads(path.read_text())
+    assert data.pop("decoder_start_token_id") == 0  # of pad: its class has no bos
+    path.write_text(json.dumps(data))
+    assert "decoder_start_token_id" in failing(bundle, tmp_path / "b")["learns_from_labels"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "times", "said"),
+    [
+        ("float16", 1e3, "set model.dtype to bfloat16"),
+        ("float32", 1e25, "a smaller model.initializer_range"),
+    ],
+)
+def test_outputs_that_are_not_finite(
+    build: Build, tmp_path: Path, dtype: str, times: float, said: str
+) -> None:
+    def swell(tensors: dict[str, Any]) -> None:
+        for name in ("gate_proj", "up_proj"):
+            tensors[f"model.layers.0.mlp.{name}.weight"] *= times
+
+    bundle = llama(build, dtype=dtype)
+    weights(bundle.folder, swell)
+    assert said in failing(bundle, tmp_path / "s")["forward"]
+
+
 def test_outputs_that_do_not_depend_on_the_input(build: Build, tmp_path: Path) -> None:
     bundle = llama(build)
 

@@ -27,7 +27,7 @@ from tinybuild.keys import (
     numbers_layers,
     says,
 )
-from tinybuild.paths import Data, Json, Path, get, mapping, put, whole, wholes
+from tinybuild.paths import Data, Json, Path, get, leaves, mapping, put, whole, wholes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -86,7 +86,8 @@ class Coincidence:
 class Compared:
     """A source beside a tiny model. lost, gained: parameters that only the source, only the tiny
     has. axes: of one tensor. layers: one axis of a tensor that differs from layer to layer. sizes:
-    of the configs. apart: tensors with axes that are equal in the source only."""
+    of the configs. apart: tensors with axes that are equal in the source only. source: the config
+    that was compared."""
 
     lost: tuple[str, ...]
     gained: tuple[str, ...]
@@ -94,18 +95,25 @@ class Compared:
     layers: tuple[Coincidence, ...]
     sizes: tuple[Coincidence, ...]
     apart: tuple[str, ...]
+    source: Data
 
 
 def compared(
     model_class: type[PreTrainedModel],
     source: PreTrainedConfig,
     tiny: PreTrainedConfig,
+    given: Data | None = None,
     now: Shapes | None = None,
 ) -> Compared:
     """What the class makes of two configs (`now`, where that is known); of the source's only the
-    kept layers where the class takes it so. Raises BuildFault where it makes nothing of one."""
-    data = tiny.to_dict()
-    was, full = _source(model_class, source, data)
+    kept layers where the class takes it so.
+
+    given: what the source is as well: switches, other parts, and what it does not say itself.
+    Raises BuildFault where the class makes nothing of one of them.
+    """
+    data, given = tiny.to_dict(), overrides.canonical(source, given or {})
+    source = overrides.substituted(source, given)
+    was, full = _source(model_class, source, data, given)
     now = shapes(model_class, tiny) if now is None else now
     return Compared(
         lost=tuple(lacking(full, now)),
@@ -114,6 +122,7 @@ def compared(
         layers=tuple(coincident_layers(full, now)),
         sizes=tuple(coincident_sizes(source.to_dict(), was, data)),
         apart=tuple(apart(full, now)),
+        source=was,
     )
 
 
@@ -122,11 +131,11 @@ def shapes(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> Shap
 
 
 def _source(
-    model_class: type[PreTrainedModel], source: PreTrainedConfig, tiny: Data
+    model_class: type[PreTrainedModel], source: PreTrainedConfig, tiny: Data, given: Data
 ) -> tuple[Data, Shapes]:
     """The source's config with only the kept layers, and its tensors."""
     try:
-        short = shortened(source, tiny)
+        short = shortened(source, tiny, given)
     except overrides.refusals():
         return source.to_dict(), shapes(model_class, source)
     try:
@@ -135,13 +144,16 @@ def _source(
         return source.to_dict(), shapes(model_class, source)
 
 
-def shortened(source: PreTrainedConfig, tiny: Data) -> PreTrainedConfig:
+def shortened(source: PreTrainedConfig, tiny: Data, given: Data) -> PreTrainedConfig:
     """The source's config with as many layers as the tiny one's, of the same kinds, every size as
     it was. Raises what the class refuses it with."""
     data: dict[str, Json] = {}
     for path, node in configs(source.to_dict()):
         for name, value in _cut(node, mapping(tiny, path)).items():
             put(data, (*path, name), copy.deepcopy(value))  # classes write into what they get
+    for path, value in leaves(given):
+        if path[-1] not in overrides.OURS and (not measured(path[-1]) or get(data, path) is None):
+            put(data, path, copy.deepcopy(value))
     return type(source)(**{n: v for n, v in data.items() if n not in overrides.OURS})
 
 

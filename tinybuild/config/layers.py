@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -29,8 +29,38 @@ HEAD = ("head_dim", "qk_nope_head_dim", "qk_rope_head_dim")
 COUNTS = ("heads", "kv heads", "experts", "top k", "groups", "top groups", "depth")
 
 
+def stacks(tree: Tree) -> Iterator[tuple[Stack, int, bool]]:
+    """Each stack of layers with the least depth that has every kind of layer, and whether it may be
+    deeper; the recipe's own depth where that says."""
+    for stack, _, wished in _stacks(tree):
+        least = len(stack.kept(_least(tree, stack), wished))
+        yield stack, least, wished is None and not tree.layers
+
+
+def _least(tree: Tree, stack: Stack) -> int:
+    """The least depth, whatever kinds of layers there are."""
+    return max(tree.layers or 2, _fed(tree, stack.path))
+
+
 def depth(tree: Tree) -> None:
     """One layer of each distinct kind, the lists by layer and the layer numbers cut alike."""
+    for stack, names, wished in list(_stacks(tree)):
+        path, number = stack.path, stack.number
+        kept = stack.kept(tree.sizes.get((path, "depth", number)) or _least(tree, stack), wished)
+        stack.cut(tree, kept)
+        for name in names:
+            tree.set((*path, name), len(kept), EACH)
+        for name, value in list(mapping(tree.data, path).items()):
+            if says(name, "place of a layer") and whole(value) and 0 < value < number:
+                tree.set((*path, name), value * len(kept) // number, KEPT)
+    for path, node in tree.nodes():
+        for name, value in list(node.items()):
+            if says(name, "spread layers") and whole(value) and value > 1:
+                tree.set((*path, name), 1, EACH)
+
+
+def _stacks(tree: Tree) -> Iterator[tuple[Stack, list[str], int | None]]:
+    """Each stack of layers, the keys that have its depth, and the depth that the recipe sets."""
     towers = [
         (path, number)
         for path, node in tree.nodes()
@@ -38,26 +68,16 @@ def depth(tree: Tree) -> None:
         if whole(number) and is_depth(name, number)
     ]
     for path, node in tree.nodes():
-        stacks: dict[tuple[int, Json], list[str]] = {}
+        found: dict[tuple[int, Json], list[str]] = {}
         for name, value in node.items():
             if whole(value) and is_depth(name, value):
                 was = tree.was((*path, name))
                 mark = (was if whole(was) else value, tree.fixed.get((*path, name)))
-                stacks.setdefault(mark, []).append(name)
+                found.setdefault(mark, []).append(name)
         elsewhere = _taken_elsewhere(tree, path, towers)
-        for (number, wished), names in sorted(stacks.items(), key=repr, reverse=True):
+        for (number, wished), names in sorted(found.items(), key=repr, reverse=True):
             stack = Stack.of(tree, path, number, elsewhere)
-            least = max(tree.layers or 2, _fed(tree, path))
-            kept = stack.kept(least, wished if whole(wished) else None)
-            stack.cut(tree, kept)
-            for name in names:
-                tree.set((*path, name), len(kept), EACH)
-            for name, value in list(node.items()):
-                if says(name, "place of a layer") and whole(value) and 0 < value < number:
-                    tree.set((*path, name), value * len(kept) // number, KEPT)
-        for name, value in list(node.items()):
-            if says(name, "spread layers") and whole(value) and value > 1:
-                tree.set((*path, name), 1, EACH)
+            yield stack, names, wished if whole(wished) else None
 
 
 def _taken_elsewhere(

@@ -54,6 +54,11 @@ def fits(node: Data, dim: int) -> bool:
     return True
 
 
+def turned(node: Data, dim: int) -> int:
+    """How much of a head of this width is rotated."""
+    return min((int(dim * _share(node, mapping(node, at))) for at in places(node)), default=dim)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Rope:
     """How one kind of layer rotates: where that is said, and the config that it is said of."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tinybuild.config.attention import attention, latent_attention, state_space
+from tinybuild.config.allot import joined, parts, widths
+from tinybuild.config.attention import latent_attention, state_space
 from tinybuild.config.completed import exceptions as told
 from tinybuild.config.images import images
 from tinybuild.config.layers import depth
@@ -17,20 +18,22 @@ from tinybuild.config.overrides import substituted
 from tinybuild.config.pyramids import doubled_widths, multipliers, pyramids
 from tinybuild.config.rotary import rotary
 from tinybuild.config.scales import attention_scales
-from tinybuild.config.sizes import EXPERTS, SIZES, TOP_K
+from tinybuild.config.sizes import SIZES
 from tinybuild.config.tokens import token_ids
-from tinybuild.config.tree import Tree
-from tinybuild.keys import NAMES, is_id, measures, of_modality, says, width
+from tinybuild.config.tree import DISTINCT, Alike, Tree
+from tinybuild.keys import is_id, measures, says, width
 from tinybuild.paths import Data, leaves, mapping, whole, wholes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-JOINS = range(2, 17)  # neighbours that a width may join
-
 
 def shrink(
-    config: PreTrainedConfig, wishes: Data, size: str = "tiny", layers: int | None = None
+    config: PreTrainedConfig,
+    wishes: Data,
+    size: str = "tiny",
+    layers: int | None = None,
+    alike: Alike = DISTINCT,
 ) -> Tree:
     """The config tree of `config` (an object with its sub-configs), made small by the rules.
 
@@ -38,44 +41,21 @@ def shrink(
     them follows. `layers` is the depth wanted instead of the least that has every kind of layer.
     """
     tree = Tree(substituted(config, wishes).to_dict(), wishes, SIZES[size], layers)
+    tree.alike = alike
     for rule in RULES:
         rule(tree)
     return tree
 
 
-def widths(tree: Tree) -> None:
-    """Everything as wide as a layer gets one width, so that whatever is tied stays tied.
-
-    Where the recipe sets a width, all keys that had the same value in the source follow it.
-    """
-    wished = {
-        number.was: tree.fixed[number.at]
-        for number in tree.numbers("width")
-        if number.at in tree.fixed and number.was
-    }
-    for number in tree.numbers("width", "channels"):
-        if number.was in wished:
-            tree.set(number.at, wished[number.was], "rule width: as the recipe's")
-        elif number.value > tree.size.width:
-            tree.set(number.at, tree.size.width, "rule width")
-
-
 def multiples(tree: Tree) -> None:
-    """A width that joins several neighbours (merged patches, several layers) stays the same
-    multiple of its tower's width, unless it is the width of another tower."""
-    towers = {tree.width_was(path) for path, _ in tree.nodes()}
+    """A width that joins several neighbours stays the same multiple of its tower's width."""
     for number in tree.numbers("width"):
-        joins = says(number.name, "joined width") and number.name not in NAMES["width"]
-        if number.was in towers or not joins:
-            continue
-        path, node = number.at[:-1], number.node
-        sees = [(*path, name) for name in node if of_modality(name, "image", "audio")]
-        for tower in [path] if width(node) else sees:
-            before, now = tree.width_was(tower), width(mapping(tree.data, tower))
-            if before and now and number.was % before == 0 and number.was // before in JOINS:
-                reason = "rule width: a multiple as in the source"
-                tree.set(number.at, number.was // before * now, reason)
-                break
+        neighbours = joined(tree, number)
+        if neighbours is not None:
+            tower, times = neighbours
+            now = width(mapping(tree.data, tower))
+            assert now is not None
+            tree.set(number.at, times * now, "rule width: a multiple as in the source")
 
 
 def sums(tree: Tree) -> None:
@@ -95,7 +75,8 @@ def halves(tree: Tree) -> None:
     """Features of a position: one half for each axis of the image."""
     for path, name, value in tree.items():
         if says(name, "half width") and whole(value):
-            tree.set((*path, name), min(value, tree.size.width // 2), "rule width: a half")
+            now = tree.sizes.get(((), "width", 2 * value), tree.size.width)
+            tree.set((*path, name), min(value, now // 2), "rule width: a half")
 
 
 def plain_sizes(tree: Tree) -> None:
@@ -116,14 +97,6 @@ def by_layer_sizes(tree: Tree) -> None:
             tree.set((*path, name), [min(item, most) for item in value], f"rule {measured}")
 
 
-def feed_forward(tree: Tree) -> None:
-    """The inner width: twice the width, whatever the source's ratio."""
-    for number in tree.numbers("ffn width"):
-        most = 2 * (width(number.node) or tree.size.width)
-        if number.value > most:
-            tree.set(number.at, most, "rule ffn width")
-
-
 def shuffled_pixels(tree: Tree) -> None:
     """Pixels shuffled into channels: what comes out is as many widths as in the source."""
     for path, node in tree.nodes():
@@ -133,19 +106,6 @@ def shuffled_pixels(tree: Tree) -> None:
             if whole(inner) and inner == int(before // share**2):
                 new = int(wide // share**2)
                 tree.set((*path, "intermediate_size"), new, "rule shuffled pixels")
-
-
-def experts(tree: Tree) -> None:
-    """A few experts in at most two groups; each group has as many as are chosen from it."""
-    for measure, most, reason in (
-        ("experts", EXPERTS, "rule experts"),
-        ("groups", 2, "rule expert groups"),
-        ("top groups", 1, "rule expert groups"),
-        ("top k", TOP_K, "rule top k"),
-    ):
-        for number in tree.numbers(measure):
-            if number.value > most:
-                tree.set(number.at, most, reason)
 
 
 def layout(tree: Tree) -> None:
@@ -175,12 +135,10 @@ RULES: tuple[Callable[[Tree], None], ...] = (
     halves,
     plain_sizes,
     by_layer_sizes,
-    feed_forward,
+    parts,
     shuffled_pixels,
-    attention,
     latent_attention,
     state_space,
-    experts,
     rotary,
     attention_scales,
     depth,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-EXPERTS, TOP_K, QUERIES, WINDOW = 4, 2, 8, 8
-MELS = 32
+WINDOW = 8
 NORM_GROUPS = 32  # groups of a group norm that some classes fix
 IMAGE, PATCH, STRIDE = 48, 8, 32  # pixels; what the last stage of a pyramid divides an image by
 GRID = 8  # places along a side of a table
@@ -15,31 +14,35 @@ BLOCKS = 2  # in each stage of a pyramid: one that changes the resolution, one t
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """Target sizes: width = heads x head_dim; the kv heads divide the heads."""
+    """Target sizes. width: the text's; narrower, wider: of other towers and projections, in their
+    order. ffn: inner widths, in eighths of the width; expert_ffn: of experts that have no width of
+    their own. choices: measure -> sizes, best first: the
+    first that keeps the laws of a config and is not the size of something else is taken
+    (config.allot)."""
 
     width: int
-    heads: int
-    head_dim: int
-    kv_heads: int
-    ffn: int
-    expert_ffn: int
-    rank: int
-    state: int
+    narrower: tuple[int, ...]
+    wider: tuple[int, ...]
+    ffn: tuple[int, ...]
+    expert_ffn: tuple[int, ...]
+    choices: Mapping[str, tuple[int, ...]]
     positions: int
     vocabulary: int
+
+    def beside(self, *, narrow: bool) -> tuple[int, ...]:
+        """Widths beside that of the text."""
+        return (*self.narrower, *self.wider) if narrow else (*self.wider, *self.narrower)
+
+    @property
+    def head_dim(self) -> int:
+        return self.choices["head dim"][0]
 
     @property
     def plain(self) -> Mapping[str, int]:
         """Measure -> the most of it, where nothing else depends on it."""
         return {
             "vocabulary": self.vocabulary,
-            "expert width": self.expert_ffn,
-            "rank": self.rank,
-            "state": self.state,
             "positions": self.positions,
-            "window": WINDOW,
-            "queries": QUERIES,
-            "mels": MELS,
             "floor": WINDOW,
             "pooled": 4,
             "text": 16,
@@ -53,18 +56,21 @@ class Size:
         """Measure -> the most of it in a list with an entry for each layer."""
         return {
             "width": self.width,
-            "ffn width": self.ffn,
-            "expert width": self.expert_ffn,
-            "experts": EXPERTS,
-            "top k": TOP_K,
-            "head dim": self.head_dim,
-            "kv heads": self.kv_heads,
-            "window": WINDOW,
             "positions": self.positions,
             "vocabulary": self.vocabulary,
             "grid": GRID,
         }
 
+
+FEW: Mapping[str, tuple[int, ...]] = {
+    "experts": (4, 8, 6, 12, 16, 10),
+    "groups": (2, 4, 3, 6),
+    "top groups": (1, 2, 3),
+    "top k": (2, 3, 5, 6, 4, 1),
+    "window": (8, 7, 9, 6, 10, 5, 11),
+    "queries": (8, 7, 9, 6, 10, 11, 12),
+    "mels": (32, 40, 24, 48, 80, 56),
+}
 
 # tiny: the smallest that still divides everywhere (four heads, two key-value heads, three rotary
 # sections in half a head). small: what serving engines and flash kernels accept (head_dim 32,
@@ -72,25 +78,41 @@ class Size:
 SIZES: Mapping[str, Size] = {
     "tiny": Size(
         width=64,
-        heads=4,
-        head_dim=16,
-        kv_heads=2,
-        ffn=128,
-        expert_ffn=64,
-        rank=16,
-        state=16,
+        narrower=(32, 48, 40, 56, 24, 16),
+        wider=(96, 128, 80, 112, 72, 88),
+        ffn=(16, 14, 18, 12, 20, 10, 22, 24),
+        expert_ffn=(12, 10, 14, 9, 7, 6, 16),
+        choices={
+            **FEW,
+            "heads": (4, 8, 2, 6, 3, 12, 5, 16),
+            "kv heads": (2, 4, 3, 1, 6),
+            "head dim": (16, 24, 8, 32, 40, 48, 56),
+            "rope dim": (8, 16, 24, 32),
+            "rank": (16, 24, 32, 40, 12, 20, 48, 8, 56),
+            "state": (16, 12, 8, 24, 32, 20),
+            "expert width": (48, 40, 80, 56, 24, 72, 32, 96),
+        },
         positions=512,
         vocabulary=256,
     ),
     "small": Size(
         width=256,
-        heads=8,
-        head_dim=32,
-        kv_heads=2,
-        ffn=512,
-        expert_ffn=256,
-        rank=32,
-        state=16,
+        narrower=(128, 192, 160, 224, 96, 64),
+        wider=(384, 512, 320, 448, 288, 352),
+        ffn=(16, 14, 18, 12, 20, 10, 22, 24),
+        expert_ffn=(12, 10, 14, 9, 7, 6, 16),
+        choices={
+            **FEW,
+            "heads": (8, 16, 4, 12, 20, 2, 24),
+            "kv heads": (4, 8, 2, 1, 12),
+            "head dim": (32, 64, 48, 16, 24, 40, 80),
+            "rope dim": (16, 32, 24, 48, 64),
+            "rank": (32, 64, 48, 96, 24, 40, 80, 16, 112),
+            "state": (16, 32, 24, 12, 8, 64),
+            "expert width": (192, 160, 320, 224, 96, 288, 384),
+            "experts": (8, 12, 16, 20, 4, 24),
+            "groups": (2, 4, 3, 6),
+        },
         positions=1024,
         vocabulary=1024,
     ),

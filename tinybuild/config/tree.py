@@ -25,14 +25,30 @@ class Number:
         return self.at[-1]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Alike:
+    """Which sizes are alike although they differ in the source, because a class needs it: widths
+    of the source that become the text's, and whether all other sizes of a config may coincide."""
+
+    widths: frozenset[int] = frozenset()
+    parts: bool = False
+
+
+DISTINCT = Alike()
+
+
 class Tree:
     """A config as nested mappings, while it shrinks: `source` as it was, `data` as it will be.
 
     `fixed` are the values that the recipe sets; `reasons` says which rule set a key that differs.
+    `sizes`: what a size has become: (config, what it measures, value in the source) -> value; the
+    widths are those of the whole tree, at ().
     """
 
     def __init__(self, source: Data, wishes: Data, size: Size, layers: int | None):
         self.source, self.size, self.layers = source, size, layers
+        self.sizes: dict[tuple[Path, str, int], int] = {}
+        self.alike = DISTINCT
         self.data: dict[str, Json] = copy.deepcopy(dict(source))
         self.reasons: dict[Path, str] = {}
         self.fixed = dict(paths.leaves(wishes, lambda name, _: name not in keys.PLAIN))
@@ -90,6 +106,15 @@ class Tree:
             self.reasons.pop(path, None)
         else:
             self.reasons[path] = reason
+
+    @property
+    def narrower_and_wider(self) -> frozenset[int]:
+        """Widths of the source, as wide as the size's at least, that have become another."""
+        return frozenset(
+            was
+            for (path, measure, was), now in self.sizes.items()
+            if not path and measure == "width" and was > self.size.width != now
+        )
 
     def touches(self, path: Path) -> bool:
         """Whether the recipe sets this key, or something in it."""

@@ -154,7 +154,7 @@ class Building:
             changes=changes,
             parameters=parameters,
             reads=seen,
-            batch=batch_of(model, self.seed),
+            batch=batch_of(model, self.seed, resized.batch),
             kept=precision.keeps(self.model_class, config, self.dtype),
         )
         self.cast(built)

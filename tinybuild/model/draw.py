@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from tinybuild.config.meta import refusable
@@ -67,11 +67,15 @@ def _fill(model: PreTrainedModel, seed: int) -> None:
                 fill(name, tensor, GATES)
 
 
-def batch_of(model: PreTrainedModel, seed: int) -> Batch:
-    """A batch for a model, made once, when it is first asked for."""
+def batch_of(
+    model: PreTrainedModel, seed: int, known: Mapping[str, torch.Tensor] | None = None
+) -> Batch:
+    """A batch for a model, made once, when it is first asked for; or the one that is known."""
 
     @functools.cache
     def made() -> dict[str, torch.Tensor] | None:
+        if known is not None:
+            return dict(known)
         try:
             return inputs.batch(model, seed)
         except BuildFault:

@@ -16,7 +16,7 @@ from tinybuild.config.meta import refusable, table, tensors
 from tinybuild.config.search import Shapes, search
 from tinybuild.config.shrink import shrink
 from tinybuild.config.spread import SPREADS, chosen, spread
-from tinybuild.config.tree import Tree
+from tinybuild.config.tree import DISTINCT, Alike, Tree
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.facts import Ids
 from tinybuild.feeding import inputs
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 GOAL = 480_000  # parameters of a tiny model beside its vocabulary: 1 MB in bfloat16, with names
 WHERE = ("model", "config")
+TRIED = 6  # widths that are tried to differ where not all of them may
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +47,14 @@ class Resized:
     """A source's config made small, once. `small` makes a config of changes to the source's; `tree`
     are those of the rules and the search, None where the recipe wants none of them; `given` are the
     values of others, by who gave them; `named` says why a config of a backbone took another's
-    place."""
+    place; `batch` is what the model was tried on, if it was."""
 
     source: PreTrainedConfig
     small: Callable[[Data], PreTrainedConfig]
     tree: Tree | None
     given: Mapping[str, Data]
     named: Mapping[Path, str]
+    batch: Mapping[str, torch.Tensor] | None = None
 
     def spread(self, wide: float = SPREADS[0]) -> tuple[PreTrainedConfig, list[Change]]:
         """The config, its weights drawn as `wide` as config.spread says; and each changed key."""
@@ -104,15 +106,22 @@ def resize(
         precision.tell(made, dtype, None)
         return made
 
-    tree = None
+    tree, batch = None, None
     if section["shrink"] == "auto":
         relations.possible(source, wishes, WHERE)
         relations.layers(section.get("layers"), given["recipe"], ("model",))
         fixed = merge(implied, given["recipe"])
-        tree = shrink(source, fixed, section["size"], section.get("layers"))
-        trial = Trial(model_class=model_class, small=small, seed=seed, tree=tree)
+
+        def trial_of(alike: Alike) -> Trial:
+            tree = shrink(source, fixed, section["size"], section.get("layers"), alike)
+            return Trial(model_class=model_class, small=small, seed=seed, tree=tree)
+
+        trial = distinct(trial_of)
+        tree = trial.tree
         _reduce(trial, section, {*tokenizer.sizes.values()} if tokenizer else set())
-    return Resized(source=original, small=small, tree=tree, given=given, named=named)
+        searched = "search" in tree.reasons.values()
+        batch = None if searched or isinstance(trial.batch, BuildFault) else trial.batch
+    return Resized(source=original, small=small, tree=tree, given=given, named=named, batch=batch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +174,35 @@ class Trial:
         except BuildFault:
             return False
         return True
+
+
+def distinct(trial_of: Callable[[Alike], Trial]) -> Trial:
+    """The trial whose sizes are as distinct as the class takes them.
+
+    Where it makes no model of sizes that differ as the source's do, or none that takes a batch,
+    the widths become the text's, and where that is not enough the other sizes of a config may
+    coincide; then each width is tried to differ again, the towers' own first. What nothing helps
+    stays distinct: the checks will say what is wrong.
+    """
+
+    def runs(trial: Trial) -> bool:
+        return not isinstance(trial.batch, BuildFault)
+
+    first = trial_of(DISTINCT)
+    if runs(first):
+        return first
+    widths = first.tree.narrower_and_wider
+    for alike in (Alike(widths=widths), Alike(widths=widths, parts=True)):
+        best = trial_of(alike)
+        if runs(best):
+            break
+    else:
+        return first
+    for was in sorted(widths, reverse=True)[:TRIED]:
+        left = replace(best.tree.alike, widths=best.tree.alike.widths - {was})
+        trial = trial_of(left)
+        best = trial if runs(trial) else best
+    return best
 
 
 def _reduce(trial: Trial, section: Model, vocabularies: set[int]) -> None:

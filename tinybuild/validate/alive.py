@@ -44,8 +44,17 @@ def forward(subject: Subject) -> Result:
         measured=f"not finite: {', '.join(bad)}" if bad else f"{count} finite outputs",
         wanted="finite outputs",
         values={"outputs": count, "not_finite": len(bad)},
-        note="a smaller initializer_range, or bfloat16 instead of float16" if bad else "",
+        note=_finite(subject, bad) if bad else "",
     )
+
+
+def _finite(subject: Subject, bad: Sequence[str]) -> str:
+    """What makes outputs finite: another dtype, where float32 holds them."""
+    if subject.made.dtype == "float16":
+        exact = subject.computed(subject.exact_batch(), subject.exact)
+        if all(exact[name].isfinite().all() for name in bad if name in exact):
+            return "float16 ends at 65,504, and float32 holds them: set model.dtype to bfloat16"
+    return "draw weights less wide: a smaller model.initializer_range"
 
 
 @check("model")

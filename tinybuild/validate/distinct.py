@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
-from tinybuild.config import overrides
-from tinybuild.config.distinct import NEEDED, Coincidence, Size, compared, measured, sizes
+from tinybuild.config.distinct import NEEDED, Coincidence, Size, compared, sizes
 from tinybuild.errors import BuildFault
-from tinybuild.keys import configs, measures
-from tinybuild.paths import Data, Json, Path, leaves, put
+from tinybuild.keys import configs
+from tinybuild.paths import Data, Path, mapping, merge, put
 from tinybuild.validate.check import Result, check, listed
-from tinybuild.validate.subject import Subject
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
+from tinybuild.validate.subject import NotTried, Subject
 
 WISHED = ("recipe", "tokenizer")  # how the reason of a size begins that somebody wants so
 
@@ -35,8 +30,13 @@ def distinctions_kept(subject: Subject) -> Result | None:
         return None
     model = subject.model
     now = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
-    found = compared(type(model), _switched(source, subject.overrides), model.config, now)
-    known = _Known.of(subject, source.to_dict(), model.config.to_dict())
+    changes = _changes(subject)
+    try:
+        found = compared(type(model), source, model.config, _given(subject, changes), now)
+    except BuildFault as fault:
+        why = f"the class makes no model of its source's config: {fault.findings[0].what}"
+        raise NotTried(why) from None
+    known = Known.of(changes, found.source, model.config.to_dict())
     given_up, faults = dict[str, str](), [f"{name} is lost" for name in found.lost]
     faults += [f"{name} is not in the source" for name in found.gained]
     for one in (*found.sizes, *found.axes, *found.layers):
@@ -61,30 +61,33 @@ def distinctions_kept(subject: Subject) -> Result | None:
     return replace(result, given_up=given_up)
 
 
-def _switched(source: PreTrainedConfig, wishes: Data) -> PreTrainedConfig:
-    """The source with what the recipe sets beside sizes: other parts, switches, kinds of layers."""
-    asked: dict[str, Json] = {}
-    for path, value in leaves(wishes):
-        if measures(path[-1]) == "depth" or not measured(path[-1]):
-            put(asked, path, value)
-    try:
-        return overrides.override(source, asked, {}, ())
-    except BuildFault:  # of sizes and switches together only
-        return source
+def _changes(subject: Subject) -> list[Data]:
+    told = subject.file("config_changes.json").get("changes")
+    return [mapping(one) for one in told] if isinstance(told, list) else []
 
 
-class _Known:
-    """What config_changes.json says of the sizes of a config."""
+def _given(subject: Subject, changes: Sequence[Data]) -> Data:
+    """What the recipe sets, and exceptions where the source says nothing."""
+    given = merge({}, subject.overrides)
+    for one in changes:
+        if str(one["reason"]).startswith("exception") and one["from"] is None:
+            put(given, tuple(str(one["key"]).split(".")), one["to"])
+    return given
 
-    def __init__(self, reasons: Mapping[str, str], sizes: Sequence[Size]):
-        self.reasons, self.sizes = reasons, sizes
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known of the sizes of a config: why they were changed, and what they were."""
+
+    reasons: Mapping[str, str]
+    sizes: Sequence[Size]
 
     @classmethod
-    def of(cls, subject: Subject, source: Data, tiny: Data) -> _Known:
-        changes = subject.file("config_changes.json").get("changes")
-        told = changes if isinstance(changes, list) else []
-        reasons = {str(one["key"]): str(one["reason"]) for one in told if isinstance(one, Mapping)}
-        return cls(reasons, [s for path, _ in configs(tiny) for s in sizes(source, tiny, path)])
+    def of(cls, changes: Sequence[Data], source: Data, tiny: Data) -> Known:
+        return cls(
+            reasons={str(one["key"]): str(one["reason"]) for one in changes},
+            sizes=[size for path, _ in configs(tiny) for size in sizes(source, tiny, path)],
+        )
 
     def why(self, one: Coincidence) -> str:
         """Why two sizes are equal though they differ in the source; "" where nobody says it."""

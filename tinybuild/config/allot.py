@@ -1,0 +1,391 @@
+"""The sizes of a config, chosen together: what differs in the source differs in the small one.
+
+`widths` goes first: the widths of the whole tree. `parts` then takes one config after another:
+heads, what a head is wide, inner widths, ranks, experts and depths, from the lists of
+`sizes.Size.choices`, by the laws that a model's code goes by. Equal sizes stay equal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tinybuild.config import rotary
+from tinybuild.config.attention import STATE_HEADS
+from tinybuild.config.layers import stacks
+from tinybuild.config.solve import Apart, Law, Name, Product, Puzzle, Unknown
+from tinybuild.config.tree import Number, Tree
+from tinybuild.keys import NAMES, is_id, measures, of_modality, says, width
+from tinybuild.paths import Data, Json, Path, mapping, whole, wholes
+
+JOINS = range(2, 17)  # neighbours that a width may join
+EVEN = 8  # what a head is wide is a multiple of it, as kernels want
+
+# In the order in which they are chosen: what binds others first.
+ORDER = (
+    *("heads", "kv heads", "head dim", "rope dim", "rank", "state", "ffn width", "expert width"),
+    *("depth", "experts", "groups", "top groups", "top k", "window", "queries", "mels"),
+)
+LISTED = ("ffn width", "expert width", "experts", "top k", "head dim", "kv heads", "window")
+
+
+# --- widths ---------------------------------------------------------------------------------------
+
+
+def widths(tree: Tree) -> None:
+    """What is as wide as a layer: equal widths stay equal, distinct ones distinct.
+
+    The width of the text is the size's; narrower and wider towers and projections take the next of
+    its lists. Where the recipe sets a width, all keys that had the same value in the source follow
+    it.
+    """
+    numbers = [n for n in tree.numbers("width", "channels") if joined(tree, n) is None]
+    wished = {n.was: tree.fixed[n.at] for n in numbers if n.at in tree.fixed and n.was}
+    became = _widths(tree, numbers, {was: now for was, now in wished.items() if whole(now)})
+    for number in tree.numbers("width", "channels"):
+        if number.was in wished:
+            tree.set(number.at, wished[number.was], "rule width: as the recipe's")
+        elif number.value > tree.size.width:
+            alike = number.was in tree.alike.widths
+            why = "rule width: as wide as the text, the class needs it" if alike else "rule width"
+            tree.set(number.at, became.get(number.was, tree.size.width), why)
+    for was, now in became.items():
+        tree.sizes[(), "width", was] = now
+
+
+def _widths(tree: Tree, numbers: list[Number], wished: dict[int, int]) -> dict[int, int]:
+    """What each width of the source becomes."""
+    main = _main_width(tree)
+    kept = {n.was: n.value for n in numbers if n.was <= tree.size.width}
+    towers = {tree.width_was(path) for path, _ in tree.nodes()}
+    large = {n.was for n in numbers if n.was > tree.size.width} - set(wished)
+    became = {**kept, **wished}
+    if main in large:
+        became[main] = tree.size.width
+    for was in sorted(large - set(became), key=lambda was: (was not in towers, -was)):
+        free = [w for w in tree.size.beside(narrow=was < main) if w not in became.values()]
+        alike = was in tree.alike.widths
+        became[was] = free[0] if free and not alike else tree.size.width
+    return became
+
+
+def _main_width(tree: Tree) -> int:
+    """The width of the text, or else of the whole, or else the first."""
+    parts = [(name,) for name in NAMES["text part"]]
+    places = [(), *parts, *(path for path, _ in tree.nodes())]
+    return next((was for path in places if (was := tree.width_was(path))), tree.size.width)
+
+
+def joined(tree: Tree, number: Number) -> tuple[Path, int] | None:
+    """The tower whose width this width has several times (merged patches, several layers), and how
+    many times; None for a width of its own, such as that of another tower."""
+    towers = {tree.width_was(path) for path, _ in tree.nodes()}
+    named = says(number.name, "joined width") and number.name not in NAMES["width"]
+    if number.was in towers or not named:
+        return None
+    path, node = number.at[:-1], number.node
+    sees = [(*path, name) for name in node if of_modality(name, "image", "audio")]
+    for tower in [path] if width(node) else sees:
+        before = tree.width_was(tower)
+        inside = width(mapping(tree.data, tower))
+        if before and inside and number.was % before == 0 and number.was // before in JOINS:
+            return tower, number.was // before
+    return None
+
+
+# --- the sizes of one config ----------------------------------------------------------------------
+
+
+def parts(tree: Tree) -> None:
+    """All other sizes of each config, chosen together."""
+    depths: dict[Path, list[Depth]] = {}
+    for stack, least, open_ in stacks(tree):
+        depth = Depth(was=stack.number, least=least, most=stack.number if open_ else least)
+        depths.setdefault(stack.path, []).append(depth)
+    for path, node in tree.nodes():
+        part = Part(tree=tree, path=path, node=node)
+        part.sizes()
+        for depth in depths.get(path, ()):
+            part.add(("depth", depth.was), tuple(range(depth.least, depth.most + 1)[:4]))
+        for bind in (part.heads, part.latent, part.rotated, part.experts, part.inner):
+            bind()
+        part.choose()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Depth:
+    """The layers of a stack: how many there were, and the least and most that there may be."""
+
+    was: int
+    least: int
+    most: int
+
+
+@dataclass(kw_only=True)
+class Part:
+    """The sizes of one config as a puzzle: `choices` by what they are, `keys` that have them."""
+
+    tree: Tree
+    path: Path
+    node: Data
+    choices: dict[Name, tuple[int, ...]] = field(default_factory=dict)
+    keys: dict[str, Name] = field(default_factory=dict)
+    laws: list[Law] = field(default_factory=list)
+    aparts: list[Apart] = field(default_factory=list)
+    products: list[Product] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.wide = width(self.node) or self.tree.size.width
+        self.was_wide = self.tree.width_was(self.path) or 0
+
+    # --- what there is
+
+    def sizes(self) -> None:
+        """The sizes of the config, its own and those in lists that have one for each layer."""
+        for name, value in self.node.items():
+            measured = measures(name)
+            if is_id(name) or measured not in ORDER or measured == "depth" or self._derived(name):
+                continue
+            was, fixed = self.tree.was((*self.path, name)), (*self.path, name) in self.tree.fixed
+            if whole(value) and value > 0:
+                self._size(name, was if whole(was) and was > 0 else value, value if fixed else None)
+            elif _listed(measured, value) and not fixed:
+                assert wholes(value)
+                for item in value:
+                    self._size(name, item, None)
+
+    def _size(self, key: str, was: int, wished: int | None) -> None:
+        name = self.name(key, was)
+        self.keys.setdefault(key, name)
+        self.add(name, self._choices(name[0], was) if wished is None else (wished,))
+
+    def name(self, key: str, was: int) -> Name:
+        """Key-value heads that were as many as the heads are the same size; what the recipe sets is
+        a size of its own."""
+        measured = measures(key)
+        heads = self.heads_of(key) if measured == "kv heads" else None
+        if (*self.path, key) in self.tree.fixed:
+            return f"{measured}: {key}", was
+        return self.name(heads, was) if heads and self.was(heads) == was else (measured, was)
+
+    def add(self, name: Name, choices: tuple[int, ...]) -> None:
+        """What is elsewhere in the tree of this size becomes the same, if it may."""
+        elsewhere = {now for (_, *other), now in self.tree.sizes.items() if (*other,) == name}
+        if name[0] != "depth":
+            choices = tuple(sorted(choices, key=lambda choice: choice not in elsewhere))
+        self.choices.setdefault(name, choices)
+
+    def was(self, key: str) -> int:
+        value = self.tree.was((*self.path, key))
+        now = self.node.get(key)
+        return value if whole(value) else now if whole(now) else 0
+
+    def _choices(self, measured: str, was: int) -> tuple[int, ...]:
+        """What a size may become, best first: at most what it was, and itself where it is small."""
+        if measured == "ffn width":
+            if was == self.was_wide:
+                return (self.wide,)
+            size = self.tree.size
+            there = {measures(key) for key, value in self.node.items() if whole(value) and value}
+            of_experts = "experts" in there and "expert width" not in there
+            parts = size.expert_ffn if of_experts else size.ffn
+            listed = tuple(self.wide * part // 64 * 8 for part in parts)
+        else:
+            listed = self.tree.size.choices[measured]
+        if measured == "heads":
+            listed = (*listed, 1)
+        if was <= listed[0]:
+            return (was, *(number for number in listed if number < was))
+        return tuple(number for number in listed if number <= was)
+
+    def _derived(self, key: str) -> bool:
+        """Whether a later rule derives a key from others: a state space's heads cover the widened
+        layer, a latent head has a rotated and a plain part."""
+        covers = any(dim == key and self.covered(heads, dim) for heads, dim in STATE_HEADS)
+        return covers or (key in ("head_dim", "qk_head_dim") and self._latent)
+
+    def covered(self, heads: str, dim: str) -> int:
+        """How many widths these heads cover in the source; 0 where that is no whole number."""
+        if not (whole(self.node.get(heads)) and whole(self.node.get(dim)) and self.was_wide):
+            return 0
+        both = self.was(heads) * self.was(dim)
+        return both // self.was_wide if both % self.was_wide == 0 else 0
+
+    @property
+    def _latent(self) -> bool:
+        return all(whole(self.node.get(name)) for name in ("qk_rope_head_dim", "qk_nope_head_dim"))
+
+    # --- what binds them
+
+    def law(self, keys: tuple[str, ...], holds: Callable[..., bool]) -> None:
+        self.laws.append(Law(over=tuple(self.keys[key] for key in keys), holds=holds))
+
+    def apart(self, keys: tuple[str, ...], meets: Callable[..., bool]) -> None:
+        self.aparts.append(Apart(over=tuple(self.keys[key] for key in keys), meets=meets))
+
+    def measuring(self, *measured: str) -> list[str]:
+        return [key for key in self.keys if measures(key) in measured]
+
+    def heads_of(self, key: str) -> str | None:
+        """The heads that a key belongs to: of the same prefix (swa_, linear_value_), or the main
+        ones."""
+        named = [n for n, v in self.node.items() if measures(n) == "heads" and whole(v) and v > 0]
+        own = _about(key)
+        for other in named:
+            if own and _about(other) == own:
+                return other
+        for other in named:
+            if own and other.startswith(own.split("_")[0] + "_"):
+                return other
+        return next((n for n in NAMES["heads"] if n in named), next(iter(named), None))
+
+    def heads(self) -> None:
+        """Heads divide the width that they share, key-value heads the heads; where heads do not
+        cover the width in the source, they do not here."""
+        alone = set(self.measuring("heads"))
+        for state, dim in STATE_HEADS:
+            times = self.covered(state, dim)
+            if times and state in self.keys:
+                alone.discard(state)
+                self.law((state,), lambda h, all_=times * self.wide: all_ % h == 0)
+        for dim in self.measuring("head dim"):
+            heads = self.heads_of(dim)
+            if heads in self.keys:
+                assert heads is not None
+                self._cover(heads, dim)
+                if dim in NAMES["head dim"] or dim == "kv_channels":
+                    alone.discard(heads)
+        for key in alone:
+            if self.was_wide % self.was(key) == 0 and not self._latent:
+                for wide in self.widths(self.was(key)):
+                    self.law((key,), lambda h, wide=wide: wide % h == 0)
+                    self.apart((key,), lambda h, wide=wide: wide // h % EVEN > 0)
+        for key in self.measuring("kv heads"):
+            main = self.heads_of(key)
+            if main in self.keys and self.keys[key] != self.keys[main]:
+                assert main is not None
+                self.law((main, key), lambda h, kv: h % kv == 0 and kv < h)
+
+    def widths(self, parts: int) -> list[int]:
+        """The widths of layers that so many heads share in the source."""
+        there = [name for name in NAMES["width"] if whole(self.node.get(name))]
+        wide = [self.node[name] for name in there if self.was(name) % parts == 0]
+        return [value for value in wide if whole(value)] or [self.wide]
+
+    def _cover(self, heads: str, dim: str) -> None:
+        """What heads of their own width cover: the width, twice that, or something else."""
+        was, wide = self.was(heads) * self.was(dim), self.wide
+        if was == self.was_wide:
+            self.law((heads, dim), lambda h, d: h * d == wide)
+        elif was == 2 * self.was_wide and "attention" in dim:
+            self.law((heads, dim), lambda h, d: h * d == 2 * wide)  # over a doubled width
+        kv = (key for key in self.measuring("kv heads") if _about(key) == _about(dim))
+        for key in (heads, *kv) if "nope" not in dim else ():
+            over = (self.keys[key], self.keys[dim])
+            self.products.append(Product(over=over, was=self.was(key) * self.was(dim)))
+
+    def latent(self) -> None:
+        """What latent attention joins: ranks and parts of heads."""
+        names = ("kv_lora_rank", "qk_rope_head_dim")
+        there = all(name in self.keys for name in names)
+        if there and sum(map(self.was, names)) != self.was_wide:
+            self.apart(names, lambda rank, rope: rank + rope == self.wide)
+
+    def rotated(self) -> None:
+        """A head is rotated in pairs, of which each rotary section has one at least: one has more
+        where they are not equal in the source."""
+        parts = rotary.sections(self.node)
+        least = 2 * (len(parts) + (len(set(parts)) > 1)) if parts else 0
+
+        def holds(dim: int) -> bool:
+            return rotary.fits(self.node, dim) and rotary.turned(self.node, dim) >= least
+
+        names = ("qk_rope_head_dim", *NAMES["head dim"], "kv_channels")
+        dim = next((name for name in names if name in self.keys), None)
+        heads = next((name for name in NAMES["heads"] if name in self.keys), None)
+        if dim is not None:
+            self.law((dim,), holds)
+            for index in self.measuring("head dim"):
+                if "index" in index:  # its heads are rotated alike
+                    self.law((dim, index), lambda d, inner: rotary.turned(self.node, d) <= inner)
+        elif heads is not None and not self._latent:
+            self.law((heads,), lambda h: holds(self.wide // h))
+
+    def experts(self) -> None:
+        """Groups divide the experts and have two each; those chosen are in the chosen groups."""
+        kinds = ("experts", "groups", "top groups", "top k")
+        found = [next(iter(self.measuring(kind)), None) for kind in kinds]
+        experts, groups, chosen, top = found
+        if experts is not None and groups is not None:
+            self.law((experts, groups), lambda e, g: e % g == 0 and (g == 1 or e >= 2 * g))
+        if groups is not None and chosen is not None:
+            self.law((groups, chosen), lambda g, c: c <= g)
+        if experts is None:
+            return
+        for key in self.measuring("top k"):
+            fewer = self.was(key) < self.was(experts)
+            self.law((experts, key), lambda e, k, fewer=fewer: k < e if fewer else k <= e)
+        if groups is not None and chosen is not None and top is not None:
+            self.law((experts, groups, chosen, top), lambda e, g, c, k: k <= c * (e // g))
+
+    def inner(self) -> None:
+        """Experts often have two inner widths in one tensor."""
+        for key in self.measuring("expert width"):
+            if 2 * self.was(key) != self.was_wide:
+                self.apart((key,), lambda inner: 2 * inner == self.wide)
+
+    # --- the answer
+
+    def choose(self) -> None:
+        """Set each size to what it becomes."""
+        tree = self.tree
+        taken = {(n.value, n.was) for n in tree.numbers("width") if n.name in NAMES["width"]}
+        for key, value in self.node.items():
+            if whole(value) and key not in self.keys and measures(key) not in ("", "depth"):
+                taken.add((value, self.was(key)))
+        puzzle = Puzzle(
+            unknowns=[
+                Unknown(name=name, choices=choices)
+                for name, choices in sorted(self.choices.items(), key=lambda one: _rank(one[0]))
+            ],
+            laws=self.laws,
+            aparts=self.aparts,
+            products=self.products,
+            taken=sorted(taken),
+        )
+        made = puzzle.solved(distinct=not tree.alike.parts)
+        for (measured, was), now in made.items():
+            tree.sizes[self.path, measured, was] = now
+        for key in self.keys:
+            value, reason = self.node[key], f"rule {measures(key)}"
+            reason += ": plain, the class needs it" if tree.alike.parts else ""
+            if wholes(value):
+                tree.set((*self.path, key), [made[self.name(key, n)] for n in value], reason)
+            elif made[self.keys[key]] != value:
+                tree.set((*self.path, key), made[self.keys[key]], reason)
+
+
+def _rank(name: Name) -> tuple[int, int]:
+    return ORDER.index(name[0].partition(":")[0]), -name[1]
+
+
+def _listed(measured: str, value: Json) -> bool:
+    """Whether a list gives each layer its own size of this measure: uneven ones of other measures
+    are stages."""
+    return (
+        measured in LISTED
+        and wholes(value)
+        and min(value) > 0
+        and (measured == "kv heads" or len(set(value)) == 1)
+    )
+
+
+def _about(key: str) -> str:
+    """What a number of heads or their width is of: linear_value_ of linear_num_value_heads and
+    linear_value_head_dim."""
+    return re.sub(
+        r"(num_|n_)|((attention_|key_value_|kv_)?heads?|attention_heads?|head_dim|dim_head|head_size|headdim)$",
+        "",
+        key,
+    )
