@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from tinybuild.config import reads, rotary
 from tinybuild.feeding.inputs.contents import renewed
 from tinybuild.feeding.inputs.facts import Facts
-from tinybuild.keys import SAYS, first, measures, says
-from tinybuild.paths import Data, Json, Path, get, mapping, put, whole, wholes
+from tinybuild.keys import BY_LAYER, SAYS, first, measures, says
+from tinybuild.paths import Data, Json, Path, get, has, mapping, put, whole, wholes
 from tinybuild.validate.alive import differ
 from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.subject import Batch, Subject
@@ -31,14 +31,14 @@ MORE, MOST = 8, 1024  # tokens beyond what a feature begins at; of a batch at mo
 class Off:
     """A feature switched off: what it is called, the keys of the config that do it, or which
     weights are zero then. extreme: keys that make it act whatever the weights, if the class heeds
-    it at all. axes: so many axes of a position must differ. bound: it acts on large numbers alone.
+    it at all. apart: the axes of positions must differ. bound: it acts on large numbers alone.
     switch: there is no more of it than on."""
 
     what: str
     changes: Mapping[Path, Json] = field(default_factory=dict)
     extreme: Mapping[Path, Json] = field(default_factory=dict)
     zeroed: str = ""
-    axes: int = 0
+    apart: bool = False
     bound: bool = False
     switch: bool = False
 
@@ -100,6 +100,9 @@ def _frequencies(part: Part) -> Iterator[Off]:
         most = part.node.get(first(part.node, "positions") or "")
         if kind == "longrope":
             yield part.turned(at, {**rope, "long_factor": rope["short_factor"]}, ".long_factor")
+        elif kind == "llama3":  # as if all pairs were slow
+            slow = {"rope_type": "linear", "type": "linear"}
+            yield part.turned(at, {**rope, **slow}, ".high_freq_factor")
         elif kind == "yarn" and whole(original) and whole(most):
             factor = rope.get("factor") or most / original
             changed = {**rope, "factor": factor, ORIGINAL: FAR}
@@ -123,7 +126,7 @@ def _sections(part: Part) -> Iterator[Off]:
                 continue  # the first has what the others leave, whatever is said of it
             folded[other], folded[place] = folded[other] + folded[place], 0
             made = part.turned(at, {**rope, "mrope_section": folded}, f".mrope_section[{place}]")
-            yield replace(made, axes=len(sections))
+            yield replace(made, apart=True)
 
 
 def _partial(part: Part) -> Iterator[Off]:
@@ -142,7 +145,8 @@ def _kinds_of_rotation(part: Part) -> Iterator[Off]:
     ropes = [(at, rope) for at, rope in part.ropes() if len(at) == 2]
     for (at, rope), (_, other) in itertools.pairwise(ropes):
         if rope != other and rope.get("rope_type") == other.get("rope_type"):
-            yield part.turned(at, dict(other))
+            what = ".".join((*part.path, at[0]))
+            yield replace(part.turned(at, dict(other)), what=what)
 
 
 # --- attention ------------------------------------------------------------------------------------
@@ -182,9 +186,10 @@ def _factors(part: Part) -> Iterator[Off]:
             continue
         if isinstance(value, int | float) and value not in (0, 1):
             yield part.off(name, 1.0, 7.0 * value)
-        for place, one in enumerate(value if isinstance(value, list | tuple) else ()):
+        several = list(value) if isinstance(value, list | tuple) else []
+        for place, one in enumerate(several):
             if isinstance(one, int | float) and one not in (0, 1):
-                changed = [*value[:place], 1.0, *value[place + 1 :]]
+                changed = [*several[:place], 1.0, *several[place + 1 :]]
                 yield part.off(name, changed, more=f"[{place}]")
 
 
@@ -212,6 +217,19 @@ def _deepstack(part: Part) -> Iterator[Off]:
     for name, value in part.node.items():
         if "deepstack" in name and isinstance(value, list) and value:
             yield part.off(name, [])
+
+
+def _own_sizes(part: Part) -> Iterator[Off]:
+    """Sizes that some layers have for themselves."""
+    own = mapping(part.node.get(BY_LAYER))
+    for name in sorted({name for layer in own.values() for name in mapping(layer)}):
+        values = {mapping(layer).get(name) for layer in own.values()} | {part.node.get(name)}
+        if len({value for value in values if whole(value)}) > 1:
+            left = {
+                at: {key: value for key, value in mapping(layer).items() if key != name}
+                for at, layer in own.items()
+            }
+            yield part.off(BY_LAYER, left, more=f".{name}")
 
 
 # --- experts --------------------------------------------------------------------------------------
@@ -248,6 +266,7 @@ PROBES: tuple[Probe, ...] = (
     Probe(sentence="bounds bound", offs=_bounds),
     Probe(sentence="switches switch", offs=_switches),
     Probe(sentence="layers differ where lists by layer do", offs=_by_layer),
+    Probe(sentence="layers have sizes of their own", offs=_own_sizes),
     Probe(sentence="features of lower layers reach the text", offs=_deepstack),
     Probe(sentence="experts are chosen by group", offs=_groups),
     Probe(sentence="shared experts and the router's bias matter", offs=_weights),
@@ -261,6 +280,10 @@ ACTED, IDLE = "acts", "idle"
 UNHEEDED = "its class does nothing with"  # whatever it is
 BELOW = "nothing is near the bound of"
 REFUSED = "its class refuses to be without"
+
+
+class Refused(Exception):
+    """The class cannot be made, or run, without a feature."""
 
 
 class Derived(Exception):
@@ -323,11 +346,13 @@ class Trial:
     def batch(self) -> Batch:
         return _longer(self.subject, self.subject.exact_batch(), self.parts[0].length)
 
-    def apart(self, axes: int) -> Batch:
+    @functools.cached_property
+    def apart(self) -> Batch:
         """The batch with positions whose axes differ: an image's do by themselves."""
         import torch
 
         given = dict(self.batch)
+        axes = max(len(rotary.sections(part.node)) for part in self.parts)
         if not any(name.endswith("grid_thw") for name in given) and "input_ids" in given:
             rows, count = given["input_ids"].shape[:2]
             place = torch.arange(count)
@@ -351,9 +376,10 @@ class Trial:
         """The keys that the class reads when it is made and run."""
         return self._whole[1]
 
-    @functools.cache  # noqa: B019
-    def outputs_apart(self, axes: int) -> Batch:
-        return self._computed(self.apart(axes))
+    @functools.cached_property
+    def outputs_apart(self) -> Batch:
+        """The same, of the batch whose positions have axes that differ."""
+        return self._computed(self.apart)
 
     def _computed(self, batch: Batch) -> Batch:
         made = self.model({})
@@ -362,7 +388,7 @@ class Trial:
 
     def how(self, off: Off) -> str:
         """ACTED, IDLE, or why it does not act here."""
-        before = self.outputs_apart(off.axes) if off.axes else self.outputs
+        before = self.outputs_apart if off.apart else self.outputs
         after = self.without(off.changes, off)
         if after is None or differ(before, after):
             return ACTED
@@ -375,24 +401,57 @@ class Trial:
 
     def without(self, changes: Mapping[Path, Json], off: Off) -> Batch | None:
         """The outputs with these changes; None where the model has other weights then."""
-        made = self.model(changes, off.zeroed)
-        if made is None:
-            return None
-        return self.subject.computed(self.apart(off.axes) if off.axes else self.batch, made)
+        batch = self.apart if off.apart else self.batch
+        try:
+            made = self.model(changes, off.zeroed)
+            return None if made is None else self.subject.computed(batch, made)
+        except (Derived, MemoryError):
+            raise
+        except Exception as error:
+            raise Refused from error
 
     def on(self) -> Iterator[Off]:
         """Every feature that the config switches on and the class reads."""
         objects = dict(self.facts.nodes)
-        for part, probe in itertools.product(self.parts, PROBES):
-            for off in probe.offs(part):
-                if off.zeroed:
-                    named = [n for n in self.weights if re.search(off.zeroed, n)]
-                    if named:
-                        yield off
-                    continue
-                key = next(iter(off.changes))[len(part.path)]
-                if key in self.read.get(type(objects[part.path]), ()):
+        for part, off in _offs(self.parts):
+            if off.zeroed:
+                if any(re.search(off.zeroed, name) for name in self.weights):
                     yield off
+            elif _key(part, off) in self.read.get(type(objects[part.path]), ()):
+                yield off
+
+    def lost(self) -> list[str]:
+        """What the source's config switches on, and this one does not, where the recipe does not
+        say so."""
+        source = self.subject.source_config
+        if source is None:
+            return []
+        data, objects = source.to_dict(), dict(self.facts.nodes)
+        there = [
+            replace(part, node=mapping(data, part.path))
+            for part in self.parts
+            if has(data, part.path)
+        ]
+        here = {off.what for _, off in _offs(self.parts)}
+        return [
+            off.what
+            for part, off in _offs(there)
+            if off.what not in here
+            and not off.zeroed
+            and _key(part, off) in self.read.get(type(objects[part.path]), ())
+            and not has(self.subject.overrides, (*part.path, _key(part, off)))
+        ]
+
+
+def _offs(parts: Sequence[Part]) -> Iterator[tuple[Part, Off]]:
+    for part, probe in itertools.product(parts, PROBES):
+        for off in probe.offs(part):
+            yield part, off
+
+
+def _key(part: Part, off: Off) -> str:
+    """The key of the part's config that switches a feature off."""
+    return next(iter(off.changes))[len(part.path)]
 
 
 def _beyond(nodes: Sequence[Data]) -> int:
@@ -461,23 +520,24 @@ def features_matter(subject: Subject) -> Result | None:
             how = trial.how(off)
         except Derived:
             continue
-        except Exception:  # noqa: BLE001 - a class may refuse to be without
+        except Refused:
             how = REFUSED
         found[how].append(off.what)
-    acted, idle = found.pop(ACTED), found.pop(IDLE)
-    if not (acted or idle or any(found.values())):
+    acted, idle, lost = found.pop(ACTED), found.pop(IDLE), trial.lost()
+    if not (acted or idle or lost or any(found.values())):
         return None
+    faults = [f"nothing changes without {listed(idle)}"] if idle else []
+    faults += [f"the source has {listed(lost)}, and this does not"] if lost else []
     notes = [f"{reason} {listed(names)}" for reason, names in found.items() if names]
     return Result.of(
-        not idle,
-        measured=f"nothing changes without {listed(idle)}"
-        if idle
-        else f"{len(acted)} features change the outputs",
-        wanted="outputs that depend on every feature",
+        not faults,
+        measured="; ".join(faults) or f"{len(acted)} features change the outputs",
+        wanted="outputs that depend on every feature of the source",
         values={
             "features": len(acted) + len(idle),
             "acted": len(acted),
             "idle": len(idle),
+            "lost": len(lost),
             "unheeded": len(found[UNHEEDED]),
             "below": len(found[BELOW]),
             "refused": len(found[REFUSED]),
