@@ -6,15 +6,17 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tinybuild import network
 from tinybuild.errors import BuildFault
-from tinybuild.workers import Bug, Limits, Pool
+from tinybuild.workers import Bug, Limits, Pool, beside
 
 
 @pytest.fixture
@@ -126,6 +128,76 @@ def test_after_a_bug_nobody_trusts_the_worker(pool: Pool) -> None:
     assert pool.all == []
 
 
+# --- warm ones ------------------------------------------------------------------------------------
+
+
+def life(_: object) -> tuple[int, list[int], bool]:
+    """The process that this one was forked from, the threads of both, and whether torch is here."""
+    above = os.getppid()
+    threads = [len(list(Path(f"/proc/{one}/task").iterdir())) for one in (os.getpid(), above)]
+    return above, threads, "torch" in sys.modules
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+def test_warm_workers_are_forked_where_nothing_has_computed(pool: Pool) -> None:
+    """No thread runs in the process that forks: torch's begin with the first computation."""
+    begun = threading.Barrier(2)
+    told: list[tuple[int, list[int], bool]] = []
+
+    def work() -> None:
+        begun.wait()
+        told.append(pool.call("test_workers:life", None, sort="warm"))
+        pool.call("test_workers:tensor", 1_000, sort="warm")
+        pool.call("time:sleep", 0.5, sort="warm")
+
+    callers = [threading.Thread(target=work) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(pool.all) == 2
+    told.append(pool.call("test_workers:life", None, sort="warm"))  # after one has computed
+    assert len({above for above, *_ in told}) == 1
+    assert all(threads[1] == 1 and here for _, threads, here in told)
+
+
+def ask(function: str) -> object:
+    return beside().call(function, None, Limits())
+
+
+def pid(_: object) -> int:
+    return os.getpid()
+
+
+def test_the_process_beside_a_worker_is_its_own(pool: Pool) -> None:
+    here = pool.call("test_workers:pid", None, sort="warm")
+    there = pool.call("test_workers:ask", "test_workers:pid", sort="warm")
+    assert there == pool.call("test_workers:ask", "test_workers:pid", sort="warm")
+    assert there not in (here, os.getpid())
+    with pytest.raises(BuildFault, match="is missing"):
+        pool.call("test_workers:ask", "test_workers:missing", sort="warm")
+    # Where it dies, its worker is not whole any more: both are replaced.
+    os.kill(there, signal.SIGKILL)
+    with pytest.raises(BuildFault, match="ended early"):
+        pool.call("test_workers:ask", "test_workers:pid", sort="warm")
+    assert pool.all == []
+    assert pool.call("test_workers:ask", "test_workers:pid", sort="warm") not in (here, there)
+
+
+def missing(_: object) -> None:
+    raise BuildFault.of("is missing")
+
+
+def test_the_process_beside_a_worker_ends_with_it(pool: Pool) -> None:
+    there = pool.call("test_workers:ask", "test_workers:pid", sort="warm")
+    (worker,) = pool.all
+    os.kill(worker.process.pid or 0, signal.SIGKILL)
+    patience = time.monotonic() + 10
+    while Path(f"/proc/{there}").exists():
+        assert time.monotonic() < patience
+        time.sleep(0.05)
+
+
 # --- no network -----------------------------------------------------------------------------------
 
 
@@ -182,8 +254,8 @@ def test_a_worker_reaches_no_host(
     with pytest.raises(TimeoutError):
         server.accept()
     assert pool.call("test_workers:pipes", None) == b"hello"
-    assert pool.call("test_workers:connect", address, online=True) == "connected"
-    assert [worker.online for worker in pool.all] == [False, True]
+    assert pool.call("test_workers:connect", address, sort="online") == "connected"
+    assert [worker.sort for worker in pool.all] == ["light", "online"]
     with pytest.raises(BuildFault, match=r"asked for somewhere\.example"):
         pool.call("test_workers:look_up", "somewhere.example")
 
@@ -200,6 +272,6 @@ def test_only_a_worker_with_a_network_sees_a_token(
     monkeypatch.setenv(name, "hf_secret")
     assert pool.call("os:getenv", name) is None
     assert pool.call("test_workers:token", None) is None
-    assert pool.call("os:getenv", name, online=True) == "hf_secret"
+    assert pool.call("os:getenv", name, sort="online") == "hf_secret"
     assert os.environ[name] == "hf_secret"
     assert all(os.environ.get(key) != network._NOWHERE for key in network.ENVIRONMENT)

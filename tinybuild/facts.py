@@ -112,11 +112,13 @@ class ModelShown:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts(ModelShown):
-    """All of them. vocab_size: None where the config of the text part has none."""
+    """All of them. vocab_size: None where the config of the text part has none. draw: how many
+    draws before that of the weights made a model that continues its prompts alike."""
 
     model_type: str
     modalities: tuple[str, ...]
     vocab_size: int | None
+    draw: int
 
 
 # --- dataset --------------------------------------------------------------------------------------

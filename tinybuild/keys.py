@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tinybuild import paths
 from tinybuild.paths import Data, Json, Path, whole, wholes
@@ -123,9 +123,25 @@ def is_depth(name: str, value: Json) -> bool:
     return measures(name) == "depth" and whole(value) and value > 0
 
 
+def counted(data: Data) -> Sequence[str]:
+    """The kind of each layer of a config whose layers only that list counts; empty where there is a
+    key for the depth, or no such list."""
+    if any(is_depth(name, value) for name, value in data.items()):
+        return ()
+    kinds = (
+        [item for item in value if isinstance(item, str)]
+        for name, value in data.items()
+        if says(name, "kind of each layer") or says(name, "something of each layer")
+        if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    )
+    return max(kinds, key=len, default=())
+
+
 def depths(data: Data) -> list[int]:
-    """The depths of all stacks of one config, those that are told by stage as stages and in sum."""
+    """The depths of all stacks of one config, those that are told by stage as stages and in sum,
+    those that only a list counts by its length."""
     deep = [value for name, value in data.items() if whole(value) and is_depth(name, value)]
+    deep += [len(kinds) for kinds in [counted(data)] if kinds]
     for name in ("depths", "layers"):
         stages = data.get(name)
         if wholes(stages):
@@ -214,9 +230,10 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "after audio": ("audio_end_token_id", "audio_eos_token_id", "eoa_token_id"),
     # The sub-configs that hold the text's vocabulary where the whole has none.
     "text part": (
-        *("text_config", "llm_config", "language_config", "decoder", "thinker_config"),
-        "vlm_config",
+        *("text_config", "llm_config", "language_config", "text_encoder", "decoder"),
+        *("thinker_config", "vlm_config"),
     ),
+    "beside text": ("qformer_config",),  # has a vocabulary of its own in a source, and takes text
 }
 
 
@@ -307,6 +324,7 @@ SAYS: Mapping[str, str] = {
     ),
     # Images.
     "map of an image": r"backbone_feature_sizes|.*rope_feat_sizes|low_res_mask_size",
+    "flat patch": r"patch_embed_hidden_size",  # the numbers of a patch, in all channels
     "patches a side": r"image_embedding_size|.*_grid_size|num_patches_per_side",
     "patches": (
         r"num_patches|num_position_embeddings|image_seq_length|mm_tokens_per_image|"
@@ -340,6 +358,9 @@ SAYS: Mapping[str, str] = {
         r"(mamba|linear|index|indexer|resampler|perceiver|conf|swa|cross)_.*|.*mamba.*"
     ),
     "routing": r".*(expert|moe|top_?k|n_group|router|routed).*",
+    "rows of text": r"~vocab_size(_~)?",  # where as many as there are of the text
+    "ids of text": r"~vocab_size_per_layer_input",  # as many rows, or a few less
+    "helped generation": r"use_mtp|assistant_early_exit|prompt_lookup_num_tokens",
     "packing": r"(quantization|compression)_config",  # of weights in fewer bits than a float has
     # Code, a file or a repository: none of a source's is in a bundle.
     "elsewhere": (

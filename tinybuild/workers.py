@@ -1,7 +1,8 @@
-"""Warm processes: each imports torch and transformers once, then does one stage after another.
+"""Warm processes: torch and transformers are imported once a build, work is done many times.
 
-The process that runs doit stays light and never computes; work is sent to processes started with
-"spawn" (nothing is ever forked after torch has computed). A worker that dies, hangs or wants too
+The process that runs doit stays light and never computes; work is sent to others. Those that need
+torch are forked from one that has imported it and does nothing else (`tinybuild.warm`): nothing is
+ever forked after torch has computed, or while a thread runs. A worker that dies, hangs or wants too
 much memory takes its own task with it and nothing else.
 """
 
@@ -14,13 +15,16 @@ import os
 import re
 import resource
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from tinybuild import network, wire
 from tinybuild.errors import BuildFault, Fault
@@ -81,9 +85,10 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one call may take: seconds of wall time, and bytes of memory for its whole process."""
+    """What one call may take: seconds of wall time (None: another call around it bounds it), and
+    bytes of memory for its whole process."""
 
-    seconds: float = 600.0
+    seconds: float | None = 600.0
     memory: int = 8_000_000_000
 
 
@@ -97,12 +102,23 @@ def call(function: str, argument: object) -> Any:
     return getattr(importlib.import_module(module), name)(argument)
 
 
-def serve(connection: Connection, online: bool) -> None:
-    """A worker's life: take a call, do it, answer; end when the other side is gone."""
+# What a process is for. light: it imports what it needs. warm: it was forked with torch and
+# transformers in it. online: the only one that reaches a network, and sees a token.
+Sort = Literal["light", "warm", "online"]
+
+
+def serve(connection: Connection, sort: Sort, other: Connection | None) -> None:
+    """A worker's life: take a call, do it, answer; end when the other side is gone.
+
+    other: the pipe to the process beside it. An answer says whether the worker is whole: without
+    that process it is not.
+    """
     # Ctrl-C reaches the whole process group; the parent decides and stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if not online:
+    if sort != "online":
         network.shut()
+    if other is not None:
+        _beside.append(Remote(other))
     while True:
         try:
             function, argument, memory = connection.recv()
@@ -113,7 +129,7 @@ def serve(connection: Connection, online: bool) -> None:
         if host is not None:
             answer = _fault(network.fault(host))
         try:
-            connection.send(answer)
+            connection.send((*answer, other is None or bool(_beside)))
         except BrokenPipeError:
             return
 
@@ -135,7 +151,7 @@ def _answer(function: str, argument: object, memory: int) -> Answer:
         wanted = network.offline(error)
         if wanted is not None:
             return _fault(network.fault(wanted))
-        if "DefaultCPUAllocator" in str(error):  # torch's way to say MemoryError
+        if out_of_memory(error):
             return _fault(_out_of_memory(memory))
         trace = traceback.format_exc()
         if isinstance(error, OSError):
@@ -162,6 +178,11 @@ def bound(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error is torch's way to say MemoryError."""
+    return "DefaultCPUAllocator" in str(error)
+
+
 def _out_of_memory(memory: int) -> Fault:
     return BuildFault.of(
         f"this needs more memory than there is, or than the {memory / 1e9:.3g} GB it may take",
@@ -169,30 +190,24 @@ def _out_of_memory(memory: int) -> Fault:
     )
 
 
-class Worker:
-    """One warm process; with a network (`online`) or without one, for all its life."""
+class Remote:
+    """A process at the other end of a pipe, which does one call after another."""
 
-    def __init__(self, online: bool = False) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.online = online
-        self.connection, theirs = context.Pipe()
-        with _environment({**SETTINGS, **({} if online else network.ENVIRONMENT)}):
-            self.process = context.Process(target=serve, args=(theirs, online), daemon=True)
-            self.process.start()
-        theirs.close()
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
 
     def call(self, function: str, argument: object, limits: Limits) -> Any:
+        """What a function gives there. Raises Fault, OSError, Bug."""
         try:
             self.connection.send((function, argument, limits.memory))
             if not self.connection.poll(limits.seconds):
                 self.stop()
                 raise _late(limits.seconds)
-            how, value = self.connection.recv()
+            how, value, whole = self.connection.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError):
-            self.process.join(5)
-            code = self.process.exitcode
-            self.stop()
-            raise _died(code) from None
+            raise _died(self.stop(5)) from None
+        if how == "bug" or not whole:
+            self.stop()  # whatever went wrong may have left something behind in the libraries
         if how == "done":
             return value
         if how == "fault":
@@ -203,16 +218,70 @@ class Worker:
             error = OSError(number, text, filename)
             error.add_note(trace)
             raise error
-        self.stop()  # whatever went wrong may have left something behind in the libraries
         raise Bug(value)
 
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.join()
+    def stop(self, patience: float = 0) -> int | None:
+        """Have no more to do with it. Its exit code, where it is ours and ends by itself within so
+        many seconds."""
         self.connection.close()
+        if self in _beside:
+            _beside.remove(self)
+        return None
 
 
-def _late(seconds: float) -> Fault:
+class Worker(Remote):
+    """A process of our own, of one sort for all its life; a warm one has another beside it."""
+
+    def __init__(self, sort: Sort = "light") -> None:
+        self.sort = sort
+        other = _begin(sort, None) if sort == "warm" else None
+        self.other = other[0] if other is not None else None
+        self.process, connection = _begin(sort, other[1] if other is not None else None)
+        if other is not None:
+            other[1].close()
+        super().__init__(connection)
+
+    def stop(self, patience: float = 0) -> int | None:
+        self.process.join(patience)
+        code = self.process.exitcode
+        for process in (self.process, self.other):
+            if process is not None:
+                process.kill()
+                process.join()
+        super().stop()
+        return code
+
+
+def _begin(sort: Sort, other: Connection | None) -> tuple[BaseProcess, Connection]:
+    """Start a process that serves, and our end of the pipe to it.
+
+    A warm one costs some milliseconds once the first was started, which waits for the imports.
+    Where forking is not safe (macOS) it is spawned like the others.
+    """
+    context: SpawnContext | ForkServerContext = multiprocessing.get_context("spawn")
+    if sort == "warm" and sys.platform == "linux":
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["tinybuild.warm"])
+    ours, theirs = context.Pipe()
+    with _environment({**SETTINGS, **({} if sort == "online" else network.ENVIRONMENT)}):
+        process = context.Process(target=serve, args=(theirs, sort, other), daemon=True)
+        process.start()
+    theirs.close()
+    return process, ours
+
+
+_beside: list[Remote] = []
+
+
+def beside() -> Remote:
+    """The process beside this one, which does only what this one tells it; one of its own where it
+    is not a warm worker."""
+    if not _beside:
+        _beside.append(Worker("light"))
+    return _beside[0]
+
+
+def _late(seconds: float | None) -> Fault:
     return BuildFault.of(
         f"this took longer than {seconds:g} s and was stopped",
         hint="raise limits.seconds in the recipe if it only needs more time",
@@ -226,7 +295,8 @@ def _died(code: int | None) -> Fault:
         if -code == signal.SIGKILL:
             hint = "often this is the system running out of memory; " + hint
         return BuildFault.of(f"the process that did this was killed ({name})", hint=hint)
-    return BuildFault.of(f"the process that did this ended early (exit code {code})")
+    known = "" if code is None else f" (exit code {code})"
+    return BuildFault.of(f"the process that did this ended early{known}")
 
 
 @contextlib.contextmanager
@@ -251,9 +321,9 @@ def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
 class Pool:
     """Workers, started when needed, kept warm, one call each at a time.
 
-    As many threads as call at once get as many workers: `doit -n 2` has two. A call that needs a
-    network gets a worker of its own sort: libraries read their environment once, and a process that
-    computes is never one that has seen a token.
+    As many threads as call at once get as many workers: `doit -n 2` has two. Each call says of
+    which sort: libraries read their environment once, and a process that computes is never one
+    that has seen a token.
     """
 
     def __init__(self) -> None:
@@ -262,12 +332,12 @@ class Pool:
         self.all: list[Worker] = []
 
     def call(
-        self, function: str, argument: object, limits: Limits | None = None, online: bool = False
+        self, function: str, argument: object, limits: Limits | None = None, sort: Sort = "light"
     ) -> Any:
         with self.lock:
-            worker = next((one for one in reversed(self.idle) if one.online == online), None)
+            worker = next((one for one in reversed(self.idle) if one.sort == sort), None)
             if worker is None:
-                worker = Worker(online)
+                worker = Worker(sort)
                 self.all.append(worker)
             else:
                 self.idle.remove(worker)

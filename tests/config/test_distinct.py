@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from tinybuild.config import overrides
 from tinybuild.config.distinct import Compared, apart, coincident_axes, compared, lacking
+from tinybuild.config.shrink import shrink
 
 
 def beside(name: str, source: dict[str, Any], tiny: dict[str, Any]) -> Compared:
@@ -180,10 +182,18 @@ def test_each_kind_of_layer_has_the_same_parameters() -> None:
 
 
 def test_axes_are_compared_with_those_of_all_layers_of_the_source() -> None:
-    full = {"h.0.w": (32, 64), "h.1.w": (64, 64), "v": (7, 7), "c": (8, 3, 2, 2)}
-    tiny = {"h.0.w": (8, 8), "v": (5, 6), "c": (2, 3, 2, 2), "new": (4, 4)}
-    assert [one.names for one in coincident_axes(full, tiny)] == [
-        ("c[0]", "c[2]"),
-        ("c[0]", "c[3]"),
-    ]
+    full = {"h.0.w": (32, 64), "h.1.w": (64, 64), "v": (7, 7), "c": (64, 32, 3), "e": (96, 64, 9)}
+    tiny = {"h.0.w": (8, 8), "v": (5, 6), "c": (8, 3, 3), "e": (8, 24, 24), "new": (4, 4)}
+    assert [one.names for one in coincident_axes(full, tiny)] == [("e[1]", "e[2]")]
     assert [*apart(full, tiny)] == ["v is [5, 6], and [7, 7] in the source"]
+
+
+def test_widths_by_stage_make_shortcuts() -> None:
+    """A stage of another width has a shortcut, which is a module of its own."""
+    from transformers import ChameleonVQVAE, ChameleonVQVAEConfig
+
+    source = ChameleonVQVAEConfig()
+    tree = shrink(source, {})
+    tiny = overrides.override(source, {}, tree.overrides, ())
+    found = compared(ChameleonVQVAE, source, tiny)
+    assert (found.lost, found.gained) == ((), ())

@@ -116,6 +116,12 @@ def test_a_backbone_that_is_a_repository_is_refused_without_a_request(tmp_path: 
     assert "backbone_config" in refusal.hint
 
 
+def test_generation_that_layers_elsewhere_help(tmp_path: Path) -> None:
+    made = read(tmp_path, use_mtp=True, num_mtp_modules=3)
+    assert changes(made) == {"use_mtp": None}
+    assert "rule generation" in reasons(made)
+
+
 # --- old ways -------------------------------------------------------------------------------------
 
 

@@ -609,6 +609,52 @@ def test_sizes_leave_another_vocabulary_alone() -> None:
     assert carry.sizes(data, facts()) == {"vocab_size": 50, "text": {"vocab_size": 50}}
 
 
+@pytest.mark.parametrize(
+    ("data", "wanted"),
+    [
+        # Marian: encoder and decoder have a vocabulary each, of the same tokens.
+        ({"vocab_size": 200, "decoder_vocab_size": 200}, ("decoder_vocab_size",)),
+        ({"vocab_size": 200, "decoder_vocab_size": 90}, ()),
+        # Gemma: each layer has an embedding of its own, of as many tokens or of a few less.
+        ({"vocab_size": 200, "vocab_size_per_layer_input": 200}, ("vocab_size_per_layer_input",)),
+        ({"vocab_size": 200, "vocab_size_per_layer_input": 180}, ("vocab_size_per_layer_input",)),
+        # InstructBLIP: the querying model takes text, too.
+        (
+            {"vocab_size": 200, "qformer_config": {"vocab_size": 30}},
+            ("qformer_config", "vocab_size"),
+        ),
+        ({"vocab_size": 200, "codebook_size": 200, "type_vocab_size": 2}, ()),
+    ],
+)
+def test_sizes_of_every_vocabulary_of_the_text(
+    data: dict[str, Any], wanted: tuple[str, ...]
+) -> None:
+    found: Any = carry.sizes(data, facts())
+    assert found.pop("vocab_size") == 50
+    for name in wanted:
+        found = found[name]
+    assert found == (50 if wanted else {})
+
+
+def test_sizes_of_a_text_encoder_before_a_decoder_of_codes() -> None:
+    data = {"text_encoder": {"vocab_size": 200}, "decoder": {"vocab_size": 1024}}
+    assert carry.sizes(data, facts()) == {"text_encoder": {"vocab_size": 50}}
+
+
+# --- packing --------------------------------------------------------------------------------------
+
+
+def test_packing_cannot_be_asked_for_and_null_asks_for_nothing() -> None:
+    ((where, what, hint),) = refusals(config("LlamaConfig"), {"quantization_config": {"bits": 4}})
+    assert where == (*KEY, "quantization_config")
+    assert what == (
+        "quantization_config cannot be had: weights are drawn and written as plain numbers"
+    )
+    assert "leave it out" in hint
+    made = override(config("LlamaConfig"), {"quantization_config": None})
+    assert not hasattr(made, "quantization_config")
+
+
 # --- properties -----------------------------------------------------------------------------------
 
 CLASSES = ("LlamaConfig", "GPT2Config", "Qwen2Config", "Gemma2Config", "CLIPConfig", "T5Config")

@@ -634,10 +634,21 @@ def test_heads_of_a_size_of_their_own_need_not_divide(job: MakeJob, tmp_path: Pa
     assert "model.safetensors" in contents(out)
 
 
+def test_more_layers_than_the_source_has() -> None:
+    source = {"encoder_layers": 2, "text_config": {"layer_types": ["a", "b", "a", "b"]}}
+    relations.layers(4, source, {}, ("model",))
+    relations.layers(9, {"no": "depth"}, {}, ("model",))
+    refusal = faults.refused(relations.layers, 5, source, {}, ("model",))
+    assert refusal.what == "layers (5) cannot be had: the source has 4"
+    assert refusal.key == ("model", "layers")
+    assert refusal.hint.startswith("layers: 4; or, instead of layers,")
+
+
 def test_layers_and_a_depth_of_the_recipe() -> None:
     for deep in (3, 5):
-        relations.layers(3, {"num_hidden_layers": deep}, ("model",))
-    refusal = faults.refused(relations.layers, 3, {"num_hidden_layers": 2}, ("model",))
+        relations.layers(3, {"num_hidden_layers": 5}, {"num_hidden_layers": deep}, ("model",))
+    source = {"num_hidden_layers": 5}
+    refusal = faults.refused(relations.layers, 3, source, {"num_hidden_layers": 2}, ("model",))
     assert refusal.text == (
         "layers (3) must be at most num_hidden_layers (2): it is the least depth of every stack\n"
         "  hint: layers: 2, or num_hidden_layers: 3"

@@ -79,9 +79,10 @@ def test_qwen_vl_vision_heads_have_their_own_name() -> None:
 def test_deepseek_with_two_layers_has_an_expert_layer(wishes: dict[str, Any]) -> None:
     config = small("deepseek_v3", wishes)
     names = shapes(config, "DeepseekV3Model")
-    assert config.num_hidden_layers == 2
+    last = wishes.get("num_hidden_layers", 3) - 1
+    assert config.num_hidden_layers == last + 1
     assert not any(name.startswith("layers.0.") and "experts" in name for name in names)
-    assert any(name.startswith("layers.1.") and "experts" in name for name in names)
+    assert any(name.startswith(f"layers.{last}.") and "experts" in name for name in names)
 
 
 def test_layer_numbers_are_inside_the_depth() -> None:
@@ -167,6 +168,11 @@ def test_what_depends_on_the_recipes_keys_follows() -> None:
     assert tied.text_config.hidden_size == 96
 
 
+def test_heads_that_the_recipe_sets_are_those_of_keys_and_values_too() -> None:
+    """Where they were as many in the source."""
+    assert small("llama", {"num_attention_heads": 2}).num_key_value_heads == 2
+
+
 def test_two_names_of_one_size_change_together() -> None:
     from transformers import GPT2Config
 
@@ -188,6 +194,10 @@ def test_layers_that_feed_others_stay_as_many() -> None:
     assert text.num_hidden_layers >= 3  # the first three are fed
     wanted = small("qwen3_vl", {"vision_config": {"depth": 2}}).vision_config
     assert list(wanted.deepstack_visual_indexes) == [0, 1][: len(wanted.deepstack_visual_indexes)]
+
+
+def test_a_patch_laid_flat_has_the_numbers_of_its_pixels() -> None:
+    assert small("kosmos-2.5").vision_config.patch_embed_hidden_size == 8 * 8 * 3
 
 
 def test_small_has_heads_that_engines_take() -> None:
@@ -335,7 +345,7 @@ def test_what_is_large_by_itself_does_not_ruin_the_rest() -> None:
         wide = changed.get("hidden_size", 64)
         return {"table": (1000, 1000), "layer": (wide, wide)}
 
-    assert search(tree, 500_000, measure, lambda _: True) == 1_000_000 + 64 * 64
+    assert search(tree, 500_000, measure, lambda _: True, narrow=True) == 1_000_000 + 64 * 64
     assert tree.overrides == {}
 
 
@@ -423,3 +433,42 @@ def test_a_tree_can_be_tried_on() -> None:
     trial = tree.copy()
     trial.set(("hidden_size",), 8, "search")
     assert (tree.overrides, trial.overrides) == ({}, {"hidden_size": 8})
+
+
+def test_the_search_leaves_widths_that_say_something() -> None:
+    from tinybuild.config.search import search
+
+    source = {"model_type": "x", "hidden_size": 4096, "num_hidden_layers": 118}
+
+    def measure(changes: Data) -> dict[str, tuple[int, ...]]:
+        wide = {**source, **changes}["hidden_size"]
+        return {f"layers.{n}": (wide, wide) for n in range(118)}
+
+    for narrow, width in ((False, 32), (True, 16)):
+        tree = Tree(source, {}, TINY, None)
+        tree.set(("hidden_size",), 64, "rule width")
+        search(tree, 40_000, measure, lambda _: True, narrow=narrow)
+        assert tree.data["hidden_size"] == width
+        below = ": below a width of 32, for the recipe's goal"
+        assert tree.reasons["hidden_size",] == "search" + (below if narrow else "")
+
+
+KINDS = ["linear_attention", "mlp", "linear_attention", "mlp", "full_attention", "mlp"] * 9
+
+
+@pytest.mark.parametrize(
+    ("wishes", "layers", "depth"),
+    [({}, None, 3), ({}, 4, 4), ({"num_hidden_layers": 4}, None, 4), ({}, 7, 7)],
+)
+def test_layers_that_only_a_list_counts(
+    wishes: dict[str, Any], layers: int | None, depth: int
+) -> None:
+    from transformers import NemotronHConfig
+
+    source = NemotronHConfig(layers_block_type=KINDS)
+    tree = shrink(source, wishes, layers=layers)
+    made = overrides.override(source, wishes, tree.overrides, ("model", "config"))
+    assert len(made.layers_block_type) == made.num_hidden_layers == depth
+    assert {*made.layers_block_type} == {*KINDS}
+    assert made.layers_block_type[-1] == KINDS[-1]
+    assert tree.reasons["layers_block_type",] == "rule depth: the kept layers'"

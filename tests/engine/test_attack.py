@@ -20,7 +20,7 @@ from tinybuild.engine.stages import Task
 from tinybuild.errors import BuildFault
 from tinybuild.files import Memo, locked, put
 from tinybuild.recipe import Cache
-from tinybuild.workers import Job, Limits, Pool
+from tinybuild.workers import Job, Limits, Pool, Sort
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +197,7 @@ class Accident(Pool):
     """A pool whose work is an accident."""
 
     def call(
-        self, function: str, argument: object, limits: Limits | None = None, online: bool = False
+        self, function: str, argument: object, limits: Limits | None = None, sort: Sort = "light"
     ) -> object:
         assert isinstance(argument, Job)
         if function.endswith("source:fetch"):

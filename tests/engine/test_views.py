@@ -16,7 +16,7 @@ from tinybuild.engine.run import Builder
 from tinybuild.engine.stages import STAGES, Need, seed
 from tinybuild.files import Memo
 from tinybuild.recipe import Cache
-from tinybuild.workers import Job, Limits, Pool
+from tinybuild.workers import Job, Limits, Pool, Sort
 
 FACTS: Mapping[str, Mapping[str, object]] = {
     "dataset": {"rows": 1, "columns": [], "configs": {}, "source": {"files": {}, "about": {}}},
@@ -46,7 +46,7 @@ class Pretend(Pool):
         self.saw: dict[str, dict[str, dict[str, bytes]]] = {}
 
     def call(
-        self, function: str, argument: object, limits: Limits | None = None, online: bool = False
+        self, function: str, argument: object, limits: Limits | None = None, sort: Sort = "light"
     ) -> object:
         assert isinstance(argument, Job)
         folders = {name: path for name, path in argument.inputs.items() if path.is_dir()}
@@ -134,11 +134,11 @@ def test_a_stage_gets_the_zoos_folder_only_to_fetch(tmp_path: Path) -> None:
             function: str,
             argument: object,
             limits: Limits | None = None,
-            online: bool = False,
+            sort: Sort = "light",
         ) -> object:
             assert isinstance(argument, Job)
             seen[argument.task] = argument
-            return super().call(function, argument, limits, online)
+            return super().call(function, argument, limits, sort)
 
     build(root, "up", pool=Watch())
     assert {task for task, job in seen.items() if job.root == root} == {"fetch:up"}

@@ -16,7 +16,7 @@ from kit.stage import MakeJob
 from tinybuild import model
 from tinybuild.config import meta
 from tinybuild.errors import BuildFault
-from tinybuild.model import resized
+from tinybuild.model import draw, resized
 
 
 def read(out: Path, name: str = "config.json") -> dict[str, Any]:
@@ -89,6 +89,7 @@ def test_facts_and_files(job: MakeJob, tmp_path: Path) -> None:
         "modalities": ["text"],
         "vocab_size": 50,
         "processor": [],
+        "draw": 0,
     }
     made = {"config.json", "generation_config.json", "model.safetensors", "config_changes.json"}
     assert set(contents(out)) == made
@@ -331,13 +332,48 @@ def test_what_is_shrunk_once_is_drawn_with_each_spread_and_tried_on_one_batch(
 
     monkeypatch.setattr(resized, "shrink", counted("shrink", resized.shrink))
     monkeypatch.setattr(model.inputs, "batch", counted("batch", model.inputs.batch))
-    monkeypatch.setattr(model, "different", lambda *_: 0.5)
-    _, out = build(job, tmp_path, source={"vocab_size": 256}, **GOAL)
-    assert calls == ["shrink", "batch"]
-    monkeypatch.setattr(model, "different", lambda _, made, __: made() and 0.5)
+    monkeypatch.setattr(model, "said", lambda *_: None)
     build(job, tmp_path, source={"vocab_size": 256}, **GOAL)
+    assert calls == ["shrink", "batch"]
+    alike = draw.Said(share=0.75, margin=1.0, loss=1.0)
+    monkeypatch.setattr(model, "said", lambda _, made, __: made() and alike)
+    facts, out = build(job, tmp_path, source={"vocab_size": 256}, **GOAL)
     assert calls == ["shrink", "batch"] * 2
     assert read(out)["initializer_range"] == 0.25  # the first of equals
+    assert facts["draw"] == 0
+
+
+def test_a_draw_that_continues_all_prompts_alike_is_drawn_again(
+    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = iter((0.0, 0.75, 1.0))
+
+    def told(*_: Any) -> draw.Said:
+        return draw.Said(share=next(shares), margin=0.0, loss=1.0)
+
+    monkeypatch.setattr(model, "said", told)
+    facts, out = build(job, tmp_path, architecture=LLAMA, seed=5)
+    monkeypatch.setattr(model, "said", lambda *_: None)
+    assert facts["draw"] == 2
+    assert contents(out) == contents(build(job, tmp_path, architecture=LLAMA, seed=7)[1])
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        ((1.0, 0.2, 1.0), (1.0, 0.2, 9.0)),  # a loss that training does not start with
+        ((0.5, 0.2, 1.0), (1.0, 0.2, 9.0)),
+        ((1.0, 0.2, 9.0), (0.25, 0.2, 1.0)),  # nearly all alike
+        ((0.5, 0.2, 1.0), (1.0, 0.01, 1.0)),  # rounding decides
+        ((0.9, 0.2, None), (0.6, 0.2, None)),
+    ],
+)
+def test_of_two_spreads_one_is_better(better: Any, worse: Any) -> None:
+    ranks = [
+        draw.Said(share=share, margin=margin, loss=loss).rank()
+        for share, margin, loss in (better, worse)
+    ]
+    assert ranks[0] > ranks[1]
 
 
 def test_what_running_converts_is_saved_in_the_wished_dtype(job: MakeJob, tmp_path: Path) -> None:

@@ -82,13 +82,13 @@ def test_what_a_class_does_with_its_numbers_is_done() -> None:
             self.logs = nn.Parameter(torch.log(torch.arange(1, 9).float()))
             self.cut = nn.Parameter(torch.empty(4000))
             self.parts = nn.Parameter(torch.zeros(3, 1000))
-            self.square = nn.Parameter(torch.empty(16, 16))
+            self.flat = nn.Parameter(torch.empty(8, 16))
             self.order = nn.Buffer(torch.randperm(50))
             with torch.no_grad():
                 self.row[0].zero_()
                 nn.init.trunc_normal_(self.cut, std=0.5, a=-0.5, b=1.0)
                 self.parts[1].uniform_(2, 4)
-                nn.init.orthogonal_(self.square)
+                nn.init.orthogonal_(self.flat)
 
     given = of(Special)
     row, scaled, span, cut = (given[name] for name in ("row", "scaled", "range", "cut"))
@@ -103,7 +103,7 @@ def test_what_a_class_does_with_its_numbers_is_done() -> None:
     assert not given["parts"][0].any()
     assert not given["parts"][2].any()
     assert 2 <= float(given["parts"][1].min()) < 2.1 < 3.9 < float(given["parts"][1].max()) < 4
-    assert torch.allclose(given["square"] @ given["square"].T, torch.eye(16), atol=1e-6)
+    assert torch.allclose(given["flat"] @ given["flat"].T, torch.eye(8), atol=1e-6)
     assert sorted(given["order"].tolist()) == [*range(50)]
     assert of(Special)["order"].equal(given["order"])
 

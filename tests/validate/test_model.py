@@ -15,7 +15,7 @@ from kit.stage import MakeJob
 from tinybuild import model, validate, wire
 from tinybuild.config import overrides
 from tinybuild.errors import BuildFault
-from tinybuild.validate import distinct
+from tinybuild.validate import distinct, loaded
 from tinybuild.validate.check import Result
 from tinybuild.validate.subject import Subject, Wish
 
@@ -180,6 +180,42 @@ def test_a_part_that_says_another_dtype(build: Build, tmp_path: Path) -> None:
     data = json.loads(path.read_text())
     path.write_text(json.dumps({**data, "tower": {"dtype": "bfloat16"}}))
     assert "tower.dtype (bfloat16)" in failing(bundle, tmp_path / "s")["dtype"]
+
+
+@pytest.mark.parametrize("name", ["quantization_config", "compression_config"])
+def test_packed_weights_that_are_plain(name: str, build: Build, tmp_path: Path) -> None:
+    bundle = llama(build)
+    path = bundle.folder / "config.json"
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps({**data, name: {"quant_method": "fp8"}}))
+    (tmp_path / "s").mkdir()
+    facts = {"model": bundle.facts}
+    subject = Subject(folder=bundle.folder, scratch=tmp_path / "s", facts=facts, seed=3)
+    found = loaded.dtype.run(subject)
+    assert found is not None
+    assert found.state == "failed"
+    assert f"{name} says fp8, and the weights are float32" in found.measured
+
+
+@pytest.mark.parametrize(
+    ("file", "more", "told"),
+    [
+        ("config.json", {"auto_map": {"AutoModel": "modeling_x.X"}}, "auto_map.AutoModel"),
+        ("config.json", {"tower": {"vocab_file": "/etc/passwd"}}, "tower.vocab_file: /etc/passwd"),
+        ("config.json", {"backbone": "owner/name"}, "backbone: owner/name"),
+        ("generation_config.json", {"custom_generate": "owner/name"}, "custom_generate"),
+        ("tokenizer_config.json", {"name_or_path": "../mine"}, "name_or_path: ../mine"),
+        ("preprocessor_config.json", {"saved": "https://x.org/y"}, "saved: https://x.org/y"),
+    ],
+)
+def test_what_leads_elsewhere(
+    file: str, more: dict[str, Any], told: str, build: Build, tmp_path: Path
+) -> None:
+    bundle = llama(build)
+    path = bundle.folder / file
+    data = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps({**data, **more}))
+    assert f"{file} has {told}" in failing(bundle, tmp_path / "s")["self_contained"]
 
 
 # --- coherent -------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from tinybuild.engine.stages import Task
 from tinybuild.errors import BuildFault
 from tinybuild.files import explain, fresh
 from tinybuild.recipe import Recipe, lock, size
-from tinybuild.workers import Job, Limits
+from tinybuild.workers import Job, Limits, Sort
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +58,9 @@ class Work:
             upstream=origin.upstream,
         )
         most = Limits(seconds=limits["seconds"], memory=size(limits["memory"]))
-        online = function == "source:fetch"
+        sort: Sort = "online" if function == "source:fetch" else "light"
         facts: Mapping[str, Any]
-        facts = self.builder.pool.call(f"tinybuild.{function}", job, most, online)
+        facts = self.builder.pool.call(f"tinybuild.{function}", job, most, sort)
         return facts
 
 

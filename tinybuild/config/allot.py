@@ -7,9 +7,11 @@ heads, what a head is wide, inner widths, ranks, experts and depths, from the li
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from tinybuild.config import rotary
 from tinybuild.config.attention import STATE_HEADS
@@ -27,6 +29,7 @@ ORDER = (
     *("heads", "kv heads", "head dim", "rope dim", "rank", "state", "ffn width", "expert width"),
     *("depth", "experts", "groups", "top groups", "top k", "window", "queries", "mels"),
 )
+SPLIT = ("heads", "kv heads", "ffn width", "expert width", "experts")  # among machines
 LISTED = ("ffn width", "expert width", "experts", "top k", "head dim", "kv heads", "window")
 
 
@@ -55,11 +58,13 @@ def widths(tree: Tree) -> None:
 
 
 def _widths(tree: Tree, numbers: list[Number], wished: dict[int, int]) -> dict[int, int]:
-    """What each width of the source becomes."""
+    """What each width of the source becomes, also of stages that are all as wide."""
     main = _main_width(tree)
     kept = {n.was: n.value for n in numbers if n.was <= tree.size.width}
     towers = {tree.width_was(path) for path, _ in tree.nodes()}
-    large = {n.was for n in numbers if n.was > tree.size.width} - set(wished)
+    even = [v[0] for _, name, v in tree.items() if wholes(v) and _even(name, v)]
+    large = {was for was in (*even, *(n.was for n in numbers)) if was > tree.size.width}
+    large -= set(wished)
     became = {**kept, **wished}
     if main in large:
         became[main] = tree.size.width
@@ -68,6 +73,11 @@ def _widths(tree: Tree, numbers: list[Number], wished: dict[int, int]) -> dict[i
         alike = was in tree.alike.widths
         became[was] = free[0] if free and not alike else tree.size.width
     return became
+
+
+def _even(name: str, value: Sequence[int]) -> bool:
+    wide = says(name, "width by stage") or measures(name) == "width"
+    return wide and not is_id(name) and len(set(value)) == 1
 
 
 def _main_width(tree: Tree) -> int:
@@ -157,8 +167,11 @@ class Part:
 
     def _size(self, key: str, was: int, wished: int | None) -> None:
         name = self.name(key, was)
+        measured, _, follows = name[0].partition(": ")  # what the recipe sets
+        if wished is None and follows:
+            wished = cast("int", self.tree.fixed[(*self.path, follows)])
         self.keys.setdefault(key, name)
-        self.add(name, self._choices(name[0], was) if wished is None else (wished,))
+        self.add(name, self._choices(measured, was) if wished is None else (wished,))
 
     def name(self, key: str, was: int) -> Name:
         """Key-value heads that were as many as the heads are the same size; what the recipe sets is
@@ -193,7 +206,10 @@ class Part:
             listed = tuple(self.wide * part // 64 * 8 for part in parts)
         else:
             listed = self.tree.size.choices[measured]
-        if measured == "heads":
+        degree = self.tree.size.parallel
+        if measured in SPLIT and was % degree == 0:
+            listed = tuple(n for n in listed if n % degree == 0) or (degree,)
+        elif measured == "heads":
             listed = (*listed, 1)
         if was <= listed[0]:
             return (was, *(number for number in listed if number < was))
@@ -249,6 +265,9 @@ class Part:
             if times and state in self.keys:
                 alone.discard(state)
                 self.law((state,), lambda h, all_=times * self.wide: all_ % h == 0)
+                each = functools.partial(_each, times * self.wide)
+                part = Product(over=(self.keys[state],), was=self.was(dim), of=each)
+                self.products.append(part)
         for dim in self.measuring("head dim"):
             heads = self.heads_of(dim)
             if heads in self.keys:
@@ -287,6 +306,10 @@ class Part:
 
     def latent(self) -> None:
         """What latent attention joins: ranks and parts of heads."""
+        both = ("qk_nope_head_dim", "qk_rope_head_dim")
+        if all(name in self.keys for name in both):
+            over = (self.keys[both[0]], self.keys[both[1]])
+            self.products.append(Product(over=over, was=sum(map(self.was, both)), of=sum))
         names = ("kv_lora_rank", "qk_rope_head_dim")
         there = all(name in self.keys for name in names)
         if there and sum(map(self.was, names)) != self.was_wide:
@@ -335,6 +358,12 @@ class Part:
             if 2 * self.was(key) != self.was_wide:
                 self.apart((key,), lambda inner: 2 * inner == self.wide)
 
+    def dear(self, name: Name, choices: tuple[int, ...]) -> int | None:
+        """Many layers, experts or heads are many parameters."""
+        if name[0] == "depth":
+            return min(choices) + (1 if self.measuring("experts") else 3)
+        return 2 * self.tree.size.choices[name[0]][0] if name[0] in ("experts", "heads") else None
+
     # --- the answer
 
     def choose(self) -> None:
@@ -342,12 +371,13 @@ class Part:
         tree = self.tree
         taken = {(n.value, n.was) for n in tree.numbers("width") if n.name in NAMES["width"]}
         for key, value in self.node.items():
-            if whole(value) and key not in self.keys and measures(key) not in ("", "depth"):
+            later = self._derived(key) or measures(key) in ("", "depth")
+            if whole(value) and key not in self.keys and not later:
                 taken.add((value, self.was(key)))
         puzzle = Puzzle(
             unknowns=[
-                Unknown(name=name, choices=choices)
-                for name, choices in sorted(self.choices.items(), key=lambda one: _rank(one[0]))
+                Unknown(name=name, choices=choices, dear=self.dear(name, choices))
+                for name, choices in sorted(self.choices.items(), key=_rank)
             ],
             laws=self.laws,
             aparts=self.aparts,
@@ -366,8 +396,10 @@ class Part:
                 tree.set((*self.path, key), made[self.keys[key]], reason)
 
 
-def _rank(name: Name) -> tuple[int, int]:
-    return ORDER.index(name[0].partition(":")[0]), -name[1]
+def _rank(size: tuple[Name, tuple[int, ...]]) -> tuple[bool, int, int]:
+    """What has hardly a choice goes first."""
+    name, choices = size
+    return len(choices) > 2, ORDER.index(name[0].partition(":")[0]), -name[1]
 
 
 def _listed(measured: str, value: Json) -> bool:
@@ -379,6 +411,10 @@ def _listed(measured: str, value: Json) -> bool:
         and min(value) > 0
         and (measured == "kv heads" or len(set(value)) == 1)
     )
+
+
+def _each(all_: int, heads: Iterable[int]) -> int:
+    return all_ // next(iter(heads))
 
 
 def _about(key: str) -> str:

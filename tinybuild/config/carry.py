@@ -7,30 +7,36 @@ from dataclasses import dataclass, field, replace
 
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.facts import Ids
-from tinybuild.keys import ROLES, STAND_INS, START, is_id, replaced, role, vocabulary
-from tinybuild.paths import Data, Json, Path, mapping
+from tinybuild.keys import NAMES, ROLES, STAND_INS, START, is_id, replaced, role, says, vocabulary
+from tinybuild.paths import Data, Json, Path, mapping, whole
 
 
 def sizes(data: Data, tokenizer: Ids) -> dict[str, Json]:
     """Overrides that give a config tree (JSON data) the tokenizer's vocabulary sizes.
 
+    Each key that counts the rows of the text follows: those that the tokenizer's class has a size
+    of its own for, and whatever is as large as the text's vocabulary in the source (a decoder's).
     Where the tokenizer is the source's own (`keep`), a larger size stays: embeddings are often
     padded.
     """
     return _sizes(data, tokenizer, vocabulary(data))
 
 
-def _sizes(data: Data, tokenizer: Ids, text: Json) -> dict[str, Json]:
+def _sizes(data: Data, tokenizer: Ids, text: Json, *, beside: bool = False) -> dict[str, Json]:
     result: dict[str, Json] = {}
     for name, value in data.items():
         if isinstance(value, Mapping):
-            inner = _sizes(value, tokenizer, text)
+            inner = _sizes(value, tokenizer, text, beside=name in NAMES["beside text"])
             if inner:
                 result[name] = inner
-        elif name in tokenizer.sizes and isinstance(value, int):
-            if name == "vocab_size" and value != text:
+        elif whole(value):
+            follows = says(name, "rows of text") and (value == text or beside)
+            if name in tokenizer.sizes and name != "vocab_size":
+                new = tokenizer.sizes[name]
+            elif follows or says(name, "ids of text"):
+                new = tokenizer.sizes["vocab_size"]
+            else:
                 continue  # another vocabulary: the codes of an audio decoder, say
-            new = tokenizer.sizes[name]
             result[name] = max(new, value) if tokenizer.keep else new
     return result
 

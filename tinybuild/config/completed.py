@@ -46,7 +46,7 @@ def _changes(config: PreTrainedConfig) -> dict[str, Json]:
         rules = (*RULES, *DEFAULTS) if _default(node) else RULES
         for rule in rules:
             for inner, value in rule(node):
-                if _open(paths.get(node.to_dict(), inner)):
+                if rule is _told or _open(paths.get(node.to_dict(), inner)):
                     paths.put(made, (*path, *inner), value)
     return made
 
@@ -160,15 +160,16 @@ IDS: Mapping[str, Json] = {"pad_token_id": 1, "mask_token_id": LETTERS - 1}
 
 
 def _told(config: PreTrainedConfig) -> Found:
-    """What no rule sees: `open` in config/exceptions.json."""
+    """What no rule sees: `default` in config/exceptions.json."""
     entry = exceptions().get(config.model_type, {})
-    yield from paths.leaves(paths.mapping(entry, ("open",)))
+    yield from paths.leaves(paths.mapping(entry, ("default",)))
 
 
 @functools.cache
 def exceptions() -> Mapping[str, Data]:
-    """config/exceptions.json: model type -> config (keys and values), open (likewise, of keys that
-    the class's default leaves open), reason, transformers (the version it was seen in)."""
+    """config/exceptions.json: model type -> config (keys and values), default (likewise, for the
+    class's default alone, which leaves them open or contradicts itself), reason, transformers (the
+    version it was seen in)."""
     file = File(__file__).with_name("exceptions.json")
     return dict(json.loads(file.read_text(encoding="utf-8")))
 

@@ -42,6 +42,7 @@ COUNTS = (
     *("first layers", "last layers", "place of a layer", "spread layers", "layers taken"),
     *("numbers of layers", "numbers of outputs", "blocks by stage"),
 )
+KERNEL = 16  # a kernel is at most as large
 # In the reason of a key whose size could not be kept apart from others.
 NEEDED = "the class needs it"
 
@@ -244,17 +245,18 @@ def _layers(names: Iterable[str]) -> Layers:
 
 def coincident_axes(full: Shapes, now: Shapes) -> Iterator[Coincidence]:
     """Axes of one tensor that are equal now and, in each of the source's layers, are not; a tensor
-    of several layers once."""
+    of several layers once. What is as small as it was (a kernel) may be met."""
     like = _alike(full)
     for kind, tensors in _alike(now).items():
         for i, j in itertools.combinations(range(len(next(iter(tensors.values())))), 2):
             was = [s for s in like.get(kind, {}).values() if len(s) > j]
-            equal = [s for s in tensors.values() if len(s) > j and s[i] == s[j]]
-            if equal and was and all(shape[i] != shape[j] for shape in was):
+            equal = [s[i] for s in tensors.values() if len(s) > j and s[i] == s[j]]
+            kernel = any(size <= KERNEL and size in (s[i], s[j]) for size in equal for s in was)
+            if equal and was and not kernel and all(shape[i] != shape[j] for shape in was):
                 yield Coincidence(
                     names=(f"{kind}[{i}]", f"{kind}[{j}]"),
                     was=(was[0][i], was[0][j]),
-                    now=equal[0][i],
+                    now=equal[0],
                 )
 
 
@@ -270,20 +272,19 @@ def apart(full: Shapes, now: Shapes) -> Iterator[str]:
 
 
 def coincident_layers(full: Shapes, now: Shapes) -> Iterator[Coincidence]:
-    """Tensors of different layers with an axis that differs between these in the source only."""
+    """Axes that differ from layer to layer in the source and are one size now."""
     like = _alike(full)
     for kind, tensors in _alike(now).items():
         was = {name: shape for name, shape in like.get(kind, {}).items() if name in tensors}
-        pairs = itertools.combinations(sorted(was), 2)
-        differ = ((a, b, i) for a, b in pairs for i in range(min(len(was[a]), len(was[b]))))
-        for a, b, i in differ:
-            if was[a][i] != was[b][i] and tensors[a][i] == tensors[b][i]:
-                yield Coincidence(
-                    names=(f"{a}[{i}]", f"{b}[{i}]"),
-                    was=(was[a][i], was[b][i]),
-                    now=tensors[a][i],
-                )
-                break
+        for i in range(min((len(shape) for shape in was.values()), default=0)):
+            first_of: dict[int, str] = {}
+            for name in sorted(was):
+                first_of.setdefault(was[name][i], name)
+            made = {tensors[name][i] for name in was}
+            if len(first_of) > 1 and len(made) == 1:
+                (old, one), (new, other) = list(first_of.items())[:2]
+                names = (f"{one}[{i}]", f"{other}[{i}]")
+                yield Coincidence(names=names, was=(old, new), now=made.pop())
 
 
 def _alike(shapes: Shapes) -> Mapping[str, Shapes]:

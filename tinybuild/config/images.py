@@ -21,6 +21,7 @@ def images(tree: Tree) -> None:
     """A small image whose patches are as many as nothing else is wide; numbers of patches and of
     tokens an image follow."""
     _patch_sides(tree)
+    _flat_patches(tree)
     side = _side(tree)
     _sides(tree, side)
     _cut_images(tree)
@@ -41,6 +42,16 @@ def _patch_sides(tree: Tree) -> None:
             tree.set((*path, "patch_size"), PATCH, "rule patch size")
         elif wholes(value) and max(value) > PATCH:
             tree.set((*path, "patch_size"), [min(v, PATCH) for v in value], "rule patch size")
+
+
+def _flat_patches(tree: Tree) -> None:
+    """A patch laid flat has as many numbers as a smaller patch has pixels, in all channels."""
+    for path, name, value in tree.items():
+        was, channels = tree.was((*path, name)), 3
+        if says(name, "flat patch") and whole(value) and whole(was):
+            side = math.isqrt(was // channels)
+            if side > PATCH and side**2 * channels == was:
+                tree.set((*path, name), PATCH**2 * channels, "rule patch size: laid flat")
 
 
 # --- how large an image is ------------------------------------------------------------------------

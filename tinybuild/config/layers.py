@@ -11,6 +11,8 @@ from typing import cast
 from tinybuild.config.tree import Tree, divisor
 from tinybuild.keys import (
     BY_LAYER,
+    NAMES,
+    counted,
     first,
     is_depth,
     is_id,
@@ -74,6 +76,10 @@ def _stacks(tree: Tree) -> Iterator[tuple[Stack, list[str], int | None]]:
                 was = tree.was((*path, name))
                 mark = (was if whole(was) else value, tree.fixed.get((*path, name)))
                 found.setdefault(mark, []).append(name)
+        listed = len(counted(mapping(tree.source, path)))
+        if listed:
+            given = [tree.fixed[*path, n] for n in NAMES["depth"] if (*path, n) in tree.fixed]
+            found = {(listed, given[0] if given else None): []}
         elsewhere = _taken_elsewhere(tree, path, towers)
         for (number, wished), names in sorted(found.items(), key=repr, reverse=True):
             stack = Stack.of(tree, path, number, elsewhere)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tinybuild.config.sizes import BLOCKS
 from tinybuild.config.tree import Number, Tree, divisor
-from tinybuild.keys import measures, numbers_layers, says
+from tinybuild.keys import NAMES, measures, numbers_layers, says, width
 from tinybuild.paths import Data, Json, Path, items, mapping, whole, wholes
 
 LEAST = 8  # a width that heads and groups divide
@@ -79,7 +80,10 @@ def _widths(tree: Tree, lists: Sequence[Widths], stems: Collection[int]) -> dict
     doubled = {value << stage for value, times in _doubled(tree) for stage in range(times + 1)}
     became = _smaller({*listed, *doubled, *stems} if listed else (), tree.size.width)
     for one in lists:
-        new = [became[n] if one.uneven else min(n, tree.size.width) for n in one.value]
+        new = [
+            became[n] if one.uneven else tree.sizes.get(((), "width", n), min(n, tree.size.width))
+            for n in one.value
+        ]
         tree.set((*one.path, one.name), new, "rule pyramid")
     return became
 
@@ -92,12 +96,12 @@ def _smaller(widths: Collection[int], most: int) -> dict[int, int]:
     large = sorted(width for width in widths if width > LEAST)
     if not large or large[-1] <= most:
         return {width: width for width in widths}
-    multiples = all(width % large[0] == 0 for width in large)
-    if multiples and large[-1] // large[0] * LEAST <= most:
-        return became | {width: width // large[0] * LEAST for width in large}
+    least = most * large[0] // large[-1] // LEAST * LEAST
+    if least and all(width % large[0] == 0 for width in large):
+        return became | {width: width // large[0] * least for width in large}
     factor, last = large[-1] / most, 0
-    for width in large:
-        last = became[width] = max(last + LEAST, round(width / factor / LEAST) * LEAST)
+    for item in large:
+        last = became[item] = max(last + LEAST, round(item / factor / LEAST) * LEAST)
     return became
 
 
@@ -128,8 +132,10 @@ def _tables(tree: Tree, became: Mapping[int, int], listed: set[Path]) -> None:
                 if whole(now) and measures(other) == "channels" and now in widths:
                     tree.set((*path, other), widths[now], "rule pyramid: its table")
         elif wholes(value) and says(name, "factor by stage"):
-            ones = [1] * (len(value) - 1) + [min(2, value[-1])]
-            tree.set(at, ones, "rule pyramid: widths of its stages")
+            turns = [1]  # a shortcut is where a width changes: three widths were twice as large
+            for before, now in itertools.pairwise(value):
+                turns.append(turns[-1] if before == now else 3 - turns[-1])
+            tree.set(at, turns, "rule pyramid: single and double widths in turn")
         elif name == "num_res_blocks" and whole(value):
             tree.set(at, 1, "rule blocks in a stage")
 
@@ -216,4 +222,8 @@ def doubled_widths(tree: Tree) -> None:
             if times is not None and whole(value) and says(name, "doubled width"):
                 least = 2 if "filters" in name else 8
                 most = max(least, tree.size.width >> times)
+                was, last = tree.was((*path, name)), min(value, most) << times
+                derived = whole(was) and was << times == tree.width_was(path)
+                if last == width(node) and name not in NAMES["width"] and not derived:
+                    most += most // 2  # another width, then
                 tree.set((*path, name), min(value, most), "rule doubled width")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from tinybuild.config.tree import Tree
-from tinybuild.keys import is_id, measures, says
+from tinybuild.keys import NAMES, is_id, measures, says
 from tinybuild.paths import Data, Json, Path, whole
 
 # Tensor name -> shape of a model on the meta device.
@@ -19,20 +19,27 @@ ROUNDS = 12  # accepted halvings
 LARGEST = 6  # tensors looked at in each
 TRIES = 3  # forwards in each: the savers in their order
 WORTH = 32  # a halving saves at least this part: what is large by itself ruins nothing else
+NARROW = 32  # a width below which a model of many layers says nothing of its architecture
 LEAST = 4  # a size this small is not halved
 MEASURED = 8  # builds in each: the groups that the largest tensors hang on most
 
 
 def search(
-    tree: Tree, goal: int, shapes: Callable[[Data], Shapes | None], works: Callable[[Data], bool]
+    tree: Tree,
+    goal: int,
+    shapes: Callable[[Data], Shapes | None],
+    works: Callable[[Data], bool],
+    *,
+    narrow: bool,
 ) -> int | None:
     """Halve the sizes that most parameters hang on until there are at most `goal`.
 
     A size is all the keys that have one value now and had one in the source: what is equal stays
     equal. `shapes` builds a config of these overrides on the meta device (None where it makes no
-    model), `works` forwards a batch. Keys of the recipe, ids and vocabularies stay. Deterministic:
-    the same tree gives the same answer. Returns the number of parameters reached, None where the
-    tree makes no model at all.
+    model), `works` forwards a batch. No width gets below NARROW, unless `narrow`: a recipe's own
+    goal may want it, and the reason says so. Keys of the recipe, ids and vocabularies stay.
+    Deterministic: the same tree gives the same answer. Returns the number of parameters reached,
+    None where the tree makes no model at all.
     """
     now = shapes(tree.overrides)
     if now is None:
@@ -41,7 +48,8 @@ def search(
         if total(now) <= goal:
             break
         made: list[tuple[int, int, Group]] = []
-        for rank, group in enumerate(_groups(tree, now)):
+        groups = (group for group in _groups(tree, now) if narrow or not _narrowed(group))
+        for rank, group in enumerate(groups):
             smaller = shapes(_with(tree, group).overrides)
             if smaller is not None and total(smaller) <= total(now) - total(now) // WORTH:
                 made.append((total(smaller), rank, group))
@@ -50,10 +58,19 @@ def search(
         if taken is None:
             break
         for path, value in taken:
-            tree.set(path, value, "search")
+            low = f": below a width of {NARROW}, for the recipe's goal" if _narrowed(taken) else ""
+            tree.set(path, value, "search" + low)
         new = shapes(tree.overrides)
         now = new if new is not None else now
     return total(now)
+
+
+def _narrowed(group: Group) -> bool:
+    """Whether a config's layers would be narrower than anything real behaves."""
+    return any(
+        path[-1] in NAMES["width"] and whole(value) and NARROW > value >= NARROW // 2
+        for path, value in group
+    )
 
 
 def total(shapes: Shapes) -> int:

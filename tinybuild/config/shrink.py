@@ -94,7 +94,8 @@ def by_layer_sizes(tree: Tree) -> None:
         measured = measures(name)
         most = tree.size.by_layer.get(measured)
         if most and wholes(value) and not is_id(name) and len(set(value)) == 1:
-            tree.set((*path, name), [min(item, most) for item in value], f"rule {measured}")
+            new = [tree.sizes.get(((), measured, n), min(n, most)) for n in value]
+            tree.set((*path, name), new, f"rule {measured}")
 
 
 def shuffled_pixels(tree: Tree) -> None:

@@ -18,7 +18,8 @@ class Size:
     order. ffn: inner widths, in eighths of the width; expert_ffn: of experts that have no width of
     their own. choices: measure -> sizes, best first: the
     first that keeps the laws of a config and is not the size of something else is taken
-    (config.allot)."""
+    (config.allot). parallel: what it divides in the source (heads, experts, inner widths) it
+    divides here."""
 
     width: int
     narrower: tuple[int, ...]
@@ -28,6 +29,7 @@ class Size:
     choices: Mapping[str, tuple[int, ...]]
     positions: int
     vocabulary: int
+    parallel: int = 1
 
     def beside(self, *, narrow: bool) -> tuple[int, ...]:
         """Widths beside that of the text."""
@@ -63,7 +65,7 @@ class Size:
 
 
 FEW: Mapping[str, tuple[int, ...]] = {
-    "experts": (4, 8, 6, 12, 16, 10),
+    "experts": (4, 8, 6, 5, 10, 12, 16),
     "groups": (2, 4, 3, 6),
     "top groups": (1, 2, 3),
     "top k": (2, 3, 5, 6, 4, 1),
@@ -90,7 +92,7 @@ SIZES: Mapping[str, Size] = {
             "rope dim": (8, 16, 24, 32),
             "rank": (16, 24, 32, 40, 12, 20, 48, 8, 56),
             "state": (16, 12, 8, 24, 32, 20),
-            "expert width": (48, 40, 80, 56, 24, 72, 32, 96),
+            "expert width": (48, 40, 24, 56, 80, 72, 32, 96),
         },
         positions=512,
         vocabulary=256,
@@ -115,5 +117,6 @@ SIZES: Mapping[str, Size] = {
         },
         positions=1024,
         vocabulary=1024,
+        parallel=4,
     ),
 }

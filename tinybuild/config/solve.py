@@ -19,10 +19,12 @@ ONE = 2  # coincidences that are better than a 1 that was more: with it much is 
 
 @dataclass(frozen=True, kw_only=True)
 class Unknown:
-    """A number to choose: what it may become, best first."""
+    """A number to choose: what it may become, best first. dear: what is above is as bad as a
+    coincidence."""
 
     name: Name
     choices: tuple[int, ...]
+    dear: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +45,11 @@ class Apart:
 
 @dataclass(frozen=True, kw_only=True)
 class Product:
-    """Numbers of these names whose product is a size as well, and what it was."""
+    """Numbers of these names whose product (or `of` them) is a size as well, and what it was."""
 
     over: tuple[Name, ...]
     was: int
+    of: Callable[[Iterable[int]], int] = math.prod
 
 
 @dataclass(kw_only=True)
@@ -140,10 +143,10 @@ class _Ready:
         unknown = self.unknowns[place]
         numbers = [(values[unknown.name], unknown.name[1])]
         for product in self.products.get(place, ()):
-            numbers.append((math.prod(values[name] for name in product.over), product.was))
+            numbers.append((product.of(values[name] for name in product.over), product.was))
         met = sum(a.meets(*(values[n] for n in a.over)) for a in self.aparts.get(place, ()))
-        if values[unknown.name] == 1 < unknown.choices[0]:
-            met += ONE
+        met += ONE * (values[unknown.name] == 1 < unknown.choices[0])
+        met += unknown.dear is not None and values[unknown.name] > unknown.dear
         also = dict(seen)
         for now, before in numbers:
             known = also.get(now, frozenset())

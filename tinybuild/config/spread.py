@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 # The usual spread, and what is tried where a model's continuations do not depend on its prompts
 # with that: a wider one makes what cross-attention brings larger than the decoder's own first
 # token; a narrower one a token's own embedding smaller than what is added to it (embeddings that
-# are multiplied by sqrt(width) and tied; layers whose outputs are normed).
-SPREADS = (2.0, 4.0, 0.5)
+# are multiplied by sqrt(width) and tied; layers whose outputs are normed); or logits that are far
+# too large with it (a head that is not divided by the width: mT5's) or too small.
+SPREADS = (2.0, 4.0, 0.5, 1.2)
 WIDER = (8.0, 16.0, 32.0)  # where a factor of the logits, made for a full-size model's, is kept
 DEVIATIONS = ("initializer_range", "init_std", "embed_init_std")
 

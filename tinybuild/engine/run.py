@@ -33,7 +33,7 @@ from tinybuild.files import (
 )
 from tinybuild.paths import Data, Json, get, mapping
 from tinybuild.recipe import lock, size
-from tinybuild.workers import Bug, Job, Limits, Pool
+from tinybuild.workers import Bug, Job, Limits, Pool, Sort
 
 REPORT = "report.json"  # what the validate stage leaves, also where a check failed
 
@@ -185,10 +185,8 @@ class Builder:
         state = attempt.state = self.state(task)
         looked = {slot: mapping(state.upstream, (slot,)) for slot in stamps}
         job = dataclasses.replace(job, upstream=looked)
-        kinds = {source.KINDS[wish.kind] for wish in task.wishes}
-        online = stage.outside and any(kind.on_hub for kind in kinds)
         try:
-            facts: dict[str, Json] = self.pool.call(stage.function, job, limits(task), online)
+            facts: dict[str, Json] = self.pool.call(stage.function, job, limits(task), sort(task))
         except Fault:
             report = receipts.data(receipts.read(f"{job.out}/{REPORT}"))
             attempt.report = report if isinstance(report, Mapping) else None
@@ -361,6 +359,14 @@ class Builder:
 def _edited(wish: source.Wish) -> Fault:
     what = f"{wish.text()} was edited while it was read"
     return BuildFault.of(what, hint="run doit again")
+
+
+def sort(task: Task) -> Sort:
+    """The sort of process that a task needs: transformers is imported for tokenizers and models."""
+    kinds = {source.KINDS[wish.kind] for wish in task.wishes}
+    if STAGES[task.stage].outside and any(kind.on_hub for kind in kinds):
+        return "online"
+    return "warm" if {"model", "tokenizer"} & task.recipe.data.keys() else "light"
 
 
 def limits(task: Task) -> Limits:

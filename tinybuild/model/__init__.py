@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tinybuild import wire
 from tinybuild.config import found, heads, overrides, precision, reads, relations
@@ -16,7 +17,7 @@ from tinybuild.facts import Ids, ModelFacts
 from tinybuild.feeding import inputs, processor
 from tinybuild.files import pretty
 from tinybuild.model import saved
-from tinybuild.model.draw import Batch, batch_of, calibrate, different, drawn
+from tinybuild.model.draw import DRAWS, Batch, Said, batch_of, calibrate, drawn, said
 from tinybuild.model.resized import Change, Resized, resize
 from tinybuild.sections import Model
 from tinybuild.workers import Job
@@ -37,7 +38,8 @@ class Settings:
 @dataclass(frozen=True, kw_only=True)
 class Built:
     """A model with its weights, and what is known of it. reads: the keys of its config that its
-    class read. batch: what it was tried on. kept: its tensors that stay float32."""
+    class read. batch: what it was tried on. kept: its tensors that stay float32. wide: its spread.
+    number: which draw it is. said: what it says to prompts; None where that is not looked at."""
 
     model: PreTrainedModel
     changes: list[Change]
@@ -45,6 +47,26 @@ class Built:
     reads: reads.Reads
     batch: Batch
     kept: frozenset[str]
+    wide: float
+    number: int
+    said: Said | None
+
+
+def _first(
+    tried: Iterable[Built], rank: Callable[[Said], Any], enough: Callable[[Said], bool]
+) -> Built:
+    """The first that is good enough, or else the best; the first of equals, and the very first
+    where nothing is looked at."""
+    best: tuple[Any, Built] | None = None
+    for built in tried:
+        if built.said is None:
+            return built if best is None else best[1]
+        if best is None or rank(built.said) > best[0]:
+            best = (rank(built.said), built)
+        if enough(built.said):
+            break
+    assert best is not None
+    return best[1]
 
 
 def make(job: Job) -> ModelFacts:
@@ -79,6 +101,7 @@ def make(job: Job) -> ModelFacts:
         model_type=model.config.model_type,
         parameters=built.parameters,
         dtype=section["dtype"],
+        draw=built.number,
         processor=tuple(processor.classes(files)),
         modalities=tuple(modalities),
         vocab_size=getattr(heads.text_part(model.config), "vocab_size", None),
@@ -120,27 +143,23 @@ class Building:
         )
 
     def best(self) -> Built:
-        """The model whose continuations differ most, of those with weights drawn more or less wide;
-        the first where that is not looked at."""
+        """The model to save: with the best of the spreads where the recipe leaves that open, and of
+        that the first draw whose continuations differ enough, or else the one whose differ most.
+
+        Where weights are drawn as narrow as a full-size model's, one seed in thirty makes a model
+        that continues all prompts alike. The draws are those of the seed, seed + 1 ...
+        """
         section = self.asked.model
         resized = resize(self.source, section, self.tokenizer, self.model_class, self.seed)
         auto = section["shrink"] == "auto" and "initializer_range" not in section
-        spreads = SPREADS[:1]
-        if auto and self.model_class.can_generate():
-            spreads = tried(self.source.to_dict())
-        best: tuple[float, Built] | None = None
-        for wide in spreads:
-            built = self.built(resized, wide)
-            share = different(built.model, built.batch, self.seed) if len(spreads) > 1 else None
-            if best is None or (share or 0.0) > best[0]:
-                best = (share or 0.0, built)
-            if share in (None, 1.0):
-                break
-        assert best is not None
-        return best[1]
+        looked = auto and self.model_class.can_generate()
+        spreads = tried(self.source.to_dict()) if looked else SPREADS[:1]
+        made = _first((self.built(resized, wide) for wide in spreads), Said.rank, Said.best)
+        again = (self.built(resized, made.wide, number) for number in range(1, DRAWS))
+        return _first(itertools.chain([made], again), lambda said: said.share, Said.enough)
 
-    def built(self, resized: Resized, wide: float) -> Built:
-        """The model with weights drawn as `wide` as config.spread says."""
+    def built(self, resized: Resized, wide: float, number: int = 0) -> Built:
+        """The model with weights drawn as `wide` as config.spread says; which draw of them."""
         import torch
 
         wishes, most = self.asked.model["config"], self.asked.max_parameters
@@ -148,23 +167,27 @@ class Building:
         with relations.explained(self.source, config, wishes, ("model", "config")):
             parameters = count(self.model_class, config, most, self.source, wishes)
         with reads.recording() as seen:
-            model = drawn(self.model_class, config, self.seed)
-        built = Built(
-            model=model,
-            changes=changes,
-            parameters=parameters,
-            reads=seen,
-            batch=batch_of(model, self.seed, resized.batch),
-            kept=precision.keeps(self.model_class, config, self.dtype),
-        )
-        self.cast(built)
+            model = drawn(self.model_class, config, self.seed + number)
+        kept = precision.keeps(self.model_class, config, self.dtype)
+        batch = batch_of(model, self.seed, resized.batch)
+        precision.cast(model, self.dtype, kept)
         # The saved numbers, in float32: how a CPU rounds shorter ones would decide what is tried.
         precision.cast(model, torch.float32, frozenset())
         if model.can_generate():
             saved.generation(model, self.folder, self.tokenizer, wishes)
         model.eval()
-        calibrate(model, built.batch, self.seed)
-        return built
+        calibrate(model, batch, self.seed)
+        return Built(
+            model=model,
+            changes=changes,
+            parameters=parameters,
+            reads=seen,
+            batch=batch,
+            kept=kept,
+            wide=wide,
+            number=number,
+            said=said(model, batch, self.seed),
+        )
 
     @property
     def dtype(self) -> torch.dtype:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from tinybuild.config import heads
 from tinybuild.config.meta import refusable
 from tinybuild.errors import BuildFault
 from tinybuild.feeding import inputs
@@ -25,7 +28,10 @@ Batch: TypeAlias = "Callable[[], dict[str, torch.Tensor] | None]"
 GATES = 0.25  # 2 / sqrt(64), as wide as a tiny model's other weights
 CODES = 0.02  # standard deviation of code books, see fill
 LEAST_VARIANCE = 0.1  # of a channel, in parts of its norm's mean
-TRIED = 4  # batches of prompts that a spread is tried on
+TRIED = 4  # batches of prompts that a draw is tried on
+ENOUGH, HALF = 7 / 8, 1 / 2  # of eight continuations
+DRAWS = 8  # of one spread, at most
+USUAL = 3.0  # times the loss of a guess, or a third of it
 
 
 def drawn(
@@ -115,25 +121,59 @@ def calibrate(model: PreTrainedModel, made: Batch, seed: int) -> None:
                 hook.remove()
 
 
-def different(model: PreTrainedModel, made: Batch, seed: int) -> float | None:
-    """The part of a model's greedy continuations that differ, of prompts that the check does not
-    use; 0 where rounding decides them. None where there are none to compare."""
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What a model says to prompts that the check does not use. share: the part of its greedy
+    continuations that differ; 0 where all are alike. margin: of the best token before the next.
+    loss: of one batch, in parts of the loss of a guess; None where there is none."""
+
+    share: float
+    margin: float
+    loss: float | None
+
+    def enough(self) -> bool:
+        """Whether four other prompts will hardly be continued alike."""
+        return self.share >= ENOUGH
+
+    def usual(self) -> bool:
+        """Whether the loss is such as training starts with."""
+        return self.loss is None or 1 / USUAL <= self.loss <= USUAL
+
+    def rank(self) -> tuple[bool, bool, float]:
+        """Of the spreads of a draw the one with the highest is best."""
+        told = self.share if self.margin >= inputs.MARGIN else 0.0
+        return told >= HALF, self.usual(), told
+
+    def best(self) -> bool:
+        """Whether no other spread need be tried."""
+        return self.usual() and self.rank()[-1] >= ENOUGH
+
+
+def said(model: PreTrainedModel, made: Batch, seed: int) -> Said | None:
+    """None where a model has no continuations to compare."""
     import torch
 
-    batch = made()
+    batch = made() if model.can_generate() else None
     if batch is None:
         return None
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        logits = inputs.tensors(model(**batch)).get("logits")
+        given = inputs.tensors(model(**batch))
     batches = [batch]
     for number in range(1, TRIED):
         other = dict(batch)
         for modality in inputs.covered(model, batch):
             other = inputs.varied(model, other, modality, seed + number)
         batches.append(other)
-    said = inputs.continued(model, batches, seed)
-    if not said.parts:
+    continued = inputs.continued(model, batches, seed)
+    if not continued.parts:
         return None
-    count, prompts, margin = inputs.verdict(said, logits)
-    return count / prompts if count > 1 and margin >= inputs.MARGIN else 0.0
+    count, prompts, margin = inputs.verdict(continued, given.get("logits"))
+    rows = getattr(heads.text_part(model.config), "vocab_size", None) or 0
+    guess = math.log(rows) if rows > 1 else math.inf
+    loss = given.get("loss")
+    return Said(
+        share=count / prompts if count > 1 else 0.0,
+        margin=margin,
+        loss=float(loss) / guess if loss is not None and loss.numel() == 1 else None,
+    )

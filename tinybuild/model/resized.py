@@ -109,7 +109,7 @@ def resize(
     tree, batch = None, None
     if section["shrink"] == "auto":
         relations.possible(source, wishes, WHERE)
-        relations.layers(section.get("layers"), given["recipe"], ("model",))
+        relations.layers(section.get("layers"), source.to_dict(), given["recipe"], ("model",))
         fixed = merge(implied, given["recipe"])
 
         def trial_of(alike: Alike) -> Trial:
@@ -225,7 +225,7 @@ def _reduce(trial: Trial, section: Model, vocabularies: set[int]) -> None:
             return made
         return {name: shape for name, shape in made.items() if not vocabularies & set(shape)}
 
-    reached = search(trial.tree, goal, shapes, trial.works)
+    reached = search(trial.tree, goal, shapes, trial.works, narrow=bool(wanted))
     if wanted and reached is not None and reached > goal:
         key = ("model", "max_parameters" if "max_parameters" in section else "max_bytes")
         large = Finding(

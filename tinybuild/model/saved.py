@@ -11,7 +11,7 @@ from tinybuild.config import carry, overrides
 from tinybuild.errors import BuildFault
 from tinybuild.facts import Ids
 from tinybuild.feeding import processor
-from tinybuild.keys import is_id
+from tinybuild.keys import elsewhere, is_id, says
 from tinybuild.paths import Data, Json
 
 if TYPE_CHECKING:
@@ -60,4 +60,9 @@ def generation(model: PreTrainedModel, folder: Path, tokenizer: Ids | None, wish
     for name, value in wishes.items():
         if is_id(name) and name in data:
             setattr(made, name, value)
+    for name, value in list(vars(made).items()):
+        if says(name, "helped generation") and value:
+            setattr(made, name, None)
+        elif elsewhere(name, value):
+            delattr(made, name)
     model.generation_config = made

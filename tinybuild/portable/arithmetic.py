@@ -79,7 +79,10 @@ def in_float64(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 @functools.cache
 def _plain(func: Any) -> bool:
     """Whether an operator computes nothing, or draws."""
-    return func.is_view or func.overloadpacket.__name__.startswith(PLAIN) or random(func)
+    import torch
+
+    view = func.is_view or torch.Tag.inplace_view in func.tags
+    return view or func.overloadpacket.__name__.startswith(PLAIN) or random(func)
 
 
 @functools.cache

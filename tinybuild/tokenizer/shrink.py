@@ -232,7 +232,6 @@ def _config(origin: Upstream, kept: Mapping[str, int]) -> dict[str, Json]:
     count = data.get("extra_ids", source.init_kwargs.get("extra_ids"))
     if isinstance(count, int):
         made["extra_ids"] = sum(f"<extra_id_{number}>" in kept for number in range(count))
-    made.pop("auto_map", None)  # it leads to code that is not here
     made["tokenizer_class"] = type(source).__name__
     return made
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tinybuild import sections
 from tinybuild.facts import Ids, TokenizerFacts
 from tinybuild.files import pretty
+from tinybuild.keys import elsewhere
 from tinybuild.tokenizer import upstream, vocabulary
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.methods import METHODS
@@ -58,7 +59,8 @@ def make(job: Job) -> TokenizerFacts:
         made.loaded.save_pretrained(job.out)
     config = job.out / "tokenizer_config.json"
     data = json.loads(config.read_text())
-    config.write_text(pretty({k: v for k, v in data.items() if k not in TRANSIENT}))
+    told = {k: v for k, v in data.items() if k not in TRANSIENT and not elsewhere(k, v)}
+    config.write_text(pretty(told))
     sizes = vocabulary.sizes(made.loaded, section.get("pad_to_multiple_of", 1))
     moves = source is not None and asked.related and not asked.blank
     return TokenizerFacts(

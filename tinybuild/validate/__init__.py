@@ -20,12 +20,12 @@ from tinybuild.validate import (
     layers,
     loaded,
     pairs,
+    places,
     processor,
     shrunk,
     tokenizer,
 )
 from tinybuild.validate.check import STATES, Check, Result
-from tinybuild.validate.reader import reader
 from tinybuild.validate.subject import Bounds, Subject, Wish
 from tinybuild.workers import Job
 
@@ -64,6 +64,7 @@ CHECKS: tuple[Check, ...] = (
     alive.generation_differs,
     alive.trains,
     loaded.fresh_process,
+    places.self_contained,
     processor.processor_tokens,
     processor.processor_feeds_model,
     dataset.dataset_loads,
@@ -97,8 +98,6 @@ def make(job: Job) -> ValidateFacts:
     model's source, and the files of a shrunken tokenizer's.
     """
     settings = job.asked(Settings)
-    if "model" in job.inputs:
-        reader()  # it starts while the other checks run
     with tempfile.TemporaryDirectory(dir=job.out, prefix=".packed-") as temporary:
         packed = Path(temporary) / "bundle"
         packed.mkdir()

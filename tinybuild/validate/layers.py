@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeGuard
 
-from tinybuild.keys import NAMES, configs, depths, measures, of_modality, says
+from tinybuild.keys import NAMES, configs, counted, depths, measures, of_modality, says
 from tinybuild.paths import Data, Json, Path, get, mapping, whole, wholes
 from tinybuild.validate.check import Result, check
 from tinybuild.validate.subject import Subject
@@ -23,6 +23,7 @@ EVERY = (  # so many layers, one has experts
 # Lists and numbers of layers whose outputs are taken. Some count the embedding's output as well.
 TAKEN = (*NAMES["layers seen"], "out_indices", "feature_layer", "intermediate_layers_indices")
 _STACK = re.compile(r"(?:.*\.)?(?:layers?|blocks?|h|block)\.\d+$")
+_ROUTED = re.compile(r"moe|sparse|expert")
 _FEEDING = re.compile(r"expert|mlp|ffn|feed_forward|ff\b|fc1|DenseReluDense|moe")
 
 
@@ -84,8 +85,13 @@ def _dense_beside_experts(node: Data) -> bool | None:
     if max(counts, default=0) < 2 or not depth or any(node.get(n) is False for n in SWITCHES):
         return None
     kinds = node.get("mlp_layer_types")
+    if counted(node):  # each layer is one thing: attention, or experts, or none of them
+        feeding = [kind for kind in counted(node) if _FEEDING.search(kind)]
+        if not any(map(_ROUTED.search, feeding)):
+            return None
+        kinds = feeding
     if isinstance(kinds, list) and kinds:
-        return any(not re.search("moe|sparse|expert", str(kind)) for kind in kinds)
+        return any(not _ROUTED.search(str(kind)) for kind in kinds)
     experts = _expert_numbers(node, depth)
     return len(experts) < depth if experts else None
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from tinybuild import bundle
 from tinybuild.config.precision import DTYPES, keeps
-from tinybuild.keys import configs
+from tinybuild.keys import configs, says
+from tinybuild.paths import mapping
 from tinybuild.validate.check import Result, check, listed
-from tinybuild.validate.reader import KEYS, Question, digests, tied
+from tinybuild.validate.reader import KEYS, Question, ask, digests, tied
 from tinybuild.validate.subject import Subject
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def fresh_process(subject: Subject) -> Result:
         seed=subject.seed,
         scratch=str(subject.scratch / "read"),
     )
-    answer, outputs = subject.reader.ask(question, subject.batch)
+    answer, outputs = ask(question, subject.batch)
     here, there, ties = digests(subject.model), answer.weights, tied(subject.model)
     tolerance = TOLERANCE[subject.made.dtype]
     different = sorted(n for n in {*here, *there} if here.get(n) != there.get(n))
@@ -118,6 +119,18 @@ def stored(subject: Subject) -> dict[str, str]:
     return dtypes
 
 
+def _packed(subject: Subject) -> list[str]:
+    """The keys that say that weights are packed, which nobody here packs, and what they are."""
+    written = ", ".join(sorted({_SPELT.get(spelt, spelt) for spelt in stored(subject).values()}))
+    return [
+        f"{'.'.join((*path, name))} says {mapping(value).get('quant_method', 'packed')}, and the "
+        f"weights are {written}"
+        for path, node in configs(subject.file("config.json"))
+        for name, value in node.items()
+        if says(name, "packing") and value is not None
+    ]
+
+
 _SPELT = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
@@ -128,7 +141,12 @@ def dtype(subject: Subject) -> Result:
     of the tree says that dtype."""
     import torch
 
-    wanted, model = subject.made.dtype, subject.model
+    wanted = subject.made.dtype
+    packed = _packed(subject)
+    if packed:  # what loads it may refuse it, or make something else of it
+        values = {"tensors": len(stored(subject)), "kept_in_float32": 0, "wrong": len(packed)}
+        return Result.of(False, measured=listed(packed), wanted=wanted, values=values)
+    model = subject.model
     kept = keeps(type(model), model.config, getattr(torch, wanted))
     in_file = {name: _SPELT.get(spelt, spelt) for name, spelt in stored(subject).items()}
     loaded = {

@@ -2,37 +2,28 @@
 
 The process that validates a model may be the one that built it: what the build left in memory (a
 buffer that is not saved, a class's registry or default that was changed) would go unseen there.
-So each worker keeps one reader: an interpreter of its own, started the first time it is needed,
-that never builds a model, never imports what builds them, and is told nothing but a folder, a class
-and a batch. Importing torch and transformers costs it about 5 s once; a model then costs about what
-loading it costs. What earlier models left behind in it came from `from_pretrained` alone, as in any
-user's process.
+So the process beside each worker is its reader: it never builds a model, never imports what builds
+them, and is told nothing but a folder, a class and a batch. It was forked from a process that has
+imported torch and transformers and nothing else, so a model costs about what loading it costs. What
+earlier models left behind in it came from `from_pretrained` alone, as in any user's process.
 
-Both sides speak JSON lines; tensors travel as safetensors files. The reader ends when its worker
-does, for then nobody holds the other end of its standard input.
+What is asked and answered is JSON data; tensors travel as safetensors files.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import importlib
-import json
-import os
 import resource
-import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinybuild import network, wire
+from tinybuild import wire
 from tinybuild.config import heads
-from tinybuild.errors import BuildFault
-from tinybuild.paths import Json
-from tinybuild.workers import bound
+from tinybuild.errors import BuildFault, Fault
+from tinybuild.paths import Data, Json
+from tinybuild.workers import Limits, beside, out_of_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,60 +55,18 @@ class Answer:
     mismatched_keys: tuple[str, ...]
 
 
-class Reader:
-    """The worker's end: one question at a time, answered in order."""
+def ask(question: Question, batch: Mapping[str, object]) -> tuple[Answer, dict[str, Tensor]]:
+    """Load a bundle in the other process and run one batch: what was found, and the floating-point
+    outputs. Raises BuildFault, also with what the other process raised."""
+    from safetensors.torch import load_file
 
-    def __init__(self) -> None:
-        root = str(Path(__file__).parents[2])
-        paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", "from tinybuild.validate.reader import serve; serve()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": paths},
-            text=True,
-            encoding="utf-8",
-        )
-
-    def ask(
-        self, question: Question, batch: Mapping[str, object]
-    ) -> tuple[Answer, dict[str, Tensor]]:
-        """Load a bundle there and run one batch: what was found, and the floating-point outputs.
-
-        Raises BuildFault with what the other process raised, and MemoryError.
-        """
-        from safetensors.torch import load_file
-
-        scratch = Path(question.scratch)
-        scratch.mkdir(exist_ok=True)
-        memory, _ = resource.getrlimit(resource.RLIMIT_DATA)  # of the recipe; it changes with each
-        shape = pack(batch, scratch / "batch.safetensors")
-        asked = {"question": wire.dump(question), "batch": shape, "memory": memory}
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        try:
-            self.process.stdin.write(json.dumps(asked) + "\n")
-            self.process.stdin.flush()
-            line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            reader.cache_clear()  # the next model gets another one
-            code = self.process.wait()
-            raise BuildFault.of(f"the process that reads the bundle ended (exit code {code})")
-        answer = json.loads(line)
-        if "error" in answer:
-            error = str(answer["error"]).replace(question.folder, "the bundle")
-            if error.startswith("MemoryError") or "DefaultCPUAllocator" in error:
-                raise MemoryError(error)
-            raise BuildFault.of(error)
-        return wire.load(Answer, answer), load_file(scratch / "outputs.safetensors")
-
-
-@functools.cache
-def reader() -> Reader:
-    """This process's reader."""
-    return Reader()
+    scratch = Path(question.scratch)
+    scratch.mkdir(exist_ok=True)
+    shape = pack(batch, scratch / "batch.safetensors")
+    memory, _ = resource.getrlimit(resource.RLIMIT_DATA)  # of the recipe; it changes with each
+    limits = Limits(seconds=None, memory=memory)
+    answer = beside().call(f"{__name__}:read", (wire.dump(question), shape), limits)
+    return wire.load(Answer, answer), load_file(scratch / "outputs.safetensors")
 
 
 def pack(value: object, path: Path) -> Json:
@@ -178,23 +127,19 @@ def tied(model: PreTrainedModel) -> tuple[tuple[str, ...], ...]:
     return tuple(sorted(tuple(sorted(names)) for names in groups.values() if len(names) > 1))
 
 
-def serve() -> None:
-    """The reader's life: a question a line, an answer a line, until there are no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker's end decides
-    network.shut()
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print is not an answer
-    importlib.import_module("transformers.modeling_utils")  # while the first checks run
-    for line in sys.stdin:
-        asked = json.loads(line)
-        try:
-            bound(asked["memory"])
-            answer = wire.dump(_read(wire.load(Question, asked["question"]), asked["batch"]))
-        except Exception as error:  # noqa: BLE001 - a bundle that does not load is the answer
-            lines = [text.strip() for text in str(error).splitlines() if text.strip()]
-            answer = {"error": f"{type(error).__name__}: {lines[0] if lines else ''}"}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+def read(asked: tuple[Data, Json]) -> Answer:
+    """What the other process does. Raises BuildFault for a bundle that does not load or run."""
+    question = wire.load(Question, asked[0])
+    try:
+        return _read(question, asked[1])
+    except (Fault, MemoryError):
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        lines = [text.strip() for text in str(error).splitlines() if text.strip()]
+        said = f"{type(error).__name__}: {lines[0] if lines else ''}"
+        raise BuildFault.of(said.replace(question.folder, "the bundle")) from None
 
 
 def _read(question: Question, shape: Json) -> Answer:

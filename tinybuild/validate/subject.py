@@ -20,7 +20,6 @@ from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.keys import PROCESSORS, mentioned
 from tinybuild.paths import Data
 from tinybuild.tokenizer.loading import load
-from tinybuild.validate.reader import Reader, reader
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,10 +97,6 @@ class Subject:
     def source_file(self, name: str) -> Data:
         """A JSON file of the model's source; empty if there is none."""
         return {} if self.origin is None else _json(self.origin / name)
-
-    @property
-    def reader(self) -> Reader:
-        return reader()
 
     # --- tokenizer --------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from tinybuild import paths
 from tinybuild.config import overrides
 from tinybuild.config.relations.clash import NOBODY, Clash, Wish, clashes, names
 from tinybuild.errors import BuildFault, Finding
-from tinybuild.keys import PLAIN, is_depth
+from tinybuild.keys import PLAIN, configs, depths, is_depth
 from tinybuild.paths import Data, Path, whole
 
 if TYPE_CHECKING:
@@ -73,9 +73,17 @@ def possible(source: PreTrainedConfig, wishes: Data, key: overrides.Key) -> None
         raise BuildFault(findings)
 
 
-def layers(least: int | None, wishes: Data, key: overrides.Key) -> None:
+def layers(least: int | None, source: Data, wishes: Data, key: overrides.Key) -> None:
     """Raises BuildFault for a depth among the overrides (under the class's own names) below
-    `least`, the recipe's `layers` below `key`: that is the least depth of every stack."""
+    `least`, the recipe's `layers` below `key`: that is the least depth of every stack. And where no
+    stack of the source is as deep."""
+    deepest = max((deep for _, node in configs(source) for deep in depths(node)), default=0)
+    if least is not None and 0 < deepest < least:
+        raise BuildFault.of(
+            f"layers ({least}) cannot be had: the source has {deepest}",
+            key=(*key, "layers"),
+            hint=f"layers: {deepest}; or, instead of layers, a depth in model.config",
+        )
     findings = [
         Finding(
             what=f"layers ({least}) must be at most {'.'.join(path)} ({value}): it is the least "

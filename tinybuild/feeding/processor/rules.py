@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from tinybuild.feeding.processor import parts
 from tinybuild.feeding.processor.geometry import Geometry, find, pair, strides
-from tinybuild.keys import NAMES
+from tinybuild.keys import NAMES, elsewhere
 from tinybuild.paths import Data, Json, whole
 
 # A backbone that is cut in so many windows a side takes images of its own shape only, and so do
@@ -259,7 +259,7 @@ def _shrunk(data: Data, source: Data, tiny: Data, part: str) -> dict[str, Json]:
     for name, value in data.items():
         own = (p for p in views if name.startswith(p) and name.removeprefix(p) in SETTINGS)
         prefix = max(own, default="")
-        if name != "auto_map":  # it leads to code that is not here
+        if not elsewhere(name, value):
             made[name] = _follows(views[prefix], name.removeprefix(prefix), value)
     return {**made, **_folded(made, tiny), **_window(made, source, tiny)}
 

@@ -1,0 +1,154 @@
+"""Sizes are chosen together: what differs in the source differs in the small config."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinybuild.config.shrink import shrink
+from tinybuild.config.sizes import SIZES
+from tinybuild.config.solve import Law, Product, Puzzle, Unknown
+from tinybuild.config.tree import Alike
+from tinybuild.paths import mapping
+
+
+def small(model_type: str, size: str = "tiny", alike: Alike | None = None, **keys: Any) -> Any:
+    """The tree of a model type's config, shrunk: `keys` are other values of the source."""
+    from transformers import CONFIG_MAPPING
+
+    more = {"alike": alike} if alike is not None else {}
+    return shrink(CONFIG_MAPPING[model_type](**keys), {}, size, **more).data
+
+
+# --- the sizes of a config ------------------------------------------------------------------------
+
+
+def test_heads_cover_the_width_only_where_they_do_in_the_source() -> None:
+    plain = small("llama")
+    assert plain["num_attention_heads"] * plain["head_dim"] == plain["hidden_size"]
+    wide = small("qwen3", num_attention_heads=64, head_dim=128)
+    assert wide["num_attention_heads"] * wide["head_dim"] != wide["hidden_size"]
+    assert wide["num_key_value_heads"] * wide["head_dim"] != wide["hidden_size"]
+
+
+def test_the_ranks_and_heads_of_latent_attention_differ() -> None:
+    config = small("deepseek_v3")
+    names = ("q_lora_rank", "kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "hidden_size")
+    assert len({config[name] for name in names}) == len(names)
+    assert config["v_head_dim"] == config["qk_nope_head_dim"]  # as in the source
+    assert config["kv_lora_rank"] + config["qk_rope_head_dim"] != config["hidden_size"]
+
+
+def test_the_widths_of_experts_are_their_own() -> None:
+    config = small("qwen3_moe", moe_intermediate_size=1024)
+    assert config["moe_intermediate_size"] not in (config["hidden_size"], 2 * config["hidden_size"])
+    assert 2 * config["moe_intermediate_size"] != config["hidden_size"]  # two of them in one tensor
+    same = small("qwen3_moe", hidden_size=1024, intermediate_size=1024)
+    assert same["intermediate_size"] == same["hidden_size"]
+
+
+def test_counts_are_distinct() -> None:
+    config = small("qwen3_moe", num_key_value_heads=8, num_experts_per_tok=4)
+    names = ("num_attention_heads", "num_key_value_heads", "num_hidden_layers")
+    names += ("num_local_experts",)
+    counts = [config[name] for name in (*names, "num_experts_per_tok")]
+    assert len(set(counts)) == len(counts)
+    assert min(counts) > 1
+
+
+def test_groups_of_experts_hold_those_that_are_chosen() -> None:
+    config = small("deepseek_v3")
+    experts, groups = config["n_routed_experts"], config["n_group"]
+    assert experts % groups == 0
+    assert config["num_experts_per_tok"] <= config["topk_group"] * experts // groups
+    assert config["topk_group"] < groups
+
+
+def test_towers_have_widths_of_their_own_where_they_do_in_the_source() -> None:
+    config = small("clip")
+    text, vision = config["text_config"], config["vision_config"]
+    assert text["hidden_size"] == 64
+    assert vision["hidden_size"] > text["hidden_size"]  # 768 and 512 in the source
+    assert config["projection_dim"] == text["hidden_size"]  # both 512
+
+
+def test_an_embedding_narrower_than_the_layers_stays_narrower() -> None:
+    config = small("electra")
+    assert config["embedding_size"] < config["hidden_size"]
+
+
+def test_rotary_sections_that_differ_have_pairs_enough_to_differ() -> None:
+    rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [11, 11, 10]}
+    text = {"rope_parameters": {**rope, "partial_rotary_factor": 0.25}, "head_dim": 256}
+    config = mapping(small("qwen3_5", text_config=text), ("text_config",))
+    sections = mapping(config["rope_parameters"])["mrope_section"]
+    assert isinstance(sections, list)
+    assert min(sections) >= 1
+    assert len(set(sections)) == 2
+
+
+@pytest.mark.parametrize("model_type", ["llama", "qwen3_moe", "bert", "deepseek_v3"])
+def test_small_has_counts_that_four_divides(model_type: str) -> None:
+    config = small(model_type, "small")
+    names = ("num_attention_heads", "num_key_value_heads", "num_local_experts")
+    assert all(config[name] % 4 == 0 for name in names if name in config)
+
+
+def test_what_a_class_needs_alike_is_alike_and_says_so() -> None:
+    from transformers import CLIPConfig
+
+    tree = shrink(CLIPConfig(), {}, alike=Alike(widths=frozenset({768})))
+    at = ("vision_config", "hidden_size")
+    assert mapping(tree.data, at[:1])["hidden_size"] == 64
+    assert tree.reasons[at] == "rule width: as wide as the text, the class needs it"
+    plain = shrink(CLIPConfig(), {}, alike=Alike(parts=True))
+    assert "the class needs it" in plain.reasons["text_config", "num_attention_heads"]
+
+
+# --- the puzzle by itself -------------------------------------------------------------------------
+
+
+def test_the_first_choices_that_keep_the_laws_and_differ_are_taken() -> None:
+    unknowns = [
+        Unknown(name=("heads", 32), choices=(4, 8)),
+        Unknown(name=("kv heads", 8), choices=(2, 4)),
+        Unknown(name=("top k", 2), choices=(2,)),
+    ]
+    law = Law(over=(("heads", 32), ("kv heads", 8)), holds=lambda h, kv: h % kv == 0 and kv < h)
+    made = Puzzle(unknowns=unknowns, laws=[law]).solved()
+    assert made == {("heads", 32): 8, ("kv heads", 8): 4, ("top k", 2): 2}
+    alike = Puzzle(unknowns=unknowns, laws=[law]).solved(distinct=False)
+    assert alike == {("heads", 32): 4, ("kv heads", 8): 2, ("top k", 2): 2}
+
+
+def test_products_differ_from_what_is_there() -> None:
+    heads, dim = ("heads", 32), ("head dim", 128)
+    unknowns = [Unknown(name=heads, choices=(4,)), Unknown(name=dim, choices=(16, 24))]
+    product = Product(over=(heads, dim), was=4096)
+    apart = Puzzle(unknowns=unknowns, products=[product], taken=[(64, 2048)]).solved()
+    assert apart[dim] == 24
+    tied = Puzzle(unknowns=unknowns, products=[product], taken=[(64, 4096)]).solved()
+    assert tied[dim] == 16
+
+
+def test_laws_that_nothing_keeps_are_broken_as_little_as_may_be() -> None:
+    unknowns = [Unknown(name=("heads", 32), choices=(4, 6))]
+    laws = [
+        Law(over=(("heads", 32),), holds=lambda h: h % 5 == 0),
+        Law(over=(("heads", 32),), holds=lambda h: h % 3 == 0),
+    ]
+    assert Puzzle(unknowns=unknowns, laws=laws).solved() == {("heads", 32): 6}
+
+
+@given(st.lists(st.integers(100, 110), min_size=1, max_size=7))
+@settings(deadline=None)
+def test_numbers_coincide_as_they_did(before: list[int]) -> None:
+    """With choices enough: equal ones are one unknown, and others differ."""
+    names = dict.fromkeys(("rank", number) for number in before)
+    unknowns = [Unknown(name=name, choices=SIZES["tiny"].choices["rank"]) for name in names]
+    made = Puzzle(unknowns=unknowns).solved()
+    assert all(a != b for a, b in itertools.combinations(made.values(), 2))

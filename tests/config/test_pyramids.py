@@ -1,0 +1,61 @@
+"""Pyramids by rule: widths that differ by stage differ in the small one, in their order."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinybuild.config.pyramids import doubled_widths, pyramids
+from tinybuild.config.sizes import SIZES
+from tinybuild.config.tree import Tree
+from tinybuild.paths import Data
+
+
+def ruled(source: Data) -> dict[str, Any]:
+    tree = Tree(source, {}, SIZES["tiny"], None)
+    pyramids(tree)
+    doubled_widths(tree)
+    return tree.data
+
+
+@pytest.mark.parametrize(
+    ("widths", "wanted"),
+    [
+        ([32, 64, 160, 256], [8, 16, 40, 64]),  # SegFormer's: the same multiples
+        ([256, 512, 1024, 2048], [8, 16, 32, 64]),
+        ([64, 128, 256], [16, 32, 64]),
+        ([16, 24, 40, 112, 960], [8, 16, 24, 32, 64]),  # no multiples: the same order
+        ([96, 96, 96, 96], [64] * 4),
+        ([8, 16, 32, 64], [8, 16, 32, 64]),
+    ],
+)
+def test_distinct_widths_stay_distinct(widths: list[int], wanted: list[int]) -> None:
+    assert ruled({"hidden_sizes": widths, "depths": [2] * len(widths)})["hidden_sizes"] == wanted
+
+
+@given(st.lists(st.integers(2, 256), min_size=2, max_size=5))
+def test_any_widths_keep_their_pattern(eighths: Sequence[int]) -> None:
+    widths = [8 * number for number in eighths]
+    made = ruled({"hidden_sizes": widths})["hidden_sizes"]
+    for (was, now), (before, after) in itertools.combinations(zip(widths, made, strict=True), 2):
+        assert (was < before) == (now < after) or len(set(widths)) == 1
+        assert (was == before) == (now == after)
+    assert all(number % 8 == 0 for number in made)
+
+
+def test_the_stem_is_narrower_than_the_first_stage() -> None:
+    made = ruled({"embedding_size": 64, "hidden_sizes": [256, 512, 1024, 2048], "depths": [3] * 4})
+    assert len({made["embedding_size"], *made["hidden_sizes"]}) == 5
+    assert made["embedding_size"] < min(made["hidden_sizes"])
+
+
+def test_a_list_of_the_widths_that_double_follows_them() -> None:
+    swin = {"embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24]}
+    made = ruled({"encoder_in_channels": [192, 384, 768], "backbone_config": swin})
+    width = made["backbone_config"]["embed_dim"]
+    assert made["encoder_in_channels"] == [2 * width, 4 * width, 8 * width]
