@@ -120,11 +120,11 @@ def _sections(part: Part) -> Iterator[Off]:
         sections = rope.get("mrope_section")
         if not wholes(sections) or rope.get("rope_type") == "axial":
             continue
-        for place in range(len(sections)):
-            folded, other = [*sections], 0 if place else 1
-            if not place and sections[0] and rope.get("mrope_interleaved"):
-                continue  # the first has what the others leave, whatever is said of it
-            folded[other], folded[place] = folded[other] + folded[place], 0
+        # The first has what the others leave: in some classes whatever is said of it.
+        for place in range(1 if sections[0] else 0, len(sections)):
+            folded = [*sections]
+            if place:
+                folded[0], folded[place] = folded[0] + folded[place], 0
             made = part.turned(at, {**rope, "mrope_section": folded}, f".mrope_section[{place}]")
             yield replace(made, apart=True)
 
@@ -158,8 +158,12 @@ def _windows(part: Part) -> Iterator[Off]:
     kinds = part.node.get("layer_types")
     near = not isinstance(kinds, list) or any(NEAR.search(str(kind)) for kind in kinds)
     for name, value in part.node.items():
-        if whole(value) and value > 0 and near and measures(name) == "window":
-            yield part.off(name, 2 ** (2 * max(part.length, value)).bit_length(), 2)
+        if near and measures(name) == "window":
+            sizes = value if wholes(value) else [value] if whole(value) else []
+            if sizes and min(sizes) > 0:
+                far = 2 ** (2 * max(part.length, *sizes)).bit_length()
+                off, least = [far] * len(sizes), [2] * len(sizes)
+                yield part.off(name, far, 2) if whole(value) else part.off(name, off, least)
         if whole(value) and measures(name) == "floor":
             yield part.off(name, FAR, 1)
 
