@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -116,6 +117,15 @@ def numbers(data: Data, *wanted: str) -> Iterator[tuple[str, int]]:
     for name, value in data.items():
         if whole(value) and value > 0 and not is_id(name) and measures(name) in wanted:
             yield name, value
+
+
+# What engines split among devices.
+SPLIT = ("heads", "kv heads", "ffn width", "expert width", "experts")
+
+
+def parallel(data: Data) -> int:
+    """On how many devices a config's model can be split at most: what divides all that is split."""
+    return math.gcd(*(n for _, node in configs(data) for _, n in numbers(node, *SPLIT))) or 1
 
 
 def is_depth(name: str, value: Json) -> bool:
@@ -323,7 +333,9 @@ SAYS: Mapping[str, str] = {
         r"attention_hidden_size"
     ),
     # Images.
+    "shape of a map": r"~featmap_shape",  # rows, channels, height, width
     "map of an image": r"backbone_feature_sizes|.*rope_feat_sizes|low_res_mask_size",
+    "windows": r"num_windows",  # of an image, in a square
     "flat patch": r"patch_embed_hidden_size",  # the numbers of a patch, in all channels
     "patches a side": r"image_embedding_size|.*_grid_size|num_patches_per_side",
     "patches": (
@@ -387,7 +399,10 @@ def elsewhere(name: str, value: Json) -> bool:
     """Whether a key leads to a place outside the bundle: to code, a file, a repository."""
     if says(name, "elsewhere"):
         return True
-    return isinstance(value, str) and not _WORDS.fullmatch(name) and bool(_PLACE.fullmatch(value))
+    if not isinstance(value, str) or _WORDS.fullmatch(name):
+        return False
+    ratio = not any(letter.isalpha() for letter in value)  # 4/8
+    return not ratio and bool(_PLACE.fullmatch(value))
 
 
 def takes_layers(name: str, value: Json, most: int) -> bool:

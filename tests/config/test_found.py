@@ -143,6 +143,13 @@ def test_none_where_a_class_takes_none_is_the_default(tmp_path: Path) -> None:
     assert not changes(read(tmp_path, num_key_value_heads=None))  # which it takes
 
 
+def test_a_scaling_of_no_kind_is_none(tmp_path: Path) -> None:
+    made = read(tmp_path, rope_scaling={"type": None})
+    assert changes(made) == {"rope_scaling": None}
+    assert made.config.rope_parameters["rope_type"] == "default"
+    assert not changes(read(tmp_path, rope_scaling={"type": "linear", "factor": 2.0}))
+
+
 def test_labels_in_a_list(tmp_path: Path) -> None:
     made = read(tmp_path, id2label=["no", "yes", "?"], label2id=["no", "yes", "?"])
     assert made.config.id2label == {0: "no", 1: "yes", 2: "?"}

@@ -59,3 +59,13 @@ def test_a_list_of_the_widths_that_double_follows_them() -> None:
     made = ruled({"encoder_in_channels": [192, 384, 768], "backbone_config": swin})
     width = made["backbone_config"]["embed_dim"]
     assert made["encoder_in_channels"] == [2 * width, 4 * width, 8 * width]
+
+
+def test_heads_differ_by_stage_as_far_as_there_is_place() -> None:
+    source = {"hidden_sizes": [32, 64, 160, 256], "num_attention_heads": [1, 2, 5, 8]}
+    made = ruled({**source, "depths": [2, 2, 2, 2]})
+    assert made["num_attention_heads"] == [1, 2, 5, 8]
+    made = ruled({**source, "hidden_sizes": [64, 128, 320, 512], "depths": [2] * 4})
+    assert all(
+        w % h == 0 for w, h in zip(made["hidden_sizes"], made["num_attention_heads"], strict=True)
+    )

@@ -196,6 +196,13 @@ def test_layers_that_feed_others_stay_as_many() -> None:
     assert list(wanted.deepstack_visual_indexes) == [0, 1][: len(wanted.deepstack_visual_indexes)]
 
 
+def test_an_image_cut_into_windows_is_a_multiple_of_them() -> None:
+    wishes = {"projector_scale_factors": [1.0]}
+    backbone = small("lw_detr", wishes).backbone_config
+    assert backbone.num_windows == 16
+    assert backbone.image_size / backbone.num_windows % 4 == 0
+
+
 def test_a_patch_laid_flat_has_the_numbers_of_its_pixels() -> None:
     assert small("kosmos-2.5").vision_config.patch_embed_hidden_size == 8 * 8 * 3
 
@@ -472,3 +479,32 @@ def test_layers_that_only_a_list_counts(
     assert {*made.layers_block_type} == {*KINDS}
     assert made.layers_block_type[-1] == KINDS[-1]
     assert tree.reasons["layers_block_type",] == "rule depth: the kept layers'"
+
+
+def test_the_search_keeps_a_layer_of_each_kind() -> None:
+    from tinybuild.config.search import search
+
+    source = {"model_type": "x", "hidden_size": 64, "num_hidden_layers": 5}
+    tree = Tree(source, {}, TINY, None)
+
+    def measure(changes: Data) -> dict[str, tuple[int, ...]]:
+        deep = {**source, **changes}["num_hidden_layers"]
+        return {f"layers.{n}": (5, 100) for n in range(deep)}
+
+    assert search(tree, 100, measure, lambda _: True, narrow=True) == 5 * 500
+    assert tree.overrides == {}
+
+
+def test_the_shape_of_a_backbones_map_follows_its_widths() -> None:
+    widths = [64, 128, 256, 512]
+    tree = ruled({"backbone_config": {"hidden_sizes": widths}, "featmap_shape": [1, 256, 24, 24]})
+    assert get(tree.data, ("featmap_shape",)) == [
+        *(1, get(tree.data, ("backbone_config", "hidden_sizes", "2")), 24, 24)
+    ]
+
+
+def test_a_list_of_one_width_follows_the_width_beside_it() -> None:
+    stages = {"encoder_in_channels": [128, 256, 512], "decoder_in_channels": [256, 256, 256]}
+    data = ruled({"d_model": 256, "encoder_hidden_dim": 256, **stages}).data
+    assert data["decoder_in_channels"] == [data["encoder_hidden_dim"]] * 3
+    assert data["d_model"] == data["encoder_hidden_dim"]

@@ -651,7 +651,8 @@ def test_every_check_has_a_mutant() -> None:
         # tests/test_checks.py
         *("weights_tied", "initialised", "overrides_read", "coherent_ids", "every_layer_kind"),
         *("layer_indexes", "no_dimension_left", "gradients", "inputs_matter"),
-        *("every_modality", "generation_differs", "trains"),
+        *("every_modality", "generation_differs", "trains", "self_contained"),
+        "learns_from_labels",
         *("processor_tokens", "processor_feeds_model"),  # tests/test_processor.py
         "rows_train",  # tests/test_pairs.py
     }

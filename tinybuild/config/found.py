@@ -29,6 +29,7 @@ from tinybuild.paths import Path as Place
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
+ROPE = ("rope_scaling", "rope_parameters")
 TRIES = 40  # values of a config that its class does not take
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 WORDS: Mapping[str, bool] = {"true": True, "false": False}
@@ -149,6 +150,9 @@ def _legacy(data: Data) -> Iterator[Mended]:
                 new = {str(number): label for number, label in enumerate(value)}
             elif name == "label2id" and isinstance(value, list):
                 new = {str(label): number for number, label in enumerate(value)}
+            elif name in ROPE and isinstance(value, Mapping):
+                kinds = [value[key] for key in ("rope_type", "type") if key in value]
+                new = None if kinds and not any(kinds) else value
             elif isinstance(value, str) and (measures(name) or is_id(name)):
                 new = _number(value)
             elif name in DTYPES and isinstance(value, str):

@@ -62,7 +62,7 @@ def _side(tree: Tree) -> int:
     patches is a size of something else."""
     patches = sorted({side for _, node in tree.nodes() for side in _patch(node)} or {PATCH})
     joined, staged = _joined(tree), _staged(tree)
-    unit = math.lcm(*patches, STRIDE if staged else 1) * joined
+    unit = math.lcm(*patches, *_windowed(tree), STRIDE if staged else 1) * joined
     wanted, sizes = 2 * STRIDE if staged else IMAGE, set(_sizes(tree))
 
     def rank(side: int) -> tuple[bool, int, int]:
@@ -73,6 +73,14 @@ def _side(tree: Tree) -> int:
         return few, sum(count in sizes for count in counts), abs(side - wanted)
 
     return min(range(unit, max(LARGEST, 2 * unit) + 1, unit), key=rank)
+
+
+def _windowed(tree: Tree) -> Iterator[int]:
+    """What a side is a multiple of, where an image is cut into so many windows: some classes want
+    each part of it to have a row of them."""
+    for _, name, value in tree.items():
+        if says(name, "windows") and whole(value) and value > 0:
+            yield value * math.isqrt(value)
 
 
 def _patch(node: Data) -> Iterator[int]:

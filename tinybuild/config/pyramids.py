@@ -12,9 +12,8 @@ from tinybuild.config.tree import Number, Tree, divisor
 from tinybuild.keys import NAMES, measures, numbers_layers, says, width
 from tinybuild.paths import Data, Json, Path, items, mapping, whole, wholes
 
-LEAST = 8  # a width that heads and groups divide
+LEAST = 8  # what groups and heads divide: of a width, and of a head
 PLAIN = 8  # a number in a table of blocks up to this is a kernel, a stride or a switch
-HEADS = 4  # of a stage, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +48,7 @@ def pyramids(tree: Tree) -> None:
                 assert wholes(new)
                 place = one.value.index(number.was)
                 tree.set(number.at, new[place], "rule pyramid: as its list")
+    _tied(tree, lists, became)
     for number in stems:
         tree.set(number.at, became[number.was], "rule pyramid: narrower than its list")
     for path, node in tree.nodes():
@@ -62,6 +62,19 @@ def pyramids(tree: Tree) -> None:
                 tree.set((*path, name), _heads(value, wide), "rule pyramid heads")
             elif wholes(value) and says(name, "blocks by stage"):
                 _blocks(tree, (*path, name), node, value)
+
+
+def _tied(tree: Tree, lists: Sequence[Widths], became: Mapping[int, int]) -> None:
+    """A list of one width is as wide as what it is tied to, and a map as its backbone's stage."""
+    for one in (one for one in lists if not one.uneven):
+        for number in tree.numbers("width"):
+            if number.at[:-1] == one.path and number.was == one.value[0]:
+                now = [number.value] * len(one.value)
+                tree.set((*one.path, one.name), now, "rule pyramid: as the width beside it")
+    for path, name, value in tree.items():
+        if says(name, "shape of a map") and wholes(value) and value[1] in became:
+            shape = [value[0], became[value[1]], *value[2:]]
+            tree.set((*path, name), shape, "rule pyramid: a map of its backbone")
 
 
 def _stems(tree: Tree, one: Widths) -> list[Number]:
@@ -164,12 +177,12 @@ def _through(value: Json, became: Mapping[int, int]) -> Json:
 
 
 def _heads(value: Sequence[int], wide: Sequence[int]) -> list[int]:
-    """A few heads in each stage, which divide its width."""
+    """The heads of each stage, as many as in the source where its width has place for them."""
     common = math.gcd(*value)
     heads = [item // common for item in value]
     if len(wide) != len(heads):
         return heads
-    return [divisor(w, min(h, HEADS)) for h, w in zip(heads, wide, strict=True)]
+    return [divisor(w, min(h, max(1, w // LEAST))) for h, w in zip(heads, wide, strict=True)]
 
 
 def _blocks(tree: Tree, at: Path, node: Data, stages: Sequence[int]) -> None:

@@ -20,6 +20,7 @@ LARGEST = 6  # tensors looked at in each
 TRIES = 3  # forwards in each: the savers in their order
 WORTH = 32  # a halving saves at least this part: what is large by itself ruins nothing else
 NARROW = 32  # a width below which a model of many layers says nothing of its architecture
+KEPT = ("vocabulary", "depth")  # measures that are not halved
 LEAST = 4  # a size this small is not halved
 MEASURED = 8  # builds in each: the groups that the largest tensors hang on most
 
@@ -37,7 +38,8 @@ def search(
     A size is all the keys that have one value now and had one in the source: what is equal stays
     equal. `shapes` builds a config of these overrides on the meta device (None where it makes no
     model), `works` forwards a batch. No width gets below NARROW, unless `narrow`: a recipe's own
-    goal may want it, and the reason says so. Keys of the recipe, ids and vocabularies stay.
+    goal may want it, and the reason says so. Keys of the recipe, ids, vocabularies and depths (a
+    layer of each kind) stay.
     Deterministic: the same tree gives the same answer. Returns the number of parameters reached,
     None where the tree makes no model at all.
     """
@@ -100,7 +102,7 @@ def _groups(tree: Tree, shapes: Shapes) -> Iterator[Group]:
     groups: dict[_Mark, list[tuple[Path, Json]]] = {}
     for path, name, value in tree.items():
         place = (*path, name)
-        if is_id(name) or measures(name) == "vocabulary" or tree.touches(place):
+        if is_id(name) or measures(name) in KEPT or tree.touches(place):
             continue
         for number in _sizes(value):
             if number > LEAST and any(_explains(number, axis) for axis in axes):
@@ -123,7 +125,6 @@ def _marks(name: str, was: Json) -> Iterator[tuple[Json, ...]]:
     """By what a key belongs together with others of the same number: equal now and in the source;
     all of one measure; whatever is equal now."""
     measured = measures(name)
-    measured = "" if measured == "depth" else measured
     yield "equal", measured, was
     yield (measured or name,)
     if not says(name, "geometry"):

@@ -106,7 +106,7 @@ def learns_from_labels(subject: Subject) -> Result | None:
     finite = loss is not None and bool(loss.isfinite().all())
     return Result.of(
         finite,
-        measured="no loss" if loss is None else f"loss {float(loss.float().mean()):.4g}",
+        measured="no loss" if loss is None else "a finite loss" if finite else "not finite",
         wanted="a finite loss",
         values={"arguments": len(given)},
     )
@@ -389,9 +389,10 @@ def generate(subject: Subject) -> Result | None:
     new = min(len(logits) for _, logits in made)
     return Result.of(
         low >= 0 and high < rows and new == NEW_TOKENS,
-        measured=f"{new} new tokens, ids {low} to {high}",
+        measured=f"{new} new tokens, "
+        + ("ids in the vocabulary" if low >= 0 and high < rows else f"ids {low} to {high}"),
         wanted=f"{NEW_TOKENS} new tokens, ids 0 to {rows - 1}",
-        values={"new_tokens": new, "lowest_id": low, "highest_id": high},
+        values={"new_tokens": new, "rows": rows},
     )
 
 
@@ -400,12 +401,14 @@ def generation_differs(subject: Subject) -> Result | None:
     """Different prompts are continued differently, and the best token is not a matter of rounding.
 
     The margin is the median over all places of the largest logit less the next. It is asked of
-    models that are shrunk by rule; elsewhere the recipe decides how wide weights are drawn.
+    models that are shrunk by rule; elsewhere the recipe decides how wide weights are drawn. Both
+    are told of the model in float32: each CPU rounds shorter numbers in its own way.
     """
-    made = subject.generated
+    made = subject.generated_exactly
     if made is None:
         return None
-    count, prompts, margin = verdict(Continued(parts=tuple(made)), subject.outputs.get("logits"))
+    seen = subject.computed(subject.exact_batch(), subject.exact)
+    count, prompts, margin = verdict(Continued(parts=tuple(made)), seen.get("logits"))
     least = MARGIN if subject.wish.shrink == "auto" else 0.0
     ok = count > 1 and margin >= least
     return Result.of(

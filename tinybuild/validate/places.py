@@ -34,6 +34,8 @@ def self_contained(subject: Subject) -> Result | None:
 
 def _leads(path: Path, value: Json) -> bool:
     """Whether a value leads elsewhere by a name on its way, or by itself. Lists hold words."""
+    if value is None or value == "":
+        return False
     if any(says(name, "elsewhere") for name in path):
         return True
     words = any(name in TEXTS or name.isdecimal() for name in path)

@@ -264,24 +264,29 @@ class Subject:
             torch.manual_seed(self.seed)
             return inputs.tensors((model or self.model)(**batch))
 
-    @functools.cached_property
-    def _continued(self) -> inputs.Continued:
-        batches = [self.batch_of(number) for number in range(2)]
-        return inputs.continued(self.model, batches, self.seed)
-
     @property
     def generated(self) -> list[tuple[Tensor, Tensor]] | None:
-        """Greedy continuations of two batches: the new tokens and the logits (steps, rows, ids) of
-        each; None for a class that generates nothing from token ids. Raises what it raised, and
-        NotTried where a package is missing."""
+        """A greedy continuation of the batch: the new tokens and the logits (steps, rows, ids);
+        None for a class that generates nothing from token ids. Raises what it raised, and NotTried
+        where a package is missing."""
+        return self._continued(self.model, [self.batch])
+
+    @functools.cached_property
+    def generated_exactly(self) -> list[tuple[Tensor, Tensor]] | None:
+        """The same of two batches, in float32."""
+        return self._continued(self.exact, [self.exact_batch(number) for number in range(2)])
+
+    def _continued(
+        self, model: PreTrainedModel, batches: list[Batch]
+    ) -> list[tuple[Tensor, Tensor]] | None:
         if self.rows is None:
             return None
-        error = self._continued.error
-        if isinstance(error, ImportError):  # of what only generation needs
-            raise NotTried(str(error).partition("\n")[0])
-        if error is not None:
-            raise error
-        return list(self._continued.parts) or None
+        made = inputs.continued(model, batches, self.seed)
+        if isinstance(made.error, ImportError):  # of what only generation needs
+            raise NotTried(str(made.error).partition("\n")[0])
+        if made.error is not None:
+            raise made.error
+        return list(made.parts) or None
 
 
 def _json(path: Path) -> Data:

@@ -14,7 +14,7 @@ from tinybuild.keys import NAMES
 
 FREE = (64, 96)  # high and wide: tried first after the config's own
 SIZES = (32, 64, 96, 128, 224)  # squares that are tried then
-LARGEST = 512
+LARGEST, SMALL = 512, 192  # pixels of a side; up to which a row has several images
 STRIDE = 32  # what the last stage of a pyramid divides an image by
 GRIDS = ((2, 3), (4, 6), (2, 2), (4, 4), (1, 1), (8, 8), (3, 3))  # tokens of an image of any size
 REGIONS = 4
@@ -240,6 +240,9 @@ def sized(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator[
             image = [high, 2 * wide]  # two tiles and the whole, at least
             best = select_best_resolution((high, 2 * wide), [tuple(point) for point in points])
             parts = (math.ceil(best[0] / high) * math.ceil(best[1] / wide) + 1,)
+        if not parts and _several(facts, max(high, wide)):
+            pixels = draw.normal(name, 2 * ROWS, deep, high, wide)
+            yield {name: pixels, arg: each(image).repeat(2, 1)}
         if math.prod(parts) <= 32:
             yield {name: draw.normal(name, ROWS, *parts, deep, high, wide), arg: each(image)}
     for high, wide in sizes(facts):
@@ -288,13 +291,18 @@ def regions(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
     }
 
 
+def _several(facts: Facts, side: int) -> bool:
+    """Whether a row has several images of this side: where text holds their places."""
+    placed = "input_ids" in facts.takes and text.placeholder(facts, "image") is not None
+    return placed and side <= SMALL
+
+
 def plain(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
     """Several images or tiles a row where text holds their places; one; then several to the row;
     then video; then flat patches."""
     deep = channels(facts)
     moving = facts.find("num_frames", "tubelet_size") is not None
-    placed = "input_ids" in facts.takes and text.placeholder(facts, "image") is not None
-    shapes: list[tuple[int, ...]] = [(2 * ROWS, deep), (ROWS, deep)] if placed else [(ROWS, deep)]
+    shapes: list[tuple[int, ...]] = [(2 * ROWS, deep), (ROWS, deep)]
     if "image_attention_mask" in facts.takes:
         shapes.insert(0, (ROWS, 1, deep))
     if "pixel_attention_mask" in facts.takes:
@@ -302,7 +310,8 @@ def plain(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
     if moving:
         shapes = [(ROWS, count, deep) for count in frames(facts)] + shapes
     for high, wide in sizes(facts):
-        for shape in shapes:
+        few = [shape for shape in shapes if shape[0] == ROWS]
+        for shape in shapes if _several(facts, max(high, wide)) else few:
             if "prompt_pixel_values" in facts.takes:  # the prompt stands above the image
                 high = high // 2
             given = {name: draw.normal(name, *shape, high, wide)}
