@@ -53,7 +53,14 @@ def make(tmp_path: Path) -> Make:
         drawn(model_class, small, 3).float().save_pretrained(tmp_path / "bundle")
         facts: dict[str, Any] = {
             **{"class": model_class.__name__, "model_type": model_type, "parameters": 1},
-            **{"dtype": "float32", "processor": [], "modalities": [], "vocab_size": None},
+            "tensor_parallel": 1,
+            **{
+                "dtype": "float32",
+                "processor": [],
+                "modalities": [],
+                "vocab_size": None,
+                "draw": 0,
+            },
         }
         return Subject(
             folder=tmp_path / "bundle",
