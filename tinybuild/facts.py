@@ -102,11 +102,13 @@ class TokenizerFacts(TokenizerShown, TokenizerIds):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelShown:
-    """What a card tells and the checks look at. processor: its classes."""
+    """What a card tells and the checks look at. tensor_parallel: on how many devices it can be
+    split at most. processor: its classes."""
 
     class_: str
     parameters: int
     dtype: str
+    tensor_parallel: int
     processor: tuple[str, ...]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -116,6 +117,15 @@ def numbers(data: Data, *wanted: str) -> Iterator[tuple[str, int]]:
     for name, value in data.items():
         if whole(value) and value > 0 and not is_id(name) and measures(name) in wanted:
             yield name, value
+
+
+# What engines split among devices.
+SPLIT = ("heads", "kv heads", "ffn width", "expert width", "experts")
+
+
+def parallel(data: Data) -> int:
+    """On how many devices a config's model can be split at most: what divides all that is split."""
+    return math.gcd(*(n for _, node in configs(data) for _, n in numbers(node, *SPLIT))) or 1
 
 
 def is_depth(name: str, value: Json) -> bool:

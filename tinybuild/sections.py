@@ -154,6 +154,7 @@ class Model(TypedDict):
     architecture: str
     shrink: Literal["auto", "none"]
     size: Literal["tiny", "small"]
+    tensor_parallel: NotRequired[Literal[2, 4, 8, 16]]
     layers: NotRequired[int]
     max_parameters: NotRequired[Amount]
     max_bytes: NotRequired[Size]

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit.faults import refused
 
 from tinybuild.config.shrink import shrink
-from tinybuild.config.sizes import SIZES
+from tinybuild.config.sizes import SIZES, sized
 from tinybuild.config.solve import Law, Product, Puzzle, Unknown
 from tinybuild.config.tree import Alike
+from tinybuild.keys import parallel
 from tinybuild.paths import mapping
+from tinybuild.sections import Model
 
 
 def small(model_type: str, size: str = "tiny", alike: Alike | None = None, **keys: Any) -> Any:
@@ -152,3 +155,38 @@ def test_numbers_coincide_as_they_did(before: list[int]) -> None:
     unknowns = [Unknown(name=name, choices=SIZES["tiny"].choices["rank"]) for name in names]
     made = Puzzle(unknowns=unknowns).solved()
     assert all(a != b for a, b in itertools.combinations(made.values(), 2))
+
+
+# --- tensor parallelism ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("model_type", "size"), [("llama", "tiny"), ("mixtral", "small")])
+def test_a_degree_that_is_asked_for_divides_all_that_is_split(model_type: str, size: str) -> None:
+    from transformers import CONFIG_MAPPING
+
+    config = shrink(CONFIG_MAPPING[model_type](), {}, sized(size, 8)).data
+    assert parallel(config) % 8 == 0
+    assert config["num_attention_heads"] * 8 <= config["hidden_size"]
+
+
+def test_a_degree_that_the_source_does_not_have_is_refused() -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from tinybuild.model.resized import resize
+
+    section: Model = {
+        "architecture": "auto",
+        "config": {},
+        "shrink": "auto",
+        "size": "tiny",
+        "tensor_parallel": 8,
+        "dtype": "float32",
+    }
+    source = LlamaConfig(num_key_value_heads=2)
+    refusal = refused(resize, source, section, None, LlamaForCausalLM, 0)
+    assert "tensor_parallel (8) does not divide num_key_value_heads (2)" in refusal.what
+    assert refusal.hint == "tensor_parallel: 2"
+    assert refusal.key == ("model", "tensor_parallel")
+    section |= {"tensor_parallel": 2, "config": {"vocab_size": 255}}
+    odd = refused(resize, source, section, None, LlamaForCausalLM, 0)
+    assert "does not divide the vocabulary (255)" in odd.what

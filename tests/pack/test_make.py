@@ -213,6 +213,7 @@ def test_the_card(job: MakeJob, stages: Any) -> None:
         "the corpus that ships with tinybuild",
         "| class | `LlamaForCausalLM` |",
         f"| parameters | {count(facts['model']['parameters'])} (bfloat16) |",
+        f"| tensor parallel | up to {facts['model']['tensor_parallel']} |",
         "| tokens | 600 (`LlamaTokenizer`) |",
         "| rows | 12 (text",
         f'AutoTokenizer.from_pretrained("dist/{NAME}")',

@@ -166,7 +166,7 @@ def test_a_sound_bundle_passes_every_check(job: MakeJob, sound: Built) -> None:
         *("reload", "dtype", "initialised", "max_parameters"),
         *("overrides_read", "ids_in_vocabulary", "coherent_ids", "no_dimension_left"),
         *("forward", "backward", "gradients", "inputs_matter", "generate", "generation_differs"),
-        *("trains", "fresh_process", "dataset_loads", "rows_train", "max_bytes"),
+        *("trains", "fresh_process", "self_contained", "dataset_loads", "rows_train", "max_bytes"),
     ]
     assert report["version"] == 1
     for check in report["checks"]:
@@ -650,7 +650,7 @@ def test_every_check_has_a_mutant() -> None:
         *("generate", "fresh_process", "dataset_loads", "max_bytes"),
         # tests/test_checks.py
         *("weights_tied", "initialised", "overrides_read", "coherent_ids", "every_layer_kind"),
-        *("layer_indexes", "no_dimension_left", "gradients", "inputs_matter"),
+        *("layer_indexes", "no_dimension_left", "gradients", "inputs_matter", "distinctions_kept"),
         *("every_modality", "generation_differs", "trains", "self_contained"),
         "learns_from_labels",
         *("processor_tokens", "processor_feeds_model"),  # tests/test_processor.py

@@ -18,7 +18,7 @@ from tinybuild.config.attention import STATE_HEADS
 from tinybuild.config.layers import stacks
 from tinybuild.config.solve import Apart, Law, Name, Product, Puzzle, Unknown
 from tinybuild.config.tree import Number, Tree
-from tinybuild.keys import NAMES, is_id, measures, of_modality, says, width
+from tinybuild.keys import NAMES, SPLIT, is_id, measures, of_modality, says, width
 from tinybuild.paths import Data, Json, Path, mapping, whole, wholes
 
 JOINS = range(2, 17)  # neighbours that a width may join
@@ -29,7 +29,6 @@ ORDER = (
     *("heads", "kv heads", "head dim", "rope dim", "rank", "state", "ffn width", "expert width"),
     *("depth", "experts", "groups", "top groups", "top k", "window", "queries", "mels"),
 )
-SPLIT = ("heads", "kv heads", "ffn width", "expert width", "experts")  # among machines
 LISTED = ("ffn width", "expert width", "experts", "top k", "head dim", "kv heads", "window")
 
 
@@ -49,7 +48,7 @@ def widths(tree: Tree) -> None:
     for number in tree.numbers("width", "channels"):
         if number.was in wished:
             tree.set(number.at, wished[number.was], "rule width: as the recipe's")
-        elif number.value > tree.size.width:
+        elif number.value > tree.size.width or became.get(number.was, number.value) < number.value:
             alike = number.was in tree.alike.widths
             why = "rule width: as wide as the text, the class needs it" if alike else "rule width"
             tree.set(number.at, became.get(number.was, tree.size.width), why)
@@ -60,10 +59,11 @@ def widths(tree: Tree) -> None:
 def _widths(tree: Tree, numbers: list[Number], wished: dict[int, int]) -> dict[int, int]:
     """What each width of the source becomes, also of stages that are all as wide."""
     main = _main_width(tree)
-    kept = {n.was: n.value for n in numbers if n.was <= tree.size.width}
+    most = tree.size.width - (main > tree.size.width)  # what is as wide as the text will be is not
+    kept = {n.was: n.value for n in numbers if n.was <= most}
     towers = {tree.width_was(path) for path, _ in tree.nodes()}
     even = [v[0] for _, name, v in tree.items() if wholes(v) and _even(name, v)]
-    large = {was for was in (*even, *(n.was for n in numbers)) if was > tree.size.width}
+    large = {was for was in (*even, *(n.was for n in numbers)) if was > most}
     large -= set(wished)
     became = {**kept, **wished}
     if main in large:
@@ -280,6 +280,8 @@ class Part:
                 for wide in self.widths(self.was(key)):
                     self.law((key,), lambda h, wide=wide: wide % h == 0)
                     self.apart((key,), lambda h, wide=wide: wide // h % EVEN > 0)
+            elif self.was_wide and not self._latent:
+                self.apart((key,), lambda h: self.wide % h == 0)
         for key in self.measuring("kv heads"):
             main = self.heads_of(key)
             if main in self.keys and self.keys[key] != self.keys[main]:
@@ -353,7 +355,11 @@ class Part:
             self.law((experts, groups, chosen, top), lambda e, g, c, k: k <= c * (e // g))
 
     def inner(self) -> None:
-        """Experts often have two inner widths in one tensor."""
+        """Experts often have two inner widths in one tensor; windows are of whole pools."""
+        for name, pool in self.node.items():
+            for key in self.measuring("window") if measures(name) == "pooled" else ():
+                if whole(pool) and pool > 0 and self.was(key) % self.was(name) == 0:
+                    self.law((key,), lambda window, pool=pool: window % pool == 0)
         for key in self.measuring("expert width"):
             if 2 * self.was(key) != self.was_wide:
                 self.apart((key,), lambda inner: 2 * inner == self.wide)
@@ -409,7 +415,7 @@ def _listed(measured: str, value: Json) -> bool:
         measured in LISTED
         and wholes(value)
         and min(value) > 0
-        and (measured == "kv heads" or len(set(value)) == 1)
+        and (measured in ("kv heads", "expert width") or len(set(value)) == 1)
     )
 
 

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from tinybuild.config import meta, overrides
+from tinybuild.config import backbones, meta, overrides
+from tinybuild.config.completed import complete, left_open
 from tinybuild.errors import BuildFault
 from tinybuild.keys import (
     BY_LAYER,
@@ -112,8 +113,9 @@ def compared(
     given: what the source is as well: switches, other parts, and what it does not say itself.
     Raises BuildFault where the class makes nothing of one of them.
     """
+    source = complete(source, left_open(source))
     data, given = tiny.to_dict(), overrides.canonical(source, given or {})
-    source = overrides.substituted(source, given)
+    source, _ = backbones.own(overrides.substituted(source, given), given)
     was, full = _source(model_class, source, data, given)
     now = shapes(model_class, tiny) if now is None else now
     return Compared(

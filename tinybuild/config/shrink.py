@@ -18,7 +18,7 @@ from tinybuild.config.overrides import substituted
 from tinybuild.config.pyramids import doubled_widths, multipliers, pyramids
 from tinybuild.config.rotary import rotary
 from tinybuild.config.scales import attention_scales
-from tinybuild.config.sizes import SIZES
+from tinybuild.config.sizes import Size, sized
 from tinybuild.config.tokens import token_ids
 from tinybuild.config.tree import DISTINCT, Alike, Tree
 from tinybuild.keys import is_id, measures, says, width
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def shrink(
     config: PreTrainedConfig,
     wishes: Data,
-    size: str = "tiny",
+    size: Size | str = "tiny",
     layers: int | None = None,
     alike: Alike = DISTINCT,
 ) -> Tree:
@@ -40,7 +40,8 @@ def shrink(
     `wishes` are the recipe's overrides under the class's own names: they stay, and what depends on
     them follows. `layers` is the depth wanted instead of the least that has every kind of layer.
     """
-    tree = Tree(substituted(config, wishes).to_dict(), wishes, SIZES[size], layers)
+    wanted = sized(size) if isinstance(size, str) else size
+    tree = Tree(substituted(config, wishes).to_dict(), wishes, wanted, layers)
     tree.alike = alike
     for rule in RULES:
         rule(tree)
@@ -80,12 +81,19 @@ def halves(tree: Tree) -> None:
 
 
 def plain_sizes(tree: Tree) -> None:
-    """Sizes that nothing else depends on."""
+    """Sizes that nothing else depends on; lengths of one config that differ still do."""
     most = tree.size.plain
     for number in tree.numbers(*most):
         measured = measures(number.name)
-        if number.value > most[measured]:
-            tree.set(number.at, most[measured], f"rule {measured}")
+        if number.value <= most[measured]:
+            continue
+        new, at = most[measured], (number.at[:-1], measured)
+        if measured == "positions":
+            taken = {now: was for (*other, was), now in tree.sizes.items() if (*other,) == at}
+            lengths = (new * part // 8 for part in (8, 7, 6, 5))
+            new = next((n for n in lengths if taken.get(n, number.was) == number.was), new)
+            tree.sizes[(*at, number.was)] = new
+        tree.set(number.at, new, f"rule {measured}")
 
 
 def by_layer_sizes(tree: Tree) -> None:

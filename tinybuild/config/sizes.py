@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 WINDOW = 8
 NORM_GROUPS = 32  # groups of a group norm that some classes fix
@@ -120,3 +120,26 @@ SIZES: Mapping[str, Size] = {
         parallel=4,
     ),
 }
+
+
+def sized(name: str, parallel: int | None = None) -> Size:
+    """The size of that name, or a multiple of it whose heads can be split on `parallel` devices."""
+    plain = SIZES[name]
+    if parallel is None:
+        return plain
+    times = max(1, 16 * parallel // plain.width)
+    many = tuple(parallel * n for n in (1, 2, 3, 4))
+    return replace(
+        plain,
+        width=plain.width * times,
+        narrower=tuple(n * times for n in plain.narrower),
+        wider=tuple(n * times for n in plain.wider),
+        choices={
+            **plain.choices,
+            "heads": tuple(dict.fromkeys((*plain.choices["heads"], *many[1:], *many))),
+            "kv heads": tuple(dict.fromkeys((*plain.choices["kv heads"], *many))),
+            "experts": tuple(dict.fromkeys((*plain.choices["experts"], *many))),
+            "expert width": tuple(n * times for n in plain.choices["expert width"]),
+        },
+        parallel=parallel,
+    )

@@ -13,7 +13,7 @@ Values: TypeAlias = dict[Name, int]
 Seen: TypeAlias = Mapping[int, frozenset[int]]  # number -> what was it
 
 TRIES = 3000  # numbers placed before one more coincidence is allowed
-COINCIDENCES = 4  # as many are allowed before all are
+COINCIDENCES = 12  # as many are allowed before all are
 ONE = 2  # coincidences that are better than a 1 that was more: with it much is as without
 
 

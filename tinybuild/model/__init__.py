@@ -16,6 +16,7 @@ from tinybuild.errors import BuildFault
 from tinybuild.facts import Ids, ModelFacts
 from tinybuild.feeding import inputs, processor
 from tinybuild.files import pretty
+from tinybuild.keys import parallel
 from tinybuild.model import saved
 from tinybuild.model.draw import DRAWS, Batch, Said, batch_of, calibrate, drawn, said
 from tinybuild.model.resized import Change, Resized, resize
@@ -101,6 +102,7 @@ def make(job: Job) -> ModelFacts:
         model_type=model.config.model_type,
         parameters=built.parameters,
         dtype=section["dtype"],
+        tensor_parallel=parallel(model.config.to_dict()),
         draw=built.number,
         processor=tuple(processor.classes(files)),
         modalities=tuple(modalities),

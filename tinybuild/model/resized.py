@@ -15,12 +15,14 @@ from tinybuild.config.found import named_only
 from tinybuild.config.meta import refusable, table, tensors
 from tinybuild.config.search import Shapes, search
 from tinybuild.config.shrink import shrink
+from tinybuild.config.sizes import sized
 from tinybuild.config.spread import SPREADS, chosen, spread
 from tinybuild.config.tree import DISTINCT, Alike, Tree
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.facts import Ids
 from tinybuild.feeding import inputs
-from tinybuild.paths import Data, Json, Path, differences, get, merge
+from tinybuild.keys import SPLIT, configs, numbers, parallel, vocabulary
+from tinybuild.paths import Data, Json, Path, differences, get, merge, whole
 from tinybuild.sections import Model
 
 if TYPE_CHECKING:
@@ -112,13 +114,16 @@ def resize(
         relations.layers(section.get("layers"), source.to_dict(), given["recipe"], ("model",))
         fixed = merge(implied, given["recipe"])
 
+        size = sized(section["size"], section.get("tensor_parallel"))
+
         def trial_of(alike: Alike) -> Trial:
-            tree = shrink(source, fixed, section["size"], section.get("layers"), alike)
+            tree = shrink(source, fixed, size, section.get("layers"), alike)
             return Trial(model_class=model_class, small=small, seed=seed, tree=tree)
 
         trial = distinct(trial_of)
         tree = trial.tree
         _reduce(trial, section, {*tokenizer.sizes.values()} if tokenizer else set())
+        _split(small(tree.overrides).to_dict(), section)
         searched = "search" in tree.reasons.values()
         batch = None if searched or isinstance(trial.batch, BuildFault) else trial.batch
     return Resized(source=original, small=small, tree=tree, given=given, named=named, batch=batch)
@@ -203,6 +208,32 @@ def distinct(trial_of: Callable[[Alike], Trial]) -> Trial:
         trial = trial_of(left)
         best = trial if runs(trial) else best
     return best
+
+
+def _split(config: Data, section: Model) -> None:
+    """Raises BuildFault where a model cannot be split on as many devices as the recipe wants."""
+    degree = section.get("tensor_parallel", 1)
+    left = [
+        f"{'.'.join((*path, name))} ({number})"
+        for path, node in configs(config)
+        for name, number in numbers(node, *SPLIT)
+        if number % degree
+    ]
+    rows = vocabulary(config)
+    if left:
+        most = parallel(config)
+        raise BuildFault.of(
+            f"tensor_parallel ({degree}) does not divide {', '.join(left)}: at most as many as in "
+            "the source",
+            key=("model", "tensor_parallel"),
+            hint=f"tensor_parallel: {most}" if most > 1 else "leave tensor_parallel out",
+        )
+    if whole(rows) and rows % degree:
+        raise BuildFault.of(
+            f"tensor_parallel ({degree}) does not divide the vocabulary ({rows})",
+            key=("model", "tensor_parallel"),
+            hint=f"tokenizer.pad_to_multiple_of: {degree}",
+        )
 
 
 def _reduce(trial: Trial, section: Model, vocabularies: set[int]) -> None:

@@ -115,6 +115,8 @@ def _sizes(told: Told) -> Iterator[tuple[str, str]]:
     if model:
         yield "class", f"`{model.class_}`"
         yield "parameters", f"{count(model.parameters)} ({model.dtype})"
+        if model.tensor_parallel > 1:
+            yield "tensor parallel", f"up to {model.tensor_parallel}"
         if model.processor:
             yield "processor", _listed(model.processor)
     if tokenizer:

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 from tinybuild.config.distinct import NEEDED, Coincidence, Size, compared, sizes
 from tinybuild.errors import BuildFault
-from tinybuild.keys import configs
+from tinybuild.keys import configs, measures
 from tinybuild.paths import Data, Path, mapping, merge, put
 from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.subject import NotTried, Subject
 
 WISHED = ("recipe", "tokenizer")  # how the reason of a size begins that somebody wants so
+
+OF = ("width", "heads")  # what a class derives the width of a head from
 
 
 @check("model")
@@ -32,7 +34,7 @@ def distinctions_kept(subject: Subject) -> Result | None:
     now = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
     changes = _changes(subject)
     try:
-        found = compared(type(model), source, model.config, _given(subject, changes), now)
+        found = compared(type(model), source, model.config, given(subject.overrides, changes), now)
     except BuildFault as fault:
         why = f"the class makes no model of its source's config: {fault.findings[0].what}"
         raise NotTried(why) from None
@@ -66,13 +68,13 @@ def _changes(subject: Subject) -> list[Data]:
     return [mapping(one) for one in told] if isinstance(told, list) else []
 
 
-def _given(subject: Subject, changes: Sequence[Data]) -> Data:
+def given(wishes: Data, changes: Sequence[Data]) -> Data:
     """What the recipe sets, and exceptions where the source says nothing."""
-    given = merge({}, subject.overrides)
+    made = merge({}, wishes)
     for one in changes:
         if str(one["reason"]).startswith("exception") and one["from"] is None:
-            put(given, tuple(str(one["key"]).split(".")), one["to"])
-    return given
+            put(made, tuple(str(one["key"]).split(".")), one["to"])
+    return made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,13 @@ class Known:
                     yield size.keys
 
     def _reason(self, path: Path) -> str:
-        """Of a key, or of the list or mapping that it is in."""
+        """Of a key, or of the list or mapping that it is in; what follows a width or heads that the
+        recipe sets is the recipe's: what the class derives, and what a head is wide."""
         ends = range(len(path), 0, -1)
-        return next((r for end in ends if (r := self.reasons.get(".".join(path[:end])))), "")
+        own = next((r for end in ends if (r := self.reasons.get(".".join(path[:end])))), "")
+        if own != "derived" and measures(path[-1]) != "head dim":
+            return own
+        around = (size for size in self.sizes if [path[:-1]] == [key[:-1] for key in size.keys])
+        asked = (size.keys[0] for size in around if measures(size.keys[0][-1]) in OF)
+        said = (self.reasons.get(".".join(key), "") for key in asked)
+        return next((reason for reason in said if reason.startswith(WISHED)), own)
