@@ -86,6 +86,7 @@ def test_facts_and_files(job: MakeJob, tmp_path: Path) -> None:
         "model_type": "llama",
         "parameters": 6800,
         "dtype": "float32",
+        "tensor_parallel": 2,
         "modalities": ["text"],
         "vocab_size": 50,
         "processor": [],
