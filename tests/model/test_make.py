@@ -366,6 +366,7 @@ def test_a_draw_that_continues_all_prompts_alike_is_drawn_again(
         ((0.5, 0.2, 1.0), (1.0, 0.2, 9.0)),
         ((1.0, 0.2, 9.0), (0.25, 0.2, 1.0)),  # nearly all alike
         ((0.5, 0.2, 1.0), (1.0, 0.01, 1.0)),  # rounding decides
+        ((1.0, 0.2, 1.0), (1.0, 0.11, 1.0)),  # the check's own prompts may have less
         ((0.9, 0.2, None), (0.6, 0.2, None)),
     ],
 )

@@ -27,6 +27,7 @@ Batch: TypeAlias = "Callable[[], dict[str, torch.Tensor] | None]"
 
 GATES = 0.25  # 2 / sqrt(64), as wide as a tiny model's other weights
 CODES = 0.02  # standard deviation of code books, see fill
+ROOM = 1.5  # times the margin that the check asks of its own prompts
 LEAST_VARIANCE = 0.1  # of a channel, in parts of its norm's mean
 TRIED = 4  # batches of prompts that a draw is tried on
 ENOUGH, HALF = 7 / 8, 1 / 2  # of eight continuations
@@ -139,14 +140,18 @@ class Said:
         """Whether the loss is such as training starts with."""
         return self.loss is None or 1 / USUAL <= self.loss <= USUAL
 
-    def rank(self) -> tuple[bool, bool, float]:
+    def roomy(self) -> bool:
+        """Whether other prompts will hardly have less than the margin that is asked for."""
+        return self.margin >= ROOM * inputs.MARGIN
+
+    def rank(self) -> tuple[bool, bool, bool, float]:
         """Of the spreads of a draw the one with the highest is best."""
         told = self.share if self.margin >= inputs.MARGIN else 0.0
-        return told >= HALF, self.usual(), told
+        return told >= HALF, self.usual(), self.roomy(), told
 
     def best(self) -> bool:
         """Whether no other spread need be tried."""
-        return self.usual() and self.rank()[-1] >= ENOUGH
+        return self.usual() and self.roomy() and self.share >= ENOUGH
 
 
 def said(model: PreTrainedModel, made: Batch, seed: int) -> Said | None:
