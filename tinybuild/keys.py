@@ -352,6 +352,10 @@ SAYS: Mapping[str, str] = {
         r"~multipliers?|logits?_scale|logits_scaling|~scaling_factor|route_scale|embed(ding)?_scale|"
         r"scale_emb|scale_depth|attn_scale|~qk_scale_factor|attention_value_scale|residual_scale"
     ),
+    "logits factor": (
+        r"logits?_scale|logits_scaling|logits_mup_width_multiplier|output_multiplier|"
+        r"lm_head_multiplier"
+    ),
     "no factor": r".*(width|depth|dim|ffn|channel|loss|init).*",  # of sizes, and of training
     "bound": r"~soft_?cap(ping)?|~logit_cap",
     "attention scale": r"query_pre_attn_scalar|attention_multiplier|softmax_scale|attention_scale",
@@ -361,6 +365,7 @@ SAYS: Mapping[str, str] = {
         r"~parallel_residual|parallel_attn|apply_residual_connection_post_layernorm|alibi"
     ),
     # Parts of a model.
+    "router's bias": r"e_score_correction_bias|expert_bias|router_bias",  # it selects, and no more
     "another mixer": (  # than attention
         r"(mamba|linear|index|indexer|resampler|perceiver|conf|swa|cross)_.*|.*mamba.*"
     ),

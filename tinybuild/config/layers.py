@@ -193,10 +193,8 @@ class Stack:
             kinds.setdefault(self.mark(index), index)
         kept = sorted(kinds.values())
         # The last layer keeps its kind: some classes look at it (shared keys, norms).
-        first = kinds[self.mark(self.number - 1)]
-        if first != kept[-1]:
-            kept.remove(first)
-            kept.append(self.number - 1)
+        kept.remove(kinds[self.mark(self.number - 1)])
+        kept.append(self.number - 1)
         extra = [index for index in range(self.number) if index not in kept]
         if wished is not None:
             kept = sorted([*kept, *extra][:wished])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tinybuild.config.overrides import fields, sub_config
 from tinybuild.errors import BuildFault
-from tinybuild.keys import width
+from tinybuild.keys import configs, says, width
 from tinybuild.paths import Data, Json
 
 if TYPE_CHECKING:
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 # are multiplied by sqrt(width) and tied; layers whose outputs are normed); or logits that are far
 # too large with it (a head that is not divided by the width: mT5's) or too small.
 SPREADS = (2.0, 4.0, 0.5, 1.2)
+WIDER = (8.0, 16.0, 32.0)  # where a factor of the logits, made for a full-size model's, is kept
 DEVIATIONS = ("initializer_range", "init_std", "embed_init_std")
-# Logits are multiplied (or divided) by these: a full-size model's are as much too large.
-SCALES = ("logit_scale", "logits_scaling", "logits_mup_width_multiplier", "output_multiplier")
 
 
 def spread(data: Data, around: int | None = None, wide: float = SPREADS[0]) -> dict[str, Json]:
@@ -46,13 +45,22 @@ def spread(data: Data, around: int | None = None, wide: float = SPREADS[0]) -> d
         made = {name: deviation for name in DEVIATIONS if isinstance(data.get(name), float)}
     if not made and isinstance(data.get("initializer_factor"), float):
         made["initializer_factor"] = wide
-    made |= {name: 1.0 for name in SCALES if isinstance(data.get(name), float)}
     for name, value in data.items():
         if isinstance(value, Mapping) and "model_type" in value:
             inner = spread(value, own, wide)
             if inner:
                 made[name] = inner
     return made
+
+
+def tried(data: Data) -> tuple[float, ...]:
+    """The spreads to try for a config tree (JSON data), in order."""
+    scaled = any(
+        says(name, "logits factor") and isinstance(value, int | float) and value not in (0, 1)
+        for _, node in configs(data)
+        for name, value in node.items()
+    )
+    return SPREADS + WIDER if scaled else SPREADS
 
 
 def _width_below(data: Data) -> int | None:

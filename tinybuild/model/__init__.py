@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tinybuild import wire
 from tinybuild.config import found, heads, overrides, precision, reads, relations
 from tinybuild.config.meta import count
-from tinybuild.config.spread import SPREADS
+from tinybuild.config.spread import SPREADS, tried
 from tinybuild.errors import BuildFault
 from tinybuild.facts import Ids, ModelFacts
 from tinybuild.feeding import inputs, processor
@@ -154,7 +154,8 @@ class Building:
         section = self.asked.model
         resized = resize(self.source, section, self.tokenizer, self.model_class, self.seed)
         auto = section["shrink"] == "auto" and "initializer_range" not in section
-        spreads = SPREADS if auto and self.model_class.can_generate() else SPREADS[:1]
+        looked = auto and self.model_class.can_generate()
+        spreads = tried(self.source.to_dict()) if looked else SPREADS[:1]
         made = _first((self.built(resized, wide) for wide in spreads), Said.rank, Said.best)
         again = (self.built(resized, made.wide, number) for number in range(1, DRAWS))
         return _first(itertools.chain([made], again), lambda said: said.share, Said.enough)

@@ -13,6 +13,7 @@ from tinybuild.config import heads
 from tinybuild.config.meta import refusable
 from tinybuild.errors import BuildFault
 from tinybuild.feeding import inputs
+from tinybuild.keys import says
 from tinybuild.model import named
 from tinybuild.portable import chance
 from tinybuild.portable.arithmetic import exactly
@@ -47,9 +48,10 @@ def drawn(
 def _fill(model: PreTrainedModel, seed: int) -> None:
     """Draw what its class leaves at zero: nothing would pass there, and all behind it were dead.
 
-    Gates, projections, positions and norms that add one: as other weights are. Biases stay. Code
-    books, which training fills: small ones, for the nearest of codes that are longer than what is
-    looked up is the shortest code, whatever the input.
+    Gates, projections, positions and norms that add one: as other weights are. Biases stay, but
+    those of routers, without which the same experts are chosen. Code books, which training fills:
+    small ones, for the nearest of codes that are longer than what is looked up is the shortest
+    code, whatever the input.
     """
     import torch
 
@@ -66,6 +68,9 @@ def _fill(model: PreTrainedModel, seed: int) -> None:
             code = name in saved and buffer.is_floating_point() and buffer.dim() >= 2
             if code and not buffer.any():
                 fill(name, buffer, CODES)
+        for name, tensor in model.state_dict().items():
+            if says(name.rpartition(".")[2], "router's bias") and not tensor.any():
+                fill(name, tensor, GATES)
 
 
 def batch_of(
