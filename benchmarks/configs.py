@@ -195,7 +195,7 @@ def _named(file: Path, wanted: tuple[str, ...]) -> bool:
 
 def one(pool: Pool, argument: tuple[str, bool], limits: Limits) -> Line:
     try:
-        return Line(**pool.call("configs:attempt", argument, limits))
+        return Line(**pool.call("configs:attempt", argument, limits, sort="warm"))
     except Fault as fault:
         return Line(message=fault.findings[0].what.splitlines()[0])
     except Bug as bug:

@@ -79,6 +79,14 @@ def test_towers_have_widths_of_their_own_where_they_do_in_the_source() -> None:
     assert config["projection_dim"] == text["hidden_size"]  # both 512
 
 
+def test_places_along_a_side_are_not_widths() -> None:
+    config = mapping(small("sam"), ("prompt_encoder_config",))
+    side, patch = config["image_size"], config["patch_size"]
+    assert isinstance(side, int)
+    assert isinstance(patch, int)
+    assert config["image_embedding_size"] == side // patch
+
+
 def test_an_embedding_narrower_than_the_layers_stays_narrower() -> None:
     config = small("electra")
     assert config["embedding_size"] < config["hidden_size"]

@@ -42,10 +42,11 @@ def widths(tree: Tree) -> None:
     its lists. Where the recipe sets a width, all keys that had the same value in the source follow
     it.
     """
-    numbers = [n for n in tree.numbers("width", "channels") if joined(tree, n) is None]
+    there = [n for n in tree.numbers("width", "channels") if not says(n.name, "patches a side")]
+    numbers = [number for number in there if joined(tree, number) is None]
     wished = {n.was: tree.fixed[n.at] for n in numbers if n.at in tree.fixed and n.was}
     became = _widths(tree, numbers, {was: now for was, now in wished.items() if whole(now)})
-    for number in tree.numbers("width", "channels"):
+    for number in there:
         if number.was in wished:
             tree.set(number.at, wished[number.was], "rule width: as the recipe's")
         elif number.value > tree.size.width or became.get(number.was, number.value) < number.value:

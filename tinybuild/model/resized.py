@@ -203,10 +203,11 @@ def distinct(trial_of: Callable[[Alike], Trial]) -> Trial:
             break
     else:
         return first
+    plain = best  # whose batch is one for other widths, too
     for was in sorted(widths, reverse=True)[:TRIED]:
         left = replace(best.tree.alike, widths=best.tree.alike.widths - {was})
         trial = trial_of(left)
-        best = trial if runs(trial) else best
+        best = trial if plain.works(trial.tree.overrides) else best
     return best
 
 
