@@ -102,6 +102,34 @@ def test_rotary_sections_that_differ_have_pairs_enough_to_differ() -> None:
     assert len(set(sections)) == 2
 
 
+def test_vocabularies_that_differ_have_lengths_of_their_own() -> None:
+    config = small("seamless_m4t_v2")
+    names = ("unit_hifi_gan_vocab_size", "t2u_vocab_size", "char_vocab_size", "vocab_size")
+    assert [config[name] for name in names] == [256, 264, 272, 280]  # in the order of the source
+    text = mapping(small("glm_image"), ("text_config",))
+    assert (text["vision_vocab_size"], text["vocab_size"]) == (256, 264)
+
+
+def test_a_vocabulary_is_as_long_in_all_configs_that_have_it() -> None:
+    config = small("blt")
+    assert config["encoder_hash_byte_group_vocab"] == 264
+    towers = ("patcher_config", "encoder_config", "decoder_config")
+    assert {mapping(config, (name,))["vocab_size"] for name in towers} == {config["vocab_size"]}
+    from transformers import CONFIG_MAPPING
+
+    wished = shrink(CONFIG_MAPPING["csm"](), {"text_vocab_size": 256}).data
+    assert wished["text_vocab_size"] == 256
+    assert wished["vocab_size"] == 264
+
+
+def test_lengths_are_no_widths_and_no_vocabularies() -> None:
+    short = small("siglip", text_config={"max_position_embeddings": 64})
+    assert mapping(short, ("text_config",))["max_position_embeddings"] == 56
+    assert mapping(short, ("text_config",))["hidden_size"] == 64
+    config = small("ctrl")
+    assert (config["n_positions"], config["vocab_size"]) == (256, 264)
+
+
 @pytest.mark.parametrize("model_type", ["llama", "qwen3_moe", "bert", "deepseek_v3"])
 def test_small_has_counts_that_four_divides(model_type: str) -> None:
     config = small(model_type, "small")
