@@ -38,6 +38,21 @@ def test_heads_cover_the_width_only_where_they_do_in_the_source() -> None:
     assert wide["num_key_value_heads"] * wide["head_dim"] != wide["hidden_size"]
 
 
+def test_heads_of_some_layers_cover_another_width() -> None:
+    own: dict[str, Any] = {"global_head_dim": 512, "head_dim": 256, "num_global_key_value_heads": 2}
+    own |= {"attention_k_eq_v": True}
+    config = small("gemma4_text", num_attention_heads=16, num_key_value_heads=8, **own)
+    (layer,) = {(one["num_key_value_heads"], one["head_dim"]) for one in by_layer(config)}
+    assert layer[0] * layer[1] != config["num_key_value_heads"] * config["head_dim"]
+    config = small("embedding_gemma2_text")
+    wide = {config["num_attention_heads"] * one["head_dim"] for one in by_layer(config)}
+    assert config["hidden_size"] not in wide
+
+
+def by_layer(config: Any) -> Any:
+    return [one for one in config["per_layer_config"].values() if "head_dim" in one]
+
+
 def test_the_ranks_and_heads_of_latent_attention_differ() -> None:
     config = small("deepseek_v3")
     names = ("q_lora_rank", "kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "hidden_size")
