@@ -144,7 +144,7 @@ def _original(rope: _Rope) -> None:
         if was >= most or at in tree.fixed:
             new = max(1, now * was // most)
         else:
-            new = _begins(rope, now * was // most)
+            new = _apart(rope, was, _begins(rope, now * was // most))
             exact = most % was == 0 and rope.data.get("factor") in (None, most // was)
             more = new * (most // was) if exact else max(now, 2 * new)
             if more != now:
@@ -161,6 +161,16 @@ def _begins(rope: _Rope, share: int) -> int:
     turn = 2 * math.pi * theta ** (1 / max(rope.pairs, 1))
     near: int = 2 ** round(math.log2(2 * turn))
     return min(max(near, LEAST), MOST)
+
+
+def _apart(rope: _Rope, was: int, begins: int) -> int:
+    """Other positions nearby where a width or an inner one is as many."""
+    others = {
+        value
+        for name, value in rope.node.items()
+        if whole(value) and "width" in measures(name) and rope.tree.was((*rope.owner, name)) != was
+    }
+    return next(n for n in range(begins, 2 * MOST, 8) if n not in others)
 
 
 def head_dim(node: Data) -> int | None:
