@@ -259,7 +259,7 @@ def test_another_type_for_a_sub_config_shrinks_and_says_so() -> None:
     }
     config, changes = resize(DetrConfig(), section, None, DetrModel, 0).spread()
     reasons = {change.key: change.reason for change in changes}
-    assert max(config.backbone_config.hidden_sizes) <= SIZES["tiny"].width
+    assert config.backbone_config.hidden_sizes == [16, 24, 32, 96]  # 64 is the width beside
     assert reasons["backbone_config.model_type"] == "recipe"
     assert reasons["backbone_config.hidden_sizes"] == "rule pyramid"
     assert reasons["backbone_config.layer_type"] == "recipe: another model_type"
