@@ -99,6 +99,14 @@ def test_the_original_positions_are_no_width() -> None:
     assert 1 < slower[1] < 32
 
 
+def test_what_is_rotated_of_a_head_is_a_part_of_it_and_no_number_of_heads() -> None:
+    made = small("gptj")
+    assert made.rotary_dim % 2 == 0
+    assert made.n_head < made.rotary_dim < made.n_embd // made.n_head
+    whole = small("gptj", n_head=64, rotary_dim=64)
+    assert whole.rotary_dim == whole.n_embd // whole.n_head
+
+
 def test_positions_that_the_recipe_sets_are_shared_as_in_the_source() -> None:
     wishes = {"max_position_embeddings": 2048}
     made = small("llama", wishes, rope_parameters=dict(LLAMA3), max_position_embeddings=131072)

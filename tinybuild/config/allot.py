@@ -389,15 +389,16 @@ class Part:
     # --- the answer
 
     def choose(self) -> None:
-        """Set each size to what it becomes. Lengths beyond any of them, which no tensor has beside
-        them, may be as large as a product."""
+        """Set each size to what it becomes. What is longer than any of them may be may be as large
+        as a product."""
         tree = self.tree
         taken = {(n.value, n.was) for n in tree.numbers("width") if n.name in NAMES["width"]}
+        most = max((max(choices) for choices in self.choices.values()), default=0)
         for key, value in self.node.items():
             later = self._derived(key) or measures(key) in ("", "depth")
             if not whole(value) or key in self.keys or later:
                 continue
-            if measures(key) not in tree.size.lengths or value <= 3 * tree.size.width:
+            if measures(key) not in tree.size.lengths or value <= most:
                 taken.add((value, self.was(key)))
         puzzle = Puzzle(
             unknowns=[
