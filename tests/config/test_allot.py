@@ -38,6 +38,21 @@ def test_heads_cover_the_width_only_where_they_do_in_the_source() -> None:
     assert wide["num_key_value_heads"] * wide["head_dim"] != wide["hidden_size"]
 
 
+def test_heads_of_some_layers_cover_another_width() -> None:
+    own: dict[str, Any] = {"global_head_dim": 512, "head_dim": 256, "num_global_key_value_heads": 2}
+    own |= {"attention_k_eq_v": True}
+    config = small("gemma4_text", num_attention_heads=16, num_key_value_heads=8, **own)
+    (layer,) = {(one["num_key_value_heads"], one["head_dim"]) for one in by_layer(config)}
+    assert layer[0] * layer[1] != config["num_key_value_heads"] * config["head_dim"]
+    config = small("embedding_gemma2_text")
+    wide = {config["num_attention_heads"] * one["head_dim"] for one in by_layer(config)}
+    assert config["hidden_size"] not in wide
+
+
+def by_layer(config: Any) -> Any:
+    return [one for one in config["per_layer_config"].values() if "head_dim" in one]
+
+
 def test_the_ranks_and_heads_of_latent_attention_differ() -> None:
     config = small("deepseek_v3")
     names = ("q_lora_rank", "kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "hidden_size")
@@ -100,6 +115,34 @@ def test_rotary_sections_that_differ_have_pairs_enough_to_differ() -> None:
     assert isinstance(sections, list)
     assert min(sections) >= 1
     assert len(set(sections)) == 2
+
+
+def test_vocabularies_that_differ_have_lengths_of_their_own() -> None:
+    config = small("seamless_m4t_v2")
+    names = ("unit_hifi_gan_vocab_size", "t2u_vocab_size", "char_vocab_size", "vocab_size")
+    assert [config[name] for name in names] == [256, 264, 272, 280]  # in the order of the source
+    text = mapping(small("glm_image"), ("text_config",))
+    assert (text["vision_vocab_size"], text["vocab_size"]) == (256, 264)
+
+
+def test_a_vocabulary_is_as_long_in_all_configs_that_have_it() -> None:
+    config = small("blt")
+    assert config["encoder_hash_byte_group_vocab"] == 264
+    towers = ("patcher_config", "encoder_config", "decoder_config")
+    assert {mapping(config, (name,))["vocab_size"] for name in towers} == {config["vocab_size"]}
+    from transformers import CONFIG_MAPPING
+
+    wished = shrink(CONFIG_MAPPING["csm"](), {"text_vocab_size": 256}).data
+    assert wished["text_vocab_size"] == 256
+    assert wished["vocab_size"] == 264
+
+
+def test_lengths_are_no_widths_and_no_vocabularies() -> None:
+    short = small("siglip", text_config={"max_position_embeddings": 64})
+    assert mapping(short, ("text_config",))["max_position_embeddings"] == 56
+    assert mapping(short, ("text_config",))["hidden_size"] == 64
+    config = small("ctrl")
+    assert (config["n_positions"], config["vocab_size"]) == (256, 264)
 
 
 @pytest.mark.parametrize("model_type", ["llama", "qwen3_moe", "bert", "deepseek_v3"])

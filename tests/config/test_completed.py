@@ -32,6 +32,7 @@ def default(model_type: str, **arguments: Any) -> Any:
         ("gemma4", "vision_config.model_type", "gemma4_vision"),
         ("hunyuan_vl", "text_config.rope_parameters.mrope_section", [16] * 4),
         ("t5", "decoder_start_token_id", 0),
+        ("llama4", "vision_config.vision_output_dim", 4096),  # what the projector gives
     ],
 )
 def test_what_a_default_leaves_open(model_type: str, key: str, value: Any) -> None:

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinybuild.config.allot import widths
 from tinybuild.config.pyramids import doubled_widths, pyramids
 from tinybuild.config.sizes import SIZES
 from tinybuild.config.tree import Tree
-from tinybuild.paths import Data
+from tinybuild.paths import Data, mapping
 
 
 def ruled(source: Data) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def ruled(source: Data) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("widths", "wanted"),
+    ("stages", "wanted"),
     [
         ([32, 64, 160, 256], [8, 16, 40, 64]),  # SegFormer's: the same multiples
         ([256, 512, 1024, 2048], [8, 16, 32, 64]),
@@ -34,16 +35,33 @@ def ruled(source: Data) -> dict[str, Any]:
         ([8, 16, 32, 64], [8, 16, 32, 64]),
     ],
 )
-def test_distinct_widths_stay_distinct(widths: list[int], wanted: list[int]) -> None:
-    assert ruled({"hidden_sizes": widths, "depths": [2] * len(widths)})["hidden_sizes"] == wanted
+def test_distinct_widths_stay_distinct(stages: list[int], wanted: list[int]) -> None:
+    assert ruled({"hidden_sizes": stages, "depths": [2] * len(stages)})["hidden_sizes"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("tower", "wanted"),
+    [
+        (256, [8, 16, 32, 96]),  # DETR's: a projection from one to the other
+        (4096, [8, 16, 32, 48]),  # narrower than the tower
+        (2048, [8, 16, 32, 64]),  # as wide
+    ],
+)
+def test_the_last_stage_is_no_tower_that_it_was_not(tower: int, wanted: Sequence[int]) -> None:
+    backbone = {"hidden_sizes": [256, 512, 1024, 2048], "depths": [3] * 4}
+    tree = Tree({"d_model": tower, "backbone_config": backbone}, {}, SIZES["tiny"], None)
+    widths(tree)
+    pyramids(tree)
+    assert tree.data["d_model"] == 64
+    assert mapping(tree.data, ("backbone_config",))["hidden_sizes"] == wanted
 
 
 @given(st.lists(st.integers(2, 256), min_size=2, max_size=5))
 def test_any_widths_keep_their_pattern(eighths: Sequence[int]) -> None:
-    widths = [8 * number for number in eighths]
-    made = ruled({"hidden_sizes": widths})["hidden_sizes"]
-    for (was, now), (before, after) in itertools.combinations(zip(widths, made, strict=True), 2):
-        assert (was < before) == (now < after) or len(set(widths)) == 1
+    stages = [8 * number for number in eighths]
+    made = ruled({"hidden_sizes": stages})["hidden_sizes"]
+    for (was, now), (before, after) in itertools.combinations(zip(stages, made, strict=True), 2):
+        assert (was < before) == (now < after) or len(set(stages)) == 1
         assert (was == before) == (now == after)
     assert all(number % 8 == 0 for number in made)
 

@@ -87,6 +87,26 @@ def test_longrope_takes_its_factors_from_all_over_the_sources() -> None:
     assert made.rope_parameters["original_max_position_embeddings"] == 16
 
 
+def test_the_original_positions_are_no_width() -> None:
+    rope = {**YARN, "rope_theta": 150000.0, "factor": 32.0}
+    made = small(
+        "gpt_oss", initial_context_length=4096, rope_parameters=rope, max_position_embeddings=131072
+    )
+    original = made.rope_parameters["original_max_position_embeddings"]
+    assert original == made.initial_context_length == 72  # 64 is the width
+    assert made.max_position_embeddings == 32 * original
+    slower = (plain(made) / frequencies(made)).tolist()
+    assert 1 < slower[1] < 32
+
+
+def test_what_is_rotated_of_a_head_is_a_part_of_it_and_no_number_of_heads() -> None:
+    made = small("gptj")
+    assert made.rotary_dim % 2 == 0
+    assert made.n_head < made.rotary_dim < made.n_embd // made.n_head
+    whole = small("gptj", n_head=64, rotary_dim=64)
+    assert whole.rotary_dim == whole.n_embd // whole.n_head
+
+
 def test_positions_that_the_recipe_sets_are_shared_as_in_the_source() -> None:
     wishes = {"max_position_embeddings": 2048}
     made = small("llama", wishes, rope_parameters=dict(LLAMA3), max_position_embeddings=131072)

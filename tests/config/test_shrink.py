@@ -259,7 +259,7 @@ def test_another_type_for_a_sub_config_shrinks_and_says_so() -> None:
     }
     config, changes = resize(DetrConfig(), section, None, DetrModel, 0).spread()
     reasons = {change.key: change.reason for change in changes}
-    assert max(config.backbone_config.hidden_sizes) <= SIZES["tiny"].width
+    assert config.backbone_config.hidden_sizes == [16, 24, 32, 96]  # 64 is the width beside
     assert reasons["backbone_config.model_type"] == "recipe"
     assert reasons["backbone_config.hidden_sizes"] == "rule pyramid"
     assert reasons["backbone_config.layer_type"] == "recipe: another model_type"
@@ -302,11 +302,11 @@ def test_a_modality_keeps_its_stretch_of_the_vocabulary() -> None:
     config = small("gemma3n")
     vision, audio = config.vision_config, config.audio_config
     ids = [config.eoi_token_id, config.image_token_id, config.eoa_token_id, config.audio_token_id]
-    assert ids == [252, 253, 254, 255]
-    assert (vision.vocab_offset, vision.vocab_size) == (252, 2)
-    assert (audio.vocab_offset, audio.vocab_size) == (254, 2)
-    assert config.text_config.vocab_size_per_layer_input == 252
-    assert config.boi_token_id < config.boa_token_id < 252
+    assert ids == [260, 261, 262, 263]
+    assert (vision.vocab_offset, vision.vocab_size) == (260, 2)
+    assert (audio.vocab_offset, audio.vocab_size) == (262, 2)
+    assert config.text_config.vocab_size_per_layer_input == 260
+    assert config.boi_token_id < config.boa_token_id < 260
 
 
 def test_ids_are_inside_the_vocabulary_and_equal_ones_stay_equal() -> None:

@@ -15,10 +15,10 @@ from typing import cast
 
 from tinybuild.config import rotary
 from tinybuild.config.attention import STATE_HEADS
-from tinybuild.config.layers import stacks
+from tinybuild.config.layers import beside, stacks
 from tinybuild.config.solve import Apart, Law, Name, Product, Puzzle, Unknown
 from tinybuild.config.tree import Number, Tree
-from tinybuild.keys import NAMES, SPLIT, is_id, measures, of_modality, says, width
+from tinybuild.keys import BY_LAYER, NAMES, SPLIT, is_id, measures, of_modality, says, width
 from tinybuild.paths import Data, Json, Path, mapping, whole, wholes
 
 JOINS = range(2, 17)  # neighbours that a width may join
@@ -306,6 +306,21 @@ class Part:
         for key in (heads, *kv) if "nope" not in dim else ():
             over = (self.keys[key], self.keys[dim])
             self.products.append(Product(over=over, was=self.was(key) * self.was(dim)))
+            self._by_layer((heads, key, dim))
+
+    def _by_layer(self, keys: tuple[str, str, str]) -> None:
+        """What heads, or their key-value heads, cover in layers that have sizes of their own."""
+        source, (_, key, dim) = mapping(self.tree.source, self.path), keys
+        for own in map(mapping, mapping(self.node.get(BY_LAYER)).values()):
+            many, wide = own.get(key, self.was(key)), own.get(dim, self.was(dim))
+            if {key, dim} & {*own} and whole(many) and whole(wide):
+
+                def of(numbers: Iterable[int], many: int = many, wide: int = wide) -> int:
+                    node = dict(zip(keys, numbers, strict=True))
+                    return beside(key, many, node, source) * beside(dim, wide, node, source)
+
+                over = tuple(self.keys[name] for name in keys)
+                self.products.append(Product(over=over, was=many * wide, of=of))
 
     def latent(self) -> None:
         """What latent attention joins: ranks and parts of heads."""
@@ -374,12 +389,16 @@ class Part:
     # --- the answer
 
     def choose(self) -> None:
-        """Set each size to what it becomes."""
+        """Set each size to what it becomes. What is longer than any of them may be may be as large
+        as a product."""
         tree = self.tree
         taken = {(n.value, n.was) for n in tree.numbers("width") if n.name in NAMES["width"]}
+        most = max((max(choices) for choices in self.choices.values()), default=0)
         for key, value in self.node.items():
             later = self._derived(key) or measures(key) in ("", "depth")
-            if whole(value) and key not in self.keys and not later:
+            if not whole(value) or key in self.keys or later:
+                continue
+            if measures(key) not in tree.size.lengths or value <= most:
                 taken.add((value, self.was(key)))
         puzzle = Puzzle(
             unknowns=[

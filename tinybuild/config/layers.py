@@ -228,7 +228,7 @@ def _smaller(node: Data, source: Data) -> dict[int, Json]:
         own = dict(mapping(given))
         for name, value in own.items():
             if whole(value):
-                own[name] = _beside(name, value, node, source)
+                own[name] = beside(name, value, node, source)
         before, after = (
             [{**whole_, **layer}.get(n) for n in HEAD]
             for whole_, layer in ((source, mapping(given)), (node, own))
@@ -244,7 +244,7 @@ def _smaller(node: Data, source: Data) -> dict[int, Json]:
     return made
 
 
-def _beside(name: str, value: int, node: Data, source: Data) -> int:
+def beside(name: str, value: int, node: Data, source: Data) -> int:
     """A layer's own number, in proportion to the whole's: kv heads divide the heads, and of experts
     there are as many as are chosen."""
     now, was = node.get(name), source.get(name)

@@ -92,6 +92,8 @@ def _widths(tree: Tree, lists: Sequence[Widths], stems: Collection[int]) -> dict
     listed = {item for one in lists if one.uneven for item in one.value}
     doubled = {value << stage for value, times in _doubled(tree) for stage in range(times + 1)}
     became = _smaller({*listed, *doubled, *stems} if listed else (), tree.size.width)
+    if became and not doubled:
+        became |= _last(tree, became)
     for one in lists:
         new = [
             became[n] if one.uneven else tree.sizes.get(((), "width", n), min(n, tree.size.width))
@@ -99,6 +101,20 @@ def _widths(tree: Tree, lists: Sequence[Widths], stems: Collection[int]) -> dict
         ]
         tree.set((*one.path, one.name), new, "rule pyramid")
     return became
+
+
+def _last(tree: Tree, became: Mapping[int, int]) -> dict[int, int]:
+    """The last stage's width, which is not that of a tower beside it, where it was not."""
+    *before, last = sorted(became)
+    wide = {was: now for (*_, name, was), now in tree.sizes.items() if name == "width"}
+    met = [was for was, now in wide.items() if now == became[last] and was != last]
+    if not met or last in wide or last <= tree.size.width or last in tree.alike.widths:
+        return {}
+    least = max((became[was] for was in before), default=0)
+    beside = tree.size.beside(narrow=last < max(met))
+    free = (now for now in beside if now > least and now not in wide.values())
+    tree.sizes[(), "width", last] = new = next(free, became[last])
+    return {last: new}
 
 
 def _smaller(widths: Collection[int], most: int) -> dict[int, int]:

@@ -26,11 +26,14 @@ def rotary(tree: Tree) -> None:
             _sections(rope, str(node.get("model_type")))
             _factors(rope)
             _original(rope)
-        share, before = node.get("rotary_dim"), head_dim(mapping(tree.source, path))
+        at = (*path, "rotary_dim")
+        share, before = tree.was(at), head_dim(mapping(tree.source, path))
         if whole(share) and before:
             now = head_dim(node) or tree.size.head_dim
-            new = max(2, share * now // before // 2 * 2)
-            tree.set((*path, "rotary_dim"), min(new, now), "rule rotary dim")
+            new = min(max(2, share * now // before // 2 * 2), now)
+            others = _others(tree, path, share, ("depth", "heads", "kv heads"))
+            free = (n for n in range(new, now, 2) if n not in others)
+            tree.set(at, next(free, new) if share < before else now, "rule rotary dim")
 
 
 def sections(node: Data) -> Sequence[int]:
@@ -144,7 +147,7 @@ def _original(rope: _Rope) -> None:
         if was >= most or at in tree.fixed:
             new = max(1, now * was // most)
         else:
-            new = _begins(rope, now * was // most)
+            new = _apart(rope, was, _begins(rope, now * was // most))
             exact = most % was == 0 and rope.data.get("factor") in (None, most // was)
             more = new * (most // was) if exact else max(now, 2 * new)
             if more != now:
@@ -161,6 +164,18 @@ def _begins(rope: _Rope, share: int) -> int:
     turn = 2 * math.pi * theta ** (1 / max(rope.pairs, 1))
     near: int = 2 ** round(math.log2(2 * turn))
     return min(max(near, LEAST), MOST)
+
+
+def _apart(rope: _Rope, was: int, begins: int) -> int:
+    """Other positions nearby where a width or an inner one is as many."""
+    others = _others(rope.tree, rope.owner, was, ("width", "ffn width", "expert width"))
+    return next(n for n in range(begins, 2 * MOST, 8) if n not in others)
+
+
+def _others(tree: Tree, path: Path, was: int, measured: Sequence[str]) -> set[int]:
+    """What the sizes of a config are now that were no such number."""
+    there = [(n, v) for n, v in mapping(tree.data, path).items() if measures(n) in measured]
+    return {value for name, value in there if whole(value) and tree.was((*path, name)) != was}
 
 
 def head_dim(node: Data) -> int | None:

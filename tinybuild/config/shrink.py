@@ -14,6 +14,7 @@ from tinybuild.config.attention import latent_attention, state_space
 from tinybuild.config.completed import exceptions as told
 from tinybuild.config.images import images
 from tinybuild.config.layers import depth
+from tinybuild.config.lengths import lengths
 from tinybuild.config.overrides import substituted
 from tinybuild.config.pyramids import doubled_widths, multipliers, pyramids
 from tinybuild.config.rotary import rotary
@@ -81,19 +82,11 @@ def halves(tree: Tree) -> None:
 
 
 def plain_sizes(tree: Tree) -> None:
-    """Sizes that nothing else depends on; lengths of one config that differ still do."""
-    most = tree.size.plain
-    for number in tree.numbers(*most):
-        measured = measures(number.name)
-        if number.value <= most[measured]:
-            continue
-        new, at = most[measured], (number.at[:-1], measured)
-        if measured == "positions":
-            taken = {now: was for (*other, was), now in tree.sizes.items() if (*other,) == at}
-            lengths = (new * part // 8 for part in (8, 7, 6, 5))
-            new = next((n for n in lengths if taken.get(n, number.was) == number.was), new)
-            tree.sizes[(*at, number.was)] = new
-        tree.set(number.at, new, f"rule {measured}")
+    """Sizes that nothing else depends on."""
+    for measured, most in tree.size.plain.items():
+        for number in tree.numbers(measured):
+            if number.value > most:
+                tree.set(number.at, most, f"rule {measured}")
 
 
 def by_layer_sizes(tree: Tree) -> None:
@@ -142,6 +135,7 @@ RULES: tuple[Callable[[Tree], None], ...] = (
     multiples,
     sums,
     halves,
+    lengths,
     plain_sizes,
     by_layer_sizes,
     parts,

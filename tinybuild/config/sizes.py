@@ -43,8 +43,6 @@ class Size:
     def plain(self) -> Mapping[str, int]:
         """Measure -> the most of it, where nothing else depends on it."""
         return {
-            "vocabulary": self.vocabulary,
-            "positions": self.positions,
             "floor": WINDOW,
             "pooled": 4,
             "text": 16,
@@ -54,12 +52,16 @@ class Size:
         }
 
     @property
+    def lengths(self) -> Mapping[str, int]:
+        """Measure -> the most of it, where what differs in the source has place beside."""
+        return {"positions": self.positions, "vocabulary": self.vocabulary}
+
+    @property
     def by_layer(self) -> Mapping[str, int]:
         """Measure -> the most of it in a list with an entry for each layer."""
         return {
+            **self.lengths,
             "width": self.width,
-            "positions": self.positions,
-            "vocabulary": self.vocabulary,
             "grid": GRID,
         }
 

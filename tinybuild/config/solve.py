@@ -12,15 +12,16 @@ Name: TypeAlias = tuple[str, int]  # what a number measures, and what it was
 Values: TypeAlias = dict[Name, int]
 Seen: TypeAlias = Mapping[int, frozenset[int]]  # number -> what was it
 
-TRIES = 3000  # numbers placed before one more coincidence is allowed
-COINCIDENCES = 12  # as many are allowed before all are
-ONE = 2  # coincidences that are better than a 1 that was more: with it much is as without
+TRIES = 3000  # numbers placed before an answer may cost more
+# The most that an answer may cost before anything may; what a coincidence costs, a number that is
+# dear, and a 1 that was more, with which much is as without.
+MOST, EACH, DEAR, ONE = 24, 2, 1, 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unknown:
-    """A number to choose: what it may become, best first. dear: what is above is as bad as a
-    coincidence."""
+    """A number to choose: what it may become, best first. dear: what is above is half as
+    bad as a coincidence."""
 
     name: Name
     choices: tuple[int, ...]
@@ -65,13 +66,13 @@ class Puzzle:
 
     def solved(self, *, distinct: bool = True) -> Values:
         """The first choices that keep the laws and in which no two numbers coincide that did not
-        before; with as few coincidences as a bounded search finds. Where the laws cannot be kept
+        before; at as little cost as a bounded search finds. Where the laws cannot be kept
         (the recipe's numbers contradict them), the first choice that breaks fewest.
 
         Deterministic. distinct: whether coincidences matter at all.
         """
         ready = _Ready.of(self)
-        for allowed in range(COINCIDENCES + 1) if distinct else ():
+        for allowed in range(MOST + 1) if distinct else ():
             made = ready.search(self.taken, allowed)
             if made is not None:
                 return made
@@ -110,7 +111,7 @@ class _Ready:
         )
 
     def search(self, taken: Iterable[tuple[int, int]], allowed: int | None) -> Values | None:
-        """The first answer with so many coincidences; None for `allowed`: they do not matter."""
+        """The first answer that costs so much at most; None for `allowed`: they do not matter."""
         self.left = TRIES
         seen: dict[int, frozenset[int]] = {}
         for now, before in taken:
@@ -139,18 +140,19 @@ class _Ready:
         return None
 
     def _met(self, place: int, values: Values, seen: Seen) -> tuple[Seen, int]:
-        """What is there with the number just placed, and how many coincidences that brings."""
+        """What is there with the number just placed, and what coincidences cost that it brings."""
         unknown = self.unknowns[place]
         numbers = [(values[unknown.name], unknown.name[1])]
         for product in self.products.get(place, ()):
             numbers.append((product.of(values[name] for name in product.over), product.was))
-        met = sum(a.meets(*(values[n] for n in a.over)) for a in self.aparts.get(place, ()))
+        aparts = self.aparts.get(place, ())
+        met = EACH * sum(a.meets(*(values[n] for n in a.over)) for a in aparts)
         met += ONE * (values[unknown.name] == 1 < unknown.choices[0])
-        met += unknown.dear is not None and values[unknown.name] > unknown.dear
+        met += DEAR * (unknown.dear is not None and values[unknown.name] > unknown.dear)
         also = dict(seen)
         for now, before in numbers:
             known = also.get(now, frozenset())
-            met += now > 1 and bool(known - {before})
+            met += EACH * (now > 1 and bool(known - {before}))
             also[now] = known | {before}
         return also, met
 
