@@ -84,6 +84,11 @@ def test_neighbours_that_the_class_joins_to_an_inner_width_fill_it() -> None:
     assert audio["intermediate_size"] == 4 * 32
 
 
+def test_half_an_inner_width_is_no_width_where_the_class_takes_halves() -> None:
+    config = small("moshi")
+    assert config["ffn_dim"] not in (config["hidden_size"], 2 * config["hidden_size"])
+
+
 def test_groups_of_experts_hold_those_that_are_chosen() -> None:
     config = small("deepseek_v3")
     experts, groups = config["n_routed_experts"], config["n_group"]

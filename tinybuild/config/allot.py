@@ -387,6 +387,10 @@ class Part:
             for key in self.measuring("window") if measures(name) == "pooled" else ():
                 if whole(pool) and pool > 0 and self.was(key) % self.was(name) == 0:
                     self.law((key,), lambda window, pool=pool: window % pool == 0)
+        for key in self.measuring("ffn width"):
+            both = f"{key} // 2" in code(str(self.node.get("model_type")))  # in one tensor
+            if both and self.was(key) != 2 * self.was_wide:
+                self.apart((key,), lambda inner: inner == 2 * self.wide)
         for key in self.measuring("expert width"):
             if 2 * self.was(key) != self.was_wide:
                 self.apart((key,), lambda inner: 2 * inner == self.wide)
