@@ -413,17 +413,19 @@ def test_a_failed_check_packs_nothing(tmp_path: Path) -> None:
 
 
 def test_a_stage_that_takes_too_long_fails_alone(tmp_path: Path) -> None:
-    """The limit is real: the stage imports a library that takes longer than a second."""
-    slow = "version: 1\nsummary: x\nsource: {transformers: llama}\nmodel: {}\n"
-    root = make(tmp_path / "zoo", a=slow + "limits: {seconds: 1}\n", b=LIGHT)
+    """The limit is real: to draw so many weights takes longer than that."""
+    slow = "version: 1\nsummary: x\nsource: {transformers: llama}\n"
+    slow += "model: {config: {vocab_size: 380000}}\nlimits: {seconds: 2}\n"
+    root = make(tmp_path / "zoo", a=slow, b=LIGHT)
     result = doit(root)
     assert result.code == 1
     assert "Traceback" not in result.out + result.err
-    assert "fetch:a: this took longer than 1 s and was stopped" in result.out
+    assert "model:a: this took longer than 2 s and was stopped" in result.out
     assert {path.name for path in (root / "dist").iterdir()} == {"b", "b.tar.gz"}
-    failure = root / "build/a/fetch.failure.json"
-    assert "longer than 1 s" in json.loads(failure.read_text())["findings"][0]["what"]
-    assert {p.name for p in failure.parent.iterdir()} == {failure.name, ".lock.fetch"}
+    failure = root / "build/a/model.failure.json"
+    assert "longer than 2 s" in json.loads(failure.read_text())["findings"][0]["what"]
+    others = {"fetch", ".lock.fetch"}
+    assert {p.name for p in failure.parent.iterdir()} == {failure.name, ".lock.model", *others}
     assert doit(root, "clean").code == 0
     assert not failure.exists()
 

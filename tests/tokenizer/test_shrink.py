@@ -304,6 +304,7 @@ def shrunken(folder: Path, source: Any, out: Path, **section: Any) -> tuple[Any,
             ),
         )
         assert made.shrunk is not None
+        tokenizer.tell(out)
         return made.loaded, wire.dump(made.shrunk)
 
     try:

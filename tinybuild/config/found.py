@@ -227,7 +227,7 @@ def _made(data: Data) -> PreTrainedConfig | Exception:
             if wanted is None:
                 raise
             raise network.fault(wanted) from None
-    made._name_or_path = ""  # the folder's, which is gone
+    made.name_or_path = ""  # the folder's, which is gone
     return made
 
 

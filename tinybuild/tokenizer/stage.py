@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from tinybuild import sections
 from tinybuild.facts import Ids, TokenizerFacts
@@ -43,6 +44,14 @@ class Asked:
     related: bool
 
 
+def tell(folder: Path) -> None:
+    """Leave out of a folder's tokenizer_config.json how it was loaded, and what is elsewhere."""
+    config = folder / "tokenizer_config.json"
+    data = json.loads(config.read_text())
+    told = {k: v for k, v in data.items() if k not in TRANSIENT and not elsewhere(k, v)}
+    config.write_text(pretty(told))
+
+
 def make(job: Job) -> TokenizerFacts:
     """The tokenizer stage. Inputs: fetch, and dataset where the method reads it. Raises Fault."""
     asked = job.asked(Asked)
@@ -57,10 +66,7 @@ def make(job: Job) -> TokenizerFacts:
     made: Made = method.function(work)
     if made.shrunk is None:
         made.loaded.save_pretrained(job.out)
-    config = job.out / "tokenizer_config.json"
-    data = json.loads(config.read_text())
-    told = {k: v for k, v in data.items() if k not in TRANSIENT and not elsewhere(k, v)}
-    config.write_text(pretty(told))
+    tell(job.out)
     sizes = vocabulary.sizes(made.loaded, section.get("pad_to_multiple_of", 1))
     moves = source is not None and asked.related and not asked.blank
     return TokenizerFacts(
