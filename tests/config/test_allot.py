@@ -78,6 +78,17 @@ def test_counts_are_distinct() -> None:
     assert min(counts) > 1
 
 
+def test_neighbours_that_the_class_joins_to_an_inner_width_fill_it() -> None:
+    audio = mapping(small("voxtral"), ("audio_config",))
+    assert audio["hidden_size"] == 32  # not the text's, of which the inner width is no multiple
+    assert audio["intermediate_size"] == 4 * 32
+
+
+def test_half_an_inner_width_is_no_width_where_the_class_takes_halves() -> None:
+    config = small("moshi")
+    assert config["ffn_dim"] not in (config["hidden_size"], 2 * config["hidden_size"])
+
+
 def test_groups_of_experts_hold_those_that_are_chosen() -> None:
     config = small("deepseek_v3")
     experts, groups = config["n_routed_experts"], config["n_group"]

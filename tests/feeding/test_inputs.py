@@ -9,6 +9,8 @@ import pytest
 import torch
 import transformers
 
+from tinybuild.config import overrides
+from tinybuild.config.shrink import shrink
 from tinybuild.errors import BuildFault
 from tinybuild.feeding import inputs
 from tinybuild.feeding.inputs import text, vision
@@ -218,6 +220,18 @@ def test_a_batch_holds_every_modality_and_gives_a_loss(name: str) -> None:
     assert outputs
     assert all(bool(tensor.isfinite().all()) for tensor in outputs.values())
     assert ("loss" in outputs) == loss
+
+
+def test_codes_are_below_the_size_of_their_codebook() -> None:
+    from transformers import KyutaiSpeechToTextConfig
+
+    source = KyutaiSpeechToTextConfig()
+    config = overrides.override(source, {}, shrink(source, {}).overrides, ())
+    assert config.codebook_vocab_size < config.vocab_size
+    model = transformers.KyutaiSpeechToTextForConditionalGeneration(config).eval()
+    ids = inputs.batch(model, 1)["input_ids"]
+    assert ids.shape[-1] == config.num_codebooks + 1
+    assert int(ids[..., 1:].max()) < config.codebook_vocab_size
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -15,6 +15,7 @@ from typing import cast
 
 from tinybuild.config import rotary
 from tinybuild.config.attention import STATE_HEADS
+from tinybuild.config.heads import code
 from tinybuild.config.layers import beside, stacks
 from tinybuild.config.solve import Apart, Law, Name, Product, Puzzle, Unknown
 from tinybuild.config.tree import Number, Tree
@@ -172,7 +173,7 @@ class Part:
         if wished is None and follows:
             wished = cast("int", self.tree.fixed[(*self.path, follows)])
         self.keys.setdefault(key, name)
-        self.add(name, self._choices(measured, was) if wished is None else (wished,))
+        self.add(name, self._choices(measured, was, key) if wished is None else (wished,))
 
     def name(self, key: str, was: int) -> Name:
         """Key-value heads that were as many as the heads are the same size; what the recipe sets is
@@ -195,11 +196,21 @@ class Part:
         now = self.node.get(key)
         return value if whole(value) else now if whole(now) else 0
 
-    def _choices(self, measured: str, was: int) -> tuple[int, ...]:
+    def fills(self, key: str) -> bool:
+        """Whether the code around a tower for sound joins neighbours to its inner width."""
+        around = mapping(self.tree.data, self.path[:-1]).get("model_type")
+        if not self.path or not of_modality(self.path[-1], "audio"):
+            return False
+        return re.search(rf"\b{self.path[-1]}\.{key}\b", code(str(around))) is not None
+
+    def _choices(self, measured: str, was: int, key: str) -> tuple[int, ...]:
         """What a size may become, best first: at most what it was, and itself where it is small."""
         if measured == "ffn width":
             if was == self.was_wide:
                 return (self.wide,)
+            times = was // self.was_wide if self.was_wide else 0
+            if was == times * self.was_wide > 0 and self.fills(key):
+                return (times * self.wide,)
             size = self.tree.size
             there = {measures(key) for key, value in self.node.items() if whole(value) and value}
             of_experts = "experts" in there and "expert width" not in there
@@ -376,6 +387,10 @@ class Part:
             for key in self.measuring("window") if measures(name) == "pooled" else ():
                 if whole(pool) and pool > 0 and self.was(key) % self.was(name) == 0:
                     self.law((key,), lambda window, pool=pool: window % pool == 0)
+        for key in self.measuring("ffn width"):
+            both = f"{key} // 2" in code(str(self.node.get("model_type")))  # in one tensor
+            if both and self.was(key) != 2 * self.was_wide:
+                self.apart((key,), lambda inner: inner == 2 * self.wide)
         for key in self.measuring("expert width"):
             if 2 * self.was(key) != self.was_wide:
                 self.apart((key,), lambda inner: 2 * inner == self.wide)

@@ -124,7 +124,7 @@ def _read(facts: Facts, draw: Draw, options: Sequence[Option], form: Form) -> di
             if made is not None:
                 given[name] = made
     if form.books:
-        given["input_ids"] = _stacked(read.ids, form.books)
+        given["input_ids"] = _stacked(facts, read.ids, form.books)
     if form.choices:
         given = {n: value.unsqueeze(1).repeat_interleave(2, 1) for n, value in given.items()}
         given["input_ids"][:, 1] = given["input_ids"][:, 1].flip(-1)
@@ -135,10 +135,14 @@ def _written(facts: Facts, draw: Draw, form: Form) -> Tensor:
     """The ids that the decoder goes on from."""
     ids = text.words(facts, draw, "decoder_input_ids", form.length).ids
     if form.decoder_books:
-        ids = _stacked(ids, form.decoder_books)
+        ids = _stacked(facts, ids, form.decoder_books)
     return ids.transpose(1, 2).flatten(0, 1) if form.flat else ids
 
 
-def _stacked(ids: Tensor, books: int) -> Tensor:
-    """(rows, tokens, books): the same ids in each codebook."""
-    return ids.unsqueeze(-1).repeat(1, 1, books)
+def _stacked(facts: Facts, ids: Tensor, books: int) -> Tensor:
+    """(rows, tokens, books): the same ids in each codebook, in so far as it has as many."""
+    size = facts.integer("codebook_vocab_size", default=0)
+    made = ids.unsqueeze(-1).repeat(1, 1, books)
+    if size:
+        made[..., 1:] %= size
+    return made
