@@ -15,6 +15,7 @@ LARGEST = 4 * STRIDE  # pixels of a side, where its patches and stages leave a c
 JOINED = (2, 3, 4)  # patches along a side that may become one token
 JOINS = (*NAMES["patches merged"], *NAMES["patches pooled"])
 LOOSE = ("", "vocabulary", "positions", "text", "horizon", "window", "grid")  # no axes of layers
+SQUARE = "spec_size"  # of a sound, as an image
 
 
 def images(tree: Tree) -> None:
@@ -24,6 +25,7 @@ def images(tree: Tree) -> None:
     _flat_patches(tree)
     side = _side(tree)
     _sides(tree, side)
+    _folded(tree)
     _cut_images(tree)
     _tiles(tree, side)
     _windows(tree, side)
@@ -144,6 +146,21 @@ def _sides(tree: Tree, side: int) -> None:
                 unit = math.lcm(PATCH, *_patch(node))
                 units = [round(edge * side / min(value) / unit) for edge in value]
                 tree.set((*path, name), [unit * count for count in units], "rule image size")
+
+
+def _folded(tree: Tree) -> None:
+    """A spectrogram that is folded into a square: its bins are as often in a side as they were, as
+    far as the last stage's map has a place for each time."""
+    for path, node in tree.nodes():
+        side, was = node.get(SQUARE), tree.was((*path, SQUARE))
+        bins = first(node, "mel bins")
+        before = tree.was((*path, bins)) if bins else None
+        if whole(side) and whole(was) and whole(before) and was % before == 0 and bins:
+            patch, stages = node.get("patch_size"), node.get("depths")
+            places = side // patch if whole(patch) and patch else side
+            places >>= len(stages) - 1 if isinstance(stages, list) else 0
+            times = max(1, min(was // before, places))
+            tree.set((*path, bins), side // times, "derived: a side of the folded spectrogram")
 
 
 def _cut_images(tree: Tree) -> None:

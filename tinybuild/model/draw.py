@@ -145,9 +145,10 @@ class Said:
         return self.margin >= ROOM * inputs.MARGIN
 
     def rank(self) -> tuple[bool, bool, bool, float]:
-        """Of the spreads of a draw the one with the highest is best."""
+        """Of the spreads of a draw the one with the highest is best: a margin is asked for, a loss
+        is not."""
         told = self.share if self.margin >= inputs.MARGIN else 0.0
-        return told >= HALF, self.usual(), self.roomy(), told
+        return told >= HALF, self.roomy(), self.usual(), told
 
     def best(self) -> bool:
         """Whether no other spread need be tried."""
