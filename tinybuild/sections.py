@@ -168,6 +168,7 @@ class Checks(TypedDict):
     """The section `checks`."""
 
     max_parameters: Amount
+    max_coincidences: int
     max_bytes: NotRequired[Size]
 
 

@@ -17,7 +17,7 @@ from tinybuild.config import overrides
 from tinybuild.errors import BuildFault
 from tinybuild.validate import distinct, loaded
 from tinybuild.validate.check import Result
-from tinybuild.validate.subject import Subject, Wish
+from tinybuild.validate.subject import Bounds, Subject, Wish
 
 LLAMA = {
     "hidden_size": 32,
@@ -632,7 +632,9 @@ def test_the_ids_of_a_config_whose_text_is_in_its_vlm_config() -> None:
 # --- distinct -------------------------------------------------------------------------------------
 
 
-def electra(build: Build, scratch: Path, reasons: Mapping[str, str], **sizes: int) -> Result:
+def electra(
+    build: Build, scratch: Path, reasons: Mapping[str, str], most: int = 0, **sizes: int
+) -> Result:
     """distinctions_kept of a model whose sizes look as if rules had chosen them."""
     small = {
         **{"embedding_size": 32, "hidden_size": 64, "num_hidden_layers": 2},
@@ -654,10 +656,22 @@ def electra(build: Build, scratch: Path, reasons: Mapping[str, str], **sizes: in
         seed=3,
         origin=bundle.origin,
         wish=Wish(**bundle.wish),
+        bounds=Bounds(max_coincidences=most),
     )
     found = distinct.distinctions_kept.run(subject)
     assert found is not None
     return found
+
+
+def test_a_recipe_says_how_many_sizes_may_coincide(build: Build, tmp_path: Path) -> None:
+    """Nothing says why, so the report does; a lost module is never allowed."""
+    few = {"intermediate_size": 128}  # as long as the table of positions
+    assert not electra(build, tmp_path, {}, **few).ok
+    found = electra(build, tmp_path, {}, most=10, **few)
+    assert found.ok
+    assert found.values["coincident"] == len(found.given_up) > 0
+    assert {*found.given_up.values()} == {"no rule keeps them apart"}
+    assert not electra(build, tmp_path, {}, most=10, embedding_size=64).ok
 
 
 def test_a_module_that_only_unequal_widths_create(build: Build, tmp_path: Path) -> None:

@@ -166,7 +166,10 @@ def model(asked: Asked) -> Slice | None:
 
 def validate(asked: Asked) -> Slice | None:
     data = asked.recipe.data
-    checks: dict[str, Json] = {"max_parameters": amount(data["checks"]["max_parameters"])}
+    checks: dict[str, Json] = {
+        "max_parameters": amount(data["checks"]["max_parameters"]),
+        "max_coincidences": data["checks"]["max_coincidences"],
+    }
     if "max_bytes" in data["checks"]:
         checks["max_bytes"] = size(data["checks"]["max_bytes"])
     settings: dict[str, Json] = {"checks": checks}

@@ -13,6 +13,7 @@ from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.subject import NotTried, Subject
 
 WISHED = ("recipe", "tokenizer")  # how the reason of a size begins that somebody wants so
+UNSAID = "no rule keeps them apart"
 
 OF = ("width", "heads")  # what a class derives the width of a head from
 
@@ -25,7 +26,8 @@ def distinctions_kept(subject: Subject) -> Result | None:
     The source stands beside the model on the meta device, with only the kept layers: each layer
     has the same parameters, and what differs there differs here: axes of a tensor, one axis in two
     layers, sizes of a config. What the recipe or the tokenizer sets is a wish and not a loss; of
-    what a rule had to give up config_changes.json says why. Both are listed.
+    what a rule had to give up config_changes.json says why. Of others there are at most as many as
+    the recipe allows (checks.max_coincidences). All are listed.
     """
     source = subject.source_config
     if source is None or subject.wish.shrink != "auto":
@@ -39,26 +41,25 @@ def distinctions_kept(subject: Subject) -> Result | None:
         why = f"the class makes no model of its source's config: {fault.findings[0].what}"
         raise NotTried(why) from None
     known = Known.of(changes, found.source, model.config.to_dict())
-    given_up, faults = dict[str, str](), [f"{name} is lost" for name in found.lost]
-    faults += [f"{name} is not in the source" for name in found.gained]
-    for one in (*found.sizes, *found.axes, *found.layers):
-        why = known.why(one)
-        if why:
-            given_up[str(one)] = why
-        else:
-            faults.append(str(one))
+    modules = [f"{name} is lost" for name in found.lost]
+    modules += [f"{name} is not in the source" for name in found.gained]
+    met = (*found.sizes, *found.axes, *found.layers)
+    given_up = {str(one): known.why(one) or UNSAID for one in met}
+    unsaid = [one for one, why in given_up.items() if why == UNSAID]
+    most = subject.bounds.max_coincidences
+    ok = not modules and len(unsaid) <= most
     result = Result.of(
-        not faults,
-        measured=listed(faults) or "every module and every distinction of the source",
-        wanted="the modules of the source, and sizes that differ where they do there",
+        ok,
+        measured=listed([*modules, *unsaid]) or "every module and every distinction of the source",
+        wanted=f"the modules of the source, and at most {most} pairs equal that differ there",
         values={
             "lost": len(found.lost),
             "gained": len(found.gained),
-            "coincident": len(found.sizes) + len(found.axes) + len(found.layers) - len(given_up),
-            "given_up": len(given_up),
+            "coincident": len(unsaid),
+            "given_up": len(given_up) - len(unsaid),
             "apart": len(found.apart),
         },
-        note="set these sizes in model.config" if faults else "",
+        note="" if ok else "set these sizes in model.config, or raise checks.max_coincidences",
     )
     return replace(result, given_up=given_up)
 
