@@ -56,6 +56,14 @@ def test_the_last_stage_is_no_tower_that_it_was_not(tower: int, wanted: Sequence
     assert mapping(tree.data, ("backbone_config",))["hidden_sizes"] == wanted
 
 
+def test_channels_that_are_the_mel_bins_are_left_alone() -> None:
+    source = {"hidden_size": 1024, "subsampling_conv_channels": [128, 32]}
+    tree = Tree(source, {}, SIZES["tiny"], None)
+    widths(tree)
+    pyramids(tree)
+    assert tree.data["subsampling_conv_channels"] == [64, 16]
+
+
 @given(st.lists(st.integers(2, 256), min_size=2, max_size=5))
 def test_any_widths_keep_their_pattern(eighths: Sequence[int]) -> None:
     stages = [8 * number for number in eighths]

@@ -92,7 +92,8 @@ def _widths(tree: Tree, lists: Sequence[Widths], stems: Collection[int]) -> dict
     listed = {item for one in lists if one.uneven for item in one.value}
     doubled = {value << stage for value, times in _doubled(tree) for stage in range(times + 1)}
     became = _smaller({*listed, *doubled, *stems} if listed else (), tree.size.width)
-    if became and not doubled:
+    heard = any(one.name in NAMES["mel bins"] for one in lists)  # as many as the input has
+    if became and not doubled and not heard:
         became |= _last(tree, became)
     for one in lists:
         new = [
