@@ -204,6 +204,9 @@ class Remote:
                 self.stop()
                 raise _late(limits.seconds)
             how, value, whole = self.connection.recv()
+        except KeyboardInterrupt:
+            self.stop()  # it would go on to write into a folder that is being removed
+            raise
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise _died(self.stop(5)) from None
         if how == "bug" or not whole:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kit.files import SHARED
 
-from tinybuild.config import overrides, rotary
+from tinybuild.config import overrides, rotary, rotation
 from tinybuild.config.shrink import shrink
 
 LLAMA3 = {
@@ -117,10 +117,10 @@ def test_positions_that_the_recipe_sets_are_shared_as_in_the_source() -> None:
 def test_a_head_fits_where_each_section_has_a_pair() -> None:
     rope = {"rope_type": "default", "rope_theta": 1e7, "mrope_section": [11, 11, 10]}
     node = {"rope_parameters": {**rope, "partial_rotary_factor": 0.25}}
-    assert [dim for dim in (8, 16, 24, 32, 48) if rotary.fits(node, dim)] == [24, 32, 48]
-    assert rotary.sections(node) == [11, 11, 10]
-    assert rotary.sections({"rope_parameters": {"rope_theta": 1e4}}) == ()
-    assert rotary.fits({"hidden_size": 64}, 7)  # nothing is rotated
+    assert [dim for dim in (8, 16, 24, 32, 48) if rotation.fits(node, dim)] == [24, 32, 48]
+    assert rotation.sections(node) == [11, 11, 10]
+    assert rotation.sections({"rope_parameters": {"rope_theta": 1e4}}) == ()
+    assert rotation.fits({"hidden_size": 64}, 7)  # nothing is rotated
 
 
 def test_layers_with_heads_of_their_own_keep_them() -> None:

@@ -185,7 +185,7 @@ def test_a_sound_bundle_passes_every_check(job: MakeJob, sound: Built) -> None:
 
 @pytest.mark.usefixtures("no_network")
 def test_nothing_is_asked_of_the_network(job: MakeJob, sound: Built) -> None:
-    assert validate.make(validating(job, sound)).checks == 22
+    assert validate.make(validating(job, sound)).checks == 23
 
 
 def test_the_report_is_the_same_twice_and_names_no_place(
@@ -201,7 +201,7 @@ def test_the_report_is_the_same_twice_and_names_no_place(
 
 
 def test_a_stage_alone_gets_only_its_checks(job: MakeJob, sound: Built) -> None:
-    for stage, count in (("tokenizer", 4), ("dataset", 1)):
+    for stage, count in (("tokenizer", 5), ("dataset", 1)):
         assert validate.make(validating(job, sound, stage)).checks == count
 
 
@@ -215,7 +215,7 @@ def test_a_sound_shrunken_tokenizer_passes_every_check(job: MakeJob, shrunken: B
     assert [check["name"] for check in report["checks"]] == [
         *("tokenizer_loads", "ids_without_holes", "special_tokens", "vocabulary_mapped"),
         *("same_pipeline", "segmentation", "special_strings", "chat_template", "batches"),
-        "formats_agree",
+        *("formats_agree", "self_contained"),
     ]
 
 
@@ -455,7 +455,7 @@ def test_a_nan_weight(job: MakeJob, built: Built) -> None:
     found = failures(job, built, "model")
     assert {"forward", "backward"} <= set(found)
     assert "not finite: " in found["forward"]
-    assert "a smaller initializer_range" in found["forward"]
+    assert "a smaller model.initializer_range" in found["forward"]
     assert "reload" not in found
 
 
@@ -653,6 +653,7 @@ def test_every_check_has_a_mutant() -> None:
         *("layer_indexes", "no_dimension_left", "gradients", "inputs_matter", "distinctions_kept"),
         *("every_modality", "generation_differs", "trains", "self_contained"),
         "learns_from_labels",
+        "features_matter",  # tests/validate/test_features.py
         *("processor_tokens", "processor_feeds_model"),  # tests/test_processor.py
         "rows_train",  # tests/test_pairs.py
     }

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from tinybuild.config import rotary
+from tinybuild.config import rotation
 from tinybuild.config.attention import STATE_HEADS
 from tinybuild.config.heads import code
 from tinybuild.config.layers import beside, stacks
@@ -347,11 +347,11 @@ class Part:
     def rotated(self) -> None:
         """A head is rotated in pairs, of which each rotary section has one at least: one has more
         where they are not equal in the source."""
-        parts = rotary.sections(self.node)
+        parts = rotation.sections(self.node)
         least = 2 * (len(parts) + (len(set(parts)) > 1)) if parts else 0
 
         def holds(dim: int) -> bool:
-            return rotary.fits(self.node, dim) and rotary.turned(self.node, dim) >= least
+            return rotation.fits(self.node, dim) and rotation.turned(self.node, dim) >= least
 
         names = ("qk_rope_head_dim", *NAMES["head dim"], "kv_channels")
         dim = next((name for name in names if name in self.keys), None)
@@ -360,7 +360,7 @@ class Part:
             self.law((dim,), holds)
             for index in self.measuring("head dim"):
                 if "index" in index:  # its heads are rotated alike
-                    self.law((dim, index), lambda d, inner: rotary.turned(self.node, d) <= inner)
+                    self.law((dim, index), lambda d, inner: rotation.turned(self.node, d) <= inner)
         elif heads is not None and not self._latent:
             self.law((heads,), lambda h: holds(self.wide // h))
 

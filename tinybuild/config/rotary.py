@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tinybuild.config.heads import code
+from tinybuild.config import rotation
 from tinybuild.config.tree import Tree, shares
-from tinybuild.keys import first, measures, width
+from tinybuild.keys import first, measures
 from tinybuild.paths import Data, Path, mapping, whole, wholes
 
 # Where scaling begins, in tokens: below what people try a tiny model with, and for the types that
@@ -27,39 +26,13 @@ def rotary(tree: Tree) -> None:
             _factors(rope)
             _original(rope)
         at = (*path, "rotary_dim")
-        share, before = tree.was(at), head_dim(mapping(tree.source, path))
+        share, before = tree.was(at), rotation.head_dim(mapping(tree.source, path))
         if whole(share) and before:
-            now = head_dim(node) or tree.size.head_dim
+            now = rotation.head_dim(node) or tree.size.head_dim
             new = min(max(2, share * now // before // 2 * 2), now)
             others = _others(tree, path, share, ("depth", "heads", "kv heads"))
             free = (n for n in range(new, now, 2) if n not in others)
             tree.set(at, next(free, new) if share < before else now, "rule rotary dim")
-
-
-def sections(node: Data) -> Sequence[int]:
-    """How many pairs of a head each axis of a position has, as a config or its class's code says;
-    none where positions have one axis."""
-    ropes = [mapping(node, at) for at in places(node)]
-    said = next((own for rope in ropes if wholes(own := rope.get("mrope_section"))), ())
-    return said or (ropes and _fallback(str(node.get("model_type")))) or ()
-
-
-def fits(node: Data, dim: int) -> bool:
-    """Whether a head of this width rotates whole pairs, one for each section at least, and leaves
-    the rest of it alone where the source's does."""
-    for at in places(node):
-        share = _share(node, mapping(node, at))
-        turned = int(dim * share)
-        if turned < 2 or turned % 2 or (share < 1 and turned >= dim):
-            return False
-        if turned // 2 < sum(part > 0 for part in sections(node)):
-            return False
-    return True
-
-
-def turned(node: Data, dim: int) -> int:
-    """How much of a head of this width is rotated."""
-    return min((int(dim * _share(node, mapping(node, at))) for at in places(node)), default=dim)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,36 +55,20 @@ class _Rope:
     def pairs(self) -> int:
         """The pairs of a head that are rotated."""
         ends = range(len(self.owner), -1, -1)
-        around = (head_dim(mapping(self.tree.data, self.owner[:end])) for end in ends)
+        around = (rotation.head_dim(mapping(self.tree.data, self.owner[:end])) for end in ends)
         dim = next((dim for dim in around if dim is not None), self.tree.size.head_dim)
-        return int(dim * _share(self.node, self.data)) // 2
+        return int(dim * rotation.share_of(self.node, self.data)) // 2
 
 
 def _ropes(tree: Tree, path: Path) -> list[_Rope]:
     node = mapping(tree.data, path)
-    return [_Rope(tree=tree, at=(*path, *at), owner=path) for at in places(node)]
-
-
-def places(node: Data) -> Iterator[Path]:
-    """Where a config says how it rotates, at once or for each kind of its layers."""
-    for name in ("rope_parameters", "rope_scaling"):
-        said = node.get(name)
-        if isinstance(said, dict):
-            if "rope_theta" in said or "rope_type" in said or "mrope_section" in said:
-                yield (name,)
-            yield from ((name, kind) for kind, own in said.items() if isinstance(own, dict))
-
-
-def _share(node: Data, rope: Data) -> float:
-    """The part of a head that is rotated."""
-    share = rope.get("partial_rotary_factor", node.get("partial_rotary_factor"))
-    return share if isinstance(share, int | float) and share else 1.0
+    return [_Rope(tree=tree, at=(*path, *at), owner=path) for at in rotation.places(node)]
 
 
 def _sections(rope: _Rope, model_type: str) -> None:
     own, reason = rope.data.get("mrope_section"), "rule rotary sections"
     if own is None and "rope_theta" in rope.data and rope.data.get("rope_type") != "axial":
-        own = _fallback(model_type)
+        own = rotation.fallback(model_type)
         reason += ": the class's own are for the source's head"
     if wholes(own):
         rope.tree.set((*rope.at, "mrope_section"), shares(own, rope.pairs), reason)
@@ -176,20 +133,3 @@ def _others(tree: Tree, path: Path, was: int, measured: Sequence[str]) -> set[in
     """What the sizes of a config are now that were no such number."""
     there = [(n, v) for n, v in mapping(tree.data, path).items() if measures(n) in measured]
     return {value for name, value in there if whole(value) and tree.was((*path, name)) != was}
-
-
-def head_dim(node: Data) -> int | None:
-    """What a head's query is wide: given, or the width shared among the heads."""
-    for name in ("qk_rope_head_dim", "head_dim", "kv_channels", "attention_head_dim"):
-        value = node.get(name)
-        if whole(value) and value > 0:
-            return value
-    wide, main = width(node), first(node, "heads")
-    heads = node[main] if main else None
-    return wide // heads if wide and whole(heads) and heads else None
-
-
-def _fallback(model_type: str) -> list[int] | None:
-    """The rotary sections that a model's own code falls back to, which no config shows."""
-    match = re.search(r"\"mrope_section\", \[([\d, ]+)\]", code(model_type))
-    return [int(number) for number in match[1].split(",")] if match else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tinybuild.config.rotary import head_dim
+from tinybuild.config.rotation import head_dim
 from tinybuild.config.tree import Tree
 from tinybuild.keys import first, says, width
 from tinybuild.paths import Data, Json, mapping, whole

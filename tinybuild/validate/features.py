@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tinybuild.config import reads, rotary
+from tinybuild.config import reads, rotation
 from tinybuild.feeding.inputs.contents import renewed
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.keys import BY_LAYER, SAYS, first, measures, says
@@ -59,7 +59,7 @@ class Part:
     def ropes(self) -> Iterator[tuple[Path, Data]]:
         """How its layers rotate, as far as it has layers of the kind."""
         kinds = self.node.get("layer_types")
-        for at in rotary.places(self.node):
+        for at in rotation.places(self.node):
             if len(at) == 1 or not isinstance(kinds, list) or at[-1] in kinds:
                 yield at, mapping(self.node, at)
 
@@ -356,7 +356,7 @@ class Trial:
         import torch
 
         given = dict(self.batch)
-        axes = max(len(rotary.sections(part.node)) for part in self.parts)
+        axes = max(len(rotation.sections(part.node)) for part in self.parts)
         if not any(name.endswith("grid_thw") for name in given) and "input_ids" in given:
             rows, count = given["input_ids"].shape[:2]
             place = torch.arange(count)
@@ -462,7 +462,7 @@ def _beyond(nodes: Sequence[Data]) -> int:
     """More tokens than windows, original positions and the like hold."""
     held = [0]
     for node in nodes:
-        ropes = [mapping(node, at) for at in rotary.places(node)]
+        ropes = [mapping(node, at) for at in rotation.places(node)]
         scaled = any(rope.get("rope_type") not in UNSCALED for rope in ropes)
         held += [
             value
