@@ -38,17 +38,22 @@ class Bundle:
     def __init__(self, folder: Path, origin: Path, facts: dict[str, Any], wish: dict[str, Any]):
         self.folder, self.origin, self.facts, self.wish = folder, origin, facts, wish
 
-    def checks(self, scratch: Path) -> dict[str, Result]:
-        """All checks of a model, by name; those that do not apply are left out."""
-        scratch.mkdir(exist_ok=True)
-        subject = Subject(
+    def subject(self, scratch: Path, **bounds: int) -> Subject:
+        """What checks look at, with the bounds of a recipe."""
+        return Subject(
             folder=self.folder,
             scratch=scratch,
             facts={"model": self.facts},
             seed=3,
             origin=self.origin,
             wish=Wish(**self.wish),
+            bounds=Bounds(**bounds),
         )
+
+    def checks(self, scratch: Path) -> dict[str, Result]:
+        """All checks of a model, by name; those that do not apply are left out."""
+        scratch.mkdir(exist_ok=True)
+        subject = self.subject(scratch)
         found = {check.name: check.run(subject) for check in validate.CHECKS}
         return {name: result for name, result in found.items() if result is not None}
 
@@ -649,15 +654,7 @@ def electra(
 
     edit(bundle.folder / "config_changes.json", ruled)
     bundle.wish = {"config": {}, "shrink": "auto"}
-    subject = Subject(
-        folder=bundle.folder,
-        scratch=scratch,
-        facts={"model": bundle.facts},
-        seed=3,
-        origin=bundle.origin,
-        wish=Wish(**bundle.wish),
-        bounds=Bounds(max_coincidences=most),
-    )
+    subject = bundle.subject(scratch, max_coincidences=most)
     found = distinct.distinctions_kept.run(subject)
     assert found is not None
     return found
