@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinybuild import keys
-from tinybuild.engine import slices
+from tinybuild import keys, wire
+from tinybuild.engine import slices, stages
 from tinybuild.errors import CheckFault, Fault
 from tinybuild.paths import Data, whole
 from tinybuild.recipe import Recipe, reading
-from tinybuild.workers import Bug, Job, Limits, Pool
+from tinybuild.workers import Bug, Job, Limits, Pool, call
 
 AIM = 0.95  # of the configs whose class transformers knows
 LEAST, MOST, NARROW = 2, 8, 32  # layers of a stack, and the least width
@@ -66,8 +66,6 @@ def recipe(root: Path, text: str) -> Recipe:
 
 def attempt(argument: tuple[str, bool]) -> dict[str, Any]:
     """Build and check the config.json of a folder; what there is to tell of it. Raises Fault."""
-    import importlib
-
     folder, with_tokenizer = Path(argument[0]), argument[1]
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
@@ -93,9 +91,6 @@ def attempt(argument: tuple[str, bool]) -> dict[str, Any]:
             settings = dict(part.settings)
             if stage == "tokenizer":
                 settings |= {"slot": "source", "kind": "path", "related": True}
-            module = importlib.import_module(
-                {"tokenizer": "tinybuild.tokenizer.stage"}.get(stage, f"tinybuild.{stage}")
-            )
             job = Job(
                 task=f"{stage}:found",
                 settings=settings,
@@ -106,11 +101,9 @@ def attempt(argument: tuple[str, bool]) -> dict[str, Any]:
                 seed=0,
             )
             try:
-                made = module.make(job)
+                made = call(stages.STAGES[stage].function, job)
             except CheckFault:
                 return told(root, facts["model"])
-            from tinybuild import wire
-
             facts[stage], inputs[stage] = wire.dump(made), out
         return told(root, facts["model"])
 
