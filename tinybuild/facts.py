@@ -103,12 +103,14 @@ class TokenizerFacts(TokenizerShown, TokenizerIds):
 @dataclass(frozen=True, kw_only=True)
 class ModelShown:
     """What a card tells and the checks look at. tensor_parallel: on how many devices it can be
-    split at most. processor: its classes."""
+    split at most. length: tokens of a text that it has places for; None where its config bounds
+    none. processor: its classes."""
 
     class_: str
     parameters: int
     dtype: str
     tensor_parallel: int
+    length: int | None
     processor: tuple[str, ...]
 
 

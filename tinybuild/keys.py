@@ -371,6 +371,10 @@ SAYS: Mapping[str, str] = {
     ),
     "routing": r".*(expert|moe|top_?k|n_group|router|routed).*",
     "rows of text": r"~vocab_size(_~)?",  # where as many as there are of the text
+    "places of a text": (  # those of boxes and sounds are others
+        r"(?!max_2d_|max_source_|max_audio_|max_speech_)(max_~position_embeddings|max_~positions|"
+        r"n_positions|n_ctx|max_seq_len|max_sequence_length)"
+    ),
     "ids of text": r"~vocab_size_per_layer_input",  # as many rows, or a few less
     "helped generation": r"use_mtp|assistant_early_exit|prompt_lookup_num_tokens",
     "packing": r"(quantization|compression)_config",  # of weights in fewer bits than a float has

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tinybuild import bundle
 from tinybuild.errors import CheckFault, Finding
-from tinybuild.facts import ValidateFacts
+from tinybuild.facts import ModelShown, ValidateFacts
 from tinybuild.files import pretty
 from tinybuild.validate import (
     alive,
@@ -66,6 +66,7 @@ CHECKS: tuple[Check, ...] = (
     alive.generation_differs,
     alive.trains,
     loaded.fresh_process,
+    loaded.from_bundle,
     places.self_contained,
     processor.processor_tokens,
     processor.processor_feeds_model,
@@ -103,7 +104,8 @@ def make(job: Job) -> ValidateFacts:
     with tempfile.TemporaryDirectory(dir=job.out, prefix=".packed-") as temporary:
         packed = Path(temporary) / "bundle"
         packed.mkdir()
-        bundle.lay(job.inputs, packed)
+        made = job.find("model", ModelShown)
+        bundle.lay(job.inputs, packed, made.length if made else None)
         subject = Subject(
             folder=packed,
             scratch=Path(temporary),
