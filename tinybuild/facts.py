@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 # --- fetch ----------------------------------------------------------------------------------------
 
@@ -101,10 +102,20 @@ class TokenizerFacts(TokenizerShown, TokenizerIds):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Form:
+    """A form of the model beside what from_pretrained saves by itself. path: its file or folder in
+    the bundle. words: what a card says of it."""
+
+    kind: Literal["shards", "pickle", "adapter", "modules"]
+    path: str
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelShown:
     """What a card tells and the checks look at. tensor_parallel: on how many devices it can be
     split at most. length: tokens of a text that it has places for; None where its config bounds
-    none. processor: its classes."""
+    none. processor: its classes. forms: other forms of it that the recipe asked for."""
 
     class_: str
     parameters: int
@@ -112,6 +123,7 @@ class ModelShown:
     tensor_parallel: int
     length: int | None
     processor: tuple[str, ...]
+    forms: tuple[Form, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
