@@ -179,11 +179,13 @@ class DatasetFacts(DatasetRows):
 @dataclass(frozen=True, kw_only=True)
 class ValidateFacts:
     """checks: how many passed. untried: how many could not be tried where it was built. bytes: of
-    the files that were checked. given_up: what of the source could not be kept, and why."""
+    the files that were checked. from_bundle: how that check ended, "" where there is nothing to
+    use. given_up: what of the source could not be kept, and why."""
 
     checks: int
     untried: int
     bytes: int
+    from_bundle: str
     given_up: Mapping[str, str]
 
 

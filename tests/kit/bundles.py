@@ -18,7 +18,7 @@ def laid(
     words: str | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """The bundle below `root`, and the facts of its stages: of a model type, its class and
-    overrides, with a tokenizer as the recipe's section says, of the type or of another (`words`)."""
+    overrides, with a tokenizer as the section says, of the type or of another (`words`)."""
     kind, name, config = made
 
     def job(stage: str, settings: Mapping[str, Any], facts: Any, **inputs: Path) -> Job:

@@ -40,7 +40,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "clip": ("CLIPModel", {"text_config": PLAIN, "vision_config": VISION, "projection_dim": 16}),
     "whisper": (
         "WhisperForConditionalGeneration",
-        {**SPOKEN, "max_source_positions": 40, "max_target_positions": 20, "num_mel_bins": 8},
+        {**SPOKEN, "max_source_positions": 400, "max_target_positions": 20, "num_mel_bins": 8},
     ),
     "vit": ("ViTForImageClassification", VISION),
 }
@@ -141,7 +141,7 @@ def size(folder: Path) -> None:
         ("roberta", words, {*TEXTS}),
         ("bart", limit, {"long text"}),
         ("llama", template, {"chat"}),
-        ("llama", stopped, {"generate"}),
+        ("llama", stopped, {"generate", "pipeline"}),
         ("clip", named, {"chat", "media", "pipeline"}),
         ("vit", size, {"media", "pipeline"}),
     ],

@@ -654,6 +654,7 @@ def test_every_check_has_a_mutant() -> None:
         *("every_modality", "generation_differs", "trains", "self_contained"),
         "learns_from_labels",
         "features_matter",  # tests/validate/test_features.py
+        "from_bundle",  # tests/validate/test_client.py
         *("processor_tokens", "processor_feeds_model"),  # tests/test_processor.py
         "rows_train",  # tests/test_pairs.py
     }

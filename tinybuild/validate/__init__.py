@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tinybuild import bundle
 from tinybuild.errors import CheckFault, Finding
-from tinybuild.facts import ModelShown, ValidateFacts
+from tinybuild.facts import ValidateFacts
 from tinybuild.files import pretty
 from tinybuild.validate import (
     alive,
@@ -109,8 +109,7 @@ def make(job: Job) -> ValidateFacts:
     with tempfile.TemporaryDirectory(dir=job.out, prefix=".packed-") as temporary:
         packed = Path(temporary) / "bundle"
         packed.mkdir()
-        made = job.find("model", ModelShown)
-        bundle.lay(job.inputs, packed, made.length if made else None)
+        bundle.lay(job.inputs, packed, job.facts.get("model", {}).get("length"))
         subject = Subject(
             folder=packed,
             scratch=Path(temporary),
@@ -135,6 +134,7 @@ def make(job: Job) -> ValidateFacts:
         checks=len(named["passed"]),
         untried=len(named["not tried"]),
         bytes=size,
+        from_bundle=done[whole].state if (whole := loaded.from_bundle.name) in done else "",
         given_up={what: why for one in done.values() for what, why in one.given_up.items()},
     )
 
