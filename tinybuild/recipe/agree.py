@@ -39,7 +39,7 @@ def methods(section: Json, source: Json = None) -> Iterator[Finding]:
     for key in method.needs:
         if key not in section:
             yield missing(("tokenizer",), "tokenizer", key)
-    yield from _text(section, name)
+    yield from _text(section, str(name))
 
 
 def unnamed(section: Data, source: Json) -> str | None:
