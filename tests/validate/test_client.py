@@ -40,14 +40,14 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "clip": ("CLIPModel", {"text_config": PLAIN, "vision_config": VISION, "projection_dim": 16}),
     "whisper": (
         "WhisperForConditionalGeneration",
-        {**SPOKEN, "max_source_positions": 400, "max_target_positions": 20, "num_mel_bins": 8},
+        {**SPOKEN, "max_source_positions": 1500, "max_target_positions": 20, "num_mel_bins": 8},
     ),
     "vit": ("ViTForImageClassification", VISION),
 }
 TEXTS = ("text", "long text", "two texts")
 WORKS = {
     "roberta": (*TEXTS, "loss", "pipeline"),
-    "llama": (*TEXTS, "loss", "generate", "pipeline"),
+    "llama": (*TEXTS, "chat", "loss", "generate", "pipeline"),
     "bart": (*TEXTS, "loss", "generate"),
     "clip": (*TEXTS, "media", "loss", "pipeline"),
     "whisper": ("text", "media", "loss", "generate", "pipeline"),
@@ -173,7 +173,7 @@ def test_the_check_tells_what_the_reader_found(
     told = Used(worked=("text",), failed={"chat": "ValueError: no"}, lacking={})
     lacks = Used(worked=("text",), failed={}, lacking={"media": "it wants torchaudio"})
     for one, state, words in (
-        (answer.used, "passed", "text, long text, two texts, loss, generate, pipeline"),
+        (answer.used, "passed", "text, long text, two texts, chat, loss, generate, pipeline"),
         (told, "failed", "chat: ValueError: no"),
         (lacks, "not tried", "not tried here"),
     ):
