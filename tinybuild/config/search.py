@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -20,6 +20,7 @@ LARGEST = 6  # tensors looked at in each
 TRIES = 3  # forwards in each: the savers in their order
 WORTH = 32  # a halving saves at least this part: what is large by itself ruins nothing else
 NARROW = 32  # a width below which a model of many layers says nothing of its architecture
+SHARES = (4, 5, 6)  # eighths of itself that a size becomes, best first
 KEPT = ("vocabulary", "depth")  # measures that are not halved
 LEAST = 4  # a size this small is not halved
 MEASURED = 8  # builds in each: the groups that the largest tensors hang on most
@@ -36,8 +37,9 @@ def search(
     """Halve the sizes that most parameters hang on until there are at most `goal`.
 
     A size is all the keys that have one value now and had one in the source: what is equal stays
-    equal. `shapes` builds a config of these overrides on the meta device (None where it makes no
-    model), `works` forwards a batch. No width gets below NARROW, unless `narrow`: a recipe's own
+    equal. Where its half is the size of something else, it becomes a little more. `shapes` builds a
+    config of these overrides on the meta device (None where it makes no model), `works` forwards a
+    batch. No width gets below NARROW, unless `narrow`: a recipe's own
     goal may want it, and the reason says so. Keys of the recipe, ids, vocabularies and depths (a
     layer of each kind) stay.
     Deterministic: the same tree gives the same answer. Returns the number of parameters reached,
@@ -108,16 +110,17 @@ def _groups(tree: Tree, shapes: Shapes) -> Iterator[Group]:
             if number > LEAST and any(_explains(number, axis) for axis in axes):
                 for by in _marks(name, _size_at(tree.was(place), value, number)):
                     mark = _Mark(number=number, by=by)
-                    groups.setdefault(mark, []).append((place, _halved(value, number)))
+                    groups.setdefault(mark, []).append((place, value))
     unique: list[tuple[int, Group]] = []
-    for mark, listed in groups.items():
-        if all(tuple(listed) != group for _, group in unique):
+    for mark, keys in groups.items():
+        listed = _halved(tree, keys, mark.number)
+        if all(listed != group for _, group in unique):
             hanging = (
                 math.prod(shape)
                 for _, shape in largest
                 if any(axis > LEAST and _explains(mark.number, axis) for axis in shape)
             )
-            unique.append((sum(hanging), tuple(listed)))
+            unique.append((sum(hanging), listed))
     yield from (group for _, group in sorted(unique, key=lambda one: -one[0])[:MEASURED])
 
 
@@ -153,7 +156,27 @@ def _size_at(was: Json, value: Json, number: int) -> Json:
     return next((size for size in inside if size is not None), None)
 
 
-def _halved(value: Json, number: int) -> Json:
+def _halved(tree: Tree, keys: Sequence[tuple[Path, Json]], number: int) -> Group:
+    """Keys with about half of a number, which is nothing else in their configs, and no other width
+    of the tree where they are widths."""
+    places = {path for path, _ in keys}
+    around = {path[:-1] for path in places}
+    wide = any(measures(path[-1]) == "width" for path in places)
+    taken = {
+        size
+        for path, name, value in tree.items()
+        if not is_id(name) and (path in around or (wide and measures(name) == "width"))
+        for size in _sizes(value)
+        if (*path, name) not in places or size != number
+    }
+    half = number // 2
+    even = math.gcd(half, 8)
+    shares = (number * share // 8 for share in SHARES)
+    new = next((n for n in shares if n not in taken and n % even == 0), half)
+    return tuple((path, _through(value, number, new)) for path, value in keys)
+
+
+def _through(value: Json, number: int, new: int) -> Json:
     if isinstance(value, list | tuple):
-        return [_halved(item, number) for item in value]
-    return number // 2 if whole(value) and value == number else value
+        return [_through(item, number, new) for item in value]
+    return new if whole(value) and value == number else value
