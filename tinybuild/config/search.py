@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from tinybuild.config.distinct import measured
 from tinybuild.config.tree import Tree
 from tinybuild.keys import NAMES, is_id, measures, says
 from tinybuild.paths import Data, Json, Path, whole
@@ -20,7 +21,6 @@ LARGEST = 6  # tensors looked at in each
 TRIES = 3  # forwards in each: the savers in their order
 WORTH = 32  # a halving saves at least this part: what is large by itself ruins nothing else
 NARROW = 32  # a width below which a model of many layers says nothing of its architecture
-SHARES = (4, 5, 6)  # eighths of itself that a size becomes, best first
 KEPT = ("vocabulary", "depth")  # measures that are not halved
 LEAST = 4  # a size this small is not halved
 MEASURED = 8  # builds in each: the groups that the largest tensors hang on most
@@ -127,9 +127,8 @@ def _groups(tree: Tree, shapes: Shapes) -> Iterator[Group]:
 def _marks(name: str, was: Json) -> Iterator[tuple[Json, ...]]:
     """By what a key belongs together with others of the same number: equal now and in the source;
     all of one measure; whatever is equal now."""
-    measured = measures(name)
-    yield "equal", measured, was
-    yield (measured or name,)
+    yield "equal", measures(name), was
+    yield (measures(name) or name,)
     if not says(name, "geometry"):
         yield ("now",)
 
@@ -165,14 +164,13 @@ def _halved(tree: Tree, keys: Sequence[tuple[Path, Json]], number: int) -> Group
     taken = {
         size
         for path, name, value in tree.items()
-        if not is_id(name) and (path in around or (wide and measures(name) == "width"))
+        if measured(name) and (path in around or (wide and measures(name) == "width"))
         for size in _sizes(value)
         if (*path, name) not in places or size != number
     }
     half = number // 2
-    even = math.gcd(half, 8)
-    shares = (number * share // 8 for share in SHARES)
-    new = next((n for n in shares if n not in taken and n % even == 0), half)
+    choices = range(half, number, math.gcd(half, 8))
+    new = next((n for n in choices if n not in taken), half)
     return tuple((path, _through(value, number, new)) for path, value in keys)
 
 
