@@ -73,6 +73,7 @@ def _widths(tree: Tree, numbers: list[Number], wished: dict[int, int]) -> dict[i
         became[main] = tree.free("width", main, (tree.size.width, *tree.size.wider))[0]
     for was in sorted(large - set(became), key=lambda was: (was not in towers, -was)):
         beside = tree.size.beside(narrow=was < main)
+        beside = (*beside, was * 3 // 4, was // 2) if was <= most else beside
         free = [w for w in beside if w not in became.values() and w <= was]
         alike = was in tree.alike.widths
         listed = tree.free("width", was, free)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tinybuild.config.distinct import measured
+from tinybuild.config.distinct import coincident_sizes, measured
 from tinybuild.config.tree import Tree
 from tinybuild.keys import NAMES, is_id, measures, says
 from tinybuild.paths import Data, Json, Path, whole
@@ -37,11 +37,11 @@ def search(
     """Halve the sizes that most parameters hang on until there are at most `goal`.
 
     A size is all the keys that have one value now and had one in the source: what is equal stays
-    equal. Where its half is the size of something else, it becomes a little more. `shapes` builds a
-    config of these overrides on the meta device (None where it makes no model), `works` forwards a
-    batch. No width gets below NARROW, unless `narrow`: a recipe's own
-    goal may want it, and the reason says so. Keys of the recipe, ids, vocabularies and depths (a
-    layer of each kind) stay.
+    equal. Where its half is the size of something else, it becomes a little more; and what makes
+    fewest sizes equal goes first. `shapes` builds a config of these overrides on the meta device
+    (None where it makes no model), `works` forwards a batch. No width gets below NARROW, unless
+    `narrow`: a recipe's own goal may want it, and the reason says so. Keys of the recipe and of
+    exceptions, ids, vocabularies and depths (a layer of each kind) stay.
     Deterministic: the same tree gives the same answer. Returns the number of parameters reached,
     None where the tree makes no model at all.
     """
@@ -51,14 +51,16 @@ def search(
     for _ in range(ROUNDS):
         if total(now) <= goal:
             break
-        made: list[tuple[int, int, Group]] = []
+        made: list[tuple[int, int, int, Group]] = []
         groups = (group for group in _groups(tree, now) if narrow or not _narrowed(group))
         for rank, group in enumerate(groups):
-            smaller = shapes(_with(tree, group).overrides)
+            trial = _with(tree, group)
+            smaller = shapes(trial.overrides)
             if smaller is not None and total(smaller) <= total(now) - total(now) // WORTH:
-                made.append((total(smaller), rank, group))
-        best = sorted(made, key=lambda item: item[:2])[:TRIES]
-        taken = next((g for _, _, g in best if works(_with(tree, g).overrides)), None)
+                met = sum(1 for _ in coincident_sizes(tree.source, tree.source, trial.data))
+                made.append((met, total(smaller), rank, group))
+        best = sorted(made, key=lambda item: item[:3])[:TRIES]
+        taken = next((g for *_, g in best if works(_with(tree, g).overrides)), None)
         if taken is None:
             break
         for path, value in taken:
@@ -104,7 +106,8 @@ def _groups(tree: Tree, shapes: Shapes) -> Iterator[Group]:
     groups: dict[_Mark, list[tuple[Path, Json]]] = {}
     for path, name, value in tree.items():
         place = (*path, name)
-        if is_id(name) or measures(name) in KEPT or tree.touches(place):
+        told = tree.reasons.get(place, "").startswith("exception")
+        if is_id(name) or measures(name) in KEPT or tree.touches(place) or told:
             continue
         for number in _sizes(value):
             if number > LEAST and any(_explains(number, axis) for axis in axes):

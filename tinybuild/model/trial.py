@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tinybuild.config.distinct import NEEDED, Coincidence, Known, compared
 from tinybuild.config.meta import refusable, tensors
-from tinybuild.config.tree import DISTINCT, Alike, Barred, Tree
+from tinybuild.config.tree import DISTINCT, Alike, Tree
 from tinybuild.errors import BuildFault
 from tinybuild.feeding import inputs
-from tinybuild.paths import Data, get, leaves, merge, put
+from tinybuild.paths import Data, Path, get, leaves, merge, put
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel
 
 TRIED = 6  # widths that are tried to differ where not all of them may
-ASKED, AGAIN = 8, 16  # other sizes that are tried of one coincidence, of all
+EACH, AGAIN = 3, 24  # other values that are tried of one size, of all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +91,8 @@ class Trial:
         for path, reason in self.tree.reasons.items():
             if reason.startswith("exception") and self.tree.was(path) is None:
                 put(wished, path, get(self.tree.data, path))
-        config = self.small(self.tree.overrides)
         try:
+            config = self.small(self.tree.overrides)
             found = compared(self.model_class, self.source, config, wished)
         except BuildFault:
             return None
@@ -154,43 +155,65 @@ def parted(trial: Trial, trial_of: Make) -> Trial:
     it is, and the rules are asked once more, while there is less to part afterwards. Where the
     class takes no other size, its key says so.
     """
-    tried = 0
-    while tried < AGAIN and trial.met is not None and trial.met.pairs:
-        better = None
+    left = AGAIN
+    while trial.met is not None and left > 0:
         for pair in trial.met.pairs:
-            refused = []
-            for bar in [*_bars(trial.tree, pair)][: min(ASKED, AGAIN - tried)]:
-                barred = trial.tree.alike.barred | {bar}
-                other = trial_of(replace(trial.tree.alike, barred=barred))
-                if other.tree.overrides == trial.tree.overrides:
-                    continue
-                tried += 1
-                fewer = other.met is not None and other.met.rank < trial.met.rank
-                if fewer and (trial.works(other.tree.overrides) or other.runs):
-                    better = other
-                    break
-                refused.append(fewer or other.met is None)
-            if better is not None:
+            tries = list(itertools.islice(_others(trial, trial_of, pair), left))
+            left -= len(tries)
+            if tries and tries[-1].parts:
+                trial = tries[-1].trial
                 break
-            if refused and all(refused):
+            if tries and all(one.refused for one in tries):
                 _say(trial, pair)
-        if better is None:
-            return trial
-        trial = better
+        else:
+            break
     return trial
 
 
-def _bars(tree: Tree, pair: Coincidence) -> Iterator[Barred]:
+@dataclass(frozen=True, kw_only=True)
+class Other:
+    """A trial with another size. parts: it runs, and there is less to part than before. refused:
+    the class makes nothing of it, or nothing that runs."""
+
+    trial: Trial
+    parts: bool
+    refused: bool
+
+
+def _others(trial: Trial, trial_of: Make, pair: Coincidence) -> Iterator[Other]:
+    """Trials in which one of the sizes that a pair may come from is another, up to the first that
+    parts something."""
+    assert trial.met is not None
+    for path, measured, was in _sources(trial.tree, pair):
+        last = trial
+        for _ in range(EACH):
+            bar = (measured, was, last.tree.sizes[path, measured, was])
+            alike = last.tree.alike
+            made = trial_of(replace(alike, barred=alike.barred | {bar}))
+            if made.tree.overrides == last.tree.overrides:
+                break
+            last, met = made, made.met
+            fewer = met is not None and met.rank < trial.met.rank
+            runs = fewer and (trial.works(made.tree.overrides) or made.runs)
+            yield Other(trial=made, parts=runs, refused=met is None or (fewer and not runs))
+            if runs:
+                return
+            if met is not None and str(pair) in map(str, met.pairs):
+                break  # it comes from something else
+
+
+def _sources(tree: Tree, pair: Coincidence) -> Sequence[tuple[Path, str, int]]:
     """The sizes that two equal ones may come from, the likeliest first: those that are as large and
-    were so, then those that divide it, or that it divides; widths last, which others follow."""
-    sizes = sorted(tree.sizes.items(), key=lambda item: item[0][1] == "width")
-    exact = [(m, was, now) for (_, m, was), now in sizes if now == pair.now and was in pair.was]
-    near = [
-        (m, was, now)
-        for (_, m, was), now in sizes
-        if now > 1 and (m == "image side" or pair.now % now == 0 or now % pair.now == 0)
-    ]
-    yield from dict.fromkeys([*exact, *near])
+    were so, then those that divide it, or that it divides; widths later, the text's last."""
+    made = []
+    for (path, measured, was), now in tree.sizes.items():
+        exact = now == pair.now and was in pair.was
+        near = now > 1 and (pair.now % now == 0 or now % pair.now == 0)
+        if exact or near or measured == "image side":
+            wide = measured == "width"
+            rank = (wide and now == tree.size.width, not exact, wide)
+            made.append((rank, (path, measured, was)))
+    return [size for _, size in sorted(made, key=lambda one: one[0])]
 
 
 def _say(trial: Trial, pair: Coincidence) -> None:
