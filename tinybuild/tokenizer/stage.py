@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tinybuild import sections
@@ -63,7 +63,9 @@ def make(job: Job) -> TokenizerFacts:
     if method.source:
         files = upstream.read(folder)
         loaded = load(folder, section.get("class"), asked.kind)
-        if not method.shrinks:
+        if method.shrinks:
+            section = given.kept(section, loaded.get_vocab())
+        else:
             given.give(loaded)
         source = Upstream(loaded=loaded, files=files)
     work = Work(section=section, source=source, folder=folder, inputs=job.inputs, out=job.out)
@@ -71,6 +73,9 @@ def make(job: Job) -> TokenizerFacts:
     if made.shrunk is None:
         given.give(made.loaded)
         made.loaded.save_pretrained(job.out)
+    elif given != Given():
+        given.write(job.out)
+        made = replace(made, loaded=load(job.out, None, "path"))
     tell(job.out)
     sizes = vocabulary.sizes(made.loaded, section.get("pad_to_multiple_of", 1))
     moves = source is not None and asked.related and not asked.blank
