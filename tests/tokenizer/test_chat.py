@@ -128,3 +128,18 @@ def test_a_recipe_names_a_template_gives_a_file_or_the_text(
     wrong = refused(read, "{vocab_size: 500, chat_template: lama3}", tmp_path)
     assert wrong.what == "tokenizer.chat_template: there is no template lama3"
     assert wrong.hint == "did you mean llama3?"
+
+
+def test_tokens_of_no_common_role_stand_behind_what_is_learned(job: MakeJob, fetched: Any) -> None:
+    tokenizer, _ = made(job, fetched("gpt2"), method="train")
+    ids = tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<pad>", "<|im_start|>"])
+    assert ids == [0, 1, 496]
+    assert sorted(tokenizer.get_vocab().values()) == list(range(500))
+    tokenizer, _ = made(job, fetched("whisper"), method="train")
+    start, first, last = tokenizer.convert_tokens_to_ids(
+        ["<|startoftranscript|>", "<|en|>", "<|notimestamps|>"]
+    )
+    assert (first, last) == (start + 1, 499)  # Whisper's class counts from one to the other
+    assert tokenizer.decode(tokenizer("A kettle.")["input_ids"], skip_special_tokens=True) == (
+        "A kettle."
+    )

@@ -10,7 +10,7 @@ from tinybuild import sections
 from tinybuild.facts import Ids, TokenizerFacts
 from tinybuild.files import pretty
 from tinybuild.keys import elsewhere
-from tinybuild.tokenizer import chat, upstream, vocabulary
+from tinybuild.tokenizer import chat, order, upstream, vocabulary
 from tinybuild.tokenizer.chat import Given
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.methods import METHODS
@@ -72,6 +72,8 @@ def make(job: Job) -> TokenizerFacts:
     made: Made = method.function(work)
     if made.shrunk is None:
         given.give(made.loaded)
+        if asked.blank:
+            order.behind(made.loaded)
         made.loaded.save_pretrained(job.out)
     elif given != Given():
         given.write(job.out)
