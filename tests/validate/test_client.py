@@ -40,7 +40,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "clip": ("CLIPModel", {"text_config": PLAIN, "vision_config": VISION, "projection_dim": 16}),
     "whisper": (
         "WhisperForConditionalGeneration",
-        {**SPOKEN, "max_source_positions": 1500, "max_target_positions": 20, "num_mel_bins": 8},
+        {**SPOKEN, "max_source_positions": 1500, "max_target_positions": 300, "num_mel_bins": 8},
     ),
     "vit": ("ViTForImageClassification", VISION),
 }

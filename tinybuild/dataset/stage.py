@@ -13,6 +13,7 @@ from tinybuild.dataset import card, media, records, select, sources
 from tinybuild.dataset.expand import expand
 from tinybuild.dataset.parts import Part, numbers, parts
 from tinybuild.dataset.rows import Place, Source, Split
+from tinybuild.dataset.schemas import caster, kept
 from tinybuild.errors import BuildFault, Fault, Finding
 from tinybuild.workers import Job
 
@@ -146,7 +147,9 @@ def _part(part: Part, source: Source, seed: int) -> tuple[str, pyarrow.Table, Fe
     try:
         rows = source.open(config, name)
         table, places = _chosen(part, rows, source, own)
-        return split, *media.shrink(table, rows.features, places, part.wish)
+        table, features = media.shrink(table, rows.features, places, part.wish)
+        stored = kept(features)
+        return split, caster(stored)(table, split, 0), stored
     except Fault as fault:
         raise part.place(fault) from None
 
