@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 # --- fetch ----------------------------------------------------------------------------------------
 
@@ -30,7 +31,8 @@ class Ids:
 
     sizes: config key -> rows of an embedding. special: role -> id. moved: the source's id (as text)
     -> new id, of those that the source's configs mention. keep: whether it is the source's own
-    tokenizer. missing: what becomes of an id that has no token (error or unk).
+    tokenizer. missing: what becomes of an id that has no token (error, unk, or, where the source's
+    ids mean nothing, any that fits).
     """
 
     sizes: Mapping[str, int]
@@ -105,15 +107,26 @@ class TokenizerFacts(TokenizerShown, TokenizerIds):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Form:
+    """A form of the model beside what from_pretrained saves by itself. path: its file or folder in
+    the bundle. words: what a card says of it."""
+
+    kind: Literal["shards", "pickle", "adapter", "modules"]
+    path: str
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelShown:
     """What a card tells and the checks look at. tensor_parallel: on how many devices it can be
-    split at most. processor: its classes."""
+    split at most. processor: its classes. forms: other forms of it that the recipe asked for."""
 
     class_: str
     parameters: int
     dtype: str
     tensor_parallel: int
     processor: tuple[str, ...]
+    forms: tuple[Form, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

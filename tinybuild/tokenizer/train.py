@@ -64,7 +64,7 @@ def train(work: Work) -> Made:
     elif tokenizer_json.byte_level(tokenizer_json.TokenizerJson(data=backend)):
         options, alphabet = {"initial_alphabet": [*LETTERS]}, [*LETTERS]
     else:
-        alphabet = [*{*"".join(words())}]
+        alphabet = [*{*"".join(words())}] if backend["model"]["type"] != "WordLevel" else []
     least = special + len({*bytes_, *letters, *alphabet} - added.keys())
     if wanted < least:
         raise _too_small(wanted, least)
