@@ -95,7 +95,7 @@ class TokenizerShown:
     rows: int
     bytes: int
     shrunk: Shrunk | None
-    unused: int = 0
+    unused: int
 
 
 @dataclass(frozen=True, kw_only=True)

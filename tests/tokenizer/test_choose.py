@@ -136,9 +136,7 @@ def test_two_algorithms_ask_for_all_that_either_needs() -> None:
         "abc": "keep",
         **dict.fromkeys(("ab", "bc", "a", "b", "c"), "derivation"),
     }
-    assert refused(space(tokens, one, two), 5, must={"abc": "keep"})[1].startswith(
-        "ask for at least 6,"
-    )
+    assert refused(space(tokens, one, two), 5, must={"abc": "keep"})[1] == "ask for at least 6"
     assert set(kept(space(tokens, two), 5, {"abc": "keep"})) == {*tokens} - {"ab"}
 
 
@@ -212,7 +210,9 @@ def test_a_run_loses_its_high_numbers_first() -> None:
     tokens = ["</s>", "a", "b", *run, "<mask>"]
     words = Words(tokens={"a": 1, "b": 2}, unknown=None)
     where = space(tokens, words, atoms=["</s>", *run, "<mask>"])
-    found = choose.choose(where, size=14, must={"</s>": "special"}, alphabet={"a"}, used={})
+    found = choose.choose(
+        where, size=14, must={"</s>": "special"}, alphabet={"a": choose.ALPHABET}, used={}
+    )
     assert list(found.kept)[:3] == ["</s>", "a", "<mask>"]
     assert list(found.kept)[3:] == [f"<extra_id_{number}>" for number in range(11)]
     assert "<extra_id_99>" in found.trimmed

@@ -210,9 +210,9 @@ def test_train_from_a_vocabulary_weighted_prefers_the_first(job: MakeJob, tmp_pa
     [
         ("gpt2", 1, 257),
         ("gpt2", 256, 257),
-        ("bert", 3, 165),
+        ("bert", 3, 109),
         ("llama", 250, 260),
-        ("t5", 150, 197),
+        ("t5", 150, 198),
     ],
 )
 def test_the_smallest_size_is_told_and_works(
@@ -226,7 +226,7 @@ def test_the_smallest_size_is_told_and_works(
         assert key == ("tokenizer", "vocab_size")
     made, facts = build(job, fetch, kind="transformers", method="train", vocab_size=least)
     complete(made, least)
-    assert "unused" not in facts
+    assert facts["unused"] == 0
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2", "llama", "clip", "t5", "albert", "roberta"])
@@ -248,7 +248,7 @@ def test_unused_tokens_fill_what_the_text_does_not_give(
     again, told = build(
         job, fetch, kind="transformers", method="train", vocab_size=600 - len(names), text=few
     )
-    assert "unused" not in told
+    assert told["unused"] == 0
     assert again.tokenize("a rose is") == made.tokenize("a rose is")
 
 

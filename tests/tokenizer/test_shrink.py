@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from kit import faults
 from kit.files import SHARED, contents, edit
 from kit.stage import MakeJob
-from kit.vocabularies import folder_of, pieces, shrinking
+from kit.vocabularies import english, folder_of, pieces, shrinking
 
 from tinybuild import corpus, model, validate, wire
 from tinybuild.errors import BuildFault
@@ -310,17 +310,62 @@ def shrunken(folder: Path, source: Any, out: Path, **section: Any) -> tuple[Any,
     try:
         return cut()
     except BuildFault as fault:
-        (least,) = re.findall(r"hint: ask for at least ([\d,]+),", str(fault))
+        (least,) = re.findall(r"hint: ask for at least ([\d,]+)", str(fault))
         section["vocab_size"] = int(least.replace(",", ""))
         refusal = faults.refused(cut, vocab_size=section["vocab_size"] - 1)
         assert "is too small" in refusal.text
         return cut()
 
 
+def scripts() -> dict[str, str]:
+    """A BERT's files: letters of all scripts before its words, as Google numbered them."""
+    letters = sorted({letter for text in corpus.texts() for letter in text.lower()} - {*" \n\t"})
+    words = sorted(
+        {word.lower() for text in english() for word in re.findall(r"[A-Za-z]{3,}", text)}
+    )
+    names = ["[PAD]", *(f"[unused{n}]" for n in range(99)), "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    names += [*letters, *words, *(f"##{letter}" for letter in letters)]
+    return {"vocab.txt": "".join(f"{name}\n" for name in names)}
+
+
+@pytest.mark.parametrize("method", ["truncate", "corpus"])
+def test_the_alphabet_is_the_source_s_not_the_corpus_s(
+    job: MakeJob, tmp_path: Path, method: str
+) -> None:
+    fetch = folder_of(tmp_path / "bert", scripts())
+    made, facts, _ = build(job, fetch, 400, method)
+    assert {*"abcxyz0123456789.,!?"} <= made.get_vocab().keys()
+    assert made.unk_token not in made.tokenize("any english text, of 2024!")
+    assert facts["shrunk"]["kept"]["alphabet"] < 200
+    # Text that the recipe gives has all of its letters, or is told how many that are.
+    text, _ = refused(job, fetch, 400, method=method, text=[*corpus.texts()])
+    told = re.search(r"ask for at least ([\d,]+), or (\d+) with tokenizer.text: plain$", text)
+    assert told is not None
+    assert int(told[2]) < 400 < int(told[1].replace(",", ""))
+    build(job, fetch, int(told[2]), method, text="plain")
+
+
+@pytest.mark.parametrize(("name", "size"), [("all-minilm-l6-v2", 400), ("t5-small", 500)])
+def test_a_real_alphabet_is_the_source_s(
+    name: str, size: int, real: Callable[[str], tuple[Path, Any]], tmp_path: Path
+) -> None:
+    folder, source = real(name)
+    made, _ = shrunken(folder, source, tmp_path, method="truncate", vocab_size=size)
+    assert len(made) == size
+    assert made.unk_token not in made.tokenize("any english text, of 2024!")
+
+
 def shown(made: Any, shrunk: Mapping[str, Any]) -> dict[str, Any]:
     """The facts that the checks read."""
     size, name = len(made), type(made).__name__
-    known = {"class": name, "method": "corpus", "vocab_size": size, "rows": size, "bytes": 0}
+    known = {
+        "class": name,
+        "method": "corpus",
+        "vocab_size": size,
+        "rows": size,
+        "bytes": 0,
+        "unused": 0,
+    }
     return {**known, "shrunk": shrunk}
 
 
@@ -473,7 +518,7 @@ def test_sizes_that_cannot_be(job: MakeJob, gpt: Path) -> None:
     text, key = refused(job, gpt, 10)
     assert text == (
         "vocab_size 10 is too small: 3 tokens must live and 256 more are the alphabet\n"
-        "  hint: ask for at least 259, or give text with fewer different characters"
+        "  hint: ask for at least 259"
     )
     assert len(build(job, gpt, 259)[0]) == 259
     assert len(build(job, gpt, 1200)[0]) == 1200
