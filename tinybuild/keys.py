@@ -328,6 +328,8 @@ SAYS: Mapping[str, str] = {
     # Widths.
     "width factor": r"width_coefficient|width_multiplier|depth_multiplier",
     "half width": r"num_pos_feats",
+    "width of the text": r"out_hidden_size|text_hidden_size",  # what a tower beside it gives
+    "width of the tower": r"encoder_hidden_size",  # what joins it to the text takes
     "joined width": (
         r".*(out|output|input|in|merged)_(dim|hidden_size|size)|merged_.*|quantization_dim|"
         r"attention_hidden_size"

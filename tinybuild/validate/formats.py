@@ -112,7 +112,7 @@ def adapters(subject: Subject) -> Result | None:
         seed=subject.seed,
         scratch=str(subject.scratch / "adapters"),
     )
-    found, said = foreign.adapted(question, subject.batch, paths)
+    found, said = foreign.adapted(question, subject.exact_batch(0), paths)
     faults = [
         f"{path}: {words} {listed(names)}"
         for path, one in found.items()
