@@ -20,7 +20,9 @@ from tinybuild.workers import Job, Limits, Pool, Sort
 
 FACTS: Mapping[str, Mapping[str, object]] = {
     "dataset": {"rows": 1, "columns": [], "configs": {}, "source": {"files": {}, "about": {}}},
-    "tokenizer": dict.fromkeys(("class", "method", "vocab_size", "rows", "bytes", "shrunk", "ids")),
+    "tokenizer": dict.fromkeys(
+        ("class", "method", "vocab_size", "rows", "bytes", "shrunk", "unused", "ids")
+    ),
     "model": dict.fromkeys(
         ("class", "parameters", "dtype", "processor", "tensor_parallel", "forms")
     ),
