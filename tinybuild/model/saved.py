@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinybuild.config import carry, overrides
+from tinybuild.config import carry, older, overrides
 from tinybuild.errors import BuildFault
 from tinybuild.facts import Ids
 from tinybuild.feeding import processor
+from tinybuild.files import pretty
 from tinybuild.keys import elsewhere, is_id, says
 from tinybuild.paths import Data, Json
 
@@ -66,3 +67,18 @@ def generation(model: PreTrainedModel, folder: Path, tokenizer: Ids | None, wish
         elif elsewhere(name, value):
             delattr(made, name)
     model.generation_config = made
+
+
+def for_version_4(folder: Path) -> None:
+    """Say a saved config.json also in the keys of transformers 4. Raises BuildFault where that
+    version has none for it."""
+    path = folder / "config.json"
+    data = older.spelled(json.loads(path.read_text(encoding="utf-8")))
+    told = older.least(data, {}, {})
+    if told.reasons:
+        raise BuildFault.of(
+            f"transformers {older.FOUR} does not know {', '.join(told.reasons)}",
+            key=("compat",),
+            hint="leave compat out: the card then names the least version",
+        )
+    path.write_text(pretty(data), encoding="utf-8")

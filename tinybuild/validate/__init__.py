@@ -25,6 +25,7 @@ from tinybuild.validate import (
     processor,
     shrunk,
     tokenizer,
+    versions,
 )
 from tinybuild.validate.check import STATES, Check, Result
 from tinybuild.validate.subject import Bounds, Subject, Wish
@@ -71,6 +72,7 @@ CHECKS: tuple[Check, ...] = (
     processor.processor_feeds_model,
     dataset.dataset_loads,
     pairs.rows_train,
+    versions.least_version,
     loaded.max_bytes,
 )
 
@@ -90,6 +92,7 @@ class Settings:
     checks: Bounds
     source: Slot | None = None
     model: Wish | None = None
+    compat: bool = False
 
 
 def make(job: Job) -> ValidateFacts:
@@ -114,6 +117,7 @@ def make(job: Job) -> ValidateFacts:
             original=job.inputs["fetch"] / settings.source.slot if settings.source else None,
             tokenizer_class=settings.source.class_ if settings.source else None,
             origin=job.inputs["fetch"] / "source" if settings.model else None,
+            compat=settings.compat,
         )
         results = {check.name: check.run(subject) for check in CHECKS}
         size = bundle.size(packed)
