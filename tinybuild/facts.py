@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 # --- fetch ----------------------------------------------------------------------------------------
 
@@ -101,15 +102,26 @@ class TokenizerFacts(TokenizerShown, TokenizerIds):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Form:
+    """A form of the model beside what from_pretrained saves by itself. path: its file or folder in
+    the bundle. words: what a card says of it."""
+
+    kind: Literal["shards", "pickle", "adapter", "modules"]
+    path: str
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelShown:
     """What a card tells and the checks look at. tensor_parallel: on how many devices it can be
-    split at most. processor: its classes."""
+    split at most. processor: its classes. forms: other forms of it that the recipe asked for."""
 
     class_: str
     parameters: int
     dtype: str
     tensor_parallel: int
     processor: tuple[str, ...]
+    forms: tuple[Form, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -148,6 +148,21 @@ class Tokenizer(_Class):
     options: NotRequired[Mapping[str, Scalar | list[str]]]
 
 
+class Adapter(TypedDict, total=False):
+    """A LoRA adapter: on which layers, of which rank, and its alpha."""
+
+    modules: list[str]
+    rank: int
+    alpha: int
+
+
+class Sentences(TypedDict):
+    """What makes one vector of a sentence's."""
+
+    pooling: Literal["mean", "cls", "lasttoken", "max"]
+    normalize: bool
+
+
 class Model(TypedDict):
     """The section `model`."""
 
@@ -162,6 +177,10 @@ class Model(TypedDict):
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"]]
     initializer_range: NotRequired[float]
     seed: NotRequired[int]
+    shards: NotRequired[int]
+    format: NotRequired[Literal["safetensors", "bin"]]
+    adapters: NotRequired[Mapping[str, Adapter]]
+    sentence_transformer: NotRequired[Sentences]
 
 
 class Checks(TypedDict):

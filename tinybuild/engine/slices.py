@@ -181,7 +181,8 @@ def validate(asked: Asked) -> Slice | None:
         settings["source"] = {"slot": slot, "class": data["tokenizer"].get("class")}
     if "model" in data:
         origin += ["source/config", "source/generation_config"]
-        section, kept = _json(data["model"]), ("config", "shrink", "size")
+        section = _json(data["model"])
+        kept = ("config", "shrink", "size", "sentence_transformer")
         settings["model"] = {key: section[key] for key in kept if key in section}
     looked = {
         "tokenizer": facts.TokenizerFacts,

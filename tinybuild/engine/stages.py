@@ -49,6 +49,7 @@ STAGES: Mapping[str, Stage] = {
         libraries=(
             *("transformers", "tokenizers", "torch", "datasets", "pyarrow", "soundfile", "soxr"),
             *("sentencepiece", "tiktoken", "mistral-common", "pillow", "torchvision"),
+            *("peft", "sentence-transformers"),
         ),
     ),
     "pack": Stage(function="tinybuild.pack:make", recipe=True),

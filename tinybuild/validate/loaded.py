@@ -51,7 +51,7 @@ def fresh_process(subject: Subject) -> Result:
         scratch=str(subject.scratch / "read"),
     )
     answer, outputs = ask(question, subject.batch)
-    here, there, ties = digests(subject.model), answer.weights, tied(subject.model)
+    here, there, ties = digests(subject.model.state_dict()), answer.weights, tied(subject.model)
     tolerance = TOLERANCE[subject.made.dtype]
     different = sorted(n for n in {*here, *there} if here.get(n) != there.get(n))
     far = sorted(
@@ -59,7 +59,7 @@ def fresh_process(subject: Subject) -> Result:
         for name in {*subject.outputs, *outputs}
         if name not in outputs
         or name not in subject.outputs
-        or _distance(subject.outputs[name], outputs[name]) > tolerance
+        or distance(subject.outputs[name], outputs[name]) > tolerance
     )
     faults = [f"{name} {listed(keys)}" for name in KEYS if (keys := getattr(answer, name))]
     faults += [f"other weights in {listed(different)}"] if different else []
@@ -80,7 +80,7 @@ def fresh_process(subject: Subject) -> Result:
     )
 
 
-def _distance(one: Tensor, other: Tensor) -> float:
+def distance(one: Tensor, other: Tensor) -> float:
     """The largest difference, as a share of the largest value; not a number where only one is."""
     one, other = one.float(), other.float()
     if one.shape != other.shape or not one.isfinite().equal(other.isfinite()):

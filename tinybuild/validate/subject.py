@@ -45,11 +45,12 @@ class Bounds:
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What the recipe's section `model` says of the config."""
+    """What the recipe's section `model` says of the config, and of the modules after it."""
 
     config: Mapping[str, object] = field(default_factory=dict)
     shrink: Literal["auto", "none"] = "none"
     size: Literal["tiny", "small"] = "tiny"
+    sentence_transformer: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
