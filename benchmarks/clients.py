@@ -20,6 +20,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -245,8 +246,8 @@ def main() -> None:
     if arguments.make:
         return made(arguments.envs, arguments.make)
     if arguments.versions:
-        text = json.dumps(versions(arguments.envs), indent=1) + "\n"
-        VERSIONS.write_text(text, encoding="utf-8")
+        text = textwrap.fill(json.dumps(versions(arguments.envs)), 100, break_on_hyphens=False)
+        VERSIONS.write_text(text + "\n", encoding="utf-8")
         return None
     with tempfile.TemporaryDirectory() as temporary:
         bundles = zoo(arguments.zoo or Path(temporary))

@@ -38,7 +38,12 @@ def on(*bundles: str) -> Callable[[Item], Item]:
 
 def main() -> None:
     os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    os.environ |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "WANDB_DISABLED": "true"}
+    os.environ |= {
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+    os.environ |= {"TRANSFORMERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
     warnings.simplefilter("ignore")
     module, folder, wanted = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
     told = os.dup(1)

@@ -31,16 +31,20 @@ class Least:
     reasons: tuple[str, ...]
 
 
-def least(config: Data, tokenizer: Data, pipeline: Data) -> Least:
-    """Of a bundle's config.json, tokenizer_config.json and tokenizer.json (or of nothing)."""
+def here() -> str:
+    """The version that builds."""
     import transformers
 
+    return ".".join(transformers.__version__.split(".")[:2])
+
+
+def least(config: Data, tokenizer: Data, pipeline: Data) -> Least:
+    """Of a bundle's config.json, tokenizer_config.json and tokenizer.json (or of nothing)."""
     kinds = dict.fromkeys(str(node.get("model_type")) for _, node in mappings(config))
     absent = _known()["absent"]
     newer = [f"the model type {kind}" for kind in kinds if kind in absent[FIVE]["types"]]
     if newer:
-        here = ".".join(transformers.__version__.split(".")[:2])
-        return Least(version=here, reasons=tuple(newer))
+        return Least(version=here(), reasons=tuple(newer))
     newer = [f"the model type {kind}" for kind in kinds if kind in absent[FOUR]["types"]]
     newer += [f"{'.'.join((*path, ROTATION))} in config.json" for path in unread(config)]
     newer += _tokenizer(tokenizer, pipeline)

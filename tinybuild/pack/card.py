@@ -37,8 +37,8 @@ class Checked:
 @dataclass(frozen=True, kw_only=True)
 class Told:
     """All that a card tells. recipe: its text. given: whether the vocabulary stands in it. credits:
-    slot -> what the kind of its source says (`words`, and the `repo` of the Hub that it is). versions:
-    which transformers reads the bundle alike."""
+    slot -> what the kind of its source says (`words`, and the `repo` of the Hub that it is).
+    versions: which transformers reads the bundle alike."""
 
     name: str
     summary: str
