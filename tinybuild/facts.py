@@ -31,7 +31,8 @@ class Ids:
 
     sizes: config key -> rows of an embedding. special: role -> id. moved: the source's id (as text)
     -> new id, of those that the source's configs mention. keep: whether it is the source's own
-    tokenizer. missing: what becomes of an id that has no token (error or unk).
+    tokenizer. missing: what becomes of an id that has no token (error, unk, or, where the source's
+    ids mean nothing, any that fits).
     """
 
     sizes: Mapping[str, int]

@@ -128,20 +128,32 @@ class Passage(TypedDict, total=False):
     file: str
 
 
+class File(TypedDict):
+    """A file from the recipe's folder."""
+
+    file: str
+
+
 # `class` is a word of Python's.
 _Class = TypedDict("_Class", {"class": NotRequired[str]})
 
 
 class Tokenizer(_Class):
-    """The section `tokenizer`. `method` is a name in `tokenizer.methods.METHODS`."""
+    """The section `tokenizer`. `method` is a name in `tokenizer.methods.METHODS`; where a recipe
+    names none, reading it puts in the one that its source wants."""
 
     source: NotRequired[Source]
-    method: str
+    method: NotRequired[str]
     vocab_size: NotRequired[int]
     pad_to_multiple_of: NotRequired[int]
     missing_ids: NotRequired[Literal["error", "unk"]]
+    chat_template: NotRequired[str | File]
+    special_tokens: NotRequired[list[str] | Mapping[str, str]]
+    pad_token: NotRequired[str]
     keep: NotRequired[list[str | Passage]]
-    text: NotRequired[Literal["dataset", "corpus", "vocabulary"] | list[str | Passage]]
+    text: NotRequired[
+        Literal["dataset", "plain", "multilingual", "vocabulary"] | list[str | Passage]
+    ]
     weighted: NotRequired[bool]
     vocab: NotRequired[list[str] | Mapping[str, list[str]]]
     merges: NotRequired[list[str]]

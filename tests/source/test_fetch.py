@@ -67,17 +67,23 @@ def test_transformers_gives_the_default_config_and_a_blank_tokenizer(job: MakeJo
     assert LlamaConfig.from_pretrained(folder).to_dict() == LlamaConfig().to_dict() | {
         "architectures": None
     }
-    assert len(AutoTokenizer.from_pretrained(folder)) == 3
+    assert len(AutoTokenizer.from_pretrained(folder)) == 4  # <pad> is one
 
 
 def test_transformers_twice_gives_the_same_pin(job: MakeJob) -> None:
     assert fetch(job, {"transformers": "gpt2"})[1] == fetch(job, {"transformers": "gpt2"})[1]
 
 
-def test_transformers_type_without_a_blank_tokenizer(job: MakeJob) -> None:
-    folder, pin = fetch(job, {"transformers": "fsmt"})
-    assert [path.name for path in folder.iterdir()] == ["config.json"]
-    assert set(pin["files"]) == {"config.json"}
+def test_transformers_type_that_reads_text_has_a_blank_tokenizer(job: MakeJob) -> None:
+    """XLM's class wants files: its tokens are made of bytes instead. ViT reads none."""
+    from transformers import AutoTokenizer
+
+    folder, _ = fetch(job, {"transformers": "xlm"})
+    made = AutoTokenizer.from_pretrained(folder)
+    roles = ("bos", "eos", "pad", "unk", "mask")
+    assert len({getattr(made, f"{role}_token_id") for role in roles}) == len(made) == 5
+    folder, pin = fetch(job, {"transformers": "vit"})
+    assert set(pin["files"]) == {"config.json", "preprocessor_config.json"}
 
 
 def test_transformers_unknown_type(job: MakeJob) -> None:

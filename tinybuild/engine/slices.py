@@ -134,7 +134,7 @@ def tokenizer(asked: Asked) -> Slice | None:
     if slot:
         slots = (slot, *filter(source.is_text, asked.slots))
         needs.append(asked.need("fetch", *(f"{name}/" for name in slots)))
-    text = section.get("text", "dataset" if "dataset" in data else "corpus")
+    text = section.get("text", "dataset" if "dataset" in data else "")
     if METHODS[section["method"]].reads and text == "dataset":
         needs.append(asked.need("dataset", "data/"))
     kind = asked.slots[slot].kind if slot else ""

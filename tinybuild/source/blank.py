@@ -9,6 +9,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tinybuild.keys import ROLES, is_config, vocabulary
+from tinybuild.paths import Data, mappings, whole
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
     from transformers import ProcessorMixin as Processor
@@ -264,26 +267,29 @@ def _special(text: str) -> Any:
     return AddedToken(text, normalized=False, special=True)
 
 
-def roles(tokenizer: Tokenizer, config: Mapping[str, Any], common: tuple[str, ...]) -> None:
+def roles(tokenizer: Tokenizer, config: Data) -> None:
     """Give a blank tokenizer a token for each one that a default config (JSON data) names by role.
 
-    And one to pad with, which processors want. vision_start_token_id becomes <vision_start>. Ids
-    that one of the `common` roles has too (decoder_start_token_id is often pad's) and those of
-    generation are not tokens of their own.
+    And one to pad with, without which no batch can be made. vision_start_token_id becomes
+    <vision_start>. Ids that one of the common roles has too (decoder_start_token_id is often pad's)
+    and those of generation are not tokens of their own, nor are those of another vocabulary.
     """
     if tokenizer.pad_token is None:
         tokenizer.add_special_tokens({"pad_token": "<pad>"})
-    taken = [config.get(f"{role}_token_id") for role in common]
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            roles(tokenizer, value, common)
-            continue
-        named = re.fullmatch(r"(\w+_token)_(id|index)", name)
-        if named is None or type(value) is not int or value < 0 or value in taken:
-            continue
-        role = named[1].removesuffix("_token")
-        if role not in common and not role.startswith("forced_"):
-            give(tokenizer, named[1], f"<{role}>")
+    text = vocabulary(config)
+
+    def inside(name: str, node: Data) -> bool:
+        return is_config(name, node) and node.get("vocab_size", text) == text
+
+    for _, node in mappings(config, inside):
+        taken = [node.get(f"{role}_token_id") for role in ROLES]
+        for name, value in node.items():
+            named = re.fullmatch(r"(\w+_token)_(id|index)", name)
+            if named is None or not whole(value) or value < 0 or value in taken:
+                continue
+            role = named[1].removesuffix("_token")
+            if role not in ROLES and not role.startswith("forced_"):
+                give(tokenizer, named[1], f"<{role}>")
 
 
 def give(tokenizer: Tokenizer, name: str, text: str) -> None:

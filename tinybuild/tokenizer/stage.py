@@ -11,7 +11,8 @@ from tinybuild import sections
 from tinybuild.facts import Ids, TokenizerFacts
 from tinybuild.files import pretty
 from tinybuild.keys import elsewhere
-from tinybuild.tokenizer import upstream, vocabulary
+from tinybuild.tokenizer import chat, upstream, vocabulary
+from tinybuild.tokenizer.chat import Given
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.methods import METHODS
 from tinybuild.tokenizer.upstream import Upstream
@@ -85,14 +86,18 @@ def make(job: Job) -> TokenizerFacts:
     asked = job.asked(Asked)
     section, method = asked.tokenizer, METHODS[asked.tokenizer["method"]]
     folder = job.inputs["fetch"] / asked.slot if asked.slot else job.out
+    given = Given.of(section, job.inputs, chat.default(folder) if asked.blank else None)
     source = None
     if method.source:
         files = upstream.read(folder)
         loaded = load(folder, section.get("class"), asked.kind)
+        if not method.shrinks:
+            given.give(loaded)
         source = Upstream(loaded=loaded, files=files)
     work = Work(section=section, source=source, folder=folder, inputs=job.inputs, out=job.out)
     made: Made = method.function(work)
     if made.shrunk is None:
+        given.give(made.loaded)
         made.loaded.save_pretrained(job.out)
     tell(job.out)
     if asked.compat:
@@ -109,7 +114,7 @@ def make(job: Job) -> TokenizerFacts:
             special=vocabulary.special(made.loaded, folder),
             moved=vocabulary.moved(made.loaded, work.origin.loaded, folder) if moves else {},
             keep=method.unchanged,
-            missing=section.get("missing_ids", "error"),
+            missing=section.get("missing_ids", "any" if asked.blank else "error"),
         ),
         shrunk=made.shrunk,
         bytes=sum(path.stat().st_size for path in job.out.rglob("*") if path.is_file()),
