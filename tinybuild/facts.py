@@ -107,7 +107,7 @@ class Form:
     """A form of the model beside what from_pretrained saves by itself. path: its file or folder in
     the bundle. words: what a card says of it."""
 
-    kind: Literal["shards", "pickle", "adapter", "modules"]
+    kind: Literal["shards", "pickle", "adapter", "modules", "gguf"]
     path: str
     words: str
 

@@ -252,6 +252,8 @@ ONE_SIZE = (
     *("width", "depth", "heads", "kv heads", "ffn width", "head dim", "positions", "experts"),
     "top k",
 )
+# A key that transformers no longer writes and others read -> the one that says the same.
+FORMER: Mapping[str, str] = {"n_ctx": "n_positions"}
 SIDES = ("encoder_", "decoder_")  # each has sizes of its own
 
 

@@ -71,6 +71,7 @@ CHECKS: tuple[Check, ...] = (
     formats.pickled,
     formats.adapters,
     formats.sentence_transformer,
+    formats.gguf,
     places.self_contained,
     processor.processor_tokens,
     processor.processor_feeds_model,
