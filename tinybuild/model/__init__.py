@@ -111,6 +111,7 @@ def make(job: Job) -> ModelFacts:
         parameters=built.parameters,
         dtype=section["dtype"],
         tensor_parallel=parallel(model.config.to_dict()),
+        length=saved.longest(model),
         draw=built.number,
         processor=tuple(processor.classes(files)),
         forms=formats.write(work),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tinybuild import sections
 from tinybuild.facts import Ids, TokenizerFacts
 from tinybuild.files import pretty
 from tinybuild.keys import elsewhere
-from tinybuild.tokenizer import chat, upstream, vocabulary
+from tinybuild.tokenizer import chat, order, upstream, vocabulary
 from tinybuild.tokenizer.chat import Given
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.methods import METHODS
@@ -63,14 +63,21 @@ def make(job: Job) -> TokenizerFacts:
     if method.source:
         files = upstream.read(folder)
         loaded = load(folder, section.get("class"), asked.kind)
-        if not method.shrinks:
+        if method.shrinks:
+            section = given.kept(section, loaded.get_vocab())
+        else:
             given.give(loaded)
         source = Upstream(loaded=loaded, files=files)
     work = Work(section=section, source=source, folder=folder, inputs=job.inputs, out=job.out)
     made: Made = method.function(work)
     if made.shrunk is None:
         given.give(made.loaded)
+        if asked.blank:
+            order.behind(made.loaded)
         made.loaded.save_pretrained(job.out)
+    elif given != Given():
+        given.write(job.out)
+        made = replace(made, loaded=load(job.out, None, "path"))
     tell(job.out)
     sizes = vocabulary.sizes(made.loaded, section.get("pad_to_multiple_of", 1))
     moves = source is not None and asked.related and not asked.blank

@@ -67,6 +67,7 @@ CHECKS: tuple[Check, ...] = (
     alive.generation_differs,
     alive.trains,
     loaded.fresh_process,
+    loaded.from_bundle,
     formats.shards,
     formats.pickled,
     formats.adapters,
@@ -109,7 +110,7 @@ def make(job: Job) -> ValidateFacts:
     with tempfile.TemporaryDirectory(dir=job.out, prefix=".packed-") as temporary:
         packed = Path(temporary) / "bundle"
         packed.mkdir()
-        bundle.lay(job.inputs, packed)
+        bundle.lay(job.inputs, packed, job.facts.get("model", {}).get("length"))
         subject = Subject(
             folder=packed,
             scratch=Path(temporary),
@@ -134,6 +135,7 @@ def make(job: Job) -> ValidateFacts:
         checks=len(named["passed"]),
         untried=len(named["not tried"]),
         bytes=size,
+        from_bundle=done[whole].state if (whole := loaded.from_bundle.name) in done else "",
         given_up={what: why for one in done.values() for what, why in one.given_up.items()},
     )
 
