@@ -7,7 +7,18 @@ from dataclasses import dataclass, field, replace
 
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.facts import Ids
-from tinybuild.keys import NAMES, ROLES, STAND_INS, START, is_id, replaced, role, says, vocabulary
+from tinybuild.keys import (
+    NAMED,
+    NAMES,
+    ROLES,
+    STAND_INS,
+    START,
+    is_id,
+    replaced,
+    role,
+    says,
+    vocabulary,
+)
 from tinybuild.paths import Data, Json, Path, mapping, whole
 
 # The tokens that stand in for one that a blank source's config names and its family does not have:
@@ -112,6 +123,9 @@ class _Carrying:
 
     def value(self, name: str, value: Json, data: Data) -> Json:
         """The value of a key with the new ids; None, and a finding, where a token is gone."""
+        if name in NAMED and self.tokenizer.missing == "any":
+            names = mapping(value)
+            return {word: self.special(word) for word in names if self.special(word) is not None}
         lost: list[int] = []
 
         def new(old: int) -> int | None:

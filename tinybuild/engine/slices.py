@@ -159,7 +159,8 @@ def model(asked: Asked) -> Slice | None:
         section["max_bytes"] = size(data["model"]["max_bytes"])
     needs = [asked.need("fetch", "source/")]
     if "tokenizer" in data:
-        needs.append(asked.need("tokenizer", facts=facts.TokenizerIds))
+        files = ("",) if "gguf" in section else ()  # what a format is made from
+        needs.append(asked.need("tokenizer", *files, facts=facts.TokenizerIds))
     most = amount(data["checks"]["max_parameters"])
     settings: dict[str, Json] = {"model": section, "max_parameters": most, **_compat(asked)}
     return Slice(settings=settings, needs=tuple(needs))

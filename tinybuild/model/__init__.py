@@ -104,13 +104,20 @@ def make(job: Job) -> ModelFacts:
     more = (building.folder, source, building.tokenizer)
     files = saved.processor_files(model, *more) if senses else {}
     processor.write(files, building.folder, job.out)
-    work = formats.Work(model=model, folder=job.out, section=section, seed=job.seed)
+    work = formats.Work(
+        model=model,
+        folder=job.out,
+        section=section,
+        seed=job.seed,
+        tokenizer=job.inputs.get("tokenizer"),
+    )
     return ModelFacts(
         class_=building.model_class.__name__,
         model_type=model.config.model_type,
         parameters=built.parameters,
         dtype=section["dtype"],
         tensor_parallel=parallel(model.config.to_dict()),
+        length=saved.longest(model),
         draw=built.number,
         processor=tuple(processor.classes(files)),
         forms=formats.write(work),

@@ -22,6 +22,7 @@ LOADERS = {
     "pickle": "torch.load(..., weights_only=True)",
     "adapter": 'peft.PeftModel.from_pretrained(model, "{bundle}/{path}")',
     "modules": 'sentence_transformers.SentenceTransformer("{bundle}")',
+    "gguf": "llama-cli -m {bundle}/{path}",
 }
 
 

@@ -56,7 +56,9 @@ def resolve(request: Request) -> Resolved:
     files = blank.processor(served, tokenizer)
     if tokenizer is not None:
         data = json.loads(CONFIG_MAPPING[served]().to_json_string(use_diff=False))
+        generation = blank.languages(tokenizer, data)
         blank.roles(tokenizer, data)
+        files |= {"generation_config.json": generation} if generation else {}
     for name, data in files.items() if served == kind else ():
         (out / name).write_text(pretty(data))
     if tokenizer is not None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinybuild.errors import BuildFault
+from tinybuild.files import pretty
 from tinybuild.keys import ROLES
 from tinybuild.sections import File, Tokenizer
 from tinybuild.tokenizer import vocabulary
@@ -20,6 +21,7 @@ FOLDER = Path(__file__).parent / "templates"
 PARTS = "content"  # the start of each: how the parts of a message are written
 DEFAULT = "chatml"
 NONE = "none"
+TEMPLATE, EXTRA = "chat_template.jinja", "extra_special_tokens"
 # What a template writes as it stands and is a token: <|im_start|>, </tool_call>, [INST].
 _TOKEN = re.compile(r"<\|\w+\|>|</?\w+>|\[/?[A-Z_]+\]")
 
@@ -31,12 +33,13 @@ def shipped() -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """template: None leaves a tokenizer's as it is, "" takes it away. named: role (pad_token) ->
-    token. others: more special tokens."""
+    """template: None leaves a tokenizer's as it is, "" takes it away. written: the tokens that it
+    writes. named: role (pad_token) -> token. others: more special tokens."""
 
     template: str | None = None
+    written: Sequence[str] = ()
     named: Mapping[str, str] = field(default_factory=dict)
-    others: tuple[str, ...] = ()
+    others: Sequence[str] = ()
 
     @classmethod
     def of(cls, section: Tokenizer, inputs: Mapping[str, Path], default: str | None) -> Given:
@@ -45,19 +48,14 @@ class Given:
         template = _template(told, inputs) if told is not None else None
         given = section.get("special_tokens", ())
         named = dict(given) if isinstance(given, Mapping) else {}
-        others = [*(given if not isinstance(given, Mapping) else ())]
         if "pad_token" in section:
             named["pad_token"] = section["pad_token"]
-        others += _TOKEN.findall(template or "")
         return cls(
             template=template,
+            written=tuple(dict.fromkeys(_TOKEN.findall(template or ""))),
             named=named,
-            others=tuple(dict.fromkeys(t for t in others if t not in named.values())),
+            others=() if isinstance(given, Mapping) else tuple(given),
         )
-
-    @property
-    def tokens(self) -> tuple[str, ...]:
-        return (*self.named.values(), *self.others)
 
     def give(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Let a tokenizer have all of it; what its vocabulary lacks is added."""
@@ -67,12 +65,46 @@ class Given:
             tokenizer.chat_template = self.template or None
         own = {f"{role}_token" for role in ROLES}
         tokenizer.add_special_tokens({n: t for n, t in self.named.items() if n in own})
-        others = [*self.others, *(token for name, token in self.named.items() if name not in own)]
+        others = [*self.written, *self.others]
+        others += [token for name, token in self.named.items() if name not in own]
         added = [AddedToken(token, normalized=False, special=True) for token in others]
         tokenizer.add_tokens(added, special_tokens=True)
         tokenizer._set_model_specific_special_tokens(
             {name: token for name, token in self.named.items() if name not in own}
         )
+
+    def kept(self, section: Tokenizer, known: Container[str]) -> Tokenizer:
+        """A section whose method keeps tokens of a source, these among them. Raises BuildFault for
+        those that the source does not have; what a template writes may well be plain text."""
+        wanted = [*self.named.values(), *self.others]
+        lacking = [token for token in wanted if token not in known]
+        if lacking:
+            raise BuildFault.of(
+                f"the source has no token {', '.join(map(repr, lacking))}",
+                key=("tokenizer",),
+                hint="name tokens of the source; method: train adds what it does not have",
+            )
+        wanted += [token for token in self.written if token in known]
+        return {**section, "keep": [*section.get("keep", ()), *wanted]} if wanted else section
+
+    def write(self, folder: Path) -> None:
+        """Write it into the files of a tokenizer that has the tokens."""
+        for name in ("tokenizer_config.json", "special_tokens_map.json"):
+            path = folder / name
+            if path.is_file() or name == "tokenizer_config.json":
+                data = {**vocabulary.read(path), **self.named}
+                if self.others:
+                    data[EXTRA] = [
+                        *(items if isinstance(items := data.get(EXTRA), list) else ()),
+                        *self.others,
+                    ]
+                if self.template is not None:
+                    data.pop("chat_template", None)
+                path.write_text(pretty(data), encoding="utf-8")
+        if self.template:
+            (folder / TEMPLATE).write_text(self.template, encoding="utf-8")
+        elif self.template is not None:
+            (folder / TEMPLATE).unlink(missing_ok=True)
 
 
 def _template(told: str | File, inputs: Mapping[str, Path]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from tinybuild import sections
 from tinybuild.facts import Ids, TokenizerFacts
 from tinybuild.files import pretty
 from tinybuild.keys import elsewhere
-from tinybuild.tokenizer import chat, upstream, vocabulary
+from tinybuild.tokenizer import chat, order, upstream, vocabulary
 from tinybuild.tokenizer.chat import Given
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.methods import METHODS
@@ -91,14 +91,21 @@ def make(job: Job) -> TokenizerFacts:
     if method.source:
         files = upstream.read(folder)
         loaded = load(folder, section.get("class"), asked.kind)
-        if not method.shrinks:
+        if method.shrinks:
+            section = given.kept(section, loaded.get_vocab())
+        else:
             given.give(loaded)
         source = Upstream(loaded=loaded, files=files)
     work = Work(section=section, source=source, folder=folder, inputs=job.inputs, out=job.out)
     made: Made = method.function(work)
     if made.shrunk is None:
         given.give(made.loaded)
+        if asked.blank:
+            order.behind(made.loaded)
         made.loaded.save_pretrained(job.out)
+    elif given != Given():
+        given.write(job.out)
+        made = replace(made, loaded=load(job.out, None, "path"))
     tell(job.out)
     if asked.compat:
         older(job.out, made.loaded)

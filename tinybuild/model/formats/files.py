@@ -58,13 +58,13 @@ def _counted(name: str) -> str:
 def cut(sizes: Sequence[int], number: int) -> list[int]:
     """The places at which a list is cut into `number` parts of nearly the same size, none empty."""
     places: list[int] = []
-    done = 0
+    rest, part = sum(sizes), 0
     for n, size in enumerate(sizes, 1):
-        done += size
+        part += size
         left = number - len(places) - 1  # cuts to come
-        full = done * number >= sum(sizes) * (len(places) + 1)
-        if left and (full or len(sizes) - n == left):
+        if left and (part * (left + 1) >= rest or len(sizes) - n == left):
             places.append(n)
+            rest, part = rest - part, 0
     return places
 
 
