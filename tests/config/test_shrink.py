@@ -495,6 +495,28 @@ def test_the_search_keeps_a_layer_of_each_kind() -> None:
     assert tree.overrides == {}
 
 
+def test_the_search_leaves_experts_a_multiple_of_eight_wide() -> None:
+    from tinybuild.config.search import search
+
+    source = {"model_type": "x", "hidden_size": 32, "moe_intermediate_size": 40}
+    tree = Tree(source, {}, TINY, None)
+
+    def measure(changes: Data) -> dict[str, tuple[int, ...]]:
+        return {"experts": (8, 32, {**source, **changes}["moe_intermediate_size"])}
+
+    search(tree, 100, measure, lambda _: True, narrow=False)
+    assert tree.overrides == {}
+    tree = Tree({**source, "moe_intermediate_size": 48}, {}, TINY, None)
+    search(tree, 100, measure, lambda _: True, narrow=False)
+    assert tree.overrides == {"moe_intermediate_size": 24}
+
+
+def test_a_model_that_only_has_channels_by_stage_is_drawn_wide_as_well() -> None:
+    assert spread({"base_attn_unit_dims": [8, 12], "initializer_range": 0.02}) == {
+        "initializer_range": 0.25
+    }
+
+
 def test_the_shape_of_a_backbones_map_follows_its_widths() -> None:
     widths = [64, 128, 256, 512]
     tree = ruled({"backbone_config": {"hidden_sizes": widths}, "featmap_shape": [1, 256, 24, 24]})
