@@ -81,12 +81,18 @@ class CheckFault(Fault):
 
 
 # Modules whose package has another name.
-PACKAGES = {"PIL": "pillow", "google": "protobuf", "mistral_common": "mistral-common"}
+PACKAGES = {
+    "PIL": "pillow",
+    "google": "protobuf",
+    "mistral_common": "mistral-common",
+    "sentence_transformers": "sentence-transformers",
+}
 # What each extra of pyproject.toml installs.
 EXTRAS = {
     "zoo": ("mistral-common", "protobuf", "sacremoses", "sentencepiece"),
     "media": ("pillow", "soundfile", "soxr"),
     "architectures": ("scipy", "timm"),
+    "formats": ("gguf", "peft", "sentence-transformers"),
 }
 
 

@@ -252,6 +252,8 @@ ONE_SIZE = (
     *("width", "depth", "heads", "kv heads", "ffn width", "head dim", "positions", "experts"),
     "top k",
 )
+# A key that transformers no longer writes and others read -> the one that says the same.
+FORMER: Mapping[str, str] = {"n_ctx": "n_positions"}
 SIDES = ("encoder_", "decoder_")  # each has sizes of its own
 
 
@@ -328,6 +330,8 @@ SAYS: Mapping[str, str] = {
     # Widths.
     "width factor": r"width_coefficient|width_multiplier|depth_multiplier",
     "half width": r"num_pos_feats",
+    "width of the text": r"out_hidden_size|text_hidden_size",  # what a tower beside it gives
+    "width of the tower": r"encoder_hidden_size",  # what joins it to the text takes
     "joined width": (
         r".*(out|output|input|in|merged)_(dim|hidden_size|size)|merged_.*|quantization_dim|"
         r"attention_hidden_size"
@@ -371,6 +375,10 @@ SAYS: Mapping[str, str] = {
     ),
     "routing": r".*(expert|moe|top_?k|n_group|router|routed).*",
     "rows of text": r"~vocab_size(_~)?",  # where as many as there are of the text
+    "places of a text": (  # those of boxes and sounds are others
+        r"(?!max_2d_|max_source_|max_audio_|max_speech_)(max_~position_embeddings|max_~positions|"
+        r"n_positions|n_ctx|max_seq_len|max_sequence_length)"
+    ),
     "ids of text": r"~vocab_size_per_layer_input",  # as many rows, or a few less
     "helped generation": r"use_mtp|assistant_early_exit|prompt_lookup_num_tokens",
     "packing": r"(quantization|compression)_config",  # of weights in fewer bits than a float has

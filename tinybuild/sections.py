@@ -128,24 +128,57 @@ class Passage(TypedDict, total=False):
     file: str
 
 
+class File(TypedDict):
+    """A file from the recipe's folder."""
+
+    file: str
+
+
 # `class` is a word of Python's.
 _Class = TypedDict("_Class", {"class": NotRequired[str]})
 
 
 class Tokenizer(_Class):
-    """The section `tokenizer`. `method` is a name in `tokenizer.methods.METHODS`."""
+    """The section `tokenizer`. `method` is a name in `tokenizer.methods.METHODS`; where a recipe
+    names none, reading it puts in the one that its source wants."""
 
     source: NotRequired[Source]
-    method: str
+    method: NotRequired[str]
     vocab_size: NotRequired[int]
     pad_to_multiple_of: NotRequired[int]
     missing_ids: NotRequired[Literal["error", "unk"]]
+    chat_template: NotRequired[str | File]
+    special_tokens: NotRequired[list[str] | Mapping[str, str]]
+    pad_token: NotRequired[str]
     keep: NotRequired[list[str | Passage]]
-    text: NotRequired[Literal["dataset", "corpus", "vocabulary"] | list[str | Passage]]
+    text: NotRequired[
+        Literal["dataset", "plain", "multilingual", "vocabulary"] | list[str | Passage]
+    ]
     weighted: NotRequired[bool]
     vocab: NotRequired[list[str] | Mapping[str, list[str]]]
     merges: NotRequired[list[str]]
     options: NotRequired[Mapping[str, Scalar | list[str]]]
+
+
+class Adapter(TypedDict, total=False):
+    """A LoRA adapter: on which layers, of which rank, and its alpha."""
+
+    modules: list[str]
+    rank: int
+    alpha: int
+
+
+class Sentences(TypedDict):
+    """What makes one vector of a sentence's."""
+
+    pooling: Literal["mean", "cls", "lasttoken", "max"]
+    normalize: bool
+
+
+class Gguf(TypedDict, total=False):
+    """A file for llama.cpp, and its name for the pre-tokenizer."""
+
+    pre: str
 
 
 class Model(TypedDict):
@@ -162,6 +195,11 @@ class Model(TypedDict):
     dtype: NotRequired[Literal["float32", "float16", "bfloat16"]]
     initializer_range: NotRequired[float]
     seed: NotRequired[int]
+    shards: NotRequired[int]
+    format: NotRequired[Literal["safetensors", "bin"]]
+    adapters: NotRequired[Mapping[str, Adapter]]
+    sentence_transformer: NotRequired[Sentences]
+    gguf: NotRequired[Gguf]
 
 
 class Checks(TypedDict):

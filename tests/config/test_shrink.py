@@ -16,6 +16,7 @@ from tinybuild.config import overrides
 from tinybuild.config import shrink as shrinking
 from tinybuild.config.shrink import shrink
 from tinybuild.config.sizes import SIZES
+from tinybuild.config.spread import spread
 from tinybuild.config.tree import Tree, shares
 from tinybuild.engine.code import closure
 from tinybuild.keys import depths, says
@@ -460,6 +461,23 @@ def test_the_search_leaves_widths_that_say_something() -> None:
         assert tree.reasons["hidden_size",] == "search" + (below if narrow else "")
 
 
+def test_half_of_a_size_is_not_the_size_of_something_else() -> None:
+    from tinybuild.config.search import search
+
+    tower = {"model_type": "y", "hidden_size": 1024}
+    source = {"model_type": "x", "hidden_size": 4096, "vision_config": tower}
+    tree = Tree(source, {}, TINY, None)
+    tree.set(("hidden_size",), 64, "rule width")
+    tree.set(("vision_config", "hidden_size"), 32, "rule width")
+
+    def measure(changes: Data) -> dict[str, tuple[int, ...]]:
+        wide = {**source, **changes}["hidden_size"]
+        return {"layer": (wide, wide)}
+
+    search(tree, 2_000, measure, lambda _: True, narrow=False)
+    assert tree.data["hidden_size"] == 40
+
+
 KINDS = ["linear_attention", "mlp", "linear_attention", "mlp", "full_attention", "mlp"] * 9
 
 
@@ -495,20 +513,18 @@ def test_the_search_keeps_a_layer_of_each_kind() -> None:
     assert tree.overrides == {}
 
 
-def test_the_search_leaves_experts_a_multiple_of_eight_wide() -> None:
+@pytest.mark.parametrize(("was", "now"), [(40, {}), (80, {"moe_intermediate_size": 40})])
+def test_the_search_leaves_experts_a_multiple_of_eight_wide(was: int, now: Data) -> None:
     from tinybuild.config.search import search
 
-    source = {"model_type": "x", "hidden_size": 32, "moe_intermediate_size": 40}
+    source = {"model_type": "x", "hidden_size": 32, "moe_intermediate_size": was}
     tree = Tree(source, {}, TINY, None)
 
     def measure(changes: Data) -> dict[str, tuple[int, ...]]:
         return {"experts": (8, 32, {**source, **changes}["moe_intermediate_size"])}
 
     search(tree, 100, measure, lambda _: True, narrow=False)
-    assert tree.overrides == {}
-    tree = Tree({**source, "moe_intermediate_size": 48}, {}, TINY, None)
-    search(tree, 100, measure, lambda _: True, narrow=False)
-    assert tree.overrides == {"moe_intermediate_size": 24}
+    assert tree.overrides == now
 
 
 def test_a_model_that_only_has_channels_by_stage_is_drawn_wide_as_well() -> None:

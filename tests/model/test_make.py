@@ -90,6 +90,7 @@ def test_facts_and_files(job: MakeJob, tmp_path: Path) -> None:
         "modalities": ["text"],
         "vocab_size": 50,
         "processor": [],
+        "forms": [],
         "draw": 0,
     }
     made = {"config.json", "generation_config.json", "model.safetensors", "config_changes.json"}

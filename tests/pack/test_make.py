@@ -304,6 +304,27 @@ def test_the_card_names_each_origin(job: MakeJob, stages: Any) -> None:
     assert f"- dataset: `owner/rows` on the Hub at commit `{commit}`" in body.splitlines()
 
 
+def test_the_card_names_other_forms(job: MakeJob, stages: Any) -> None:
+    root, facts = stages
+    forms = [
+        {"kind": "shards", "path": "model.safetensors.index.json", "words": "two files"},
+        {"kind": "pickle", "path": "pytorch_model.bin", "words": "as a pickle"},
+        {"kind": "adapter", "path": "adapters/a", "words": "LoRA of rank 4"},
+        {"kind": "modules", "path": "modules.json", "words": "vectors"},
+    ]
+    work = wish(job, (root, {**facts, "model": {**facts["model"], "forms": forms}}))
+    pack.make(work)
+    front, body = card(work.out / NAME)
+    assert front["library_name"] == "sentence-transformers"
+    assert body.partition("## Other forms\n\n")[2].partition("\n\n")[0].splitlines() == [
+        "- `model.safetensors.index.json`: two files",
+        "- `pytorch_model.bin`: as a pickle: `torch.load(..., weights_only=True)`",
+        "- `adapters/a`: LoRA of rank 4: "
+        f'`peft.PeftModel.from_pretrained(model, "dist/{NAME}/adapters/a")`',
+        f'- `modules.json`: vectors: `sentence_transformers.SentenceTransformer("dist/{NAME}")`',
+    ]
+
+
 def test_the_code_of_the_card_runs(
     job: MakeJob, stages: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

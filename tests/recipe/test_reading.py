@@ -228,7 +228,7 @@ def test_defaults_are_filled_in_sections_that_are_there() -> None:
         "dataset: {samples: 3, source: {package: a, files: {x.jsonl: y/x.jsonl}}}",
         "tokenizer: {method: keep, source: {hub: google/mt5-small, revision: main}}",
         "tokenizer: {method: train, vocab_size: 9, source: {recipe: llama}}",
-        "source: {path: .}\ntokenizer: {method: train, vocab_size: 9, text: corpus}",
+        "source: {path: .}\ntokenizer: {method: train, vocab_size: 9, text: plain}",
         "source: {path: .}\ntokenizer: {method: train, vocab_size: 9, text: vocabulary,"
         " weighted: true}",
         "tokenizer: {method: scratch, class: A, vocab: [a, b, ab], merges: [a b, a b 3]}",

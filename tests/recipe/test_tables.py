@@ -23,7 +23,7 @@ FIRST = Method(
     about="the first tokens",
     needs=("vocab_size",),
     takes=("text",),
-    texts=("corpus",),
+    texts=("plain",),
 )
 VALUES: dict[str, Any] = {
     "vocab_size": 9,
@@ -57,7 +57,7 @@ def test_a_method_from_outside_is_told_key_by_key() -> None:
         ("x.yaml:4:55", "tokenizer.weighted is only for method: train"),
     ]
     assert "known" not in refusal.text
-    assert read("{method: first, vocab_size: 9, text: corpus}").data["tokenizer"]["vocab_size"] == 9
+    assert read("{method: first, vocab_size: 9, text: plain}").data["tokenizer"]["vocab_size"] == 9
 
 
 @pytest.mark.usefixtures("first")
@@ -65,12 +65,19 @@ def test_a_method_from_outside_is_among_those_that_are_known() -> None:
     known = "truncate, corpus, train, scratch, keep, first"
     assert f"one of {known}, not 'frist'" in refused(read, "{method: frist}").what
     assert refused(read, "{method: frist}").hint == "did you mean first?"
-    assert refused(read, "{vocab_size: 9}").hint == f"one of {known}"
     text = refused(read, "{method: first, vocab_size: 9, text: dataset}")
     assert text.what == "tokenizer.text cannot be dataset with method: first"
-    assert text.hint == "write corpus or a list of texts"
+    assert text.hint == "write plain or a list of texts"
     only = refused(read, "{method: keep, vocab_size: 9}").what
     assert only.endswith("is only for method: truncate, corpus, train, or first")
+
+
+def test_a_section_without_a_method_has_the_one_that_its_source_wants() -> None:
+    assert read("{vocab_size: 9}").data["tokenizer"]["method"] == "train"
+    assert read("{vocab_size: 9, source: {path: a}}").data["tokenizer"]["method"] == "corpus"
+    assert read("{vocab_size: 9, source: {recipe: a}}").data["tokenizer"]["method"] == "corpus"
+    assert refused(read, "{}").what == "tokenizer has no vocab_size"
+    assert refused(read, "{vocab_size: 9, keep: [a]}").what.endswith("method: truncate or corpus")
 
 
 def valid(section: dict[str, Any]) -> bool:
@@ -105,7 +112,7 @@ def test_the_schema_says_of_each_method_what_the_table_says(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_the_reader_says_of_each_section_what_the_schema_says(name: str) -> None:
     """Every set of keys, beside every word that text may be."""
-    words = ["dataset", "corpus", "vocabulary", ["a"]]
+    words = ["dataset", "plain", "multilingual", "vocabulary", ["a"]]
     for count in range(len(VALUES) + 1):
         for keys in itertools.combinations(VALUES, count):
             for word in words if "text" in keys else words[:1]:

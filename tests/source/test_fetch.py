@@ -67,17 +67,23 @@ def test_transformers_gives_the_default_config_and_a_blank_tokenizer(job: MakeJo
     assert LlamaConfig.from_pretrained(folder).to_dict() == LlamaConfig().to_dict() | {
         "architectures": None
     }
-    assert len(AutoTokenizer.from_pretrained(folder)) == 3
+    assert len(AutoTokenizer.from_pretrained(folder)) == 4  # <pad> is one
 
 
 def test_transformers_twice_gives_the_same_pin(job: MakeJob) -> None:
     assert fetch(job, {"transformers": "gpt2"})[1] == fetch(job, {"transformers": "gpt2"})[1]
 
 
-def test_transformers_type_without_a_blank_tokenizer(job: MakeJob) -> None:
-    folder, pin = fetch(job, {"transformers": "fsmt"})
-    assert [path.name for path in folder.iterdir()] == ["config.json"]
-    assert set(pin["files"]) == {"config.json"}
+def test_transformers_type_that_reads_text_has_a_blank_tokenizer(job: MakeJob) -> None:
+    """XLM's class wants files: its tokens are made of bytes instead. ViT reads none."""
+    from transformers import AutoTokenizer
+
+    folder, _ = fetch(job, {"transformers": "xlm"})
+    made = AutoTokenizer.from_pretrained(folder)
+    roles = ("bos", "eos", "pad", "unk", "mask")
+    assert len({getattr(made, f"{role}_token_id") for role in roles}) == len(made) == 5
+    folder, pin = fetch(job, {"transformers": "vit"})
+    assert set(pin["files"]) == {"config.json", "preprocessor_config.json"}
 
 
 def test_transformers_unknown_type(job: MakeJob) -> None:
@@ -165,6 +171,15 @@ def test_path_empty_folder(job: MakeJob, upstream: Path) -> None:
     text = refused(job, {"path": "../upstream/none"})
     assert "the folder ../upstream/none is empty" in text
     assert "hint: of use are *.json" in text
+
+
+def test_path_pointer_of_git_lfs(job: MakeJob, upstream: Path) -> None:
+    (upstream / "lfs").mkdir()
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    (upstream / "lfs" / "tokenizer.json").write_text(pointer)
+    text = refused(job, {"path": "../upstream/lfs"})
+    assert "tokenizer.json: is a pointer of Git LFS, not the file itself" in text
+    assert "hint: run `git lfs pull` where it lies" in text
 
 
 def test_path_folder_with_only_weights(job: MakeJob, upstream: Path) -> None:

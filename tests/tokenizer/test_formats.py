@@ -73,7 +73,7 @@ def test_another_format_is_cut_and_read(
     files = {"tokenizer.json": whole_words(tokens), "words.toy": "\n".join(tokens)}
     fetch = folder_of(tmp_path / "fetch", files)
     monkeypatch.setattr(upstream, "FORMATS", (*upstream.FORMATS, TOY))
-    work = shrinking(job, fetch, method="corpus", vocab_size=300, text="corpus")
+    work = shrinking(job, fetch, method="corpus", vocab_size=300, text="multilingual")
     facts = stage.make(work)
     assert facts.shrunk is not None
     assert facts.shrunk.kept["the last"] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -355,3 +356,71 @@ def test_what_columns_are_taken_for() -> None:
     assert found.classes is None
     found, row = sample({"n": Value("int64")}, {"n": 1})
     assert (found.modalities, row) == ((), columns.Sample())
+
+
+def test_the_layouts_of_training_scripts() -> None:
+    from datasets import Features, Image, Json, List, Value
+
+    text = Value("string")
+    found, row = sample(
+        {"id": text, "prompt": text, "chosen": text, "rejected": text},
+        {"id": "7", "prompt": "The sky is", "chosen": " so blue.", "rejected": " so red."},
+    )
+    assert found.format == "preference"
+    assert (row.prompt, row.answer, row.text) == ("The sky is so ", "blue.", "The sky is so blue.")
+    assert row.worse is not None
+    assert (row.worse.text, row.worse.pair) == ("The sky is so red.", ("The sky is so ", "red."))
+    found, row = sample(
+        {"instruction": text, "input": text, "output": text},
+        {"instruction": "Add.", "input": "1 2", "output": "3"},
+    )
+    assert (found.format, row.prompt, row.answer) == ("alpaca", "Add.\n\n1 2\n\n", "3")
+    chat = List({"role": text, "content": text})
+    asks, says = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}
+    found, row = sample(
+        {"prompt": text, "chosen": chat, "rejected": chat},
+        {"prompt": "Hi", "chosen": [asks, says], "rejected": [asks, {**says, "content": "No"}]},
+    )
+    assert (row.prompt, row.answer) == ((asks,), (says,))
+    found, row = sample(
+        {"prompt": chat, "completion": chat, "label": Value("bool")},
+        {"prompt": [asks], "completion": [says], "label": False},
+    )
+    assert (found.format, row.wanted, row.messages) == ("KTO", False, (asks, says))
+    found, row = sample(
+        {"turns": List({"from": text, "value": text})},
+        {
+            "turns": [
+                {"from": "human", "value": "<image>Hi"},
+                {"from": "gpt", "value": "Ho"},
+            ]
+        },
+    )
+    assert row.messages[1] == says
+    one, two = ({"bytes": data, "path": None} for data in (b"1", b"2"))
+    parts = List({"type": text, "text": text, "image": Image()})
+    found, row = sample(
+        {"image": Image(), "messages": List({"role": text, "content": parts})},
+        {
+            "image": one,
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "text", "text": "a", "image": None},
+                        {"type": "image", "text": None, "image": two},
+                        {"type": "text", "text": "b", "image": None},
+                        {"type": "image", "text": None, "image": None},
+                    ],
+                }
+            ],
+        },
+    )
+    assert [piece if isinstance(piece, str) else piece["bytes"] for piece in row.pieces] == (
+        ["a", b"2", "b", b"1"]
+    )
+    assert found.modalities == ("text", "image")
+    rows = [{"chat": json.dumps([{**asks, "tool_calls": [{"name": "f"}]}, says]), "tools": None}]
+    found = columns.Columns(Features({"chat": Json(), "tools": text}), rows)
+    row = found.sample(rows[0])
+    assert (found.format, row.messages[1]) == ("tool calls", says)

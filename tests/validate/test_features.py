@@ -55,6 +55,7 @@ def make(tmp_path: Path) -> Make:
             **{
                 "dtype": "float32",
                 "processor": [],
+                "forms": [],
                 "modalities": [],
                 "vocab_size": None,
                 "draw": 0,

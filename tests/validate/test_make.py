@@ -166,7 +166,8 @@ def test_a_sound_bundle_passes_every_check(job: MakeJob, sound: Built) -> None:
         *("reload", "dtype", "initialised", "max_parameters"),
         *("overrides_read", "ids_in_vocabulary", "coherent_ids", "no_dimension_left"),
         *("forward", "backward", "gradients", "inputs_matter", "generate", "generation_differs"),
-        *("trains", "fresh_process", "self_contained", "dataset_loads", "rows_train", "max_bytes"),
+        *("trains", "fresh_process", "from_bundle", "self_contained", "dataset_loads"),
+        *("rows_train", "max_bytes"),
     ]
     assert report["version"] == 1
     for check in report["checks"]:
@@ -185,7 +186,7 @@ def test_a_sound_bundle_passes_every_check(job: MakeJob, sound: Built) -> None:
 
 @pytest.mark.usefixtures("no_network")
 def test_nothing_is_asked_of_the_network(job: MakeJob, sound: Built) -> None:
-    assert validate.make(validating(job, sound)).checks == 23
+    assert validate.make(validating(job, sound)).checks == 24
 
 
 def test_the_report_is_the_same_twice_and_names_no_place(
@@ -654,6 +655,7 @@ def test_every_check_has_a_mutant() -> None:
         *("every_modality", "generation_differs", "trains", "self_contained"),
         "learns_from_labels",
         "features_matter",  # tests/validate/test_features.py
+        "from_bundle",  # tests/validate/test_client.py
         *("processor_tokens", "processor_feeds_model"),  # tests/test_processor.py
         "rows_train",  # tests/test_pairs.py
     }

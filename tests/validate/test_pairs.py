@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -10,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit import bundles
 from kit.files import edit
 
-from tinybuild import bundle, model, source, wire
-from tinybuild.tokenizer import stage as tokenizer
+from tinybuild.dataset import values
 from tinybuild.validate import batches, pairs
 from tinybuild.validate.check import Result
 from tinybuild.validate.subject import Subject
-from tinybuild.workers import Job
 
 TEXTS = (
     "The train to the coast leaves at nine, and it is full every morning.",
@@ -97,40 +97,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
     ) -> tuple[Path, dict[str, Any]]:
         root = tmp_path_factory.mktemp(kind)
 
-        def job(stage: str, settings: Mapping[str, Any], facts: Any, **inputs: Path) -> Job:
-            out = root / stage
-            out.mkdir()
-            return Job(
-                task=f"{stage}:x",
-                settings=settings,
-                inputs=inputs,
-                facts=facts,
-                root=root,
-                out=out,
-                seed=0,
-            )
-
-        wishes = {"source": {"transformers": kind}}
-        if words is not None and words != kind:
-            wishes["tokenizer"] = {"transformers": words}
-        work = job("fetch", {"wishes": wishes, "base": ".", "locks": {}}, {})
-        source.fetch(work)
-        facts: dict[str, Any] = {}
+        section = None
         if words is not None:
-            slot = "source" if words == kind else "tokenizer"
             wide = words in ("bert", "t5")  # a token for each letter of the text, twice
             section = {"method": "train", "vocab_size": 2500 if wide else 500}
-            settings = {"tokenizer": section, "slot": slot, "kind": "transformers"}
-            settings |= {"blank": True, "related": words == kind}
-            made = tokenizer.make(job("tokenizer", settings, {}, fetch=work.out))
-            facts["tokenizer"] = wire.dump(made)
-        section = {"architecture": name, "config": config, "dtype": "float32", "shrink": "none"}
-        settings = {"model": section, "max_parameters": 10_000_000}
-        facts["model"] = wire.dump(model.make(job("model", settings, facts, fetch=work.out)))
-        packed = root / "packed"
-        packed.mkdir()
-        bundle.lay({stage: root / stage for stage in facts}, packed)
-        return packed, facts
+        return bundles.laid(root, (kind, name, config), section, words)
 
     return make
 
@@ -141,7 +112,8 @@ def write(folder: Path, features: Any, rows: Sequence[Mapping[str, Any]]) -> dic
     from pyarrow import parquet
 
     (folder / "data").mkdir(parents=True)
-    table = pyarrow.Table.from_pylist(list(rows), schema=features.arrow_schema)
+    columns = [values.build([row[name] for row in rows], f) for name, f in features.items()]
+    table = pyarrow.Table.from_arrays(columns, schema=features.arrow_schema)
     parquet.write_table(table, folder / "data" / "train-00000-of-00001.parquet")
     return {
         "rows": len(rows),
@@ -283,12 +255,134 @@ def heard() -> Rows:
     return without_text(sounds(label=(ClassLabel(names=["a", "b"]), lambda n: n % 2)))
 
 
+def answered(**columns: Any) -> Rows:
+    """Rows of columns of text, or of what is given (name=(feature, value of a row's number))."""
+    from datasets import Features, Value
+
+    rows = [{name: value(n) for name, (_, value) in columns.items()} for n, _ in enumerate(TEXTS)]
+    kinds = {name: Value(f) if isinstance(f, str) else f for name, (f, _) in columns.items()}
+    return Features(kinds), rows
+
+
+def given(number: int) -> str:
+    return TEXTS[number][:20]
+
+
+def said(number: int) -> str:
+    return TEXTS[number - 1]
+
+
+def other(number: int) -> str:
+    return TEXTS[number - 2]
+
+
+def completed() -> Rows:
+    return answered(prompt=("string", given), completion=("string", said))
+
+
+def preferred() -> Rows:
+    return answered(prompt=("string", given), chosen=("string", said), rejected=("string", other))
+
+
+def preferred_chats() -> Rows:
+    """Without a prompt of their own: both chats begin with it."""
+    from datasets import List, Value
+
+    feature = List({"role": Value("string"), "content": Value("string")})
+
+    def chat(answer: Callable[[int], str]) -> Any:
+        return lambda n: [
+            {"role": "user", "content": given(n)},
+            {"role": "assistant", "content": answer(n)},
+        ]
+
+    return answered(chosen=(feature, chat(said)), rejected=(feature, chat(other)))
+
+
+def judged() -> Rows:
+    return answered(
+        prompt=("string", given), completion=("string", said), label=("bool", lambda n: n % 2 == 0)
+    )
+
+
+def instructed() -> Rows:
+    return answered(
+        id=("string", str),
+        instruction=("string", given),
+        input=("string", lambda n: "" if n % 2 else other(n)),
+        output=("string", said),
+    )
+
+
+def calling() -> Rows:
+    """Tool calls as Json, which is what datasets makes of objects with other keys in each row."""
+    from datasets import Json, List
+
+    def chat(number: int) -> list[str]:
+        call = {"function": {"name": f"tool{number}", "arguments": {f"key{number}": number}}}
+        return [
+            json.dumps({"role": "user", "content": given(number)}),
+            json.dumps({"role": "assistant", "tool_calls": [{"type": "function", **call}]}),
+            json.dumps({"role": "tool", "name": "tool0", "content": said(number)}),
+        ]
+
+    tools = [json.dumps({"type": "function", "function": {"name": "tool0"}})]
+    return answered(messages=(List(Json()), chat), tools=(List(Json()), lambda n: tools))
+
+
+def turns() -> Rows:
+    from datasets import List, Value
+
+    feature = List({"from": Value("string"), "value": Value("string")})
+
+    def chat(number: int) -> list[dict[str, str]]:
+        return [{"from": "human", "value": given(number)}, {"from": "gpt", "value": said(number)}]
+
+    return answered(conversations=(feature, chat))
+
+
+def seen() -> Rows:
+    """A chat about images that lie beside it."""
+    from datasets import Image, List, Value
+
+    feature = List(
+        {
+            "role": Value("string"),
+            "content": List({"type": Value("string"), "text": Value("string")}),
+        }
+    )
+
+    def chat(number: int) -> list[dict[str, Any]]:
+        asks = [{"type": "image", "text": None}, {"type": "text", "text": given(number)}]
+        answers = [{"type": "text", "text": said(number)}]
+        return [{"role": "user", "content": asks}, {"role": "assistant", "content": answers}]
+
+    return answered(images=(List(Image()), lambda n: [picture(n)]), messages=(feature, chat))
+
+
 GPT2 = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 16}
 VIT = ("vit", "ViTForImageClassification", VISION)
 KINDS = {
     "causal-lm": (LLAMA, texts, "text"),
     "causal-lm without a token to pad with": (("gpt2", "GPT2LMHeadModel", GPT2), texts, "text"),
-    "causal-lm of interleaved rows": (LLAMA, interleaved, "text"),
+    "causal-lm of completions": (LLAMA, completed, "prompt and completion (prompt, completion)"),
+    "causal-lm of preferences": (LLAMA, preferred, "preference (prompt, chosen, rejected)"),
+    "causal-lm of good and bad answers": (LLAMA, judged, "KTO (prompt, completion, label)"),
+    "seq2seq-lm of preferences": (
+        ("t5", "T5ForConditionalGeneration", T5),
+        preferred,
+        "preference (prompt, chosen, rejected)",
+    ),
+    "seq2seq-lm of completions": (
+        ("t5", "T5ForConditionalGeneration", T5),
+        completed,
+        "prompt and completion (prompt, completion)",
+    ),
+    "a reward": (
+        ("bert", "BertForSequenceClassification", {**BERT, "num_labels": 1}),
+        preferred,
+        "preference (prompt, chosen, rejected)",
+    ),
     "masked-lm": (("bert", "BertForMaskedLM", BERT), texts, "text"),
     "masked-lm whose positions begin after the padding": (
         ("roberta", "RobertaForMaskedLM", BERT),
@@ -298,12 +392,12 @@ KINDS = {
     "seq2seq-lm of translations": (
         ("t5", "T5ForConditionalGeneration", T5),
         translated,
-        "text, target",
+        "text, target (translation)",
     ),
     "seq2seq-lm of two columns": (
         ("bart", "BartForConditionalGeneration", {**BART, "max_position_embeddings": 12}),
         summed,
-        "text, target",
+        "text, target (article, summary)",
     ),
     "sequence-classification": (
         ("bert", "BertForSequenceClassification", BERT),
@@ -332,10 +426,10 @@ KINDS = {
     "token-classification": (
         ("bert", "BertForTokenClassification", BERT),
         tagged,
-        "words, tags",
+        "words, tags (tokens, tags)",
     ),
     "image-text-to-text": (LLAVA, images, "text, image"),
-    "image-text-to-text of interleaved rows": (LLAVA, interleaved, "text, image"),
+    "image-text-to-text of interleaved rows": (LLAVA, interleaved, "text, image (texts, images)"),
     "image-text-to-text with ends around the images": (
         ("gemma3", "Gemma3ForConditionalGeneration", {**TOWERS, "mm_tokens_per_image": 4}),
         images,
@@ -375,6 +469,18 @@ NOTED = {
         chats,
         "there is no chat template: the texts of the messages are joined",
     ),
+    "no chat template for two chats": (LLAMA, preferred_chats, batches.UNTOLD),
+    "no chat template for ShareGPT": (LLAMA, turns, batches.UNTOLD),
+    "no chat template for tools": (LLAMA, calling, batches.UNTOLD),
+    "no chat template for images": (LLAVA, seen, batches.UNTOLD),
+    "columns that are not read": (LLAMA, instructed, "not trained on: id"),
+    "images for a model of texts": (LLAMA, interleaved, "not trained on: images"),
+    "the second of two texts": (LLAMA, summed, "not trained on: summary"),
+    "a preference for a masked model": (
+        ("bert", "BertForMaskedLM", BERT),
+        preferred,
+        "not trained on: rejected",
+    ),
     "one text": (
         ("t5", "T5ForConditionalGeneration", T5),
         texts,
@@ -396,7 +502,7 @@ NOTED = {
     "no tokenizer": (
         ("wav2vec2", "Wav2Vec2ForCTC", WAVES, None),
         sounds,
-        f"{SQUARE}{batches.UNKNOWN} (texts and a tokenizer)",
+        f"{SQUARE}{batches.UNKNOWN} (texts and a tokenizer); not trained on: text",
     ),
 }
 
@@ -519,6 +625,70 @@ def test_messages_are_written_by_the_template(
     assert subject.tokenizer.decode(given[0], skip_special_tokens=True).startswith("[user]The tr")
 
 
+# What a layout is called, and the columns that were trained on.
+TOLD = {
+    "preference (chosen, rejected)": preferred_chats,
+    "ShareGPT (conversations)": turns,
+    "tool calls (messages, tools)": calling,
+    "alpaca (instruction, input, output)": instructed,
+    "text (article)": summed,
+    "text (texts)": interleaved,
+}
+
+
+@pytest.mark.parametrize("told", TOLD)
+def test_the_layout_and_its_columns_are_told(built: Build, told: str) -> None:
+    found = check(built(*LLAMA, TOLD[told]()))
+    assert found.ok, found
+    assert found.measured.startswith(f"6 rows of {told}: loss "), found
+
+
+def test_a_chat_with_images_goes_through_the_processors_template(built: Build) -> None:
+    subject = built(*LLAVA, seen())
+    template = (
+        "{% for m in messages %}{% for c in m.content %}"
+        "{% if c.type == 'image' %}<image>{% else %}{{ c.text }}{% endif %}"
+        "{% endfor %}{% endfor %}"
+    )
+    (subject.folder / "chat_template.jinja").write_text(template)
+    found = check(subject)
+    assert (found.ok, found.note) == (True, ""), found
+    assert found.measured.startswith("6 rows of messages, image (images, messages): loss ")
+
+
+def test_answers_are_learned_and_prompts_are_not(
+    built: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a row that is too long, both stay in part."""
+    given, plain = list[Mapping[str, Any]](), pairs.learning.outputs
+
+    def seen(model: Any, batch: Mapping[str, Any], seed: int) -> Any:
+        given.append(batch)
+        return plain(model, batch, seed)
+
+    monkeypatch.setattr(pairs.learning, "outputs", seen)
+    subject = built(*LLAMA, preferred())
+    assert check(subject).ok
+    texts = []
+    for batch in given:
+        ids, learned = batch["input_ids"][0], batch["labels"][0] >= 0
+        texts.append([subject.tokenizer.decode(ids[part]) for part in (~learned, learned)])
+        assert len(ids) <= batches.TOKENS
+    (prompt, good), (same, bad) = texts
+    assert (prompt, same) == (TEXTS[0][:20], TEXTS[0][:20])
+    assert TEXTS[-1].startswith(good)
+    assert TEXTS[-2].startswith(bad)
+
+
+def test_a_preference_that_is_none_changes_nothing(built: Build) -> None:
+    """The two answers are the same: what one teaches the other takes back."""
+    features, rows = preferred()
+    rows = [{**row, "rejected": row["chosen"]} for row in rows]
+    found = check(built(*LLAMA, (features, rows)))
+    assert not found.ok
+    assert "loss 0.6931, 0 of 21 parameters changed" in found.measured
+
+
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "I;16", "CMYK"])
 def test_images_of_every_mode(built: Build, mode: str) -> None:
     from PIL import Image
@@ -596,7 +766,7 @@ def test_what_is_missing_within_rows(built: Build) -> None:
     some = {"tokens": ["Rain", None, "fell", ""], "tags": [1, 0, None, -1]}
     found = check(built("bert", "BertForTokenClassification", BERT, (features, [some, *rows])))
     assert found.ok
-    assert found.measured.startswith("7 rows of words, tags: ")
+    assert found.measured.startswith("7 rows of words, tags (tokens, tags): ")
 
 
 def test_moments_are_no_labels(built: Build) -> None:
@@ -604,7 +774,8 @@ def test_moments_are_no_labels(built: Build) -> None:
 
     rows = texts(label=(Value("timestamp[s]"), lambda n: n))
     found = check(built("bert", "BertForSequenceClassification", {**BERT, "num_labels": 3}, rows))
-    assert (found.ok, found.note) == (True, f"{batches.SQUARE}: the rows have no labels")
+    note = f"{batches.SQUARE}: the rows have no labels; not trained on: label"
+    assert (found.ok, found.note) == (True, note)
 
 
 def test_more_tags_than_the_model_has(built: Build) -> None:

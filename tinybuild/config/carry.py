@@ -7,8 +7,23 @@ from dataclasses import dataclass, field, replace
 
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.facts import Ids
-from tinybuild.keys import NAMES, ROLES, STAND_INS, START, is_id, replaced, role, says, vocabulary
+from tinybuild.keys import (
+    NAMED,
+    NAMES,
+    ROLES,
+    STAND_INS,
+    START,
+    is_id,
+    replaced,
+    role,
+    says,
+    vocabulary,
+)
 from tinybuild.paths import Data, Json, Path, mapping, whole
+
+# The tokens that stand in for one that a blank source's config names and its family does not have:
+# GPT-2 begins texts with the token that ends them.
+ENDS = ("eos", "pad", "bos", "unk")
 
 
 def sizes(data: Data, tokenizer: Ids) -> dict[str, Json]:
@@ -47,8 +62,9 @@ def align(data: Data, tokenizer: Ids, given: Data, fallback: Data | None = None)
     An id is looked up, in this order, by its token (`moved`), by its role (eos_token_id is the
     tokenizer's eos), by another role that had the same id in the source (T5 starts its decoder with
     the padding token), in `fallback` (a generation config's is the config), and is otherwise the
-    unknown token where the recipe says so (`missing`), or an error, unless the recipe sets it
-    (`given`). Lists drop the ids whose token is gone. Raises BuildFault.
+    unknown token where the recipe says so (`missing`), one that ends or fills a text where the
+    source's ids mean nothing, or an error, unless the recipe sets it (`given`). Lists drop the ids
+    whose token is gone. Raises BuildFault.
     """
     carrying = _Carrying(top=data, tokenizer=tokenizer, text=vocabulary(data))
     result = carrying.node(data, given)
@@ -107,6 +123,9 @@ class _Carrying:
 
     def value(self, name: str, value: Json, data: Data) -> Json:
         """The value of a key with the new ids; None, and a finding, where a token is gone."""
+        if name in NAMED and self.tokenizer.missing == "any":
+            names = mapping(value)
+            return {word: self.special(word) for word in names if self.special(word) is not None}
         lost: list[int] = []
 
         def new(old: int) -> int | None:
@@ -120,12 +139,18 @@ class _Carrying:
         made = replaced(name, value, new)
         if not lost or (isinstance(made, list | dict) and made):
             return made
+        if self.tokenizer.missing == "any":
+            return made if isinstance(made, list | dict) else self.ending()
         key = ".".join((*self.path, name))
         what = f"{key} is {value} in the source, and the tokenizer has no token that it could mean"
         where = ("model", "config", *self.path, name)
         hint = f"set it in the recipe: model.config.{key}"
         self.findings.append(Finding(what=what, key=where, hint=hint))
         return None
+
+    def ending(self) -> int | None:
+        numbers = (self.special(part) for part in ENDS)
+        return next((number for number in numbers if number is not None), None)
 
     def id(self, old: int, name: str, data: Data) -> int | None:
         """The id that `old` has become, or None. What is not an id (-1, -200) stays."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from tinybuild.errors import BuildFault, Fault, PackageFault, did_you_mean
+from tinybuild.paths import Json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -24,11 +25,13 @@ AUTO = "auto"
 class Task:
     """What a model is for. table: the middle of the name of transformers' table of its classes,
     MODEL_FOR_..._MAPPING_NAMES. head: whether its classes have one; `auto` takes the type's base
-    class instead of those without. pipelines: what transformers' pipelines call it otherwise."""
+    class instead of those without. pipelines: what transformers' pipelines call it otherwise.
+    labels: how many a model for it has; None where that is open."""
 
     table: str
     head: bool = True
     pipelines: tuple[str, ...] = ()
+    labels: int | None = None
 
 
 # In the order in which `auto` looks for one, where the source's config names no class: what takes
@@ -67,8 +70,10 @@ TASKS: Mapping[str, Task] = {
     "zero-shot-image-classification": Task(table="ZERO_SHOT_IMAGE_CLASSIFICATION"),
     "visual-question-answering": Task(table="VISUAL_QUESTION_ANSWERING", pipelines=("vqa",)),
     "object-detection": Task(table="OBJECT_DETECTION"),
-    "universal-segmentation": Task(table="UNIVERSAL_SEGMENTATION"),
-    "instance-segmentation": Task(table="INSTANCE_SEGMENTATION"),
+    "universal-segmentation": Task(
+        table="UNIVERSAL_SEGMENTATION", pipelines=("image-segmentation",)
+    ),
+    "instance-segmentation": Task(table="INSTANCE_SEGMENTATION", pipelines=("image-segmentation",)),
     "image-segmentation": Task(table="IMAGE_SEGMENTATION"),
     "mask-generation": Task(table="MASK_GENERATION"),
     "depth-estimation": Task(table="DEPTH_ESTIMATION"),
@@ -81,7 +86,7 @@ TASKS: Mapping[str, Task] = {
     "causal-image-modeling": Task(table="CAUSAL_IMAGE_MODELING"),
     "image-classification": Task(table="IMAGE_CLASSIFICATION"),
     "video-classification": Task(table="VIDEO_CLASSIFICATION"),
-    "semantic-segmentation": Task(table="SEMANTIC_SEGMENTATION"),
+    "semantic-segmentation": Task(table="SEMANTIC_SEGMENTATION", pipelines=("image-segmentation",)),
     "normal-estimation": Task(table="NORMAL_ESTIMATION"),
     "pointmap-estimation": Task(table="POINTMAP_ESTIMATION"),
     "pose-estimation": Task(table="POSE_ESTIMATION"),
@@ -96,6 +101,7 @@ TASKS: Mapping[str, Task] = {
         table="SEQUENCE_CLASSIFICATION",
         pipelines=("text-classification", "sentiment-analysis", "zero-shot-classification"),
     ),
+    "reward": Task(table="SEQUENCE_CLASSIFICATION", labels=1),
     "question-answering": Task(table="QUESTION_ANSWERING"),
     "document-question-answering": Task(table="DOCUMENT_QUESTION_ANSWERING"),
     "table-question-answering": Task(table="TABLE_QUESTION_ANSWERING"),
@@ -138,6 +144,14 @@ def choose(wish: str, config: PreTrainedConfig) -> Chosen:
             hint=_has(config),
         )
     return _named(tasks[wish][0], config)
+
+
+def labelled(wish: str, changes: Mapping[str, Json]) -> Mapping[str, Json]:
+    """A recipe's overrides, and the number of labels of its task where they do not say it."""
+    labels = TASKS[wish].labels if wish in TASKS else None
+    if labels is None or {"num_labels", "id2label", "label2id"} & changes.keys():
+        return changes
+    return {**changes, "num_labels": labels}
 
 
 def types() -> tuple[str, ...]:

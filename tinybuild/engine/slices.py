@@ -134,7 +134,7 @@ def tokenizer(asked: Asked) -> Slice | None:
     if slot:
         slots = (slot, *filter(source.is_text, asked.slots))
         needs.append(asked.need("fetch", *(f"{name}/" for name in slots)))
-    text = section.get("text", "dataset" if "dataset" in data else "corpus")
+    text = section.get("text", "dataset" if "dataset" in data else "")
     if METHODS[section["method"]].reads and text == "dataset":
         needs.append(asked.need("dataset", "data/"))
     kind = asked.slots[slot].kind if slot else ""
@@ -159,7 +159,8 @@ def model(asked: Asked) -> Slice | None:
         section["max_bytes"] = size(data["model"]["max_bytes"])
     needs = [asked.need("fetch", "source/")]
     if "tokenizer" in data:
-        needs.append(asked.need("tokenizer", facts=facts.TokenizerIds))
+        files = ("",) if "gguf" in section else ()  # what a format is made from
+        needs.append(asked.need("tokenizer", *files, facts=facts.TokenizerIds))
     most = amount(data["checks"]["max_parameters"])
     return Slice(settings={"model": section, "max_parameters": most}, needs=tuple(needs))
 
@@ -180,7 +181,8 @@ def validate(asked: Asked) -> Slice | None:
         settings["source"] = {"slot": slot, "class": data["tokenizer"].get("class")}
     if "model" in data:
         origin += ["source/config", "source/generation_config"]
-        section, kept = _json(data["model"]), ("config", "shrink", "size")
+        section = _json(data["model"])
+        kept = ("config", "shrink", "size", "sentence_transformer")
         settings["model"] = {key: section[key] for key in kept if key in section}
     looked = {
         "tokenizer": facts.TokenizerFacts,

@@ -17,7 +17,7 @@ from tinybuild.facts import Ids, ModelFacts
 from tinybuild.feeding import inputs, processor
 from tinybuild.files import pretty
 from tinybuild.keys import parallel
-from tinybuild.model import saved
+from tinybuild.model import formats, saved
 from tinybuild.model.draw import DRAWS, Batch, Said, batch_of, calibrate, drawn, said
 from tinybuild.model.resized import Change, Resized, resize
 from tinybuild.sections import Model
@@ -71,8 +71,9 @@ def _first(
 
 
 def make(job: Job) -> ModelFacts:
-    """The model stage: config.json, generation_config.json, model.safetensors, processor files, and
-    config_changes.json: what differs from the source's config, and why.
+    """The model stage: config.json, generation_config.json, model.safetensors, processor files,
+    config_changes.json (what differs from the source's config, and why), and the formats that the
+    recipe asks for.
 
     Inputs: fetch; of the tokenizer only the fact `ids`, so that another vocabulary of the same size
     leaves the model as it is. Raises Fault.
@@ -97,14 +98,23 @@ def make(job: Job) -> ModelFacts:
     more = (building.folder, source, building.tokenizer)
     files = saved.processor_files(model, *more) if senses else {}
     processor.write(files, building.folder, job.out)
+    work = formats.Work(
+        model=model,
+        folder=job.out,
+        section=section,
+        seed=job.seed,
+        tokenizer=job.inputs.get("tokenizer"),
+    )
     return ModelFacts(
         class_=building.model_class.__name__,
         model_type=model.config.model_type,
         parameters=built.parameters,
         dtype=section["dtype"],
         tensor_parallel=parallel(model.config.to_dict()),
+        length=saved.longest(model),
         draw=built.number,
         processor=tuple(processor.classes(files)),
+        forms=formats.write(work),
         modalities=tuple(modalities),
         vocab_size=getattr(heads.text_part(model.config), "vocab_size", None),
     )
@@ -129,10 +139,11 @@ class Building:
         asked, folder = job.asked(Settings), job.inputs["fetch"] / "source"
         told = job.facts.get("tokenizer")
         read = found.read(folder)
+        changes = heads.labelled(asked.model["architecture"], asked.model["config"])
         model_class, source = heads.choose(asked.model["architecture"], read.config)
         ids = wire.load(Ids, told["ids"]) if told is not None else None
         return cls(
-            asked=replace(asked, model={"dtype": read.dtype, **asked.model}),
+            asked=replace(asked, model={"dtype": read.dtype, **asked.model, "config": changes}),
             mended=[
                 Change(key=".".join(one.path), from_=one.old, to=one.new, reason=one.reason)
                 for one in read.mended

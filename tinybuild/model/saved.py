@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinybuild.config import carry, overrides
+from tinybuild.config import carry, heads, overrides
 from tinybuild.errors import BuildFault
 from tinybuild.facts import Ids
 from tinybuild.feeding import processor
+from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.keys import elsewhere, is_id, says
-from tinybuild.paths import Data, Json
+from tinybuild.paths import Data, Json, whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -60,9 +61,31 @@ def generation(model: PreTrainedModel, folder: Path, tokenizer: Ids | None, wish
     for name, value in wishes.items():
         if is_id(name) and name in data:
             setattr(made, name, value)
+    most = longest(model)
     for name, value in list(vars(made).items()):
-        if says(name, "helped generation") and value:
+        if name == "max_length" and whole(value) and most is not None:
+            setattr(made, name, min(value, most))
+        elif says(name, "helped generation") and value:
             setattr(made, name, None)
         elif elsewhere(name, value):
             delattr(made, name)
     model.generation_config = made
+
+
+def longest(model: PreTrainedModel) -> int | None:
+    """Tokens of a text that a model has places for; None where its config bounds none.
+
+    What the config of the text says, and the rows of its tables of positions: one with a row for
+    padding counts from the next on (RoBERTa's 514 are 512 tokens).
+    """
+    lengths = [
+        value
+        for name, value in heads.text_part(model.config).to_dict().items()
+        if says(name, "places of a text") and whole(value) and value > 0
+    ]
+    lengths += [
+        table.num_embeddings - table.padding_idx - 1
+        for name, table in Facts(model).modules("Embedding")
+        if "position" in name and table.padding_idx is not None
+    ]
+    return min(lengths, default=None)

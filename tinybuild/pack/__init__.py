@@ -41,9 +41,10 @@ def make(job: Job) -> PackFacts:
     recipe has them.
     """
     settings, dataset = job.asked(Settings), job.find("dataset", DatasetFacts)
+    model = job.find("model", ModelShown)
     folder = job.out / settings.name
     folder.mkdir()
-    bundle.lay(job.inputs, folder)
+    bundle.lay(job.inputs, folder, model.length if model else None)
     copy(job.inputs["validate"] / "report.json", folder / "report.json")
     text = job.inputs["recipe"].read_bytes().decode("utf-8-sig")
     if digest(text) != settings.recipe:
@@ -61,7 +62,7 @@ def make(job: Job) -> PackFacts:
         recipe=text,
         given=settings.given,
         credits={**fetched.credits, **{s: one.credit for s, one in settings.local.items()}},
-        model=job.find("model", ModelShown),
+        model=model,
         tokenizer=job.find("tokenizer", TokenizerShown),
         dataset=dataset,
         checks=tuple(

@@ -16,6 +16,15 @@ PARTS = {
     "feature_extractor": "FeatureExtractor",
 }
 
+# What loads a form of a model; nothing where the class does.
+LOADERS = {
+    "shards": "",
+    "pickle": "torch.load(..., weights_only=True)",
+    "adapter": 'peft.PeftModel.from_pretrained(model, "{bundle}/{path}")',
+    "modules": 'sentence_transformers.SentenceTransformer("{bundle}")',
+    "gguf": "llama-cli -m {bundle}/{path}",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
@@ -47,11 +56,13 @@ def card(told: Told) -> str:
     parts = [_front(told), f"# {told.name}", told.summary]
     if told.model:
         parts.append("The weights are random: this is for testing machinery, not for what it says.")
+    forms = "\n".join(_forms(told))
     rows = "\n".join(f"| {name} | {value} |" for name, value in _sizes(told))
     parts += [
         "## Made from\n\n" + ("\n".join(_origins(told)) or "Nothing but the recipe."),
         f"## Sizes\n\n| | |\n| --- | --- |\n{rows}",
         "## Load it\n\n```python\n" + _loading(told) + "\n```",
+        *([f"## Other forms\n\n{forms}"] if forms else []),
         "## Checks\n\n" + _checks(told.checks),
         f"## Make it again\n\nBuilt by tinybuild {tinybuild.__version__} from this recipe "
         "(`recipe.yaml`; upstream files with their sha256 are in `recipe.lock.json`):\n\n"
@@ -64,7 +75,8 @@ def _front(told: Told) -> str:
     """What the Hub reads."""
     lines = ["---"]
     if told.model or told.tokenizer:
-        lines.append("library_name: transformers")
+        sentences = told.model and any(form.kind == "modules" for form in told.model.forms)
+        lines.append(f"library_name: {'sentence-' if sentences else ''}transformers")
     repos = {slot: credit["repo"] for slot, credit in told.credits.items() if "repo" in credit}
     bases = sorted({repo for slot, repo in repos.items() if slot != "dataset"})
     if bases:
@@ -173,6 +185,13 @@ def _loading(told: Told) -> str:
         config = f', "{names[0]}"' if len(names) > 1 else ""
         lines.append(f'dataset = load_dataset("dist/{told.name}/dataset"{config})')
     return "\n".join(lines)
+
+
+def _forms(told: Told) -> Iterator[str]:
+    """A line for each other form of the model, with the code that loads it."""
+    for form in told.model.forms if told.model else ():
+        code = LOADERS[form.kind].format(bundle=f"dist/{told.name}", path=form.path)
+        yield f"- `{form.path}`: {form.words}" + (f": `{code}`" if code else "")
 
 
 def _processor(names: Sequence[str], tokenizer: bool) -> dict[str, str]:

@@ -8,21 +8,26 @@ from collections.abc import Iterator, Mapping
 from tinybuild.config import heads
 from tinybuild.dataset.parts import AMOUNT, Part, parts
 from tinybuild.errors import Finding, did_you_mean
-from tinybuild.paths import Json
+from tinybuild.paths import Data, Json
 from tinybuild.recipe.marked import Key, named
 from tinybuild.recipe.words import either, missing
 from tinybuild.sections import Dataset, Model, Sections, Tokenizer
-from tinybuild.tokenizer.methods import METHODS, Method
+from tinybuild.source import KINDS
+from tinybuild.tokenizer import chat
+from tinybuild.tokenizer.methods import METHODS
 
 MOST_ROWS = 10_000_000  # by number; they are held in memory
+_SOURCE = "add source: {transformers: ...}, or another"
 
 
-def methods(section: Json) -> Iterator[Finding]:
+def methods(section: Json, source: Json = None) -> Iterator[Finding]:
     """The keys that the method of a tokenizer section needs and does not take; nothing where the
-    schema has a finding of its own: no mapping, or no known method."""
+    schema has a finding of its own: no mapping, or no known method. source: the recipe's."""
     if not isinstance(section, Mapping):
         return
-    name = section.get("method")
+    name = section.get("method", unnamed(section, source))
+    if name is None and "method" not in section:
+        yield Finding(key=("tokenizer",), what="the tokenizer has no source", hint=_SOURCE)
     method = METHODS.get(name) if isinstance(name, str) else None
     if method is None:
         return
@@ -34,11 +39,21 @@ def methods(section: Json) -> Iterator[Finding]:
     for key in method.needs:
         if key not in section:
             yield missing(("tokenizer",), "tokenizer", key)
-    yield from _text(section, method)
+    yield from _text(section, str(name))
 
 
-def _text(section: Mapping[str, Json], method: Method) -> Iterator[Finding]:
+def unnamed(section: Data, source: Json) -> str | None:
+    """The method of a tokenizer section that names none: a source without a vocabulary is trained,
+    of any other the tokens that text uses are kept. None where there is no source."""
+    wish = section.get("source", source)
+    if not isinstance(wish, Mapping):
+        return None
+    return "train" if any(KINDS[kind].blank for kind in KINDS if kind in wish) else "corpus"
+
+
+def _text(section: Data, name: str) -> Iterator[Finding]:
     """Which words `text` may be beside the method, and beside weighted."""
+    method = METHODS[name]
     if "text" not in method.keys:
         return
     key, text = ("tokenizer", "text"), section.get("text")
@@ -52,7 +67,7 @@ def _text(section: Mapping[str, Json], method: Method) -> Iterator[Finding]:
     elif isinstance(text, str) and text in {
         word for other in METHODS.values() for word in other.texts
     }.difference(method.texts):
-        what = f"tokenizer.text cannot be {text} with method: {section['method']}"
+        what = f"tokenizer.text cannot be {text} with method: {name}"
         hint = f"write {either([*method.texts, 'a list of texts'])}"
         yield Finding(key=key, what=what, hint=hint)
 
@@ -75,11 +90,12 @@ def _model(model: Model, data: Sections) -> Iterator[Finding]:
         what = f"model.architecture: there is no task {task}"
         hint = did_you_mean(task, heads.TASKS)
         yield Finding(key=("model", "architecture"), what=what, hint=hint)
+    for name in ("sentence_transformer", "gguf"):
+        if name in model and "tokenizer" not in data:
+            what = f"model.{name} needs a tokenizer"
+            yield Finding(key=("model", name), what=what, hint="add a tokenizer section")
     if "source" not in data:
         yield Finding(key=("model",), what="the model has no source", hint=_SOURCE)
-
-
-_SOURCE = "add source: {transformers: ...}, or another"
 
 
 def _tokenizer(tokenizer: Tokenizer, data: Sections) -> Iterator[Finding]:
@@ -90,9 +106,14 @@ def _tokenizer(tokenizer: Tokenizer, data: Sections) -> Iterator[Finding]:
         elif "class" not in tokenizer:
             what = f"method: {method} needs a class or a source"
             yield Finding(key=("tokenizer",), what=what, hint="add class: ...")
+    template, known = tokenizer.get("chat_template"), [*chat.shipped(), chat.NONE]
+    if isinstance(template, str) and "{" not in template and template not in known:
+        what = f"tokenizer.chat_template: there is no template {template}"
+        hint = did_you_mean(template, known)
+        yield Finding(key=("tokenizer", "chat_template"), what=what, hint=hint)
     if tokenizer.get("text") == "dataset" and "dataset" not in data:
         what = "there is no dataset to learn from"
-        hint = "add a dataset section, or write text: corpus"
+        hint = "add a dataset section, or write text: plain"
         yield Finding(key=("tokenizer", "text"), what=what, hint=hint)
 
 

@@ -11,7 +11,7 @@ from tinybuild.errors import Fault, Finding, RecipeFault
 from tinybuild.files import digest
 from tinybuild.paths import Json
 from tinybuild.recipe import lock
-from tinybuild.recipe.agree import agree, methods
+from tinybuild.recipe.agree import agree, methods, unnamed
 from tinybuild.recipe.contract import contract, errors, fill
 from tinybuild.recipe.marked import named, parse, place
 from tinybuild.recipe.wish import Recipe
@@ -64,10 +64,13 @@ def _wrong(value: Json) -> Iterable[Finding]:
         what = f"version must be {VERSION}, not {named(version)}"
         return [Finding(key=("version",), what=what, hint=HINTS["version"])]
     wrong = [f for error in errors("recipe", value) for f in findings(error, "the recipe")]
-    wrong += methods(value.get("tokenizer"))
+    wrong += methods(value.get("tokenizer"), value.get("source"))
     if wrong:
         return wrong
     fill(contract("recipe"), value)
+    section = value.get("tokenizer")
+    if isinstance(section, dict):
+        section.setdefault("method", unnamed(section, value.get("source")))
     return agree(cast(Sections, value))
 
 

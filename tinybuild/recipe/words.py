@@ -21,7 +21,7 @@ HINTS: Mapping[str, str] = {
     "samples": "how many rows to keep",
     "vocab_size": "the number of tokens, special tokens included",
     "vocab": "the tokens in the order of their ids",
-    "text": "dataset, corpus, vocabulary, or a list of texts",
+    "text": "dataset, plain, multilingual, vocabulary, or a list of texts",
     "path": "a path from the recipe's folder, for example ../my-model",
     "records": "a folder, from the recipe's folder, for example records/pmd",
     "file": "a .txt file, from the recipe's folder, for example texts.txt",

@@ -16,8 +16,8 @@ from tinybuild.files import Memo, copy, inside, sha256
 from tinybuild.paths import Data, Json, mapping
 from tinybuild.sections import Sections
 from tinybuild.source import another, folder, hub, modeltype, package, repository
+from tinybuild.source.family import blank_tokenizer
 from tinybuild.source.kinds import Kind, Request, Resolved
-from tinybuild.source.modeltype import blank_tokenizer
 from tinybuild.source.pins import LISTS, Entry, Pin, Wish, is_text, slot_key, title
 from tinybuild.workers import Job
 
@@ -76,7 +76,7 @@ def wishes(data: Sections, base: Path) -> tuple[Wish, ...]:
     }
     for name in LISTS:
         items = tokenizer.get(name)
-        for number, item in enumerate(items if isinstance(items, list) else ()):
+        for number, item in enumerate(items if isinstance(items, list) else [items]):
             if isinstance(item, Mapping) and "file" in item:
                 given[f"{name}-{number}"] = {"path": item["file"]}
     return tuple(

@@ -6,8 +6,12 @@ import importlib
 import inspect
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from tinybuild.keys import ROLES, START, is_config, role, vocabulary
+from tinybuild.paths import Data, Json, mappings, whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -264,26 +268,60 @@ def _special(text: str) -> Any:
     return AddedToken(text, normalized=False, special=True)
 
 
-def roles(tokenizer: Tokenizer, config: Mapping[str, Any], common: tuple[str, ...]) -> None:
+def roles(tokenizer: Tokenizer, config: Data) -> None:
     """Give a blank tokenizer a token for each one that a default config (JSON data) names by role.
 
-    And one to pad with, which processors want. vision_start_token_id becomes <vision_start>. Ids
-    that one of the `common` roles has too (decoder_start_token_id is often pad's) and those of
-    generation are not tokens of their own.
+    And one to pad with, without which no batch can be made. vision_start_token_id becomes
+    <vision_start>. Ids that one of the common roles has too (decoder_start_token_id is often pad's)
+    and those of generation are not tokens of their own, nor are those of another vocabulary.
     """
     if tokenizer.pad_token is None:
         tokenizer.add_special_tokens({"pad_token": "<pad>"})
-    taken = [config.get(f"{role}_token_id") for role in common]
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            roles(tokenizer, value, common)
-            continue
-        named = re.fullmatch(r"(\w+_token)_(id|index)", name)
-        if named is None or type(value) is not int or value < 0 or value in taken:
-            continue
-        role = named[1].removesuffix("_token")
-        if role not in common and not role.startswith("forced_"):
-            give(tokenizer, named[1], f"<{role}>")
+    text = vocabulary(config)
+
+    def inside(name: str, node: Data) -> bool:
+        return is_config(name, node) and node.get("vocab_size", text) == text
+
+    for _, node in mappings(config, inside):
+        taken = [node.get(f"{part}_token_id") for part in ROLES]
+        for name, value in node.items():
+            named = re.fullmatch(r"(\w+_token)_(id|index)", name)
+            if named is None or not whole(value) or value < 0 or value in taken:
+                continue
+            called = role(name)
+            if called not in ROLES and not called.startswith("forced_"):
+                give(tokenizer, named[1], f"<{called}>")
+
+
+# The tokens of a transcript, in the order in which Whisper numbers them: classes count from one to
+# the other, and take what comes behind the last for the times.
+BEFORE, BEHIND = ("startoftranscript",), ("startoflm", "startofprev", "nospeech", "notimestamps")
+NAMED_SO = {
+    START: "startoftranscript",
+    "prev_sot_token_id": "startofprev",
+    "no_timestamps_token_id": "notimestamps",
+}
+
+
+def languages(tokenizer: Tokenizer, config: Data) -> dict[str, Json]:
+    """Give a blank tokenizer the languages and tasks that its class's module lists, and say what
+    they are in the generation config of its type; {} for a class without any."""
+    module = sys.modules[type(tokenizer).__module__]
+    spoken, tasks = (list(getattr(module, name, ())) for name in ("LANGUAGES", "TASK_IDS"))
+    if not spoken or not tasks or START not in config:
+        return {}
+    for word in (*BEFORE, *spoken, *tasks, *BEHIND):
+        _add(tokenizer, f"<|{word}|>")
+    for name, word in NAMED_SO.items():
+        give(tokenizer, name.removesuffix("_id"), f"<|{word}|>")
+    known = tokenizer.get_vocab()
+    return {
+        **{name: config[name] for name in config if role(name) in ROLES},
+        **{name: known[f"<|{word}|>"] for name, word in NAMED_SO.items()},
+        "is_multilingual": True,
+        "lang_to_id": {token: known[token] for token in (f"<|{word}|>" for word in spoken)},
+        "task_to_id": {task: known[f"<|{task}|>"] for task in tasks},
+    }
 
 
 def give(tokenizer: Tokenizer, name: str, text: str) -> None:

@@ -7,13 +7,12 @@ import importlib.metadata
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tinybuild.errors import did_you_mean
 from tinybuild.files import Memo, pretty
-from tinybuild.keys import ROLES
 from tinybuild.paths import Data, Json
 from tinybuild.source import blank
+from tinybuild.source.family import blank_tokenizer
 from tinybuild.source.kinds import Kind, Request, Resolved
 from tinybuild.source.pins import Wish, fault
 
@@ -55,9 +54,11 @@ def resolve(request: Request) -> Resolved:
     (out / "config.json").write_text(pretty(json.loads(config.to_json_string(use_diff=False))))
     tokenizer, served = blank_tokenizer(kind, config), wish.serves or kind
     files = blank.processor(served, tokenizer)
-    if tokenizer is not None and files:
+    if tokenizer is not None:
         data = json.loads(CONFIG_MAPPING[served]().to_json_string(use_diff=False))
-        blank.roles(tokenizer, data, ROLES)
+        generation = blank.languages(tokenizer, data)
+        blank.roles(tokenizer, data)
+        files |= {"generation_config.json": generation} if generation else {}
     for name, data in files.items() if served == kind else ():
         (out / name).write_text(pretty(data))
     if tokenizer is not None:
@@ -67,44 +68,6 @@ def resolve(request: Request) -> Resolved:
         facts={"transformers": version("transformers")},
         files={name: functools.partial(Path, out, name) for name in names},
     )
-
-
-def blank_tokenizer(kind: str, config: Any | None = None) -> Any | None:
-    """The tokenizer of a model type's family without a vocabulary, or None where there is none.
-
-    The class is the one that AutoTokenizer takes for the type; where that needs files, the class
-    in the type's own module (Llama's mapping names a class that only loads files). A type that has
-    neither (Llava) takes its text config's: `config` is the type's default.
-    """
-    import importlib
-
-    from transformers.models.auto.configuration_auto import model_type_to_module_name
-    from transformers.models.auto.tokenization_auto import (
-        TOKENIZER_MAPPING_NAMES,
-        tokenizer_class_from_name,
-    )
-
-    candidates = []
-    mapped = TOKENIZER_MAPPING_NAMES.get(kind)
-    if mapped is not None:
-        candidates.append(tokenizer_class_from_name(mapped))
-    module = model_type_to_module_name(kind)
-    try:
-        own = importlib.import_module(f"transformers.models.{module}.tokenization_{module}")
-        candidates += [getattr(own, name) for name in own.__all__]
-    except (ImportError, AttributeError, NameError):
-        pass  # there is none, or it needs a package that is not there
-    for candidate in candidates:
-        if candidate is None:
-            continue
-        try:
-            return candidate()
-        except (TypeError, ValueError, ImportError, OSError):
-            continue  # it needs files, or a package that is not there
-    text = config.get_text_config() if config is not None else None
-    if text is not None and text.model_type != kind:
-        return blank_tokenizer(text.model_type, text)
-    return None
 
 
 def _made_from(wish: Data, facts: Mapping[str, str]) -> str:

@@ -19,8 +19,9 @@ WANTED = (
 UNWANTED = (".index.json",)  # the table of contents of sharded weights
 # Of a dataset's files all are looked at but code and pickles; readers choose by format.
 NO_DATA = (".py", ".pyc", ".ipynb", ".sh", ".so", ".dll", ".exe", ".pkl", ".pickle", ".pt", ".pth")
-TEXT = (".txt",)
-LISTS = ("keep", "text")  # lists of the tokenizer section that may name files of text
+TEXT = (".txt", ".jinja")
+# Keys of the tokenizer section that may name files of text, one or a list of them.
+LISTS = ("keep", "text", "chat_template")
 LARGEST = 100_000_000  # bytes of one upstream file; the largest tokenizer.json known has 35 MB
 
 

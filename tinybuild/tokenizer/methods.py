@@ -10,8 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-EVERY = ("source", "class", "method", "pad_to_multiple_of", "missing_ids")  # keys of any method
-SAMPLE = ("dataset", "corpus")  # words that `text` may be
+EVERY = (  # keys of any method
+    *("source", "class", "method", "pad_to_multiple_of", "missing_ids"),
+    *("chat_template", "special_tokens", "pad_token"),
+)
+SAMPLE = ("dataset", "plain", "multilingual")  # words that `text` may be
 VOCABULARY = "vocabulary"  # one more: the source's own vocabulary
 
 
@@ -22,10 +25,10 @@ class Method:
     make: where its function is, "module:name": from a `work.Work` to a `work.Made`. about: what it
     keeps of the source's vocabulary, for people. needs, takes: the keys of the recipe's tokenizer
     section that must be there, and those that may, beside `EVERY`. texts: the words that `text` may
-    be (also a list of texts, where it takes the key). source: whether it starts from a source's
-    tokenizer; one that does not asks a source for its class only, where the recipe names none.
-    shrinks: whether its result is compared with the source's, token by token. unchanged: whether
-    the result is the source's own.
+    be (also a list of texts, where it takes the key). text: the one that it is where a recipe says
+    none and has no dataset. source: whether it starts from a source's tokenizer; one that does not
+    asks a source for its class only, where the recipe names none. shrinks: whether its result is
+    compared with the source's, token by token. unchanged: whether the result is the source's own.
     """
 
     make: str
@@ -33,6 +36,7 @@ class Method:
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
+    text: str = "multilingual"
     source: bool = True
     shrinks: bool = False
     unchanged: bool = False
@@ -78,6 +82,7 @@ METHODS: Mapping[str, Method] = {
         needs=("vocab_size",),
         takes=("text", "weighted"),
         texts=(*SAMPLE, VOCABULARY),
+        text="plain",
     ),
     "scratch": Method(
         make="tinybuild.tokenizer.scratch:scratch",

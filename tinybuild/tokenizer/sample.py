@@ -12,6 +12,7 @@ from tinybuild import corpus
 from tinybuild.errors import BuildFault
 from tinybuild.paths import Json, items
 from tinybuild.sections import Passage, Tokenizer
+from tinybuild.tokenizer.methods import METHODS
 
 if TYPE_CHECKING:
     import tokenizers
@@ -23,15 +24,21 @@ Backend: TypeAlias = "tokenizers.Tokenizer"
 def texts(section: Tokenizer, inputs: Mapping[str, Path]) -> Iterator[str]:
     """The recipe's sample: `text` of its tokenizer section.
 
-    dataset (the default where there is one, input "dataset"), corpus (what ships with tinybuild),
-    or a list of texts and {file: ...} (fetched below input "fetch"). Raises BuildFault.
+    dataset (the default where there is one that has text, input "dataset"), a corpus that ships
+    with tinybuild (plain, multilingual), or a list of texts and {file: ...} (fetched below input
+    "fetch"). Raises BuildFault.
     """
-    told = section.get("text") or ("dataset" if "dataset" in inputs else "corpus")
-    if told == "dataset":
-        return _rows(inputs["dataset"])
-    if isinstance(told, str):
-        return corpus.texts()
+    told = section.get("text")
+    if told == "dataset" or (told is None and "dataset" in inputs):
+        instead = None if told else METHODS[section["method"]].text
+        return _rows(inputs["dataset"], instead)
+    if told is None or isinstance(told, str):
+        return _corpus(told or METHODS[section["method"]].text)
     return listed(told, "text", inputs)
+
+
+def _corpus(name: str) -> Iterator[str]:
+    return corpus.plain() if name == "plain" else corpus.texts()
 
 
 def listed(
@@ -95,8 +102,9 @@ def split(text: str, backend: Backend) -> list[str]:
 MEDIA = ("Image", "Audio", "Video", "Pdf", "Nifti")  # features whose strings are names of files
 
 
-def _rows(folder: Path) -> Iterator[str]:
-    """Every text of a dataset stage's Parquet files, row by row, in the order of the columns."""
+def _rows(folder: Path, instead: str | None) -> Iterator[str]:
+    """Every text of a dataset stage's Parquet files, row by row, in the order of the columns; where
+    there is none, those of the corpus `instead`."""
     import pyarrow.parquet
 
     empty = True
@@ -110,11 +118,13 @@ def _rows(folder: Path) -> Iterator[str]:
                 for value in _strings(row):
                     empty = False
                     yield value
-    if empty:
+    if empty and instead is not None:
+        yield from _corpus(instead)
+    elif empty:
         raise BuildFault.of(
             "the dataset holds no text to learn from",
             key=("tokenizer",),
-            hint="learn from the corpus instead: tokenizer.text: corpus",
+            hint="learn from the corpus that ships with tinybuild instead: tokenizer.text: plain",
         )
 
 

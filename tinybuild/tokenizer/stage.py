@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tinybuild import sections
 from tinybuild.facts import Ids, TokenizerFacts
 from tinybuild.files import pretty
 from tinybuild.keys import elsewhere
-from tinybuild.tokenizer import upstream, vocabulary
+from tinybuild.tokenizer import chat, order, upstream, vocabulary
+from tinybuild.tokenizer.chat import Given
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.methods import METHODS
 from tinybuild.tokenizer.upstream import Upstream
@@ -57,15 +58,26 @@ def make(job: Job) -> TokenizerFacts:
     asked = job.asked(Asked)
     section, method = asked.tokenizer, METHODS[asked.tokenizer["method"]]
     folder = job.inputs["fetch"] / asked.slot if asked.slot else job.out
+    given = Given.of(section, job.inputs, chat.default(folder) if asked.blank else None)
     source = None
     if method.source:
         files = upstream.read(folder)
         loaded = load(folder, section.get("class"), asked.kind)
+        if method.shrinks:
+            section = given.kept(section, loaded.get_vocab())
+        else:
+            given.give(loaded)
         source = Upstream(loaded=loaded, files=files)
     work = Work(section=section, source=source, folder=folder, inputs=job.inputs, out=job.out)
     made: Made = method.function(work)
     if made.shrunk is None:
+        given.give(made.loaded)
+        if asked.blank:
+            order.behind(made.loaded)
         made.loaded.save_pretrained(job.out)
+    elif given != Given():
+        given.write(job.out)
+        made = replace(made, loaded=load(job.out, None, "path"))
     tell(job.out)
     sizes = vocabulary.sizes(made.loaded, section.get("pad_to_multiple_of", 1))
     moves = source is not None and asked.related and not asked.blank
@@ -79,7 +91,7 @@ def make(job: Job) -> TokenizerFacts:
             special=vocabulary.special(made.loaded, folder),
             moved=vocabulary.moved(made.loaded, work.origin.loaded, folder) if moves else {},
             keep=method.unchanged,
-            missing=section.get("missing_ids", "error"),
+            missing=section.get("missing_ids", "any" if asked.blank else "error"),
         ),
         shrunk=made.shrunk,
         bytes=sum(path.stat().st_size for path in job.out.rglob("*") if path.is_file()),

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinybuild.errors import BuildFault
-from tinybuild.keys import PROCESSORS, ROLES, mentioned
-from tinybuild.paths import Json
+from tinybuild.keys import NAMED, PROCESSORS, ROLES, mentioned
+from tinybuild.paths import Json, mapping
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,8 +28,8 @@ def sizes(made: PreTrainedTokenizerBase, multiple: int) -> dict[str, int]:
 
 
 def special(made: PreTrainedTokenizerBase, folder: Path) -> dict[str, int]:
-    """Role -> id of each special token: those that the class names, and those that a processor's
-    files name, such as image."""
+    """Role -> id of each special token: those that the class names, those that a processor's files
+    name, such as image, and the languages and tasks of a generation config by its names."""
     ids = {}
     for role in ROLES:
         token = getattr(made, f"{role}_token", None)
@@ -43,6 +43,11 @@ def special(made: PreTrainedTokenizerBase, folder: Path) -> dict[str, int]:
     for name, token in named.items():
         if name.endswith("_token") and isinstance(token, str) and token in vocabulary:
             ids.setdefault(name.removesuffix("_token"), vocabulary[token])
+    generation = read(folder / "generation_config.json")
+    for called in (called for name in NAMED for called in mapping(generation.get(name))):
+        number = vocabulary.get(called, vocabulary.get(f"<|{called}|>"))
+        if number is not None:
+            ids[called] = number
     return ids
 
 

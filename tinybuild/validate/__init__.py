@@ -18,6 +18,7 @@ from tinybuild.validate import (
     dimensions,
     distinct,
     features,
+    formats,
     layers,
     loaded,
     pairs,
@@ -66,6 +67,12 @@ CHECKS: tuple[Check, ...] = (
     alive.generation_differs,
     alive.trains,
     loaded.fresh_process,
+    loaded.from_bundle,
+    formats.shards,
+    formats.pickled,
+    formats.adapters,
+    formats.sentence_transformer,
+    formats.gguf,
     places.self_contained,
     processor.processor_tokens,
     processor.processor_feeds_model,
@@ -103,7 +110,7 @@ def make(job: Job) -> ValidateFacts:
     with tempfile.TemporaryDirectory(dir=job.out, prefix=".packed-") as temporary:
         packed = Path(temporary) / "bundle"
         packed.mkdir()
-        bundle.lay(job.inputs, packed)
+        bundle.lay(job.inputs, packed, job.facts.get("model", {}).get("length"))
         subject = Subject(
             folder=packed,
             scratch=Path(temporary),
@@ -128,6 +135,7 @@ def make(job: Job) -> ValidateFacts:
         checks=len(named["passed"]),
         untried=len(named["not tried"]),
         bytes=size,
+        from_bundle=done[whole].state if (whole := loaded.from_bundle.name) in done else "",
         given_up={what: why for one in done.values() for what, why in one.given_up.items()},
     )
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tinybuild.config import heads
 from tinybuild.facts import DatasetRows
@@ -15,9 +15,10 @@ from tinybuild.feeding.inputs.contents import contents
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.processor import features, parts
 from tinybuild.keys import PROCESSORS
-from tinybuild.validate import columns, processor
-from tinybuild.validate.columns import Columns, Media, Sample
+from tinybuild.validate import columns, layouts, samples
+from tinybuild.validate.columns import Columns, Sample
 from tinybuild.validate.dataset import first_rows, shards
+from tinybuild.validate.layouts import Chat, Media
 from tinybuild.validate.subject import NotTried, Subject
 
 if TYPE_CHECKING:
@@ -45,22 +46,26 @@ LANGUAGE = ("causal-lm", "image-text-to-text", "multimodal-lm")  # tasks: the ne
 CLASSES = ("sequence-classification", "image-classification", "audio-classification")
 SQUARE = "the outputs' mean square is learned"
 UNKNOWN = "the rows have nothing that is known to be what the class learns"
-POSITIONS = re.compile(r"max_\w*position_embeddings|max_\w*positions|n_positions|n_ctx|max_seq_len")
+UNTOLD = "there is no chat template: the texts of the messages are joined"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batches:
     """What a step is made from.
 
-    parts: the arguments of forward, given one after the other; their gradients add up. rows: how
-    many rows that is. inputs: what of them went in (text, image, audio, label ...). pad: the id
-    that the tokenizer pads with, which a classifier of the last token wants to be told by its
-    config.
+    parts: the arguments of forward, given one after the other; their gradients add up. worse: those
+    of answers that are to become less likely than these; by the scores that the class gives them
+    if `scored`. rows: how many rows that is. inputs: what of them went in (text, image, audio,
+    label ...), and told: in the words of training scripts, with the columns. pad: the id that the
+    tokenizer pads with, which a classifier of the last token wants to be told by its config.
     """
 
     parts: tuple[Batch, ...]
+    worse: tuple[Batch, ...] = ()
+    scored: bool = False
     rows: int
     inputs: tuple[str, ...]
+    told: str = ""
     note: str = ""
     pad: int | None = None
 
@@ -87,9 +92,7 @@ def batches(subject: Subject, config: str) -> Batches | None:
     work = _work(subject, config)
     model, there = subject.exact, work.columns.modalities
     takes = {sense for sense in modalities(model) if sense != "video" or sense in there}
-    placed = any(
-        processor.placeholder_id(model.config, sense) is not None for sense in processor.MEDIA
-    )
+    placed = any(samples.placeholder_id(model.config, sense) is not None for sense in samples.MEDIA)
     reads = "input_ids" in work.facts.takes
     if reads and "tokenizer" not in subject.facts:
         return None
@@ -104,7 +107,7 @@ def batches(subject: Subject, config: str) -> Batches | None:
             return None
         media, note = (), f"there is no processor for {', '.join(media)}: text alone"
     elif not media and placed and reads:
-        other = " or ".join(sense for sense in processor.MEDIA if sense in takes)
+        other = " or ".join(sense for sense in samples.MEDIA if sense in takes)
         note = f"the rows have no {other}: text alone" if other else ""
     if not reads:
         made = _sensed(work, media[0])
@@ -112,9 +115,15 @@ def batches(subject: Subject, config: str) -> Batches | None:
         made = _mixed(work, media[0], placed)
     else:
         made = _texts(work)
-    if made is None or (not (placed and reads) and _lacks(subject, made.parts[0])):
+    if made is None:
         return None
-    return replace(made, note=made.note or note)
+    if not (placed and reads) and _lacks(subject, (*made.parts, *made.worse)[0]):
+        return None
+    used = work.columns.used(made.inputs)
+    unused = [name for name in work.columns.features if name not in used]
+    left = f"not trained on: {', '.join(unused)}" if unused else ""
+    notes = "; ".join(filter(None, (made.note or note, left)))
+    return replace(made, note=notes, told=work.columns.told(made.inputs))
 
 
 def _lacks(subject: Subject, part: Batch) -> list[str]:
@@ -146,13 +155,14 @@ def _work(subject: Subject, config: str) -> _Work:
     splits = subject.read("dataset", DatasetRows).configs[config]
     split = "train" if "train" in splits else next(iter(splits))
     file = shards(subject.folder / "dataset", config, split)[0]
-    there = Columns(Features.from_arrow_schema(parquet.read_schema(file)))
+    rows = first_rows(file, LOOKED)
+    there = Columns(Features.from_arrow_schema(parquet.read_schema(file)), rows)
     return _Work(
         subject=subject,
         facts=Facts(subject.exact),
         columns=there,
         task=_task(subject.model),
-        rows=[there.sample(row) for row in first_rows(file, LOOKED)],
+        rows=[there.sample(row) for row in rows],
     )
 
 
@@ -179,8 +189,8 @@ class _Work:
 
     @property
     def cut(self) -> dict[str, int | bool]:
-        """How texts are cut: to the tokenizer's length and the model's positions."""
-        length = min(TOKENS, self.subject.tokenizer.model_max_length, *_positions(self.facts))
+        """How texts are cut: to what the tokenizer lets through."""
+        length = min(TOKENS, self.subject.tokenizer.model_max_length)
         return {"truncation": True, "max_length": int(length)}
 
     def taken(self, batch: Mapping[str, torch.Tensor | None]) -> Batch:
@@ -194,7 +204,7 @@ class _Work:
         }
         if not is_learned(given):
             count = next(len(value) for value in given.values() if hasattr(value, "shape"))
-            given = processor.complete(model, given, self.subject.batch, count)
+            given = samples.complete(model, given, self.subject.batch, count)
         if rows is not None and "input_ids" in given:
             most = int(given["input_ids"].max())
             if most >= rows:
@@ -203,17 +213,6 @@ class _Work:
                     f"ids 0 to {rows - 1}",
                 )
         return features.cast(model, given)
-
-
-def _positions(facts: Facts) -> Iterator[int]:
-    """How long a text may be, as far as the config says and the embeddings of positions allow:
-    those with a row for padding count from the next one on (RoBERTa's)."""
-    for name, value in heads.text_part(facts.config).to_dict().items():
-        if POSITIONS.fullmatch(name) and isinstance(value, int) and value > 0:
-            yield value
-    for name, module in facts.modules("Embedding"):
-        if "position" in name and module.padding_idx is not None:
-            yield module.num_embeddings - module.padding_idx - 1
 
 
 # --- texts ----------------------------------------------------------------------------------------
@@ -229,35 +228,62 @@ class _Coded:
     note: str = ""
 
 
+Code: TypeAlias = "Callable[[_Work, PreTrainedTokenizerBase, list[Sample]], _Coded]"
+
+
 def _texts(work: _Work) -> Batches | None:
     """Rows of text, through the tokenizer and the collator of the class's task."""
     tokenizer, rows = work.tokenizer(), work.some(lambda row: bool(row.text))
+    code: Code = _classified
     if work.task == "token-classification" and work.columns.tags:
-        coded = _tagged(work, tokenizer)
+        code, rows = _tagged, work.some(lambda row: 0 < len(row.words) == len(row.tags))
     elif work.task == "seq2seq-lm":
-        coded = _translated(work, tokenizer, rows)
+        code = _translated
     elif work.task in LANGUAGE:
-        coded = _continued(work, tokenizer, rows)
+        code = _continued
     elif work.task == "masked-lm":
-        coded = _masked(work, tokenizer, rows)
-    else:
-        coded = _classified(work, tokenizer, rows)
-    if not coded.rows:
+        code = _masked
+    scored = work.task == "sequence-classification" and work.facts.config.num_labels == 1
+    good, bad = _sides(work, rows, scored) if scored or code in ANSWERING else (rows, [])
+    if scored and bad:
+        code = _scored
+    made = [code(work, tokenizer, side) for side in (good, bad)]
+    sides = [_collated(work, coded) for coded in made]
+    if not any(sides):
         return None
-    batch = dict(coded.collate(coded.rows))
-    if "labels" in batch and batch["labels"].is_floating_point():
-        batch["labels"] = batch["labels"].to(work.facts.model.dtype)
+    paired = work.columns.layout is not None and work.columns.layout.worse
+    first = made[0] if sides[0] else made[1]
     return Batches(
-        parts=(work.taken(batch),),
-        rows=len(coded.rows),
-        inputs=coded.inputs,
-        note=coded.note,
+        parts=sides[0],
+        worse=sides[1],
+        scored=code is _scored,
+        rows=len(first.rows) if paired else sum(len(coded.rows) for coded in made),
+        inputs=first.inputs if not bad else (*first.inputs, "worse", "wanted"),
+        note=first.note,
         pad=tokenizer.pad_token_id,
     )
 
 
+def _sides(work: _Work, rows: list[Sample], scored: bool) -> tuple[list[Sample], list[Sample]]:
+    """Rows whose answers are to become likelier, and those that are to become less likely."""
+    bad = [row.worse for row in rows if row.worse is not None and row.worse.text]
+    if scored and not bad:
+        return rows, []
+    bad += [row for row in rows if row.wanted is False]
+    return [row for row in rows if row.wanted is not False], bad
+
+
+def _collated(work: _Work, coded: _Coded) -> tuple[Batch, ...]:
+    if not coded.rows:
+        return ()
+    batch = dict(coded.collate(coded.rows))
+    if "labels" in batch and batch["labels"].is_floating_point():
+        batch["labels"] = batch["labels"].to(work.facts.model.dtype)
+    return (work.taken(batch),)
+
+
 def _translated(work: _Work, tokenizer: PreTrainedTokenizerBase, rows: list[Sample]) -> _Coded:
-    """The second text of a row from its first."""
+    """The second text of a row from its first, the answer from its prompt."""
     import transformers as hf
 
     paired = all(row.pair is not None for row in rows)
@@ -271,17 +297,21 @@ def _translated(work: _Work, tokenizer: PreTrainedTokenizerBase, rows: list[Samp
 
 
 def _continued(work: _Work, tokenizer: PreTrainedTokenizerBase, rows: list[Sample]) -> _Coded:
-    """Each token from those before it, of a row's text or its messages."""
+    """Each token from those before it: of an answer, of a chat, or of a text."""
     import transformers as hf
 
+    answers = work.columns.layout is not None
+    joined = any(row.messages for row in rows) and not tokenizer.chat_template
+    note = UNTOLD if joined else ""
+    if answers:
+        coded = [_answered(tokenizer, row, work.cut["max_length"]) for row in rows]
+        learned = [one for one in coded if {*one["labels"][1:]} > {labels.IGNORED}]
+        return _Coded(rows=learned, collate=hf.DataCollatorForSeq2Seq(tokenizer), note=note)
     coded = [_said(tokenizer, row, work.cut) for row in rows]
-    chat = bool(work.columns.messages)
-    joined = chat and not tokenizer.chat_template
     return _Coded(
         rows=[one for one in coded if len(one["input_ids"]) > 1],  # of one, none is the next
         collate=hf.DataCollatorForLanguageModeling(tokenizer, mlm=False),
-        inputs=("messages",) if chat else ("text",),
-        note="there is no chat template: the texts of the messages are joined" if joined else "",
+        note=note,
     )
 
 
@@ -290,9 +320,47 @@ def _said(
 ) -> dict[str, list[int]]:
     """A row's ids: of its messages as the chat template writes them, or of its text."""
     if row.messages and tokenizer.chat_template:
-        text = tokenizer.apply_chat_template([*row.messages], tokenize=False)
+        text = _written(tokenizer, row, row.messages)
         return dict(tokenizer(text, add_special_tokens=False, **cut))
     return dict(tokenizer(row.text, **cut))
+
+
+def _written(tokenizer: PreTrainedTokenizerBase, row: Sample, said: Chat, **more: bool) -> str:
+    """Messages as the chat template writes them."""
+    tools = [*row.tools] or None
+    return str(
+        tokenizer.apply_chat_template(layouts.flat(said), tools=tools, tokenize=False, **more)
+    )
+
+
+def _answered(tokenizer: PreTrainedTokenizerBase, row: Sample, length: int) -> dict[str, list[int]]:
+    """A prompt and its answer, of which the answer is learned.
+
+    Of a long row the end of the prompt and the beginning of the answer stay, half the room for it.
+    """
+    given, whole = layouts.text(row.prompt), row.text
+    chat = row.messages if tokenizer.chat_template else ()
+    if chat:
+        asked = row.messages[: len(row.prompt)]
+        whole = _written(tokenizer, row, chat)
+        given = _written(tokenizer, row, asked, add_generation_prompt=True) if asked else ""
+    ids = tokenizer(whole, add_special_tokens=not chat)["input_ids"]
+    begun = tokenizer(given, add_special_tokens=not chat)["input_ids"] if given else []
+    start = len([*takewhile(lambda pair: pair[0] == pair[1], zip(ids, begun, strict=False))])
+    answer = ids[start:][: max(length - start, length // 2)]
+    prompt = ids[max(0, start + len(answer) - length) : start]
+    return {"input_ids": prompt + answer, "labels": [labels.IGNORED] * len(prompt) + answer}
+
+
+def _scored(work: _Work, tokenizer: PreTrainedTokenizerBase, rows: list[Sample]) -> _Coded:
+    """A score for a prompt with its answer."""
+    import transformers as hf
+
+    coded = [_answered(tokenizer, row, work.cut["max_length"]) for row in rows]
+    return _Coded(
+        rows=[{"input_ids": one["input_ids"]} for one in coded if one["input_ids"]],
+        collate=hf.DataCollatorWithPadding(tokenizer),
+    )
 
 
 def _masked(work: _Work, tokenizer: PreTrainedTokenizerBase, rows: list[Sample]) -> _Coded:
@@ -319,13 +387,13 @@ def _classified(work: _Work, tokenizer: PreTrainedTokenizerBase, rows: list[Samp
     return _Coded(rows=coded, collate=collate, inputs=("text", "label"), note=note)
 
 
-def _tagged(work: _Work, tokenizer: PreTrainedTokenizerBase) -> _Coded:
+def _tagged(work: _Work, tokenizer: PreTrainedTokenizerBase, rows: list[Sample]) -> _Coded:
     """Words with a class each: it is that of a word's first token, the others are not learned."""
     import transformers as hf
 
     _enough(work, work.columns.tag_classes)
     coded = []
-    for row in work.some(lambda row: 0 < len(row.words) == len(row.tags)):
+    for row in rows:
         ids: list[int] = []
         tags: list[int] = []
         for word, tag in zip(row.words, row.tags, strict=True):
@@ -337,6 +405,9 @@ def _tagged(work: _Work, tokenizer: PreTrainedTokenizerBase) -> _Coded:
         coded.append({"input_ids": ids[:length], "labels": tags[:length]})
     collate = hf.DataCollatorForTokenClassification(tokenizer)
     return _Coded(rows=coded, collate=collate, inputs=("words", "tags"))
+
+
+ANSWERING: tuple[Code, ...] = (_translated, _continued)  # what learns answers, and unlearns others
 
 
 # --- classes --------------------------------------------------------------------------------------
@@ -387,7 +458,7 @@ def _sensed(work: _Work, sense: str) -> Batches | None:
     subject, model = work.subject, work.facts.model
     loaded, why = parts.load(subject.folder, whole="tokenizer" in subject.facts)
     part = next(
-        (p for name in processor.ATTRIBUTES[sense] if (p := getattr(loaded, name, None))), None
+        (p for name in samples.ATTRIBUTES[sense] if (p := getattr(loaded, name, None))), None
     )
     if part is None:
         if why:
@@ -408,7 +479,7 @@ def _sensed(work: _Work, sense: str) -> Batches | None:
     if sense == "image":
         batch = dict(part(first, return_tensors="pt"))
     else:
-        batch = dict(_heard(part, first, processor.sampling_rate(loaded)))
+        batch = dict(_heard(part, first, samples.sampling_rate(loaded)))
     inputs = [sense]
     if spoken:
         batch["labels"] = _spoken(work, rows)
@@ -442,40 +513,53 @@ def _mixed(work: _Work, sense: str, placed: bool) -> Batches | None:
     rows = work.some(lambda row: bool(row.text) and bool(row.media(sense)))
     if not rows:
         return None
+    good, bad = _sides(work, rows, False) if placed and work.task in LANGUAGE else (rows, [])
     if placed:
-        made = [_row(work, loaded, sense, row) for row in rows]
+        made, worse = ([_row(work, loaded, sense, row) for row in side] for side in (good, bad))
     else:
         media = [_decoded(work, loaded, sense, row.media(sense)[0]) for row in rows]
-        given = {"text": [row.text for row in rows], processor.SAMPLES[sense]: media}
+        given = {"text": [row.text for row in rows], samples.SAMPLES[sense]: media}
         text = {"padding": True, **work.cut}
-        made = [processor.asked(loaded, {}, [given], given, text_kwargs=text)]
-    taught = tuple(_taught(work, batch) for batch in made)
-    note = "" if is_learned(taught[0]) else f"{SQUARE}: {UNKNOWN}"
-    return Batches(parts=taught, rows=len(rows), inputs=("text", sense), note=note)
+        made, worse = [samples.asked(loaded, {}, [given], given, text_kwargs=text)], []
+    taught, untaught = (tuple(_taught(work, one) for one in side) for side in (made, worse))
+    note = "" if is_learned((*taught, *untaught)[0]) else f"{SQUARE}: {UNKNOWN}"
+    if placed and any(row.messages for row in rows) and not _template(loaded):
+        note = note or UNTOLD
+    inputs = ("text", sense, *(("worse", "wanted") if bad else ()))
+    return Batches(parts=taught, worse=untaught, rows=len(rows), inputs=inputs, note=note)
+
+
+def _template(loaded: ProcessorMixin) -> str:
+    """The chat template of a processor; "" where it has none."""
+    return getattr(loaded, "chat_template", None) or ""
 
 
 def _row(
     work: _Work, loaded: ProcessorMixin, sense: str, row: Sample
 ) -> Mapping[str, torch.Tensor]:
     """One row through a processor whose texts have placeholders."""
-    token = processor.mark(loaded, sense)
-    number = processor.placeholder_id(work.facts.config, sense)
+    token = samples.mark(loaded, sense)
+    number = samples.placeholder_id(work.facts.config, sense)
     ids = {sense: number} if token and number is not None else {}
-    mark = processor.between(work.facts.config, loaded, sense, token)
-    own, left = row.media(sense), CHARACTERS
-    marked, plain = [], []
-    for piece in row.pieces:
+    mark = samples.between(work.facts.config, loaded, sense, token)
+    own = row.media(sense)
+    marked, plain = list[str](), list[str]()
+    for piece in row.shortened(CHARACTERS):
         if isinstance(piece, str):
-            marked.append(piece[:left])
-            plain.append(piece[:left])
-            left -= len(piece[:left])
+            marked.append(piece)
+            plain.append(piece)
         elif any(piece is value for value in own):
             marked.append(mark)
-    samples = {processor.SAMPLES[sense]: [_decoded(work, loaded, sense, value) for value in own]}
-    with_marks = {"text": ["".join(marked)], **samples}
-    without = {"text": [" ".join(plain)], **samples}
+    media = {samples.SAMPLES[sense]: [_decoded(work, loaded, sense, value) for value in own]}
+    if row.messages and _template(loaded):
+        said = layouts.shortened(row.messages, CHARACTERS)
+        text = loaded.apply_chat_template(said, tools=[*row.tools] or None, tokenize=False)
+        given = {"text": [text], **media}
+        return samples.asked(loaded, ids, (given,), given)
+    with_marks = {"text": ["".join(marked)], **media}
+    without = {"text": [" ".join(plain)], **media}
     attempts = (without, with_marks) if ids else (with_marks, without)
-    return processor.asked(loaded, ids, attempts, with_marks)
+    return samples.asked(loaded, ids, attempts, with_marks)
 
 
 def _taught(work: _Work, batch: Mapping[str, torch.Tensor]) -> Batch:
@@ -503,10 +587,10 @@ def _decoded(
         return columns.image(value).convert("L" if grey else "RGB")
     import soxr
 
-    rate = processor.sampling_rate(loaded)
-    samples, own = columns.sound(value)
-    samples = samples[: SECONDS * own]
-    return samples if own == rate else soxr.resample(samples, own, rate)
+    rate = samples.sampling_rate(loaded)
+    waves, own = columns.sound(value)
+    waves = waves[: SECONDS * own]
+    return waves if own == rate else soxr.resample(waves, own, rate)
 
 
 def _heard(

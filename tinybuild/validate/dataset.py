@@ -14,6 +14,7 @@ from tinybuild.facts import DatasetRows
 from tinybuild.features import Spot, Visit, visited, walk
 from tinybuild.validate import columns
 from tinybuild.validate.check import Result, check, listed
+from tinybuild.validate.layouts import Media
 from tinybuild.validate.subject import Subject
 
 if TYPE_CHECKING:
@@ -173,9 +174,9 @@ def _undecoded(loaded: Dataset, features: Features) -> Iterator[str]:
 
 def _media(
     loaded: Dataset, features: Features, name: str, feature: FeatureType
-) -> Iterator[tuple[int, columns.Media]]:
+) -> Iterator[tuple[int, Media]]:
     """(row from 1, value) of a feature in a column, a few rows at a time; None is left out."""
-    met: list[tuple[int, columns.Media]] = []
+    met: list[tuple[int, Media]] = []
 
     def meet(array: pyarrow.Array, spot: Spot) -> pyarrow.Array:
         met.extend(zip(spot.rows.tolist(), array.to_pylist(), strict=True))

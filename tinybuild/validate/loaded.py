@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from tinybuild import bundle
 from tinybuild.config.precision import DTYPES, keeps
+from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.keys import configs, says
 from tinybuild.paths import mapping
 from tinybuild.validate.check import Result, check, listed
-from tinybuild.validate.reader import KEYS, Question, ask, digests, tied
-from tinybuild.validate.subject import Subject
+from tinybuild.validate.reader import KEYS, digests, tied
+from tinybuild.validate.subject import NotTried, Subject
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,15 +44,8 @@ def fresh_process(subject: Subject) -> Result:
 
     How far outputs are apart is not told in numbers: memory alignment decides it (`TOLERANCE`).
     """
-    question = Question(
-        folder=str(subject.folder),
-        class_=subject.made.class_,
-        model_type=subject.model.config.model_type,
-        seed=subject.seed,
-        scratch=str(subject.scratch / "read"),
-    )
-    answer, outputs = ask(question, subject.batch)
-    here, there, ties = digests(subject.model), answer.weights, tied(subject.model)
+    answer, outputs = subject.elsewhere
+    here, there, ties = digests(subject.model.state_dict()), answer.weights, tied(subject.model)
     tolerance = TOLERANCE[subject.made.dtype]
     different = sorted(n for n in {*here, *there} if here.get(n) != there.get(n))
     far = sorted(
@@ -59,7 +53,7 @@ def fresh_process(subject: Subject) -> Result:
         for name in {*subject.outputs, *outputs}
         if name not in outputs
         or name not in subject.outputs
-        or _distance(subject.outputs[name], outputs[name]) > tolerance
+        or distance(subject.outputs[name], outputs[name]) > tolerance
     )
     faults = [f"{name} {listed(keys)}" for name in KEYS if (keys := getattr(answer, name))]
     faults += [f"other weights in {listed(different)}"] if different else []
@@ -80,7 +74,31 @@ def fresh_process(subject: Subject) -> Result:
     )
 
 
-def _distance(one: Tensor, other: Tensor) -> float:
+@check("model")
+def from_bundle(subject: Subject) -> Result | None:
+    """What its user does with the folder alone works: Auto classes, texts that are short, too long
+    and padded, a chat, an image, a sound, a video, the loss, generation, a pipeline.
+
+    It is done in the process that only reads bundles, which is told nothing of the recipe. None for
+    a bundle without a tokenizer whose model reads text, and where there is nothing to load beside
+    the model.
+    """
+    reads = "input_ids" in Facts(subject.model).takes
+    if not {"tokenizer", *(() if reads else ("processor",))} & subject.parts:
+        return None
+    used = subject.elsewhere[0].used
+    faults = [f"{step}: {said}" for step, said in used.failed.items()]
+    if used.lacking and not faults:
+        raise NotTried("; ".join(f"{step}: {said}" for step, said in used.lacking.items()))
+    return Result.of(
+        not faults,
+        measured="; ".join(faults) or ", ".join(used.worked),
+        wanted="nothing raised, and numbers",
+        values={"worked": len(used.worked), "faults": len(faults)},
+    )
+
+
+def distance(one: Tensor, other: Tensor) -> float:
     """The largest difference, as a share of the largest value; not a number where only one is."""
     one, other = one.float(), other.float()
     if one.shape != other.shape or not one.isfinite().equal(other.isfinite()):

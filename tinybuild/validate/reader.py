@@ -12,9 +12,10 @@ What is asked and answered is JSON data; tensors travel as safetensors files.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import resource
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from tinybuild import wire
 from tinybuild.config import heads
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.paths import Data, Json
+from tinybuild.validate import client
 from tinybuild.workers import Limits, beside, out_of_memory
 
 if TYPE_CHECKING:
@@ -46,13 +48,15 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a plain reader finds. weights: name -> digest. tied: names that share memory."""
+    """What a plain reader finds. weights: name -> digest. tied: names that share memory. used: what
+    became of what a client does."""
 
     weights: Mapping[str, str]
     tied: tuple[tuple[str, ...], ...]
     missing_keys: tuple[str, ...]
     unexpected_keys: tuple[str, ...]
     mismatched_keys: tuple[str, ...]
+    used: client.Used
 
 
 def ask(question: Question, batch: Mapping[str, object]) -> tuple[Answer, dict[str, Tensor]]:
@@ -63,10 +67,14 @@ def ask(question: Question, batch: Mapping[str, object]) -> tuple[Answer, dict[s
     scratch = Path(question.scratch)
     scratch.mkdir(exist_ok=True)
     shape = pack(batch, scratch / "batch.safetensors")
-    memory, _ = resource.getrlimit(resource.RLIMIT_DATA)  # of the recipe; it changes with each
-    limits = Limits(seconds=None, memory=memory)
-    answer = beside().call(f"{__name__}:read", (wire.dump(question), shape), limits)
+    answer = call(f"{__name__}:read", (wire.dump(question), shape))
     return wire.load(Answer, answer), load_file(scratch / "outputs.safetensors")
+
+
+def call(function: str, argument: object) -> object:
+    """Call "module:name" in the other process, within the recipe's memory."""
+    memory, _ = resource.getrlimit(resource.RLIMIT_DATA)  # it changes with each recipe
+    return beside().call(function, argument, Limits(seconds=None, memory=memory))
 
 
 def pack(value: object, path: Path) -> Json:
@@ -106,12 +114,12 @@ def unpack(shape: Json, tensors: Mapping[str, Tensor]) -> object:
     return item
 
 
-def digests(model: PreTrainedModel) -> dict[str, str]:
-    """Name -> digest of dtype, shape and bytes of every tensor that a model saves."""
+def digests(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Name -> digest of dtype, shape and bytes of every tensor."""
     import torch
 
     weights = {}
-    for name, tensor in model.state_dict().items():
+    for name, tensor in tensors.items():
         flat = tensor.detach().contiguous().reshape(-1)
         raw = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
         head = f"{tensor.dtype} {tuple(tensor.shape)} ".encode()
@@ -130,8 +138,15 @@ def tied(model: PreTrainedModel) -> tuple[tuple[str, ...], ...]:
 def read(asked: tuple[Data, Json]) -> Answer:
     """What the other process does. Raises BuildFault for a bundle that does not load or run."""
     question = wire.load(Question, asked[0])
-    try:
+    with told(question.folder):
         return _read(question, asked[1])
+
+
+@contextlib.contextmanager
+def told(folder: str) -> Iterator[None]:
+    """What a library raises of a bundle is a BuildFault, without the bundle's place."""
+    try:
+        yield
     except (Fault, MemoryError):
         raise
     except Exception as error:
@@ -139,7 +154,7 @@ def read(asked: tuple[Data, Json]) -> Answer:
             raise
         lines = [text.strip() for text in str(error).splitlines() if text.strip()]
         said = f"{type(error).__name__}: {lines[0] if lines else ''}"
-        raise BuildFault.of(said.replace(question.folder, "the bundle")) from None
+        raise BuildFault.of(said.replace(folder, "the bundle")) from None
 
 
 def _read(question: Question, shape: Json) -> Answer:
@@ -161,4 +176,13 @@ def _read(question: Question, shape: Json) -> Answer:
     contiguous = {name: tensor.clone().contiguous() for name, tensor in outputs.items()}
     save_file(contiguous, scratch / "outputs.safetensors")
     report = {name: tuple(sorted(str(key) for key in info.get(name) or ())) for name in KEYS}
-    return Answer(weights=digests(model), tied=tied(model), **report)
+    weights, ties = digests(model.state_dict()), tied(model)
+    used = client.used(
+        client.Client(
+            folder=Path(question.folder),
+            model=model,
+            seed=question.seed,
+            learns="loss" in outputs,
+        )
+    )
+    return Answer(weights=weights, tied=ties, used=used, **report)

@@ -20,6 +20,7 @@ from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.keys import PROCESSORS, mentioned
 from tinybuild.paths import Data
 from tinybuild.tokenizer.loading import load
+from tinybuild.validate import reader
 
 if TYPE_CHECKING:
     import torch
@@ -46,11 +47,12 @@ class Bounds:
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What the recipe's section `model` says of the config."""
+    """What the recipe's section `model` says of the config, and of the modules after it."""
 
     config: Mapping[str, object] = field(default_factory=dict)
     shrink: Literal["auto", "none"] = "none"
     size: Literal["tiny", "small"] = "tiny"
+    sentence_transformer: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +205,18 @@ class Subject:
         if weight is not None and weight.dim() == 2 and weight.shape[0] >= size:
             return int(weight.shape[0])
         return int(size)
+
+    @functools.cached_property
+    def elsewhere(self) -> tuple[reader.Answer, Batch]:
+        """What the process that only reads bundles finds in this one, and its outputs."""
+        question = reader.Question(
+            folder=str(self.folder),
+            class_=self.made.class_,
+            model_type=self.model.config.model_type,
+            seed=self.seed,
+            scratch=str(self.scratch / "read"),
+        )
+        return reader.ask(question, self.batch)
 
     # --- inputs and outputs -----------------------------------------------------------------------
 

@@ -1,0 +1,154 @@
+"""LoRA adapters in PEFT's layout: none is identity, and no two are alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tinybuild.config import heads
+from tinybuild.errors import BuildFault, did_you_mean
+from tinybuild.facts import Form
+from tinybuild.files import pretty
+from tinybuild.model.formats.work import Work
+from tinybuild.portable import chance
+
+if TYPE_CHECKING:
+    import torch
+    from torch.nn import Module
+    from transformers import PreTrainedModel
+
+FOLDER = "adapters"  # in a bundle: a folder of it for each adapter
+RANK, SCALE = 4, 2  # alpha is twice the rank, so that a loader that forgets it is seen
+# PEFT's words for tasks, whose models it wraps in classes of their own. Its class for classifiers
+# wants the head's weights in each adapter.
+TASKS = {"causal-lm": "CAUSAL_LM", "seq2seq-lm": "SEQ_2_SEQ_LM"}
+
+
+def write(work: Work) -> Iterator[Form]:
+    """adapters/NAME/adapter_config.json and adapter_model.safetensors for each of the recipe's."""
+    from safetensors.torch import save_file
+
+    for name, wish in work.section["adapters"].items():
+        rank = wish.get("rank", RANK)
+        alpha = wish.get("alpha", SCALE * rank)
+        modules = chosen(work.model, wish.get("modules"), ("model", "adapters", name, "modules"))
+        wanted = targets(work.model, modules)
+        config = {
+            **PLAIN,
+            "r": rank,
+            "lora_alpha": alpha,
+            "target_modules": wanted,
+            "fan_in_fan_out": all(_turned(module) for module in modules.values()),
+            "task_type": _task(work.model),
+        }
+        folder = work.folder / FOLDER / name
+        folder.mkdir(parents=True)
+        (folder / "adapter_config.json").write_text(pretty(config), encoding="utf-8")
+        tensors: dict[str, torch.Tensor] = {}
+        for path, module in sorted(modules.items()):
+            tensors |= _drawn(module, path, rank, alpha, (work.seed, FOLDER, name))
+        save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        last = sorted({path.rpartition(".")[2] for path in modules})
+        yield Form(
+            kind="adapter",
+            path=f"{FOLDER}/{name}",
+            words=f"LoRA of rank {rank} (alpha {alpha}) on {', '.join(last)}",
+        )
+
+
+# What an adapter_config.json says beside the recipe's. It names no base model: that is the bundle
+# around it, wherever that lies.
+PLAIN: Mapping[str, object] = {
+    "peft_type": "LORA",
+    "base_model_name_or_path": None,
+    "bias": "none",
+    "inference_mode": True,
+    "init_lora_weights": True,
+    "lora_dropout": 0.0,
+    "modules_to_save": None,
+    "rank_pattern": {},
+    "alpha_pattern": {},
+    "use_dora": False,
+    "use_rslora": False,
+}
+
+
+def _drawn(
+    module: Module, path: str, rank: int, alpha: int, key: tuple[object, ...]
+) -> dict[str, torch.Tensor]:
+    """Two matrices for one layer, their numbers by name. What they add is about as large as what
+    comes in, whatever rank and alpha are."""
+    import torch
+
+    weight = module.weight
+    assert isinstance(weight, torch.Tensor)
+    out, into = reversed(weight.shape) if _turned(module) else weight.shape
+    spreads = {
+        "lora_A": ((rank, into), 1 / math.sqrt(into)),
+        "lora_B": ((out, rank), math.sqrt(rank) / alpha),
+    }
+    made = {}
+    for part, (shape, spread) in spreads.items():
+        name = f"base_model.model.{path}.{part}.weight"
+        numbers = spread * chance.normal(math.prod(shape), *key, name)
+        made[name] = torch.from_numpy(numbers.reshape(shape)).to(weight.dtype)
+    return made
+
+
+def chosen(
+    model: PreTrainedModel, wanted: Sequence[str] | None, key: tuple[str, ...]
+) -> dict[str, Module]:
+    """The layers that get an adapter, by their paths: those that the recipe names, as PEFT matches
+    names, or all linear ones but the head. Raises BuildFault."""
+    linear = {path: module for path, module in model.named_modules() if _linear(module)}
+    if wanted is None:
+        inside, head = {*model.base_model.modules()}, model.get_output_embeddings()
+        found = {p: module for p, module in linear.items() if module in inside - {head}}
+        if not found:
+            what = f"{type(model).__name__} has no linear layer for an adapter"
+            raise BuildFault.of(what, key=key[:-1], hint="delete the adapter")
+        return found
+    found = {}
+    for name in wanted:
+        hit = {path: module for path, module in linear.items() if _hit(path, name)}
+        if not hit:
+            known = {path.rpartition(".")[2] for path in linear}
+            what = f"{type(model).__name__} has no linear layer {name}"
+            raise BuildFault.of(what, key=key, hint=did_you_mean(name, known))
+        found |= hit
+    return found
+
+
+def _linear(module: Module) -> bool:
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, torch.nn.Linear | Conv1D)
+
+
+def _turned(module: Module) -> bool:
+    """Whether a layer's weight is (in, out): GPT-2's Conv1D."""
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, Conv1D)
+
+
+def _hit(path: str, name: str) -> bool:
+    """Whether PEFT takes a layer for a name of target_modules."""
+    return path == name or path.endswith(f".{name}")
+
+
+def targets(model: PreTrainedModel, modules: Collection[str]) -> list[str]:
+    """The names for target_modules that hit these layers and no others: the last parts of their
+    paths, or else the whole ones."""
+    last = {path.rpartition(".")[2] for path in modules}
+    hit = {path for path, _ in model.named_modules() if path.rpartition(".")[2] in last}
+    return sorted(last if hit == {*modules} else modules)
+
+
+def _task(model: PreTrainedModel) -> str | None:
+    """PEFT's word for what a model is for; None where it has no class that this one needs."""
+    of_type = heads.of_type(model.config.model_type)
+    own = next((t for t, names in of_type.items() if type(model).__name__ in names), "")
+    return TASKS.get(own)
