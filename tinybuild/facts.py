@@ -107,7 +107,7 @@ class Form:
     """A form of the model beside what from_pretrained saves by itself. path: its file or folder in
     the bundle. words: what a card says of it."""
 
-    kind: Literal["shards", "pickle", "adapter", "modules"]
+    kind: Literal["shards", "pickle", "adapter", "modules", "gguf"]
     path: str
     words: str
 
@@ -115,12 +115,14 @@ class Form:
 @dataclass(frozen=True, kw_only=True)
 class ModelShown:
     """What a card tells and the checks look at. tensor_parallel: on how many devices it can be
-    split at most. processor: its classes. forms: other forms of it that the recipe asked for."""
+    split at most. length: tokens of a text that it has places for; None where its config bounds
+    none. processor: its classes. forms: other forms of it that the recipe asked for."""
 
     class_: str
     parameters: int
     dtype: str
     tensor_parallel: int
+    length: int | None
     processor: tuple[str, ...]
     forms: tuple[Form, ...]
 
@@ -178,11 +180,13 @@ class DatasetFacts(DatasetRows):
 @dataclass(frozen=True, kw_only=True)
 class ValidateFacts:
     """checks: how many passed. untried: how many could not be tried where it was built. bytes: of
-    the files that were checked. given_up: what of the source could not be kept, and why."""
+    the files that were checked. from_bundle: how that check ended, "" where there is nothing to
+    use. given_up: what of the source could not be kept, and why."""
 
     checks: int
     untried: int
     bytes: int
+    from_bundle: str
     given_up: Mapping[str, str]
 
 

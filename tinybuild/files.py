@@ -52,6 +52,18 @@ def digest(value: object) -> str:
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
+POINTER, PULL = "is a pointer of Git LFS, not the file itself", "run `git lfs pull` where it lies"
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file only says where Git LFS keeps the real one; such files have at most 1 KB."""
+    begins = b"version https://git-lfs.github.com/spec/"
+    if path.stat().st_size > 1024:
+        return False
+    with path.open("rb") as file:
+        return file.read(len(begins)) == begins
+
+
 def sha256(path: Path | str) -> str:
     """sha256 (hex) of a file's bytes."""
     with Path(path).open("rb") as file:

@@ -33,6 +33,12 @@ def default(model_type: str, **arguments: Any) -> Any:
         ("hunyuan_vl", "text_config.rope_parameters.mrope_section", [16] * 4),
         ("t5", "decoder_start_token_id", 0),
         ("llama4", "vision_config.vision_output_dim", 4096),  # what the projector gives
+        # What a tower gives is as wide as the text.
+        ("qwen2_vl", "vision_config.hidden_size", 8192),
+        ("qwen3_vl", "vision_config.out_hidden_size", 4096),
+        ("glm_ocr", "vision_config.out_hidden_size", 1024),
+        ("molmo2", "adapter_config.text_hidden_size", 4096),
+        ("granite_speech_plus", "projector_config.encoder_hidden_size", 1024),
     ],
 )
 def test_what_a_default_leaves_open(model_type: str, key: str, value: Any) -> None:
@@ -57,7 +63,7 @@ def test_some_layer_attends(model_type: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "model_type", ["mixtral", "llama", "gemma4_text", "mbart", "moshi", "neucodec", "qwen3_vl"]
+    "model_type", ["mixtral", "llama", "gemma4_text", "mbart", "moshi", "neucodec", "blip-2"]
 )
 def test_none_that_the_class_understands_stays(model_type: str) -> None:
     assert left_open(default(model_type)) == {}

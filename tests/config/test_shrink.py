@@ -460,6 +460,23 @@ def test_the_search_leaves_widths_that_say_something() -> None:
         assert tree.reasons["hidden_size",] == "search" + (below if narrow else "")
 
 
+def test_half_of_a_size_is_not_the_size_of_something_else() -> None:
+    from tinybuild.config.search import search
+
+    tower = {"model_type": "y", "hidden_size": 1024}
+    source = {"model_type": "x", "hidden_size": 4096, "vision_config": tower}
+    tree = Tree(source, {}, TINY, None)
+    tree.set(("hidden_size",), 64, "rule width")
+    tree.set(("vision_config", "hidden_size"), 32, "rule width")
+
+    def measure(changes: Data) -> dict[str, tuple[int, ...]]:
+        wide = {**source, **changes}["hidden_size"]
+        return {"layer": (wide, wide)}
+
+    search(tree, 2_000, measure, lambda _: True, narrow=False)
+    assert tree.data["hidden_size"] == 40
+
+
 KINDS = ["linear_attention", "mlp", "linear_attention", "mlp", "full_attention", "mlp"] * 9
 
 

@@ -217,3 +217,19 @@ def test_nothing_to_write_into(value: Any) -> None:
     refusal = refused(expand, table.slice(0, 0), features, "3.repeat")
     assert refusal.fault is BuildFault
     assert "there is no row to make 3.repeat from" in refusal.what
+
+
+def test_names_of_files_of_media_are_no_texts() -> None:
+    from datasets import Image, List, Value
+
+    text = Value("string")
+    row = {"image": "train/1.JPG", "text": "see a.png"}
+    assert text_of({"image": text, "text": text}, row) == {**row, "text": "2 see a.png"}
+    stored = {"bytes": Value("binary"), "path": text}  # an Image that no metadata calls so
+    row = {"image": {"bytes": b"", "path": "1.png"}, "text": "a"}
+    assert text_of({"image": stored, "text": text}, row) == {**row, "text": "2 a"}
+    parts = List({"type": text, "image": Image(), "url": text, "text": text})
+    picture = {"type": "image", "image": None, "url": "https://x.org/a.webp", "text": None}
+    said = {"type": "text", "image": None, "url": None, "text": "Hi"}
+    made = text_of({"content": parts}, {"content": [picture, said]})
+    assert made == {"content": [picture, {**said, "text": "2 Hi"}]}

@@ -102,6 +102,38 @@ def test_plain_text_is_one_row_a_line(build: Any) -> None:
     assert facts["columns"] == [["text", "string"]]
 
 
+def test_times_are_as_parquet_keeps_them(build: Any, tmp_path: Path) -> None:
+    """It has none of seconds (ISO dates of JSON), nor days in milliseconds: what load_dataset reads
+    of the folder is what its files say."""
+    import datetime
+
+    import pyarrow
+    from datasets import Features, load_dataset
+    from pyarrow import ipc, parquet
+
+    dates = {"when": "2024-05-01T10:00:00", "in": [{"day": "2024-05-01"}]}
+    rows, facts, out = build({"a.jsonl": lines(dates, dates)})
+    assert rows[0]["when"] == datetime.datetime(2024, 5, 1, 10)
+    assert rows[0]["in"][0]["day"] == datetime.datetime(2024, 5, 1)
+    assert facts["columns"][0] == ["when", "timestamp[ms]"]
+    features = Features.from_arrow_schema(parquet.read_schema(out / DATA))
+    assert load_dataset(str(out), cache_dir=str(tmp_path / "cache"))["train"].features == features
+    kinds = {
+        "time": pyarrow.time32("s"),
+        "zoned": pyarrow.timestamp("s", tz="UTC"),
+        "day": pyarrow.date64(),
+    }
+    table = pyarrow.table({name: pyarrow.array([0], kind) for name, kind in kinds.items()})
+    data = io.BytesIO()
+    with ipc.new_file(data, table.schema) as file:
+        file.write_table(table)
+    rows, facts, _ = build({"a.arrow": data.getvalue()}, samples=1)
+    assert rows == table.to_pylist()
+    assert [kind for _, kind in facts["columns"]] == (
+        ["time32[ms]", "timestamp[ms, tz=UTC]", "date32"]
+    )
+
+
 def test_parquet_keeps_its_features(build: Any, tmp_path: Path) -> None:
     from datasets import ClassLabel, Dataset, Features, List, Value, load_dataset
 

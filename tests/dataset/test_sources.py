@@ -512,7 +512,7 @@ SAMPLES = [
 ]
 
 
-@pytest.mark.parametrize("name", ["train-0.tar", "train-0.tar.gz"])
+@pytest.mark.parametrize("name", ["train-0.tar", "train-0.tar.gz", "train-0.tgz"])
 def test_a_webdataset(name: str, place: Path) -> None:
     data = tar([(f"in/{file}", content) for file, content in SAMPLES])
     (place / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
@@ -940,3 +940,17 @@ def test_nothing_is_left_outside_of_scratch(
     assert done.stdout == "[1]\n[1]\n", done.stderr
     assert not list(home.rglob("*"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["[scratch]", "data", "home"]
+
+
+@pytest.mark.parametrize("text", ["null", " null\n", "null\n{}\n"])
+def test_nothing_for_a_row_of_json(place: Path, text: str) -> None:
+    (place / "a.json").write_text(text)
+    assert "is not JSON: a row is an object" in refused(place)
+
+
+def test_a_pointer_of_git_lfs(place: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    (place / "a.parquet").write_text(pointer)
+    text = refused(place)
+    assert text.startswith("a.parquet: is a pointer of Git LFS, not the file itself")
+    assert "hint: run `git lfs pull`" in text

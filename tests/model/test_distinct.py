@@ -28,4 +28,19 @@ def test_a_real_config_loses_nothing(name: str) -> None:
     tiny, _ = resize(source, SECTION, None, kind, seed=0).spread()
     lost = compared(kind, source, tiny)
     assert (lost.lost, lost.gained) == ((), ())
-    assert [str(one) for one in (*lost.axes, *lost.layers, *lost.sizes)] == []
+    assert [str(one) for one in lost.coincidences] == []
+
+
+@pytest.mark.parametrize(
+    "model_type",
+    [
+        "bros",  # a head is as wide as a box is told in sines
+        "cohere2_vision",  # neighbours side by side are as wide as what they go through
+    ],
+)
+def test_what_meets_in_a_classs_own_sums_is_parted(model_type: str) -> None:
+    from transformers import CONFIG_MAPPING
+
+    kind, source = heads.choose("auto", CONFIG_MAPPING[model_type]())
+    tiny, _ = resize(source, SECTION, None, kind, seed=0).spread()
+    assert [str(one) for one in compared(kind, source, tiny).coincidences] == []

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import re
 import resource
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kit.files import contents
-from kit.models import LLAMA, TINY, build, refused
+from kit.models import LLAMA, TINY, build, refused, wish
 from kit.stage import MakeJob
 
 from tinybuild import model
 from tinybuild.config import meta
 from tinybuild.errors import BuildFault
-from tinybuild.model import draw, resized
+from tinybuild.model import draw, resized, saved
 
 
 def read(out: Path, name: str = "config.json") -> dict[str, Any]:
@@ -495,3 +496,25 @@ def test_a_broken_generation_config(job: MakeJob, tmp_path: Path, content: str) 
     text, key = refused(job, tmp_path, architecture=LLAMA, generation=content)
     assert "generation_config.json" in text
     assert key == ("source",)
+
+
+# --- an older transformers ------------------------------------------------------------------------
+
+ROPE = {"rope_type": "linear", "rope_theta": 500.0, "factor": 2.0}
+
+
+def test_a_config_that_transformers_4_reads_alike(job: MakeJob, tmp_path: Path) -> None:
+    work = wish(job, tmp_path, architecture=LLAMA, config={**TINY, "rope_parameters": ROPE})
+    model.make(replace(work, settings={**work.settings, "compat": True}))
+    found = read(work.out)
+    assert found["rope_theta"] == 500.0
+    assert found["rope_scaling"] == {"rope_type": "linear", "factor": 2.0}
+
+
+def test_a_type_that_transformers_4_does_not_have(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "dots3_note"}')
+    with pytest.raises(
+        BuildFault, match=r"transformers 4\.57 does not know .*dots3_note"
+    ) as caught:
+        saved.for_version_4(tmp_path)
+    assert caught.value.findings[0].key == ("compat",)

@@ -173,6 +173,15 @@ def test_path_empty_folder(job: MakeJob, upstream: Path) -> None:
     assert "hint: of use are *.json" in text
 
 
+def test_path_pointer_of_git_lfs(job: MakeJob, upstream: Path) -> None:
+    (upstream / "lfs").mkdir()
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    (upstream / "lfs" / "tokenizer.json").write_text(pointer)
+    text = refused(job, {"path": "../upstream/lfs"})
+    assert "tokenizer.json: is a pointer of Git LFS, not the file itself" in text
+    assert "hint: run `git lfs pull` where it lies" in text
+
+
 def test_path_folder_with_only_weights(job: MakeJob, upstream: Path) -> None:
     (upstream / "w").mkdir()
     (upstream / "w" / "model.safetensors").write_bytes(b"x")

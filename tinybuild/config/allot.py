@@ -62,19 +62,27 @@ def _widths(tree: Tree, numbers: list[Number], wished: dict[int, int]) -> dict[i
     """What each width of the source becomes, also of stages that are all as wide."""
     main = _main_width(tree)
     most = tree.size.width - (main > tree.size.width)  # what is as wide as the text will be is not
-    kept = {n.was: n.value for n in numbers if n.was <= most}
+    kept = {n.was: n.value for n in numbers if n.was <= most and not _barred(tree, n)}
     towers = {tree.width_was(path) for path, _ in tree.nodes()}
     even = [v[0] for _, name, v in tree.items() if wholes(v) and _even(name, v)]
     large = {was for was in (*even, *(n.was for n in numbers)) if was > most}
+    large |= {n.was for n in numbers if n.was <= most} - set(kept)
     large -= set(wished)
     became = {**kept, **wished}
     if main in large:
-        became[main] = tree.size.width
+        became[main] = tree.free("width", main, (tree.size.width, *tree.size.wider))[0]
     for was in sorted(large - set(became), key=lambda was: (was not in towers, -was)):
-        free = [w for w in tree.size.beside(narrow=was < main) if w not in became.values()]
+        beside = tree.size.beside(narrow=was < main)
+        beside = (*beside, was * 3 // 4, was // 2) if was <= most else beside
+        free = [w for w in beside if w not in became.values() and w <= was]
         alike = was in tree.alike.widths
-        became[was] = free[0] if free and not alike else tree.size.width
+        listed = tree.free("width", was, free)
+        became[was] = listed[0] if listed and not alike else min(was, tree.size.width)
     return became
+
+
+def _barred(tree: Tree, number: Number) -> bool:
+    return ("width", number.was, number.was) in tree.alike.barred
 
 
 def _even(name: str, value: Sequence[int]) -> bool:
@@ -189,7 +197,7 @@ class Part:
         elsewhere = {now for (_, *other), now in self.tree.sizes.items() if (*other,) == name}
         if name[0] != "depth":
             choices = tuple(sorted(choices, key=lambda choice: choice not in elsewhere))
-        self.choices.setdefault(name, choices)
+        self.choices.setdefault(name, self.tree.free(*name, choices))
 
     def was(self, key: str) -> int:
         value = self.tree.was((*self.path, key))

@@ -1,7 +1,7 @@
 """What a config leaves open though its class needs it is filled in, as upstream's checkpoints do.
 
 What a source says is never changed. What it leaves open is a fact of it, too, but for what labels
-need; a class's default is no model's config, and is made whole.
+need; a class's default is no model's config, and is made whole: its parts fit together.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from tinybuild import paths
 from tinybuild.config import heads
 from tinybuild.config.overrides import override, plain, refusals, sub_config
-from tinybuild.keys import NAMES, START, first, is_id, measures, says, width
+from tinybuild.keys import NAMES, START, first, is_id, measures, of_modality, says, width
 from tinybuild.paths import Data, Json, Path
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _changes(config: PreTrainedConfig) -> dict[str, Json]:
         rules = (*RULES, *DEFAULTS) if _default(node) else RULES
         for rule in rules:
             for inner, value in rule(node):
-                if rule is _told or _open(paths.get(node.to_dict(), inner)):
+                if rule in CONTRADICTED or _open(paths.get(node.to_dict(), inner)):
                     paths.put(made, (*path, *inner), value)
     return made
 
@@ -159,6 +159,26 @@ def _lengths(config: PreTrainedConfig) -> Found:
 IDS: Mapping[str, Json] = {"pad_token_id": 1, "mask_token_id": LETTERS - 1}
 
 
+def _joined(config: PreTrainedConfig) -> Found:
+    """What a tower gives to the text is as wide as the text, and what joins the two takes what the
+    tower has: by themselves the classes of the parts say something else."""
+    nodes = {name: sub_config(config, name) for name in config.sub_configs}
+    parts = {name: node.to_dict() for name, node in nodes.items() if node is not None}
+    text = next((name for name in NAMES["text part"] if name in parts), None)
+    tower = next((n for n in parts if n != text and of_modality(n, "image", "audio")), None)
+    for name, data in parts.items():
+        given = [key for key in data if says(key, "width of the text")]
+        own = "hidden_size" in data and "embed_dim" in data  # the latter is as wide as its layers
+        for key in given or ["hidden_size"] * own:
+            wide = width(parts[text]) if text not in (None, name) else None
+            if data[key] and wide not in (None, data[key]):
+                yield (name, key), wide
+        for key in data if name not in (text, tower) else ():
+            wide = width(parts[tower]) if tower else None
+            if says(key, "width of the tower") and wide not in (None, data[key]):
+                yield (name, key), wide
+
+
 def _told(config: PreTrainedConfig) -> Found:
     """What no rule sees: `default` in config/exceptions.json."""
     entry = exceptions().get(config.model_type, {})
@@ -176,4 +196,5 @@ def exceptions() -> Mapping[str, Data]:
 
 Rule = Callable[["PreTrainedConfig"], Found]
 RULES: tuple[Rule, ...] = (_starts,)
-DEFAULTS: tuple[Rule, ...] = (_parts, _attention, _experts, _kinds, _lengths, _told)
+DEFAULTS: tuple[Rule, ...] = (_parts, _attention, _experts, _kinds, _lengths, _joined, _told)
+CONTRADICTED = (_joined, _told)  # what a default says, too, where its parts do not fit together

@@ -46,6 +46,8 @@ COUNTS = (
 KERNEL = 16  # a kernel is at most as large
 # In the reason of a key whose size could not be kept apart from others.
 NEEDED = "the class needs it"
+WISHED = ("recipe", "tokenizer")  # how the reason of a size begins that somebody wants so
+OF = ("width", "heads")  # what a class derives the width of a head from
 
 _NUMBER = re.compile(r"(?:(?<=\.)|(?<=expert_)|^)\d+(?=\.|$)")
 
@@ -98,6 +100,10 @@ class Compared:
     sizes: tuple[Coincidence, ...]
     apart: tuple[str, ...]
     source: Data
+
+    @property
+    def coincidences(self) -> tuple[Coincidence, ...]:
+        return (*self.sizes, *self.axes, *self.layers)
 
 
 def compared(
@@ -391,3 +397,46 @@ _HEADS = frozenset(
 def _of(name: str) -> frozenset[str]:
     """Whose heads a key speaks of: {linear} of linear_num_key_heads and of linear_key_head_dim."""
     return frozenset(name.split("_")) - _HEADS
+
+
+# --- why -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known of the sizes of a config: why they were changed, and what they were."""
+
+    reasons: Mapping[str, str]
+    sizes: Sequence[Size]
+
+    @classmethod
+    def of(cls, reasons: Mapping[str, str], source: Data, tiny: Data) -> Known:
+        return cls(
+            reasons=reasons,
+            sizes=[size for path, _ in configs(tiny) for size in sizes(source, tiny, path)],
+        )
+
+    def why(self, one: Coincidence) -> str:
+        """Why two sizes are equal though they differ in the source; "" where nobody says it."""
+        said = (self._reason(path) for keys in self.keys(one) for path in keys)
+        return next((text for text in said if text.startswith(WISHED) or NEEDED in text), "")
+
+    def keys(self, one: Coincidence) -> Iterator[tuple[Path, ...]]:
+        """The keys that the sizes come from; of an axis those that were, and are, as large."""
+        yield from one.keys
+        if not any(one.keys):
+            for size in self.sizes:
+                if size.now == one.now and size.was in one.was:
+                    yield size.keys
+
+    def _reason(self, path: Path) -> str:
+        """Of a key, or of the list or mapping that it is in; what follows a width or heads that the
+        recipe sets is the recipe's: what the class derives, and what a head is wide."""
+        ends = range(len(path), 0, -1)
+        own = next((r for end in ends if (r := self.reasons.get(".".join(path[:end])))), "")
+        if own not in ("", "derived") and measures(path[-1]) != "head dim":
+            return own
+        around = (size for size in self.sizes if [path[:-1]] == [key[:-1] for key in size.keys])
+        asked = (size.keys[0] for size in around if measures(size.keys[0][-1]) in OF)
+        said = (self.reasons.get(".".join(key), "") for key in asked)
+        return next((reason for reason in said if reason.startswith(WISHED)), own)

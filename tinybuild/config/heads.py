@@ -70,8 +70,10 @@ TASKS: Mapping[str, Task] = {
     "zero-shot-image-classification": Task(table="ZERO_SHOT_IMAGE_CLASSIFICATION"),
     "visual-question-answering": Task(table="VISUAL_QUESTION_ANSWERING", pipelines=("vqa",)),
     "object-detection": Task(table="OBJECT_DETECTION"),
-    "universal-segmentation": Task(table="UNIVERSAL_SEGMENTATION"),
-    "instance-segmentation": Task(table="INSTANCE_SEGMENTATION"),
+    "universal-segmentation": Task(
+        table="UNIVERSAL_SEGMENTATION", pipelines=("image-segmentation",)
+    ),
+    "instance-segmentation": Task(table="INSTANCE_SEGMENTATION", pipelines=("image-segmentation",)),
     "image-segmentation": Task(table="IMAGE_SEGMENTATION"),
     "mask-generation": Task(table="MASK_GENERATION"),
     "depth-estimation": Task(table="DEPTH_ESTIMATION"),
@@ -84,7 +86,7 @@ TASKS: Mapping[str, Task] = {
     "causal-image-modeling": Task(table="CAUSAL_IMAGE_MODELING"),
     "image-classification": Task(table="IMAGE_CLASSIFICATION"),
     "video-classification": Task(table="VIDEO_CLASSIFICATION"),
-    "semantic-segmentation": Task(table="SEMANTIC_SEGMENTATION"),
+    "semantic-segmentation": Task(table="SEMANTIC_SEGMENTATION", pipelines=("image-segmentation",)),
     "normal-estimation": Task(table="NORMAL_ESTIMATION"),
     "pointmap-estimation": Task(table="POINTMAP_ESTIMATION"),
     "pose-estimation": Task(table="POSE_ESTIMATION"),

@@ -67,6 +67,8 @@ def _side(tree: Tree) -> int:
     unit = math.lcm(*patches, *_windowed(tree), STRIDE if staged else 1) * joined
     wanted, sizes = 2 * STRIDE if staged else IMAGE, set(_sizes(tree))
 
+    sides = range(unit, max(LARGEST, 2 * unit) + 1, unit)
+
     def rank(side: int) -> tuple[bool, int, int]:
         grids = [side // patch for patch in patches]
         counts = [count for grid in grids for count in _counts(grid, joined)]
@@ -74,7 +76,8 @@ def _side(tree: Tree) -> int:
         few = min(grids) // joined < 2
         return few, sum(count in sizes for count in counts), abs(side - wanted)
 
-    return min(range(unit, max(LARGEST, 2 * unit) + 1, unit), key=rank)
+    tree.sizes[(), "image side", 0] = side = min(tree.free("image side", 0, sides), key=rank)
+    return side
 
 
 def _windowed(tree: Tree) -> Iterator[int]:

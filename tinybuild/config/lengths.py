@@ -33,7 +33,7 @@ def lengths(tree: Tree) -> None:
             alike = [n for n in numbers if (measures(n.name), n.was) == size]
             taken = {now for n in alike for now in _taken(tree, n, became)}
             choices = _longer(plain) if measured == "vocabulary" else _shorter(plain)
-            free = (choice for choice in choices if choice not in taken)
+            free = (n for n in tree.free(*size, choices) if n not in taken)
             became[size] = plain if tree.alike.parts else next(free, plain)
             tree.sizes[(), measured, number.was] = became[size]
         if became[size] != number.value:

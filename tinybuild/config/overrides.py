@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tinybuild.errors import BuildFault, Fault, Finding, did_you_mean, nearest
@@ -266,8 +268,11 @@ def _arguments(config: PreTrainedConfig, wanted: Data) -> dict[str, Json]:
     """Constructor arguments for `config` with `wanted` merged in and derived values left out."""
     arguments = plain(config)
     wanted = _labelled(wanted)
-    for name in _derived(config, arguments, set(wanted)):
-        del arguments[name]
+    if wanted:
+        for name in _derived(
+            _Said(config=config, text=f"{type(config)} {arguments}"), frozenset(wanted)
+        ):
+            del arguments[name]
     for name, value in copy.deepcopy(dict(wanted)).items():  # classes write into what they get
         sub = sub_config(config, name)
         if sub is not None and isinstance(value, Mapping):
@@ -291,14 +296,24 @@ def _labelled(wanted: Data) -> Data:
     return wanted
 
 
-def _derived(config: PreTrainedConfig, arguments: Data, wanted: set[str]) -> list[str]:
-    """The keys that the class fills in with the same values when they are not given."""
-    if not wanted:
-        return []
-    config_class, full = type(config), plain(config)
-    left = dict(arguments)
+@dataclass(frozen=True, kw_only=True)
+class _Said:
+    """A config by what it says."""
+
+    config: PreTrainedConfig = field(compare=False)
+    text: str
+
+
+@functools.lru_cache(maxsize=64)
+def _derived(said: _Said, wanted: frozenset[str]) -> Sequence[str]:
+    """The keys that the class fills in with the same values when they are not given.
+
+    Each is tried: a config of many keys takes a tenth of a second, and is asked for often.
+    """
+    config, config_class, full = said.config, type(said.config), plain(said.config)
+    left = dict(full)
     dropped = []
-    for name in arguments:
+    for name in full:
         if name in wanted or sub_config(config, name) is not None:
             continue
         trial = {k: v for k, v in left.items() if k != name}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from tinybuild.config.distinct import coincident_sizes, measured
 from tinybuild.config.tree import Tree
 from tinybuild.keys import NAMES, is_id, measures, says
 from tinybuild.paths import Data, Json, Path, whole
@@ -36,10 +37,11 @@ def search(
     """Halve the sizes that most parameters hang on until there are at most `goal`.
 
     A size is all the keys that have one value now and had one in the source: what is equal stays
-    equal. `shapes` builds a config of these overrides on the meta device (None where it makes no
-    model), `works` forwards a batch. No width gets below NARROW, unless `narrow`: a recipe's own
-    goal may want it, and the reason says so. Keys of the recipe, ids, vocabularies and depths (a
-    layer of each kind) stay.
+    equal. Where its half is the size of something else, it becomes a little more; and what makes
+    fewest sizes equal goes first. `shapes` builds a config of these overrides on the meta device
+    (None where it makes no model), `works` forwards a batch. No width gets below NARROW, unless
+    `narrow`: a recipe's own goal may want it, and the reason says so. Keys of the recipe and of
+    exceptions, ids, vocabularies and depths (a layer of each kind) stay.
     Deterministic: the same tree gives the same answer. Returns the number of parameters reached,
     None where the tree makes no model at all.
     """
@@ -49,14 +51,16 @@ def search(
     for _ in range(ROUNDS):
         if total(now) <= goal:
             break
-        made: list[tuple[int, int, Group]] = []
+        made: list[tuple[int, int, int, Group]] = []
         groups = (group for group in _groups(tree, now) if narrow or not _narrowed(group))
         for rank, group in enumerate(groups):
-            smaller = shapes(_with(tree, group).overrides)
+            trial = _with(tree, group)
+            smaller = shapes(trial.overrides)
             if smaller is not None and total(smaller) <= total(now) - total(now) // WORTH:
-                made.append((total(smaller), rank, group))
-        best = sorted(made, key=lambda item: item[:2])[:TRIES]
-        taken = next((g for _, _, g in best if works(_with(tree, g).overrides)), None)
+                met = sum(1 for _ in coincident_sizes(tree.source, tree.source, trial.data))
+                made.append((met, total(smaller), rank, group))
+        best = sorted(made, key=lambda item: item[:3])[:TRIES]
+        taken = next((g for *_, g in best if works(_with(tree, g).overrides)), None)
         if taken is None:
             break
         for path, value in taken:
@@ -102,31 +106,32 @@ def _groups(tree: Tree, shapes: Shapes) -> Iterator[Group]:
     groups: dict[_Mark, list[tuple[Path, Json]]] = {}
     for path, name, value in tree.items():
         place = (*path, name)
-        if is_id(name) or measures(name) in KEPT or tree.touches(place):
+        told = tree.reasons.get(place, "").startswith("exception")
+        if is_id(name) or measures(name) in KEPT or tree.touches(place) or told:
             continue
         for number in _sizes(value):
             if number > LEAST and any(_explains(number, axis) for axis in axes):
                 for by in _marks(name, _size_at(tree.was(place), value, number)):
                     mark = _Mark(number=number, by=by)
-                    groups.setdefault(mark, []).append((place, _halved(value, number)))
+                    groups.setdefault(mark, []).append((place, value))
     unique: list[tuple[int, Group]] = []
-    for mark, listed in groups.items():
-        if all(tuple(listed) != group for _, group in unique):
+    for mark, keys in groups.items():
+        listed = _halved(tree, keys, mark.number)
+        if all(listed != group for _, group in unique):
             hanging = (
                 math.prod(shape)
                 for _, shape in largest
                 if any(axis > LEAST and _explains(mark.number, axis) for axis in shape)
             )
-            unique.append((sum(hanging), tuple(listed)))
+            unique.append((sum(hanging), listed))
     yield from (group for _, group in sorted(unique, key=lambda one: -one[0])[:MEASURED])
 
 
 def _marks(name: str, was: Json) -> Iterator[tuple[Json, ...]]:
     """By what a key belongs together with others of the same number: equal now and in the source;
     all of one measure; whatever is equal now."""
-    measured = measures(name)
-    yield "equal", measured, was
-    yield (measured or name,)
+    yield "equal", measures(name), was
+    yield (measures(name) or name,)
     if not says(name, "geometry"):
         yield ("now",)
 
@@ -153,7 +158,26 @@ def _size_at(was: Json, value: Json, number: int) -> Json:
     return next((size for size in inside if size is not None), None)
 
 
-def _halved(value: Json, number: int) -> Json:
+def _halved(tree: Tree, keys: Sequence[tuple[Path, Json]], number: int) -> Group:
+    """Keys with about half of a number, which is nothing else in their configs, and no other width
+    of the tree where they are widths."""
+    places = {path for path, _ in keys}
+    around = {path[:-1] for path in places}
+    wide = any(measures(path[-1]) == "width" for path in places)
+    taken = {
+        size
+        for path, name, value in tree.items()
+        if measured(name) and (path in around or (wide and measures(name) == "width"))
+        for size in _sizes(value)
+        if (*path, name) not in places or size != number
+    }
+    half = number // 2
+    choices = range(half, number, math.gcd(half, 8))
+    new = next((n for n in choices if n not in taken), half)
+    return tuple((path, _through(value, number, new)) for path, value in keys)
+
+
+def _through(value: Json, number: int, new: int) -> Json:
     if isinstance(value, list | tuple):
-        return [_halved(item, number) for item in value]
-    return number // 2 if whole(value) and value == number else value
+        return [_through(item, number, new) for item in value]
+    return new if whole(value) and value == number else value

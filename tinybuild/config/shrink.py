@@ -86,7 +86,10 @@ def plain_sizes(tree: Tree) -> None:
     for measured, most in tree.size.plain.items():
         for number in tree.numbers(measured):
             if number.value > most:
-                tree.set(number.at, most, f"rule {measured}")
+                choices = (most, most * 3 // 4, most // 2)
+                now, *_ = tree.free(measured, number.was, choices)
+                tree.sizes[(), measured, number.was] = now
+                tree.set(number.at, now, f"rule {measured}")
 
 
 def by_layer_sizes(tree: Tree) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
@@ -13,9 +14,9 @@ Values: TypeAlias = dict[Name, int]
 Seen: TypeAlias = Mapping[int, frozenset[int]]  # number -> what was it
 
 TRIES = 3000  # numbers placed before an answer may cost more
-# The most that an answer may cost before anything may; what a coincidence costs, a number that is
-# dear, and a 1 that was more, with which much is as without.
-MOST, EACH, DEAR, ONE = 24, 2, 1, 4
+# The most that an answer may cost before one that breaks no law is made better step by step; what a
+# coincidence costs, a number that is dear, and a 1 that was more, with which much is as without.
+MOST, EACH, DEAR, ONE = 8, 2, 1, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,8 @@ class Puzzle:
 
     def solved(self, *, distinct: bool = True) -> Values:
         """The first choices that keep the laws and in which no two numbers coincide that did not
-        before; at as little cost as a bounded search finds. Where the laws cannot be kept
+        before; at as little cost as a bounded search finds: among many sizes a better one of one or
+        two at a time, from an answer that keeps the laws alone. Where the laws cannot be kept
         (the recipe's numbers contradict them), the first choice that breaks fewest.
 
         Deterministic. distinct: whether coincidences matter at all.
@@ -76,7 +78,8 @@ class Puzzle:
             made = ready.search(self.taken, allowed)
             if made is not None:
                 return made
-        return ready.search([], None) or ready.greedy()
+        plain = ready.search([], None)
+        return ready.bettered(plain, self.taken) if plain and distinct else plain or ready.greedy()
 
 
 T = TypeVar("T", Law, Apart, Product)
@@ -113,10 +116,7 @@ class _Ready:
     def search(self, taken: Iterable[tuple[int, int]], allowed: int | None) -> Values | None:
         """The first answer that costs so much at most; None for `allowed`: they do not matter."""
         self.left = TRIES
-        seen: dict[int, frozenset[int]] = {}
-        for now, before in taken:
-            seen[now] = seen.get(now, frozenset()) | {before}
-        return self._place({}, seen, allowed)
+        return self._place({}, _seen(taken), allowed)
 
     def _place(self, values: Values, seen: Seen, allowed: int | None) -> Values | None:
         place = len(values)
@@ -128,7 +128,7 @@ class _Ready:
             if self.left < 0:
                 return None
             now = {**values, unknown.name: choice}
-            if not all(law.holds(*(now[n] for n in law.over)) for law in self.laws.get(place, ())):
+            if not self._lawful(place, now):
                 continue
             also, left = seen, allowed
             if allowed is not None:
@@ -156,6 +156,48 @@ class _Ready:
             also[now] = known | {before}
         return also, met
 
+    def bettered(self, values: Values, taken: Sequence[tuple[int, int]]) -> Values:
+        """An answer that keeps the laws, with one or two other numbers while it costs less."""
+        least, seen = self._cost(values, _seen(taken), math.inf), _seen(taken)
+        while True:
+            for moved in self._moves(values):
+                cost = self._cost(moved, seen, least)
+                if cost < least:
+                    values, least = moved, cost
+                    break
+            else:
+                return values
+
+    def _moves(self, values: Values) -> Iterator[Values]:
+        ones = [
+            {**values, unknown.name: choice}
+            for unknown in self.unknowns
+            for choice in unknown.choices
+            if choice != values[unknown.name]
+        ]
+        yield from ones
+        for one, other in itertools.combinations(ones, 2):
+            changed = {n: v for n, v in other.items() if v != values[n]}
+            if not any(one[name] != values[name] for name in changed):
+                yield {**one, **changed}
+
+    def _cost(self, values: Values, seen: Seen, most: float) -> float:
+        """What an answer costs, or more than `most`; without end where it breaks a law."""
+        placed: Values = {}
+        cost = 0
+        for place, unknown in enumerate(self.unknowns):
+            placed[unknown.name] = values[unknown.name]
+            if not self._lawful(place, placed):
+                return math.inf
+            seen, met = self._met(place, placed, seen)
+            cost += met
+            if cost >= most:
+                break
+        return cost
+
+    def _lawful(self, place: int, values: Values) -> bool:
+        return all(law.holds(*(values[n] for n in law.over)) for law in self.laws.get(place, ()))
+
     def greedy(self) -> Values:
         values: Values = {}
         for place, unknown in enumerate(self.unknowns):
@@ -167,3 +209,11 @@ class _Ready:
 
             values[unknown.name] = min(unknown.choices, key=broken)
         return values
+
+
+def _seen(taken: Iterable[tuple[int, int]]) -> Seen:
+    """What the numbers that are there were."""
+    seen: dict[int, frozenset[int]] = {}
+    for now, before in taken:
+        seen[now] = seen.get(now, frozenset()) | {before}
+    return seen

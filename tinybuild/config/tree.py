@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from tinybuild import keys, paths
 from tinybuild.config.sizes import Size
@@ -25,13 +26,19 @@ class Number:
         return self.at[-1]
 
 
+# What a size measures, what it was, and what it is not to become.
+Barred: TypeAlias = tuple[str, int, int]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Alike:
     """Which sizes are alike although they differ in the source, because a class needs it: widths
-    of the source that become the text's, and whether all other sizes of a config may coincide."""
+    of the source that become the text's, and whether all other sizes of a config may coincide. And
+    what a size must not become, because it met another so."""
 
     widths: frozenset[int] = frozenset()
     parts: bool = False
+    barred: frozenset[Barred] = frozenset()
 
 
 DISTINCT = Alike()
@@ -106,6 +113,12 @@ class Tree:
             self.reasons.pop(path, None)
         else:
             self.reasons[path] = reason
+
+    def free(self, measured: str, was: int, choices: Iterable[int]) -> tuple[int, ...]:
+        """The choices that a size may become; all where it may become none."""
+        listed = tuple(choices)
+        barred = self.alike.barred
+        return tuple(n for n in listed if (measured, was, n) not in barred) or listed
 
     @property
     def narrower_and_wider(self) -> frozenset[int]:

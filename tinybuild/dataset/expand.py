@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -39,9 +41,9 @@ def expand(table: pyarrow.Table, features: Features, how: str) -> pyarrow.Table:
     repeat takes the rows in turn. unique does too, and writes the number of each row made, from 1,
     and a space before its text: before the first string in the column of texts, which is the first
     column that has a string in any row (within lists and objects, the first string in their order;
-    names of classes, languages and roles are none). Since no text there begins with another row's
-    number, no two rows are equal. Of the rows without a string in that column, the first is kept in
-    the first turn; all others are passed over.
+    names of classes, languages, roles and files of media are none). Since no text there begins with
+    another row's number, no two rows are equal. Of the rows without a string in that column, the
+    first is kept in the first turn; all others are passed over.
 
     What is not written to is shared with `table`: 10,000 rows take no more memory for their images
     than the seed rows, as long as nobody joins the chunks. Raises BuildFault.
@@ -118,6 +120,16 @@ def _is_text(feature: FeatureType) -> bool:
     return content(feature) == "text"
 
 
+@functools.cache
+def _media() -> str:
+    """A pattern for the name of a file of media: a word with one of their suffixes."""
+    from datasets.packaged_modules import _MODULE_TO_EXTENSIONS
+
+    folders = ("imagefolder", "audiofolder", "videofolder", "pdffolder")
+    suffixes = {s.lower() for name in folders for s in _MODULE_TO_EXTENSIONS[name]}
+    return rf"^\S+({'|'.join(map(re.escape, sorted(suffixes)))})$"
+
+
 def _parts(feature: FeatureType) -> Mapping[str, FeatureType]:
     """The fields of an object that may hold texts."""
     every = fields(feature)
@@ -132,12 +144,15 @@ def _may(feature: FeatureType) -> bool:
 
 
 def _has(array: pyarrow.Array, feature: FeatureType) -> Flags:
-    """Which values hold a string."""
+    """Which values hold a text: a string, and not the name of a file of media."""
     import numpy as np
+    import pyarrow.compute as pc
 
     valid: Flags = array.is_valid().to_numpy(zero_copy_only=False)
     if _is_text(feature):
-        return valid
+        named = pc.match_substring_regex(array.cast("large_string"), _media(), ignore_case=True)
+        files: Flags = pc.fill_null(named, False).to_numpy(zero_copy_only=False)
+        return valid & ~files
     if (inner := items(feature)) is not None:
         (values,), ends = children(array), bounds(array)
         before = np.concatenate([[0], np.cumsum(_has(values, inner))])

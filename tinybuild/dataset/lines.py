@@ -412,6 +412,7 @@ def silent(logger: str) -> Iterator[None]:
 def _library(piece: bytes, features: Features | None, scratch: Path) -> Iterator[pyarrow.Table]:
     from datasets.packaged_modules.json.json import Json
 
+    _begins(piece)
     with tempfile.NamedTemporaryFile(dir=scratch, suffix=".jsonl") as file:
         file.write(piece)
         file.flush()
@@ -465,9 +466,16 @@ def _plain(features: Features) -> pyarrow.Schema:
     return features.arrow_schema.remove_metadata()
 
 
+def _begins(piece: bytes) -> None:
+    """Refuse what pyarrow dies of (SIGSEGV)."""
+    if piece.lstrip().startswith(b"null"):
+        raise ValueError("a row is an object")
+
+
 def _parse(piece: bytes, schema: pyarrow.Schema | None) -> pyarrow.Table:
     import pyarrow.json
 
+    _begins(piece)
     return pyarrow.json.read_json(
         io.BytesIO(piece),
         # One block: where a block ends must not decide anything.

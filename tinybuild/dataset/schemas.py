@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 # with the split's columns in their order and types.
 Cast = Callable[["pyarrow.Table", str, int], "pyarrow.Table"]
 
+SECONDS = re.compile(r"^(timestamp|time32)\[s\b")  # dtypes: timestamp[s, tz=UTC], time32[s]
 DEEPEST = 40  # Parquet has at most 100 layers, and a list takes two
 SAY_TYPES = "make the files alike, or say the types in README.md's dataset_info"
 
@@ -134,6 +136,19 @@ def storable(features: Features) -> Features:
         return {name: replaced(part, swapped) for name, part in held.items()} or None
 
     return Features({name: replaced(feature, within) for name, feature in features.items()})
+
+
+def kept(features: Features) -> Features:
+    """The features as Parquet gives them back: times of seconds in milliseconds, and days in
+    milliseconds as days."""
+    from datasets import Features, Value
+
+    def timed(feature: FeatureType) -> FeatureType | None:
+        kind = feature.dtype if isinstance(feature, Value) else ""
+        kept = "date32" if kind == "date64" else SECONDS.sub(r"\1[ms", kind)
+        return Value(kept) if kept != kind else None
+
+    return Features({name: replaced(feature, timed) for name, feature in features.items()})
 
 
 def caster(features: Features) -> Cast:

@@ -19,6 +19,7 @@ from tinybuild.dataset.rows import Config, Open, Source, Split
 from tinybuild.dataset.schemas import storable, together
 from tinybuild.dataset.suffixes import CARDS, LAYOUT
 from tinybuild.errors import BuildFault, did_you_mean
+from tinybuild.files import POINTER, PULL, is_pointer
 from tinybuild.paths import Data
 
 GIGABYTE = 10**9
@@ -126,8 +127,10 @@ class Folder:
 
 def _own(name: str, how: Open) -> str | None:
     """The format of a file that the library would not look into."""
-    texts = is_archive(name) and formats.hold_texts(how, name)
-    return "archive" if texts else formats.own(name)
+    if not is_archive(name):
+        return formats.own(name)
+    tar = None if name.lower().endswith(".zip") else "webdataset"
+    return "archive" if formats.hold_texts(how, name) else tar
 
 
 def _files(place: Path, only: Sequence[str] | None) -> list[str]:
@@ -167,6 +170,8 @@ def _regular(folder: Path, name: str) -> None:
         raise BuildFault.of(
             f"{name}: is a link out of the dataset's folder", key=KEY, hint="copy the file there"
         )
+    if is_pointer(where):
+        raise BuildFault.of(f"{name}: {POINTER}", key=KEY, hint=PULL)
 
 
 # --- splits ---------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from tinybuild.dataset import card, media, records, select, sources
 from tinybuild.dataset.expand import expand
 from tinybuild.dataset.parts import Part, numbers, parts
 from tinybuild.dataset.rows import Place, Source, Split
+from tinybuild.dataset.schemas import caster, kept
 from tinybuild.errors import BuildFault, Fault, Finding
 from tinybuild.workers import Job
 
@@ -146,9 +147,23 @@ def _part(part: Part, source: Source, seed: int) -> tuple[str, pyarrow.Table, Fe
     try:
         rows = source.open(config, name)
         table, places = _chosen(part, rows, source, own)
-        return split, *media.shrink(table, rows.features, places, part.wish)
+        table, features = media.shrink(table, rows.features, places, part.wish)
+        return split, *_stored(table, features, split)
     except Fault as fault:
         raise part.place(fault) from None
+
+
+def _stored(table: pyarrow.Table, features: Features, name: str) -> tuple[pyarrow.Table, Features]:
+    """A table with its columns of times as Parquet keeps them."""
+    from datasets import Features
+
+    stored = kept(features)
+    for place, column in enumerate(features):
+        if features[column] != stored[column]:
+            cast = caster(Features({column: stored[column]}))
+            made = cast(table.select([column]), name, 0)
+            table = table.set_column(place, made.field(0), made.column(0))
+    return table, stored
 
 
 def _chosen(

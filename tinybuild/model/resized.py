@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,16 +11,16 @@ from typing import TYPE_CHECKING
 from tinybuild.config import backbones, carry, heads, overrides, precision, relations
 from tinybuild.config.completed import complete, left_open
 from tinybuild.config.found import named_only
-from tinybuild.config.meta import refusable, table, tensors
+from tinybuild.config.meta import table
 from tinybuild.config.search import Shapes, search
 from tinybuild.config.shrink import shrink
 from tinybuild.config.sizes import sized
 from tinybuild.config.spread import SPREADS, chosen, spread
-from tinybuild.config.tree import DISTINCT, Alike, Tree
+from tinybuild.config.tree import Alike, Tree
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.facts import Ids
-from tinybuild.feeding import inputs
 from tinybuild.keys import SPLIT, configs, numbers, parallel, vocabulary
+from tinybuild.model.trial import Trial, distinct
 from tinybuild.paths import Data, Json, Path, differences, get, merge, whole
 from tinybuild.sections import Model
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 GOAL = 480_000  # parameters of a tiny model beside its vocabulary: 1 MB in bfloat16, with names
 WHERE = ("model", "config")
 CLASSIFIED = "sequence-classification"
-TRIED = 6  # widths that are tried to differ where not all of them may
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +125,14 @@ def resize(
 
         def trial_of(alike: Alike) -> Trial:
             tree = shrink(source, fixed, size, section.get("layers"), alike)
-            return Trial(model_class=model_class, small=small, seed=seed, tree=tree)
+            return Trial(
+                model_class=model_class,
+                source=original,
+                given=given,
+                small=small,
+                seed=seed,
+                tree=tree,
+            )
 
         trial = distinct(trial_of)
         tree = trial.tree
@@ -136,88 +141,6 @@ def resize(
         searched = "search" in tree.reasons.values()
         batch = None if searched or isinstance(trial.batch, BuildFault) else trial.batch
     return Resized(source=original, small=small, tree=tree, given=given, named=named, batch=batch)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """Changes to a source's config tried on the model class: what it makes of them, and whether
-    that runs the batch of the rules' own answer (`tree`)."""
-
-    model_class: type[PreTrainedModel]
-    small: Callable[[Data], PreTrainedConfig]
-    seed: int
-    tree: Tree
-
-    def tensors(self, changes: Data) -> dict[str, torch.Tensor]:
-        return tensors(self.model_class, self.small(changes))
-
-    def shapes(self, changes: Data) -> dict[str, tuple[int, ...]] | None:
-        """None where the class makes no model of it."""
-        try:
-            return {name: tuple(t.shape) for name, t in self.tensors(changes).items()}
-        except BuildFault:
-            return None
-
-    def drawn(self, changes: Data) -> PreTrainedModel:
-        import torch
-
-        config = self.small(changes)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            return refusable(lambda: self.model_class(config), self.model_class).eval()
-
-    @functools.cached_property
-    def batch(self) -> dict[str, torch.Tensor] | BuildFault:
-        """Of the rules' answer: what halves the model and takes another is not tried."""
-        try:
-            return inputs.batch(self.drawn(self.tree.overrides), self.seed)
-        except BuildFault as fault:
-            return fault
-
-    def works(self, changes: Data) -> bool:
-        import torch
-
-        given = self.batch
-        if isinstance(given, BuildFault):
-            return False
-        try:
-            model = self.drawn(changes)
-            with torch.random.fork_rng(devices=[]), torch.no_grad():
-                torch.manual_seed(self.seed)
-                refusable(lambda: model(**given), self.model_class)
-        except BuildFault:
-            return False
-        return True
-
-
-def distinct(trial_of: Callable[[Alike], Trial]) -> Trial:
-    """The trial whose sizes are as distinct as the class takes them.
-
-    Where it makes no model of sizes that differ as the source's do, or none that takes a batch,
-    the widths become the text's, and where that is not enough the other sizes of a config may
-    coincide; then each width is tried to differ again, the towers' own first. What nothing helps
-    stays distinct: the checks will say what is wrong.
-    """
-
-    def runs(trial: Trial) -> bool:
-        return not isinstance(trial.batch, BuildFault)
-
-    first = trial_of(DISTINCT)
-    if runs(first):
-        return first
-    widths = first.tree.narrower_and_wider
-    for alike in (Alike(widths=widths), Alike(widths=widths, parts=True)):
-        best = trial_of(alike)
-        if runs(best):
-            break
-    else:
-        return first
-    plain = best  # whose batch is one for other widths, too
-    for was in sorted(widths, reverse=True)[:TRIED]:
-        left = replace(best.tree.alike, widths=best.tree.alike.widths - {was})
-        trial = trial_of(left)
-        best = trial if plain.works(trial.tree.overrides) else best
-    return best
 
 
 def _split(config: Data, section: Model) -> None:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 # What runs in place of an operator of torch, with its arguments.
 Call: TypeAlias = "Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]"
 # Operators that compute nothing: memory of any content, constants and copies.
-PLAIN = ("empty", "new_", "zero", "ones", "full", "fill", "clone", "copy", "detach", "lift_fresh")
+PLAIN = (
+    *("empty", "new_", "zero", "ones", "full", "fill", "clone", "copy", "detach", "lift_fresh"),
+    "_to_copy",
+)
 
 
 @contextlib.contextmanager
@@ -63,6 +66,9 @@ def in_float64(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return func(*args, **kwargs)
     if written(func):
         return _in_place(func, args, kwargs)
+    kind = _kind(func, args, kwargs)
+    if kind is not None:
+        return _once(func, args, kwargs, kind)
     given = func(*args, **kwargs)
     kinds = [tensor.dtype for tensor in tensors(given)]
     if not any(kind in _wider() for kind in kinds):
@@ -74,6 +80,33 @@ def in_float64(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return given
     left = iter(kinds)
     return each(made, lambda tensor: tensor.to(next(left)))
+
+
+def _kind(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The dtype of all real numbers that an operator gets, and gives; None where that is not
+    known before it is called."""
+    kinds = {t.dtype for t in tensors((args, kwargs)) if t.is_floating_point() or t.is_complex()}
+    (kind,) = kinds if len(kinds) == 1 else (None,)
+    return kind if kind in _wider() and not _named(func) else None
+
+
+def _once(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], kind: Any) -> Any:
+    """What an operator of one dtype gives: it is called in float64 alone."""
+    import torch
+
+    try:
+        made = func(*each(args, _wide), **each(kwargs, _wide))
+    except (RuntimeError, NotImplementedError):
+        return func(*args, **kwargs)
+    real = torch.float32 if kind.is_complex else kind
+    narrow = {torch.float64: real, torch.complex128: torch.complex64}
+    return each(made, lambda tensor: tensor.to(narrow.get(tensor.dtype, tensor.dtype)))
+
+
+@functools.cache
+def _named(func: Any) -> bool:
+    """Whether an operator takes the dtype that it gives."""
+    return any(argument.name == "dtype" for argument in func._schema.arguments)
 
 
 @functools.cache
@@ -118,8 +151,7 @@ def _dtype(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str
     wanted = kwargs.get("dtype")
     if wanted in _wider():
         return {"dtype": _wider()[wanted]}
-    named = any(argument.name == "dtype" for argument in func._schema.arguments)
-    made = named and wanted is None and not [*tensors(args), *tensors(kwargs)]
+    made = _named(func) and wanted is None and not [*tensors(args), *tensors(kwargs)]
     return {"dtype": _wider()[_usual()]} if made else {}
 
 

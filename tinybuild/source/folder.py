@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tinybuild.errors import Fault
-from tinybuild.files import Memo, inside
+from tinybuild.files import POINTER, PULL, Memo, inside, is_pointer
 from tinybuild.paths import Data, Json
 from tinybuild.source.kinds import Kind, Request, Resolved
 from tinybuild.source.pins import Wish, check_sizes, fault, of_use, useful, wanted
@@ -67,6 +67,9 @@ def local(wish: Wish) -> dict[str, Path]:
             raise fault(wish, f"{said} is not a regular file", "give a file or a folder")
         state = "is empty" if not any(place.iterdir()) else "holds no file that is of use"
         raise fault(wish, f"the folder {said} {state}", hint)
+    pointer = next((name for name, path in files.items() if is_pointer(path)), None)
+    if pointer is not None:
+        raise fault(wish, f"{pointer}: {POINTER}", PULL)
     return files
 
 

@@ -20,6 +20,7 @@ from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.keys import PROCESSORS, mentioned
 from tinybuild.paths import Data
 from tinybuild.tokenizer.loading import load
+from tinybuild.validate import reader
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,6 +61,7 @@ class Subject:
     folder: the bundle's layout. scratch: an empty folder. facts: those of the receipts, by stage.
     original: the files of the tokenizer that a shrunken one is compared with; tokenizer_class: its
     class, if the recipe names one. origin: the config files of the model's source.
+    compat: whether version 4 of transformers is to read it alike.
     """
 
     folder: Path
@@ -71,6 +73,7 @@ class Subject:
     original: Path | None = None
     tokenizer_class: str | None = None
     origin: Path | None = None
+    compat: bool = False
 
     @functools.cached_property
     def parts(self) -> frozenset[str]:
@@ -203,6 +206,18 @@ class Subject:
         if weight is not None and weight.dim() == 2 and weight.shape[0] >= size:
             return int(weight.shape[0])
         return int(size)
+
+    @functools.cached_property
+    def elsewhere(self) -> tuple[reader.Answer, Batch]:
+        """What the process that only reads bundles finds in this one, and its outputs."""
+        question = reader.Question(
+            folder=str(self.folder),
+            class_=self.made.class_,
+            model_type=self.model.config.model_type,
+            seed=self.seed,
+            scratch=str(self.scratch / "read"),
+        )
+        return reader.ask(question, self.batch)
 
     # --- inputs and outputs -----------------------------------------------------------------------
 
