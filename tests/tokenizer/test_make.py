@@ -7,12 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kit import faults
-from kit.files import contents
+from kit.files import contents, edit
 from kit.stage import MakeJob
 
 from tinybuild import wire
@@ -687,3 +688,34 @@ def test_train_a_real_slow_one_is_refused(job: MakeJob, tmp_path: Path, upstream
     fetch = real(tmp_path, upstreams, "opus-mt-en-mg")
     text, _ = refused(job, fetch, method="train", vocab_size=1000)
     assert "MarianTokenizer cannot be trained" in text
+
+
+# --- an older transformers ------------------------------------------------------------------------
+
+
+def test_files_that_transformers_4_reads_alike(job: MakeJob, tmp_path: Path) -> None:
+    """Of the class that is its tokenizer.json, with what its own class would add written out."""
+    from transformers import AutoTokenizer, TokenizersBackend
+
+    fetch = blank(tmp_path, "qwen2")
+    section = {"method": "train", "vocab_size": 600}
+    edit(
+        fetch / "source" / "tokenizer_config.json",
+        lambda data: data.update(extra_special_tokens=["<|im_start|>"], padding_side="left"),
+    )
+    plain, older = (wish(job, fetch, kind="transformers", **section) for _ in range(2))
+    tokenizer.make(plain)
+    tokenizer.make(replace(older, settings={**older.settings, "compat": True}))
+    told = json.loads((older.out / "tokenizer_config.json").read_text())
+    assert told["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert told["additional_special_tokens"] == ["<|im_start|>"]
+    assert told["padding_side"] == "left"
+    assert told["model_input_names"] == ["input_ids", "attention_mask"]
+    assert "extra_special_tokens" not in told
+    here, there = (AutoTokenizer.from_pretrained(work.out) for work in (plain, older))
+    assert type(there) is TokenizersBackend
+    assert (
+        there("The fox <|im_start|> 12")["input_ids"]
+        == here("The fox <|im_start|> 12")["input_ids"]
+    )
+    assert there.all_special_tokens == here.all_special_tokens

@@ -62,6 +62,7 @@ class Subject:
     folder: the bundle's layout. scratch: an empty folder. facts: those of the receipts, by stage.
     original: the files of the tokenizer that a shrunken one is compared with; tokenizer_class: its
     class, if the recipe names one. origin: the config files of the model's source.
+    compat: whether version 4 of transformers is to read it alike.
     """
 
     folder: Path
@@ -73,6 +74,7 @@ class Subject:
     original: Path | None = None
     tokenizer_class: str | None = None
     origin: Path | None = None
+    compat: bool = False
 
     @functools.cached_property
     def parts(self) -> frozenset[str]:
