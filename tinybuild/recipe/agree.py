@@ -90,10 +90,10 @@ def _model(model: Model, data: Sections) -> Iterator[Finding]:
         what = f"model.architecture: there is no task {task}"
         hint = did_you_mean(task, heads.TASKS)
         yield Finding(key=("model", "architecture"), what=what, hint=hint)
-    if "sentence_transformer" in model and "tokenizer" not in data:
-        what = "model.sentence_transformer needs a tokenizer"
-        key = ("model", "sentence_transformer")
-        yield Finding(key=key, what=what, hint="add a tokenizer section")
+    for name in ("sentence_transformer", "gguf"):
+        if name in model and "tokenizer" not in data:
+            what = f"model.{name} needs a tokenizer"
+            yield Finding(key=("model", name), what=what, hint="add a tokenizer section")
     if "source" not in data:
         yield Finding(key=("model",), what="the model has no source", hint=_SOURCE)
 
