@@ -19,7 +19,7 @@ from tinybuild.feeding.inputs import labels, tensors
 from tinybuild.feeding.inputs.attempt import attempt
 from tinybuild.feeding.inputs.draw import ROWS, Draw
 from tinybuild.feeding.inputs.facts import Facts
-from tinybuild.feeding.processor import features
+from tinybuild.feeding.processor import features, parts
 from tinybuild.keys import PROCESSORS
 from tinybuild.validate import pipelines, samples
 
@@ -70,8 +70,15 @@ class Client:
         """What AutoProcessor makes of the folder; None without a processor's files."""
         from transformers import AutoProcessor
 
-        there = any((self.folder / name).is_file() for name in PROCESSORS)
-        return AutoProcessor.from_pretrained(self.folder) if there else None
+        if not any((self.folder / name).is_file() for name in PROCESSORS):
+            return None
+        try:
+            return AutoProcessor.from_pretrained(self.folder)
+        except (OSError, ValueError, AttributeError):
+            absent = parts.lacking(self.folder)
+            if absent:
+                raise ImportError(absent) from None
+            raise
 
     @property
     def whole(self) -> bool:
