@@ -247,6 +247,19 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# How positions rotate: a key of transformers 5, by kind of layers where they differ.
+ROTATION = "rope_parameters"
+THETA, SHARE = "rope_theta", "partial_rotary_factor"
+WINDOWED = ("full_attention", "sliding_attention")
+# What families called in transformers 4 the base, that of layers with a window, and the share of a
+# head that turns; the rest stood in rope_scaling.
+ROTATIONS = (
+    (THETA, THETA, SHARE),
+    (THETA, "rope_local_base_freq", SHARE),
+    ("global_rope_theta", "local_rope_theta", SHARE),
+    ("rotary_emb_base", "rotary_emb_base", "rotary_pct"),
+)
+
 # Rows whose names are one size: a config that has two of them with one value changes both.
 ONE_SIZE = (
     *("width", "depth", "heads", "kv heads", "ffn width", "head dim", "positions", "experts"),

@@ -227,5 +227,6 @@ class Sections(TypedDict):
     dataset: NotRequired[Dataset]
     tokenizer: NotRequired[Tokenizer]
     model: NotRequired[Model]
+    compat: NotRequired[Literal["transformers-4"]]
     checks: Checks
     limits: Limits

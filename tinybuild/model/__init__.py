@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """model: the recipe's section, its amounts as numbers. max_parameters: more are refused."""
+    """model: the recipe's section, its amounts as numbers. max_parameters: more are refused.
+    compat: whether transformers 4 is to read the config alike."""
 
     model: Model
     max_parameters: int
+    compat: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,8 @@ def make(job: Job) -> ModelFacts:
     building.require_read(built)
     building.cast(built)  # some classes convert their routers as they run
     precision.tell(model.config, building.dtype, building.dtype)
+    if building.asked.compat:
+        saved.old_names(model)
     try:
         model.save_pretrained(job.out)
     except ValueError as error:
@@ -91,6 +95,8 @@ def make(job: Job) -> ModelFacts:
             f"transformers refuses to save the model: {overrides.reason(error)}",
             key=("model", "config"),
         ) from None
+    if building.asked.compat:
+        saved.for_version_4(job.out)
     record = {"version": 1, "changes": wire.dump([*building.mended, *built.changes])}
     (job.out / "config_changes.json").write_text(pretty(record), encoding="utf-8")
     modalities = inputs.modalities(model)

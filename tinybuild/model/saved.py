@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinybuild.config import carry, heads, overrides
+from tinybuild.config import carry, heads, older, overrides
 from tinybuild.errors import BuildFault
 from tinybuild.facts import Ids
 from tinybuild.feeding import processor
 from tinybuild.feeding.inputs.facts import Facts
+from tinybuild.files import pretty
 from tinybuild.keys import elsewhere, is_id, says
 from tinybuild.paths import Data, Json, whole
 
@@ -70,6 +71,29 @@ def generation(model: PreTrainedModel, folder: Path, tokenizer: Ids | None, wish
         elif elsewhere(name, value):
             delattr(made, name)
     model.generation_config = made
+
+
+def old_names(model: PreTrainedModel) -> None:
+    """Have the weights of a model saved by the names that older versions of transformers read."""
+    from transformers.conversion_mapping import get_model_conversion_mapping
+
+    # As after loading such a file; of a model that was not loaded some names are not turned back.
+    model._weight_conversions = get_model_conversion_mapping(model)
+
+
+def for_version_4(folder: Path) -> None:
+    """Say a saved config.json also in the keys of transformers 4. Raises BuildFault where that
+    version has none for it."""
+    path = folder / "config.json"
+    data = older.spelled(json.loads(path.read_text(encoding="utf-8")))
+    told = older.least(data, {}, {})
+    if told.reasons:
+        raise BuildFault.of(
+            f"transformers {older.FOUR} does not know {', '.join(told.reasons)}",
+            key=("compat",),
+            hint="leave compat out: the card then names the least version",
+        )
+    path.write_text(pretty(data), encoding="utf-8")
 
 
 def longest(model: PreTrainedModel) -> int | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tinybuild import bundle, wire
 from tinybuild.errors import BuildFault
@@ -69,6 +70,7 @@ def make(job: Job) -> PackFacts:
             Checked(name=check["name"], state=check["state"], note=check["note"])
             for check in report["checks"]
         ),
+        versions=_versions(report["checks"]),
         bytes=bundle.size(folder),
     )
     (folder / "README.md").write_text(card(told), encoding="utf-8")
@@ -76,6 +78,15 @@ def make(job: Job) -> PackFacts:
     (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
     tar = archive(folder, job.out / f"{settings.name}.tar.gz", settings.name)
     return PackFacts(bytes=bundle.size(folder), tar=tar)
+
+
+def _versions(checks: Sequence[Mapping[str, Any]]) -> str:
+    """The least version of transformers that the report names, and why; "" where it names none."""
+    for check in checks:
+        if check["name"] == "least_version":
+            why = f": {check['note']}" if check["note"] else ""
+            return f"{check['values']['transformers']} or later{why}"
+    return ""
 
 
 def _local(settings: Settings, dataset: DatasetFacts | None) -> dict[str, object]:

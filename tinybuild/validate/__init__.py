@@ -26,6 +26,7 @@ from tinybuild.validate import (
     processor,
     shrunk,
     tokenizer,
+    versions,
 )
 from tinybuild.validate.check import STATES, Check, Result
 from tinybuild.validate.subject import Bounds, Subject, Wish
@@ -36,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     tokenizer.tokenizer_loads,
     tokenizer.ids_without_holes,
     tokenizer.special_tokens,
+    tokenizer.one_cutting,
     tokenizer.round_trip,
     shrunk.vocabulary_mapped,
     shrunk.same_pipeline,
@@ -78,6 +80,7 @@ CHECKS: tuple[Check, ...] = (
     processor.processor_feeds_model,
     dataset.dataset_loads,
     pairs.rows_train,
+    versions.least_version,
     loaded.max_bytes,
 )
 
@@ -97,6 +100,7 @@ class Settings:
     checks: Bounds
     source: Slot | None = None
     model: Wish | None = None
+    compat: bool = False
 
 
 def make(job: Job) -> ValidateFacts:
@@ -121,6 +125,7 @@ def make(job: Job) -> ValidateFacts:
             original=job.inputs["fetch"] / settings.source.slot if settings.source else None,
             tokenizer_class=settings.source.class_ if settings.source else None,
             origin=job.inputs["fetch"] / "source" if settings.model else None,
+            compat=settings.compat,
         )
         results = {check.name: check.run(subject) for check in CHECKS}
         size = bundle.size(packed)
