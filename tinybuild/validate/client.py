@@ -149,7 +149,7 @@ class Client:
             for medium in samples.senses(self.processor)
         }
         if options.get("truncation"):  # a processor may take some of it for what it puts in
-            options = {**options, "max_length": self.tokenizer.model_max_length}
+            options = {**options, "max_length": self.processor.tokenizer.model_max_length}
         self.run(what, dict(self.processor(text=texts, **many, **options, return_tensors="pt")))
 
 
@@ -195,7 +195,8 @@ def _chat(client: Client) -> bool:
     """A conversation as the template of the processor, or else of the tokenizer, writes it."""
     if client.reads is None:
         return False
-    holder, said = client.reads, [*CHAT]
+    holder: Any = client.reads
+    said: list[Mapping[str, Any]] = [*CHAT]
     if client.whole and getattr(client.processor, "chat_template", None):
         holder = client.processor
         said = [{**one, "content": [{"type": "text", "text": one["content"]}]} for one in CHAT]
