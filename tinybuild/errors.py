@@ -92,7 +92,7 @@ EXTRAS = {
     "zoo": ("mistral-common", "protobuf", "sacremoses", "sentencepiece"),
     "media": ("pillow", "soundfile", "soxr"),
     "architectures": ("scipy", "timm"),
-    "formats": ("peft", "sentence-transformers"),
+    "formats": ("gguf", "peft", "sentence-transformers"),
 }
 
 

@@ -7,7 +7,7 @@ are does so through a class of its own with just those: its task depends on exac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 # --- fetch ----------------------------------------------------------------------------------------
@@ -63,7 +63,8 @@ class Shrunk:
     """What became of a vocabulary of which a part was kept.
 
     kept: reason -> number of tokens. trimmed: shape of reserved tokens without room -> how many.
-    coverage: share of the sample's source tokens that were kept.
+    coverage: share of the sample's source tokens that were kept. disagreed: file of the source
+    that cuts text otherwise than AutoTokenizer -> what became of it.
     """
 
     source_size: int
@@ -73,6 +74,7 @@ class Shrunk:
     unreachable: Unreachable
     coverage: float
     characters_per_token: CharactersPerToken
+    disagreed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,8 @@ class TokenizerIds:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerShown:
-    """What a card tells. rows: of the embedding that it wants. bytes: of its files."""
+    """What a card tells. rows: of the embedding that it wants. bytes: of its files. unused: tokens
+    that fill a vocabulary for which the text gave fewer."""
 
     class_: str
     method: str
@@ -92,6 +95,7 @@ class TokenizerShown:
     rows: int
     bytes: int
     shrunk: Shrunk | None
+    unused: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +111,7 @@ class Form:
     """A form of the model beside what from_pretrained saves by itself. path: its file or folder in
     the bundle. words: what a card says of it."""
 
-    kind: Literal["shards", "pickle", "adapter", "modules"]
+    kind: Literal["shards", "pickle", "adapter", "modules", "gguf"]
     path: str
     words: str
 
@@ -115,12 +119,14 @@ class Form:
 @dataclass(frozen=True, kw_only=True)
 class ModelShown:
     """What a card tells and the checks look at. tensor_parallel: on how many devices it can be
-    split at most. processor: its classes. forms: other forms of it that the recipe asked for."""
+    split at most. length: tokens of a text that it has places for; None where its config bounds
+    none. processor: its classes. forms: other forms of it that the recipe asked for."""
 
     class_: str
     parameters: int
     dtype: str
     tensor_parallel: int
+    length: int | None
     processor: tuple[str, ...]
     forms: tuple[Form, ...]
 
@@ -178,11 +184,13 @@ class DatasetFacts(DatasetRows):
 @dataclass(frozen=True, kw_only=True)
 class ValidateFacts:
     """checks: how many passed. untried: how many could not be tried where it was built. bytes: of
-    the files that were checked. given_up: what of the source could not be kept, and why."""
+    the files that were checked. from_bundle: how that check ended, "" where there is nothing to
+    use. given_up: what of the source could not be kept, and why."""
 
     checks: int
     untried: int
     bytes: int
+    from_bundle: str
     given_up: Mapping[str, str]
 
 

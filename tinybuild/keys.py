@@ -247,11 +247,26 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# How positions rotate: a key of transformers 5, by kind of layers where they differ.
+ROTATION = "rope_parameters"
+THETA, SHARE = "rope_theta", "partial_rotary_factor"
+WINDOWED = ("full_attention", "sliding_attention")
+# What families called in transformers 4 the base, that of layers with a window, and the share of a
+# head that turns; the rest stood in rope_scaling.
+ROTATIONS = (
+    (THETA, THETA, SHARE),
+    (THETA, "rope_local_base_freq", SHARE),
+    ("global_rope_theta", "local_rope_theta", SHARE),
+    ("rotary_emb_base", "rotary_emb_base", "rotary_pct"),
+)
+
 # Rows whose names are one size: a config that has two of them with one value changes both.
 ONE_SIZE = (
     *("width", "depth", "heads", "kv heads", "ffn width", "head dim", "positions", "experts"),
     "top k",
 )
+# A key that transformers no longer writes and others read -> the one that says the same.
+FORMER: Mapping[str, str] = {"n_ctx": "n_positions"}
 SIDES = ("encoder_", "decoder_")  # each has sizes of its own
 
 
@@ -373,6 +388,10 @@ SAYS: Mapping[str, str] = {
     ),
     "routing": r".*(expert|moe|top_?k|n_group|router|routed).*",
     "rows of text": r"~vocab_size(_~)?",  # where as many as there are of the text
+    "places of a text": (  # those of boxes and sounds are others
+        r"(?!max_2d_|max_source_|max_audio_|max_speech_)(max_~position_embeddings|max_~positions|"
+        r"n_positions|n_ctx|max_seq_len|max_sequence_length)"
+    ),
     "ids of text": r"~vocab_size_per_layer_input",  # as many rows, or a few less
     "helped generation": r"use_mtp|assistant_early_exit|prompt_lookup_num_tokens",
     "packing": r"(quantization|compression)_config",  # of weights in fewer bits than a float has

@@ -175,6 +175,12 @@ class Sentences(TypedDict):
     normalize: bool
 
 
+class Gguf(TypedDict, total=False):
+    """A file for llama.cpp, and its name for the pre-tokenizer."""
+
+    pre: str
+
+
 class Model(TypedDict):
     """The section `model`."""
 
@@ -193,6 +199,7 @@ class Model(TypedDict):
     format: NotRequired[Literal["safetensors", "bin"]]
     adapters: NotRequired[Mapping[str, Adapter]]
     sentence_transformer: NotRequired[Sentences]
+    gguf: NotRequired[Gguf]
 
 
 class Checks(TypedDict):
@@ -220,5 +227,6 @@ class Sections(TypedDict):
     dataset: NotRequired[Dataset]
     tokenizer: NotRequired[Tokenizer]
     model: NotRequired[Model]
+    compat: NotRequired[Literal["transformers-4"]]
     checks: Checks
     limits: Limits

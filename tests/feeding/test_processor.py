@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit import bundles
 from kit.faults import refused
 from kit.files import contents, edit
 from kit.stage import MakeJob
@@ -455,8 +456,6 @@ Build = Callable[..., Subject]
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """built(type, class, config, tokenizer=True): a bundle made of the type's defaults, once."""
-    from tinybuild.workers import Job
-
     kept: dict[str, tuple[Path, dict[str, Any]]] = {}
 
     def make(kind: str, name: str, config: Mapping[str, Any], words: bool = True) -> Subject:
@@ -474,38 +473,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
     ) -> tuple[Path, dict[str, Any]]:
         root = tmp_path_factory.mktemp(kind)
 
-        def job(
-            stage: str, settings: Mapping[str, Any], facts: Mapping[str, Any], **inputs: Path
-        ) -> Job:
-            out = root / stage
-            out.mkdir()
-            return Job(
-                task=f"{stage}:x",
-                settings=settings,
-                inputs=inputs,
-                facts=facts,
-                root=root,
-                out=out,
-                seed=0,
-            )
-
-        wishes = {"source": {"transformers": kind}}
-        work = job("fetch", {"wishes": wishes, "base": ".", "locks": {}}, {})
-        source.fetch(work)
-        facts: dict[str, Any] = {}
-        if words:
-            section = {"method": "train", "vocab_size": 1600 if kind == "paligemma" else 500}
-            settings = {"tokenizer": section, "slot": "source", "kind": "transformers"}
-            settings |= {"blank": True, "related": True}
-            made = tokenizer.make(job("tokenizer", settings, {}, fetch=work.out))
-            facts["tokenizer"] = wire.dump(made)
-        section = {"architecture": name, "config": config, "dtype": "float32", "shrink": "none"}
-        settings = {"model": section, "max_parameters": 10_000_000}
-        facts["model"] = wire.dump(model.make(job("model", settings, facts, fetch=work.out)))
-        packed = root / "packed"
-        packed.mkdir()
-        bundle.lay({stage: root / stage for stage in facts}, packed)
-        return packed, facts
+        section = {"method": "train", "vocab_size": 1600 if kind == "paligemma" else 500}
+        return bundles.laid(root, (kind, name, config), section if words else None)
 
     return make
 
@@ -828,7 +797,7 @@ def test_a_decoder_of_several_codebooks_begins_in_each() -> None:
     import torch
     from transformers import MusicgenConfig, T5Config
 
-    from tinybuild.validate.processor import complete
+    from tinybuild.validate.samples import complete
 
     def forward(input_ids: Any = None, decoder_input_ids: Any = None) -> None: ...
 

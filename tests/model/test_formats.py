@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from kit.models import LLAMA, TINY, build, wish
 from kit.stage import MakeJob
 
 from tinybuild import model
-from tinybuild.model.formats import adapters, files
+from tinybuild.model.formats import adapters, files, gguf
+from tinybuild.workers import Job
 
 
 def plain(job: MakeJob, tmp_path: Path, **more: Any) -> dict[str, Any]:
@@ -158,6 +161,15 @@ def test_names_that_hit_more_than_they_should() -> None:
     assert adapters.targets(named, ["q"]) == ["q"]  # type: ignore[arg-type]
 
 
+def test_dense_layers_beside_fused_experts(job: MakeJob, tmp_path: Path) -> None:
+    """PEFT would take their names for the experts'."""
+    wanted = {"config": {}, "shrink": "auto", "adapters": {"a": {}}}
+    _, out = build(job, tmp_path, "Glm4MoeLiteConfig", **wanted)
+    config = read(out / "adapters" / "a" / "adapter_config.json")
+    assert "o_proj" in config["target_modules"]
+    assert not {*adapters.EXPERTS} & {*config["target_modules"]}
+
+
 # --- modules of sentence-transformers -------------------------------------------------------------
 
 BERT = {
@@ -200,3 +212,81 @@ def test_a_reward_model(job: MakeJob, tmp_path: Path) -> None:
     named = {**TINY, "id2label": {"0": "helpful"}}
     _, out = build(job, tmp_path, architecture="reward", config=named)
     assert read(out / "config.json")["id2label"] == {"0": "helpful"}
+
+
+# --- GGUF -----------------------------------------------------------------------------------------
+
+# What stands in for llama.cpp's converter: it knows no pre-tokenizer, and writes down what it got.
+CONVERTER = """
+import json, pathlib, sys
+from conversion.base import TextModel
+def main():
+    folder, _, out, _, kind = sys.argv[1:]
+    pre = TextModel().get_vocab_base_pre(None)
+    files = sorted(path.name for path in pathlib.Path(folder).iterdir())
+    config = json.loads((pathlib.Path(folder) / "config.json").read_text())
+    told = [pre, kind, files, config.get("n_ctx"), config.get("max_position_embeddings")]
+    pathlib.Path(out).write_text(json.dumps(told))
+"""
+BASE = """
+class TextModel:
+    def get_vocab_base_pre(self, tokenizer):
+        raise NotImplementedError("BPE pre-tokenizer was not recognized - update it")
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "llama.cpp"
+    (place / "conversion").mkdir(parents=True)
+    script = place / gguf.SCRIPT
+    script.write_text(CONVERTER)
+    script.chmod(0o755)
+    (place / "conversion" / "base.py").write_text(BASE)
+    monkeypatch.setenv("PATH", str(place), prepend=os.pathsep)
+
+
+def with_tokenizer(job: MakeJob, tmp_path: Path, **more: Any) -> Job:
+    work = wish(job, tmp_path, **more)
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer" / "tokenizer.json").write_text("{}")
+    return dataclasses.replace(work, inputs={**work.inputs, "tokenizer": tmp_path / "tokenizer"})
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_gguf_file(job: MakeJob, tmp_path: Path) -> None:
+    section = {"architecture": LLAMA, "dtype": "bfloat16", "gguf": {"pre": "llama-bpe"}}
+    work = with_tokenizer(job, tmp_path, **section)
+    (form,) = model.make(work).forms
+    assert (form.kind, form.path) == ("gguf", "model.gguf")
+    assert form.words.startswith("for llama.cpp, by its converter (")
+    pre, kind, files, *_ = json.loads((work.out / "model.gguf").read_text())
+    assert (pre, kind) == ("llama-bpe", "bf16")
+    assert {"tokenizer.json", "config.json", "model.safetensors"} <= {*files}
+
+
+@pytest.mark.usefixtures("installed")
+def test_keys_that_others_still_read(job: MakeJob, tmp_path: Path) -> None:
+    small = {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 50, "n_positions": 64}
+    work = with_tokenizer(job, tmp_path, name="GPT2Config", config=small, gguf={"pre": "gpt-2"})
+    model.make(work)
+    assert json.loads((work.out / "model.gguf").read_text())[3:] == [64, None]
+    assert "n_ctx" not in read(work.out / "config.json")
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_pre_tokenizer_that_the_converter_does_not_know(job: MakeJob, tmp_path: Path) -> None:
+    work = with_tokenizer(job, tmp_path, architecture=LLAMA, gguf={})
+    refusal = faults.refused(model.make, work)
+    assert refusal.what == (
+        "llama.cpp's converter failed: it does not know the pre-tokenizer of this vocabulary"
+    )
+    assert "gguf: {pre: llama-bpe}" in refusal.hint
+    assert refusal.key == ("model", "gguf")
+
+
+def test_no_converter(job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gguf, "converter", lambda: None)
+    refusal = faults.refused(model.make, with_tokenizer(job, tmp_path, gguf={}))
+    assert "there is no convert_hf_to_gguf.py on the PATH" in refusal.what
+    assert "put its folder" in refusal.hint

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import re
 import resource
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kit.files import contents
-from kit.models import LLAMA, TINY, build, refused
+from kit.models import LLAMA, TINY, build, refused, wish
 from kit.stage import MakeJob
 
 from tinybuild import model
 from tinybuild.config import meta
 from tinybuild.errors import BuildFault
-from tinybuild.model import draw, resized
+from tinybuild.model import draw, resized, saved
 
 
 def read(out: Path, name: str = "config.json") -> dict[str, Any]:
@@ -428,6 +429,27 @@ def test_size_and_ids_follow_the_tokenizer(job: MakeJob, tmp_path: Path) -> None
     assert weights(out)["model.embed_tokens.weight"].shape[0] == 60
 
 
+def test_a_classifier_of_a_decoder_has_an_id_to_pad_with(job: MakeJob, tmp_path: Path) -> None:
+    ids = {**IDS, "special": {"bos": 4, "eos": 5}}
+    classifier = LLAMA.replace("ForCausalLM", "ForSequenceClassification")
+    _, out = build(job, tmp_path, architecture=classifier, config=FREE, ids=ids)
+    assert read(out)["pad_token_id"] == 5
+    _, out = build(job, tmp_path, architecture=LLAMA, config=FREE, ids=ids)
+    assert read(out)["pad_token_id"] is None
+
+
+def test_ids_of_a_blank_source_mean_what_the_tokenizer_has(job: MakeJob, tmp_path: Path) -> None:
+    """What no token stands for ends a text, or is left out of a list; languages go by name."""
+    lost = {"no_timestamps_token_id": 33, "suppress_tokens": [33]}
+    names = {"lang_to_id": {"<|en|>": 1, "<|de|>": 2}}
+    ids = {**IDS, "moved": {}, "missing": "any", "special": {**IDS["special"], "<|en|>": 9}}
+    more = {"config": FREE, "generation": json.dumps({**lost, **names}), "ids": ids}
+    _, out = build(job, tmp_path, architecture=LLAMA, **more)
+    found = read(out, "generation_config.json")
+    assert (found["no_timestamps_token_id"], found["suppress_tokens"]) == (5, [])
+    assert found["lang_to_id"] == {"<|en|>": 9}
+
+
 def test_without_a_tokenizer_the_ids_stay(job: MakeJob, tmp_path: Path) -> None:
     _, out = build(job, tmp_path, architecture=LLAMA, source={"eos_token_id": 9})
     assert read(out)["eos_token_id"] == read(out, "generation_config.json")["eos_token_id"] == 9
@@ -474,3 +496,25 @@ def test_a_broken_generation_config(job: MakeJob, tmp_path: Path, content: str) 
     text, key = refused(job, tmp_path, architecture=LLAMA, generation=content)
     assert "generation_config.json" in text
     assert key == ("source",)
+
+
+# --- an older transformers ------------------------------------------------------------------------
+
+ROPE = {"rope_type": "linear", "rope_theta": 500.0, "factor": 2.0}
+
+
+def test_a_config_that_transformers_4_reads_alike(job: MakeJob, tmp_path: Path) -> None:
+    work = wish(job, tmp_path, architecture=LLAMA, config={**TINY, "rope_parameters": ROPE})
+    model.make(replace(work, settings={**work.settings, "compat": True}))
+    found = read(work.out)
+    assert found["rope_theta"] == 500.0
+    assert found["rope_scaling"] == {"rope_type": "linear", "factor": 2.0}
+
+
+def test_a_type_that_transformers_4_does_not_have(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "dots3_note"}')
+    with pytest.raises(
+        BuildFault, match=r"transformers 4\.57 does not know .*dots3_note"
+    ) as caught:
+        saved.for_version_4(tmp_path)
+    assert caught.value.findings[0].key == ("compat",)

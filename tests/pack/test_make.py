@@ -50,6 +50,12 @@ REPORT = {
     "checks": [
         {"name": "reload", "state": "passed", "note": ""},
         {"name": "processor_tokens", "state": "not tried", "note": "no timm here"},
+        {
+            "name": "least_version",
+            "state": "passed",
+            "values": {"transformers": "5.0"},
+            "note": "older ones do not read the tokenizer class TokenizersBackend",
+        },
     ],
 }
 
@@ -215,11 +221,13 @@ def test_the_card(job: MakeJob, stages: Any) -> None:
         f"| parameters | {count(facts['model']['parameters'])} (bfloat16) |",
         f"| tensor parallel | up to {facts['model']['tensor_parallel']} |",
         "| tokens | 600 (`LlamaTokenizer`) |",
+        "| transformers | 5.0 or later: older ones do not read the tokenizer class "
+        "TokenizersBackend |",
         "| rows | 12 (text",
         f'AutoTokenizer.from_pretrained("dist/{NAME}")',
         f'LlamaForCausalLM.from_pretrained("dist/{NAME}")',
         f'load_dataset("dist/{NAME}/dataset")',
-        "1 passed, 1 not tried; `report.json` says what each measured.\n"
+        "2 passed, 1 not tried; `report.json` says what each measured.\n"
         "- `processor_tokens` was not tried: no timm here",
         f"Built by tinybuild {tinybuild.__version__}",
     ):

@@ -7,12 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kit import faults
-from kit.files import contents
+from kit.files import contents, edit
 from kit.stage import MakeJob
 
 from tinybuild import wire
@@ -206,32 +207,50 @@ def test_train_from_a_vocabulary_weighted_prefers_the_first(job: MakeJob, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("kind", "size", "said"),
+    ("kind", "size", "least"),
     [
-        ("gpt2", 1, ("vocab_size 1 leaves no room beside 1 special", "")),
-        ("bert", 3, ("vocab_size 3 leaves no room beside 5 special", "")),
-        ("llama", 250, ("3 special and added tokens and 256 bytes", "")),
-        ("gpt2", 200, ("the text gives 257 tokens, not the 200 asked for", "at least 257")),
-        ("bert", 40_000, ("tokens, not the 40,000 asked for", "ask for at most ")),
-        ("t5", 150, ("the text gives 270 tokens, not the 150 asked for", "at least 270")),
+        ("gpt2", 1, 257),
+        ("gpt2", 256, 257),
+        ("bert", 3, 109),
+        ("llama", 250, 260),
+        ("t5", 150, 198),
     ],
 )
-def test_train_refuses_sizes(
-    job: MakeJob, tmp_path: Path, kind: str, size: int, said: tuple[str, str]
+def test_the_smallest_size_is_told_and_works(
+    job: MakeJob, tmp_path: Path, kind: str, size: int, least: int
 ) -> None:
-    fetch, (words, hint) = blank(tmp_path, kind), said
-    text, key = refused(job, fetch, kind="transformers", method="train", vocab_size=size)
-    assert words in text
-    assert hint in text.partition("hint:")[2]
-    assert key == ("tokenizer", "vocab_size")
-
-
-def test_train_with_the_size_the_hint_gives(job: MakeJob, tmp_path: Path) -> None:
-    fetch = blank(tmp_path, "bert")
-    text, _ = refused(job, fetch, kind="transformers", method="train", vocab_size=100)
-    least = int(text.partition("ask for at least ")[2].partition(", or")[0].replace(",", ""))
-    made, _ = build(job, fetch, kind="transformers", method="train", vocab_size=least)
+    fetch = blank(tmp_path, kind)
+    for few in (size, least - 1):
+        text, key = refused(job, fetch, kind="transformers", method="train", vocab_size=few)
+        assert f"vocab_size {few} is too small: " in text
+        assert f"hint: ask for at least {least};" in text
+        assert key == ("tokenizer", "vocab_size")
+    made, facts = build(job, fetch, kind="transformers", method="train", vocab_size=least)
     complete(made, least)
+    assert facts["unused"] == 0
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2", "llama", "clip", "t5", "albert", "roberta"])
+def test_unused_tokens_fill_what_the_text_does_not_give(
+    job: MakeJob, tmp_path: Path, kind: str
+) -> None:
+    fetch, few = blank(tmp_path, kind), ["a rose is a rose"]
+    made, facts = build(job, fetch, kind="transformers", method="train", vocab_size=600, text=few)
+    complete(made, 600)
+    names = [f"<unused{number}>" for number in range(facts["unused"])]
+    assert 100 < len(names) < 600
+    assert {*names} < {*made.get_vocab()}
+    assert f"<unused{len(names)}>" not in made.get_vocab()
+    source = tokenizer.load(fetch / "source", None, "transformers")
+    assert made.all_special_tokens == source.all_special_tokens
+    ids = made("a rose is", add_special_tokens=False)["input_ids"]
+    assert {*names}.isdisjoint(made.convert_ids_to_tokens(ids))
+    assert made.decode(ids).strip() == "a rose is"
+    again, told = build(
+        job, fetch, kind="transformers", method="train", vocab_size=600 - len(names), text=few
+    )
+    assert told["unused"] == 0
+    assert again.tokenize("a rose is") == made.tokenize("a rose is")
 
 
 def test_train_a_blank_vocabulary_has_nothing_to_teach(job: MakeJob, tmp_path: Path) -> None:
@@ -687,3 +706,34 @@ def test_train_a_real_slow_one_is_refused(job: MakeJob, tmp_path: Path, upstream
     fetch = real(tmp_path, upstreams, "opus-mt-en-mg")
     text, _ = refused(job, fetch, method="train", vocab_size=1000)
     assert "MarianTokenizer cannot be trained" in text
+
+
+# --- an older transformers ------------------------------------------------------------------------
+
+
+def test_files_that_transformers_4_reads_alike(job: MakeJob, tmp_path: Path) -> None:
+    """Of the class that is its tokenizer.json, with what its own class would add written out."""
+    from transformers import AutoTokenizer, TokenizersBackend
+
+    fetch = blank(tmp_path, "qwen2")
+    section = {"method": "train", "vocab_size": 600}
+    edit(
+        fetch / "source" / "tokenizer_config.json",
+        lambda data: data.update(extra_special_tokens=["<|im_start|>"], padding_side="left"),
+    )
+    plain, older = (wish(job, fetch, kind="transformers", **section) for _ in range(2))
+    tokenizer.make(plain)
+    tokenizer.make(replace(older, settings={**older.settings, "compat": True}))
+    told = json.loads((older.out / "tokenizer_config.json").read_text())
+    assert told["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert told["additional_special_tokens"] == ["<|im_start|>"]
+    assert told["padding_side"] == "left"
+    assert told["model_input_names"] == ["input_ids", "attention_mask"]
+    assert "extra_special_tokens" not in told
+    here, there = (AutoTokenizer.from_pretrained(work.out) for work in (plain, older))
+    assert type(there) is TokenizersBackend
+    assert (
+        there("The fox <|im_start|> 12")["input_ids"]
+        == here("The fox <|im_start|> 12")["input_ids"]
+    )
+    assert there.all_special_tokens == here.all_special_tokens

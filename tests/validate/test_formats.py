@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,9 @@ def measured(check: Check, subject: Subject, state: str = "passed") -> str:
 
 def test_none_of_them_without_a_wish(make: Make) -> None:
     subject = make()
-    checks = (formats.shards, formats.pickled, formats.adapters, formats.sentence_transformer)
-    assert [check.run(subject) for check in checks] == [None] * 4
+    checks = (formats.shards, formats.pickled, formats.adapters)
+    checks += (formats.sentence_transformer, formats.gguf)
+    assert [check.run(subject) for check in checks] == [None] * 5
 
 
 def test_shards(make: Make) -> None:
@@ -173,3 +175,29 @@ def test_another_pooling_than_the_recipes(make: Make) -> None:
     assert measured(formats.sentence_transformer, subject) == "3 vectors of 16 numbers"
     edit(subject.folder / "1_Pooling" / "config.json", max_too)
     assert "pooled otherwise" in measured(formats.sentence_transformer, subject, "failed")
+
+
+def test_gguf(make: Make) -> None:
+    import numpy
+
+    written = pytest.importorskip("gguf")
+    subject = make()
+    form = {"kind": "gguf", "path": "model.gguf", "words": ""}
+    weight = subject.model.get_input_embeddings().weight.detach().numpy()
+
+    def write(rows: Any, tokens: int) -> str:
+        facts = {"model": {**subject.facts["model"], "forms": [form]}, "tokenizer": {}}
+        writer = written.GGUFWriter(subject.folder / "model.gguf", "llama")
+        writer.add_token_list([str(n) for n in range(tokens)])
+        writer.add_tensor("token_embd.weight", rows)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        result = formats.gguf.run(dataclasses.replace(subject, facts=facts))
+        assert isinstance(result, Result)
+        return f"{result.state}: {result.measured}"
+
+    assert write(weight, 50) == "passed: llama: 1 tensors"
+    assert write(weight + 1, 49) == "failed: 49 tokens; another embedding"
+    assert write(weight * numpy.nan, 50).startswith("failed: no numbers in token_embd.weight")

@@ -125,7 +125,8 @@ def built(sound: Built, tmp_path: Path) -> Built:
 
 def validating(job: MakeJob, built: Built, *stages: str, **checks: Any) -> Job:
     kept = stages or tuple(built.facts)
-    settings: dict[str, Any] = {"checks": {"max_parameters": 1_000_000, **checks}}
+    compat = {"compat": True} if checks.pop("compat", False) else {}
+    settings: dict[str, Any] = {"checks": {"max_parameters": 1_000_000, **checks}, **compat}
     folders = {name: built.inputs[name] for name in kept}
     if built.facts.get("tokenizer", {}).get("shrunk"):
         settings["source"] = {"slot": "source", "class": None}
@@ -166,7 +167,8 @@ def test_a_sound_bundle_passes_every_check(job: MakeJob, sound: Built) -> None:
         *("reload", "dtype", "initialised", "max_parameters"),
         *("overrides_read", "ids_in_vocabulary", "coherent_ids", "no_dimension_left"),
         *("forward", "backward", "gradients", "inputs_matter", "generate", "generation_differs"),
-        *("trains", "fresh_process", "self_contained", "dataset_loads", "rows_train", "max_bytes"),
+        *("trains", "fresh_process", "from_bundle", "self_contained", "dataset_loads"),
+        *("rows_train", "least_version", "max_bytes"),
     ]
     assert report["version"] == 1
     for check in report["checks"]:
@@ -185,7 +187,7 @@ def test_a_sound_bundle_passes_every_check(job: MakeJob, sound: Built) -> None:
 
 @pytest.mark.usefixtures("no_network")
 def test_nothing_is_asked_of_the_network(job: MakeJob, sound: Built) -> None:
-    assert validate.make(validating(job, sound)).checks == 23
+    assert validate.make(validating(job, sound)).checks == 25
 
 
 def test_the_report_is_the_same_twice_and_names_no_place(
@@ -215,7 +217,7 @@ def test_a_sound_shrunken_tokenizer_passes_every_check(job: MakeJob, shrunken: B
     assert [check["name"] for check in report["checks"]] == [
         *("tokenizer_loads", "ids_without_holes", "special_tokens", "vocabulary_mapped"),
         *("same_pipeline", "segmentation", "special_strings", "chat_template", "batches"),
-        *("formats_agree", "self_contained"),
+        *("formats_agree", "self_contained", "least_version"),
     ]
 
 
@@ -617,6 +619,14 @@ def test_max_bytes(job: MakeJob, built: Built) -> None:
     )
 
 
+def test_the_least_version(job: MakeJob, sound: Built) -> None:
+    assert failures(job, sound, compat=True) == {
+        "least_version": "check least_version failed: measured transformers 5.0, wanted "
+        "transformers 4.57 / older ones do not read tokenizer.json as LlamaTokenizer: there its "
+        "text begins with <s>"
+    }
+
+
 def test_all_that_is_broken_is_reported_together(job: MakeJob, built: Built) -> None:
     import pyarrow.parquet
 
@@ -654,6 +664,7 @@ def test_every_check_has_a_mutant() -> None:
         *("every_modality", "generation_differs", "trains", "self_contained"),
         "learns_from_labels",
         "features_matter",  # tests/validate/test_features.py
+        "from_bundle",  # tests/validate/test_client.py
         *("processor_tokens", "processor_feeds_model"),  # tests/test_processor.py
         "rows_train",  # tests/test_pairs.py
     }

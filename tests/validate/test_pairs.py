@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit import bundles
 from kit.files import edit
 
-from tinybuild import bundle, model, source, wire
 from tinybuild.dataset import values
-from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.validate import batches, pairs
 from tinybuild.validate.check import Result
 from tinybuild.validate.subject import Subject
-from tinybuild.workers import Job
 
 TEXTS = (
     "The train to the coast leaves at nine, and it is full every morning.",
@@ -99,40 +97,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
     ) -> tuple[Path, dict[str, Any]]:
         root = tmp_path_factory.mktemp(kind)
 
-        def job(stage: str, settings: Mapping[str, Any], facts: Any, **inputs: Path) -> Job:
-            out = root / stage
-            out.mkdir()
-            return Job(
-                task=f"{stage}:x",
-                settings=settings,
-                inputs=inputs,
-                facts=facts,
-                root=root,
-                out=out,
-                seed=0,
-            )
-
-        wishes = {"source": {"transformers": kind}}
-        if words is not None and words != kind:
-            wishes["tokenizer"] = {"transformers": words}
-        work = job("fetch", {"wishes": wishes, "base": ".", "locks": {}}, {})
-        source.fetch(work)
-        facts: dict[str, Any] = {}
+        section = None
         if words is not None:
-            slot = "source" if words == kind else "tokenizer"
             wide = words in ("bert", "t5")  # a token for each letter of the text, twice
             section = {"method": "train", "vocab_size": 2500 if wide else 500}
-            settings = {"tokenizer": section, "slot": slot, "kind": "transformers"}
-            settings |= {"blank": True, "related": words == kind}
-            made = tokenizer.make(job("tokenizer", settings, {}, fetch=work.out))
-            facts["tokenizer"] = wire.dump(made)
-        section = {"architecture": name, "config": config, "dtype": "float32", "shrink": "none"}
-        settings = {"model": section, "max_parameters": 10_000_000}
-        facts["model"] = wire.dump(model.make(job("model", settings, facts, fetch=work.out)))
-        packed = root / "packed"
-        packed.mkdir()
-        bundle.lay({stage: root / stage for stage in facts}, packed)
-        return packed, facts
+        return bundles.laid(root, (kind, name, config), section, words)
 
     return make
 

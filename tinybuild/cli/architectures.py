@@ -18,13 +18,14 @@ from tinybuild.engine.receipts import Failure
 from tinybuild.engine.run import Builder
 from tinybuild.engine.stages import Task
 from tinybuild.errors import PackageFault
-from tinybuild.facts import ModelFacts, ValidateFacts
+from tinybuild.facts import ModelFacts, TokenizerFacts, ValidateFacts
 from tinybuild.progress import count, size
 
 GROUP = "architectures"
 PREFIX = "arch-"  # recipes/bert.yaml is a recipe of its own, and names are those of one zoo
 TABLE = "docs/architectures.md"
 MB = 1_000_000
+CLIENT = "from_bundle"  # the check of what a user does with a bundle alone
 RECIPE = """\
 # yaml-language-server: $schema=../../schemas/recipe.v1.schema.json
 version: 1
@@ -49,14 +50,17 @@ def missing(root: Path) -> dict[Path, str]:
 class Row:
     """What became of one recipe. `weights` are the bytes of its weights; `passed`, `failed` and
     `untried` say how many checks ended so; `reason` is empty where all is well, `package` true
-    where a package is missing, `known` false where nobody has tried yet. `given_up`: what of the
-    source could not be kept, and why."""
+    where a package is missing, `known` false where nobody has tried yet. `tokens`: of the
+    tokenizer. `client`: how the check `from_bundle` ended, "" where there is nothing to use.
+    `given_up`: what of the source could not be kept, and why."""
 
     model_type: str
     name: str = ""
     parameters: int | None = None
     weights: int | None = None
     modalities: tuple[str, ...] = ()
+    tokens: int | None = None
+    client: str = ""
     passed: int = 0
     failed: int = 0
     untried: int = 0
@@ -92,7 +96,10 @@ def _row(row: Row, name: str, zoo: Zoo, builder: Builder) -> Row:
             return _stopped(row, task, builder)
         receipt = builder.receipt(task.name)
         assert receipt is not None  # there are no reasons to run
-        if task.stage == "model":
+        if task.stage == "tokenizer":
+            tokens = wire.load(TokenizerFacts, receipt.facts).vocab_size
+            row = dataclasses.replace(row, tokens=tokens)
+        elif task.stage == "model":
             model = wire.load(ModelFacts, receipt.facts)
             row = dataclasses.replace(
                 row,
@@ -111,6 +118,7 @@ def _row(row: Row, name: str, zoo: Zoo, builder: Builder) -> Row:
                 row,
                 passed=validated.checks,
                 untried=validated.untried,
+                client=validated.from_bundle,
                 given_up=validated.given_up,
             )
     return row
@@ -129,6 +137,7 @@ def _stopped(row: Row, task: Task, builder: Builder) -> Row:
         passed=states["passed"],
         failed=states["failed"],
         untried=states["not tried"],
+        client=next((check["state"] for check in checks if check["name"] == CLIENT), ""),
         reason=_short(_failed(wrong) if wrong else _said(failure), builder.root),
         package=failure.kind == PackageFault.__name__,
     )
@@ -166,6 +175,8 @@ def table(rows: Iterable[Row]) -> str:
     usable = [row for row in rows if not row.package]
     whole = [row for row in usable if not row.reason]
     kept = [row for row in whole if not row.given_up]
+    used = [row for row in usable if _used(row) != "-"]
+    alone = [row for row in used if _used(row) == "works"]
     built = [row for row in rows if row.weights is not None]
     known = sum(row.known for row in rows)
     version = importlib.metadata.version("transformers")
@@ -190,6 +201,8 @@ def table(rows: Iterable[Row]) -> str:
         f"| their packages can be used here | {share(len(usable), len(rows))} | |",
         f"| pass every check, with every modality that they take | {share(len(whole), len(usable))}"
         " | 98 % |",
+        f"| work from the bundle alone, of those that read text or have a processor"
+        f" | {share(len(alone), len(used))} | 98 % |",
         f"| differ wherever their source does | {share(len(kept), len(whole))} | 97 % |",
         f"| weights of at most 1 MB | {small(MB)} | 95 % |",
         f"| weights of at most 10 MB | {small(10 * MB)} | 100 % |",
@@ -201,8 +214,8 @@ def table(rows: Iterable[Row]) -> str:
         lines += ["| what they take | types |", "| --- | --- |"]
         lines += [f"| {name} | {number} |" for name, number in sorted(modalities.items())] + [""]
     lines += [
-        "| type | class | parameters | bytes | modalities | checks | why not |",
-        "| --- | --- | ---: | ---: | --- | --- | --- |",
+        "| type | class | parameters | bytes | modalities | tokens | alone | checks | why not |",
+        "| --- | --- | ---: | ---: | --- | ---: | --- | --- | --- |",
     ]
     for row in rows:
         cells = (
@@ -211,6 +224,8 @@ def table(rows: Iterable[Row]) -> str:
             count(row.parameters),
             count(row.weights),
             ", ".join(row.modalities) or "-",
+            count(row.tokens),
+            _used(row),
             _checks(row),
             _cell(row.reason),
         )
@@ -221,6 +236,13 @@ def table(rows: Iterable[Row]) -> str:
         lines += ["| type | what | why |", "| --- | --- | --- |"]
         lines += [f"| {' | '.join(map(_cell, cells))} |" for cells in given_up]
     return "\n".join(lines) + "\n"
+
+
+def _used(row: Row) -> str:
+    """What a client can do with the bundle alone; "-" where it has nothing to use."""
+    if row.tokens is None and "text" in row.modalities:
+        return "no tokenizer"
+    return {"passed": "works", "": "-"}.get(row.client, row.client)
 
 
 def _checks(row: Row) -> str:

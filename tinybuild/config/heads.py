@@ -7,7 +7,7 @@ import functools
 import importlib
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -70,8 +70,10 @@ TASKS: Mapping[str, Task] = {
     "zero-shot-image-classification": Task(table="ZERO_SHOT_IMAGE_CLASSIFICATION"),
     "visual-question-answering": Task(table="VISUAL_QUESTION_ANSWERING", pipelines=("vqa",)),
     "object-detection": Task(table="OBJECT_DETECTION"),
-    "universal-segmentation": Task(table="UNIVERSAL_SEGMENTATION"),
-    "instance-segmentation": Task(table="INSTANCE_SEGMENTATION"),
+    "universal-segmentation": Task(
+        table="UNIVERSAL_SEGMENTATION", pipelines=("image-segmentation",)
+    ),
+    "instance-segmentation": Task(table="INSTANCE_SEGMENTATION", pipelines=("image-segmentation",)),
     "image-segmentation": Task(table="IMAGE_SEGMENTATION"),
     "mask-generation": Task(table="MASK_GENERATION"),
     "depth-estimation": Task(table="DEPTH_ESTIMATION"),
@@ -84,7 +86,7 @@ TASKS: Mapping[str, Task] = {
     "causal-image-modeling": Task(table="CAUSAL_IMAGE_MODELING"),
     "image-classification": Task(table="IMAGE_CLASSIFICATION"),
     "video-classification": Task(table="VIDEO_CLASSIFICATION"),
-    "semantic-segmentation": Task(table="SEMANTIC_SEGMENTATION"),
+    "semantic-segmentation": Task(table="SEMANTIC_SEGMENTATION", pipelines=("image-segmentation",)),
     "normal-estimation": Task(table="NORMAL_ESTIMATION"),
     "pointmap-estimation": Task(table="POINTMAP_ESTIMATION"),
     "pose-estimation": Task(table="POSE_ESTIMATION"),
@@ -131,10 +133,7 @@ def choose(wish: str, config: PreTrainedConfig) -> Chosen:
         return _named(wish, config)
     tasks = of_type(config.model_type)
     if wish not in TASKS:
-        meant = [task for task, row in TASKS.items() if wish in row.pipelines]
-        meant = [task for task in meant if task in tasks] or meant
-        hint = f"did you mean {' or '.join(meant)}?" if meant else did_you_mean(wish, TASKS)
-        raise BuildFault.of(f"there is no task {wish}", key=KEY, hint=hint)
+        raise BuildFault.of(f"there is no task {wish}", key=KEY, hint=meant(wish, tasks))
     if wish not in tasks:
         raise BuildFault.of(
             f"transformers has no class for {wish} of {config.model_type}",
@@ -150,6 +149,14 @@ def labelled(wish: str, changes: Mapping[str, Json]) -> Mapping[str, Json]:
     if labels is None or {"num_labels", "id2label", "label2id"} & changes.keys():
         return changes
     return {**changes, "num_labels": labels}
+
+
+def meant(wish: str, tasks: Collection[str] = ()) -> str:
+    """A hint for a task that there is not: ours for a pipeline's name, of `tasks` where they have
+    it; else those that are spelt alike."""
+    ours = [task for task, row in TASKS.items() if wish in row.pipelines]
+    ours = [task for task in ours if task in tasks] or ours
+    return f"did you mean {' or '.join(ours)}?" if ours else did_you_mean(wish, TASKS)
 
 
 def types() -> tuple[str, ...]:

@@ -23,6 +23,7 @@ WORTH = 32  # a halving saves at least this part: what is large by itself ruins 
 NARROW = 32  # a width below which a model of many layers says nothing of its architecture
 KEPT = ("vocabulary", "depth")  # measures that are not halved
 DEAR = 2  # goals, above which sizes may become equal
+EIGHT = 8
 LEAST = 4  # a size this small is not halved
 MEASURED = 8  # builds in each: the groups that the largest tensors hang on most
 
@@ -120,7 +121,7 @@ def _groups(tree: Tree, shapes: Shapes) -> Iterator[Group]:
         if is_id(name) or measures(name) in KEPT or tree.touches(place) or told:
             continue
         for number in _sizes(value):
-            if number > LEAST and any(_explains(number, axis) for axis in axes):
+            if _halves(name, number) and any(_explains(number, axis) for axis in axes):
                 for by in _marks(name, _size_at(tree.was(place), value, number)):
                     mark = _Mark(number=number, by=by)
                     groups.setdefault(mark, []).append((place, value))
@@ -135,6 +136,12 @@ def _groups(tree: Tree, shapes: Shapes) -> Iterator[Group]:
             )
             unique.append((sum(hanging), listed))
     yield from (group for _, group in sorted(unique, key=lambda one: -one[0])[:MEASURED])
+
+
+def _halves(name: str, number: int) -> bool:
+    """Whether a size may be halved: what experts are wide stays a multiple of 8, the 16 bytes of
+    bfloat16 that kernels for groups of experts want."""
+    return number > LEAST and not (measures(name) == "expert width" and number % 16 == EIGHT)
 
 
 def _marks(name: str, was: Json) -> Iterator[tuple[Json, ...]]:

@@ -148,10 +148,22 @@ def _part(part: Part, source: Source, seed: int) -> tuple[str, pyarrow.Table, Fe
         rows = source.open(config, name)
         table, places = _chosen(part, rows, source, own)
         table, features = media.shrink(table, rows.features, places, part.wish)
-        stored = kept(features)
-        return split, caster(stored)(table, split, 0), stored
+        return split, *_stored(table, features, split)
     except Fault as fault:
         raise part.place(fault) from None
+
+
+def _stored(table: pyarrow.Table, features: Features, name: str) -> tuple[pyarrow.Table, Features]:
+    """A table with its columns of times as Parquet keeps them."""
+    from datasets import Features
+
+    stored = kept(features)
+    for place, column in enumerate(features):
+        if features[column] != stored[column]:
+            cast = caster(Features({column: stored[column]}))
+            made = cast(table.select([column]), name, 0)
+            table = table.set_column(place, made.field(0), made.column(0))
+    return table, stored
 
 
 def _chosen(

@@ -145,7 +145,7 @@ def tokenizer(asked: Asked) -> Slice | None:
         "blank": bool(slot) and source.KINDS[kind].blank,
         "related": slot == "source",
     }
-    return Slice(settings=settings, needs=tuple(needs))
+    return Slice(settings={**settings, **_compat(asked)}, needs=tuple(needs))
 
 
 def model(asked: Asked) -> Slice | None:
@@ -159,9 +159,11 @@ def model(asked: Asked) -> Slice | None:
         section["max_bytes"] = size(data["model"]["max_bytes"])
     needs = [asked.need("fetch", "source/")]
     if "tokenizer" in data:
-        needs.append(asked.need("tokenizer", facts=facts.TokenizerIds))
+        files = ("",) if "gguf" in section else ()  # what a format is made from
+        needs.append(asked.need("tokenizer", *files, facts=facts.TokenizerIds))
     most = amount(data["checks"]["max_parameters"])
-    return Slice(settings={"model": section, "max_parameters": most}, needs=tuple(needs))
+    settings: dict[str, Json] = {"model": section, "max_parameters": most, **_compat(asked)}
+    return Slice(settings=settings, needs=tuple(needs))
 
 
 def validate(asked: Asked) -> Slice | None:
@@ -172,9 +174,10 @@ def validate(asked: Asked) -> Slice | None:
     }
     if "max_bytes" in data["checks"]:
         checks["max_bytes"] = size(data["checks"]["max_bytes"])
-    settings: dict[str, Json] = {"checks": checks}
+    settings: dict[str, Json] = {"checks": checks, **_compat(asked)}
     origin = list[str]()
-    if "tokenizer" in data and METHODS[data["tokenizer"]["method"]].shrinks:
+    method = METHODS[data["tokenizer"]["method"]] if "tokenizer" in data else None
+    if method is not None and (method.shrinks or method.unchanged):
         slot = asked.tokenizer_slot
         origin.append(f"{slot}/")
         settings["source"] = {"slot": slot, "class": data["tokenizer"].get("class")}
@@ -192,6 +195,11 @@ def validate(asked: Asked) -> Slice | None:
     if origin:
         needs.append(asked.need("fetch", *origin))
     return Slice(settings=settings, needs=tuple(needs))
+
+
+def _compat(asked: Asked) -> dict[str, Json]:
+    """Whether an older transformers is to read the bundle alike, where the recipe asks for it."""
+    return {"compat": True} if "compat" in asked.recipe.data else {}
 
 
 def pack(asked: Asked) -> Slice | None:

@@ -42,14 +42,14 @@ STAGES: Mapping[str, Stage] = {
     ),
     "model": Stage(
         function="tinybuild.model:make",
-        libraries=("transformers", "torch", "safetensors", "pillow", "torchvision"),
+        libraries=("transformers", "torch", "safetensors", "pillow", "torchvision", "gguf"),
     ),
     "validate": Stage(
         function="tinybuild.validate:make",
         libraries=(
             *("transformers", "tokenizers", "torch", "datasets", "pyarrow", "soundfile", "soxr"),
             *("sentencepiece", "tiktoken", "mistral-common", "pillow", "torchvision"),
-            *("peft", "sentence-transformers"),
+            *("gguf", "peft", "sentence-transformers"),
         ),
     ),
     "pack": Stage(function="tinybuild.pack:make", recipe=True),

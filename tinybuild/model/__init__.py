@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """model: the recipe's section, its amounts as numbers. max_parameters: more are refused."""
+    """model: the recipe's section, its amounts as numbers. max_parameters: more are refused.
+    compat: whether transformers 4 is to read the config alike."""
 
     model: Model
     max_parameters: int
+    compat: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,8 @@ def make(job: Job) -> ModelFacts:
     building.require_read(built)
     building.cast(built)  # some classes convert their routers as they run
     precision.tell(model.config, building.dtype, building.dtype)
+    if building.asked.compat:
+        saved.old_names(model)
     try:
         model.save_pretrained(job.out)
     except ValueError as error:
@@ -91,6 +95,8 @@ def make(job: Job) -> ModelFacts:
             f"transformers refuses to save the model: {overrides.reason(error)}",
             key=("model", "config"),
         ) from None
+    if building.asked.compat:
+        saved.for_version_4(job.out)
     record = {"version": 1, "changes": wire.dump([*building.mended, *built.changes])}
     (job.out / "config_changes.json").write_text(pretty(record), encoding="utf-8")
     modalities = inputs.modalities(model)
@@ -98,13 +104,20 @@ def make(job: Job) -> ModelFacts:
     more = (building.folder, source, building.tokenizer)
     files = saved.processor_files(model, *more) if senses else {}
     processor.write(files, building.folder, job.out)
-    work = formats.Work(model=model, folder=job.out, section=section, seed=job.seed)
+    work = formats.Work(
+        model=model,
+        folder=job.out,
+        section=section,
+        seed=job.seed,
+        tokenizer=job.inputs.get("tokenizer"),
+    )
     return ModelFacts(
         class_=building.model_class.__name__,
         model_type=model.config.model_type,
         parameters=built.parameters,
         dtype=section["dtype"],
         tensor_parallel=parallel(model.config.to_dict()),
+        length=saved.longest(model),
         draw=built.number,
         processor=tuple(processor.classes(files)),
         forms=formats.write(work),

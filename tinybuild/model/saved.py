@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinybuild.config import carry, overrides
+from tinybuild.config import carry, heads, older, overrides
 from tinybuild.errors import BuildFault
 from tinybuild.facts import Ids
 from tinybuild.feeding import processor
+from tinybuild.feeding.inputs.facts import Facts
+from tinybuild.files import pretty
 from tinybuild.keys import elsewhere, is_id, says
-from tinybuild.paths import Data, Json
+from tinybuild.paths import Data, Json, whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -60,9 +62,54 @@ def generation(model: PreTrainedModel, folder: Path, tokenizer: Ids | None, wish
     for name, value in wishes.items():
         if is_id(name) and name in data:
             setattr(made, name, value)
+    most = longest(model)
     for name, value in list(vars(made).items()):
-        if says(name, "helped generation") and value:
+        if name == "max_length" and whole(value) and most is not None:
+            setattr(made, name, min(value, most))
+        elif says(name, "helped generation") and value:
             setattr(made, name, None)
         elif elsewhere(name, value):
             delattr(made, name)
     model.generation_config = made
+
+
+def old_names(model: PreTrainedModel) -> None:
+    """Have the weights of a model saved by the names that older versions of transformers read."""
+    from transformers.conversion_mapping import get_model_conversion_mapping
+
+    # As after loading such a file; of a model that was not loaded some names are not turned back.
+    model._weight_conversions = get_model_conversion_mapping(model)
+
+
+def for_version_4(folder: Path) -> None:
+    """Say a saved config.json also in the keys of transformers 4. Raises BuildFault where that
+    version has none for it."""
+    path = folder / "config.json"
+    data = older.spelled(json.loads(path.read_text(encoding="utf-8")))
+    told = older.least(data, {}, {})
+    if told.reasons:
+        raise BuildFault.of(
+            f"transformers {older.FOUR} does not know {', '.join(told.reasons)}",
+            key=("compat",),
+            hint="leave compat out: the card then names the least version",
+        )
+    path.write_text(pretty(data), encoding="utf-8")
+
+
+def longest(model: PreTrainedModel) -> int | None:
+    """Tokens of a text that a model has places for; None where its config bounds none.
+
+    What the config of the text says, and the rows of its tables of positions: one with a row for
+    padding counts from the next on (RoBERTa's 514 are 512 tokens).
+    """
+    lengths = [
+        value
+        for name, value in heads.text_part(model.config).to_dict().items()
+        if says(name, "places of a text") and whole(value) and value > 0
+    ]
+    lengths += [
+        table.num_embeddings - table.padding_idx - 1
+        for name, table in Facts(model).modules("Embedding")
+        if "position" in name and table.padding_idx is not None
+    ]
+    return min(lengths, default=None)

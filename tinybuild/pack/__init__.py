@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tinybuild import bundle, wire
 from tinybuild.errors import BuildFault
@@ -41,9 +42,10 @@ def make(job: Job) -> PackFacts:
     recipe has them.
     """
     settings, dataset = job.asked(Settings), job.find("dataset", DatasetFacts)
+    model = job.find("model", ModelShown)
     folder = job.out / settings.name
     folder.mkdir()
-    bundle.lay(job.inputs, folder)
+    bundle.lay(job.inputs, folder, model.length if model else None)
     copy(job.inputs["validate"] / "report.json", folder / "report.json")
     text = job.inputs["recipe"].read_bytes().decode("utf-8-sig")
     if digest(text) != settings.recipe:
@@ -61,13 +63,14 @@ def make(job: Job) -> PackFacts:
         recipe=text,
         given=settings.given,
         credits={**fetched.credits, **{s: one.credit for s, one in settings.local.items()}},
-        model=job.find("model", ModelShown),
+        model=model,
         tokenizer=job.find("tokenizer", TokenizerShown),
         dataset=dataset,
         checks=tuple(
             Checked(name=check["name"], state=check["state"], note=check["note"])
             for check in report["checks"]
         ),
+        versions=_versions(report["checks"]),
         bytes=bundle.size(folder),
     )
     (folder / "README.md").write_text(card(told), encoding="utf-8")
@@ -75,6 +78,15 @@ def make(job: Job) -> PackFacts:
     (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
     tar = archive(folder, job.out / f"{settings.name}.tar.gz", settings.name)
     return PackFacts(bytes=bundle.size(folder), tar=tar)
+
+
+def _versions(checks: Sequence[Mapping[str, Any]]) -> str:
+    """The least version of transformers that the report names, and why; "" where it names none."""
+    for check in checks:
+        if check["name"] == "least_version":
+            why = f": {check['note']}" if check["note"] else ""
+            return f"{check['values']['transformers']} or later{why}"
+    return ""
 
 
 def _local(settings: Settings, dataset: DatasetFacts | None) -> dict[str, object]:

@@ -22,6 +22,7 @@ LOADERS = {
     "pickle": "torch.load(..., weights_only=True)",
     "adapter": 'peft.PeftModel.from_pretrained(model, "{bundle}/{path}")',
     "modules": 'sentence_transformers.SentenceTransformer("{bundle}")',
+    "gguf": "llama-cli -m {bundle}/{path}",
 }
 
 
@@ -37,7 +38,8 @@ class Checked:
 @dataclass(frozen=True, kw_only=True)
 class Told:
     """All that a card tells. recipe: its text. given: whether the vocabulary stands in it. credits:
-    slot -> what the kind of its source says (`words`, and the `repo` of the Hub that it is)."""
+    slot -> what the kind of its source says (`words`, and the `repo` of the Hub that it is).
+    versions: which transformers reads the bundle alike."""
 
     name: str
     summary: str
@@ -48,6 +50,7 @@ class Told:
     tokenizer: TokenizerShown | None
     dataset: DatasetFacts | None
     checks: tuple[Checked, ...]
+    versions: str
     bytes: int
 
 
@@ -134,11 +137,15 @@ def _sizes(told: Told) -> Iterator[tuple[str, str]]:
         yield "tokens", f"{count(tokenizer.vocab_size)} (`{tokenizer.class_}`)"
         if tokenizer.rows != tokenizer.vocab_size:
             yield "rows of the embedding", count(tokenizer.rows)
+        if tokenizer.unused:
+            yield "unused tokens", f"{count(tokenizer.unused)} (the text gave no more)"
         yield from _shrunk(tokenizer)
     if dataset:
         yield "rows", f"{count(dataset.rows)} ({', '.join(name for name, _ in dataset.columns)})"
         if len(dataset.configs) > 1:
             yield "configs", _listed(dataset.configs)
+    if told.versions:
+        yield "transformers", told.versions
     yield "bytes", size(told.bytes)
 
 
@@ -163,6 +170,8 @@ def _shrunk(tokenizer: TokenizerShown) -> Iterator[tuple[str, str]]:
     )
     yield "characters per token", f"{per.tiny} (source {per.source})"
     yield "coverage of the sample", f"{shrunk.coverage:.1%}"
+    for name, what in shrunk.disagreed.items():
+        yield f"`{name}`", what.replace("|", "\\|")
 
 
 def _loading(told: Told) -> str:

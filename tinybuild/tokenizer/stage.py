@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tinybuild import sections
 from tinybuild.facts import Ids, TokenizerFacts
@@ -18,11 +19,16 @@ from tinybuild.tokenizer.upstream import Upstream
 from tinybuild.tokenizer.work import Made, Work
 from tinybuild.workers import Job
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 # Keys of tokenizer_config.json that tell how the tokenizer was loaded, not what it is.
 TRANSIENT = (
     *("is_local", "local_files_only", "name_or_path", "files_loaded"),
     *("special_tokens_map_file", "tokenizer_file"),
 )
+
+FAST = "PreTrainedTokenizerFast"  # a tokenizer that is its tokenizer.json, in every version
 
 
 def keep(work: Work) -> Made:
@@ -36,6 +42,7 @@ class Asked:
 
     tokenizer: the recipe's section. slot: whose fetched folder to use, or none. kind: of that
     source. blank: whether its ids mean nothing. related: whether config and tokenizer share it.
+    compat: whether transformers 4 is to read the files alike.
     """
 
     tokenizer: sections.Tokenizer
@@ -43,6 +50,7 @@ class Asked:
     kind: str
     blank: bool
     related: bool
+    compat: bool = False
 
 
 def tell(folder: Path) -> None:
@@ -51,6 +59,26 @@ def tell(folder: Path) -> None:
     data = json.loads(config.read_text())
     told = {k: v for k, v in data.items() if k not in TRANSIENT and not elsewhere(k, v)}
     config.write_text(pretty(told))
+
+
+def older(folder: Path, loaded: PreTrainedTokenizerBase) -> None:
+    """Write tokenizer_config.json so that transformers 4 reads the tokenizer alike.
+
+    There a class of a family builds its pipeline itself, and adds a BOS of its own accord; of
+    PreTrainedTokenizerFast both versions take what tokenizer.json says. What a class has as its
+    default is then written out. Extra special tokens had another name.
+    """
+    path = folder / "tokenizer_config.json"
+    data = json.loads(path.read_text())
+    if (folder / "tokenizer.json").is_file():
+        data["tokenizer_class"] = FAST
+        for name in ("model_input_names", "clean_up_tokenization_spaces", "padding_side"):
+            data[name] = getattr(loaded, name)
+        steps = json.loads((folder / "tokenizer.json").read_text())["pre_tokenizer"] or {}
+        data["add_prefix_space"] = steps.get("add_prefix_space", False)
+    if isinstance(data.get("extra_special_tokens"), list):
+        data["additional_special_tokens"] = data.pop("extra_special_tokens")
+    path.write_text(pretty(data))
 
 
 def make(job: Job) -> TokenizerFacts:
@@ -79,6 +107,8 @@ def make(job: Job) -> TokenizerFacts:
         given.write(job.out)
         made = replace(made, loaded=load(job.out, None, "path"))
     tell(job.out)
+    if asked.compat:
+        older(job.out, made.loaded)
     sizes = vocabulary.sizes(made.loaded, section.get("pad_to_multiple_of", 1))
     moves = source is not None and asked.related and not asked.blank
     return TokenizerFacts(
@@ -94,5 +124,6 @@ def make(job: Job) -> TokenizerFacts:
             missing=section.get("missing_ids", "any" if asked.blank else "error"),
         ),
         shrunk=made.shrunk,
+        unused=made.unused,
         bytes=sum(path.stat().st_size for path in job.out.rglob("*") if path.is_file()),
     )

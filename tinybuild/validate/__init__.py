@@ -26,6 +26,7 @@ from tinybuild.validate import (
     processor,
     shrunk,
     tokenizer,
+    versions,
 )
 from tinybuild.validate.check import STATES, Check, Result
 from tinybuild.validate.subject import Bounds, Subject, Wish
@@ -36,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     tokenizer.tokenizer_loads,
     tokenizer.ids_without_holes,
     tokenizer.special_tokens,
+    tokenizer.one_cutting,
     tokenizer.round_trip,
     shrunk.vocabulary_mapped,
     shrunk.same_pipeline,
@@ -67,15 +69,18 @@ CHECKS: tuple[Check, ...] = (
     alive.generation_differs,
     alive.trains,
     loaded.fresh_process,
+    loaded.from_bundle,
     formats.shards,
     formats.pickled,
     formats.adapters,
     formats.sentence_transformer,
+    formats.gguf,
     places.self_contained,
     processor.processor_tokens,
     processor.processor_feeds_model,
     dataset.dataset_loads,
     pairs.rows_train,
+    versions.least_version,
     loaded.max_bytes,
 )
 
@@ -95,6 +100,7 @@ class Settings:
     checks: Bounds
     source: Slot | None = None
     model: Wish | None = None
+    compat: bool = False
 
 
 def make(job: Job) -> ValidateFacts:
@@ -108,7 +114,7 @@ def make(job: Job) -> ValidateFacts:
     with tempfile.TemporaryDirectory(dir=job.out, prefix=".packed-") as temporary:
         packed = Path(temporary) / "bundle"
         packed.mkdir()
-        bundle.lay(job.inputs, packed)
+        bundle.lay(job.inputs, packed, job.facts.get("model", {}).get("length"))
         subject = Subject(
             folder=packed,
             scratch=Path(temporary),
@@ -119,6 +125,7 @@ def make(job: Job) -> ValidateFacts:
             original=job.inputs["fetch"] / settings.source.slot if settings.source else None,
             tokenizer_class=settings.source.class_ if settings.source else None,
             origin=job.inputs["fetch"] / "source" if settings.model else None,
+            compat=settings.compat,
         )
         results = {check.name: check.run(subject) for check in CHECKS}
         size = bundle.size(packed)
@@ -133,6 +140,7 @@ def make(job: Job) -> ValidateFacts:
         checks=len(named["passed"]),
         untried=len(named["not tried"]),
         bytes=size,
+        from_bundle=done[whole].state if (whole := loaded.from_bundle.name) in done else "",
         given_up={what: why for one in done.values() for what, why in one.given_up.items()},
     )
 

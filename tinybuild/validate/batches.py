@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,7 +15,7 @@ from tinybuild.feeding.inputs.contents import contents
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.processor import features, parts
 from tinybuild.keys import PROCESSORS
-from tinybuild.validate import columns, layouts, processor
+from tinybuild.validate import columns, layouts, samples
 from tinybuild.validate.columns import Columns, Sample
 from tinybuild.validate.dataset import first_rows, shards
 from tinybuild.validate.layouts import Chat, Media
@@ -48,7 +47,6 @@ CLASSES = ("sequence-classification", "image-classification", "audio-classificat
 SQUARE = "the outputs' mean square is learned"
 UNKNOWN = "the rows have nothing that is known to be what the class learns"
 UNTOLD = "there is no chat template: the texts of the messages are joined"
-POSITIONS = re.compile(r"max_\w*position_embeddings|max_\w*positions|n_positions|n_ctx|max_seq_len")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +92,7 @@ def batches(subject: Subject, config: str) -> Batches | None:
     work = _work(subject, config)
     model, there = subject.exact, work.columns.modalities
     takes = {sense for sense in modalities(model) if sense != "video" or sense in there}
-    placed = any(
-        processor.placeholder_id(model.config, sense) is not None for sense in processor.MEDIA
-    )
+    placed = any(samples.placeholder_id(model.config, sense) is not None for sense in samples.MEDIA)
     reads = "input_ids" in work.facts.takes
     if reads and "tokenizer" not in subject.facts:
         return None
@@ -111,7 +107,7 @@ def batches(subject: Subject, config: str) -> Batches | None:
             return None
         media, note = (), f"there is no processor for {', '.join(media)}: text alone"
     elif not media and placed and reads:
-        other = " or ".join(sense for sense in processor.MEDIA if sense in takes)
+        other = " or ".join(sense for sense in samples.MEDIA if sense in takes)
         note = f"the rows have no {other}: text alone" if other else ""
     if not reads:
         made = _sensed(work, media[0])
@@ -193,8 +189,8 @@ class _Work:
 
     @property
     def cut(self) -> dict[str, int | bool]:
-        """How texts are cut: to the tokenizer's length and the model's positions."""
-        length = min(TOKENS, self.subject.tokenizer.model_max_length, *_positions(self.facts))
+        """How texts are cut: to what the tokenizer lets through."""
+        length = min(TOKENS, self.subject.tokenizer.model_max_length)
         return {"truncation": True, "max_length": int(length)}
 
     def taken(self, batch: Mapping[str, torch.Tensor | None]) -> Batch:
@@ -208,7 +204,7 @@ class _Work:
         }
         if not is_learned(given):
             count = next(len(value) for value in given.values() if hasattr(value, "shape"))
-            given = processor.complete(model, given, self.subject.batch, count)
+            given = samples.complete(model, given, self.subject.batch, count)
         if rows is not None and "input_ids" in given:
             most = int(given["input_ids"].max())
             if most >= rows:
@@ -217,17 +213,6 @@ class _Work:
                     f"ids 0 to {rows - 1}",
                 )
         return features.cast(model, given)
-
-
-def _positions(facts: Facts) -> Iterator[int]:
-    """How long a text may be, as far as the config says and the embeddings of positions allow:
-    those with a row for padding count from the next one on (RoBERTa's)."""
-    for name, value in heads.text_part(facts.config).to_dict().items():
-        if POSITIONS.fullmatch(name) and isinstance(value, int) and value > 0:
-            yield value
-    for name, module in facts.modules("Embedding"):
-        if "position" in name and module.padding_idx is not None:
-            yield module.num_embeddings - module.padding_idx - 1
 
 
 # --- texts ----------------------------------------------------------------------------------------
@@ -473,7 +458,7 @@ def _sensed(work: _Work, sense: str) -> Batches | None:
     subject, model = work.subject, work.facts.model
     loaded, why = parts.load(subject.folder, whole="tokenizer" in subject.facts)
     part = next(
-        (p for name in processor.ATTRIBUTES[sense] if (p := getattr(loaded, name, None))), None
+        (p for name in samples.ATTRIBUTES[sense] if (p := getattr(loaded, name, None))), None
     )
     if part is None:
         if why:
@@ -494,7 +479,7 @@ def _sensed(work: _Work, sense: str) -> Batches | None:
     if sense == "image":
         batch = dict(part(first, return_tensors="pt"))
     else:
-        batch = dict(_heard(part, first, processor.sampling_rate(loaded)))
+        batch = dict(_heard(part, first, samples.sampling_rate(loaded)))
     inputs = [sense]
     if spoken:
         batch["labels"] = _spoken(work, rows)
@@ -533,9 +518,9 @@ def _mixed(work: _Work, sense: str, placed: bool) -> Batches | None:
         made, worse = ([_row(work, loaded, sense, row) for row in side] for side in (good, bad))
     else:
         media = [_decoded(work, loaded, sense, row.media(sense)[0]) for row in rows]
-        given = {"text": [row.text for row in rows], processor.SAMPLES[sense]: media}
+        given = {"text": [row.text for row in rows], samples.SAMPLES[sense]: media}
         text = {"padding": True, **work.cut}
-        made, worse = [processor.asked(loaded, {}, [given], given, text_kwargs=text)], []
+        made, worse = [samples.asked(loaded, {}, [given], given, text_kwargs=text)], []
     taught, untaught = (tuple(_taught(work, one) for one in side) for side in (made, worse))
     note = "" if is_learned((*taught, *untaught)[0]) else f"{SQUARE}: {UNKNOWN}"
     if placed and any(row.messages for row in rows) and not _template(loaded):
@@ -553,10 +538,10 @@ def _row(
     work: _Work, loaded: ProcessorMixin, sense: str, row: Sample
 ) -> Mapping[str, torch.Tensor]:
     """One row through a processor whose texts have placeholders."""
-    token = processor.mark(loaded, sense)
-    number = processor.placeholder_id(work.facts.config, sense)
+    token = samples.mark(loaded, sense)
+    number = samples.placeholder_id(work.facts.config, sense)
     ids = {sense: number} if token and number is not None else {}
-    mark = processor.between(work.facts.config, loaded, sense, token)
+    mark = samples.between(work.facts.config, loaded, sense, token)
     own = row.media(sense)
     marked, plain = list[str](), list[str]()
     for piece in row.shortened(CHARACTERS):
@@ -565,16 +550,16 @@ def _row(
             plain.append(piece)
         elif any(piece is value for value in own):
             marked.append(mark)
-    samples = {processor.SAMPLES[sense]: [_decoded(work, loaded, sense, value) for value in own]}
+    media = {samples.SAMPLES[sense]: [_decoded(work, loaded, sense, value) for value in own]}
     if row.messages and _template(loaded):
         said = layouts.shortened(row.messages, CHARACTERS)
         text = loaded.apply_chat_template(said, tools=[*row.tools] or None, tokenize=False)
-        given = {"text": [text], **samples}
-        return processor.asked(loaded, ids, (given,), given)
-    with_marks = {"text": ["".join(marked)], **samples}
-    without = {"text": [" ".join(plain)], **samples}
+        given = {"text": [text], **media}
+        return samples.asked(loaded, ids, (given,), given)
+    with_marks = {"text": ["".join(marked)], **media}
+    without = {"text": [" ".join(plain)], **media}
     attempts = (without, with_marks) if ids else (with_marks, without)
-    return processor.asked(loaded, ids, attempts, with_marks)
+    return samples.asked(loaded, ids, attempts, with_marks)
 
 
 def _taught(work: _Work, batch: Mapping[str, torch.Tensor]) -> Batch:
@@ -602,10 +587,10 @@ def _decoded(
         return columns.image(value).convert("L" if grey else "RGB")
     import soxr
 
-    rate = processor.sampling_rate(loaded)
-    samples, own = columns.sound(value)
-    samples = samples[: SECONDS * own]
-    return samples if own == rate else soxr.resample(samples, own, rate)
+    rate = samples.sampling_rate(loaded)
+    waves, own = columns.sound(value)
+    waves = waves[: SECONDS * own]
+    return waves if own == rate else soxr.resample(waves, own, rate)
 
 
 def _heard(

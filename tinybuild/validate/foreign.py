@@ -82,7 +82,7 @@ def adapt(asked: tuple[Data, Json, Sequence[str]]) -> dict[str, Adapted]:
                 home = Path(question.folder, path)
                 model = PeftModel.from_pretrained(model, home)
                 file = load_file(home / "adapter_model.safetensors")
-                own = get_peft_model_state_dict(model)
+                own = get_peft_model_state_dict(model, save_embedding_layers=False)
                 same = {n for n in own if n in file and own[n].equal(file[n].to(own[n].dtype))}
                 found[path] = Adapted(
                     taken=tuple(sorted(same)),
@@ -119,3 +119,40 @@ def embed(asked: tuple[str, str, Sequence[str]]) -> None:
             said[f"tokens{n}"] = model.encode(text, output_value="token_embeddings")
         kept = {name: tensor.float().clone().contiguous() for name, tensor in said.items()}
     save_file(kept, Path(scratch) / SAID)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gguf:
+    """What a GGUF file holds. tokens: how many. wrong: tensors with what is no number. rows: digest
+    of the numbers of token_embd.weight, in float32."""
+
+    architecture: str
+    tensors: int
+    tokens: int
+    wrong: tuple[str, ...]
+    rows: str
+
+
+def gguf(folder: Path, name: str) -> Gguf:
+    """What the package of llama.cpp reads in a GGUF file of a bundle."""
+    return wire.load(Gguf, call(f"{__name__}:read_gguf", (str(folder), name)))
+
+
+def read_gguf(asked: tuple[str, str]) -> Gguf:
+    import torch
+    from gguf import GGUFReader, dequantize
+
+    folder, name = asked
+    with told(folder):
+        file = GGUFReader(Path(folder, name))
+        found = {
+            str(t.name): torch.from_numpy(dequantize(t.data, t.tensor_type).copy())
+            for t in file.tensors
+        }
+        return Gguf(
+            architecture=str(file.get_field("general.architecture").contents()),
+            tensors=len(found),
+            tokens=len(file.get_field("tokenizer.ggml.tokens").data),
+            wrong=tuple(sorted(n for n, tensor in found.items() if not tensor.isfinite().all())),
+            rows=digests({"rows": found["token_embd.weight"].float()})["rows"],
+        )

@@ -176,3 +176,25 @@ def _pooled(tokens: Tensor, wish: Mapping[str, object]) -> Tensor:
         "lasttoken": tokens[-1],
     }[str(wish["pooling"])]
     return pooled / pooled.norm() if wish["normalize"] else pooled
+
+
+@check("model", "tokenizer")
+def gguf(subject: Subject) -> Result | None:
+    """llama.cpp's package reads model.gguf: finite numbers, a token for each row of the embedding,
+    and the embedding's own bits."""
+    paths = _paths(subject, "gguf")
+    if not paths:
+        return None
+    _loader("the check", "gguf")
+    found = foreign.gguf(subject.folder, paths[0])
+    weight = subject.model.get_input_embeddings().weight.detach().float()
+    faults = [f"no numbers in {listed(found.wrong)}"] if found.wrong else []
+    faults += [f"{found.tokens} tokens"] if found.tokens != subject.rows else []
+    own = digests({"rows": weight})["rows"]
+    faults += ["another embedding"] if found.rows != own else []
+    return Result.of(
+        not faults,
+        measured="; ".join(faults) or f"{found.architecture}: {found.tensors} tensors",
+        wanted=f"{subject.rows} tokens, finite numbers, the embedding",
+        values={"tensors": found.tensors, "tokens": found.tokens, "faults": len(faults)},
+    )

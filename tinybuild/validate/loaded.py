@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from tinybuild import bundle
 from tinybuild.config.precision import DTYPES, keeps
+from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.keys import configs, says
 from tinybuild.paths import mapping
 from tinybuild.validate.check import Result, check, listed
-from tinybuild.validate.reader import KEYS, Question, ask, digests, tied
-from tinybuild.validate.subject import Subject
+from tinybuild.validate.reader import KEYS, digests, tied
+from tinybuild.validate.subject import NotTried, Subject
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,14 +44,7 @@ def fresh_process(subject: Subject) -> Result:
 
     How far outputs are apart is not told in numbers: memory alignment decides it (`TOLERANCE`).
     """
-    question = Question(
-        folder=str(subject.folder),
-        class_=subject.made.class_,
-        model_type=subject.model.config.model_type,
-        seed=subject.seed,
-        scratch=str(subject.scratch / "read"),
-    )
-    answer, outputs = ask(question, subject.batch)
+    answer, outputs = subject.elsewhere
     here, there, ties = digests(subject.model.state_dict()), answer.weights, tied(subject.model)
     tolerance = TOLERANCE[subject.made.dtype]
     different = sorted(n for n in {*here, *there} if here.get(n) != there.get(n))
@@ -77,6 +71,30 @@ def fresh_process(subject: Subject) -> Result:
             "different_tensors": len(different),
             "different_outputs": len(far),
         },
+    )
+
+
+@check("model")
+def from_bundle(subject: Subject) -> Result | None:
+    """What its user does with the folder alone works: Auto classes, texts that are short, too long
+    and padded, a chat, an image, a sound, a video, the loss, generation, a pipeline.
+
+    It is done in the process that only reads bundles, which is told nothing of the recipe. None for
+    a bundle without a tokenizer whose model reads text, and where there is nothing to load beside
+    the model.
+    """
+    reads = "input_ids" in Facts(subject.model).takes
+    if not {"tokenizer", *(() if reads else ("processor",))} & subject.parts:
+        return None
+    used = subject.elsewhere[0].used
+    faults = [f"{step}: {said}" for step, said in used.failed.items()]
+    if used.lacking and not faults:
+        raise NotTried("; ".join(f"{step}: {said}" for step, said in used.lacking.items()))
+    return Result.of(
+        not faults,
+        measured="; ".join(faults) or ", ".join(used.worked),
+        wanted="nothing raised, and numbers",
+        values={"worked": len(used.worked), "faults": len(faults)},
     )
 
 

@@ -25,13 +25,12 @@ WANTED = "a finite loss, finite gradients, changed parameters"
 def rows_train(subject: Subject) -> Result | None:
     """The first rows go through tokenizer or processor and collator into one step of Adam.
 
-    Texts are cut as training scripts do: to the tokenizer's model_max_length and to the positions
-    that the config has (and to TOKENS). What is learned follows the class's task: the next token,
-    masked tokens, the second text, the classes of the rows, an answer after its prompt, a preferred
-    answer before another; the outputs' mean square where the rows have nothing to learn for it,
-    which the note says, as it says which columns were not used. The rows are of the first config
-    that has what the model reads (`default` first). None where none has, or where there is no
-    tokenizer or processor to make it of them.
+    Texts are cut as training scripts do, to the tokenizer's model_max_length (and to TOKENS). What
+    is learned follows the class's task: the next token, masked tokens, the second text, the classes
+    of the rows, an answer after its prompt, a preferred answer before another; the outputs' mean
+    square where the rows have nothing to learn for it, which the note says, as it says which
+    columns were not used. The rows are of the first config that has what the model reads (`default`
+    first). None where none has, or where there is no tokenizer or processor to make it of them.
     """
     configs = sorted(
         subject.read("dataset", DatasetRows).configs, key=lambda name: name != "default"

@@ -24,6 +24,7 @@ from tinybuild import wire
 from tinybuild.config import heads
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.paths import Data, Json
+from tinybuild.validate import client
 from tinybuild.workers import Limits, beside, out_of_memory
 
 if TYPE_CHECKING:
@@ -47,13 +48,15 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a plain reader finds. weights: name -> digest. tied: names that share memory."""
+    """What a plain reader finds. weights: name -> digest. tied: names that share memory. used: what
+    became of what a client does."""
 
     weights: Mapping[str, str]
     tied: tuple[tuple[str, ...], ...]
     missing_keys: tuple[str, ...]
     unexpected_keys: tuple[str, ...]
     mismatched_keys: tuple[str, ...]
+    used: client.Used
 
 
 def ask(question: Question, batch: Mapping[str, object]) -> tuple[Answer, dict[str, Tensor]]:
@@ -173,4 +176,13 @@ def _read(question: Question, shape: Json) -> Answer:
     contiguous = {name: tensor.clone().contiguous() for name, tensor in outputs.items()}
     save_file(contiguous, scratch / "outputs.safetensors")
     report = {name: tuple(sorted(str(key) for key in info.get(name) or ())) for name in KEYS}
-    return Answer(weights=digests(model.state_dict()), tied=tied(model), **report)
+    weights, ties = digests(model.state_dict()), tied(model)
+    used = client.used(
+        client.Client(
+            folder=Path(question.folder),
+            model=model,
+            seed=question.seed,
+            learns="loss" in outputs,
+        )
+    )
+    return Answer(weights=weights, tied=ties, used=used, **report)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from tinybuild import wire
 from tinybuild.config import backbones, found, heads, reads
@@ -20,8 +20,10 @@ from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.keys import PROCESSORS, mentioned
 from tinybuild.paths import Data
 from tinybuild.tokenizer.loading import load
+from tinybuild.validate import reader
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -60,6 +62,7 @@ class Subject:
     folder: the bundle's layout. scratch: an empty folder. facts: those of the receipts, by stage.
     original: the files of the tokenizer that a shrunken one is compared with; tokenizer_class: its
     class, if the recipe names one. origin: the config files of the model's source.
+    compat: whether version 4 of transformers is to read it alike.
     """
 
     folder: Path
@@ -71,6 +74,7 @@ class Subject:
     original: Path | None = None
     tokenizer_class: str | None = None
     origin: Path | None = None
+    compat: bool = False
 
     @functools.cached_property
     def parts(self) -> frozenset[str]:
@@ -204,14 +208,27 @@ class Subject:
             return int(weight.shape[0])
         return int(size)
 
+    @functools.cached_property
+    def elsewhere(self) -> tuple[reader.Answer, Batch]:
+        """What the process that only reads bundles finds in this one, and its outputs."""
+        question = reader.Question(
+            folder=str(self.folder),
+            class_=self.made.class_,
+            model_type=self.model.config.model_type,
+            seed=self.seed,
+            scratch=str(self.scratch / "read"),
+        )
+        return reader.ask(question, self.batch)
+
     # --- inputs and outputs -----------------------------------------------------------------------
 
     @functools.cached_property
     def _batch(self) -> Batch | Fault:
         try:
-            return inputs.batch(self.model, self.seed)
+            made = inputs.batch(self.exact, self.seed)  # some CPUs are slow with shorter numbers
         except Fault as fault:
             return fault
+        return {name: _as(value, self.model.dtype) for name, value in made.items()}
 
     @property
     def batch(self) -> Batch:
@@ -240,12 +257,7 @@ class Subject:
         """A batch for `exact`."""
         import torch
 
-        return {
-            name: value.float()
-            if isinstance(value, torch.Tensor) and value.is_floating_point()
-            else value
-            for name, value in self.batch_of(number).items()
-        }
+        return {name: _as(value, torch.float32) for name, value in self.batch_of(number).items()}
 
     @functools.cached_property
     def special(self) -> frozenset[int]:
@@ -289,6 +301,17 @@ class Subject:
         if made.error is not None:
             raise made.error
         return list(made.parts) or None
+
+
+def _as(value: Any, dtype: torch.dtype) -> Any:
+    """The floating-point tensors of an argument, also of lists and mappings, in a dtype."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return value.to(dtype) if value.is_floating_point() else value
+    if isinstance(value, list):
+        return [_as(item, dtype) for item in value]
+    return {n: _as(v, dtype) for n, v in value.items()} if isinstance(value, dict) else value
 
 
 def _json(path: Path) -> Data:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from tinybuild.facts import Form
-from tinybuild.model.formats import adapters, files, sentences
+from tinybuild.model.formats import adapters, files, gguf, sentences
 from tinybuild.model.formats.work import Work
 
 __all__ = ["FORMATS", "Work", "write"]
@@ -17,6 +17,7 @@ FORMATS: Mapping[str, Callable[[Work], Iterator[Form]]] = {
     "format": files.pickled,
     "adapters": adapters.write,
     "sentence_transformer": sentences.write,
+    "gguf": gguf.write,
 }
 
 

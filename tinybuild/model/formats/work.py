@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A model that was saved in `folder` as transformers saves it, the recipe's section, and the
-    stage's seed."""
+    """A model that was saved in `folder` as transformers saves it, the recipe's section, the
+    stage's seed, and the folder of the tokenizer's files where a format wants them."""
 
     model: PreTrainedModel
     folder: Path
     section: Model
     seed: int
+    tokenizer: Path | None

@@ -1,0 +1,64 @@
+"""What is saved beside the weights: limits that the tokenizer and generation keep to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kit.models import build
+from kit.stage import MakeJob
+
+SMALL = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "vocab_size": 50,
+}
+BART = {
+    "d_model": 16,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 32,
+    "decoder_ffn_dim": 32,
+    "vocab_size": 50,
+}
+ENDS = {"bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1, "decoder_start_token_id": 2}
+SIZES = {name: size for name, size in SMALL.items() if name != "vocab_size"}
+CLIP = {"text_config": {**SMALL, **ENDS}, "vision_config": {**SIZES, "image_size": 32}}
+GPT2 = {"n_embd": 16, "n_layer": 1, "n_head": 2, "vocab_size": 50, "n_positions": 24}
+WHISPER = {**BART, **ENDS, "max_source_positions": 40, "max_target_positions": 20}
+LENGTHS: dict[str, tuple[str, dict[str, Any], int | None]] = {
+    "BertConfig": ("BertForMaskedLM", {**SMALL, "max_position_embeddings": 24}, 24),
+    "RobertaConfig": ("RobertaForMaskedLM", {**SMALL, "max_position_embeddings": 24}, 22),
+    "GPT2Config": ("GPT2LMHeadModel", {**GPT2, "bos_token_id": 1, "eos_token_id": 1}, 24),
+    "BartConfig": ("BartForConditionalGeneration", {**BART, "max_position_embeddings": 24}, 24),
+    "LlamaConfig": ("LlamaForCausalLM", {**SMALL, "max_position_embeddings": 24}, 24),
+    "CLIPConfig": ("CLIPModel", CLIP, 77),
+    # The places of a sound are not those of a text.
+    "WhisperConfig": ("WhisperForConditionalGeneration", WHISPER, 20),
+    "MambaConfig": ("MambaForCausalLM", {"hidden_size": 16, "num_hidden_layers": 1}, None),
+}
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_how_long_a_text_may_be(name: str, job: MakeJob, tmp_path: Path) -> None:
+    """(RoBERTa's first two positions are for padding.)"""
+    kind, config, wanted = LENGTHS[name]
+    facts, _ = build(job, tmp_path, name, architecture=kind, config=config)
+    assert facts["length"] == wanted
+
+
+@pytest.mark.parametrize(("asked", "wanted"), [(448, 24), (20, 20)])
+def test_generation_ends_where_the_positions_do(
+    asked: int, wanted: int, job: MakeJob, tmp_path: Path
+) -> None:
+    config = {**BART, **ENDS, "max_position_embeddings": 24}
+    told = json.dumps({"max_length": asked, **ENDS})
+    section = {"architecture": "BartForConditionalGeneration", "config": config}
+    _, out = build(job, tmp_path, "BartConfig", generation=told, **section)
+    assert json.loads((out / "generation_config.json").read_text())["max_length"] == wanted

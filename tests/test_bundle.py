@@ -1,0 +1,44 @@
+"""The layout of a bundle: what each stage left is in its place, and limits follow the model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tinybuild.bundle import LIMITS, lay
+
+NONE = 10**30  # as transformers writes that there is none
+LIMIT, OLD = LIMITS
+
+
+@pytest.mark.parametrize(
+    ("told", "length", "wanted"),
+    [
+        ({LIMIT: NONE}, 126, 126),
+        ({LIMIT: NONE}, None, NONE),
+        ({LIMIT: 77}, 126, 77),
+        ({LIMIT: 512}, 126, 126),
+        ({}, 126, 126),
+        ({OLD: 40}, 126, 40),
+    ],
+)
+def test_a_tokenizer_lets_through_what_the_model_has_places_for(
+    told: dict[str, int], length: int | None, wanted: int, tmp_path: Path
+) -> None:
+    words, out = tmp_path / "tokenizer", tmp_path / "out"
+    words.mkdir()
+    (words / "tokenizer_config.json").write_text(json.dumps({"pad_token": "é", **told}))
+    before = (words / "tokenizer_config.json").read_bytes()
+    lay({"tokenizer": words}, out, length)
+    made = json.loads((out / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert (made["pad_token"], made[LIMIT]) == ("é", wanted)
+    assert (words / "tokenizer_config.json").read_bytes() == before
+
+
+def test_a_bundle_without_a_tokenizer_gets_none(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    lay({"model": tmp_path / "model"}, tmp_path / "out", 126)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["config.json"]

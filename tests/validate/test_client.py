@@ -1,0 +1,191 @@
+"""What a client does with a bundle: each step works, and a mutant of the bundle makes it fail."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kit import bundles
+from kit.files import edit
+
+from tinybuild import wire
+from tinybuild.config import heads
+from tinybuild.validate import loaded, reader
+from tinybuild.validate.client import Client, Used, used
+from tinybuild.validate.subject import Subject
+
+PLAIN = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+}
+SIDES = ("encoder", "decoder")
+SPOKEN = {
+    "d_model": 16,
+    **{f"{side}_layers": 1 for side in SIDES},
+    **{f"{side}_attention_heads": 2 for side in SIDES},
+    **{f"{side}_ffn_dim": 32 for side in SIDES},
+}
+PLACES = {"max_position_embeddings": 32}
+BART = {**SPOKEN, **PLACES}
+VISION = {**PLAIN, "image_size": 16, "patch_size": 8}
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "roberta": ("RobertaForMaskedLM", {**PLAIN, **PLACES}),
+    "llama": ("LlamaForCausalLM", {**PLAIN, **PLACES, "num_key_value_heads": 1}),
+    "bart": ("BartForConditionalGeneration", BART),
+    "clip": ("CLIPModel", {"text_config": PLAIN, "vision_config": VISION, "projection_dim": 16}),
+    "whisper": (
+        "WhisperForConditionalGeneration",
+        {**SPOKEN, "max_source_positions": 1500, "max_target_positions": 300, "num_mel_bins": 8},
+    ),
+    "vit": ("ViTForImageClassification", VISION),
+}
+TEXTS = ("text", "long text", "two texts")
+WORKS = {
+    "roberta": (*TEXTS, "loss", "pipeline"),
+    "llama": (*TEXTS, "chat", "loss", "generate", "pipeline"),
+    "bart": (*TEXTS, "loss", "generate"),
+    "clip": (*TEXTS, "media", "loss", "pipeline"),
+    "whisper": ("text", "media", "loss", "generate", "pipeline"),
+    "vit": ("media", "loss", "pipeline"),
+}
+Copy = Callable[[str], tuple[Path, dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    """packed(type): a bundle of its own to break, and the facts of its stages."""
+    kept: dict[str, tuple[Path, dict[str, Any]]] = {}
+
+    def copy(kind: str) -> tuple[Path, dict[str, Any]]:
+        if kind not in kept:
+            section = {"method": "train", "vocab_size": 500} if kind != "vit" else None
+            made = (kind, *MODELS[kind])
+            kept[kind] = bundles.laid(tmp_path_factory.mktemp(kind), made, section)
+        folder, facts = kept[kind]
+        place = tmp_path_factory.mktemp("bundle") / "bundle"
+        shutil.copytree(folder, place)
+        return place, facts
+
+    return copy
+
+
+def tried(kind: str, folder: Path) -> Used:
+    model_class = heads.find(MODELS[kind][0], kind)
+    assert model_class is not None
+    model = model_class.from_pretrained(folder).eval()
+    return used(Client(folder=folder, model=model, seed=0, learns=True))
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_whole_bundle_works(kind: str, packed: Copy) -> None:
+    made = tried(kind, packed(kind)[0])
+    assert (made.failed, made.lacking) == ({}, {})
+    assert made.worked == WORKS[kind]
+
+
+def limit(folder: Path) -> None:
+    edit(folder / "tokenizer_config.json", lambda data: data.update(model_max_length=10**30))
+
+
+def limit_of_places(folder: Path) -> None:
+    """As the config says it: RoBERTa's first two are for padding."""
+    edit(folder / "tokenizer_config.json", lambda data: data.update(model_max_length=32))
+
+
+def padding(folder: Path) -> None:
+    edit(folder / "tokenizer_config.json", lambda data: data.update(pad_token="<of its own>"))
+
+
+def template(folder: Path) -> None:
+    (folder / "chat_template.jinja").write_text("{{ raise_exception('no') }}")
+
+
+def mask(folder: Path) -> None:
+    """One that the embedding has no row for."""
+    edit(folder / "tokenizer_config.json", lambda data: data.update(mask_token="[OTHER]"))
+
+
+def words(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+
+
+def stopped(folder: Path) -> None:
+    """By words that only a tokenizer knows, which generate is not given."""
+    edit(folder / "generation_config.json", lambda data: data.update(stop_strings=["x"]))
+
+
+def named(folder: Path) -> None:
+    edit(
+        folder / "processor_config.json",
+        lambda data: data.update(processor_class="WhisperProcessor"),
+    )
+
+
+def size(folder: Path) -> None:
+    """An image of another size than the tower takes."""
+    twice = {"height": 32, "width": 32}
+    edit(folder / "preprocessor_config.json", lambda data: data.update(size=twice))
+
+
+@pytest.mark.parametrize(
+    ("kind", "mutant", "failing"),
+    [
+        ("roberta", limit_of_places, {"long text"}),
+        ("roberta", padding, {"two texts"}),
+        ("roberta", mask, {"pipeline"}),
+        ("roberta", words, {*TEXTS}),
+        ("bart", limit, {"long text"}),
+        ("llama", template, {"chat"}),
+        ("llama", stopped, {"generate", "pipeline"}),
+        ("clip", named, {"chat", "media", "pipeline"}),
+        ("vit", size, {"media", "pipeline"}),
+    ],
+)
+def test_mutants(
+    kind: str, mutant: Callable[[Path], None], failing: set[str], packed: Copy
+) -> None:
+    folder, _ = packed(kind)
+    mutant(folder)
+    assert {*tried(kind, folder).failed} == failing
+
+
+def test_the_check_tells_what_the_reader_found(
+    packed: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What travels is JSON data; a step that fails, or wants a package, is not passed over."""
+    folder, facts = packed("llama")
+    subject = Subject(folder=folder, scratch=tmp_path, facts=facts, seed=0)
+    question = reader.Question(
+        folder=str(folder),
+        class_="LlamaForCausalLM",
+        model_type="llama",
+        seed=0,
+        scratch=str(tmp_path / "read"),
+    )
+    (tmp_path / "read").mkdir()
+    shape = reader.pack(subject.batch, tmp_path / "read" / "batch.safetensors")
+    answer = wire.load(reader.Answer, wire.dump(reader.read((wire.dump(question), shape))))
+    told = Used(worked=("text",), failed={"chat": "ValueError: no"}, lacking={})
+    lacks = Used(worked=("text",), failed={}, lacking={"media": "it wants torchaudio"})
+    for one, state, words in (
+        (answer.used, "passed", "text, long text, two texts, chat, loss, generate, pipeline"),
+        (told, "failed", "chat: ValueError: no"),
+        (lacks, "not tried", "not tried here"),
+    ):
+        given = {**vars(answer), "used": one}
+        subject = Subject(folder=folder, scratch=tmp_path, facts=facts, seed=0)
+        monkeypatch.setattr(reader, "ask", lambda *_, given=given: (reader.Answer(**given), {}))
+        found = loaded.from_bundle.run(subject)
+        assert found is not None
+        assert (found.state, found.measured) == (state, words)
+
+
+def test_a_model_by_itself_is_not_asked(packed: Copy, tmp_path: Path) -> None:
+    folder, facts = packed("llama")
+    subject = Subject(folder=folder, scratch=tmp_path, facts={"model": facts["model"]}, seed=0)
+    assert loaded.from_bundle.run(subject) is None

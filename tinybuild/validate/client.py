@@ -1,0 +1,332 @@
+"""A bundle as its user has it: what the Auto classes make of its folder, and what works with that.
+
+It runs in the process that only reads bundles (`tinybuild.validate.reader`), and knows nothing but
+the folder and the model that from_pretrained made of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinybuild.feeding.inputs import labels, tensors
+from tinybuild.feeding.inputs.attempt import attempt
+from tinybuild.feeding.inputs.draw import ROWS, Draw
+from tinybuild.feeding.inputs.facts import Facts
+from tinybuild.feeding.processor import features
+from tinybuild.keys import PROCESSORS
+from tinybuild.validate import pipelines, samples
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    Inputs = Mapping[str, Tensor]
+    Data = Mapping[str, Any]
+
+TEXT = "This is a test of what a small model reads."
+WORD = " word"
+BOUNDED = 10_000  # a larger model_max_length bounds nothing
+FREE = 200  # tokens of a long text where nothing is bounded
+NEW = 4  # tokens to generate
+MOST_LABELS = 20
+LANGUAGE = "en"
+CHAT = (
+    {"role": "user", "content": TEXT},
+    {"role": "assistant", "content": "It is."},
+    {"role": "user", "content": "And this?"},
+)
+
+
+class Unusable(Exception):
+    """What a client would be surprised by, though nothing was raised."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Client:
+    """folder: of the bundle. model: what from_pretrained makes of it. learns: whether its class has
+    a loss. given: the inputs that the model took last, by what they are of."""
+
+    folder: Path
+    model: PreTrainedModel
+    seed: int
+    learns: bool
+    given: dict[str, Inputs] = field(default_factory=dict)
+
+    @functools.cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase | None:
+        from transformers import AutoTokenizer
+
+        there = (self.folder / "tokenizer_config.json").is_file()
+        return AutoTokenizer.from_pretrained(self.folder) if there else None
+
+    @functools.cached_property
+    def processor(self) -> Any:
+        """What AutoProcessor makes of the folder; None without a processor's files."""
+        from transformers import AutoProcessor
+
+        there = any((self.folder / name).is_file() for name in PROCESSORS)
+        return AutoProcessor.from_pretrained(self.folder) if there else None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the processor takes texts as well."""
+        return hasattr(self.processor, "tokenizer")
+
+    @functools.cached_property
+    def takes(self) -> frozenset[str]:
+        return frozenset(Facts(self.model).takes)
+
+    @functools.cached_property
+    def reads(self) -> PreTrainedTokenizerBase | None:
+        """The tokenizer, where there is one and the model reads text."""
+        return self.tokenizer if "input_ids" in self.takes else None
+
+    # --- forward ----------------------------------------------------------------------------------
+
+    def run(self, what: str, given: Mapping[str, Any]) -> None:
+        """Forward, with a decoder's start where the model has one."""
+        import torch
+
+        rows = max((len(value) for value in given.values() if hasattr(value, "shape")), default=1)
+        complete = samples.complete(self.model, given, {}, rows)
+        with torch.no_grad():
+            made = tensors(self.model(**complete))
+        if not made or any(bool(tensor.isnan().any()) for tensor in made.values()):
+            raise Unusable("forward gives no number" if made else "forward gives nothing")
+        self.given[what] = complete
+
+    def read(self, what: str, texts: list[str], **options: Any) -> None:
+        """Texts through tokenizer and model: by themselves, as features of text where the model
+        compares them with something else, or with what they are read beside."""
+        assert self.reads is not None
+        coded = self.reads(texts, return_tensors="pt", **options)
+        if not coded["input_ids"].numel():
+            raise Unusable(f"a text of {len(texts[0])} characters has no tokens")
+        unknown = self.reads.unk_token_id
+        plain = {*coded["input_ids"].flatten().tolist()} - {*self.reads.all_special_ids}
+        if unknown is not None and not plain:
+            raise Unusable("a text in English has no known tokens")
+        refused: Exception | None = None
+        for way in (self._alone, self._compared, self._beside):
+            try:
+                return way(what, dict(coded), texts, options)
+            except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+                refused = refused or error
+        assert refused is not None
+        raise refused
+
+    def _alone(self, what: str, coded: Inputs, texts: list[str], options: Data) -> None:
+        self.run(what, coded)
+
+    def _compared(self, what: str, coded: Inputs, texts: list[str], options: Data) -> None:
+        import torch
+
+        with torch.no_grad():
+            made = self.model.get_text_features(**coded)
+        if not tensors({"features": made}):
+            raise Unusable("get_text_features gives nothing")
+
+    def _beside(self, what: str, coded: Inputs, texts: list[str], options: Data) -> None:
+        many = {
+            samples.SAMPLES[medium]: samples.sample(self.processor, medium, self.seed) * len(texts)
+            for medium in samples.senses(self.processor)
+        }
+        self.run(what, dict(self.processor(text=texts, **many, **options, return_tensors="pt")))
+
+
+# --- what a client does ---------------------------------------------------------------------------
+# A step of each name: False where it does not apply.
+
+
+def _text(client: Client) -> bool:
+    if client.tokenizer is None:
+        return False
+    if client.reads is None:
+        ids = client.tokenizer(TEXT)["input_ids"]
+        if not ids or not client.tokenizer.decode(ids):
+            raise Unusable("a text has no tokens")
+        return True
+    client.read("text", [TEXT])
+    return True
+
+
+def _long(client: Client) -> bool:
+    """A text longer than the model takes, cut by the tokenizer."""
+    if client.reads is None:
+        return False
+    most = client.reads.model_max_length
+    if most < BOUNDED:
+        client.read("long", [WORD * most * 2], truncation=True)
+    else:
+        client.read("long", [WORD * FREE])
+    return True
+
+
+def _padded(client: Client) -> bool:
+    """Two texts of different lengths; where no token pads, the last one does, as in scripts."""
+    if client.reads is None:
+        return False
+    if client.reads.pad_token is None:
+        client.reads.pad_token = client.reads.eos_token
+    client.read("texts", [TEXT, TEXT[:9]], padding=True)
+    return True
+
+
+def _chat(client: Client) -> bool:
+    import torch
+
+    if client.reads is None:
+        return False
+    options = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
+    options |= {"add_generation_prompt": True}
+    if client.whole and getattr(client.processor, "chat_template", None):
+        said = [{**one, "content": [{"type": "text", "text": one["content"]}]} for one in CHAT]
+        made = client.processor.apply_chat_template(said, **options)
+    elif client.reads.chat_template:
+        made = client.reads.apply_chat_template([*CHAT], **options)
+    else:
+        return False
+    if not isinstance(made["input_ids"], torch.Tensor) or not made["input_ids"].numel():
+        raise Unusable("the chat template writes nothing")
+    client.run("chat", dict(made))
+    return True
+
+
+def _media(client: Client) -> bool:
+    """A sample of each medium that the processor takes, with a text where it takes one."""
+    if client.processor is None:
+        return False
+    if not client.whole:
+        return _by_itself(client)
+    media = samples.senses(client.processor)
+    if not media:
+        return False
+    fed = samples.whole(client.model, client.processor, client.seed)
+    client.run("media", fed.inputs)
+    for medium in {*media} - {*fed.media}:
+        alone = samples.whole(client.model, client.processor, client.seed, (medium,))
+        client.run(medium, alone.inputs)
+    return True
+
+
+def _by_itself(client: Client) -> bool:
+    """A sample through a part of a processor that is all there is, twice."""
+    made, seed = client.processor, client.seed
+    place = next((p for p in ("image", "video") if p in type(made).__name__.lower()), "audio")
+    if place == "audio":
+        rate = int(getattr(made, "sampling_rate", 16_000))
+        given = dict(made([features.sound(rate, seed)], sampling_rate=rate, return_tensors="pt"))
+    elif place == "video":
+        film = {"videos": [features.video(seed)], "video_metadata": [features.film()]}
+        given = dict(made(**film, return_tensors="pt"))
+    else:
+        axes = 5 if getattr(client.model.config, "num_frames", None) else 4
+        given = samples.images(client.model.config, made, axes, seed)
+    client.run("media", {name: _twice(value) for name, value in given.items()})
+    return True
+
+
+def _twice(value: Any) -> Any:
+    """One row as ROWS equal ones."""
+    if hasattr(value, "shape") and value.dim() and value.shape[0] == 1:
+        return value.repeat(ROWS, *[1] * (value.dim() - 1))
+    return value
+
+
+def _loss(client: Client) -> bool:
+    """The loss of what the model took, with labels as its class wants them."""
+    import torch
+
+    if not client.learns:
+        return False
+    given = next((client.given[w] for w in ("texts", "media") if w in client.given), None)
+    if given is None:
+        return False
+    with torch.no_grad():
+        made = attempt(client.model, given)
+        if made.error is not None:
+            raise made.error
+        if made.loss is not None:
+            return True
+        facts, draw = Facts(client.model), Draw(client.seed, client.model.dtype)
+        tried = itertools.islice(labels.labels(facts, draw, made), MOST_LABELS)
+        if any(attempt(client.model, {**given, **some}).loss is not None for some in tried):
+            return True
+    raise Unusable("no labels make a finite loss")
+
+
+def _generate(client: Client) -> bool:
+    import torch
+
+    if not client.model.can_generate() or not client.given:
+        return False
+    several = getattr(client.model.generation_config, "lang_to_id", None)
+    words = {"language": LANGUAGE} if several else {}
+    given = next(client.given[w] for w in ("media", "text", "texts") if w in client.given)
+    asked = {name: value for name, value in given.items() if not name.startswith("decoder_")}
+    with torch.no_grad():
+        made = client.model.generate(**asked, **words, max_new_tokens=NEW, do_sample=False)
+    made = getattr(made, "sequences", made)
+    ids = isinstance(made, torch.Tensor) and made.dim() == 2 and not made.is_floating_point()
+    if ids and client.tokenizer is not None:
+        client.tokenizer.batch_decode(made)
+    return True
+
+
+def _pipeline(client: Client) -> bool:
+    task = pipelines.task(client.model)
+    if task is None:
+        return False
+    loaded = pipelines.Loaded(
+        model=client.model, tokenizer=client.tokenizer, processor=client.processor, seed=client.seed
+    )
+    return pipelines.run(task, loaded)
+
+
+STEPS: Mapping[str, Callable[[Client], bool]] = {
+    "text": _text,
+    "long text": _long,
+    "two texts": _padded,
+    "chat": _chat,
+    "media": _media,
+    "loss": _loss,
+    "generate": _generate,
+    "pipeline": _pipeline,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Used:
+    """What a client did. worked: the steps. failed: step -> what was raised. lacking: step -> the
+    package that it wants."""
+
+    worked: tuple[str, ...]
+    failed: Mapping[str, str]
+    lacking: Mapping[str, str]
+
+
+def used(client: Client) -> Used:
+    """Every step, whatever became of the others."""
+    worked, failed, lacking = list[str](), dict[str, str](), dict[str, str]()
+    for name, step in STEPS.items():
+        try:
+            if step(client):
+                worked.append(name)
+        except ImportError as error:
+            lacking[name] = _said(error)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - what a bundle raises is what was measured
+            failed[name] = f"{type(error).__name__}: {_said(error)}"
+    return Used(worked=tuple(worked), failed=failed, lacking=lacking)
+
+
+def _said(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return re.sub(r"0x[0-9a-f]{6,}", "0x...", lines[0]) if lines else ""

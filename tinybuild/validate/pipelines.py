@@ -1,0 +1,131 @@
+"""transformers' pipelines: which of them a model's class is for, and a sample for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tinybuild.config import heads
+from tinybuild.feeding.inputs import modalities
+from tinybuild.feeding.processor import features
+from tinybuild.validate.samples import between, mark, sampling_rate
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+TEXT = "This is a test."
+NAMES = ["a cat", "a dog"]
+NEW = 4  # tokens to generate
+POINTS = 2  # a side, from which masks are made
+PARTS = ("image_processor", "feature_extractor")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A model, and what the Auto classes make of its folder."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase | None
+    processor: Any
+    seed: int
+
+
+Given = tuple[object, Mapping[str, object]]  # the argument of a pipeline, and its options
+Sample = Callable[[Loaded], Given]
+
+
+def _text(loaded: Loaded) -> Given:
+    return TEXT, {}
+
+
+def _masked(loaded: Loaded) -> Given:
+    assert loaded.tokenizer is not None
+    return f"This is a {loaded.tokenizer.mask_token}.", {}
+
+
+def _image(loaded: Loaded) -> Given:
+    return features.image(loaded.seed), {}
+
+
+def _named(loaded: Loaded) -> Given:
+    return features.image(loaded.seed), {"candidate_labels": NAMES}
+
+
+def _asked(loaded: Loaded) -> Given:
+    words = [("cat", [0, 0, 10, 10]), ("dog", [20, 0, 30, 10])]
+    return {"image": features.image(loaded.seed), "question": TEXT, "word_boxes": words}, {}
+
+
+def _seen(loaded: Loaded) -> Given:
+    """An image with a text, as the class's pipeline takes it without a chat template."""
+    token = mark(loaded.processor, "image") if loaded.processor is not None else ""
+    text = between(loaded.model.config, loaded.processor, "image", token) + TEXT
+    return {"images": features.image(loaded.seed), "text": text}, {"max_new_tokens": NEW}
+
+
+def _sound(loaded: Loaded) -> Given:
+    rate = sampling_rate(loaded.processor)
+    return {"raw": features.sound(rate, loaded.seed), "sampling_rate": rate}, {}
+
+
+# By what a bundle must have. A pipeline without an entry is not tried: it wants a file of a video,
+# or a table.
+READ: Mapping[str, Sample] = {
+    "text-generation": lambda loaded: (TEXT, {"max_new_tokens": NEW}),
+    **dict.fromkeys(("text-classification", "token-classification", "feature-extraction"), _text),
+    "fill-mask": _masked,
+    "text-to-audio": _text,
+}
+SHOWN: Mapping[str, Sample] = {
+    **dict.fromkeys(
+        (
+            *("image-classification", "object-detection", "image-segmentation"),
+            *("depth-estimation", "image-feature-extraction"),
+        ),
+        _image,
+    ),
+    "mask-generation": lambda loaded: (_image(loaded)[0], {"points_per_crop": POINTS}),
+    "keypoint-matching": lambda loaded: ([_image(loaded)[0]] * 2, {}),
+    "audio-classification": _sound,
+}
+BOTH: Mapping[str, Sample] = {
+    **dict.fromkeys(("zero-shot-image-classification", "zero-shot-object-detection"), _named),
+    "document-question-answering": _asked,
+    "image-text-to-text": _seen,
+    "automatic-speech-recognition": _sound,
+}
+SAMPLES: Mapping[str, Sample] = {**READ, **SHOWN, **BOTH}
+
+
+def task(model: PreTrainedModel) -> str | None:
+    """The pipeline that a model's class is for, of those that have a sample; None without one."""
+    name, kind = type(model).__name__, model.config.model_type
+    for one, names in heads.of_type(kind).items():
+        if name in names:
+            known = (one, *heads.TASKS[one].pipelines)
+            return next((pipeline for pipeline in known if pipeline in SAMPLES), None)
+    taken = modalities(model)
+    base = {"text": "feature-extraction", "image": "image-feature-extraction"}
+    return base.get(" ".join(taken)) if name in heads.base(kind) else None
+
+
+def run(name: str, loaded: Loaded) -> bool:
+    """Whether a pipeline can be had of what is there; it then ran on its sample."""
+    from transformers import pipeline
+
+    lacks_text = loaded.tokenizer is None and name not in SHOWN
+    if lacks_text or (loaded.processor is None and name not in READ):
+        return False
+    whole = hasattr(loaded.processor, "tokenizer")
+    parts = {part: getattr(loaded.processor, part, None) for part in PARTS}
+    for part in PARTS:
+        if not whole and part.replace("_", "") in type(loaded.processor).__name__.lower():
+            parts[part] = loaded.processor
+    argument, options = SAMPLES[name](loaded)
+    processor = loaded.processor if whole else None
+    made = pipeline(
+        name, model=loaded.model, tokenizer=loaded.tokenizer, processor=processor, **parts
+    )
+    made(argument, **options)
+    return True
