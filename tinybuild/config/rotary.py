@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 from tinybuild.config import rotation
 from tinybuild.config.tree import Tree, shares
-from tinybuild.keys import first, measures
+from tinybuild.keys import SHARE, first, measures
 from tinybuild.paths import Data, Path, mapping, whole, wholes
 
 # Where scaling begins, in tokens: below what people try a tiny model with, and for the types that
 # leave fast pairs alone and slow down the slow ones, where there are pairs of both sorts.
 LEAST, FEW, MOST = 16, 64, 256
 RAMPS = ("yarn", "llama3")
-SHARE = "partial_rotary_factor"
 
 
 def rotary(tree: Tree) -> None:
