@@ -207,8 +207,8 @@ def _sources(tree: Tree, pair: Coincidence | None) -> Sequence[tuple[Path, str, 
     """The sizes that two equal ones may come from, the likeliest first: those that are as large and
     were so, then those that divide it, or that it divides; widths later, the text's last."""
     if pair is None:
-        wide = [size for size, now in tree.sizes.items() if size[1] == "width" and now > 1]
-        return [size for size in wide if tree.sizes[size] != tree.size.width]
+        widths = [size for size, now in tree.sizes.items() if size[1] == "width" and now > 1]
+        return [size for size in widths if tree.sizes[size] != tree.size.width]
     made = []
     for (path, measured, was), now in tree.sizes.items():
         exact = now == pair.now and was in pair.was
