@@ -407,6 +407,23 @@ def test_a_layer_that_is_skipped(
     assert "none in model.layers.0." in found["gradients"]
 
 
+@pytest.mark.parametrize(
+    ("name", "shifted"),
+    [
+        ("T5ForConditionalGeneration", True),
+        ("WhisperForConditionalGeneration", True),
+        ("DiaForConditionalGeneration", False),  # begins with its first token, whatever the labels
+        ("NemotronAsrStreamingForRNNT", False),  # wants the ids of the decoder
+    ],
+)
+def test_classes_that_make_a_decoders_ids_of_labels(name: str, shifted: bool) -> None:
+    import transformers
+
+    from tinybuild.validate.alive import shifts
+
+    assert shifts(getattr(transformers, name)) is shifted
+
+
 def test_labels_without_what_a_decoder_starts_with(build: Build, tmp_path: Path) -> None:
     small = {
         **{"d_model": 32, "d_ff": 64, "d_kv": 8, "num_heads": 4, "num_layers": 2},

@@ -176,7 +176,8 @@ def validate(asked: Asked) -> Slice | None:
         checks["max_bytes"] = size(data["checks"]["max_bytes"])
     settings: dict[str, Json] = {"checks": checks, **_compat(asked)}
     origin = list[str]()
-    if "tokenizer" in data and METHODS[data["tokenizer"]["method"]].shrinks:
+    method = METHODS[data["tokenizer"]["method"]] if "tokenizer" in data else None
+    if method is not None and (method.shrinks or method.unchanged):
         slot = asked.tokenizer_slot
         origin.append(f"{slot}/")
         settings["source"] = {"slot": slot, "class": data["tokenizer"].get("class")}

@@ -60,8 +60,8 @@ def overrides_read(subject: Subject) -> Result | None:
     if left:
         # Some keys are read only when the model runs.
         with reads.recording() as more, torch.no_grad():
-            subject.model(**subject.batch)
-            continued(subject.model, [subject.batch], subject.seed)
+            subject.exact(**subject.exact_batch())
+            continued(subject.exact, [subject.exact_batch()], subject.seed)
         for kind, names in more.items():
             seen.setdefault(kind, set()).update(names)
         left = reads.unread(config, source, wishes, seen)
