@@ -69,8 +69,8 @@ def _texts(config: Any) -> Iterator[Any]:
 
 
 def byte_level(config: Data) -> Any:
-    """A tokenizer of bytes, with the special tokens that code asks tokenizers for; what begins, ends
-    and fills a text is one token where it has one id in the config (JSON data)."""
+    """A tokenizer of bytes, with the special tokens that code asks for; what begins, ends and fills
+    a text is one token where it has one id in the config (JSON data)."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import TokenizersBackend
 
