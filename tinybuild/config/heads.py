@@ -7,7 +7,7 @@ import functools
 import importlib
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -133,10 +133,7 @@ def choose(wish: str, config: PreTrainedConfig) -> Chosen:
         return _named(wish, config)
     tasks = of_type(config.model_type)
     if wish not in TASKS:
-        meant = [task for task, row in TASKS.items() if wish in row.pipelines]
-        meant = [task for task in meant if task in tasks] or meant
-        hint = f"did you mean {' or '.join(meant)}?" if meant else did_you_mean(wish, TASKS)
-        raise BuildFault.of(f"there is no task {wish}", key=KEY, hint=hint)
+        raise BuildFault.of(f"there is no task {wish}", key=KEY, hint=meant(wish, tasks))
     if wish not in tasks:
         raise BuildFault.of(
             f"transformers has no class for {wish} of {config.model_type}",
@@ -152,6 +149,14 @@ def labelled(wish: str, changes: Mapping[str, Json]) -> Mapping[str, Json]:
     if labels is None or {"num_labels", "id2label", "label2id"} & changes.keys():
         return changes
     return {**changes, "num_labels": labels}
+
+
+def meant(wish: str, tasks: Collection[str] = ()) -> str:
+    """A hint for a task that there is not: ours for a pipeline's name, of `tasks` where they have
+    it; else those that are spelt alike."""
+    ours = [task for task, row in TASKS.items() if wish in row.pipelines]
+    ours = [task for task in ours if task in tasks] or ours
+    return f"did you mean {' or '.join(ours)}?" if ours else did_you_mean(wish, TASKS)
 
 
 def types() -> tuple[str, ...]:
