@@ -96,7 +96,7 @@ def test_a_tekken_file_begins_texts_with_mistral_common_or_without(
     ]
     data = {
         "config": {
-            **{"pattern": r" ?\S+|\s", "num_vocab_tokens": len(words), "version": "v11"},
+            **{"pattern": r" ?\S+|\s", "num_vocab_tokens": len(words), "version": "v3"},
             **{"default_vocab_size": len(words) + 40, "default_num_special_tokens": 40},
         },
         "vocab": [
