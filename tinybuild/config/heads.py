@@ -6,6 +6,7 @@ import ast
 import functools
 import importlib
 import importlib.util
+import inspect
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -210,6 +211,21 @@ def table(task: str) -> Mapping[str, str | Sequence[str]]:
     middle = TASKS[task].table
     names = (f"MODEL_FOR_{middle}_MAPPING_NAMES", f"MODEL_FOR_{middle}_NAMES")
     return next((vars(modeling_auto)[name] for name in names if hasattr(modeling_auto, name)), {})
+
+
+def speaks(model_type: str) -> bool:
+    """Whether a model type reads or writes text: the class that `auto` takes has token ids among
+    its inputs, or is for CTC; where its package is missing, whether the config has a vocabulary."""
+    from transformers import CONFIG_MAPPING
+
+    config = CONFIG_MAPPING[model_type]()
+    try:
+        model, _ = choose(AUTO, config)
+    except Fault:
+        return getattr(text_part(config), "vocab_size", None) is not None
+    takes = inspect.signature(model.forward).parameters
+    ids = {"input_ids", "decoder_input_ids"} & takes.keys()
+    return bool(ids) or model.__name__ in of_type(model_type).get("ctc", ())
 
 
 def base(model_type: str) -> tuple[str, ...]:
