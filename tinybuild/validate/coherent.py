@@ -106,7 +106,15 @@ def coherent_ids(subject: Subject) -> Result | None:
     faults = _moved({p: v for p, v in same.items() if free.get(role(p[-1])) != after[p]}, after)
     if ids is not None:
         faults += _by_token(same, after, ids.moved)
-        new = {p: v for p, v in after.items() if p not in before and p[-1] not in given}
+        # What only the generation config has since it was saved may be the config's: the source's
+        # config and tokenizer may disagree (Whisper's padding), and do so here.
+        new = {
+            path: value
+            for path, value in after.items()
+            if path not in before
+            and path[-1] not in given
+            and not (path[-1:] in before and after.get(path[-1:]) == value)
+        }
         faults += _by_role(new, ids.special)
     faults += _placeholders(subject, after)
     faults += [
