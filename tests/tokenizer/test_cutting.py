@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
+import string
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from tinybuild.tokenizer import cutting
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.tokenizer.loading import load
 from tinybuild.validate.subject import Subject
-from tinybuild.validate.tokenizer import one_cutting
+from tinybuild.validate.tokenizer import one_cutting, round_trip, special_tokens
 
 
 def disordered(**options: Any) -> bytes:
@@ -65,6 +68,85 @@ def test_special_tokens_of_a_bare_model_stay_special(job: MakeJob, tmp_path: Pat
     source, made = (load(folder, None, "path") for folder in (fetch / "source", out))
     assert {"[INST]", "[/INST]"} <= {*made.all_special_tokens}
     assert made.all_special_tokens == source.all_special_tokens
+
+
+def test_a_model_without_a_spec_of_its_normaliser(job: MakeJob, tmp_path: Path) -> None:
+    """As BigBird's, which sentencepiece loads."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    proto = sentencepiece_model_pb2.ModelProto.FromString(disordered())
+    proto.ClearField("normalizer_spec")
+    fetch = folder_of(tmp_path / "bare", {"spiece.model": proto.SerializeToString()})
+    out, facts = cut(job, fetch)
+    assert (out / "spiece.model").is_file()
+    assert verdict(out, facts).ok
+
+
+def test_a_tekken_file_begins_texts_with_mistral_common_or_without(
+    job: MakeJob, tmp_path: Path
+) -> None:
+    from mistral_common.tokens.tokenizers.tekken import Tekkenizer
+    from transformers import AutoTokenizer
+
+    special = [entry["token_str"].value for entry in Tekkenizer.DEPRECATED_SPECIAL_TOKENS]
+    special += [f"<SPECIAL_{number}>" for number in range(len(special), 40)]
+    words = [
+        *(bytes([byte]) for byte in range(256)),
+        *(f"{a}{b}".encode() for a in "abc" for b in "de"),
+    ]
+    data = {
+        "config": {
+            **{"pattern": r" ?\S+|\s", "num_vocab_tokens": len(words), "version": "v3"},
+            **{"default_vocab_size": len(words) + 40, "default_num_special_tokens": 40},
+        },
+        "vocab": [
+            {"rank": n, "token_bytes": base64.b64encode(word).decode(), "token_str": None}
+            for n, word in enumerate(words)
+        ],
+        "special_tokens": [
+            {"rank": n, "token_str": token, "is_control": True} for n, token in enumerate(special)
+        ],
+    }
+    fetch = folder_of(tmp_path / "tekken", {"tekken.json": data})
+    out, facts = cut(job, fetch, vocab_size=290)
+    (out / "config.json").write_text('{"model_type": "mistral"}')
+    ids = [
+        AutoTokenizer.from_pretrained(out, mistral_format=format_)("ad be")["input_ids"]
+        for format_ in (None, False)
+    ]
+    assert ids[0] == ids[1]
+    assert ids[0][0] == 1
+    assert verdict(out, facts).ok
+    edit(out / "tokenizer.json", lambda data: data.update(post_processor=None))
+    found = verdict(out, facts)
+    assert not found.ok
+    assert "makes MistralCommonBackend of AutoTokenizer, which differs" in found.measured
+
+
+def test_a_special_token_that_is_normalised(job: MakeJob, tmp_path: Path) -> None:
+    from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+
+    words = ["[UNK]", "[pad]", "the", *"abcdefghijklmnopqrstuvwxyz"]
+    made = Tokenizer(models.WordLevel({word: n for n, word in enumerate(words)}, "[UNK]"))
+    made.normalizer, made.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
+    made.add_special_tokens([AddedToken("[PAD]", normalized=True)])
+    config = {"pad_token": "[PAD]", "unk_token": "[UNK]"}
+    files = {"tokenizer.json": made.to_str(), "tokenizer_config.json": config}
+    out, facts = cut(job, folder_of(tmp_path / "padded", files), vocab_size=20)
+    subject = Subject(folder=out, scratch=out, facts={"tokenizer": facts}, seed=0)
+    assert subject.tokenizer.convert_ids_to_tokens(subject.tokenizer.pad_token_id) == "[pad]"
+    assert special_tokens.run(subject) == replace(special_tokens.run(subject), state="passed")
+
+
+def test_letters_of_ctc_that_stand_twice_come_back(job: MakeJob) -> None:
+    words = ["<pad>", "<s>", "</s>", "<unk>", "|", *string.ascii_uppercase, *string.ascii_lowercase]
+    section = {"method": "scratch", "class": "Wav2Vec2CTCTokenizer", "vocab": words}
+    work = job({"tokenizer": section, "slot": "", "kind": "", "blank": False, "related": False})
+    facts = wire.dump(tokenizer.make(work))
+    subject = Subject(folder=work.out, scratch=work.out, facts={"tokenizer": facts}, seed=0)
+    found = round_trip.run(subject)
+    assert found.ok, found.measured
+    assert found.values["texts"] > 50
 
 
 def test_a_file_that_cuts_otherwise_is_left_out(job: MakeJob, tmp_path: Path) -> None:

@@ -631,6 +631,19 @@ def test_a_role_that_only_the_tokenizer_has(build: Build, tmp_path: Path) -> Non
     assert "pad_token_id is 9, and the tokenizer's pad is 3" in found.measured
 
 
+def test_what_disagrees_in_the_source_may_disagree_alike(build: Build, tmp_path: Path) -> None:
+    """Whisper's config pads with another token than its tokenizer; both configs say so here."""
+    bundle = llama(build)
+    edit(bundle.origin / "config.json", lambda data: {**data, "pad_token_id": 9})
+    for name in ("config.json", "generation_config.json"):
+        edit(bundle.folder / name, lambda data: {**data, "pad_token_id": 9})
+    told = {"special": {"pad": 3}, "moved": {"9": 9}}
+    assert ids_of(bundle, tmp_path / "a", told).ok
+    edit(bundle.folder / "generation_config.json", lambda data: {**data, "pad_token_id": 8})
+    found = ids_of(bundle, tmp_path / "b", told)
+    assert "pad_token_id is 8, and the tokenizer's pad is 3" in found.measured
+
+
 def test_image_tokens_that_differ(build: Build, tmp_path: Path) -> None:
     bundle = llama(build)
     for name, number in (("config.json", 190), ("generation_config.json", 191)):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from tinybuild.config import rotation
 from tinybuild.config.tree import Tree
 from tinybuild.keys import BY_LAYER, width
-from tinybuild.paths import Data, Path, mapping, whole
+from tinybuild.paths import Data, mapping, whole
 
 
 def latent_attention(tree: Tree) -> None:
@@ -27,17 +26,6 @@ def latent_attention(tree: Tree) -> None:
             tree.set((*path, "head_dim"), rope, "derived: the rotated part")
         elif whole(was["head_dim"]) and was["head_dim"] in (was["qk_head_dim"], *_joint(was)):
             tree.set((*path, "head_dim"), rope + plain, "derived: nope + rope")
-            _share(tree, path, rope / (rope + plain))
-
-
-def _share(tree: Tree, path: Path, share: float) -> None:
-    """The rotated part of the joint width, where that is what the source's share says."""
-    dim, rope = (tree.was((*path, name)) for name in ("head_dim", "qk_rope_head_dim"))
-    for at in ((), *rotation.places(mapping(tree.data, path))):
-        place = (*path, *at, "partial_rotary_factor")
-        was = tree.was(place)
-        if isinstance(was, float) and whole(dim) and dim * was == rope:
-            tree.set(place, share, "derived: the rotated part of a head")
 
 
 def _joint(was: Data) -> Iterator[int]:

@@ -22,6 +22,7 @@ TRIES = 3  # forwards in each: the savers in their order
 WORTH = 32  # a halving saves at least this part: what is large by itself ruins nothing else
 NARROW = 32  # a width below which a model of many layers says nothing of its architecture
 KEPT = ("vocabulary", "depth")  # measures that are not halved
+DEAR = 2  # goals, above which sizes may become equal
 EIGHT = 8
 LEAST = 4  # a size this small is not halved
 MEASURED = 8  # builds in each: the groups that the largest tensors hang on most
@@ -39,7 +40,8 @@ def search(
 
     A size is all the keys that have one value now and had one in the source: what is equal stays
     equal. Where its half is the size of something else, it becomes a little more; and what makes
-    fewest sizes equal goes first. `shapes` builds a config of these overrides on the meta device
+    fewest sizes equal goes first, and more of them only a model that is far too large. What loses a
+    tensor is left. `shapes` builds a config of these overrides on the meta device
     (None where it makes no model), `works` forwards a batch. No width gets below NARROW, unless
     `narrow`: a recipe's own goal may want it, and the reason says so. Keys of the recipe and of
     exceptions, ids, vocabularies and depths (a layer of each kind) stay.
@@ -57,8 +59,11 @@ def search(
         for rank, group in enumerate(groups):
             trial = _with(tree, group)
             smaller = shapes(trial.overrides)
-            if smaller is not None and total(smaller) <= total(now) - total(now) // WORTH:
-                met = sum(1 for _ in coincident_sizes(tree.source, tree.source, trial.data))
+            met = _met(trial)
+            dear = narrow or total(now) > DEAR * goal
+            if smaller is None or smaller.keys() != now.keys() or not (dear or met <= _met(tree)):
+                continue
+            if total(smaller) <= total(now) - total(now) // WORTH:
                 made.append((met, total(smaller), rank, group))
         best = sorted(made, key=lambda item: item[:3])[:TRIES]
         taken = next((g for *_, g in best if works(_with(tree, g).overrides)), None)
@@ -70,6 +75,11 @@ def search(
         new = shapes(tree.overrides)
         now = new if new is not None else now
     return total(now)
+
+
+def _met(tree: Tree) -> int:
+    """How many sizes are equal that differ in the source."""
+    return sum(1 for _ in coincident_sizes(tree.source, tree.source, tree.data))
 
 
 def _narrowed(group: Group) -> bool:

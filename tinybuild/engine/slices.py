@@ -176,8 +176,7 @@ def validate(asked: Asked) -> Slice | None:
         checks["max_bytes"] = size(data["checks"]["max_bytes"])
     settings: dict[str, Json] = {"checks": checks, **_compat(asked)}
     origin = list[str]()
-    method = METHODS[data["tokenizer"]["method"]] if "tokenizer" in data else None
-    if method is not None and (method.shrinks or method.unchanged):
+    if "tokenizer" in data and METHODS[data["tokenizer"]["method"]].shrinks:
         slot = asked.tokenizer_slot
         origin.append(f"{slot}/")
         settings["source"] = {"slot": slot, "class": data["tokenizer"].get("class")}
