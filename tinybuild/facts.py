@@ -7,7 +7,7 @@ are does so through a class of its own with just those: its task depends on exac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 # --- fetch ----------------------------------------------------------------------------------------
@@ -63,7 +63,8 @@ class Shrunk:
     """What became of a vocabulary of which a part was kept.
 
     kept: reason -> number of tokens. trimmed: shape of reserved tokens without room -> how many.
-    coverage: share of the sample's source tokens that were kept.
+    coverage: share of the sample's source tokens that were kept. disagreed: file of the source
+    that cuts text otherwise than AutoTokenizer -> what became of it.
     """
 
     source_size: int
@@ -73,6 +74,7 @@ class Shrunk:
     unreachable: Unreachable
     coverage: float
     characters_per_token: CharactersPerToken
+    disagreed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,8 @@ class TokenizerIds:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerShown:
-    """What a card tells. rows: of the embedding that it wants. bytes: of its files."""
+    """What a card tells. rows: of the embedding that it wants. bytes: of its files. unused: tokens
+    that fill a vocabulary for which the text gave fewer."""
 
     class_: str
     method: str
@@ -92,6 +95,7 @@ class TokenizerShown:
     rows: int
     bytes: int
     shrunk: Shrunk | None
+    unused: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +26,36 @@ def test_every_model_type_has_its_recipe_and_its_line() -> None:
     assert names == set(heads.types())
     assert architectures.missing(ROOT) == {}
     lines = (ROOT / architectures.TABLE).read_text().splitlines()
-    told = [line.split(" | ")[0].removeprefix("| ") for line in lines if line.count(" | ") == 6]
+    told = [line.split(" | ")[0].removeprefix("| ") for line in lines if line.count(" | ") == 8]
     assert told[2:] == sorted(heads.types())
+
+
+def test_every_architecture_of_sentence_transformers_is_there() -> None:
+    """The names of its table of tiny test repositories, of which 229 have none (its
+    tests/base/modules/transformer/transformers_tiny_models.json of November 2026)."""
+    wanted = {*(Path(__file__).parent / "sentence_transformers.txt").read_text().split()}
+    assert len(wanted) == 497
+    # A tokenizer's name for Llama, and a class of its own.
+    assert wanted - {*heads.types()} == {"code_llama", "mt5_encoder_custom"}
+
+
+@pytest.mark.slow
+def test_what_reads_or_writes_text_has_a_tokenizer() -> None:
+    folder, wrong = ROOT / "recipes" / architectures.GROUP, []
+    for kind in heads.types():
+        text = (folder / f"{architectures.PREFIX}{kind}.yaml").read_text()
+        if heads.speaks(kind) != ("\ntokenizer:\n" in text):
+            wrong.append(kind)
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("bert", True), ("vit", False), ("wav2vec2", True), ("whisper", True)]
+)
+def test_a_recipe_has_a_tokenizer_where_there_is_text(kind: str, words: bool) -> None:
+    text = architectures.recipe(kind)
+    assert ("tokenizer:\n  vocab_size: 500\nmodel:\n" in text) is words
+    assert text == (ROOT / f"recipes/architectures/arch-{kind}.yaml").read_text()
 
 
 def test_types_are_those_of_transformers_and_cost_no_import() -> None:
@@ -43,13 +72,16 @@ def test_types_are_those_of_transformers_and_cost_no_import() -> None:
 def test_missing_recipes_are_written_and_no_other_is_touched(tmp_path: Path) -> None:
     root = make(tmp_path / "zoo")
     mine = root / "recipes/architectures/arch-bert.yaml"
-    mine.parent.mkdir()
+    shutil.copytree(ROOT / "recipes/architectures", mine.parent)
+    gone = [mine.parent / f"arch-{kind}.yaml" for kind in ("vit", "gpt2")]
+    for path in gone:
+        path.unlink()
     mine.write_text("version: 1\nsummary: mine\ndataset: {samples: 3}\n")
     result = doit(root, "missing")
     assert result.code == 0, result.out
     assert "summary: mine" in mine.read_text()
-    written = sorted(path for path in mine.parent.iterdir() if path != mine)
-    assert len(written) == len(heads.types()) - 1
+    written = [path for path in gone if path.exists()]
+    assert len(written) == len(gone)
     assert result.out.count("wrote recipes/architectures/") == len(written)
     assert doit(root, "check").code == 0
     assert doit(root, "missing").out == "every model type has its recipe\n"
@@ -98,7 +130,7 @@ def line(root: Path, kind: str) -> list[str]:
 )
 def test_checks_that_were_not_tried_are_told_apart(counts: dict[str, int], told: str) -> None:
     text = architectures.table([architectures.Row(model_type="bert", **counts)])
-    assert text.splitlines()[-1] == f"| bert | - | - | - | - | {told} |  |"
+    assert text.splitlines()[-1] == f"| bert | - | - | - | - | - | - | {told} |  |"
 
 
 def test_the_table_says_what_was_built_and_why_the_rest_was_not(tmp_path: Path) -> None:
@@ -132,14 +164,14 @@ def test_the_table_says_what_was_built_and_why_the_rest_was_not(tmp_path: Path) 
         f"{receipt['facts']['parameters']:,}",
     ]
     assert cells[2] == f"{receipt['files']['model.safetensors']['size']:,}"
-    passed, _, checks = cells[4].partition(" of ")
+    passed, _, checks = cells[6].partition(" of ")
     assert passed == checks
-    assert cells[5] == ""
+    assert cells[7] == ""
     cells = line(root, "mistral")
     assert cells[0] == "MistralForSequenceClassification"
-    passed, _, checks = cells[4].partition(" of ")
+    passed, _, checks = cells[6].partition(" of ")
     assert 0 < int(passed) < int(checks)
-    assert cells[5].startswith("max_bytes: ")
+    assert cells[7].startswith("max_bytes: ")
     assert line(root, "qwen2")[-1] == "this took longer than 1 s and was stopped"
     cells = line(root, "higgs_audio_v2_tokenizer")
     assert "needs the package torchaudio" in cells[-1]
@@ -164,5 +196,5 @@ def test_the_table_says_what_was_built_and_why_the_rest_was_not(tmp_path: Path) 
 def test_texts_cannot_break_the_table() -> None:
     text = table([Row(model_type="a", reason="x | y <b> `c` \\ __d__")])
     (cells,) = [line for line in text.splitlines() if line.startswith("| a |")]
-    assert cells.replace("\\|", "").count("|") == 8
+    assert cells.replace("\\|", "").count("|") == 10
     assert "<b>" not in cells

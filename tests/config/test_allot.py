@@ -27,6 +27,15 @@ def small(model_type: str, size: str = "tiny", alike: Alike | None = None, **key
     return shrink(CONFIG_MAPPING[model_type](**keys), {}, size, **more).data
 
 
+def test_what_no_bounded_search_finds_is_found_step_by_step() -> None:
+    """The last five of twelve numbers may be one thing each, which the first want as well."""
+    choices = tuple(range(2, 14))
+    free = [Unknown(name=("width", 100 + n), choices=choices) for n in range(7)]
+    fixed = [Unknown(name=("width", 200 + n), choices=(n,)) for n in range(2, 7)]
+    made = Puzzle(unknowns=[*free, *fixed]).solved()
+    assert len({*made.values()}) == 12
+
+
 # --- the sizes of a config ------------------------------------------------------------------------
 
 
@@ -51,6 +60,24 @@ def test_heads_of_some_layers_cover_another_width() -> None:
 
 def by_layer(config: Any) -> Any:
     return [one for one in config["per_layer_config"].values() if "head_dim" in one]
+
+
+@pytest.mark.parametrize("model_type", ["mistral4", "deepseek_v4"])
+def test_the_share_of_a_head_that_is_rotated_is_its_part(model_type: str) -> None:
+    config = small(model_type)
+    ropes = config["rope_parameters"]
+    for rope in [ropes] if "rope_theta" in ropes else ropes.values():
+        part = int(config["head_dim"] * rope["partial_rotary_factor"])
+        assert part == config["qk_rope_head_dim"] < config["head_dim"]
+
+
+def test_a_barred_size_becomes_another() -> None:
+    """Others follow, as laws want it; what nothing else may be stays."""
+    plain = small("llama")
+    bar = ("heads", 32, plain["num_attention_heads"])
+    other = small("llama", alike=Alike(barred=frozenset({bar})))
+    assert other["num_attention_heads"] != plain["num_attention_heads"]
+    assert other["num_attention_heads"] * other["head_dim"] == other["hidden_size"]
 
 
 def test_the_ranks_and_heads_of_latent_attention_differ() -> None:

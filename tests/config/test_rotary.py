@@ -107,6 +107,13 @@ def test_what_is_rotated_of_a_head_is_a_part_of_it_and_no_number_of_heads() -> N
     assert whole.rotary_dim == whole.n_embd // whole.n_head
 
 
+def test_the_share_of_a_joint_head_that_is_rotated_is_its_rotated_part() -> None:
+    made = small("mistral4")
+    share = made.rope_parameters["partial_rotary_factor"]
+    assert made.head_dim == made.qk_rope_head_dim + made.qk_nope_head_dim
+    assert share * made.head_dim == made.qk_rope_head_dim
+
+
 def test_positions_that_the_recipe_sets_are_shared_as_in_the_source() -> None:
     wishes = {"max_position_embeddings": 2048}
     made = small("llama", wishes, rope_parameters=dict(LLAMA3), max_position_embeddings=131072)

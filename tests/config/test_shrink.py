@@ -16,6 +16,7 @@ from tinybuild.config import overrides
 from tinybuild.config import shrink as shrinking
 from tinybuild.config.shrink import shrink
 from tinybuild.config.sizes import SIZES
+from tinybuild.config.spread import spread
 from tinybuild.config.tree import Tree, shares
 from tinybuild.engine.code import closure
 from tinybuild.keys import depths, says
@@ -510,6 +511,26 @@ def test_the_search_keeps_a_layer_of_each_kind() -> None:
 
     assert search(tree, 100, measure, lambda _: True, narrow=True) == 5 * 500
     assert tree.overrides == {}
+
+
+@pytest.mark.parametrize(("was", "now"), [(40, {}), (80, {"moe_intermediate_size": 40})])
+def test_the_search_leaves_experts_a_multiple_of_eight_wide(was: int, now: Data) -> None:
+    from tinybuild.config.search import search
+
+    source = {"model_type": "x", "hidden_size": 32, "moe_intermediate_size": was}
+    tree = Tree(source, {}, TINY, None)
+
+    def measure(changes: Data) -> dict[str, tuple[int, ...]]:
+        return {"experts": (8, 32, {**source, **changes}["moe_intermediate_size"])}
+
+    search(tree, 100, measure, lambda _: True, narrow=False)
+    assert tree.overrides == now
+
+
+def test_a_model_that_only_has_channels_by_stage_is_drawn_wide_as_well() -> None:
+    assert spread({"base_attn_unit_dims": [8, 12], "initializer_range": 0.02}) == {
+        "initializer_range": 0.25
+    }
 
 
 def test_the_shape_of_a_backbones_map_follows_its_widths() -> None:

@@ -14,14 +14,14 @@ from tinybuild import source, wire
 from tinybuild.engine.plan import Zoo, load
 from tinybuild.engine.run import Builder
 from tinybuild.engine.stages import STAGES, Need, seed
-from tinybuild.facts import ModelShown
+from tinybuild.facts import ModelShown, TokenizerFacts
 from tinybuild.files import Memo
 from tinybuild.recipe import Cache
 from tinybuild.workers import Job, Limits, Pool, Sort
 
 FACTS: Mapping[str, Mapping[str, object]] = {
     "dataset": {"rows": 1, "columns": [], "configs": {}, "source": {"files": {}, "about": {}}},
-    "tokenizer": dict.fromkeys(("class", "method", "vocab_size", "rows", "bytes", "shrunk", "ids")),
+    "tokenizer": dict.fromkeys(wire.keys(TokenizerFacts)),
     "model": dict.fromkeys(wire.keys(ModelShown)),
     "validate": {"checks": 0, "bytes": 0},
     "pack": {"bytes": 0, "tar": ""},

@@ -161,6 +161,15 @@ def test_names_that_hit_more_than_they_should() -> None:
     assert adapters.targets(named, ["q"]) == ["q"]  # type: ignore[arg-type]
 
 
+def test_dense_layers_beside_fused_experts(job: MakeJob, tmp_path: Path) -> None:
+    """PEFT would take their names for the experts'."""
+    wanted = {"config": {}, "shrink": "auto", "adapters": {"a": {}}}
+    _, out = build(job, tmp_path, "Glm4MoeLiteConfig", **wanted)
+    config = read(out / "adapters" / "a" / "adapter_config.json")
+    assert "o_proj" in config["target_modules"]
+    assert not {*adapters.EXPERTS} & {*config["target_modules"]}
+
+
 # --- modules of sentence-transformers -------------------------------------------------------------
 
 BERT = {

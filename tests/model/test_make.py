@@ -429,6 +429,27 @@ def test_size_and_ids_follow_the_tokenizer(job: MakeJob, tmp_path: Path) -> None
     assert weights(out)["model.embed_tokens.weight"].shape[0] == 60
 
 
+def test_a_classifier_of_a_decoder_has_an_id_to_pad_with(job: MakeJob, tmp_path: Path) -> None:
+    ids = {**IDS, "special": {"bos": 4, "eos": 5}}
+    classifier = LLAMA.replace("ForCausalLM", "ForSequenceClassification")
+    _, out = build(job, tmp_path, architecture=classifier, config=FREE, ids=ids)
+    assert read(out)["pad_token_id"] == 5
+    _, out = build(job, tmp_path, architecture=LLAMA, config=FREE, ids=ids)
+    assert read(out)["pad_token_id"] is None
+
+
+def test_ids_of_a_blank_source_mean_what_the_tokenizer_has(job: MakeJob, tmp_path: Path) -> None:
+    """What no token stands for ends a text, or is left out of a list; languages go by name."""
+    lost = {"no_timestamps_token_id": 33, "suppress_tokens": [33]}
+    names = {"lang_to_id": {"<|en|>": 1, "<|de|>": 2}}
+    ids = {**IDS, "moved": {}, "missing": "any", "special": {**IDS["special"], "<|en|>": 9}}
+    more = {"config": FREE, "generation": json.dumps({**lost, **names}), "ids": ids}
+    _, out = build(job, tmp_path, architecture=LLAMA, **more)
+    found = read(out, "generation_config.json")
+    assert (found["no_timestamps_token_id"], found["suppress_tokens"]) == (5, [])
+    assert found["lang_to_id"] == {"<|en|>": 9}
+
+
 def test_without_a_tokenizer_the_ids_stay(job: MakeJob, tmp_path: Path) -> None:
     _, out = build(job, tmp_path, architecture=LLAMA, source={"eos_token_id": 9})
     assert read(out)["eos_token_id"] == read(out, "generation_config.json")["eos_token_id"] == 9

@@ -262,6 +262,8 @@ def test_package_that_is_not_installed(job: MakeJob) -> None:
     text = refused(job, {"package": "no-such-package", "files": {"a.json": "b.json"}})
     assert "the package no-such-package is not installed" in text
     assert "hint: pip install" in text
+    text = refused(job, {"package": "mistral-comon", "files": {"a.json": "b.json"}})
+    assert "hint: did you mean mistral-common? If not, install it" in text
 
 
 @pytest.mark.parametrize("listed", ["mistral_common/__init__.py", MODEL])

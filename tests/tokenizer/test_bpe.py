@@ -83,7 +83,7 @@ def subset(made: TokenizerJson, size: float, used: Mapping[str, int]) -> dict[st
     space = Space(name="", ids=ids, segmenters=(segmenter,), atoms=frozenset())
     must = segmenter.required()
     count = len(must) + round(size * (len(ids) - len(must)))
-    found = choose.choose(space, size=count, must=must, alphabet=set(), used=used)
+    found = choose.choose(space, size=count, must=must, alphabet={}, used=used)
     assert len(found.kept) == count
     return {token: n for n, token in enumerate(sorted(found.kept, key=ids.__getitem__))}
 
@@ -291,7 +291,7 @@ def test_a_token_without_what_it_is_merged_from_is_lost() -> None:
         segmenters=(tokenizer_json.segmenter(made),),
         atoms=frozenset(),
     )
-    kept = choose.choose(space, size=5, must={"abc": "keep"}, alphabet=set(), used={}).kept
+    kept = choose.choose(space, size=5, must={"abc": "keep"}, alphabet={}, used={}).kept
     assert kept == {"abc": "keep"} | dict.fromkeys(("a", "b", "c", "ab"), "derivation")
 
 
@@ -364,9 +364,7 @@ def test_kept_text_is_cut_alike_by_tiktoken() -> None:
             list(made.tokens)[256:][n % (len(made.tokens) - 256)]: t for n, t in numbers.items()
         }
         count = 256 + round(size * (len(made.tokens) - 256))
-        found = choose.choose(
-            space, size=count, must=ranks.required(made), alphabet=set(), used=used
-        )
+        found = choose.choose(space, size=count, must=ranks.required(made), alphabet={}, used=used)
         kept = {t: n for n, t in enumerate(sorted(found.kept, key=made.tokens.__getitem__))}
         covered.update(compared(pieces_of(made.tokens, words), pieces_of(kept, words), kept))
 
@@ -455,7 +453,7 @@ def chosen(proto: Any, size: float, numbers: Mapping[int, int]) -> set[str]:
         least |= segmenter.parts(token) or set()
     count = len(least) + round(size * (len(ids) - len(least)))
     used = sampled(dict(list(ids.items())[-12:]), numbers)
-    found = choose.choose(space, size=count, must=must, alphabet=set(), used=used)
+    found = choose.choose(space, size=count, must=must, alphabet={}, used=used)
     assert len(found.kept) == count
     return {*found.kept}
 

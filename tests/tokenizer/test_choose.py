@@ -49,7 +49,8 @@ def kept(
     alphabet: Iterable[str] = (),
     used: Mapping[str, int] | None = None,
 ) -> dict[str, str]:
-    found = choose.choose(where, size=size, must=must or {}, alphabet={*alphabet}, used=used or {})
+    letters = dict.fromkeys(alphabet, choose.ALPHABET)
+    found = choose.choose(where, size=size, must=must or {}, alphabet=letters, used=used or {})
     assert len(found.kept) == size
     return dict(found.kept)
 
@@ -135,9 +136,7 @@ def test_two_algorithms_ask_for_all_that_either_needs() -> None:
         "abc": "keep",
         **dict.fromkeys(("ab", "bc", "a", "b", "c"), "derivation"),
     }
-    assert refused(space(tokens, one, two), 5, must={"abc": "keep"})[1].startswith(
-        "ask for at least 6,"
-    )
+    assert refused(space(tokens, one, two), 5, must={"abc": "keep"})[1] == "ask for at least 6"
     assert set(kept(space(tokens, two), 5, {"abc": "keep"})) == {*tokens} - {"ab"}
 
 
@@ -157,7 +156,7 @@ def test_every_size_is_exact() -> None:
         try:
             found = kept(where, size, wishes, alphabet, used)
         except BuildFault as fault:
-            (least,) = re.findall(r"at least (\d+),", fault.findings[0].hint)
+            (least,) = re.findall(r"at least (\d+)", fault.findings[0].hint)
             assert int(least) > size
             assert len(kept(where, int(least), wishes, alphabet, used)) == int(least)
             with pytest.raises(BuildFault, match=f"vocab_size {int(least) - 1} is too small"):
@@ -175,11 +174,11 @@ def test_a_size_that_is_too_small_names_the_smallest() -> None:
     must = {"<s>": "special", "</s>": "special", "abcd": "keep"}
     what, hint = refused(bpe(), 8, must=must, alphabet=LETTERS)
     assert what == ("vocab_size 8 is too small: 9 tokens must live and 0 more are the alphabet")
-    assert hint == "ask for at least 9, or give text with fewer different characters"
+    assert hint == "ask for at least 9"
     assert set(kept(bpe(), 9, must, LETTERS)) == {"<s>", "</s>", *LETTERS, "ab", "abc", "abcd"}
     what, hint = refused(bpe(), 5, must={"<s>": "special", "dd": "keep"}, alphabet=LETTERS)
     assert "3 tokens must live and 3 more are the alphabet" in what
-    assert hint.startswith("ask for at least 6,")
+    assert hint == "ask for at least 6"
     assert len(kept(bpe(), 6, {"<s>": "special", "dd": "keep"}, LETTERS)) == 6
 
 
@@ -211,7 +210,9 @@ def test_a_run_loses_its_high_numbers_first() -> None:
     tokens = ["</s>", "a", "b", *run, "<mask>"]
     words = Words(tokens={"a": 1, "b": 2}, unknown=None)
     where = space(tokens, words, atoms=["</s>", *run, "<mask>"])
-    found = choose.choose(where, size=14, must={"</s>": "special"}, alphabet={"a"}, used={})
+    found = choose.choose(
+        where, size=14, must={"</s>": "special"}, alphabet={"a": choose.ALPHABET}, used={}
+    )
     assert list(found.kept)[:3] == ["</s>", "a", "<mask>"]
     assert list(found.kept)[3:] == [f"<extra_id_{number}>" for number in range(11)]
     assert "<extra_id_99>" in found.trimmed

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Set
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from kit.faults import refused
@@ -13,7 +14,7 @@ from kit.stage import MakeJob
 from kit.vocabularies import english, folder_of, shrinking
 
 from tinybuild import wire
-from tinybuild.tokenizer import stage, tokenizer_json, upstream
+from tinybuild.tokenizer import sample, stage, tokenizer_json, upstream
 from tinybuild.tokenizer.format import Format
 from tinybuild.tokenizer.segmenter import Segmenter
 from tinybuild.tokenizer.tokenizer_json import TokenizerJson
@@ -21,7 +22,10 @@ from tinybuild.tokenizer.words import Words
 from tinybuild.validate.shrunk import formats_agree
 from tinybuild.validate.subject import Subject
 
-WORD = re.compile(r"\w+|[^\w\s]+")  # as the pipeline's Whitespace
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+WORD = re.compile(r"\w+|[^\w\s]+")
 
 
 class Led(Segmenter):
@@ -30,6 +34,10 @@ class Led(Segmenter):
 
     def parts(self, token: str) -> Set[str] | None:
         return {token[0]} & self.tokens.keys() - {token}
+
+
+def split(text: str, beside: PreTrainedTokenizerBase) -> list[str]:
+    return sample.split(text, beside.backend_tokenizer)
 
 
 def read(path: Path) -> list[str]:
@@ -45,7 +53,7 @@ TOY = Format(
     segmenter=lambda tokens: Led(tokens={token: n for n, token in enumerate(tokens)}),
     cut=lambda tokens, kept: "\n".join(token for token in tokens if token in kept).encode(),
     library=lambda path, beside: (
-        lambda text: [word if word in read(path) else "<unk>" for word in WORD.findall(text)]
+        lambda text: [word if word in read(path) else "<unk>" for word in split(text, beside)]
     ),
 )
 

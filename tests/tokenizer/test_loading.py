@@ -75,6 +75,16 @@ def test_a_byte_level_vocabulary_without_an_end_of_text(tmp_path: Path) -> None:
     assert made.eos_token is None
 
 
+def test_letters_that_end_words_tell_clip_s_files(tmp_path: Path) -> None:
+    ends = [f"{letter}</w>" for letter in LETTERS]
+    vocab = table([*LETTERS, *ends, "th", "the</w>", "<|startoftext|>", "<|endoftext|>"])
+    made = load(tmp_path, {"vocab.json": vocab, "merges.txt": "#version: 0.2\nt h\nth e</w>\n"})
+    assert type(made).__name__ == "CLIPTokenizer"
+    assert made.tokenize("The the") == ["the</w>", "the</w>"]
+    ids = made("the")["input_ids"]
+    assert made.convert_ids_to_tokens(ids) == ["<|startoftext|>", "the</w>", "<|endoftext|>"]
+
+
 @pytest.mark.parametrize("cased", [False, True])
 def test_a_list_of_pieces_of_words(cased: bool, tmp_path: Path) -> None:
     own = ["the", "cat", "##s", "a", "##e", "!", *(["The"] if cased else [])]

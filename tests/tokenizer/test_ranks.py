@@ -155,7 +155,7 @@ def test_a_cut_file_is_read_by_tiktoken(tmp_path: Path) -> None:
     for size in range(256, 256 + len(LONGER) + 1):
         space = Space(name="", ids=made.tokens, segmenters=(segmenter,), atoms=frozenset())
         found = choose.choose(
-            space, size=size, must=ranks.required(made), alphabet=set(), used={" the": 5, "an": 2}
+            space, size=size, must=ranks.required(made), alphabet={}, used={" the": 5, "an": 2}
         )
         kept = {t: n for n, t in enumerate(sorted(found.kept, key=made.tokens.__getitem__))}
         path = tmp_path / f"{size}.tiktoken"
@@ -271,7 +271,7 @@ def cut_to(made: Ranks, size: int, folder: Path, keep: Iterable[str] = ()) -> di
     ids |= {token: rank + len(names) for token, rank in made.tokens.items()}
     space = Space(name="", ids=ids, segmenters=(ranks.segmenter(made),), atoms={*names})
     must = {**ranks.required(made), **dict.fromkeys(keep, "special")}
-    found = choose.choose(space, size=size, must=must, alphabet=set(), used={"Ġthe": 3})
+    found = choose.choose(space, size=size, must=must, alphabet={}, used={"Ġthe": 3})
     kept = {token: n for n, token in enumerate(sorted(found.kept, key=ids.__getitem__))}
     (folder / "tekken.json").write_bytes(ranks.cut(made, kept))
     return kept

@@ -346,7 +346,7 @@ def chosen(source: Any, folder: Path, size: int, texts: Sequence[str]) -> Kept:
             space,
             size=min(size, len(space.ids)),
             must=must,
-            alphabet={t for s in space.segmenters for t in s.letters(letters)},
+            alphabet={t: "alphabet" for s in space.segmenters for t in s.letters(letters)},
             used=used[space.name],
         )
         order = sorted(why.kept, key=space.ids.__getitem__)

@@ -63,7 +63,7 @@ def subset(
     count = len(least) + round(size * (len(ids) - len(least)))
     space = Space(name="", ids=ids, segmenters=(segmenter,), atoms=frozenset(atoms))
     used: dict[str, int] = {names[-1 - n % len(names)]: times for n, times in numbers.items()}
-    found = choose.choose(space, size=count, must=must, alphabet=set(), used=used)
+    found = choose.choose(space, size=count, must=must, alphabet={}, used=used)
     assert len(found.kept) == count
     return {token: n for n, token in enumerate(sorted(found.kept, key=ids.__getitem__))}
 

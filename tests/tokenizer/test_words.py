@@ -78,7 +78,7 @@ def chosen(made: TokenizerJson, size: float, numbers: Mapping[int, int]) -> set[
     count = len(ids) if size == 1 else len(must) + round(size * free)
     space = Space(name="", ids=ids, segmenters=(segmenter,), atoms=frozenset())
     used: dict[str, int] = {names[-1 - n % len(names)]: times for n, times in numbers.items()}
-    found = choose.choose(space, size=count, must=must, alphabet=set(), used=used)
+    found = choose.choose(space, size=count, must=must, alphabet={}, used=used)
     assert len(found.kept) == count
     return {*found.kept}
 
@@ -132,7 +132,7 @@ def test_a_dead_end_stays_one() -> None:
     for used in ({}, {"##bc": 9}):
         for size in (1, 2, 3):
             found = choose.choose(
-                space, size=size, must=segmenter.required(), alphabet=set(), used=used
+                space, size=size, must=segmenter.required(), alphabet={}, used=used
             )
             assert "##bc" not in found.kept
             assert loaded(made, found.kept).encode("abc").tokens == [UNKNOWN]
@@ -147,7 +147,7 @@ def test_of_the_tokens_that_mislead_all_or_none_should_stay() -> None:
     space = Space(name="", ids=ids, segmenters=(segmenter,), atoms=frozenset())
     cuts = {}
     for size in (3, 4, 5):
-        kept = choose.choose(space, size=size, must=segmenter.required(), alphabet=set(), used={})
+        kept = choose.choose(space, size=size, must=segmenter.required(), alphabet={}, used={})
         cuts[size] = loaded(made, kept.kept).encode("aabb").tokens
     assert cuts == {3: [UNKNOWN], 4: ["a", "##a", "##bb"], 5: [UNKNOWN]}
 
@@ -272,7 +272,7 @@ def test_kept_pieces_of_sentencepiece_are_cut_alike(kind: int) -> None:
         count = len(must) + round(size * (len(ids) - len(must)))
         used: dict[str, int] = {own[n % len(own)]: times for n, times in numbers.items()}
         vocabulary = Space(name="", ids=ids, segmenters=(segmenter,), atoms=frozenset())
-        kept = choose.choose(vocabulary, size=count, must=must, alphabet=set(), used=used).kept
+        kept = choose.choose(vocabulary, size=count, must=must, alphabet={}, used=used).kept
         before = encoded(proto.SerializeToString())
         covered.update(compared(before, encoded(spm.cut(proto, kept)), kept))
 

@@ -407,6 +407,23 @@ def test_a_layer_that_is_skipped(
     assert "none in model.layers.0." in found["gradients"]
 
 
+@pytest.mark.parametrize(
+    ("name", "shifted"),
+    [
+        ("T5ForConditionalGeneration", True),
+        ("WhisperForConditionalGeneration", True),
+        ("DiaForConditionalGeneration", False),  # begins with its first token, whatever the labels
+        ("NemotronAsrStreamingForRNNT", False),  # wants the ids of the decoder
+    ],
+)
+def test_classes_that_make_a_decoders_ids_of_labels(name: str, shifted: bool) -> None:
+    import transformers
+
+    from tinybuild.validate.alive import shifts
+
+    assert shifts(getattr(transformers, name)) is shifted
+
+
 def test_labels_without_what_a_decoder_starts_with(build: Build, tmp_path: Path) -> None:
     small = {
         **{"d_model": 32, "d_ff": 64, "d_kv": 8, "num_heads": 4, "num_layers": 2},
@@ -612,6 +629,19 @@ def test_a_role_that_only_the_tokenizer_has(build: Build, tmp_path: Path) -> Non
     found = ids_of(bundle, tmp_path / "a", {"special": {"pad": 3}, "moved": {}})
     assert not found.ok
     assert "pad_token_id is 9, and the tokenizer's pad is 3" in found.measured
+
+
+def test_what_disagrees_in_the_source_may_disagree_alike(build: Build, tmp_path: Path) -> None:
+    """Whisper's config pads with another token than its tokenizer; both configs say so here."""
+    bundle = llama(build)
+    edit(bundle.origin / "config.json", lambda data: {**data, "pad_token_id": 9})
+    for name in ("config.json", "generation_config.json"):
+        edit(bundle.folder / name, lambda data: {**data, "pad_token_id": 9})
+    told = {"special": {"pad": 3}, "moved": {"9": 9}}
+    assert ids_of(bundle, tmp_path / "a", told).ok
+    edit(bundle.folder / "generation_config.json", lambda data: {**data, "pad_token_id": 8})
+    found = ids_of(bundle, tmp_path / "b", told)
+    assert "pad_token_id is 8, and the tokenizer's pad is 3" in found.measured
 
 
 def test_image_tokens_that_differ(build: Build, tmp_path: Path) -> None:

@@ -32,18 +32,28 @@ version: 1
 summary: {0}, the smallest that is whole
 source:
   transformers: {0}
-model:
+{1}model:
   dtype: bfloat16
 checks:
   max_bytes: 10MB
 """
 
+WORDS = """\
+tokenizer:
+  vocab_size: 500
+"""
+
+
+def recipe(model_type: str) -> str:
+    """The text of a type's recipe: with a tokenizer where it reads or writes text."""
+    return RECIPE.format(model_type, WORDS if heads.speaks(model_type) else "")
+
 
 def missing(root: Path) -> dict[Path, str]:
     """{file: text} of the recipes for model types that have none, sorted."""
     folder = root / "recipes" / GROUP
-    files = {folder / f"{PREFIX}{name}.yaml": RECIPE.format(name) for name in heads.types()}
-    return {file: text for file, text in files.items() if not file.exists()}
+    files = {folder / f"{PREFIX}{name}.yaml": name for name in heads.types()}
+    return {file: recipe(name) for file, name in files.items() if not file.exists()}
 
 
 @dataclass(frozen=True, kw_only=True)

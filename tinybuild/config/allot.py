@@ -77,6 +77,9 @@ def _widths(tree: Tree, numbers: list[Number], wished: dict[int, int]) -> dict[i
         free = [w for w in beside if w not in became.values() and w <= was]
         alike = was in tree.alike.widths
         listed = tree.free("width", was, free)
+        if len(listed) < len(free):  # some classes join neighbours to the width of another tower
+            share = {now / before for before, now in became.items()}
+            listed = tuple(sorted(listed, key=lambda now: now / was not in share))
         became[was] = listed[0] if listed and not alike else min(was, tree.size.width)
     return became
 
@@ -357,9 +360,14 @@ class Part:
         where they are not equal in the source."""
         parts = rotation.sections(self.node)
         least = 2 * (len(parts) + (len(set(parts)) > 1)) if parts else 0
+        parted = rotation.parted(mapping(self.tree.source, self.path))
+
+        def turned(dim: int) -> int:
+            return dim if parted else rotation.turned(self.node, dim)
 
         def holds(dim: int) -> bool:
-            return rotation.fits(self.node, dim) and rotation.turned(self.node, dim) >= least
+            fits = dim % 2 == 0 if parted else rotation.fits(self.node, dim)
+            return fits and turned(dim) >= least
 
         names = ("qk_rope_head_dim", *NAMES["head dim"], "kv_channels")
         dim = next((name for name in names if name in self.keys), None)
@@ -368,7 +376,9 @@ class Part:
             self.law((dim,), holds)
             for index in self.measuring("head dim"):
                 if "index" in index:  # its heads are rotated alike
-                    self.law((dim, index), lambda d, inner: rotation.turned(self.node, d) <= inner)
+                    self.law((dim, index), lambda d, inner: turned(d) <= inner)
+            if parted and "head_dim" in self.keys:
+                self.law((dim, "head_dim"), lambda part, dim: part < dim)
         elif heads is not None and not self._latent:
             self.law((heads,), lambda h: holds(self.wide // h))
 

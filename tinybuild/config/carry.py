@@ -56,7 +56,14 @@ def _sizes(data: Data, tokenizer: Ids, text: Json, *, beside: bool = False) -> d
     return result
 
 
-def align(data: Data, tokenizer: Ids, given: Data, fallback: Data | None = None) -> dict[str, Json]:
+def align(
+    data: Data,
+    tokenizer: Ids,
+    given: Data,
+    fallback: Data | None = None,
+    *,
+    padded: bool = False,
+) -> dict[str, Json]:
     """Overrides that bring every token id of a config tree (JSON data) in line with a tokenizer.
 
     An id is looked up, in this order, by its token (`moved`), by its role (eos_token_id is the
@@ -64,8 +71,12 @@ def align(data: Data, tokenizer: Ids, given: Data, fallback: Data | None = None)
     the padding token), in `fallback` (a generation config's is the config), and is otherwise the
     unknown token where the recipe says so (`missing`), one that ends or fills a text where the
     source's ids mean nothing, or an error, unless the recipe sets it (`given`). Lists drop the ids
-    whose token is gone. Raises BuildFault.
+    whose token is gone. padded: the model's class wants a token to pad with, which is the one that
+    ends a text where the tokenizer has none. Raises BuildFault.
     """
+    if padded and "pad" not in tokenizer.special and "eos" in tokenizer.special:
+        special = {**tokenizer.special, "pad": tokenizer.special["eos"]}
+        tokenizer = replace(tokenizer, special=special)
     carrying = _Carrying(top=data, tokenizer=tokenizer, text=vocabulary(data))
     result = carrying.node(data, given)
     findings = []

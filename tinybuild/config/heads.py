@@ -6,8 +6,9 @@ import ast
 import functools
 import importlib
 import importlib.util
+import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -133,10 +134,7 @@ def choose(wish: str, config: PreTrainedConfig) -> Chosen:
         return _named(wish, config)
     tasks = of_type(config.model_type)
     if wish not in TASKS:
-        meant = [task for task, row in TASKS.items() if wish in row.pipelines]
-        meant = [task for task in meant if task in tasks] or meant
-        hint = f"did you mean {' or '.join(meant)}?" if meant else did_you_mean(wish, TASKS)
-        raise BuildFault.of(f"there is no task {wish}", key=KEY, hint=hint)
+        raise BuildFault.of(f"there is no task {wish}", key=KEY, hint=meant(wish, tasks))
     if wish not in tasks:
         raise BuildFault.of(
             f"transformers has no class for {wish} of {config.model_type}",
@@ -152,6 +150,14 @@ def labelled(wish: str, changes: Mapping[str, Json]) -> Mapping[str, Json]:
     if labels is None or {"num_labels", "id2label", "label2id"} & changes.keys():
         return changes
     return {**changes, "num_labels": labels}
+
+
+def meant(wish: str, tasks: Collection[str] = ()) -> str:
+    """A hint for a task that there is not: ours for a pipeline's name, of `tasks` where they have
+    it; else those that are spelt alike."""
+    ours = [task for task, row in TASKS.items() if wish in row.pipelines]
+    ours = [task for task in ours if task in tasks] or ours
+    return f"did you mean {' or '.join(ours)}?" if ours else did_you_mean(wish, TASKS)
 
 
 def types() -> tuple[str, ...]:
@@ -205,6 +211,21 @@ def table(task: str) -> Mapping[str, str | Sequence[str]]:
     middle = TASKS[task].table
     names = (f"MODEL_FOR_{middle}_MAPPING_NAMES", f"MODEL_FOR_{middle}_NAMES")
     return next((vars(modeling_auto)[name] for name in names if hasattr(modeling_auto, name)), {})
+
+
+def speaks(model_type: str) -> bool:
+    """Whether a model type reads or writes text: the class that `auto` takes has token ids among
+    its inputs, or is for CTC; where its package is missing, whether the config has a vocabulary."""
+    from transformers import CONFIG_MAPPING
+
+    config = CONFIG_MAPPING[model_type]()
+    try:
+        model, _ = choose(AUTO, config)
+    except Fault:
+        return getattr(text_part(config), "vocab_size", None) is not None
+    takes = inspect.signature(model.forward).parameters
+    ids = {"input_ids", "decoder_input_ids"} & takes.keys()
+    return bool(ids) or model.__name__ in of_type(model_type).get("ctc", ())
 
 
 def base(model_type: str) -> tuple[str, ...]:

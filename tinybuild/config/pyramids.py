@@ -227,7 +227,7 @@ def _blocks(tree: Tree, at: Path, node: Data, stages: Sequence[int]) -> None:
         tree.set((*at[:-1], name), places, "rule blocks in a stage: the kept blocks'")
 
 
-SHARE = 16  # widths that have a factor get this part of it
+SHARES = (16, 12, 8)  # widths that have a factor get this part of it, best first
 
 
 def multipliers(tree: Tree) -> None:
@@ -236,10 +236,12 @@ def multipliers(tree: Tree) -> None:
         if not isinstance(value, float):
             continue
         if says(name, "width factor"):
-            tree.set((*path, name), value / SHARE, "rule width factor")
+            share, *_ = tree.free("width factor", 0, SHARES)
+            tree.sizes[(), "width factor", 0] = share
+            tree.set((*path, name), value / share, "rule width factor")
             last = tree.was((*path, "hidden_dim"))
             if whole(last):  # the last convolution's, which has the factor in it
-                tree.set((*path, "hidden_dim"), last // SHARE, "rule width factor")
+                tree.set((*path, "hidden_dim"), last // share, "rule width factor")
         elif name == "depth_coefficient" and value > 1:
             tree.set((*path, name), 1.0, "rule depth factor")
 

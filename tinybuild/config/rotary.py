@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tinybuild.config import rotation
 from tinybuild.config.tree import Tree, shares
-from tinybuild.keys import first, measures
+from tinybuild.keys import SHARE, first, measures
 from tinybuild.paths import Data, Path, mapping, whole, wholes
 
 # Where scaling begins, in tokens: below what people try a tiny model with, and for the types that
@@ -21,6 +21,8 @@ def rotary(tree: Tree) -> None:
     """Rotary sections fill half a head, each with a pair at least; lists of factors have as many
     entries as pairs; scaling begins inside the positions, as many times as in the source."""
     for path, node in tree.nodes():
+        if rotation.parted(mapping(tree.source, path)):
+            _share(tree, path)
         for rope in _ropes(tree, path):
             _sections(rope, str(node.get("model_type")))
             _factors(rope)
@@ -57,12 +59,24 @@ class _Rope:
         ends = range(len(self.owner), -1, -1)
         around = (rotation.head_dim(mapping(self.tree.data, self.owner[:end])) for end in ends)
         dim = next((dim for dim in around if dim is not None), self.tree.size.head_dim)
-        return int(dim * rotation.share_of(self.node, self.data)) // 2
+        parted = rotation.parted(mapping(self.tree.source, self.owner))
+        return int(dim * (1 if parted else rotation.share_of(self.node, self.data))) // 2
 
 
 def _ropes(tree: Tree, path: Path) -> list[_Rope]:
     node = mapping(tree.data, path)
     return [_Rope(tree=tree, at=(*path, *at), owner=path) for at in rotation.places(node)]
+
+
+def _share(tree: Tree, path: Path) -> None:
+    """The share of a head that is rotated, where that part has a size of its own."""
+    node = mapping(tree.data, path)
+    part, dim = node["qk_rope_head_dim"], node["head_dim"]
+    assert whole(part)
+    assert whole(dim)
+    for at in (path, *((*path, *place) for place in rotation.places(node))):
+        if SHARE in mapping(tree.data, at):
+            tree.set((*at, SHARE), part / dim, "rule rotary share: the rotated part of a head")
 
 
 def _sections(rope: _Rope, model_type: str) -> None:

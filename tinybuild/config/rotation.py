@@ -52,6 +52,13 @@ def share_of(node: Data, rope: Data) -> float:
     return share if isinstance(share, int | float) and share else 1.0
 
 
+def parted(node: Data) -> bool:
+    """Whether the rotated part of a head has a size of its own, and the share says the same."""
+    part, dim = node.get("qk_rope_head_dim"), node.get("head_dim")
+    shares = {share_of(node, mapping(node, at)) for at in places(node)}
+    return whole(part) and whole(dim) and part < dim and {int(dim * s) for s in shares} == {part}
+
+
 def head_dim(node: Data) -> int | None:
     """What a head's query is wide: given, or the width shared among the heads."""
     for name in ("qk_rope_head_dim", "head_dim", "kv_channels", "attention_head_dim"):

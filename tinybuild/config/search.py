@@ -22,6 +22,8 @@ TRIES = 3  # forwards in each: the savers in their order
 WORTH = 32  # a halving saves at least this part: what is large by itself ruins nothing else
 NARROW = 32  # a width below which a model of many layers says nothing of its architecture
 KEPT = ("vocabulary", "depth")  # measures that are not halved
+DEAR = 2  # goals, above which sizes may become equal
+EIGHT = 8
 LEAST = 4  # a size this small is not halved
 MEASURED = 8  # builds in each: the groups that the largest tensors hang on most
 
@@ -38,7 +40,8 @@ def search(
 
     A size is all the keys that have one value now and had one in the source: what is equal stays
     equal. Where its half is the size of something else, it becomes a little more; and what makes
-    fewest sizes equal goes first. `shapes` builds a config of these overrides on the meta device
+    fewest sizes equal goes first, and more of them only a model that is far too large. What loses a
+    tensor is left. `shapes` builds a config of these overrides on the meta device
     (None where it makes no model), `works` forwards a batch. No width gets below NARROW, unless
     `narrow`: a recipe's own goal may want it, and the reason says so. Keys of the recipe and of
     exceptions, ids, vocabularies and depths (a layer of each kind) stay.
@@ -56,8 +59,11 @@ def search(
         for rank, group in enumerate(groups):
             trial = _with(tree, group)
             smaller = shapes(trial.overrides)
-            if smaller is not None and total(smaller) <= total(now) - total(now) // WORTH:
-                met = sum(1 for _ in coincident_sizes(tree.source, tree.source, trial.data))
+            met = _met(trial)
+            dear = narrow or total(now) > DEAR * goal
+            if smaller is None or smaller.keys() != now.keys() or not (dear or met <= _met(tree)):
+                continue
+            if total(smaller) <= total(now) - total(now) // WORTH:
                 made.append((met, total(smaller), rank, group))
         best = sorted(made, key=lambda item: item[:3])[:TRIES]
         taken = next((g for *_, g in best if works(_with(tree, g).overrides)), None)
@@ -69,6 +75,11 @@ def search(
         new = shapes(tree.overrides)
         now = new if new is not None else now
     return total(now)
+
+
+def _met(tree: Tree) -> int:
+    """How many sizes are equal that differ in the source."""
+    return sum(1 for _ in coincident_sizes(tree.source, tree.source, tree.data))
 
 
 def _narrowed(group: Group) -> bool:
@@ -110,7 +121,7 @@ def _groups(tree: Tree, shapes: Shapes) -> Iterator[Group]:
         if is_id(name) or measures(name) in KEPT or tree.touches(place) or told:
             continue
         for number in _sizes(value):
-            if number > LEAST and any(_explains(number, axis) for axis in axes):
+            if _halves(name, number) and any(_explains(number, axis) for axis in axes):
                 for by in _marks(name, _size_at(tree.was(place), value, number)):
                     mark = _Mark(number=number, by=by)
                     groups.setdefault(mark, []).append((place, value))
@@ -125,6 +136,12 @@ def _groups(tree: Tree, shapes: Shapes) -> Iterator[Group]:
             )
             unique.append((sum(hanging), listed))
     yield from (group for _, group in sorted(unique, key=lambda one: -one[0])[:MEASURED])
+
+
+def _halves(name: str, number: int) -> bool:
+    """Whether a size may be halved: what experts are wide stays a multiple of 8, the 16 bytes of
+    bfloat16 that kernels for groups of experts want."""
+    return number > LEAST and not (measures(name) == "expert width" and number % 16 == EIGHT)
 
 
 def _marks(name: str, was: Json) -> Iterator[tuple[Json, ...]]:

@@ -16,7 +16,7 @@ Seen: TypeAlias = Mapping[int, frozenset[int]]  # number -> what was it
 TRIES = 3000  # numbers placed before an answer may cost more
 # The most that an answer may cost before one that breaks no law is made better step by step; what a
 # coincidence costs, a number that is dear, and a 1 that was more, with which much is as without.
-MOST, EACH, DEAR, ONE = 8, 2, 1, 4
+MOST, EACH, DEAR, ONE = 4, 2, 1, 4
 
 
 @dataclass(frozen=True, kw_only=True)

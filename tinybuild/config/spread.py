@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # too large with it (a head that is not divided by the width: mT5's) or too small.
 SPREADS = (2.0, 4.0, 0.5, 1.2)
 WIDER = (8.0, 16.0, 32.0)  # where a factor of the logits, made for a full-size model's, is kept
+UNTOLD = 64  # the width of a model that only has channels by stage
 DEVIATIONS = ("initializer_range", "init_std", "embed_init_std")
 
 
@@ -38,11 +39,9 @@ def spread(data: Data, around: int | None = None, wide: float = SPREADS[0]) -> d
     `initializer_factor` of classes that already divide by the width (T5) is a factor of their own
     deviations.
     """
-    own = width(data) or around or _width_below(data)
-    made: dict[str, Json] = {}
-    if own is not None:
-        deviation = round(wide / own**0.5, 4)
-        made = {name: deviation for name in DEVIATIONS if isinstance(data.get(name), float)}
+    own = width(data) or around or _width_below(data) or UNTOLD
+    deviation = round(wide / own**0.5, 4)
+    made: dict[str, Json] = {n: deviation for n in DEVIATIONS if isinstance(data.get(n), float)}
     if not made and isinstance(data.get("initializer_factor"), float):
         made["initializer_factor"] = wide
     for name, value in data.items():

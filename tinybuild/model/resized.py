@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tinybuild.config import backbones, carry, overrides, precision, relations
+from tinybuild.config import backbones, carry, heads, overrides, precision, relations
 from tinybuild.config.completed import complete, left_open
 from tinybuild.config.found import named_only
 from tinybuild.config.meta import table
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 GOAL = 480_000  # parameters of a tiny model beside its vocabulary: 1 MB in bfloat16, with names
 WHERE = ("model", "config")
+CLASSIFIED = "sequence-classification"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,10 @@ def resize(
         raise named_only(path, repository)
     if tokenizer is not None:
         data = json.loads(source.to_json_string(use_diff=False))
-        implied = merge(carry.sizes(data, tokenizer), carry.align(data, tokenizer, wishes))
+        # A batch of texts to classify is read at each one's last token: which are not, pad says.
+        padded = model_class.__name__ in {*heads.table(CLASSIFIED).values()}
+        ids = carry.align(data, tokenizer, wishes, padded=padded)
+        implied = merge(carry.sizes(data, tokenizer), ids)
     given: dict[str, Data] = {
         "recipe": overrides.canonical(source, wishes),
         "tokenizer": implied,

@@ -153,17 +153,18 @@ def parted(trial: Trial, trial_of: Make) -> Trial:
     Rules see the names of sizes; what a class makes of them (the width of a head, of a stem, joined
     neighbours) is seen in its tensors alone. A size that an axis may come from is barred from what
     it is, and the rules are asked once more, while there is less to part afterwards. Where the
-    class takes no other size, its key says so.
+    class takes no other size, its key says so. Modules that are there for some widths alone are
+    looked for likewise.
     """
     left = AGAIN
     while trial.met is not None and left > 0:
-        for pair in trial.met.pairs:
+        for pair in [*[None] * bool(trial.met.modules), *trial.met.pairs]:
             tries = list(itertools.islice(_others(trial, trial_of, pair), left))
             left -= len(tries)
             if tries and tries[-1].parts:
                 trial = tries[-1].trial
                 break
-            if tries and all(one.refused for one in tries):
+            if pair and tries and all(one.refused for one in tries):
                 _say(trial, pair)
         else:
             break
@@ -180,9 +181,9 @@ class Other:
     refused: bool
 
 
-def _others(trial: Trial, trial_of: Make, pair: Coincidence) -> Iterator[Other]:
-    """Trials in which one of the sizes that a pair may come from is another, up to the first that
-    parts something."""
+def _others(trial: Trial, trial_of: Make, pair: Coincidence | None) -> Iterator[Other]:
+    """Trials in which one of the sizes that a pair may come from is another (without a pair: one of
+    the widths), up to the first that parts something."""
     assert trial.met is not None
     for path, measured, was in _sources(trial.tree, pair):
         last = trial
@@ -198,18 +199,21 @@ def _others(trial: Trial, trial_of: Make, pair: Coincidence) -> Iterator[Other]:
             yield Other(trial=made, parts=runs, refused=met is None or (fewer and not runs))
             if runs:
                 return
-            if met is not None and str(pair) in map(str, met.pairs):
+            if pair and met is not None and str(pair) in map(str, met.pairs):
                 break  # it comes from something else
 
 
-def _sources(tree: Tree, pair: Coincidence) -> Sequence[tuple[Path, str, int]]:
+def _sources(tree: Tree, pair: Coincidence | None) -> Sequence[tuple[Path, str, int]]:
     """The sizes that two equal ones may come from, the likeliest first: those that are as large and
     were so, then those that divide it, or that it divides; widths later, the text's last."""
+    if pair is None:
+        widths = [size for size, now in tree.sizes.items() if size[1] == "width" and now > 1]
+        return [size for size in widths if tree.sizes[size] != tree.size.width]
     made = []
     for (path, measured, was), now in tree.sizes.items():
         exact = now == pair.now and was in pair.was
         near = now > 1 and (pair.now % now == 0 or now % pair.now == 0)
-        if exact or near or measured == "image side":
+        if exact or near or measured in ("image side", "width factor"):
             wide = measured == "width"
             rank = (wide and now == tree.size.width, not exact, wide)
             made.append((rank, (path, measured, was)))

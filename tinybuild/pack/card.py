@@ -137,6 +137,8 @@ def _sizes(told: Told) -> Iterator[tuple[str, str]]:
         yield "tokens", f"{count(tokenizer.vocab_size)} (`{tokenizer.class_}`)"
         if tokenizer.rows != tokenizer.vocab_size:
             yield "rows of the embedding", count(tokenizer.rows)
+        if tokenizer.unused:
+            yield "unused tokens", f"{count(tokenizer.unused)} (the text gave no more)"
         yield from _shrunk(tokenizer)
     if dataset:
         yield "rows", f"{count(dataset.rows)} ({', '.join(name for name, _ in dataset.columns)})"
@@ -168,6 +170,8 @@ def _shrunk(tokenizer: TokenizerShown) -> Iterator[tuple[str, str]]:
     )
     yield "characters per token", f"{per.tiny} (source {per.source})"
     yield "coverage of the sample", f"{shrunk.coverage:.1%}"
+    for name, what in shrunk.disagreed.items():
+        yield f"`{name}`", what.replace("|", "\\|")
 
 
 def _loading(told: Told) -> str:

@@ -88,8 +88,7 @@ def _model(model: Model, data: Sections) -> Iterator[Finding]:
     task = model["architecture"]
     if task != heads.AUTO and not task[0].isupper() and task not in heads.TASKS:
         what = f"model.architecture: there is no task {task}"
-        hint = did_you_mean(task, heads.TASKS)
-        yield Finding(key=("model", "architecture"), what=what, hint=hint)
+        yield Finding(key=("model", "architecture"), what=what, hint=heads.meant(task))
     for name in ("sentence_transformer", "gguf"):
         if name in model and "tokenizer" not in data:
             what = f"model.{name} needs a tokenizer"
@@ -106,6 +105,12 @@ def _tokenizer(tokenizer: Tokenizer, data: Sections) -> Iterator[Finding]:
         elif "class" not in tokenizer:
             what = f"method: {method} needs a class or a source"
             yield Finding(key=("tokenizer",), what=what, hint="add class: ...")
+    wish = tokenizer.get("source", data.get("source", {}))
+    blank = next((kind for kind in KINDS if kind in wish and KINDS[kind].blank), None)
+    if blank and METHODS[method].shrinks:
+        what = f"method: {method} keeps tokens of a vocabulary, and a {blank} source has none"
+        hint = "write method: train, or give the tokenizer another source"
+        yield Finding(key=("tokenizer", "method"), what=what, hint=hint)
     template, known = tokenizer.get("chat_template"), [*chat.shipped(), chat.NONE]
     if isinstance(template, str) and "{" not in template and template not in known:
         what = f"tokenizer.chat_template: there is no template {template}"

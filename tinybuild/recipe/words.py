@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 HINTS: Mapping[str, str] = {
     "summary": "one line that says what this is for",
     "version": "the first line is `version: 1`",
+    "model": "write model: {} for a model with all its defaults",
+    "tokenizer": "for example tokenizer: {vocab_size: 500}",
     "samples": "how many rows to keep",
     "vocab_size": "the number of tokens, special tokens included",
     "vocab": "the tokens in the order of their ids",
@@ -166,11 +168,13 @@ def _type(wrong: Wrong) -> Findings:
     value, names, hint = wrong.value, wrong.wanted, wrong.hint
     if names == "string" and isinstance(value, int | float | None):
         hint = hint if value is None and hint else "write it in quotes"
+    elif value is None:
+        hint = wrong.asked
     yield wrong.must(either(types(names)), hint)
 
 
 def _enum(wrong: Wrong) -> Findings:
-    value, names = wrong.value, wrong.wanted
+    value, names = wrong.value, [str(name) for name in wrong.wanted]
     near = nearest(value, names, 1) if isinstance(value, str) else []
     choices = f"one of {', '.join(names)}" if len(names) > 1 else names[0]
     yield wrong.must(choices, f"did you mean {near[0]}?" if near else "")
@@ -209,6 +213,8 @@ def _twice(wrong: Wrong) -> Findings:
 
 def _pattern(wrong: Wrong) -> Findings:
     what = f"{wrong.name} cannot be {named(wrong.value)}"
+    if str(wrong.value).startswith(("/", "~")):
+        what = f"{wrong.name} must be relative to the recipe's folder, not {named(wrong.value)}"
     yield wrong.finding(what, wrong.asked or f"write {either(branch(wrong.rules))}")
 
 

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
-from tinybuild.keys import NAMES, vocabulary
+from tinybuild.keys import NAMES, says, vocabulary
 
 
 def blank_tokenizer(kind: str, config: Any | None = None) -> Any | None:
@@ -28,7 +28,9 @@ def blank_tokenizer(kind: str, config: Any | None = None) -> Any | None:
         found = blank_tokenizer(part.model_type, part) if part.model_type != kind else None
         if found is not None:
             return found
-    return byte_level() if vocabulary(config.to_dict()) is not None else None
+    data = config.to_dict()
+    reads = vocabulary(data) is not None or any(says(name, "rows of text") for name in data)
+    return byte_level() if reads else None
 
 
 def _classes(kind: str) -> Iterator[Any]:

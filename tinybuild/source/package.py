@@ -39,7 +39,11 @@ def resolve(request: Request) -> Resolved:
     try:
         distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
-        raise fault(wish, f"the package {name} is not installed", install(name)) from None
+        installed = (str(other.name or "") for other in importlib.metadata.distributions())
+        there = {other.replace("_", "-") for other in installed}
+        near = did_you_mean(name, there) if nearest(name, there) else ""
+        hint = f"{near} If not, install it" if near else install(name)
+        raise fault(wish, f"the package {name} is not installed", hint) from None
     record = {str(entry): entry for entry in distribution.files or ()}
     suffixes, use = useful(wish)
     files: dict[str, Callable[[], Path]] = {}

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from tinybuild.errors import BuildFault
 from tinybuild.tokenizer.segmenter import Segmenter
 
+ALPHABET, TEXT = "alphabet", "text"  # why a letter is kept
+
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
@@ -39,15 +41,16 @@ def choose(
     *,
     size: int,
     must: Mapping[str, str],
-    alphabet: Set[str],
+    alphabet: Mapping[str, str],
     used: Mapping[str, int],
 ) -> Chosen:
     """Exactly `size` tokens of a vocabulary.
 
-    In this order: what must live (token -> reason), the alphabet, the other special and added
-    tokens (reserved; `_by_worth`), the tokens of a sample by their frequency (`used`, empty for
-    truncate), and all others by rank; at last come tokens that no text gives, and those that would
-    mislead (`Words.misleads`). A token comes with all that it is merged from. Raises BuildFault
+    In this order: what must live (token -> reason), the alphabet (token -> ALPHABET, the source's
+    own; or TEXT, other letters of a text), the other special and added tokens (reserved;
+    `_by_worth`), the tokens of a sample by their frequency (`used`, empty for truncate), and all
+    others by rank; at last come tokens that no text gives, and those that would mislead
+    (`Words.misleads`). A token comes with all that it is merged from. Raises BuildFault
     when `size` is larger than the vocabulary, or too small for what must live and the alphabet; it
     then names the smallest size that is not.
     """
@@ -62,23 +65,29 @@ def choose(
     for token, reason in must.items():
         choice.take(token, reason, size=len(ids))
     alive = len(choice.kept)
-    for token in sorted(alphabet & ids.keys(), key=ids.__getitem__):
-        choice.take(token, "alphabet", size=len(ids))
-    least = len(choice.kept)
-    if least > size:
+    least = {}
+    for reason in (ALPHABET, TEXT):
+        letters = (token for token, why in alphabet.items() if why == reason and token in ids)
+        for token in sorted(letters, key=ids.__getitem__):
+            choice.take(token, reason, size=len(ids))
+        least[reason] = len(choice.kept)
+    if least[TEXT] > size:
+        more = least[TEXT] - least[ALPHABET]
         raise BuildFault.of(
             f"vocab_size {size:,} is too small: {alive:,} tokens must live and "
-            f"{least - alive:,} more are the alphabet",
+            f"{least[ALPHABET] - alive:,} more are the alphabet"
+            + (f", and {more:,} the other letters of the recipe's text" if more else ""),
             key=key,
-            hint=f"ask for at least {least:,}, or give text with fewer different characters",
+            hint=f"ask for at least {least[TEXT]:,}"
+            + (f", or {least[ALPHABET]:,} with tokenizer.text: plain" if more else ""),
         )
     reserved = _by_worth((t for t in space.atoms & ids.keys() if t not in choice.kept), ids)
     sampled = sorted(used, key=lambda token: (-used[token], ids.get(token, 0)))
     for reason, tokens, useful in (
         ("reserved", reserved, False),
         ("sample", sampled, True),
-        ("rank", _ranked(space), True),
-        ("rank", _ranked(space), False),
+        ("rank", ranked(space), True),
+        ("rank", ranked(space), False),
     ):
         for token in tokens:
             if len(choice.kept) == size:
@@ -101,7 +110,8 @@ class _Choice:
         missing = self._missing(token)
         if len(self.kept) + len(missing) <= size:
             for number, one in enumerate(missing):
-                self.kept[one] = "derivation" if number and reason != "alphabet" else reason
+                derived = number and reason not in (ALPHABET, TEXT)
+                self.kept[one] = "derivation" if derived else reason
 
     def _missing(self, token: str) -> list[str]:
         """`token` and what it needs, as far as it is not kept yet; [] for one that is.
@@ -137,7 +147,7 @@ def _useful(space: Space, token: str) -> bool:
     return emitted(token, space.segmenters) and not misleads
 
 
-def _ranked(space: Space) -> Iterator[str]:
+def ranked(space: Space) -> Iterator[str]:
     """All tokens by rank."""
     for segmenter in space.segmenters:
         yield from segmenter.ranked()

@@ -10,7 +10,7 @@ from unittest import mock
 
 from tinybuild.errors import BuildFault, Fault, did_you_mean
 from tinybuild.keys import PROCESSORS
-from tinybuild.tokenizer import spm
+from tinybuild.tokenizer import ranks, spm
 from tinybuild.tokenizer.segmenter import LETTERS
 from tinybuild.tokenizer.tokenizer_json import Document
 
@@ -71,6 +71,10 @@ def _loaded(
             made = _tekken(folder / "tekken.json")
         else:
             made = loader.from_pretrained(folder, trust_remote_code=False, **options)
+            models = [file for file in files if file.endswith(".model")]
+            generic = type(made) is transformers.TokenizersBackend
+            if generic and "tokenizer.json" not in files and len(models) == 1:
+                _spell(made, folder / models[0])
         return made, "tokenizer.json" not in files and _empty(made)
     except Exception:
         made = _by_files(folder) if name is None else None
@@ -89,8 +93,9 @@ def _by_files(folder: Path) -> PreTrainedTokenizerBase | None:
     """The tokenizer that the files of a folder are, whatever their configs say; None if unclear.
 
     In this order: a tokenizer.json; one SentencePiece model or tiktoken file of any name;
-    vocab.json and merges.txt over the 256 letters of byte-level vocabularies (GPT-2); a vocab.txt
-    with ## (BERT; its text is lowered if no token has a capital letter).
+    vocab.json and merges.txt over the 256 letters of byte-level vocabularies (GPT-2, or CLIP where
+    they mark the ends of words); a vocab.txt with ## (BERT; its text is lowered if no token has a
+    capital letter).
     """
     import transformers
     from transformers import TokenizersBackend
@@ -111,6 +116,8 @@ def _by_files(folder: Path) -> PreTrainedTokenizerBase | None:
         tokens = _object(vocabulary)
         # Some vocabularies lack the letters of the 13 bytes that UTF-8 never has.
         if len({*LETTERS} & tokens.keys()) >= 256 - 13:
+            if any(f"{letter}</w>" in tokens for letter in LETTERS):
+                return transformers.CLIPTokenizer.from_pretrained(folder)
             end = "<|endoftext|>" if "<|endoftext|>" in tokens else None
             roles = dict.fromkeys(("unk_token", "bos_token", "eos_token"), end)
             return transformers.GPT2Tokenizer.from_pretrained(folder, **roles)
@@ -123,22 +130,34 @@ def _by_files(folder: Path) -> PreTrainedTokenizerBase | None:
 
 
 def _sentencepiece(path: Path) -> PreTrainedTokenizerBase | None:
-    """The tokenizer of a SentencePiece model, as its specs want it.
-
-    (transformers' own conversion, which knows no class, leaves out the space before a text, and
-    orders merges by ids where SentencePiece goes by scores.) None for a model that keeps spaces
-    otherwise than as U+2581 before words.
-    """
-    from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+    """The tokenizer of a SentencePiece model, as its specs want it; None for one that transformers
+    cannot convert."""
     from transformers import TokenizersBackend
 
     converted = TokenizersBackend.convert_to_native_format(vocab_file=str(path))
+    if "tokenizer_object" not in converted:
+        return None
+    made = TokenizersBackend(**converted)
+    return made if _spell(made, path) else None
+
+
+def _spell(made: PreTrainedTokenizerBase, path: Path) -> bool:
+    """Let what transformers made of a SentencePiece model, without a class for it, cut text as the
+    model's specs want it, and as sentencepiece and llama.cpp do.
+
+    (transformers' own conversion leaves out the space before a text, and orders merges by ids where
+    SentencePiece goes by scores.) False, and it stays as it is, for another file, or a model that
+    keeps spaces otherwise than as U+2581 before words.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, normalizers
+
+    if ranks.is_tiktoken(path):
+        return False
     proto = spm.read(path)
     spec = proto.normalizer_spec
-    odd = proto.trainer_spec.treat_whitespace_as_suffix or not spec.escape_whitespaces
-    if "tokenizer_object" not in converted or odd:
-        return None
-    data = json.loads(converted["tokenizer_object"].to_str())
+    if proto.trainer_spec.treat_whitespace_as_suffix or not spec.escape_whitespaces:
+        return False
+    data = json.loads(made.backend_tokenizer.to_str())
     if data["model"]["type"] == "BPE":
         scores = {piece.piece: piece.score for piece in proto.pieces}
         data["model"]["merges"].sort(key=lambda pair: -scores["".join(pair)])
@@ -149,18 +168,16 @@ def _sentencepiece(path: Path) -> PreTrainedTokenizerBase | None:
         steps.append(normalizers.Precompiled(spec.precompiled_charsmap))
     if spec.remove_extra_whitespaces:
         steps += [
-            normalizers.Replace(Regex("^ +| +$"), ""),
+            normalizers.Replace(Regex(r"\A +| +\z"), ""),
             normalizers.Replace(Regex(" {2,}"), " "),
         ]
     if spec.add_dummy_prefix:
         joined.append(decoders.Strip(" ", 1, 0))
-        if spec.remove_extra_whitespaces:  # no text starts with a space of its own
-            backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
-        else:
-            steps.append(normalizers.Prepend("\u2581"))
+        steps.append(normalizers.Prepend("\u2581"))
     backend.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "\u2581")])
     backend.decoder = decoders.Sequence(joined)
-    return TokenizersBackend(**{**converted, "tokenizer_object": backend})
+    made._tokenizer = backend
+    return True
 
 
 def _object(path: Path) -> Document:
@@ -173,10 +190,24 @@ def _object(path: Path) -> Document:
 
 def _tekken(path: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a Tekken file, with Mistral's roles and chat template, as transformers
-    converts it. (AutoTokenizer by itself gives it neither.)"""
+    converts it, and the beginning of a text, as mistral-common writes it. (AutoTokenizer by itself
+    gives none of them, and takes mistral-common's class only where that is installed.)"""
+    from tokenizers import processors
     from transformers.integrations.mistral.tokenizer import convert_tekken_tokenizer
 
-    return convert_tekken_tokenizer(str(path))
+    made = convert_tekken_tokenizer(str(path))
+    begin = made.bos_token
+    made.backend_tokenizer.post_processor = processors.Sequence(
+        [
+            made.backend_tokenizer.post_processor,
+            processors.TemplateProcessing(
+                single=f"{begin} $A",
+                pair=f"{begin} $A {begin} $B:1",
+                special_tokens=[(begin, made.bos_token_id)],
+            ),
+        ]
+    )
+    return made
 
 
 def _tiktoken(path: Path) -> PreTrainedTokenizerBase:

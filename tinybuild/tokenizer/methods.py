@@ -77,7 +77,7 @@ METHODS: Mapping[str, Method] = {
         shrinks=True,
     ),
     "train": Method(
-        make="tinybuild.tokenizer.train:train",
+        make="tinybuild.tokenizer.learned:train",
         about="nothing: the source's pipeline, with a vocabulary learned from the sample",
         needs=("vocab_size",),
         takes=("text", "weighted"),

@@ -13,6 +13,7 @@ import binascii
 import dataclasses
 import importlib.util
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from tinybuild.tokenizer.segmenter import LETTERS, Segmenter
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-ROLES = ("<unk>", "<s>", "</s>", "<pad>")  # what mistral-common looks up by name
+FILLER = re.compile(r"<SPECIAL_\d+>")  # the special tokens that mistral-common looks up by no name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,9 +143,9 @@ def is_tiktoken(path: Path) -> bool:
 
 def required(ranks: Ranks) -> Mapping[str, str]:
     """Tokens without which a library does not load or use the file -> why."""
-    special = {entry["token_str"] for entry in ranks.special}
-    roles = [token for token in ROLES if token in special]
-    return dict.fromkeys(roles, "special") | dict.fromkeys(LETTERS, "alphabet")
+    names = [entry["token_str"] for entry in ranks.special]
+    named = [token for token in names if not FILLER.fullmatch(token)]
+    return dict.fromkeys(named, "special") | dict.fromkeys(LETTERS, "alphabet")
 
 
 def segmenter(ranks: Ranks) -> Segmenter:

@@ -37,6 +37,12 @@ def texts(section: Tokenizer, inputs: Mapping[str, Path]) -> Iterator[str]:
     return listed(told, "text", inputs)
 
 
+def given(section: Tokenizer, inputs: Mapping[str, Path]) -> bool:
+    """Whether the sample is the recipe's own text, not a corpus that ships with tinybuild."""
+    told = section.get("text", "dataset" if "dataset" in inputs else "")
+    return told == "dataset" or isinstance(told, list)
+
+
 def _corpus(name: str) -> Iterator[str]:
     return corpus.plain() if name == "plain" else corpus.texts()
 

@@ -6,6 +6,7 @@ token stays as it was. Ids keep their order: a token's new id is its rank among 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections import Counter
@@ -18,7 +19,15 @@ from tinybuild.facts import CharactersPerToken, Shrunk, Unreachable
 from tinybuild.files import copy, pretty
 from tinybuild.keys import PROCESSORS, ROLES, is_id, replaced
 from tinybuild.paths import Data, Json, mapping
-from tinybuild.tokenizer import choose, sample, slow, tokenizer_json, upstream, vocabulary
+from tinybuild.tokenizer import (
+    choose,
+    cutting,
+    sample,
+    slow,
+    tokenizer_json,
+    upstream,
+    vocabulary,
+)
 from tinybuild.tokenizer.choose import Space
 from tinybuild.tokenizer.living import living
 from tinybuild.tokenizer.loading import load
@@ -46,7 +55,8 @@ def corpus(work: Work) -> Made:
 def _shrunk(work: Work, *, by_use: bool) -> Made:
     """Write the shrunken tokenizer; give it loaded, with the facts about it. Raises BuildFault."""
     origin, texts = work.origin, list(sample.texts(work.section, work.inputs))
-    used, spaces, alphabet = origin.used(texts), origin.spaces, origin.alphabet(texts)
+    given = texts if sample.given(work.section, work.inputs) else []
+    used, spaces, letters = origin.used(texts), origin.spaces, origin.alphabet(given)
     must = {space.name: living(work, origin, space) for space in spaces}
     size = work.section["vocab_size"]
     for _ in range(ROUNDS):
@@ -55,7 +65,12 @@ def _shrunk(work: Work, *, by_use: bool) -> Made:
                 space,
                 size=min(size, len(space.ids)) if space.name else size,
                 must=must[space.name],
-                alphabet={t for s in space.segmenters for t in s.letters(alphabet)},
+                alphabet={
+                    token: why
+                    for segmenter in space.segmenters
+                    for letter, why in letters.items()
+                    for token in segmenter.letters(letter)
+                },
                 used=used[space.name] if by_use else {},
             )
             for space in spaces
@@ -71,9 +86,34 @@ def _shrunk(work: Work, *, by_use: bool) -> Made:
         shutil.rmtree(work.out)
         work.out.mkdir()
     slow.verify(made, kept)
+    disagreed = _one_cutting(work.out, made)
+    if origin.fast is None and origin.files.json is not None and not origin.beside:
+        what = f"left out: it numbers other tokens than {type(made).__name__}"
+        disagreed[tokenizer_json.NAME] = what
     (work.out / VOCAB_MAP).write_text(_map(spaces, kept), encoding="utf-8")
     tiny = Upstream(files=upstream.read(work.out), loaded=made)
-    return Made(loaded=made, shrunk=_facts(tiny, texts, used[""], spaces[0], choices[""]))
+    shrunk = _facts(tiny, texts, used[""], spaces[0], choices[""])
+    return Made(loaded=made, shrunk=dataclasses.replace(shrunk, disagreed=disagreed))
+
+
+def _one_cutting(folder: Path, made: PreTrainedTokenizerBase) -> dict[str, str]:
+    """Files that cut text otherwise than AutoTokenizer, which `made` is -> what became of each.
+
+    A class may write its own pipeline, whatever tokenizer.json says: then that one is in the file,
+    too. Others are left out.
+    """
+    told = {}
+    for name, how in cutting.differences(folder, made, cutting.texts()).items():
+        path, what = folder / name, "left out"
+        if made.is_fast and name == tokenizer_json.NAME:
+            data, own = json.loads(path.read_bytes()), json.loads(made.backend_tokenizer.to_str())
+            data |= {part: own[part] for part in ("normalizer", "pre_tokenizer", "decoder")}
+            path.write_text(tokenizer_json.dumps(data), encoding="utf-8", newline="\n")
+            what = f"with the pipeline of {type(made).__name__}"
+        else:
+            path.unlink()
+        told[name] = f"{what}: the source's {how}"
+    return told
 
 
 def _numbered(space: Space, tokens: Iterable[str]) -> dict[str, int]:
@@ -153,7 +193,9 @@ def _settings(origin: Upstream) -> Data:
     told = origin.loaded.init_kwargs.items()
     given = {name: value for name, value in told if isinstance(value, bool | int | float)}
     roles = {f"{role}_token": getattr(origin.loaded, f"{role}_token") for role in ROLES}
-    return {**given, **roles, **origin.loaded.special_tokens_map, **data}
+    extra = [str(token) for token in origin.loaded.extra_special_tokens]
+    named = {**origin.loaded.special_tokens_map, "extra_special_tokens": extra}
+    return {**given, **roles, **named, **data}
 
 
 def _carry(path: Path, out: Path, source: PreTrainedTokenizerBase) -> None:

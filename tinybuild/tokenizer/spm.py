@@ -36,7 +36,7 @@ def read(path: Path) -> ModelProto:
     """The ModelProto of a file. Raises BuildFault for what the sentencepiece library would refuse
     less clearly: no protobuf, no pieces, a piece that stands twice, not one unknown piece."""
     proto = _parsed(path)
-    if proto is None or not (proto.HasField("trainer_spec") and proto.HasField("normalizer_spec")):
+    if proto is None or not proto.HasField("trainer_spec"):
         raise _fault(
             f"{path.name} is not a SentencePiece model",
             "the file may have been cut off, or be a pointer to the real one: fetch it again",
@@ -125,7 +125,7 @@ def _by_sentencepiece(path: Path, beside: PreTrainedTokenizerBase) -> Cut:
     from sentencepiece import SentencePieceProcessor
 
     processor = SentencePieceProcessor(model_file=str(path))
-    return lambda text: list(processor.encode(text, out_type=str))
+    return lambda text: list(map(processor.id_to_piece, processor.encode(text)))
 
 
 def cut(proto: ModelProto, kept: Iterable[str]) -> bytes:

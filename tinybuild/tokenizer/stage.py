@@ -124,5 +124,6 @@ def make(job: Job) -> TokenizerFacts:
             missing=section.get("missing_ids", "any" if asked.blank else "error"),
         ),
         shrunk=made.shrunk,
+        unused=made.unused,
         bytes=sum(path.stat().st_size for path in job.out.rglob("*") if path.is_file()),
     )

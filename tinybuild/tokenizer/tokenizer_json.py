@@ -357,7 +357,13 @@ def loaded(path: Path) -> Tokenizer:
 
 def _by_tokenizers(path: Path, beside: PreTrainedTokenizerBase) -> Cut:
     backend = loaded(path)
-    return lambda text: list(backend.encode(text, add_special_tokens=False).tokens)
+    backend.no_padding()
+    backend.no_truncation()
+    # (The tokens of an encoding have the text of an unknown one, not its name.)
+    return lambda text: [
+        str(backend.id_to_token(number))
+        for number in backend.encode(text, add_special_tokens=False).ids
+    ]
 
 
 def _tokens(made: TokenizerJson) -> list[str]:

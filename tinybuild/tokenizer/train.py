@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from tinybuild.errors import BuildFault
+from tinybuild.errors import BuildFault, Fault
 from tinybuild.paths import Json
 from tinybuild.tokenizer import sample, tokenizer_json
 from tinybuild.tokenizer.sample import Backend
@@ -27,12 +29,12 @@ HEAVIEST = 100  # how often the lowest id counts when a vocabulary is weighted b
 def train(work: Work) -> Made:
     """A tokenizer of exactly `vocab_size` tokens trained by train_new_from_iterator.
 
-    The text is the recipe's sample (`sample.texts`), or the source's own vocabulary. Raises
-    BuildFault when the class cannot be trained or the text does not hold that many tokens.
+    The text is the recipe's sample (`sample.texts`), or the source's own vocabulary. Where it gives
+    fewer, unused tokens fill it. Raises BuildFault when the class cannot be trained, or the
+    letters of the text alone are more.
     """
     settings, source = work.section, work.origin.loaded
     wanted = settings["vocab_size"]
-    key = ("tokenizer", "vocab_size")
     if not getattr(source, "is_fast", False):
         raise BuildFault.of(
             f"{type(source).__name__} cannot be trained",
@@ -46,9 +48,6 @@ def train(work: Work) -> Made:
     extra = sum(not is_special for is_special in added.values())
     extra = 0 if backend["model"]["type"] == "Unigram" else extra
     bytes_ = BYTES if backend["model"].get(FALLBACK) else ()
-    if wanted <= special + len(bytes_):
-        beside = f"{special} special and added tokens" + (" and 256 bytes" if bytes_ else "")
-        raise BuildFault.of(f"vocab_size {wanted} leaves no room beside {beside}", key=key)
 
     def texts() -> Iterator[str]:
         if settings.get("text") == "vocabulary":
@@ -56,12 +55,19 @@ def train(work: Work) -> Made:
         return sample.texts(settings, work.inputs)
 
     room, options = wanted - special - len(bytes_), dict[str, int | list[str]]()
+    words = functools.cache(lambda: sample.words(texts(), source.backend_tokenizer))
+    letters = _letters(words, backend["model"])
     if bytes_ and backend["model"]["type"] == "BPE":
-        characters = _characters(texts(), source.backend_tokenizer, room // 2)
-        options = {"initial_alphabet": characters, "limit_alphabet": len(characters)}
+        alphabet = _characters(words(), max(1, room // 2))
+        options = {"initial_alphabet": alphabet, "limit_alphabet": len(alphabet)}
+        alphabet = alphabet[:1]  # the others are only as many as there is room for
     elif tokenizer_json.byte_level(tokenizer_json.TokenizerJson(data=backend)):
-        options = {"initial_alphabet": list(LETTERS)}
-    letters = _letters(texts(), source.backend_tokenizer, backend["model"])
+        options, alphabet = {"initial_alphabet": [*LETTERS]}, [*LETTERS]
+    else:
+        alphabet = [*{*"".join(words())}] if backend["model"]["type"] != "WordLevel" else []
+    least = special + len({*bytes_, *letters, *alphabet} - added.keys())
+    if wanted < least:
+        raise _too_small(wanted, least)
     if letters:
         options["new_special_tokens"] = letters
     # A Unigram learns added tokens once more, if the text has them; for these it gets more room.
@@ -75,17 +81,19 @@ def train(work: Work) -> Made:
         made.init_kwargs.pop("extra_special_tokens", None)
         if "extra_special_tokens" in source.init_kwargs:
             made.init_kwargs["extra_special_tokens"] = source.extra_special_tokens
-    _repair(made, bytes_, letters, source.get_added_vocab())
-    size = len(made)
-    if size != wanted:
-        raise BuildFault.of(
-            f"the text gives {size:,} tokens, not the {wanted:,} asked for",
-            key=key,
-            hint=f"ask for at most {size:,}, or give more text"
-            if size < wanted
-            else f"ask for at least {size:,}, or give text with fewer different characters",
-        )
-    return Made(loaded=made)
+    unused = _repair(made, bytes_, letters, source.get_added_vocab(), wanted)
+    if len(made) > wanted:
+        raise _too_small(wanted, len(made))
+    return Made(loaded=made, unused=unused)
+
+
+def _too_small(wanted: int, least: int) -> Fault:
+    return BuildFault.of(
+        f"vocab_size {wanted:,} is too small: special tokens and the text's letters alone are "
+        f"{least:,}",
+        key=("tokenizer", "vocab_size"),
+        hint=f"ask for at least {least:,}; tokenizer.text: plain has the fewest letters",
+    )
 
 
 def _trained(
@@ -100,15 +108,10 @@ def _trained(
                 _batches(texts), vocab_size=size, show_progress=False, **options
             )
         made.backend_tokenizer.pre_tokenizer = pre_tokenizer
-    except ValueError as error:
-        raise BuildFault.of(f"training failed: {error}", key=("tokenizer",)) from None
-    except Exception as error:
+    except Exception as error:  # tokenizers raises bare Exception
         if type(error).__module__ != "builtins":
             raise
-        # tokenizers raises bare Exception, for example when the alphabet alone exceeds vocab_size
-        hint = "ask for more tokens, or give text with fewer different characters"
-        key = ("tokenizer", "vocab_size")
-        raise BuildFault.of(f"training failed: {error}", key=key, hint=hint) from None
+        raise BuildFault.of(f"training failed: {error}", key=("tokenizer",)) from None
     return made
 
 
@@ -144,13 +147,15 @@ def _repair(
     bytes_: tuple[str, ...],
     letters: list[str],
     order: Mapping[str, int],
-) -> None:
+    wanted: int,
+) -> int:
     """Put right what training leaves wrong.
 
     Letters (see `_letters`) are not special tokens. The scores of a Unigram differ from run to run
     (`_settled`). Byte pieces are lost: a tokenizer that falls back to bytes needs all 256 of them,
     or it drops the characters it does not know without a trace; they follow the tokens at the start
-    (the special ones), as in SentencePiece models. Added tokens are in another order than in the
+    (the special ones), as in SentencePiece models. Where the text gave fewer tokens than `wanted`,
+    unused ones fill it; how many is returned. Added tokens are in another order than in the
     source (`order`: token -> id there). Ids in the post-processor are stale.
     """
     from tokenizers import Tokenizer
@@ -168,10 +173,15 @@ def _repair(
         tokens[start:start] = bytes_
         if scores is not None:
             scores[start:start] = [0.0] * len(bytes_)
+    count = max(0, wanted - len(added.union(tokens)))
+    if scores is not None:  # the lowest score stays: an unknown character costs so much more
+        scores += [min(scores)] * count
+    names = (name for n in itertools.count() if (name := f"<unused{n}>") not in tokens)
+    tokens += itertools.islice(names, count)
     _put(model, tokens, scores)
     places = {token: number for number, token in enumerate(tokens)}
     for token in backend["added_tokens"]:  # those that the model does not have follow them
-        token["id"] = places.get(token["content"], token["id"] + len(bytes_))
+        token["id"] = places.get(token["content"], token["id"] + len(bytes_) + count)
     _reorder(backend, order)
     post_processor = backend.pop("post_processor")
     made._tokenizer = Tokenizer.from_str(json.dumps(backend))
@@ -181,6 +191,7 @@ def _repair(
         post_processor, lambda _, token: vocabulary[token]
     )
     made._tokenizer = Tokenizer.from_str(json.dumps(backend))
+    return count
 
 
 def _reorder(backend: Document, order: Mapping[str, int]) -> None:
@@ -248,7 +259,7 @@ def _settled(vocab: list[Piece], added: set[str]) -> list[Piece]:
     return vocab[:start] + sorted(pieces, key=lambda item: (-item[1], item[0]))
 
 
-def _letters(texts: Iterator[str], backend: Backend, model: Mapping[str, Json]) -> list[str]:
+def _letters(words: Callable[[], Iterable[str]], model: Mapping[str, Json]) -> list[str]:
     """The letters that carry a model's prefix or suffix (##a, a</w>), sorted.
 
     BpeTrainer, which also trains WordPiece, numbers these in the order of a hash map, another one
@@ -260,22 +271,22 @@ def _letters(texts: Iterator[str], backend: Backend, model: Mapping[str, Json]) 
     if not prefix and not suffix:
         return []
     letters = set()
-    for word in sample.words(texts, backend):
+    for word in words():
         last = len(word) - 1
         for place, letter in enumerate(word):
             letters.add((prefix if place else "") + letter + (suffix if place == last else ""))
     return sorted(letter for letter in letters if len(letter) > 1)
 
 
-def _characters(texts: Iterator[str], backend: Backend, most: int) -> list[str]:
-    """The `most` most frequent characters of the texts as the pipeline leaves them, sorted.
+def _characters(words: Mapping[str, int], most: int) -> list[str]:
+    """The `most` most frequent characters of words (-> how often), sorted.
 
     A tokenizer that falls back to bytes spells the others in bytes (SentencePiece's
     character_coverage), so that a large alphabet leaves room for merges. Chosen here because
     BpeTrainer's limit_alphabet alone breaks ties at random.
     """
     counts: Counter[str] = Counter()
-    for word, times in sample.words(texts, backend).items():
+    for word, times in words.items():
         for character in word:
             counts[character] += times
     ranked = sorted(counts, key=lambda character: (-counts[character], character))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import ranks, sample, slow, spm, tokenizer_json
-from tinybuild.tokenizer.choose import Space
+from tinybuild.tokenizer.choose import ALPHABET, TEXT, Space, ranked
 from tinybuild.tokenizer.format import AnyHeld, Format, Held
 from tinybuild.tokenizer.segmenter import LETTERS
 from tinybuild.tokenizer.tokenizer_json import TokenizerJson
@@ -27,6 +30,8 @@ FORMATS: tuple[Format[Any], ...] = (
     ranks.TIKTOKEN,
     spm.SENTENCEPIECE,
 )
+# The letters of a source's first words are an alphabet that any of its texts needs.
+ASCII, WORDS, WORD = tuple(map(chr, range(33, 127))), 256, re.compile(r"[^\W\d_]{2}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +82,14 @@ class Upstream:
 
     @property
     def beside(self) -> Mapping[str, AnyHeld]:
-        """The other vocabulary files; those of a slow class are its own (module slow)."""
-        return self.files.beside if self.fast is not None else {}
+        """The other vocabulary files. Those of a slow class are its own (module slow), but for a
+        tokenizer.json of the same tokens with the same ids."""
+        if self.fast is not None:
+            return self.files.beside
+        file = self.files.json
+        if file is None or any(self.ids.get(name) != n for n, name in file.names.items()):
+            return {}
+        return {tokenizer_json.NAME: Held(format=tokenizer_json.TOKENIZER_JSON, content=file)}
 
     @cached_property
     def ids(self) -> Mapping[str, int]:
@@ -90,7 +101,10 @@ class Upstream:
     def spaces(self) -> tuple[Space, ...]:
         """The vocabularies, the main one first. Raises BuildFault."""
         if self.fast is None:
-            return slow.spaces(self.loaded, self.files.folder)
+            main, *more = slow.spaces(self.loaded, self.files.folder)
+            others = tuple(file.segmenter() for file in self.beside.values())
+            main = dataclasses.replace(main, segmenters=(*main.segmenters, *others))
+            return (main, *more)
         ids, source = self.ids, self.loaded
         numbers = Counter(ids.values())
         if len(numbers) < len(ids):
@@ -124,21 +138,36 @@ class Upstream:
             ),
         )
 
-    def alphabet(self, texts: Sequence[str]) -> Sequence[str]:
-        """The letters that a vocabulary must hold: all of a closed alphabet, or the texts'.
+    def alphabet(self, given: Sequence[str]) -> Mapping[str, str]:
+        """The letters that a vocabulary must hold -> ALPHABET or TEXT (`choose.choose`).
 
-        Where unknown characters are spelled in bytes (`byte_fallback`) only those that the pipeline
-        itself writes are needed: U+2581 for a space, as bytes, would come back as U+2581.
+        All of a closed alphabet; else those of ASCII, of the source's first words, and, as TEXT, of
+        the texts that the recipe gives. Where unknown characters are spelled in bytes
+        (`byte_fallback`) only those that the pipeline itself writes are needed: U+2581 for a space,
+        as bytes, would come back as U+2581.
         """
         if self.fast is None:
-            return sorted({character for text in texts for character in text} | {"\u2581"})
-        if tokenizer_json.byte_level(self.fast):
-            return LETTERS
-        backend, given = self.loaded.backend_tokenizer, "a a"
-        written = {c for word in sample.words([given], backend) for c in word} - set(given)
-        if self.fast.data["model"].get("byte_fallback"):
-            return sorted(written)
-        return sorted({c for word in sample.words(texts, backend) for c in word} | written)
+            own, more = {"\u2581", *"".join((*ASCII, *self.words))}, {*"".join(given)}
+        elif tokenizer_json.byte_level(self.fast):
+            own, more = {*LETTERS}, set()
+        else:
+            backend, two = self.loaded.backend_tokenizer, "a a"
+            own, more = {*"".join(sample.words([two], backend))} - {*two}, set()
+            if not self.fast.data["model"].get("byte_fallback"):
+                own |= {*"".join((*sample.words(ASCII, backend), *self.words))}
+                more = {*"".join(sample.words(given, backend))}
+        return {**dict.fromkeys(sorted(more), TEXT), **dict.fromkeys(sorted(own), ALPHABET)}
+
+    @property
+    def words(self) -> Sequence[str]:
+        """The first words of each vocabulary by rank: tokens with two letters side by side."""
+        return [
+            token
+            for space in self.spaces
+            for token in itertools.islice(
+                (t for t in ranked(space) if WORD.search(t) and t[0] not in "[<"), WORDS
+            )
+        ]
 
     def used(self, texts: Sequence[str]) -> Mapping[str, Counter[str]]:
         """Space name -> how often each token occurs in the texts."""

@@ -36,7 +36,9 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A tokenizer; shrunk: what was kept, of a method that shrinks and has written its files."""
+    """A tokenizer; shrunk: what was kept, of a method that shrinks and has written its files.
+    unused: how many tokens fill a vocabulary for which the text gave fewer."""
 
     loaded: PreTrainedTokenizerBase
     shrunk: Shrunk | None = None
+    unused: int = 0

@@ -37,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     tokenizer.tokenizer_loads,
     tokenizer.ids_without_holes,
     tokenizer.special_tokens,
+    tokenizer.one_cutting,
     tokenizer.round_trip,
     shrunk.vocabulary_mapped,
     shrunk.same_pipeline,

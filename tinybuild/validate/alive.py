@@ -92,17 +92,17 @@ def backward(subject: Subject) -> Result:
 def learns_from_labels(subject: Subject) -> Result | None:
     """What a training script gives is enough: inputs and labels make a finite loss, without the ids
     of the decoder."""
-    model = subject.model
+    model, batch = subject.exact, subject.exact_batch()
     takes = inspect.signature(model.forward).parameters
-    if "labels" not in takes or "decoder_input_ids" not in takes:
+    if "labels" not in takes or "decoder_input_ids" not in takes or not shifts(type(model)):
         return None  # the batch of the checks above is what a script gives
-    given = {name: v for name, v in subject.batch.items() if not name.startswith("decoder_")}
-    begun = subject.batch.get("decoder_input_ids")
+    given = {name: v for name, v in batch.items() if not name.startswith("decoder_")}
+    begun = batch.get("decoder_input_ids")
     if "labels" not in given and begun is not None:
         given["labels"] = begun
     if "labels" not in given:
         return None
-    loss = subject.computed(given).get("loss")
+    loss = subject.computed(given, model).get("loss")
     finite = loss is not None and bool(loss.isfinite().all())
     return Result.of(
         finite,
@@ -110,6 +110,12 @@ def learns_from_labels(subject: Subject) -> Result | None:
         wanted="a finite loss",
         values={"arguments": len(given)},
     )
+
+
+def shifts(kind: type[PreTrainedModel]) -> bool:
+    """Whether a class makes its decoder's ids of the labels, by itself or for a collator."""
+    own = re.search(r"shift\w*\(\s*labels", inspect.getsource(kind.forward))
+    return own is not None or hasattr(kind, "prepare_decoder_input_ids_from_labels")
 
 
 @check("model")
@@ -345,20 +351,23 @@ def inputs_matter(subject: Subject) -> Result:
 def every_modality(subject: Subject) -> Result | None:
     """Each modality that the class takes is in the batch, or, where the class takes one of two at a
     time, in a batch of its own, whose outputs are finite and depend on it."""
-    model, wanted = subject.model, modalities(subject.model)
+    model, given = subject.exact, subject.exact_batch()
+    wanted = modalities(model)
     if len(wanted) < 2:
         return None  # what the checks above say of
-    here = covered(model, subject.batch)
+    here = covered(model, given)
     faults: list[str] = []
-    alone = apart(model, subject.batch, subject.seed)
+    alone = apart(model, given, subject.seed)
     for kind, batch in alone.items():
         if kind not in covered(model, batch):
             faults.append(f"no batch holds {kind}")
             continue
-        before = subject.computed(batch)
+        before = subject.computed(batch, model)
         if not all(bool(tensor.isfinite().all()) for tensor in before.values()):
             faults.append(f"not finite with {kind}")
-        elif not differ(before, subject.computed(varied(model, batch, kind, subject.seed + 1))):
+            continue
+        other = varied(model, batch, kind, subject.seed + 1)
+        if not differ(before, subject.computed(other, model)):
             faults.append(f"no output depends on {kind}")
     return Result.of(
         not faults,

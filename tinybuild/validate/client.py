@@ -7,6 +7,7 @@ the folder and the model that from_pretrained made of it.
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import re
 from collections.abc import Callable, Mapping
@@ -18,15 +19,14 @@ from tinybuild.feeding.inputs import labels, tensors
 from tinybuild.feeding.inputs.attempt import attempt
 from tinybuild.feeding.inputs.draw import ROWS, Draw
 from tinybuild.feeding.inputs.facts import Facts
-from tinybuild.feeding.processor import features
+from tinybuild.feeding.processor import features, parts
 from tinybuild.keys import PROCESSORS
 from tinybuild.validate import pipelines, samples
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    Inputs = Mapping[str, Tensor]
+    Inputs = Mapping[str, Any]
     Data = Mapping[str, Any]
 
 TEXT = "This is a test of what a small model reads."
@@ -70,8 +70,15 @@ class Client:
         """What AutoProcessor makes of the folder; None without a processor's files."""
         from transformers import AutoProcessor
 
-        there = any((self.folder / name).is_file() for name in PROCESSORS)
-        return AutoProcessor.from_pretrained(self.folder) if there else None
+        if not any((self.folder / name).is_file() for name in PROCESSORS):
+            return None
+        try:
+            return AutoProcessor.from_pretrained(self.folder)
+        except (OSError, ValueError, AttributeError):
+            absent = parts.lacking(self.folder)
+            if absent:
+                raise ImportError(absent) from None
+            raise
 
     @property
     def whole(self) -> bool:
@@ -112,6 +119,10 @@ class Client:
         plain = {*coded["input_ids"].flatten().tolist()} - {*self.reads.all_special_ids}
         if unknown is not None and not plain:
             raise Unusable("a text in English has no known tokens")
+        self.any_way(what, coded, texts, **options)
+
+    def any_way(self, what: str, coded: Data, texts: list[str], **options: Any) -> None:
+        """Forward of texts, by the first way that it takes them."""
         refused: Exception | None = None
         for way in (self._alone, self._compared, self._beside):
             try:
@@ -137,6 +148,8 @@ class Client:
             samples.SAMPLES[medium]: samples.sample(self.processor, medium, self.seed) * len(texts)
             for medium in samples.senses(self.processor)
         }
+        if options.get("truncation"):  # a processor may take some of it for what it puts in
+            options = {**options, "max_length": self.processor.tokenizer.model_max_length}
         self.run(what, dict(self.processor(text=texts, **many, **options, return_tensors="pt")))
 
 
@@ -179,22 +192,22 @@ def _padded(client: Client) -> bool:
 
 
 def _chat(client: Client) -> bool:
-    import torch
-
+    """A conversation as the template of the processor, or else of the tokenizer, writes it."""
     if client.reads is None:
         return False
-    options = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
-    options |= {"add_generation_prompt": True}
+    holder: Any = client.reads
+    said: list[Mapping[str, Any]] = [*CHAT]
     if client.whole and getattr(client.processor, "chat_template", None):
+        holder = client.processor
         said = [{**one, "content": [{"type": "text", "text": one["content"]}]} for one in CHAT]
-        made = client.processor.apply_chat_template(said, **options)
-    elif client.reads.chat_template:
-        made = client.reads.apply_chat_template([*CHAT], **options)
-    else:
+    elif not client.reads.chat_template:
         return False
-    if not isinstance(made["input_ids"], torch.Tensor) or not made["input_ids"].numel():
+    text = holder.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
+    options = {"return_dict": True, "return_tensors": "pt", "add_generation_prompt": True}
+    made = holder.apply_chat_template(said, tokenize=True, **options)
+    if not text or not made["input_ids"].numel():
         raise Unusable("the chat template writes nothing")
-    client.run("chat", dict(made))
+    client.any_way("chat", made, [text], add_special_tokens=False)
     return True
 
 
@@ -266,8 +279,8 @@ def _generate(client: Client) -> bool:
 
     if not client.model.can_generate() or not client.given:
         return False
-    several = getattr(client.model.generation_config, "lang_to_id", None)
-    words = {"language": LANGUAGE} if several else {}
+    takes = inspect.signature(client.model.generate).parameters
+    words = {"language": LANGUAGE} if "language" in takes else {}
     given = next(client.given[w] for w in ("media", "text", "texts") if w in client.given)
     asked = {name: value for name, value in given.items() if not name.startswith("decoder_")}
     with torch.no_grad():

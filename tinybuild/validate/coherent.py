@@ -60,8 +60,8 @@ def overrides_read(subject: Subject) -> Result | None:
     if left:
         # Some keys are read only when the model runs.
         with reads.recording() as more, torch.no_grad():
-            subject.model(**subject.batch)
-            continued(subject.model, [subject.batch], subject.seed)
+            subject.exact(**subject.exact_batch())
+            continued(subject.exact, [subject.exact_batch()], subject.seed)
         for kind, names in more.items():
             seen.setdefault(kind, set()).update(names)
         left = reads.unread(config, source, wishes, seen)
@@ -104,7 +104,15 @@ def coherent_ids(subject: Subject) -> Result | None:
     if "tokenizer" in subject.parts:
         ids = subject.read("tokenizer", TokenizerIds).ids
         faults += _by_token(same, after, ids.moved)
-        new = {p: v for p, v in after.items() if p not in before and p[-1] not in given}
+        # What only the generation config has since it was saved may be the config's: the source's
+        # config and tokenizer may disagree (Whisper's padding), and do so here.
+        new = {
+            path: value
+            for path, value in after.items()
+            if path not in before
+            and path[-1] not in given
+            and not (path[-1:] in before and after.get(path[-1:]) == value)
+        }
         faults += _by_role(new, ids.special)
     faults += _placeholders(subject, after)
     faults += [

@@ -107,7 +107,7 @@ def _explained(size: int, numbers: Mapping[Path, int]) -> bool:
     """Whether an axis is a vocabulary (padded to a multiple, or with a few rows more) or a table of
     positions that is not larger than one may be."""
     for path, value in numbers.items():
-        if _VOCABULARY.search(_key(path)) and 0 <= size - value <= 128:
+        if _vocabulary(_key(path)) and 0 <= size - value <= 128:
             return True
         if _table(_key(path)) and size <= TABLE:
             near = (value, 2 * value - 1, 2 * value, value * value)
@@ -121,7 +121,11 @@ def _fine(path: Path, numbers: Mapping[Path, int]) -> bool:
     key = _key(path)
     if key.endswith(("sampling_rate", "sample_rate")):
         return True  # what a second of sound is
-    return bool(_VOCABULARY.search(key)) or (_table(key) and numbers[path] <= TABLE)
+    return _vocabulary(key) or (_table(key) and numbers[path] <= TABLE)
+
+
+def _vocabulary(key: str) -> bool:
+    return bool(_VOCABULARY.search(key)) or measures(key) == "vocabulary"
 
 
 def _table(key: str) -> bool:

@@ -206,7 +206,10 @@ def _bounds(part: Part) -> Iterator[Off]:
 def _switches(part: Part) -> Iterator[Off]:
     for name, value in part.node.items():
         if value is True and says(name, "switch"):
-            yield replace(part.off(name, False), switch=True)
+            # With one expert a norm of the experts' weights acts most, if the class heeds it.
+            one = {(*part.path, n): 1 for n in part.node if measures(n) == "top k"}
+            extreme = one if "topk" in name else {}
+            yield replace(part.off(name, False), switch=True, extreme=extreme)
 
 
 def _by_layer(part: Part) -> Iterator[Off]:
@@ -397,11 +400,19 @@ class Trial:
         if after is None or differ(before, after):
             return ACTED
         if off.switch:
-            return IDLE if any(not before[n].equal(after[n]) for n in before) else UNHEEDED
+            changed = any(not before[n].equal(after[n]) for n in before)
+            return IDLE if changed and self._heeded(off) else UNHEEDED
         most = self.without(off.extreme, off) if off.extreme else None
         if off.extreme and most is not None and not differ(before, most):
             return UNHEEDED
         return BELOW if off.bound else IDLE
+
+    def _heeded(self, off: Off) -> bool:
+        """Whether a switch acts where it would act most; outputs that are normed have no scale."""
+        if not off.extreme:
+            return True
+        on, out = (self.without({**off.extreme, **more}, off) for more in ({}, off.changes))
+        return on is None or out is None or differ(on, out)
 
     def without(self, changes: Mapping[Path, Json], off: Off) -> Batch | None:
         """The outputs with these changes; None where the model has other weights then."""
@@ -464,8 +475,9 @@ def _beyond(nodes: Sequence[Data]) -> int:
     for node in nodes:
         ropes = [mapping(node, at) for at in rotation.places(node)]
         scaled = any(rope.get("rope_type") not in UNSCALED for rope in ropes)
+        pooled = [n for n in mapping(node.get("compress_rates")).values() if whole(n)]
         held += [
-            value
+            value * min(pooled, default=1)
             for data in (node, *(ropes if scaled else ()))
             for name, value in data.items()
             if whole(value) and measures(name) in ("window", "floor", "original positions")

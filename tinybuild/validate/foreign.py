@@ -82,7 +82,7 @@ def adapt(asked: tuple[Data, Json, Sequence[str]]) -> dict[str, Adapted]:
                 home = Path(question.folder, path)
                 model = PeftModel.from_pretrained(model, home)
                 file = load_file(home / "adapter_model.safetensors")
-                own = get_peft_model_state_dict(model)
+                own = get_peft_model_state_dict(model, save_embedding_layers=False)
                 same = {n for n in own if n in file and own[n].equal(file[n].to(own[n].dtype))}
                 found[path] = Adapted(
                     taken=tuple(sorted(same)),

@@ -12,6 +12,7 @@ from tinybuild.validate.check import Result, check
 from tinybuild.validate.subject import Subject
 
 if TYPE_CHECKING:
+    from torch.nn import Module
     from transformers import PreTrainedModel
 
 LISTS = ("kind of each layer", "cycle of layers", "something of each layer")
@@ -121,9 +122,15 @@ def _expert_layers(model: PreTrainedModel) -> list[bool]:
     """For each layer that has a feed-forward part, whether that has experts."""
     layers = [name for name, _ in model.named_modules() if _STACK.fullmatch(name)]
     outer = [n for n in layers if not any(n != o and n.startswith(o + ".") for o in layers)]
-    inner = [[n for n, _ in model.get_submodule(name).named_parameters()] for name in outer]
+    inner = [_inside(model.get_submodule(name)) for name in outer]
     feeding = [names for names in inner if any(_FEEDING.search(n) for n in names)]
     return [any("expert" in n for n in names) for names in feeding]
+
+
+def _inside(layer: Module) -> list[str]:
+    """The names of its parameters; a feed-forward part that only its class's name tells is one."""
+    named = [name for name, _ in layer.named_parameters()]
+    return named + ["mlp" for part in layer.modules() if type(part).__name__.endswith("MLP")]
 
 
 @check("model")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tinybuild.config import heads
 from tinybuild.feeding.inputs import modalities
 from tinybuild.feeding.processor import features
-from tinybuild.validate.samples import between, mark, sampling_rate
+from tinybuild.validate.samples import asked, between, mark, placeholders, sampling_rate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -58,10 +58,17 @@ def _asked(loaded: Loaded) -> Given:
 
 
 def _seen(loaded: Loaded) -> Given:
-    """An image with a text, as the class's pipeline takes it without a chat template."""
-    token = mark(loaded.processor, "image") if loaded.processor is not None else ""
-    text = between(loaded.model.config, loaded.processor, "image", token) + TEXT
-    return {"images": features.image(loaded.seed), "text": text}, {"max_new_tokens": NEW}
+    """An image with a text, which holds its place where the processor does not put it there."""
+    config, image = loaded.model.config, features.image(loaded.seed)
+    token = mark(loaded.processor, "image")
+    ids = placeholders(config, ("image",)) if token else {}
+    plain = {"text": [TEXT], "images": [image]}
+    try:
+        asked(loaded.processor, ids, (plain,), plain)
+        place = ""
+    except ValueError:
+        place = between(config, loaded.processor, "image", token)
+    return {"images": image, "text": place + TEXT}, {"max_new_tokens": NEW}
 
 
 def _sound(loaded: Loaded) -> Given:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinybuild import corpus
+from tinybuild.facts import TokenizerShown
 from tinybuild.paths import Json
 from tinybuild.tokenizer import sample, tokenizer_json
 from tinybuild.tokenizer.living import chats
@@ -77,8 +78,8 @@ def same_pipeline(subject: Subject) -> Result | None:
         return None
     mapped, bad, compared = _map(subject), [], 0
     views = [(subject.source.backend_tokenizer, subject.tokenizer.backend_tokenizer, "loaded")]
-    name = tokenizer_json.NAME
-    if (subject.upstream / name).is_file():
+    name, made = tokenizer_json.NAME, subject.read("tokenizer", TokenizerShown).shrunk
+    if (subject.upstream / name).is_file() and made and name not in made.disagreed:
         file = tokenizer_json.loaded(subject.folder / name)
         views.append((tokenizer_json.loaded(subject.upstream / name), file, name))
     for old, new, where in views:

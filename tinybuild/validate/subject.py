@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from tinybuild import wire
 from tinybuild.config import backbones, found, heads, reads
@@ -23,6 +23,7 @@ from tinybuild.tokenizer.loading import load
 from tinybuild.validate import reader
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -224,9 +225,10 @@ class Subject:
     @functools.cached_property
     def _batch(self) -> Batch | Fault:
         try:
-            return inputs.batch(self.model, self.seed)
+            made = inputs.batch(self.exact, self.seed)  # some CPUs are slow with shorter numbers
         except Fault as fault:
             return fault
+        return {name: _as(value, self.model.dtype) for name, value in made.items()}
 
     @property
     def batch(self) -> Batch:
@@ -255,12 +257,7 @@ class Subject:
         """A batch for `exact`."""
         import torch
 
-        return {
-            name: value.float()
-            if isinstance(value, torch.Tensor) and value.is_floating_point()
-            else value
-            for name, value in self.batch_of(number).items()
-        }
+        return {name: _as(value, torch.float32) for name, value in self.batch_of(number).items()}
 
     @functools.cached_property
     def special(self) -> frozenset[int]:
@@ -304,6 +301,17 @@ class Subject:
         if made.error is not None:
             raise made.error
         return list(made.parts) or None
+
+
+def _as(value: Any, dtype: torch.dtype) -> Any:
+    """The floating-point tensors of an argument, also of lists and mappings, in a dtype."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return value.to(dtype) if value.is_floating_point() else value
+    if isinstance(value, list):
+        return [_as(item, dtype) for item in value]
+    return {n: _as(v, dtype) for n, v in value.items()} if isinstance(value, dict) else value
 
 
 def _json(path: Path) -> Data:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import json
 from collections.abc import Iterator
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from tinybuild import corpus
 from tinybuild.facts import TokenizerShown
-from tinybuild.tokenizer import tokenizer_json
+from tinybuild.tokenizer import cutting, tokenizer_json
 from tinybuild.tokenizer.sample import split
 from tinybuild.validate.check import Result, check
-from tinybuild.validate.subject import Subject
+from tinybuild.validate.subject import NotTried, Subject
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -75,15 +76,20 @@ def ids_without_holes(subject: Subject) -> Result:
 
 @check("tokenizer")
 def special_tokens(subject: Subject) -> Result:
-    """Each special token's text is one token with an id inside the vocabulary."""
+    """Each special token's text is one token with an id inside the vocabulary.
+
+    (An added token that is normalised before it is looked for, "[PAD]" to "[pad]", has its id, and
+    the library names it by what it becomes.)
+    """
     tokenizer = subject.tokenizer
+    added = {number: token.content for number, token in tokenizer.added_tokens_decoder.items()}
     bad = []
     for token in tokenizer.all_special_tokens:
         number = tokenizer.convert_tokens_to_ids(token)
         if number is None or not 0 <= number < len(tokenizer):
             bad.append(f"{token} has id {number}")
-        elif tokenizer.convert_ids_to_tokens(number) != token:
-            bad.append(f"{token} is {tokenizer.convert_ids_to_tokens(number)}")
+        elif token not in (name := tokenizer.convert_ids_to_tokens(number), added.get(number)):
+            bad.append(f"{token} is {name}")
     ids = tokenizer("a b")["input_ids"]
     bad += [f"id {number} in an encoded text" for number in ids if not 0 <= number < len(tokenizer)]
     return Result.of(
@@ -91,6 +97,32 @@ def special_tokens(subject: Subject) -> Result:
         measured="; ".join(bad) or f"{len(tokenizer.all_special_tokens)} of them",
         wanted="ids inside the vocabulary that stand for these tokens",
         values={"tokens": len(tokenizer.all_special_tokens), "faults": len(bad)},
+    )
+
+
+@check("tokenizer")
+def one_cutting(subject: Subject) -> Result:
+    """Each vocabulary file, read by the library that reads it, cuts text as AutoTokenizer does: in
+    all scripts, with runs of spaces and of lines; with mistral-common installed or not."""
+    from transformers import AutoTokenizer
+
+    made, texts = subject.tokenizer, cutting.texts()
+    told = cutting.differences(subject.folder, made, texts)
+    if (subject.folder / "tekken.json").is_file():  # AutoTokenizer asks who can read it
+        called = AutoTokenizer.from_pretrained(subject.folder)
+        if any(called(text)["input_ids"] != made(text)["input_ids"] for text in texts):
+            told["tekken.json"] = f"makes {type(called).__name__} of AutoTokenizer, which differs"
+    read = {names: reader is None for names, reader in cutting.readers(subject.folder, made)}
+    files = [" and ".join(names) for names in read]
+    lacking = [name for names, none in read.items() if none for name in names]
+    if lacking and not told:
+        raise NotTried(f"what reads {' and '.join(lacking)} is not installed, or cannot read it")
+    return Result.of(
+        not told,
+        measured="; ".join(f"{name} {how}" for name, how in told.items())
+        or f"{len(texts)} texts, by {', '.join(files) or 'AutoTokenizer alone'}",
+        wanted="the same tokens from every file",
+        values={"files": len(read), "texts": len(texts), "faults": len(told)},
     )
 
 
@@ -143,6 +175,8 @@ def round_trip(subject: Subject) -> Result | None:
 
 def _decoded(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     plain = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+    if "group_tokens" in inspect.signature(tokenizer.decode).parameters:
+        plain["group_tokens"] = False  # CTC's frames: "ll" would become "l"
     return str(tokenizer.decode(ids, **plain))
 
 
@@ -179,7 +213,7 @@ def _texts(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
     vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     plain = [token for token, _ in vocabulary if token not in added]
     for token in plain[:: max(1, len(plain) // TEXTS)]:
-        surface = tokenizer.convert_tokens_to_string([token]).strip()
+        surface = _decoded(tokenizer, tokenizer.convert_tokens_to_ids([token])).strip()
         if surface and "\N{REPLACEMENT CHARACTER}" not in surface:
             yield surface
 

@@ -108,6 +108,9 @@ def _values(work: Work) -> Iterator[Any]:
     scores = next((tensor for tensor in named if tensor.dim() > 1), None)
     if scores is not None:
         yield from _scored(work, scores)
+    if work.ids is not None and work.ids.dim() == 2 and len(work.ids) > ROWS:
+        # A row for each code book: labels have the books last.
+        yield work.ids.unflatten(0, (ROWS, -1)).transpose(1, 2).contiguous()
     if work.ids is not None:
         yield of_text(work.facts, work.ids, int(work.ids.max()) + 1)
     for side in work.sides("pixel_values"):

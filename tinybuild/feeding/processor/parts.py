@@ -38,10 +38,8 @@ def load(folder: Path, *, whole: bool) -> tuple[Any, str]:
     note = "" if whole else "without a tokenizer the parts were tried by themselves"
     made = [(node, key, part(node)) for node, key in nodes(folder)]
     if whole:
-        lacking = [str(node.get(key)) for node, key, loaded in made if loaded is None]
-        lacking += [] if _available(folder) else [_named(folder)]
-        note = f"{', '.join(lacking)}: not with the packages that are installed here"
-        if not lacking:
+        note = lacking(folder)
+        if not note:
             try:
                 with mock.patch("huggingface_hub.constants.HF_HUB_OFFLINE", True):
                     return AutoProcessor.from_pretrained(folder, trust_remote_code=False), ""
@@ -55,6 +53,13 @@ def load(folder: Path, *, whole: bool) -> tuple[Any, str]:
         if loaded is not None:
             places.setdefault(_place(loaded), loaded)
     return (SimpleNamespace(**places) if places else None), note
+
+
+def lacking(folder: Path) -> str:
+    """Which classes of a folder's processor files cannot be had here; "" if all can."""
+    names = [str(node.get(key)) for node, key in nodes(folder) if part(node) is None]
+    names += [] if _available(folder) else [_named(folder)]
+    return f"{', '.join(names)}: not with the packages that are installed here" if names else ""
 
 
 def nodes(folder: Path) -> list[tuple[Data, str]]:

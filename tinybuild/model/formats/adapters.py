@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 FOLDER = "adapters"  # in a bundle: a folder of it for each adapter
 RANK, SCALE = 4, 2  # alpha is twice the rank, so that a loader that forgets it is seen
+# Where experts are fused, PEFT takes these names for parts of them, dense layers' own included.
+EXPERTS = ("gate_proj", "up_proj", "down_proj")
 # PEFT's words for tasks, whose models it wraps in classes of their own. Its class for classifiers
 # wants the head's weights in each adapter.
 TASKS = {"causal-lm": "CAUSAL_LM", "seq2seq-lm": "SEQ_2_SEQ_LM"}
@@ -104,7 +106,12 @@ def chosen(
     linear = {path: module for path, module in model.named_modules() if _linear(module)}
     if wanted is None:
         inside, head = {*model.base_model.modules()}, model.get_output_embeddings()
-        found = {p: module for p, module in linear.items() if module in inside - {head}}
+        taken = EXPERTS if _fused(model) else ()
+        found = {
+            path: module
+            for path, module in linear.items()
+            if module in inside - {head} and path.rpartition(".")[2] not in taken
+        }
         if not found:
             what = f"{type(model).__name__} has no linear layer for an adapter"
             raise BuildFault.of(what, key=key[:-1], hint="delete the adapter")
@@ -118,6 +125,11 @@ def chosen(
             raise BuildFault.of(what, key=key, hint=did_you_mean(name, known))
         found |= hit
     return found
+
+
+def _fused(model: PreTrainedModel) -> bool:
+    """Whether all experts of a layer are one tensor."""
+    return any(p.dim() == 3 and "experts" in name for name, p in model.named_parameters())
 
 
 def _linear(module: Module) -> bool:

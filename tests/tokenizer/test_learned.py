@@ -1,0 +1,77 @@
+"""Classes that are made of vocabulary files only: the files are learned, the size is exact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kit.files import contents
+from kit.stage import MakeJob
+
+from tinybuild import source
+from tinybuild.tokenizer import learned, stage
+from tinybuild.workers import Job
+
+CLASSES = {
+    "marian": "MarianTokenizer",  # two SentencePiece models and a table
+    "m2m_100": "M2M100Tokenizer",  # a hundred languages of its own
+    "plbart": "PLBartTokenizer",  # pieces at a distance from their ids
+    "xlm": "XLMTokenizer",  # merges that end words
+    "ctrl": "CTRLTokenizer",  # merges that go on
+    "fsmt": "FSMTTokenizer",  # two vocabularies
+    "wav2vec2": "Wav2Vec2CTCTokenizer",  # letters
+    "bert-generation": "BertGenerationTokenizer",
+    "prophetnet": "ProphetNetTokenizer",  # words and parts
+}
+TEXT = "the kettle whistled twice"
+
+
+def build(job: MakeJob, kind: str, **section: Any) -> tuple[Any, Job]:
+    from transformers import AutoTokenizer
+
+    fetched = job({"wishes": {"source": {"transformers": kind}}, "base": ".", "locks": {}})
+    source.fetch(fetched)
+    section = {"method": "train", "vocab_size": 500, **section}
+    settings = {"tokenizer": section, "slot": "source", "kind": "transformers"}
+    work = job({**settings, "blank": True, "related": True}, fetch=fetched.out)
+    stage.make(work)
+    return AutoTokenizer.from_pretrained(work.out), work
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_class_of_files_has_exactly_as_many_tokens(job: MakeJob, kind: str) -> None:
+    made, _ = build(job, kind)
+    assert type(made).__name__ == CLASSES[kind]
+    assert len(made) == 500
+    assert sorted(made.get_vocab().values()) == list(range(500))
+    ids = made(TEXT, add_special_tokens=False)["input_ids"]
+    assert made.unk_token_id not in ids
+    assert made.pad_token is not None
+    assert made.tokenize("<|user|>") != ["<|user|>"]
+
+
+def test_the_files_are_the_same_each_time_and_hold_the_recipes_tokens(job: MakeJob) -> None:
+    made, first = build(job, "xlm", special_tokens=["<|user|>"])
+    assert len(made) == 500
+    assert made.tokenize("<|user|>") == ["<|user|>"]
+    assert contents(first.out) == contents(build(job, "xlm", special_tokens=["<|user|>"])[1].out)
+
+
+def test_what_a_class_cannot_cut_is_byte_level(
+    job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CLVP writes a space as a token of its own; FSMT's class wants a package."""
+    assert type(build(job, "clvp")[0]).__name__ == "TokenizersBackend"
+
+    def lacking(*arguments: Any) -> Any:
+        raise ImportError("sacremoses")
+
+    monkeypatch.setattr(learned, "_made", lacking)
+    assert type(build(job, "xlm")[0]).__name__ == "TokenizersBackend"
+
+
+def test_the_bytes_do_not_depend_on_the_folder(job: MakeJob, tmp_path: Path) -> None:
+    made, work = build(job, "marian")
+    assert "/tmp" not in (work.out / "tokenizer_config.json").read_text()
+    assert made.vocab_files_names["vocab"] in contents(work.out)
