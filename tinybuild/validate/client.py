@@ -49,8 +49,8 @@ class Unusable(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Client:
-    """folder: of the bundle. model: what from_pretrained makes of it. learns: whether its class has
-    a loss. given: the inputs that the model took last, by what they are of."""
+    """folder: of the bundle. model: what from_pretrained makes of it, in float32. learns: whether
+    its class has a loss. given: the inputs that the model took last, by what they are of."""
 
     folder: Path
     model: PreTrainedModel
