@@ -40,6 +40,11 @@ class DatasetSource(TypedDict):
     config: NotRequired[str]
     split: NotRequired[str]
     sample_by: NotRequired[Literal["line", "paragraph", "document"]]
+    data_files: NotRequired[str | list[str] | Mapping[str, str | list[str]]]
+    format: NotRequired[Literal["csv", "json", "text"]]
+    sep: NotRequired[str]
+    encoding: NotRequired[str]
+    field: NotRequired[str]
     max_read: Size
 
 

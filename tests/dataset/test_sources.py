@@ -954,3 +954,62 @@ def test_a_pointer_of_git_lfs(place: Path) -> None:
     text = refused(place)
     assert text.startswith("a.parquet: is a pointer of Git LFS, not the file itself")
     assert "hint: run `git lfs pull`" in text
+
+
+CSV = "n;s\n1;x\n2;\u00fc\n"
+
+
+def test_what_a_recipe_says_of_csv(place: Path) -> None:
+    wanted = [{"n": 1, "s": "x"}, {"n": 2, "s": "\u00fc"}]
+    (place / "a.csv").write_text(CSV, encoding="latin-1")
+    said = {"sep": ";", "encoding": "latin-1"}
+    assert rows_of(split_of(place, said=said)) == wanted
+    (place / "a.csv").rename(place / "a.dat")
+    assert rows_of(split_of(place, said=said)) == wanted
+    assert rows_of(split_of(place / "a.dat", said=said)) == wanted
+
+
+def test_csv_with_another_separator_is_not_one_column(place: Path) -> None:
+    (place / "a.csv").write_text(CSV)
+    text = refused(place)
+    assert "a.csv has one column, 'n;s'" in text
+    assert 'hint: say what stands between its values: dataset.source.sep: ";"' in text
+
+
+def test_what_a_recipe_says_of_json(place: Path) -> None:
+    (place / "a[1].txt").write_text(
+        '{"version": 1, "data": {"n": [1]}}'.replace('{"n": [1]}', '[{"n": 1}]')
+    )
+    assert rows_of(split_of(place, said={"field": "data"})) == [{"n": 1}]
+    assert rows_of(split_of(place, said={"format": "text"}))[0]["text"].startswith("{")
+
+
+def test_which_files_a_recipe_says(place: Path) -> None:
+    for name in ("in/a.jsonl", "in/b.jsonl", "c.jsonl", "d.csv"):
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_text(json.dumps({"of": name}) + "\n")
+    (place / "README.md").write_text(
+        "---\nlicense: mit\nconfigs:\n- config_name: x\n  data_files: d.csv\n---\n"
+    )
+
+    def of(split: str, files: Any) -> list[str]:
+        return [
+            row["of"] for row in rows_of(split_of(place, split=split, said={"data_files": files}))
+        ]
+
+    assert of("train", "**/*.jsonl") == ["c.jsonl", "in/a.jsonl", "in/b.jsonl"]
+    assert of("test", {"train": "c.jsonl", "test": ["in/a*", "in/b*"]}) == [
+        "in/a.jsonl",
+        "in/b.jsonl",
+    ]
+    assert opened(place, said={"data_files": "c.jsonl"}).about["license"] == "mit"
+    assert "no file of the folder is as '*.parquet' says" in refused(
+        place, said={"data_files": "*.parquet"}
+    )
+
+
+def test_options_that_the_files_reader_does_not_have(place: Path) -> None:
+    (place / "a.jsonl").write_text('{"n": 1}\n')
+    text = refused(place, said={"format": "json", "sep": ";"})
+    assert "the source's files are json, whose reader has no sep" in text
+    assert "hint: delete sep" in text

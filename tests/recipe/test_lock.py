@@ -41,7 +41,8 @@ def test_locks_are_kept_only_while_the_wish_is_the_same(tmp_path: Path) -> None:
 
 
 def test_parts_of_an_upstream_are_what_only_datasets_have() -> None:
-    assert {"config", "split", "sample_by", "max_read"} == lock.PARTS
+    read = {"data_files", "format", "sep", "encoding", "field"}
+    assert {"config", "split", "sample_by", "max_read", *read} == lock.PARTS
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.faults import refused
 from kit.files import contents
 from kit.stage import MakeJob
 
@@ -49,6 +50,14 @@ def test_a_class_of_files_has_exactly_as_many_tokens(job: MakeJob, kind: str) ->
     assert made.unk_token_id not in ids
     assert made.pad_token is not None
     assert made.tokenize("<|user|>") != ["<|user|>"]
+
+
+def test_a_class_of_bytes_or_characters_is_filled(job: MakeJob) -> None:
+    made, _ = build(job, "perceiver")
+    assert (type(made).__name__, len(made)) == ("PerceiverTokenizer", 500)
+    assert made.decode(made(TEXT, add_special_tokens=False)["input_ids"]) == TEXT
+    fault = refused(build, job, "perceiver", vocab_size=200)
+    assert fault.what == "PerceiverTokenizer has 262 tokens whatever the text is, not 200"
 
 
 def test_the_files_are_the_same_each_time_and_hold_the_recipes_tokens(job: MakeJob) -> None:

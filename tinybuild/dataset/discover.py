@@ -24,11 +24,14 @@ from tinybuild.dataset.lines import silent
 from tinybuild.dataset.rows import Config
 from tinybuild.dataset.suffixes import FOLDERS, README
 from tinybuild.errors import BuildFault, Fault
+from tinybuild.paths import Data, Json
 
 if TYPE_CHECKING:
     from datasets import BuilderConfig, DatasetBuilder
 
 T = TypeVar("T")
+# What the library calls files of a format by, where their own names do not tell it.
+ENDS = {"csv": ".csv", "json": ".json", "text": ".txt"}
 OUTSIDE = "data_files are relative to the folder, and below it"
 
 
@@ -72,23 +75,26 @@ class Contents(Mapping[str, tuple[str, ...]]):
 
         self.files, self.view, self.cache = files, view, cache
         self.card = card.read(files)
+        if files.strict and files.configs:  # a recipe says what they are
+            self.card.pop("configs", None)
         self.configs: dict[str, Config] = {}
         self.said: dict[str, str] = {}  # what the library reads in dataset_infos.json
         self.links = {}
         for name in files.names:
             # To the library, an archive that it would not look into is one that it would.
-            odd = name in files.own and not name.lower().endswith(".tar")
+            end = ENDS.get(files.own.get(name, ""), ".tar")
+            odd = name in files.own and not name.lower().endswith(end)
             path = PurePosixPath(name)
             renamed = odd and "configs" not in self.card
-            link = str(path.with_name(path.name.replace(".", "_") + ".tar")) if renamed else name
+            link = str(path.with_name(path.name.replace(".", "_") + end)) if renamed else name
             target = view / link
             target.parent.mkdir(parents=True, exist_ok=True)
             files.put(name, target)
             self.links[link] = name
         if files.configs and "configs" not in self.card:
-            text = yaml.safe_dump(
-                {"configs": list(files.configs)}, sort_keys=False, allow_unicode=True
-            )
+            shown = {name: glob.escape(link) for link, name in self.links.items()}
+            configs = [_linked(config, shown) for config in files.configs]
+            text = yaml.safe_dump({"configs": configs}, sort_keys=False, allow_unicode=True)
             (view / README).unlink(missing_ok=True)
             (view / README).write_text(f"---\n{text}---\n", encoding="utf-8")
         self.carded = bool(self.card or files.configs or suffixes.CARDS[2] in files.names)
@@ -242,6 +248,21 @@ class Contents(Mapping[str, tuple[str, ...]]):
         if suffix == ".tsv":
             return "tsv"
         return str(module) if module in FORMATS and FORMATS[module].of_rows else None
+
+
+def _linked(config: Data, shown: Mapping[str, str]) -> dict[str, object]:
+    """A config whose files, where each is named, are called as the library sees them."""
+    made: dict[str, object] = dict(config)
+    files = config.get("data_files")
+    if isinstance(files, list):
+        made["data_files"] = [_shown(entry, shown) for entry in files]
+    return made
+
+
+def _shown(entry: Json, shown: Mapping[str, str]) -> object:
+    if not isinstance(entry, Mapping) or not isinstance(paths := entry.get("path"), list):
+        return entry
+    return {**entry, "path": [shown.get(str(path), path) for path in paths]}
 
 
 def _options(config: BuilderConfig) -> dict[str, object]:

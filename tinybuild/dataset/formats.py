@@ -82,13 +82,14 @@ def _suffixes() -> frozenset[str]:
     return frozenset(known)
 
 
-def counts(name: str) -> bool:
-    """Whether a file may hold data, by its name: neither hidden, nor about the data, nor code."""
+def counts(name: str, whatever: bool = False) -> bool:
+    """Whether a file may hold data, by its name: neither hidden, nor about the data, nor code; of a
+    known suffix, unless its format is said elsewhere (`whatever`)."""
     path = PurePosixPath(name)
     known = {suffix.lower() for suffix in path.suffixes} & _suffixes()
     base = path.name
     beside = base.startswith((".", "_")) or base in suffixes.BESIDE or suffixes.is_about(base)
-    return not beside and bool(known or is_packed(name))
+    return not beside and bool(whatever or known or is_packed(name))
 
 
 def hold_texts(how: Open, name: str) -> bool:

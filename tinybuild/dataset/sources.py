@@ -6,8 +6,8 @@ import itertools
 import json
 import os
 import stat
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,19 +20,36 @@ from tinybuild.dataset.schemas import storable, together
 from tinybuild.dataset.suffixes import CARDS, LAYOUT
 from tinybuild.errors import BuildFault, did_you_mean
 from tinybuild.files import POINTER, PULL, is_pointer
-from tinybuild.paths import Data
+from tinybuild.paths import Data, Json
 
 GIGABYTE = 10**9
+IMPLIED = {"sep": "csv", "field": "json"}  # an option of a reader -> the format that it is of
+# Format -> the options that a recipe may say for its reader.
+READERS = {"csv": ("sep", "encoding"), "json": ("field", "encoding"), "text": ("encoding",)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """sample_by: what a row of text is. max_read: bytes unpacked of one archive at most. files: the
-    names that count; others are as if they were not there."""
+    names that count; others are as if they were not there. said: what a recipe says of them:
+    data_files, format, and the options of their reader (READERS)."""
 
     sample_by: str | None = None
     max_read: int | None = None
     files: Sequence[str] | None = None
+    said: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def format(self) -> str | None:
+        """The format of all files, where the recipe says it."""
+        implied = next((kind for key, kind in IMPLIED.items() if key in self.said), None)
+        told: str | None = self.said.get("format", implied)
+        return told
+
+    @property
+    def reader(self) -> Mapping[str, str]:
+        """The options of the files' reader."""
+        return {key: self.said[key] for key in ("sep", "encoding", "field") if key in self.said}
 
 
 def open_folder(place: Path, *, scratch: Path, options: Options) -> Source:
@@ -55,8 +72,9 @@ def open_folder(place: Path, *, scratch: Path, options: Options) -> Source:
         default, about = said.get("default"), carried(said.get("about") or {})
         chosen = said.get("rows") or {}
     else:
-        with discover.contents(Folder(place, how, options.files), how.scratch) as contents:
+        with discover.contents(Folder(place, how, options), how.scratch) as contents:
             configs = {name: contents.config(name) for name in contents}
+            _readable(configs.values(), options)
             default, about, chosen = contents.default, contents.about(), {}
 
     def open_split(config: str, split: str) -> Split:
@@ -72,7 +90,10 @@ def open_folder(place: Path, *, scratch: Path, options: Options) -> Source:
                 key=("dataset", "source", "split"),
                 hint=did_you_mean(split, configs[config].splits),
             )
-        return _split(configs[config], split, how)
+        made = _split(configs[config], split, how)
+        if not (place / LAYOUT).is_file():
+            _separated(configs[config], made)
+        return made
 
     return Source(
         names={name: tuple(config.splits) for name, config in configs.items()},
@@ -105,15 +126,26 @@ class Folder:
 
     label = "the dataset's source"
     strict = True
-    configs: Sequence[Data] = ()
 
-    def __init__(self, place: Path, how: Open, only: Sequence[str] | None):
+    def __init__(self, place: Path, how: Open, options: Options):
         self.place = how.place
         self.about: Data = {}
-        self.names: Sequence[str] = _files(place, only)
+        said = options.said.get("data_files")
+        split = {"train": said} if isinstance(said, str | list) else said or {}
+        files = {name: _matching(how.place, patterns) for name, patterns in split.items()}
+        chosen = [*itertools.chain.from_iterable(files.values())]
+        self.names: Sequence[str] = _files(place, options, chosen)
         self.own: Mapping[str, str] = {
-            name: module for name in self.names if (module := _own(name, how)) is not None
+            name: module
+            for name in self.names
+            if name not in CARDS and (module := options.format or _own(name, how)) is not None
         }
+        self.configs: Sequence[Data] = ()
+        if files or options.reader or options.format:
+            config: dict[str, Json] = {"config_name": "default", **options.reader}
+            if files:
+                config["data_files"] = [{"split": s, "path": names} for s, names in files.items()]
+            self.configs = (config,)
 
     def called(self, name: str) -> str:
         return name
@@ -125,6 +157,40 @@ class Folder:
         target.symlink_to(self.place / name)
 
 
+def _matching(place: Path, patterns: str | list[str]) -> list[str]:
+    """The files below a folder that are as patterns say, sorted."""
+    wanted = [patterns] if isinstance(patterns, str) else patterns
+    key = ("dataset", "source", "data_files")
+    names = set[str]()
+    for pattern in wanted:
+        found = {path.relative_to(place).as_posix() for path in place.glob(pattern)}
+        if not found:
+            what = f"data_files: no file of the folder is as {pattern!r} says"
+            raise BuildFault.of(what, key=key)
+        names |= found
+    return sorted(names)
+
+
+def _readable(configs: Iterable[Config], options: Options) -> None:
+    """Refuse options that the files' reader does not have."""
+    for config in configs:
+        for key in options.reader:
+            if key not in READERS.get(config.module, ()):
+                what = f"the source's files are {config.module}, whose reader has no {key}"
+                raise BuildFault.of(what, key=(*KEY, key), hint=f"delete {key}")
+
+
+def _separated(config: Config, split: Split) -> None:
+    """Refuse CSV of one column whose header says that something else than a comma stands between
+    the values."""
+    header, *more = split.features
+    sep = next((mark for mark in (";", "\t", "|") if mark in header), None)
+    if config.module == "csv" and not more and sep is not None and "sep" not in config.options:
+        what = f"{split.shards[0].name} has one column, {header!r}"
+        hint = f"say what stands between its values: dataset.source.sep: {json.dumps(sep)}"
+        raise BuildFault.of(what, key=KEY, hint=hint)
+
+
 def _own(name: str, how: Open) -> str | None:
     """The format of a file that the library would not look into."""
     if not is_archive(name):
@@ -133,18 +199,21 @@ def _own(name: str, how: Open) -> str | None:
     return "archive" if formats.hold_texts(how, name) else tar
 
 
-def _files(place: Path, only: Sequence[str] | None) -> list[str]:
-    """The files that count, sorted: no hidden ones, none in hidden folders, no code."""
+def _files(place: Path, options: Options, chosen: Sequence[str]) -> list[str]:
+    """The files that count, sorted: no hidden ones, none in hidden folders, no code; those that a
+    recipe chose, where it did."""
     folder, names = place, [] if place.is_dir() else [place.name]
     if not place.is_dir():
         folder = place.parent
     for where, dirs, files in os.walk(place):
         dirs[:] = sorted(name for name in dirs if not name.startswith((".", "__")))
         names += [(Path(where) / name).relative_to(place).as_posix() for name in files]
+    said = options.format is not None
     kept = [
         name
         for name in sorted(names)
-        if (name in CARDS or formats.counts(name)) and (only is None or name in only)
+        if (name in CARDS or (name in chosen if chosen else formats.counts(name, said)))
+        and (options.files is None or name in options.files)
     ]
     for name in kept:
         _regular(folder, name)

@@ -133,7 +133,7 @@ def _source(section: Mapping[str, Any], job: Job, scratch: Path) -> Source:
     elif wish and "fetch" in job.inputs:
         place = job.inputs["fetch"] / "dataset"
     options = sources.Options(
-        max_read=wish.get("max_read"), sample_by=wish.get("sample_by"), files=files
+        max_read=wish.get("max_read"), sample_by=wish.get("sample_by"), files=files, said=wish
     )
     return sources.open_folder(place, scratch=scratch, options=options)
 

@@ -271,19 +271,24 @@ def _special(text: str) -> Any:
 def roles(tokenizer: Tokenizer, config: Data) -> None:
     """Give a blank tokenizer a token for each one that a default config (JSON data) names by role.
 
-    And one to pad with, without which no batch can be made. vision_start_token_id becomes
+    And one to pad with, without which no batch can be made: that which ends a text where the config
+    has one id for both (Whisper). vision_start_token_id becomes
     <vision_start>. Ids that one of the common roles has too (decoder_start_token_id is often pad's)
     and those of generation are not tokens of their own, nor are those of another vocabulary.
     """
-    if tokenizer.pad_token is None:
-        tokenizer.add_special_tokens({"pad_token": "<pad>"})
     text = vocabulary(config)
 
     def inside(name: str, node: Data) -> bool:
         return is_config(name, node) and node.get("vocab_size", text) == text
 
-    for _, node in mappings(config, inside):
-        taken = [node.get(f"{part}_token_id") for part in ROLES]
+    nodes = [node for _, node in mappings(config, inside)]
+    if tokenizer.pad_token is None:
+        alike = (r for node in nodes for r in ("eos", "bos") if _alike(node, r, "pad"))
+        ends = (getattr(tokenizer, f"{part}_token") for part in alike)
+        token = next((token for token in ends if token is not None), "<pad>")
+        tokenizer.add_special_tokens({"pad_token": str(token)})
+    taken = [node.get(f"{part}_token_id") for node in nodes for part in ROLES]
+    for node in nodes:
         for name, value in node.items():
             named = re.fullmatch(r"(\w+_token)_(id|index)", name)
             if named is None or not whole(value) or value < 0 or value in taken:
@@ -291,6 +296,12 @@ def roles(tokenizer: Tokenizer, config: Data) -> None:
             called = role(name)
             if called not in ROLES and not called.startswith("forced_"):
                 give(tokenizer, named[1], f"<{called}>")
+
+
+def _alike(node: Data, role: str, other: str) -> bool:
+    """Whether two roles have one id."""
+    number = node.get(f"{role}_token_id")
+    return number is not None and number == node.get(f"{other}_token_id")
 
 
 # The tokens of a transcript, in the order in which Whisper numbers them: classes count from one to

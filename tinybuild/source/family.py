@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from tinybuild.keys import NAMES, says, vocabulary
+from tinybuild.paths import Data, mapping
+
+COMMON = {"eos": "</s>", "bos": "<s>", "unk": "<unk>", "pad": "<pad>", "mask": "<mask>"}
 
 
 def blank_tokenizer(kind: str, config: Any | None = None) -> Any | None:
@@ -30,7 +33,7 @@ def blank_tokenizer(kind: str, config: Any | None = None) -> Any | None:
             return found
     data = config.to_dict()
     reads = vocabulary(data) is not None or any(says(name, "rows of text") for name in data)
-    return byte_level() if reads else None
+    return byte_level(data) if reads else None
 
 
 def _classes(kind: str) -> Iterator[Any]:
@@ -65,19 +68,20 @@ def _texts(config: Any) -> Iterator[Any]:
             yield part
 
 
-def byte_level() -> Any:
-    """A tokenizer of bytes, with the special tokens that code asks tokenizers for."""
+def byte_level(config: Data) -> Any:
+    """A tokenizer of bytes, with the special tokens that code asks for; what begins, ends and fills
+    a text is one token where it has one id in the config (JSON data)."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import TokenizersBackend
 
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
-    return TokenizersBackend(
-        tokenizer_object=backend,
-        unk_token="<unk>",
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        mask_token="<mask>",
-    )
+    part = mapping(config, next(((name,) for name in NAMES["text part"] if name in config), ()))
+    roles: dict[str, str] = {}
+    tokens: dict[str, str] = {}  # id -> its first role's
+    for role, token in COMMON.items():
+        number = {**part, **config}.get(f"{role}_token_id")
+        shared = number is not None and role in ("eos", "bos", "pad")
+        roles[f"{role}_token"] = tokens.setdefault(str(number), token) if shared else token
+    return TokenizersBackend(tokenizer_object=backend, **roles)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinybuild.errors import BuildFault
 from tinybuild.keys import ROLES
 from tinybuild.tokenizer import sample, vocabulary
 from tinybuild.tokenizer import train as trained
@@ -56,8 +57,25 @@ Learn = Callable[[Sequence[str], int], Words]
 def train(work: Work) -> Made:
     """method: train. The class that the source's model type has, of learned files, where it wants
     files; else the source's pipeline. Raises BuildFault."""
+    source = work.origin.loaded
+    if not source.is_fast and not source.vocab_files_names:
+        return Made(loaded=_filled(source, work.section["vocab_size"]))
     own = native(work)
     return Made(loaded=own) if own is not None else trained.train(work)
+
+
+def _filled(source: PreTrainedTokenizerBase, size: int) -> PreTrainedTokenizerBase:
+    """A class whose tokens are bytes or characters whatever the text is, with unused ones added.
+    Raises BuildFault."""
+    name = type(source).__name__
+    if len(source) > size:
+        raise BuildFault.of(
+            f"{name} has {len(source):,} tokens whatever the text is, not {size:,}",
+            key=("tokenizer", "vocab_size"),
+            hint=f"write vocab_size: {len(source)}, or method: keep without one",
+        )
+    source.add_tokens([f"<unused{number}>" for number in range(size - len(source))])
+    return source
 
 
 def native(work: Work) -> PreTrainedTokenizerBase | None:

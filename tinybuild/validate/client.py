@@ -49,8 +49,8 @@ class Unusable(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Client:
-    """folder: of the bundle. model: what from_pretrained makes of it. learns: whether its class has
-    a loss. given: the inputs that the model took last, by what they are of."""
+    """folder: of the bundle. model: what from_pretrained makes of it, in float32. learns: whether
+    its class has a loss. given: the inputs that the model took last, by what they are of."""
 
     folder: Path
     model: PreTrainedModel
@@ -103,7 +103,13 @@ class Client:
         rows = max((len(value) for value in given.values() if hasattr(value, "shape")), default=1)
         complete = samples.complete(self.model, given, {}, rows)
         with torch.no_grad():
-            made = tensors(self.model(**complete))
+            try:
+                made = tensors(self.model(**complete))
+            except RuntimeError:  # a decoder of codes starts by itself
+                if complete.keys() <= given.keys():
+                    raise
+                complete = {name: complete[name] for name in complete if name in given}
+                made = tensors(self.model(**complete))
         if not made or any(bool(tensor.isnan().any()) for tensor in made.values()):
             raise Unusable("forward gives no number" if made else "forward gives nothing")
         self.given[what] = complete
@@ -112,7 +118,7 @@ class Client:
         """Texts through tokenizer and model: by themselves, as features of text where the model
         compares them with something else, or with what they are read beside."""
         assert self.reads is not None
-        coded = self.reads(texts, return_tensors="pt", **options)
+        coded = self.coded(self.reads, texts, return_tensors="pt", **options)
         if not coded["input_ids"].numel():
             raise Unusable(f"a text of {len(texts[0])} characters has no tokens")
         unknown = self.reads.unk_token_id
@@ -120,6 +126,16 @@ class Client:
         if unknown is not None and not plain:
             raise Unusable("a text in English has no known tokens")
         self.any_way(what, coded, texts, **options)
+
+    def coded(self, words: PreTrainedTokenizerBase, texts: list[str], **options: Any) -> Any:
+        """Token ids; of words with a place each on a page, where tokenizer or model wants them."""
+        if "boxes" in inspect.signature(type(words).__call__).parameters:
+            pages = [text.split() for text in texts]
+            return words(pages, boxes=[[[0, 0, 10, 10]] * len(page) for page in pages], **options)
+        made = words(texts, **options)
+        if "bbox" in self.takes and "bbox" not in made:
+            made["bbox"] = made["input_ids"].unsqueeze(-1).expand(-1, -1, 4) * 0
+        return made
 
     def any_way(self, what: str, coded: Data, texts: list[str], **options: Any) -> None:
         """Forward of texts, by the first way that it takes them."""
@@ -281,15 +297,31 @@ def _generate(client: Client) -> bool:
         return False
     takes = inspect.signature(client.model.generate).parameters
     words = {"language": LANGUAGE} if "language" in takes else {}
-    given = next(client.given[w] for w in ("media", "text", "texts") if w in client.given)
-    asked = {name: value for name, value in given.items() if not name.startswith("decoder_")}
-    with torch.no_grad():
-        made = client.model.generate(**asked, **words, max_new_tokens=NEW, do_sample=False)
+    made = _generated(client, {**words, "max_new_tokens": NEW, "do_sample": False})
     made = getattr(made, "sequences", made)
     ids = isinstance(made, torch.Tensor) and made.dim() == 2 and not made.is_floating_point()
     if ids and client.tokenizer is not None:
         client.tokenizer.batch_decode(made)
     return True
+
+
+def _generated(client: Client, options: Data) -> Any:
+    """What comes after the media, or else after the text: a voice goes on from nothing heard."""
+    import torch
+
+    refused: Exception | None = None
+    for what in ("media", "text", "texts"):
+        given = client.given.get(what, {})
+        asked = {name: value for name, value in given.items() if not name.startswith("decoder_")}
+        if not asked:
+            continue
+        try:
+            with torch.no_grad():
+                return client.model.generate(**asked, **options)
+        except (ValueError, TypeError, RuntimeError, IndexError, AttributeError) as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
 
 
 def _pipeline(client: Client) -> bool:

@@ -100,9 +100,11 @@ def coherent_ids(subject: Subject) -> Result | None:
         return None
     given = {path[-1] for path, _ in leaves(subject.overrides, _no_id) if is_id(path[-1])}
     same = {path: old for path, old in before.items() if path in after and path[-1] not in given}
-    faults = _moved(same, after)
-    if "tokenizer" in subject.parts:
-        ids = subject.read("tokenizer", TokenizerIds).ids
+    ids = subject.read("tokenizer", TokenizerIds).ids if "tokenizer" in subject.parts else None
+    # Where the source's ids mean nothing, its roles are the tokenizer's, which may have them apart.
+    free = ids.special if ids is not None and ids.missing == "any" else {}
+    faults = _moved({p: v for p, v in same.items() if free.get(role(p[-1])) != after[p]}, after)
+    if ids is not None:
         faults += _by_token(same, after, ids.moved)
         # What only the generation config has since it was saved may be the config's: the source's
         # config and tokenizer may disagree (Whisper's padding), and do so here.
