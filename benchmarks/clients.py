@@ -81,7 +81,30 @@ CLIENTS = (
 )
 
 # Whose it is where a client does not work: (environment, item, bundle or "") -> in words.
-WHOSE: Mapping[tuple[str, str, str], str] = {}
+WHOSE: Mapping[tuple[str, str, str], str] = {
+    ("transformers-4", "tokens", "mistral-1k"): "the card says 5.0: extra_special_tokens is a list",
+    ("transformers-4", "tokens", "t5"): "the card says 5.0: extra_special_tokens is a list",
+    ("transformers-4", "tokens", "mt5"): "the card says 5.0: extra_special_tokens is a list",
+    ("transformers-4", "tokens", "llava"): "the card says 5.0: TokenizersBackend",
+    ("transformers-4", "tokens", ""): "the card says 5.0: LlamaTokenizer adds a BOS there",
+    ("transformers-4", "processor", "llava"): "the card says 5.0: TokenizersBackend",
+    ("transformers-4", "outputs", "mt5"): "the card says 5.0: outputs are scaled there",
+    ("transformers-4", "outputs", "llava"): "the card says 5.23: names of weights",
+    ("transformers-5.0", "outputs", "llava"): "the card says 5.23: names of weights",
+    ("clients", "trainer", "nemo-2k"): "ours: beside tekken.json it is mistral-common's class",
+    (
+        "clients",
+        "trl_sft_chat",
+        "nemo-2k",
+    ): "mistral-common refuses a chat that ends with an answer",
+    ("clients", "tensor_parallel_4", "qwen2-600"): "its sizes: `tensor_parallel: 4` in the recipe",
+    ("llama.cpp", "converter", "nemo-2k"): "ours: beside tekken.json it is mistral-common's class",
+    ("llama.cpp", "converter", ""): "llama.cpp: give the family's name",
+    ("llama.cpp", "converter_with_the_name", "gpt2"): "llama.cpp: transformers 5 has no n_ctx",
+    ("llama.cpp", "converter_with_the_name", "nemo-2k"): "ours: as above",
+    (HERE, "tokenizers", "nemo-2k"): "ours: as above; tokenizer.json alone gives the same",
+}
+
 
 RECIPES = (
     *("llama", "gpt2", "bert", "t5", "mt5", "bart", "xlm-roberta", "deberta", "qwen2-spread"),
@@ -175,7 +198,7 @@ def alike(one: object, other: object) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         most = max((abs(x) for x in other if isinstance(x, float)), default=0.0)
         return len(one) == len(other) and all(
-            abs(x - y) <= 1e-4 * most + 2e-6
+            abs(x - y) <= 1e-3 * most
             if isinstance(x, float) and isinstance(y, float)
             else alike(x, y)
             for x, y in zip(one, other, strict=True)

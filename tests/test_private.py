@@ -35,10 +35,6 @@ PRIVATE: dict[str, tuple[str, str]] = {
     "_convert_id_to_token": ("transformers", "a slow class's own table, without added tokens"),
     "_convert_token_to_id": ("transformers", "a slow class's own table, without added tokens"),
     "_get_dtype_plan": ("transformers", "which weights from_pretrained keeps in float32"),
-    "_weight_conversions": (
-        "transformers",
-        "saving turns back the renamings of a loaded model alone, and a new one was never loaded",
-    ),
     "_set_model_specific_special_tokens": (
         "transformers",
         "a special token with its own name",

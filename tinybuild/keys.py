@@ -251,6 +251,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 ROTATION = "rope_parameters"
 THETA, SHARE = "rope_theta", "partial_rotary_factor"
 WINDOWED = ("full_attention", "sliding_attention")
+# Whether a head is the embedding, and whether what such a head gets is scaled.
+TIED, SCALED = "tie_word_embeddings", "scale_decoder_outputs"
 # What families called in transformers 4 the base, that of layers with a window, and the share of a
 # head that turns; the rest stood in rope_scaling.
 ROTATIONS = (

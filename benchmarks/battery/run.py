@@ -65,7 +65,8 @@ def attempt(item: Item, bundle: Path) -> tuple[bool, str]:
         return True, item(bundle)
     except Exception as error:  # noqa: BLE001 - what a client raises is what is asked for
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        said = f"{type(error).__name__}: {' '.join(lines[:2])}"[:300]
+        first = " ".join(lines if len(lines) < 3 else (lines[0], lines[-1]))
+        said = f"{type(error).__name__}: {first}"[:300]
         if "TINYBUILD_TRACE" in os.environ:
             import traceback
 

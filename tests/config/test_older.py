@@ -79,6 +79,7 @@ def test_a_rotation_that_every_version_has_by_default() -> None:
     assert unread(data) == []
     assert spelled(data) == data
     assert least(data, {}, {}).version == FOUR
+    assert least(config("T5Config"), {}, {}).version == FOUR
 
 
 def test_a_rotation_inside_a_part() -> None:
@@ -100,6 +101,11 @@ def test_a_rotation_inside_a_part() -> None:
             "extra_special_tokens as a list in tokenizer_config.json",
         ),
         ({"model_type": "glm4_moe_lite"}, {}, "the model type glm4_moe_lite"),
+        (
+            config("MT5Config"),
+            {},
+            "tie_word_embeddings in config.json, which scales the outputs there",
+        ),
     ],
 )
 def test_what_version_4_does_not_read(

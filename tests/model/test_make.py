@@ -88,6 +88,7 @@ def test_facts_and_files(job: MakeJob, tmp_path: Path) -> None:
         "parameters": 6800,
         "dtype": "float32",
         "tensor_parallel": 2,
+        "length": 2048,
         "modalities": ["text"],
         "vocab_size": 50,
         "processor": [],

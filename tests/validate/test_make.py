@@ -14,7 +14,7 @@ from kit.models import weights
 from kit.stage import MakeJob
 from kit.vocabularies import pieces
 
-from tinybuild import corpus, model, validate, wire
+from tinybuild import bundle, corpus, model, validate, wire
 from tinybuild.dataset import stage as dataset
 from tinybuild.errors import CheckFault
 from tinybuild.source import blank_tokenizer
@@ -163,7 +163,7 @@ def test_a_sound_bundle_passes_every_check(job: MakeJob, sound: Built) -> None:
     assert [path.name for path in work.out.iterdir()] == ["report.json"]
     names = [check["name"] for check in report["checks"]]
     assert names == [
-        *("tokenizer_loads", "ids_without_holes", "special_tokens", "round_trip"),
+        *("tokenizer_loads", "ids_without_holes", "special_tokens", "one_cutting", "round_trip"),
         *("reload", "dtype", "initialised", "max_parameters"),
         *("overrides_read", "ids_in_vocabulary", "coherent_ids", "no_dimension_left"),
         *("forward", "backward", "gradients", "inputs_matter", "generate", "generation_differs"),
@@ -176,18 +176,15 @@ def test_a_sound_bundle_passes_every_check(job: MakeJob, sound: Built) -> None:
         assert check["measured"]
         assert check["wanted"]
     assert (facts.checks, facts.untried) == (len(names), 0)
-    size = sum(
-        path.stat().st_size
-        for folder in sound.inputs.values()
-        for path in folder.rglob("*.*")
-        if path.is_file()
-    )
-    assert facts.bytes == size
+    laid = work.out / "laid"
+    laid.mkdir()
+    bundle.lay(sound.inputs, laid, sound.facts["model"]["length"])
+    assert facts.bytes == bundle.size(laid)
 
 
 @pytest.mark.usefixtures("no_network")
 def test_nothing_is_asked_of_the_network(job: MakeJob, sound: Built) -> None:
-    assert validate.make(validating(job, sound)).checks == 25
+    assert validate.make(validating(job, sound)).checks == 26
 
 
 def test_the_report_is_the_same_twice_and_names_no_place(

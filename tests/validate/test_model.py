@@ -508,10 +508,8 @@ def test_a_modality_that_is_never_beside_another(deaf: str, said: str) -> None:
     batch = inputs.batch(made, 3)
     assert inputs.covered(made, batch) == ("image", "text")
 
-    def computed(given: Mapping[str, Any]) -> Any:
-        return made(**given)
-
-    subject: Any = SimpleNamespace(model=made, batch=batch, seed=3, computed=computed)
+    subject: Any = SimpleNamespace(exact=made, exact_batch=lambda: batch, seed=3)
+    subject.computed = lambda given, model: model(**given)
     found = every_modality.measure(subject)
     assert found is not None
     assert (found.ok, said in found.measured) == (not deaf, True)

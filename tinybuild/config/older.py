@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import Any
 
 from tinybuild.config.overrides import refusals
-from tinybuild.keys import ROTATION, ROTATIONS, SHARE, THETA, WINDOWED
+from tinybuild.keys import ROTATION, ROTATIONS, SCALED, SHARE, THETA, TIED, WINDOWED
 from tinybuild.paths import Data, Json, Path, get, having, items, mapping, mappings, without
 
 FOUR, FIVE = "4.57", "5.0"  # the versions that benchmarks/clients.py compares with
@@ -47,8 +47,17 @@ def least(config: Data, tokenizer: Data, pipeline: Data) -> Least:
         return Least(version=here(), reasons=tuple(newer))
     newer = [f"the model type {kind}" for kind in kinds if kind in absent[FOUR]["types"]]
     newer += [f"{'.'.join((*path, ROTATION))} in config.json" for path in unread(config)]
+    newer += [f"{TIED} in config.json, which scales the outputs there"] if _scaled(config) else []
     newer += _tokenizer(tokenizer, pipeline)
     return Least(version=FIVE if newer else FOUR, reasons=tuple(newer))
+
+
+def _scaled(data: Data) -> bool:
+    """Whether version 4 would scale the outputs of a decoder whose head is its embedding (T5), and
+    version 5, whose class knows of no other head, does not (mT5)."""
+    if not data.get("is_encoder_decoder") or data.get(SCALED):
+        return False
+    return _read({**data, TIED: False}).get(TIED) is True
 
 
 def _tokenizer(data: Data, pipeline: Data) -> Iterator[str]:

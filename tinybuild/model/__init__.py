@@ -86,8 +86,6 @@ def make(job: Job) -> ModelFacts:
     building.require_read(built)
     building.cast(built)  # some classes convert their routers as they run
     precision.tell(model.config, building.dtype, building.dtype)
-    if building.asked.compat:
-        saved.old_names(model)
     try:
         model.save_pretrained(job.out)
     except ValueError as error:

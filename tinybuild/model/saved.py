@@ -73,14 +73,6 @@ def generation(model: PreTrainedModel, folder: Path, tokenizer: Ids | None, wish
     model.generation_config = made
 
 
-def old_names(model: PreTrainedModel) -> None:
-    """Have the weights of a model saved by the names that older versions of transformers read."""
-    from transformers.conversion_mapping import get_model_conversion_mapping
-
-    # As after loading such a file; of a model that was not loaded some names are not turned back.
-    model._weight_conversions = get_model_conversion_mapping(model)
-
-
 def for_version_4(folder: Path) -> None:
     """Say a saved config.json also in the keys of transformers 4. Raises BuildFault where that
     version has none for it."""

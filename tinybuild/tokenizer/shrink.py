@@ -112,7 +112,7 @@ def _one_cutting(folder: Path, made: PreTrainedTokenizerBase) -> dict[str, str]:
             what = f"with the pipeline of {type(made).__name__}"
         else:
             path.unlink()
-        told[name] = f"{what}: the source's {how}"
+        told[name] = f"{what}: as in the source it {how}"
     return told
 
 

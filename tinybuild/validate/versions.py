@@ -40,6 +40,8 @@ def _renamed(subject: Subject) -> Iterator[str]:
         if not isinstance(change, PrefixChange) or not change.prefix_to_remove:
             continue
         scope = f"{change.scope_prefix}." if change.scope_prefix else ""
+        if scope.endswith(f"{change.prefix_to_remove}."):
+            continue  # the whole never had one within the other (CLIPModel)
         inside = [name for name in names if f".{scope}" in f".{name}"]
         if inside and not any(f".{scope}{change.prefix_to_remove}." in f".{n}" for n in inside):
             yield f"the weights of {scope.rstrip('.') or 'the model'} by these names"
