@@ -132,6 +132,14 @@ def size(folder: Path) -> None:
     edit(folder / "preprocessor_config.json", lambda data: data.update(size=twice))
 
 
+def cropped(folder: Path) -> None:
+    twice = {"height": 32, "width": 32}
+    edit(
+        folder / "processor_config.json",
+        lambda data: data["image_processor"].update(crop_size=twice, size={"shortest_edge": 32}),
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "mutant", "failing"),
     [
@@ -142,7 +150,7 @@ def size(folder: Path) -> None:
         ("bart", limit, {"long text"}),
         ("llama", template, {"chat"}),
         ("llama", stopped, {"generate", "pipeline"}),
-        ("clip", named, {"chat", "media", "pipeline"}),
+        ("clip", cropped, {"media", "pipeline"}),
         ("vit", size, {"media", "pipeline"}),
     ],
 )
@@ -152,6 +160,14 @@ def test_mutants(
     folder, _ = packed(kind)
     mutant(folder)
     assert {*tried(kind, folder).failed} == failing
+
+
+def test_a_part_that_cannot_be_had_is_not_passed_over(packed: Copy) -> None:
+    folder, _ = packed("clip")
+    named(folder)
+    made = tried("clip", folder)
+    assert {*made.lacking} == {"chat", "media", "pipeline"}
+    assert made.lacking["media"].startswith("WhisperProcessor: not with the packages")
 
 
 def test_the_check_tells_what_the_reader_found(
