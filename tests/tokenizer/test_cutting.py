@@ -232,7 +232,14 @@ def test_a_slow_class_keeps_a_tokenizer_json_of_the_same_tokens(
 
 
 @pytest.mark.parametrize(
-    "name", ["mistral-v3-spm", "t5-small", "all-minilm-l6-v2", "gpt2", "cl100k-tiktoken"]
+    "name",
+    [
+        *("mistral-v3-spm", "t5-small"),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("all-minilm-l6-v2", "gpt2", "cl100k-tiktoken")
+        ),
+    ],
 )
 def test_real_ones(name: str, job: MakeJob, tmp_path: Path, upstreams: Path) -> None:
     shutil.copytree(upstreams / name, tmp_path / "real" / "source", copy_function=shutil.copyfile)

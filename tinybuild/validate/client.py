@@ -135,6 +135,8 @@ class Client:
         made = words(texts, **options)
         if "bbox" in self.takes and "bbox" not in made:
             made["bbox"] = made["input_ids"].unsqueeze(-1).expand(-1, -1, 4) * 0
+            if not hasattr(self.model.config, "max_2d_position_embeddings"):  # parts of a page
+                made["bbox"] = made["bbox"].to(self.model.dtype)
         return made
 
     def any_way(self, what: str, coded: Data, texts: list[str], **options: Any) -> None:
@@ -247,6 +249,7 @@ def _media(client: Client) -> bool:
 def _by_itself(client: Client) -> bool:
     """A sample through a part of a processor that is all there is, twice."""
     made, seed = client.processor, client.seed
+    made = getattr(made, "image_processor", None) or made  # of a processor that takes no text
     place = next((p for p in ("image", "video") if p in type(made).__name__.lower()), "audio")
     if place == "audio":
         rate = int(getattr(made, "sampling_rate", 16_000))
@@ -326,7 +329,7 @@ def _generated(client: Client, options: Data) -> Any:
 
 def _pipeline(client: Client) -> bool:
     task = pipelines.task(client.model)
-    if task is None:
+    if task is None or ("bbox" in client.takes and task in pipelines.READ):  # words alone
         return False
     loaded = pipelines.Loaded(
         model=client.model, tokenizer=client.tokenizer, processor=client.processor, seed=client.seed
