@@ -175,6 +175,6 @@ def _words(value: object) -> bool:
 
 
 def _axes(subject: Subject) -> int:
-    """How many the pixels have that the model is given."""
-    pixels = subject.batch.get("pixel_values")
+    """How many the pixels have that the model is given; 0 where no rule makes a batch."""
+    pixels = subject.batch.get("pixel_values") if subject.no_batch is None else None
     return int(pixels.dim()) if pixels is not None else 0
