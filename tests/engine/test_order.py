@@ -44,7 +44,8 @@ def test_an_interrupted_run_has_packed_what_it_began(
     result = interrupt(root, "dataset:e", signal.SIGINT, *workers)
     assert result.code != 0
     packed = {path.name for path in (root / "dist").iterdir() if path.is_dir()}
-    assert packed >= {"a", "b", "c"}
+    # Whichever other worker there is may still be at one of those before it.
+    assert len({*"abcd"} - packed) <= (1 if workers else 0)
     assert doit(root).ran.isdisjoint(f"pack:{name}" for name in packed)
 
 

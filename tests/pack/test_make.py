@@ -154,7 +154,7 @@ def test_the_layout(job: MakeJob, stages: Any) -> None:
     assert set(found) == {
         *("README.md", "SHA256SUMS", "recipe.yaml", "recipe.lock.json", "report.json"),
         *("config.json", "config_changes.json", "generation_config.json", "model.safetensors"),
-        *("tokenizer.json", "tokenizer_config.json"),
+        *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
         *("dataset/README.md", "dataset/data/train-00000-of-00001.parquet", "dataset/recipe.yaml"),
     }
     assert {path.name for path in work.out.iterdir()} == {NAME, f"{NAME}.tar.gz"}

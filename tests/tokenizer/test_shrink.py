@@ -298,6 +298,7 @@ def shrunken(folder: Path, source: Any, out: Path, **section: Any) -> tuple[Any,
         made: Made = METHODS[section["method"]].function(
             Work(
                 section=section | more,
+                text=METHODS[section["method"]].text,
                 source=Upstream(loaded=source, files=upstream.read(folder)),
                 folder=folder,
                 inputs={},

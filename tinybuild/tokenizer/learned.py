@@ -89,7 +89,7 @@ def native(work: Work) -> PreTrainedTokenizerBase | None:
     class_ = _class(str(vocabulary.read(folder / "config.json").get("model_type")))
     if class_ is None or len(source) > len(source.get_added_vocab()):
         return None
-    texts = list(sample.texts(work.section, work.inputs))
+    texts = list(sample.texts(work.section, work.inputs, work.text))
     best, least = None, UNKNOWN
     for learn in _ways(class_):
         try:

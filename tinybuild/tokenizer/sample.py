@@ -12,7 +12,6 @@ from tinybuild import corpus
 from tinybuild.errors import BuildFault
 from tinybuild.paths import Json, items
 from tinybuild.sections import Passage, Tokenizer
-from tinybuild.tokenizer.methods import METHODS
 
 if TYPE_CHECKING:
     import tokenizers
@@ -21,19 +20,18 @@ if TYPE_CHECKING:
 Backend: TypeAlias = "tokenizers.Tokenizer"
 
 
-def texts(section: Tokenizer, inputs: Mapping[str, Path]) -> Iterator[str]:
+def texts(section: Tokenizer, inputs: Mapping[str, Path], default: str) -> Iterator[str]:
     """The recipe's sample: `text` of its tokenizer section.
 
     dataset (the default where there is one that has text, input "dataset"), a corpus that ships
     with tinybuild (plain, multilingual), or a list of texts and {file: ...} (fetched below input
-    "fetch"). Raises BuildFault.
+    "fetch"). default: the corpus where the recipe says none. Raises BuildFault.
     """
     told = section.get("text")
     if told == "dataset" or (told is None and "dataset" in inputs):
-        instead = None if told else METHODS[section["method"]].text
-        return _rows(inputs["dataset"], instead)
+        return _rows(inputs["dataset"], None if told else default)
     if told is None or isinstance(told, str):
-        return _corpus(told or METHODS[section["method"]].text)
+        return _corpus(told or default)
     return listed(told, "text", inputs)
 
 

@@ -54,7 +54,7 @@ def corpus(work: Work) -> Made:
 
 def _shrunk(work: Work, *, by_use: bool) -> Made:
     """Write the shrunken tokenizer; give it loaded, with the facts about it. Raises BuildFault."""
-    origin, texts = work.origin, list(sample.texts(work.section, work.inputs))
+    origin, texts = work.origin, list(sample.texts(work.section, work.inputs, work.text))
     given = texts if sample.given(work.section, work.inputs) else []
     used, spaces, letters = origin.used(texts), origin.spaces, origin.alphabet(given)
     must = {space.name: living(work, origin, space) for space in spaces}

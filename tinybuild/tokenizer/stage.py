@@ -96,7 +96,14 @@ def make(job: Job) -> TokenizerFacts:
         else:
             given.give(loaded)
         source = Upstream(loaded=loaded, files=files)
-    work = Work(section=section, source=source, folder=folder, inputs=job.inputs, out=job.out)
+    work = Work(
+        section=section,
+        text=method.text,
+        source=source,
+        folder=folder,
+        inputs=job.inputs,
+        out=job.out,
+    )
     made: Made = method.function(work)
     if made.shrunk is None:
         given.give(made.loaded)

@@ -52,7 +52,7 @@ def train(work: Work) -> Made:
     def texts() -> Iterator[str]:
         if settings.get("text") == "vocabulary":
             return _vocabulary(source, settings.get("weighted", False))
-        return sample.texts(settings, work.inputs)
+        return sample.texts(settings, work.inputs, work.text)
 
     room, options = wanted - special - len(bytes_), dict[str, int | list[str]]()
     words = functools.cache(lambda: sample.words(texts(), source.backend_tokenizer))

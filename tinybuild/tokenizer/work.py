@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """section: the recipe's tokenizer section. source: None for a method without (`Method.source`).
-    folder: where a source's files are. inputs: folders of other stages that are only read: fetch,
-    and dataset, where the sample comes from there. out: an empty folder, for files."""
+    """section: the recipe's tokenizer section. text: the method's (`Method.text`). source: None for
+    a method without (`Method.source`). folder: where a source's files are. inputs: folders of other
+    stages that are only read: fetch, and dataset, where the sample comes from there. out: an empty
+    folder, for files."""
 
     section: sections.Tokenizer
+    text: str
     source: Upstream | None
     folder: Path
     inputs: Mapping[str, Path]
