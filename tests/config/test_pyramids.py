@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tinybuild.config.allot import widths
 from tinybuild.config.pyramids import doubled_widths, pyramids
 from tinybuild.config.sizes import SIZES
-from tinybuild.config.tree import Tree
+from tinybuild.config.tree import Alike, Tree
 from tinybuild.paths import Data, mapping
 
 
@@ -85,6 +85,17 @@ def test_a_list_of_the_widths_that_double_follows_them() -> None:
     made = ruled({"encoder_in_channels": [192, 384, 768], "backbone_config": swin})
     width = made["backbone_config"]["embed_dim"]
     assert made["encoder_in_channels"] == [2 * width, 4 * width, 8 * width]
+
+
+def test_a_barred_width_that_doubles_becomes_a_little_less() -> None:
+    """Where Grounding DINO's last stage met the width beside it, all else was made wider."""
+    tree = Tree({"embed_dim": 96, "depths": [2, 2, 6, 2]}, {}, SIZES["tiny"], None)
+    doubled_widths(tree)
+    assert tree.data["embed_dim"] == tree.sizes[(), "width", 96] == 8
+    tree.alike = Alike(barred=frozenset({("width", 96, 8)}))
+    tree.data["embed_dim"] = 96
+    doubled_widths(tree)
+    assert tree.data["embed_dim"] == 6
 
 
 def test_heads_differ_by_stage_as_far_as_there_is_place() -> None:

@@ -247,7 +247,8 @@ def multipliers(tree: Tree) -> None:
 
 
 def doubled_widths(tree: Tree) -> None:
-    """A width that doubles from stage to stage is so small that the last is the width."""
+    """A width that doubles from stage to stage is so small that the last is the width, or a little
+    less where a stage would meet another size."""
     for path, node in tree.nodes():
         times = _doublings(node)
         for name, value in list(node.items()) if times is not None else ():
@@ -258,4 +259,7 @@ def doubled_widths(tree: Tree) -> None:
                 derived = whole(was) and was << times == tree.width_was(path)
                 if last == width(node) and name not in NAMES["width"] and not derived:
                     most += most // 2  # another width, then
-                tree.set((*path, name), min(value, most), "rule doubled width")
+                size = ((), "width", was if whole(was) else value)
+                now, *_ = tree.free(*size[1:], (min(value, most), min(value, most) * 3 // 4))
+                tree.sizes[size] = now
+                tree.set((*path, name), now, "rule doubled width")
