@@ -51,7 +51,7 @@ def make(tmp_path: Path) -> Make:
         drawn(model_class, small, 3).float().save_pretrained(tmp_path / "bundle")
         facts: dict[str, Any] = {
             **{"class": model_class.__name__, "model_type": model_type, "parameters": 1},
-            "tensor_parallel": 1,
+            **{"tensor_parallel": 1, "length": None},
             **{
                 "dtype": "float32",
                 "processor": [],

@@ -199,9 +199,20 @@ def test_the_report_is_the_same_twice_and_names_no_place(
     assert str(tmp_path).encode() not in reports[0]["report.json"]
 
 
+WHOLE = ("self_contained", "least_version")  # of all files
+
+
 def test_a_stage_alone_gets_only_its_checks(job: MakeJob, sound: Built) -> None:
-    for stage, count in (("tokenizer", 5), ("dataset", 1)):
-        assert validate.make(validating(job, sound, stage)).checks == count
+    cutting = ("special_tokens", "one_cutting", "round_trip")
+    asked = {
+        "tokenizer": ["tokenizer_loads", "ids_without_holes", *cutting, *WHOLE],
+        "dataset": ["dataset_loads"],
+    }
+    for stage, names in asked.items():
+        work = validating(job, sound, stage)
+        assert validate.make(work).checks == len(names)
+        report = json.loads((work.out / "report.json").read_text())
+        assert [check["name"] for check in report["checks"]] == names
 
 
 # --- a shrunken tokenizer -------------------------------------------------------------------------
@@ -315,7 +326,8 @@ def test_a_model_that_lost_a_piece(job: MakeJob, cut: Built) -> None:
     pieces = [piece.piece for piece in proto.pieces if piece.type == spm.NORMAL]
     path.write_bytes(spm.cut(proto, {p.piece for p in proto.pieces} - {pieces[3]}))
     found = failures(job, cut)
-    assert list(found) == ["formats_agree"]
+    assert list(found) == ["one_cutting", "formats_agree"]
+    assert "spiece.model cuts " in found["one_cutting"]
     assert "spiece.model: " in found["formats_agree"]
 
 
@@ -363,7 +375,10 @@ def test_another_tokenizer_class(job: MakeJob, built: Built) -> None:
 def test_a_tokenizer_that_does_not_load(job: MakeJob, built: Built) -> None:
     (built.root / "tokenizer" / "tokenizer.json").write_text("{")
     found = failures(job, built, "tokenizer")
-    assert list(found) == ["tokenizer_loads", "ids_without_holes", "special_tokens", "round_trip"]
+    assert list(found) == [
+        *("tokenizer_loads", "ids_without_holes", "special_tokens", "one_cutting", "round_trip"),
+        "least_version",  # by what tokenizer.json needs
+    ]
     assert all("wanted no error" in text for text in found.values())
 
 
@@ -661,14 +676,17 @@ def test_every_check_has_a_mutant() -> None:
         *("vocabulary_mapped", "same_pipeline", "segmentation", "special_strings"),
         *("chat_template", "batches", "formats_agree"),
         *("reload", "dtype", "max_parameters", "ids_in_vocabulary", "forward", "backward"),
-        *("generate", "fresh_process", "dataset_loads", "max_bytes"),
-        # tests/test_checks.py
+        *("generate", "fresh_process", "dataset_loads", "max_bytes", "least_version"),
+        "one_cutting",  # here, and in tests/tokenizer/test_cutting.py
+        # tests/validate/test_model.py
         *("weights_tied", "initialised", "overrides_read", "coherent_ids", "every_layer_kind"),
         *("layer_indexes", "no_dimension_left", "gradients", "inputs_matter", "distinctions_kept"),
         *("every_modality", "generation_differs", "trains", "self_contained"),
         "learns_from_labels",
         "features_matter",  # tests/validate/test_features.py
         "from_bundle",  # tests/validate/test_client.py
-        *("processor_tokens", "processor_feeds_model"),  # tests/test_processor.py
-        "rows_train",  # tests/test_pairs.py
+        *("processor_tokens", "processor_feeds_model"),  # tests/feeding/test_processor.py
+        "rows_train",  # tests/validate/test_pairs.py
+        # tests/validate/test_formats.py
+        *("shards", "pickled", "adapters", "sentence_transformer", "gguf"),
     }

@@ -110,6 +110,7 @@ def _by_model(folder: Path, made: PreTrainedTokenizerBase, lists: Sequence[str])
     found = getattr(models, type_).read_file(*(str(folder / name) for name in lists))
     parts = found if isinstance(found, tuple) else (found,)
     data["model"].update(zip(("vocab", "merges"), parts, strict=False))
+    data |= {"padding": None, "truncation": None}  # a loaded one holds those of the last call
     other = Tokenizer.from_str(json.dumps(data))
     return lambda text: list(
         made.convert_ids_to_tokens(other.encode(text, add_special_tokens=False).ids)

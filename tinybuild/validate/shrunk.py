@@ -317,14 +317,14 @@ def formats_agree(subject: Subject) -> Result | None:
             continue
         read.append(name)
         for text, ids in zip(tried, loaded, strict=True):
-            own = None if ids is None else [names[number] for number in ids]
-            before = own if own is None or name in given else old(text)
+            asked = None if ids is None else [names[number] for number in ids]
+            before = asked if asked is None or name in given else old(text)
             if before is None or not kept.issuperset(before):
                 continue
             after = new(text)
             if before != after:
                 bad.append(f"{name}: {text[:40]!r} is cut otherwise")
-            if before == own:
+            if before == asked:
                 agreed += 1
                 if after != made.convert_ids_to_tokens(_ids(made, text)):
                     bad.append(f"{name}: {text[:40]!r} is cut otherwise than by AutoTokenizer")
