@@ -19,6 +19,7 @@ from tinybuild import wire
 from tinybuild.tokenizer import cutting
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.tokenizer.loading import load
+from tinybuild.validate.shrunk import formats_agree
 from tinybuild.validate.subject import Subject
 from tinybuild.validate.tokenizer import one_cutting, round_trip, special_tokens
 
@@ -186,12 +187,57 @@ def test_a_class_that_writes_its_own_pipeline_does_so_in_the_file(
         "vocab.txt": "".join(f"{word}\n" for word in words),
         "tokenizer_config.json": json.dumps({"tokenizer_class": "BertTokenizer"}),
     }
-    out, facts = cut(job, folder_of(tmp_path / "bert", files), vocab_size=len(words))
+    fetch = folder_of(tmp_path / "bert", files)
+    out, facts = cut(job, fetch, vocab_size=len(words))
     # The class lowers the text, whatever its file says.
     assert (
         "BertTokenizer: as in the source it cuts" in facts["shrunk"]["disagreed"]["tokenizer.json"]
     )
     assert verdict(out, facts).ok
+
+    def agree() -> Any:
+        known: Any = {"facts": {"tokenizer": facts}, "seed": 0, "original": fetch / "source"}
+        return formats_agree.run(Subject(folder=out, scratch=out, **known))
+
+    assert agree().ok
+    edit(out / "tokenizer.json", lambda data: data["normalizer"].update(lowercase=False))
+    assert not agree().ok
+
+
+@pytest.mark.parametrize("type_", ["BPE", "WordPiece", "WordLevel"])
+def test_lists_that_no_class_reads_are_read_by_the_model(
+    job: MakeJob, tmp_path: Path, type_: str
+) -> None:
+    """As of RoBERTa's files without a config: AutoTokenizer takes tokenizer.json, of no class."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    made = Tokenizer(getattr(models, type_)(unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer: Any = made.model.get_trainer()
+    trainer.vocab_size, trainer.special_tokens = 900, ["<unk>"]
+    made.train_from_iterator(english(), trainer)
+    lists = {Path(name) for name in made.model.save(str(tmp_path))}
+    files = {path.name: path.read_text() for path in lists} | {"tokenizer.json": made.to_str()}
+    out, facts = cut(job, folder_of(tmp_path / "bare", files))
+    assert {path.name for path in lists} < {path.name for path in out.iterdir()}
+    assert "disagreed" not in facts["shrunk"]
+    found = verdict(out, facts)
+    assert (found.ok, found.values["files"]) == (True, 2)
+    for name in sorted(path.name for path in lists):
+        text = (out / name).read_text()
+        turned = {"vocab.json": _turned, "merges.txt": _reversed, "vocab.txt": _reversed}[name]
+        (out / name).write_text(turned(text))
+        assert f"{name} cuts" in verdict(out, facts).measured
+        (out / name).write_text(text)
+
+
+def _turned(text: str) -> str:
+    vocab = json.loads(text)
+    return json.dumps(dict(zip(vocab, reversed(vocab.values()), strict=True)))
+
+
+def _reversed(text: str) -> str:
+    return "\n".join(reversed(text.splitlines()))
 
 
 def test_a_slow_class_keeps_a_tokenizer_json_of_the_same_tokens(

@@ -48,6 +48,7 @@ def test_a_class_of_files_has_exactly_as_many_tokens(job: MakeJob, kind: str) ->
     assert sorted(made.get_vocab().values()) == list(range(500))
     ids = made(TEXT, add_special_tokens=False)["input_ids"]
     assert made.unk_token_id not in ids
+    assert len(made.decode(ids).split()) >= len(TEXT.split())
     assert made.pad_token is not None
     assert made.tokenize("<|user|>") != ["<|user|>"]
 

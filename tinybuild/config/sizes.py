@@ -45,7 +45,7 @@ class Size:
         return {
             "floor": WINDOW,
             "pooled": 4,
-            "text": 16,
+            "text": 48,
             "horizon": 128,
             "grid": GRID,
             "norm channels": NORM_GROUPS,

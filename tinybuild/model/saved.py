@@ -13,7 +13,7 @@ from tinybuild.facts import Ids
 from tinybuild.feeding import processor
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.files import pretty
-from tinybuild.keys import elsewhere, is_id, says
+from tinybuild.keys import elsewhere, is_id, measures, says, vocabulary
 from tinybuild.paths import Data, Json, whole
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ def generation(model: PreTrainedModel, folder: Path, tokenizer: Ids | None, wish
             f"transformers refuses the source's generation_config.json: {why}", key=("source",)
         ) from None
     data = {name: value for name, value in made.to_dict().items() if value is not None}
+    config = model.config.to_dict()
+    ids = _inside(data, config) if tokenizer is None else {}
     if tokenizer is not None:
-        fallback = model.config.to_dict()
-        for name, value in carry.align(data, tokenizer, wishes, fallback).items():
-            setattr(made, name, value)
-    for name, value in wishes.items():
-        if is_id(name) and name in data:
-            setattr(made, name, value)
+        ids = carry.align(data, tokenizer, wishes, config)
+    wished = {name: value for name, value in wishes.items() if is_id(name) and name in data}
+    for name, value in {**ids, **wished}.items():
+        setattr(made, name, value)
     most = longest(model)
     for name, value in list(vars(made).items()):
         if name == "max_length" and whole(value) and most is not None:
@@ -71,6 +71,20 @@ def generation(model: PreTrainedModel, folder: Path, tokenizer: Ids | None, wish
         elif elsewhere(name, value):
             delattr(made, name)
     model.generation_config = made
+
+
+def _inside(data: Data, config: Data) -> dict[str, Json]:
+    """Instead of a generation config's ids that a model without a tokenizer cannot have: the
+    config's of that name, or none."""
+    rows = vocabulary(config)
+
+    def beyond(value: Json) -> bool:
+        inner = [*value.values()] if isinstance(value, Mapping) else value
+        several = inner if isinstance(inner, list) else [inner]
+        return any(whole(one) and whole(rows) and one >= rows for one in several)
+
+    named = (name for name in data if is_id(name) or isinstance(data[name], Mapping))
+    return {name: config.get(name) for name in named if beyond(data[name])}
 
 
 def for_version_4(folder: Path) -> None:
@@ -98,6 +112,11 @@ def longest(model: PreTrainedModel) -> int | None:
         value
         for name, value in heads.text_part(model.config).to_dict().items()
         if says(name, "places of a text") and whole(value) and value > 0
+    ]
+    lengths += [
+        value
+        for name, value in model.config.to_dict().items()
+        if measures(name) == "text" and whole(value)
     ]
     lengths += [
         table.num_embeddings - table.padding_idx - 1

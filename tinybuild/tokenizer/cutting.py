@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LISTS = ("vocab.txt", "vocab.json", "merges.txt")  # that a class reads where it has nothing else
+# The lists that a model of the tokenizers library reads.
+READ = {
+    "BPE": ("vocab.json", "merges.txt"),
+    "WordPiece": ("vocab.txt",),
+    "WordLevel": ("vocab.json",),
+}
 # Where readers of one vocabulary part: runs of spaces, lines, and what else is a space.
 SPACES = (
     *(" ", "  ", "   ", " a", "  a", "a ", "a  ", "a  b", "a   b    c", "a b", " a  b "),
@@ -73,7 +80,8 @@ def readers(
             yield (path.name,), format_.library(path, made)
     lists = tuple(name for name in LISTS if (folder / name).is_file())
     if lists and made.is_fast and (folder / tokenizer_json.NAME).is_file():
-        yield lists, _by_class(folder, made)
+        named = not set(lists).isdisjoint(made.vocab_files_names.values())
+        yield lists, _by_class(folder, made) if named else _by_model(folder, made, lists)
 
 
 def _by_class(folder: Path, made: PreTrainedTokenizerBase) -> Cut | None:
@@ -88,3 +96,22 @@ def _by_class(folder: Path, made: PreTrainedTokenizerBase) -> Cut | None:
     if len(other) != len(made):
         return None
     return lambda text: list(other.convert_ids_to_tokens(sample.cut(other, [text])[0] or []))
+
+
+def _by_model(folder: Path, made: PreTrainedTokenizerBase, lists: Sequence[str]) -> Cut | None:
+    """How text is cut by what the lists hold, in the pipeline of a class that reads tokenizer.json
+    alone; None for lists that its model does not read."""
+    from tokenizers import Tokenizer, models
+
+    data = json.loads(made.backend_tokenizer.to_str())
+    type_ = data["model"]["type"]
+    if READ.get(type_) != tuple(lists):
+        return None
+    found = getattr(models, type_).read_file(*(str(folder / name) for name in lists))
+    parts = found if isinstance(found, tuple) else (found,)
+    data["model"].update(zip(("vocab", "merges"), parts, strict=False))
+    data |= {"padding": None, "truncation": None}  # a loaded one holds those of the last call
+    other = Tokenizer.from_str(json.dumps(data))
+    return lambda text: list(
+        made.convert_ids_to_tokens(other.encode(text, add_special_tokens=False).ids)
+    )

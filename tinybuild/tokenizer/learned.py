@@ -90,16 +90,19 @@ def native(work: Work) -> PreTrainedTokenizerBase | None:
     if class_ is None or len(source) > len(source.get_added_vocab()):
         return None
     texts = list(sample.texts(work.section, work.inputs, work.text))
-    best, least = None, UNKNOWN
+    best, least = None, (True, UNKNOWN)
     for learn in _ways(class_):
         try:
             learned = functools.partial(learn, texts)
             made = _sized(class_, source, work.section["vocab_size"], learned)
-            unknown = _unknown(made, texts[:TRIED]) if made is not None else 1.0
+            if made is None:
+                continue
+            unknown = _unknown(made, texts[:TRIED])
+            rank = (_joined(made, texts[:TRIED]), unknown)
         except REFUSALS:
             continue  # it wants a package, or other files
-        if unknown < least:
-            best, least = made, unknown
+        if unknown < UNKNOWN and rank < least:
+            best, least = made, rank
     return best
 
 
@@ -212,6 +215,13 @@ def _unknown(made: PreTrainedTokenizerBase, texts: Sequence[str]) -> float:
             return 1.0
     counts = Counter(number for ids in cut for number in ids or ())
     return float(counts[made.unk_token_id] / counts.total()) if counts else 1.0
+
+
+def _joined(made: PreTrainedTokenizerBase, texts: Sequence[str]) -> bool:
+    """Whether most words come back as one: a class of letters finds longer tokens by themselves,
+    without what stands for a space between them."""
+    back = made.batch_decode([ids or [] for ids in sample.cut(made, texts)])
+    return 2 * sum(len(text.split()) for text in back) < sum(len(text.split()) for text in texts)
 
 
 # --- what is learned ------------------------------------------------------------------------------

@@ -107,7 +107,8 @@ def _one_cutting(folder: Path, made: PreTrainedTokenizerBase) -> dict[str, str]:
         path, what = folder / name, "left out"
         if made.is_fast and name == tokenizer_json.NAME:
             data, own = json.loads(path.read_bytes()), json.loads(made.backend_tokenizer.to_str())
-            data |= {part: own[part] for part in ("normalizer", "pre_tokenizer", "decoder")}
+            parts = ("added_tokens", "normalizer", "pre_tokenizer", "decoder")
+            data |= {part: own[part] for part in parts}
             path.write_text(tokenizer_json.dumps(data), encoding="utf-8", newline="\n")
             what = f"with the pipeline of {type(made).__name__}"
         else:

@@ -165,7 +165,7 @@ def _repair(
     backend["added_tokens"] = [t for t in backend["added_tokens"] if t["content"] not in plain]
     model, added = backend["model"], {token["content"] for token in backend["added_tokens"]}
     if isinstance(model["vocab"], list):
-        model["vocab"] = _settled(model["vocab"], added)
+        model["vocab"] = _settled(model["vocab"], added, wanted - len(added) - len(bytes_))
     tokens, scores = _listed(model)
     if bytes_:
         model[FALLBACK] = True
@@ -237,7 +237,7 @@ def _put(model: Document, tokens: list[str], scores: list[float] | None) -> None
         model["vocab"] = [list(pair) for pair in zip(tokens, scores, strict=True)]
 
 
-def _settled(vocab: list[Piece], added: set[str]) -> list[Piece]:
+def _settled(vocab: list[Piece], added: set[str], room: int) -> list[Piece]:
     """A trained Unigram vocabulary with scores and order that do not depend on the run.
 
     UnigramTrainer keeps words in hash maps seeded at random: sums of floats differ in the last
@@ -245,6 +245,9 @@ def _settled(vocab: list[Piece], added: set[str]) -> list[Piece]:
     at steps of 0.0001 above the lowest score) get their steps in any order. So scores are rounded,
     those characters get the lowest score, and equal scores go by their text. The set of pieces was
     the same in 99 of 99 trainings.
+
+    Asked for no more than the letters, it does not stop behind them: of what it learned then, as
+    many pieces stay as there is `room` for.
     """
     start = next((i for i, (piece, _) in enumerate(vocab) if piece not in added), len(vocab))
     lowest = min((score for _, score in vocab[start:]), default=0.0)
@@ -256,7 +259,10 @@ def _settled(vocab: list[Piece], added: set[str]) -> list[Piece]:
 
     learned = [item for item in vocab[start:] if item[0] not in added]
     pieces = [(piece, settled(piece, score)) for piece, score in learned]
-    return vocab[:start] + sorted(pieces, key=lambda item: (-item[1], item[0]))
+    pieces.sort(key=lambda item: (-item[1], item[0]))
+    longer = [item for item in pieces if len(item[0]) > 1]
+    over = {*longer[max(0, room - len(pieces) + len(longer)) :]}
+    return vocab[:start] + [item for item in pieces if item not in over]
 
 
 def _letters(words: Callable[[], Iterable[str]], model: Mapping[str, Json]) -> list[str]:

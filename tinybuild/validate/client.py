@@ -6,6 +6,7 @@ the folder and the model that from_pretrained made of it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import itertools
@@ -67,14 +68,19 @@ class Client:
 
     @functools.cached_property
     def processor(self) -> Any:
-        """What AutoProcessor makes of the folder; None without a processor's files."""
-        from transformers import AutoProcessor
+        """What AutoProcessor makes of the folder, or the Auto class of a part where that wants a
+        tokenizer and there is none; None without a processor's files."""
+        from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor
 
         if not any((self.folder / name).is_file() for name in PROCESSORS):
             return None
         try:
             return AutoProcessor.from_pretrained(self.folder)
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, TypeError, AttributeError):
+            for auto in (AutoImageProcessor, AutoFeatureExtractor):
+                with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+                    if self.tokenizer is None:
+                        return auto.from_pretrained(self.folder)
             absent = parts.lacking(self.folder)
             if absent:
                 raise ImportError(absent) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import itertools
 import json
 from collections.abc import Iterator
@@ -175,7 +174,7 @@ def round_trip(subject: Subject) -> Result | None:
 
 def _decoded(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     plain = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
-    if "group_tokens" in inspect.signature(tokenizer.decode).parameters:
+    if hasattr(tokenizer, "word_delimiter_token"):
         plain["group_tokens"] = False  # CTC's frames: "ll" would become "l"
     return str(tokenizer.decode(ids, **plain))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tinybuild.feeding import Given, Model, Tensor
 from tinybuild.feeding.inputs import text, trial
-from tinybuild.feeding.inputs.attempt import quiet, tensors
+from tinybuild.feeding.inputs.attempt import attempt, quiet, tensors
 from tinybuild.feeding.inputs.contents import covered, modalities, varied
 from tinybuild.feeding.inputs.continued import MARGIN, NEW_TOKENS, Continued, continued, verdict
 from tinybuild.feeding.inputs.draw import ROWS, Draw
@@ -46,10 +46,12 @@ __all__ = [
     "ROWS",
     "Continued",
     "apart",
+    "attempt",
     "batch",
     "continued",
     "covered",
     "modalities",
+    "quiet",
     "tensors",
     "varied",
     "verdict",
