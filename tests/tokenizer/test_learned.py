@@ -12,6 +12,8 @@ from kit.stage import MakeJob
 
 from tinybuild import source
 from tinybuild.tokenizer import learned, stage
+from tinybuild.validate.subject import Subject
+from tinybuild.validate.tokenizer import round_trip
 from tinybuild.workers import Job
 
 CLASSES = {
@@ -51,6 +53,13 @@ def test_a_class_of_files_has_exactly_as_many_tokens(job: MakeJob, kind: str) ->
     assert len(made.decode(ids).split()) >= len(TEXT.split())
     assert made.pad_token is not None
     assert made.tokenize("<|user|>") != ["<|user|>"]
+
+
+def test_a_class_that_cleans_its_text_is_not_blamed_for_it(job: MakeJob) -> None:
+    made, work = build(job, "blenderbot-small")
+    assert made.decode(made("The Kettle")["input_ids"]) == "the kettle"
+    subject = Subject(folder=work.out, scratch=work.out, facts={"tokenizer": {}}, seed=0)
+    assert round_trip.run(subject).ok
 
 
 def test_a_class_of_bytes_or_characters_is_filled(job: MakeJob) -> None:

@@ -105,7 +105,8 @@ class _Carrying:
     def node(self, data: Data, given: Data) -> dict[str, Json]:
         """Overrides for one config and those in it."""
         result: dict[str, Json] = {}
-        if data.get("vocab_size", self.text) != self.text:
+        beside = bool(self.path) and self.path[-1] in NAMES["beside text"]  # follows: see sizes
+        if data.get("vocab_size", self.text) != self.text and not beside:
             return result
         special = self.tokenizer.special
         startless = data.get("is_encoder_decoder") and data.get(START) is None

@@ -154,7 +154,7 @@ def round_trip(subject: Subject) -> Result | None:
         else:
             back, wanted = _decoded(tokenizer, ids), _whole(tokenizer, text)
         exact += back == text
-        if _squash(back) != _squash(wanted):
+        if _squash(back) != _squash(wanted) and not _cleaned(tokenizer, back, ids):
             bad.append(f"{text[:40]!r} came back as {back[:40]!r}")
     return Result.of(
         tried > 0 and not bad,
@@ -170,6 +170,13 @@ def round_trip(subject: Subject) -> Result | None:
         },
         note="" if tried else "every text has unknown tokens: a larger vocabulary, or other text",
     )
+
+
+def _cleaned(tokenizer: PreTrainedTokenizerBase, back: str, ids: list[int]) -> bool:
+    """Whether a class that is written in Python cleaned the text before it cut it (lower case,
+    other quotes): what came back is cut alike."""
+    again: list[int] = tokenizer(back, add_special_tokens=False)["input_ids"]
+    return not tokenizer.is_fast and again == ids
 
 
 def _decoded(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
