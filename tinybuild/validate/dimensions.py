@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Axis = tuple[str, int]  # the name of a tensor, and which of its axes
 
 TIMES = 4  # a feed-forward part has four times the width, as a rule
+INNER = 3  # times the width: the widest inner part that is chosen; two of them may be one tensor
 TABLE = 2048  # rows of a position table
 SHOWN = 5
 _REFUSALS = (RuntimeError, AssertionError, IndexError, NotImplementedError)
@@ -69,7 +70,7 @@ def no_dimension_left(subject: Subject) -> Result | None:
         left = [
             path
             for path in causes.get((name, axis), ())
-            if numbers[path] > 2 * width and _key(path) not in wished and not _fine(path, numbers)
+            if numbers[path] > INNER * width and _key(path) not in wished and not _fine(path, numbers)
         ]
         if left:
             worst = max(left, key=lambda path: numbers[path])
