@@ -70,7 +70,9 @@ def no_dimension_left(subject: Subject) -> Result | None:
         left = [
             path
             for path in causes.get((name, axis), ())
-            if numbers[path] > INNER * width and _key(path) not in wished and not _fine(path, numbers)
+            if numbers[path] > INNER * width
+            and _key(path) not in wished
+            and not _fine(path, numbers)
         ]
         if left:
             worst = max(left, key=lambda path: numbers[path])
