@@ -154,7 +154,7 @@ def round_trip(subject: Subject) -> Result | None:
         else:
             back, wanted = _decoded(tokenizer, ids), _whole(tokenizer, text)
         exact += back == text
-        if _squash(back) != _squash(wanted) and not _cleaned(tokenizer, back, wanted):
+        if _squash(back) != _squash(wanted) and not _cleaned(tokenizer, back, ids, wanted):
             bad.append(f"{text[:40]!r} came back as {back[:40]!r}")
     return Result.of(
         tried > 0 and not bad,
@@ -172,14 +172,18 @@ def round_trip(subject: Subject) -> Result | None:
     )
 
 
-def _cleaned(tokenizer: PreTrainedTokenizerBase, back: str, text: str) -> bool:
-    """Whether a class that is written in Python cleaned the text before it cut it: only its case,
-    spaces and punctuation are other ones (Moses' quotes and underscores)."""
+def _cleaned(tokenizer: PreTrainedTokenizerBase, back: str, ids: list[int], text: str) -> bool:
+    """Whether a class that is written in Python cleaned the text before it cut it: what came back
+    is cut alike (a line's end that is a word now), or only its case, spaces and punctuation are
+    other ones (Moses' quotes and underscores)."""
 
     def letters(of: str) -> list[str]:
         return [letter for letter in of.casefold() if letter.isalnum()]
 
-    return not tokenizer.is_fast and letters(back) == letters(text)
+    if tokenizer.is_fast:
+        return False
+    again: list[int] = tokenizer(back, add_special_tokens=False)["input_ids"]
+    return again == ids or letters(back) == letters(text)
 
 
 def _decoded(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
