@@ -62,3 +62,14 @@ def test_generation_ends_where_the_positions_do(
     section = {"architecture": "BartForConditionalGeneration", "config": config}
     _, out = build(job, tmp_path, "BartConfig", generation=told, **section)
     assert json.loads((out / "generation_config.json").read_text())["max_length"] == wanted
+
+
+def test_without_a_tokenizer_generation_has_no_id_past_the_vocabulary(
+    job: MakeJob, tmp_path: Path
+) -> None:
+    told = {"bos_token_id": 50256, "eos_token_id": 2, "lang_to_id": {"<|en|>": 50259}}
+    section = {"architecture": "GPT2LMHeadModel", "config": {**GPT2, "bos_token_id": 1}}
+    _, out = build(job, tmp_path, "GPT2Config", generation=json.dumps(told), **section)
+    made = json.loads((out / "generation_config.json").read_text())
+    assert (made["bos_token_id"], made["eos_token_id"]) == (1, 2)
+    assert made.get("lang_to_id") is None

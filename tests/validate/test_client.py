@@ -205,3 +205,17 @@ def test_a_model_by_itself_is_not_asked(packed: Copy, tmp_path: Path) -> None:
     folder, facts = packed("llama")
     subject = Subject(folder=folder, scratch=tmp_path, facts={"model": facts["model"]}, seed=0)
     assert loaded.from_bundle.run(subject) is None
+
+
+def test_without_a_tokenizer_a_part_of_the_processor_is_used(tmp_path: Path) -> None:
+    """AutoProcessor wants the tokenizer of Wav2Vec2Processor, which the bundle does not have."""
+    from transformers import Wav2Vec2Model
+
+    waves = {"conv_dim": [8], "conv_stride": [5], "conv_kernel": [10], "num_conv_pos_embeddings": 4}
+    made = ("wav2vec2", "Wav2Vec2Model", {**PLAIN, **waves, "num_feat_extract_layers": 1})
+    folder, _ = bundles.laid(tmp_path, made, None)
+    model = Wav2Vec2Model.from_pretrained(folder).eval()
+    client = Client(folder=folder, model=model, seed=0, learns=False)
+    assert type(client.processor).__name__ == "Wav2Vec2FeatureExtractor"
+    found = used(client)
+    assert ("media" in found.worked, found.failed) == (True, {})

@@ -19,6 +19,7 @@ from tinybuild.feeding.inputs.contents import contents, renewed
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.keys import PROCESSORS, mentioned
 from tinybuild.paths import Data
+from tinybuild.portable.arithmetic import each
 from tinybuild.tokenizer.loading import load
 from tinybuild.validate import reader
 
@@ -226,7 +227,7 @@ class Subject:
     def _batch(self) -> Batch | Fault:
         try:
             made = inputs.batch(self.exact, self.seed)  # some CPUs are slow with shorter numbers
-            given = {name: _as(value, self.model.dtype) for name, value in made.items()}
+            given = _as(made, self.model.dtype)
             with inputs.quiet(self.model):
                 if inputs.attempt(self.model, given).error is None:
                     return given
@@ -261,7 +262,7 @@ class Subject:
         """A batch for `exact`."""
         import torch
 
-        return {name: _as(value, torch.float32) for name, value in self.batch_of(number).items()}
+        return _as(self.batch_of(number), torch.float32)
 
     @functools.cached_property
     def special(self) -> frozenset[int]:
@@ -307,15 +308,13 @@ class Subject:
         return list(made.parts) or None
 
 
-def _as(value: Any, dtype: torch.dtype) -> Any:
-    """The floating-point tensors of an argument, also of lists and mappings, in a dtype."""
-    import torch
+def _as(batch: Batch, dtype: torch.dtype) -> dict[str, Any]:
+    """A batch whose floating-point tensors, also in lists and mappings, have a dtype."""
 
-    if isinstance(value, torch.Tensor):
-        return value.to(dtype) if value.is_floating_point() else value
-    if isinstance(value, list):
-        return [_as(item, dtype) for item in value]
-    return {n: _as(v, dtype) for n, v in value.items()} if isinstance(value, dict) else value
+    def cast(tensor: Tensor) -> Tensor:
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    return {name: each(value, cast) for name, value in batch.items()}
 
 
 def _json(path: Path) -> Data:
