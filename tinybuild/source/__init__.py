@@ -18,7 +18,7 @@ from tinybuild.sections import Sections
 from tinybuild.source import another, folder, hub, modeltype, package, repository
 from tinybuild.source.family import blank_tokenizer
 from tinybuild.source.kinds import Kind, Request, Resolved
-from tinybuild.source.pins import LISTS, Entry, Pin, Wish, is_text, slot_key, title
+from tinybuild.source.pins import LISTS, Entry, Pin, Wish, is_text, renewal, slot_key, title
 from tinybuild.workers import Job
 
 __all__ = [
@@ -138,7 +138,14 @@ def fetch(job: Job) -> dict[str, Json]:
             serves = job.settings["wishes"].get("source", {}).get("transformers")
         base, lock = job.root / job.settings["base"], job.settings["locks"].get(slot)
         request = Request(
-            wish=Wish(slot=slot, kind=kind_of(data), data=data, base=base, serves=serves),
+            wish=Wish(
+                slot=slot,
+                kind=kind_of(data),
+                data=data,
+                base=base,
+                serves=serves,
+                recipe=job.task.partition(":")[2],
+            ),
             lock=Pin.read(lock) if lock is not None else None,
             out=job.out / slot,
             inputs=job.inputs,
@@ -186,5 +193,5 @@ def _hold(wish: Wish, locked: Mapping[str, Entry], files: Mapping[str, Entry]) -
         raise SourceFault.of(
             what,
             key=(*slot_key(wish), wish.kind),
-            hint="delete the recipe's .lock.json to accept what is there now",
+            hint=renewal(wish),
         )

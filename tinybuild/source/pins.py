@@ -32,6 +32,7 @@ class Wish:
     `slot` is the part of the recipe it feeds: source, tokenizer, dataset, or keep-0, text-3 for a
     file of text in a list of the tokenizer section. Paths are relative to `base`, the recipe's
     folder. `serves` is the model type whose processor a blank tokenizer is to know the tokens of.
+    `recipe` is the name of the recipe, where a fetch knows it.
     """
 
     slot: str
@@ -39,6 +40,7 @@ class Wish:
     data: Data
     base: Path
     serves: str | None = None
+    recipe: str = "NAME"
 
     def text(self, key: str = "", default: str = "") -> str:
         """A value of the wish that is text; by default what the kind's own key says."""
@@ -124,6 +126,11 @@ def title(wish: Wish) -> str:
 
 def fault(wish: Wish, what: str, hint: str = "", key: str = "") -> Fault:
     return SourceFault.of(what, key=(*slot_key(wish), key or wish.kind), hint=hint)
+
+
+def renewal(wish: Wish) -> str:
+    """What accepts an upstream as it is now."""
+    return f"to take what is there now: doit update {wish.recipe}"
 
 
 def of_use(suffixes: tuple[str, ...]) -> str:
