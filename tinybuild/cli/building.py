@@ -23,8 +23,6 @@ def _build(here: Session, words: Sequence[str], options: Options) -> Lines:
     jobs = options["jobs"]
     if jobs and not jobs.isdecimal():
         raise RecipeFault.of(f"--jobs {jobs} is not a number", hint="give 2, for example")
-    if options["json"]:
-        here.screen.hush()
     given = [*(["-n", jobs] if jobs else []), *(["-a"] if options["always"] else [])]
     loader = None if (here.root / "dodo.py").is_file() else ModuleTaskLoader(vars(tasks))
     try:

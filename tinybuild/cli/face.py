@@ -10,7 +10,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import NoReturn
 
 from tinybuild import __version__
-from tinybuild.cli.command import JSON, Answer, Command, Group, Option
+from tinybuild.cli.command import JSON, Answer, Command, Group, Option, Options
 from tinybuild.cli.commands import COMMANDS
 from tinybuild.cli.session import placed, session
 from tinybuild.errors import Fault, RecipeFault, nearest
@@ -52,8 +52,9 @@ def _main(words: list[str], program: str) -> int:
             command = _known(name, program)
             given = vars(_parser(name, command, program).parse_intermixed_args(rest))
             named = given.pop("words", [])
+            said = given.pop("json")
             options = {key: _text(value) for key, value in given.items()}
-            return perform(name, named, options)
+            return perform(name, named, options, as_json=said)
     return 0
 
 
@@ -104,12 +105,13 @@ def _parser(name: str, command: Command, program: str) -> argparse.ArgumentParse
     about = f"{command.doc[0].upper()}{command.doc[1:]}."
     parser = _Parser(
         prog=f"{program} {name}",
+        usage=" ".join([program, name, *([command.words] if command.words else []), "[OPTIONS]"]),
         description=f"{about}\n{command.more}".rstrip(),
         formatter_class=form,
         allow_abbrev=False,
     )
     if command.words:
-        parser.add_argument("words", nargs="*", metavar=command.words)
+        parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     for option, said in {**command.options, "json": JSON}.items():
         _add(parser, option, said)
     return parser
@@ -127,16 +129,17 @@ def _text(value: str | bool) -> str:
     return value if isinstance(value, str) else "yes" if value else ""
 
 
-def perform(name: str, words: Sequence[str], options: Mapping[str, str]) -> int:
+def perform(name: str, words: Sequence[str], options: Options, *, as_json: bool) -> int:
     """Does a command here and says what it says; its exit code."""
-    here = session()
-    command, said = COMMANDS[name], bool(options["json"])
+    here, command = session(), COMMANDS[name]
+    if as_json:
+        here.screen.hush()
     code = 1
     data: Json
     try:
         if here.fault is not None and command.zoo:
             raise here.fault
-        answer = _follow(command.do(here, words, options), None if said else here.screen)
+        answer = _follow(command.do(here, words, options), here.screen)
         code, data = answer.code, answer.data
     except Fault as fault:
         wrong = placed(fault, name)
@@ -150,12 +153,12 @@ def perform(name: str, words: Sequence[str], options: Mapping[str, str]) -> int:
     except Bug as bug:
         here.screen.warn(f"a bug in {name}; please report it\n{bug}")
         code, data = 2, {"bug": str(bug)}
-    if said:
+    if as_json:
         Progress(sys.stdout).say(json.dumps(data, ensure_ascii=False, indent=2))
     return code
 
 
-def _follow(lines: Generator[str, None, Answer], screen: Progress | None) -> Answer:
+def _follow(lines: Generator[str, None, Answer], screen: Progress) -> Answer:
     """Says the lines of a command as they come; its answer."""
     while True:
         try:
@@ -163,5 +166,4 @@ def _follow(lines: Generator[str, None, Answer], screen: Progress | None) -> Ans
         except StopIteration as end:
             answer: Answer = end.value
             return answer
-        if screen is not None:
-            screen.say(line)
+        screen.say(line)

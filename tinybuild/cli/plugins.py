@@ -1,6 +1,9 @@
-"""doit's commands in a zoo: `doit list` and the like are tinybuild's, elsewhere they are doit's.
+"""doit in a zoo: `doit list`, `doit check` and the like are tinybuild's commands.
 
-The entry points of the group doit.COMMAND in pyproject.toml name the attributes of this module.
+The entry points of the group doit.COMMAND in pyproject.toml name what stands here in place of
+doit's own commands. Elsewhere they do what they did, and no name is taken that doit did not have:
+another project may have a task `build` or `check`. So commands of that kind come through `Run`,
+which doit asks for all that it does not know.
 """
 
 from __future__ import annotations
@@ -41,34 +44,20 @@ def _refused(fault: Fault) -> int:
     return 1
 
 
-def __getattr__(name: str) -> type[Command]:
-    """The class of a command, by its name with _ for -."""
-    name = name.replace("_", "-")
-    if name in MOOT:
-        return _moot(name)
-    from tinybuild.cli.commands import COMMANDS
-
-    if name == "help" or name in COMMANDS:
-        return _ours(name, COMMANDS[name].doc if name in COMMANDS else "what tinybuild does")
-    raise AttributeError(name)
-
-
-def _ours(name: str, doc: str) -> type[Command]:
-    """A command of the face; in a folder that is no zoo what it was without tinybuild: a command
-    of doit's own, or the name of a task."""
-    original = OWN.get(name)
+def _ours(name: str) -> type[Command]:
+    """A command of the face in place of doit's own."""
+    original = OWN[name]
 
     def parse_execute(self: Command, given: Sequence[str]) -> object:
-        if zoo_here():
-            from tinybuild.cli.face import main
+        return _face([name, *given]) if zoo_here() else original.parse_execute(self, given)
 
-            return main([name, *given], program="doit")
-        if original is not None:
-            return original.parse_execute(self, given)
-        return DoitRun.parse_execute(self, [name, *given])
+    return type(name.title(), (original,), {"name": name, "parse_execute": parse_execute})
 
-    body = {"name": name, "doc_purpose": doc, "parse_execute": parse_execute}
-    return type(name.title(), (original or DoitRun,), body)
+
+def _face(words: Sequence[str]) -> int:
+    from tinybuild.cli.face import main
+
+    return main(words, program="doit")
 
 
 def _moot(name: str) -> type[Command]:
@@ -88,14 +77,17 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no types
     name = "run"
 
     def parse_execute(self, in_args: list[str]) -> object:
-        if {"-h", "--help"} & {*in_args} and zoo_here():
-            from tinybuild.cli.face import main
+        if zoo_here() and in_args:
+            from tinybuild.cli.commands import COMMANDS
 
-            return main(["help"], program="doit")
+            if in_args[0] in COMMANDS:
+                return _face(in_args)
+            if {"-h", "--help"} & {*in_args}:
+                return _face(["help"])
         return super().parse_execute(in_args)
 
     def execute(self, params: Mapping[str, object], args: list[str]) -> object:
-        if not zoo_here() or params["dodoFile"] != "dodo.py":
+        if not zoo_here() or params.get("dodoFile", "dodo.py") != "dodo.py":
             return super().execute(params, args)
         from tinybuild.cli.session import session, unknown
 
@@ -117,3 +109,9 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no types
             return _refused(unknown(name or stage, known - {""}))
         except Fault as fault:
             return _refused(fault)
+
+
+Clean, Help, List = map(_ours, ("clean", "help", "list"))
+DumpDB, Forget, Ignore, Info, ResetDep = map(
+    _moot, ("dumpdb", "forget", "ignore", "info", "reset-dep")
+)
