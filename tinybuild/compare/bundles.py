@@ -39,7 +39,10 @@ CONFIGS = ("config.json", "generation_config.json")
 TOKENIZERS = ("tokenizer.json", tokens.TOKENIZER, "special_tokens_map.json", "added_tokens.json")
 CHANGES, REPORT, DATA = "config_changes.json", "report.json", ".parquet"
 # JSON files whose values are told as another part, or follow from others.
-TOLD = (CHANGES, REPORT, "recipe.lock.json", "vocab_map.json", "model.safetensors.index.json")
+TOLD = (
+    *(CHANGES, REPORT, bundle.LOCK, bundle.MADE),
+    *("vocab_map.json", "model.safetensors.index.json"),
+)
 # Keys whose values are told as vocabulary and templates.
 TOKENS: tuple[Key, ...] = (("model", "vocab"), ("added_tokens",), ("added_tokens_decoder",))
 MERGES: Key = ("model", "merges")
@@ -302,11 +305,10 @@ def _checks(pair: Pair) -> Iterator[Check]:
     for name in [*old, *(name for name in new if name not in old)]:
         before, after = old.get(name, {}), new.get(name, {})
         states = str(before.get("state", "")), str(after.get("state", ""))
+        measured = mapping(before, ("values",)), mapping(after, ("values",))
         values = tuple(
             Number(key=".".join(where), before=a, after=b)
-            for where, a, b in differences(
-                mapping(before, ("values",)), mapping(after, ("values",))
-            )
+            for where, a, b in (differences(measured[0], measured[1]) if all(states) else ())
         )
         if values or states[0] != states[1]:
             yield Check(name=name, before=states[0], after=states[1], values=values)

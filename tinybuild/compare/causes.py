@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tinybuild import bundle, wire
 from tinybuild.compare.differences import Cause, Comparison, Part
 from tinybuild.engine import receipts
 from tinybuild.engine.stages import STAGES
 from tinybuild.paths import Data, Json, differences, get, mapping
+from tinybuild.paths import Path as Key
 from tinybuild.recipe.marked import Marks, parse
 from tinybuild.source import KINDS
 from tinybuild.source.pins import LISTS
 
-RECIPE, LOCK = "recipe.yaml", "recipe.lock.json"
 # Which stage makes what can differ, in the order of the stages.
 MADE: Mapping[str, tuple[Part, ...]] = {
     "dataset": ("dataset",),
@@ -44,47 +45,70 @@ FEW = 4  # files of code that are named
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
-    """What a stage's provenance says: versions of libraries, and {file: sha256} of the code."""
+class Recipe:
+    """The text of a recipe, the data in it, and where its keys stand."""
 
-    versions: Data
-    code: Data
+    text: bytes
+    data: Json
+    marks: Marks
+
+    @classmethod
+    def read(cls, path: Path) -> Recipe:
+        """One without data where there is no such file, or it is not YAML."""
+        text = receipts.read(str(path))
+        data, marks, _ = parse(text)
+        return cls(text=text, data=data, marks=marks)
+
+    def line(self, where: Key) -> int:
+        """The line of a key, or of the nearest above it that stands in the text."""
+        key: tuple[str | int, ...] = tuple(int(one) if one.isdecimal() else one for one in where)
+        while key and key not in self.marks:
+            key = key[:-1]
+        return self.marks.get(key, (1, 1))[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """How a bundle was made. text: of its recipe; recipe: the data in it; marks: where its
-    keys stand. pins: of its lock. stages: empty where nobody kept that."""
+    """How a bundle was made. others: the recipes that it was made from. pins: of its lock.
+    toolchain: library -> version, tinybuild among them; code: stage -> {file: sha256}. Either is
+    empty where nobody kept it."""
 
-    text: bytes
-    recipe: Json
-    marks: Marks
+    recipe: Recipe
+    others: Mapping[str, Recipe]
     pins: Data
-    stages: Mapping[str, Stage]
+    toolchain: Mapping[str, str]
+    code: Mapping[str, Data]
 
     @classmethod
     def of(cls, folder: Path, build: Path | None) -> Made:
-        """From the recipe and the lock in the bundle, and from build/NAME of the zoo beside it."""
-        text = receipts.read(str(folder / RECIPE))
-        recipe, marks, _ = parse(text)
-        stages = dict[str, Stage]()
+        """From what stands in the bundle, and from build/NAME of the zoo beside it."""
+        below = sorted((folder / bundle.RECIPES).glob("*.yaml"))
+        told = receipts.data(receipts.read(str(folder / bundle.MADE)))
+        code = dict[str, Data]()
         for stage in STAGES if build is not None else ():
             state = receipts.papers(f"{build}/{stage}")[1]
             if state is not None and build is not None:
                 kept = receipts.read(f"{build.parent}/.code-{state.code[:16]}.json")
-                stages[stage] = Stage(
-                    versions=state.versions,
-                    code=mapping(receipts.data(kept)),
-                )
-        pins = mapping(receipts.data(receipts.read(str(folder / LOCK))), ("pins",))
-        return cls(text=text, recipe=recipe, marks=marks, pins=pins, stages=stages)
+                code[stage] = mapping(receipts.data(kept))
+        try:
+            known = wire.load(bundle.Made, told)
+            toolchain = {**known.toolchain, "tinybuild": known.tinybuild}
+        except wire.Misshapen:
+            toolchain = {}
+        return cls(
+            recipe=Recipe.read(folder / bundle.RECIPE),
+            others={path.stem: Recipe.read(path) for path in below},
+            pins=mapping(receipts.data(receipts.read(str(folder / bundle.LOCK))), ("pins",)),
+            toolchain=toolchain,
+            code=code,
+        )
 
 
 def lines(made: Made) -> dict[str, str]:
     """Key of config.json -> the line of the recipe that sets it."""
-    given = mapping(made.recipe, ("model", "config"))
+    given = mapping(made.recipe.data, ("model", "config"))
     return {
-        ".".join(where): f"recipe, line {_line(made.marks, ('model', 'config', *where))}"
+        ".".join(where): f"recipe, line {made.recipe.line(('model', 'config', *where))}"
         for where, _, _ in differences({}, given)
     }
 
@@ -100,7 +124,10 @@ class _Known:
 
 def causes(before: Made, after: Made, found: Comparison) -> tuple[Cause, ...]:
     """What can have made the differences that were found, what people write first."""
-    known = (*_recipe(before, after), *_upstream(before, after), *_toolchain(before, after))
+    known = [*_recipe("", before.recipe, after.recipe)]
+    for name in sorted({*before.others} & {*after.others}):
+        known += _recipe(f"recipe {name}, ", before.others[name], after.others[name])
+    known += [*_upstream(before, after), *_libraries(before, after), *_code(before, after)]
     differing = set(found.counts)
     made = [
         Cause(kind=one.kind, what=one.what, parts=_reached(one.stages, differing)) for one in known
@@ -108,9 +135,8 @@ def causes(before: Made, after: Made, found: Comparison) -> tuple[Cause, ...]:
     explained = {part for cause in made for part in cause.parts}
     left = tuple(part for part in found.counts if part not in explained)
     if left:
-        sides = [name for name, one in (("earlier", before), ("later", after)) if not one.stages]
-        kept = f"; nobody kept those of the {' and the '.join(sides)} bundle" if sides else ""
-        what = f"neither recipe nor upstream: code or libraries{kept}"
+        what = "the recipe, its upstreams and the libraries are the same: the code of tinybuild, "
+        what += "which is known for bundles beside their build/ only"
         made.append(Cause(kind="unknown", what=what, parts=left))
     return tuple(made)
 
@@ -127,16 +153,16 @@ def _reached(stages: tuple[str, ...], differing: set[Part]) -> tuple[Part, ...]:
     )
 
 
-def _recipe(before: Made, after: Made) -> Iterator[_Known]:
-    changed = list(differences(before.recipe, after.recipe))
+def _recipe(title: str, before: Recipe, after: Recipe) -> Iterator[_Known]:
+    """title: of a recipe that the bundle was made from; its sections reach all that is made."""
+    changed = list(differences(before.data, after.data))
     for where, old, new in changed:
-        gone = new is None and get(after.recipe, where) is None
-        line = _line((before if gone else after).marks, where)
-        side = " of the earlier one" if gone else ""
-        said = f"line {line}{side}, {'.'.join(where)}: {_short(old)} -> {_short(new)}"
-        yield _Known(kind="recipe", what=said, stages=_enters(where[0] if where else ""))
+        line = f"line {after.line(where)}" if new is not None else f"was line {before.line(where)}"
+        said = f"{title}{line}, {'.'.join(where)}: {_short(old)} -> {_short(new)}"
+        section = where[0] if where else "seed"
+        yield _Known(kind="recipe", what=said, stages=_enters("source" if title else section))
     if not changed and before.text != after.text:
-        yield _Known(kind="recipe", what="its text, but no value")
+        yield _Known(kind="recipe", what=f"{title}its text, but no value")
 
 
 def _upstream(before: Made, after: Made) -> Iterator[_Known]:
@@ -172,29 +198,32 @@ def _title(wish: Data) -> str:
     return next((f"{kind} {wish[kind]}" for kind in KINDS if kind in wish), "unknown")
 
 
-def _toolchain(before: Made, after: Made) -> Iterator[_Known]:
-    """Libraries and code, each with the stages that it decides."""
-    libraries, code = dict[str, list[str]](), dict[str, list[str]]()
-    for stage in [stage for stage in before.stages if stage in after.stages]:
-        old, new = before.stages[stage], after.stages[stage]
-        for where, a, b in differences(old.versions, new.versions):
-            libraries.setdefault(f"{where[0]}: {_short(a)} -> {_short(b)}", []).append(stage)
-        for where, _, _ in differences(old.code, new.code):
-            code.setdefault(f"tinybuild/{where[0]}", []).append(stage)
-        if old.code != new.code and not (old.code and new.code):
-            code.setdefault("tinybuild", []).append(stage)
-    for what, stages in libraries.items():
-        yield _Known(kind="library", what=what, stages=_made(stages))
-    together = dict[tuple[str, ...], list[str]]()  # of many files those that the same stages read
-    for file, stages in code.items():
-        together.setdefault(_made(stages), []).append(file)
-    for reading, files in together.items():
+def _libraries(before: Made, after: Made) -> Iterator[_Known]:
+    if not before.toolchain or not after.toolchain:
+        return
+    for where, old, new in differences(before.toolchain, after.toolchain):
+        uses = [stage for stage in MADE if where[0] in STAGES[stage].libraries]
+        said = f"{where[0]}: {_short(old)} -> {_short(new)}"
+        yield _Known(kind="library", what=said, stages=tuple(uses or MADE))
+
+
+def _code(before: Made, after: Made) -> Iterator[_Known]:
+    """The files of tinybuild that changed; those that the same stages read are told together."""
+    readers = dict[str, list[str]]()
+    for stage in [stage for stage in before.code if stage in after.code]:
+        for where, _, _ in differences(before.code[stage], after.code[stage]):
+            readers.setdefault(f"tinybuild/{where[0]}", []).append(stage)
+    together = dict[tuple[str, ...], list[str]]()
+    for file, stages in readers.items():
+        together.setdefault(_shown(stages), []).append(file)
+    for shown, files in together.items():
         more = f" and {len(files) - FEW} more files" if len(files) > FEW else ""
-        yield _Known(kind="code", what=f"{', '.join(files[:FEW])}{more} changed", stages=reading)
+        said = f"{', '.join(files[:FEW])}{more} changed"
+        yield _Known(kind="code", what=said, stages=shown)
 
 
-def _made(stages: Sequence[str]) -> tuple[str, ...]:
-    """The stages where what differs shows: what is fetched shows in all that is made of it."""
+def _shown(stages: Sequence[str]) -> tuple[str, ...]:
+    """Where code shows: that of fetch in all that is made of what it fetched."""
     fetched = ("tokenizer", "model", "dataset") if "fetch" in stages else ()
     return tuple(stage for stage in MADE if stage in (*stages, *fetched))
 
@@ -202,14 +231,6 @@ def _made(stages: Sequence[str]) -> tuple[str, ...]:
 def _enters(section: str) -> tuple[str, ...]:
     """Where a section of the recipe, or a slot of its lock, comes in."""
     return ENTERS.get("tokenizer" if section in LISTS else section, ())
-
-
-def _line(marks: Marks, where: tuple[str, ...]) -> int:
-    """The line of a key, or of the nearest above it that stands in the text."""
-    key: tuple[str | int, ...] = tuple(int(one) if one.isdecimal() else one for one in where)
-    while key and key not in marks:
-        key = key[:-1]
-    return marks.get(key, (1, 1))[0]
 
 
 def _short(value: Json) -> str:
