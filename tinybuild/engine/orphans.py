@@ -44,18 +44,18 @@ def orphans(zoo: Zoo) -> tuple[Orphan, ...]:
 def clean(root: Path, orphan: Orphan) -> tuple[str, ...]:
     """Remove what a build left of an orphan; what stays, because no build wrote it, as paths below
     the root."""
-    name = orphan.name
+    name, built = orphan.name, root / "build" / orphan.name
     for path in [*_packed(root, name)]:
         remove(path)
-    for stage in [*_stages(root, name)]:
-        remove(stage)
-        remove(stage.with_name(f"{stage.name}.failure.json"))
-    for stage in STAGES:  # locks, and what a killed build left
-        for hidden in (f".lock.{stage}", f".{stage}.*", f".{stage}.failure.json.*"):
-            for path in (root / "build" / name).glob(hidden):
-                remove(path)
+    for folder in [*_stages(root, name)]:
+        remove(folder)
+        remove(folder.with_name(f"{folder.name}.failure.json"))
+    for stage in STAGES if not built.is_symlink() else ():
+        for pattern in (f".lock.{stage}", f".{stage}.*"):  # and what a killed build left
+            for hidden in built.glob(pattern):
+                remove(hidden)
     stay = list[str]()
-    for place in (root / "dist" / name, root / "build" / name):
+    for place in (root / "dist" / name, built):
         if place.is_dir() and not place.is_symlink():
             stay += [path.relative_to(root).as_posix() for path in _emptied(place)]
     for above in (root / "dist", root / "build"):
