@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO, cast
 
@@ -14,6 +14,7 @@ from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
 
 from tinybuild import progress, wire
 from tinybuild.cli.session import session
+from tinybuild.engine.orphans import orphans
 from tinybuild.files import pretty, write
 from tinybuild.paths import Json
 
@@ -111,6 +112,8 @@ class Reporter:
             count = len(self.faults)
             names = ", ".join(name for name, _ in self.faults)
             here.screen.say(f"{count} task{'s' if count > 1 else ''} failed: {names}")
+        for line in _left():
+            here.screen.say(line)
         if finished:
             if last := _last(rows):
                 here.screen.say(last)
@@ -130,6 +133,15 @@ class Reporter:
         if (here.root / "build").is_dir():
             with contextlib.suppress(OSError):  # a full disk must not hide what went before
                 write(here.root / "build" / "run.json", pretty(here.outcome))
+
+
+def _left() -> Iterator[str]:
+    """What is said of bundles whose recipe is gone."""
+    names = [str(orphan) for orphan in orphans(session().zoo) if orphan.bundle]
+    if names:
+        have = "bundle has" if len(names) == 1 else "bundles have"
+        yield f"{len(names)} {have} no recipe: {', '.join(names)}"
+        yield f"  hint: `doit clean --orphans` removes {'it' if len(names) == 1 else 'them'}"
 
 
 def _message(fail: BaseFail) -> str:
