@@ -18,13 +18,13 @@ def _build(here: Session, words: Sequence[str], options: Options) -> Lines:
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
 
-    from tinybuild import tasks
+    from tinybuild.cli import doit
 
     jobs = options["jobs"]
     if jobs and not jobs.isdecimal():
         raise RecipeFault.of(f"--jobs {jobs} is not a number", hint="give 2, for example")
     given = [*(["-n", jobs] if jobs else []), *(["-a"] if options["always"] else [])]
-    loader = None if (here.root / "dodo.py").is_file() else ModuleTaskLoader(vars(tasks))
+    loader = None if (here.root / "dodo.py").is_file() else ModuleTaskLoader(vars(doit))
     try:
         code = DoitMain(loader).run(["run", *given, *words])
     except SystemExit as ended:
