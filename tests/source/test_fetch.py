@@ -347,7 +347,7 @@ def test_lock_that_does_not_hold(job: MakeJob, files: dict[str, Any], words: str
     _, pin = fetch(job, wish)
     text = refused(job, wish, locks={"source": {**pin, "files": files}})
     assert words in text
-    assert "hint: to take what is there now: doit update x" in text
+    assert "hint: doit update x accepts what is there now" in text
 
 
 # --- hub ------------------------------------------------------------------------------------------
@@ -459,7 +459,7 @@ def test_hub_file_gone_from_a_locked_commit(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "another-cache"))
     text = refused(job, {"hub": "owner/name"}, locks={"source": pin})
     assert "tokenizer.json" in text
-    assert "hint: to take what is there now: doit update x" in text
+    assert "hint: doit update x accepts what is there now" in text
 
 
 def test_hub_refusals(job: MakeJob, hub: Hub) -> None:

@@ -18,7 +18,7 @@ from tinybuild.sections import Sections
 from tinybuild.source import another, folder, hub, modeltype, package, repository
 from tinybuild.source.family import blank_tokenizer
 from tinybuild.source.kinds import Kind, Request, Resolved
-from tinybuild.source.pins import LISTS, Entry, Pin, Wish, is_text, renewal, slot_key, title
+from tinybuild.source.pins import LISTS, Entry, Pin, Wish, is_text, slot_key, title
 from tinybuild.workers import Job
 
 __all__ = [
@@ -138,19 +138,13 @@ def fetch(job: Job) -> dict[str, Json]:
             serves = job.settings["wishes"].get("source", {}).get("transformers")
         base, lock = job.root / job.settings["base"], job.settings["locks"].get(slot)
         request = Request(
-            wish=Wish(
-                slot=slot,
-                kind=kind_of(data),
-                data=data,
-                base=base,
-                serves=serves,
-                recipe=job.task.partition(":")[2],
-            ),
+            wish=Wish(slot=slot, kind=kind_of(data), data=data, base=base, serves=serves),
             lock=Pin.read(lock) if lock is not None else None,
             out=job.out / slot,
             inputs=job.inputs,
             rows=job.settings.get("rows", {}),
             seed=job.seed,
+            recipe=job.task.partition(":")[2],
         )
         kind = KINDS[request.wish.kind]
         if slot == "dataset" and kind.rows is not None:
@@ -171,12 +165,13 @@ def _taken(request: Request, resolved: Resolved) -> Pin:
             copy(path, target)
         files[name] = Entry(sha256=sha256(target), size=target.stat().st_size)
     if request.lock is not None:
-        _hold(request.wish, request.lock.files, files)
+        _hold(request, request.lock.files, files)
     return Pin(wish=request.wish.data, facts=resolved.facts, files=files)
 
 
-def _hold(wish: Wish, locked: Mapping[str, Entry], files: Mapping[str, Entry]) -> None:
+def _hold(request: Request, locked: Mapping[str, Entry], files: Mapping[str, Entry]) -> None:
     """Refuse files that are not the locked ones."""
+    wish = request.wish
     for name in sorted({*locked, *files}):
         known, here = locked.get(name), files.get(name)
         if known == here:
@@ -193,5 +188,5 @@ def _hold(wish: Wish, locked: Mapping[str, Entry], files: Mapping[str, Entry]) -
         raise SourceFault.of(
             what,
             key=(*slot_key(wish), wish.kind),
-            hint=renewal(wish),
+            hint=request.anew,
         )

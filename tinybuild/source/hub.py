@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tinybuild.files import Memo, sha256
 from tinybuild.paths import Data, Json
 from tinybuild.source.kinds import Request, Resolved
-from tinybuild.source.pins import WANTED, Listed, Wish, check_sizes, fault, wanted
+from tinybuild.source.pins import Listed, Wish, check_sizes, fault, taken
 from tinybuild.source.refusal import Address, Later, refusal
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def resolve(request: Request) -> Resolved:
     from huggingface_hub import HfApi
 
     wish, lock = request.wish, request.lock
-    address, api = Address.of(wish, lock), HfApi()
+    address, api = Address.of(request), HfApi()
     right: Mapping[str, Callable[[Path], bool]]
     if lock is not None:
         commit = lock.facts["commit"]
@@ -42,12 +42,7 @@ def resolve(request: Request) -> Resolved:
         }
     else:
         commit, listed = listing(address, api)
-        chosen = {
-            name: file
-            for name, file in listed.items()
-            if wanted(name.rpartition("/")[2], WANTED)
-            and ("/" not in name or name.endswith(".jinja"))
-        }
+        chosen = {name: file for name, file in listed.items() if taken(wish, name)}
         if not chosen:
             what = f"{address.repo} at {address.revision} holds no config or tokenizer file"
             raise fault(wish, what)

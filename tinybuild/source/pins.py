@@ -32,7 +32,6 @@ class Wish:
     `slot` is the part of the recipe it feeds: source, tokenizer, dataset, or keep-0, text-3 for a
     file of text in a list of the tokenizer section. Paths are relative to `base`, the recipe's
     folder. `serves` is the model type whose processor a blank tokenizer is to know the tokens of.
-    `recipe` is the name of the recipe, where a fetch knows it.
     """
 
     slot: str
@@ -40,7 +39,6 @@ class Wish:
     data: Data
     base: Path
     serves: str | None = None
-    recipe: str = "NAME"
 
     def text(self, key: str = "", default: str = "") -> str:
         """A value of the wish that is text; by default what the kind's own key says."""
@@ -128,11 +126,6 @@ def fault(wish: Wish, what: str, hint: str = "", key: str = "") -> Fault:
     return SourceFault.of(what, key=(*slot_key(wish), key or wish.kind), hint=hint)
 
 
-def renewal(wish: Wish) -> str:
-    """What accepts an upstream as it is now."""
-    return f"to take what is there now: doit update {wish.recipe}"
-
-
 def of_use(suffixes: tuple[str, ...]) -> str:
     wanted = ", ".join(f"*{suffix}" for suffix in suffixes if suffix)
     return f"of use are {wanted or 'files that are not hidden, and neither code nor pickles'}"
@@ -143,6 +136,18 @@ def wanted(name: str, suffixes: tuple[str, ...]) -> bool:
     unwanted = NO_DATA if suffixes == ("",) else UNWANTED
     hidden = any(part.startswith(".") for part in name.split("/"))
     return name.endswith(suffixes) and not name.endswith(unwanted) and not hidden
+
+
+def taken(wish: Wish, name: str) -> bool:
+    """Whether a file of an upstream, by its path there, is one that the wish may stand for: of a
+    model those at the top, and chat templates at any depth; of a dataset neither code nor pickles,
+    the card says the rest."""
+    if "files" in wish.data:
+        return name in mapping(wish.data["files"])
+    if wish.slot == "dataset":
+        return not name.endswith(NO_DATA)
+    base = name.rpartition("/")[2]
+    return wanted(base, WANTED) and (base == name or base.endswith(".jinja"))
 
 
 def check_sizes(wish: Wish, sizes: Iterable[tuple[str, int]]) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from tinybuild.errors import Fault, SourceFault, did_you_mean, nearest
 from tinybuild.network import scrubbed
-from tinybuild.source.pins import Pin, Wish, renewal, slot_key
+from tinybuild.source.kinds import Request
+from tinybuild.source.pins import slot_key
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
@@ -33,8 +34,8 @@ class Later(Exception):
 class Address:
     """The repository that a question is about, and where its refusal is told.
 
-    commit: the one that a lock holds, if one does. key: the place in the recipe. renewal: the
-    command that accepts what is there now.
+    commit: the one that a lock holds, if one does. key: the place in the recipe. anew: what accepts
+    the upstream as it is now.
     """
 
     repo: str
@@ -42,17 +43,18 @@ class Address:
     revision: str = "main"
     commit: str | None = None
     key: tuple[str | int, ...] = ()
-    renewal: str = ""
+    anew: str = ""
 
     @classmethod
-    def of(cls, wish: Wish, lock: Pin | None = None) -> Address:
+    def of(cls, request: Request) -> Address:
+        wish, lock = request.wish, request.lock
         return cls(
             repo=wish.text(),
             noun="dataset" if wish.slot == "dataset" else "model",
             revision=wish.text("revision", "main"),
             commit=lock.facts["commit"] if lock is not None else None,
             key=(*slot_key(wish), wish.kind),
-            renewal=renewal(wish),
+            anew=request.anew,
         )
 
     def fault(self, what: str, hint: str = "", key: str = "") -> Fault:
@@ -153,7 +155,7 @@ def _token(address: Address) -> Fault:
 def _revision(address: Address) -> Fault:
     if address.commit is not None:
         what = f"{address.repo} no longer has the locked commit {address.commit[:12]}"
-        return address.fault(what, address.renewal)
+        return address.fault(what, address.anew)
     hint = did_you_mean(address.revision, _branches(address)) or "check the branch, tag or commit"
     what = f"{address.repo} has no revision {address.revision}"
     return address.fault(what, hint, "revision")
@@ -162,7 +164,7 @@ def _revision(address: Address) -> Fault:
 def _file(address: Address, file: str) -> Fault:
     name = f"no file {file}" if file else "none of the files asked for"
     if address.commit is not None:
-        return address.fault(f"{address.repo} has {name} at the locked commit", address.renewal)
+        return address.fault(f"{address.repo} has {name} at the locked commit", address.anew)
     hint = "it is listed, and may have been removed meanwhile; run doit again"
     return address.fault(f"{address.repo} has {name} at {address.revision}", hint)
 

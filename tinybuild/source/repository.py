@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from tinybuild.paths import Data
 from tinybuild.source.hub import ask
 from tinybuild.source.kinds import Request
-from tinybuild.source.pins import Listed, Pin, Wish, fault, renewal, title
+from tinybuild.source.pins import Listed, Pin, Wish, fault, title
 from tinybuild.source.refusal import Address
 from tinybuild.source.upstream import Upstream
 
@@ -25,10 +25,10 @@ def fetch(request: Request) -> tuple[Pin, Data]:
     from tinybuild.dataset import partial  # not for a doit with nothing to do
 
     wish, lock = request.wish, request.lock
-    address = Address.of(wish, lock)
+    address = Address.of(request)
     commit, files = _listed(address)
     if lock is not None:
-        _unchanged(wish, lock, files)
+        _unchanged(request, lock, files)
     source = request.rows["source"]
     assert isinstance(source, Mapping)
     limit = source["max_read"]
@@ -42,7 +42,7 @@ def fetch(request: Request) -> tuple[Pin, Data]:
     read = partial.fetch(upstream, request.rows, request.out, request.seed)
     pin = Pin(wish=wish.data, facts=facts, files=upstream.pinned())
     if lock is not None:
-        _hold(wish, lock, pin)
+        _hold(request, lock, pin)
     return pin, read
 
 
@@ -81,8 +81,9 @@ def head(address: Address, revision: str) -> str:
     return str(info.sha)
 
 
-def _unchanged(wish: Wish, lock: Pin, files: Mapping[str, Listed]) -> None:
+def _unchanged(request: Request, lock: Pin, files: Mapping[str, Listed]) -> None:
     """Refuse a commit whose files are no longer listed as the locked ones."""
+    wish = request.wish
     for name, entry in sorted(lock.files.items()):
         if name not in files:
             what = f"{name} is in the lock but not in {title(wish)}"
@@ -90,16 +91,16 @@ def _unchanged(wish: Wish, lock: Pin, files: Mapping[str, Listed]) -> None:
             what = f"{name} of {title(wish)} is not the locked one"
         else:
             continue
-        raise fault(wish, what, renewal(wish))
+        raise fault(wish, what, request.anew)
 
 
-def _hold(wish: Wish, lock: Pin, pin: Pin) -> None:
+def _hold(request: Request, lock: Pin, pin: Pin) -> None:
     """Refuse bytes that are not the locked ones, wherever the same ranges were read."""
+    wish = request.wish
     for name, entry in pin.files.items():
         known = lock.files[name].ranges if name in lock.files else {}
         if any(known.get(place, digest) != digest for place, digest in entry.ranges.items()):
-            what = f"{name} of {title(wish)} is not the locked one"
-            raise fault(wish, what, renewal(wish))
+            raise fault(wish, f"{name} of {title(wish)} is not the locked one", request.anew)
 
 
 # --- the branch of the Hub's own Parquet ----------------------------------------------------------
