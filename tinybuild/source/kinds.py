@@ -56,6 +56,8 @@ class Kind:
     on_hub: whether it is a repository of the Hub, which a card's front matter names.
     builds_on: whether it names another recipe of the zoo, whose stages come first.
     blank: whether a tokenizer of it has no vocabulary.
+    here: whether its files are on this machine, so that resolving is no more than looking at them.
+    config: of a kind that makes its files, the config alone, from a wish; raises SourceFault.
     rows: for a dataset, how only the rows that are asked for are fetched: the pin, and what was
     read. None where all files are taken.
     """
@@ -70,4 +72,6 @@ class Kind:
     on_hub: bool = False
     builds_on: bool = False
     blank: bool = False
+    here: bool = False
+    config: Callable[[Wish], Data] | None = None
     rows: Callable[[Request], tuple[Pin, Data]] | None = None
