@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tinybuild.files import PROVENANCE, RECEIPT, copy, pretty
 
 DATASET = "dataset"  # the dataset's folder in a bundle
+# What a bundle says of how it was made: enough to make it again. RECIPES holds recipe and lock of
+# each recipe that it was made from, as NAME.yaml and NAME.lock.json.
+RECIPE, LOCK, RECIPES = "recipe.yaml", "recipe.lock.json", "recipes"
+MAKINGS = (RECIPE, LOCK, f"{RECIPES}/")
+SUMS, MADE = "SHA256SUMS", "provenance.json"
 TOKENIZER = "tokenizer_config.json"
 LIMITS = ("model_max_length", "max_len")  # as it was called before
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """How a bundle was made, beside its recipes and locks. recipe: its name, which the seeds depend
+    on. toolchain: the libraries that decide its bytes, and their versions."""
+
+    version: Literal[1]
+    recipe: str
+    tinybuild: str
+    toolchain: Mapping[str, str]
 
 
 def lay(inputs: Mapping[str, Path], folder: Path, length: int | None = None) -> None:
@@ -29,6 +47,15 @@ def lay(inputs: Mapping[str, Path], folder: Path, length: int | None = None) -> 
                 copy(path, folder / below / name)
     if length is not None and (folder / TOKENIZER).is_file():
         _bound(folder / TOKENIZER, length)
+
+
+def makings(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
+    """The recipes that a bundle's folder tells, its own and those that it was made from, and their
+    locks: the names they have in RECIPES, and the files."""
+    yield f"{name}.yaml", folder / RECIPE
+    yield f"{name}.lock.json", folder / LOCK
+    if (folder / RECIPES).is_dir():
+        yield from ((path.name, path) for path in sorted((folder / RECIPES).iterdir()))
 
 
 def _bound(config: Path, length: int) -> None:

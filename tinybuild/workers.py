@@ -55,7 +55,8 @@ class Job:
     `settings` is the task's own slice of the recipe (JSON data); `inputs` are folders that are only
     read and `facts` what their receipts say, as far as the task depends on it; `upstream` is, for
     each source that is read where it is, the sha256 of its files by name; `root` is the zoo's
-    folder; `seed` is the stage's own (0 .. 2**32 - 1).
+    folder; `seed` is the stage's own (0 .. 2**32 - 1); `versions` are those of the toolchain, by
+    library (None: it is not installed).
 
     A stage reads settings and facts through dataclasses that name each of them (`asked`, `read`),
     and may return its own facts as one.
@@ -69,6 +70,7 @@ class Job:
     out: Path
     seed: int
     upstream: Mapping[str, Data] = field(default_factory=dict)
+    versions: Data = field(default_factory=dict)
 
     def asked(self, kind: type[T]) -> T:
         """The settings as a dataclass of them all."""

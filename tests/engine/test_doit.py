@@ -568,10 +568,14 @@ def test_a_dataset_made_from_anothers(tmp_path: Path) -> None:
     result = doit(root)
     assert result.code == 1
     assert {"dataset:base", "fetch:a", "dataset:a", "pack:a"} <= result.ran
+    inside = root / "dist/a/recipes"
+    assert {path.name for path in inside.iterdir()} == {"base.yaml", "base.lock.json"}
+    assert (inside / "base.yaml").read_text() == LIGHT
     assert "the dataset has 5 rows, not the 6 asked for" in result.out
     edit(root, "base", "samples: 5", "samples: 4")
     ran = doit(root, "a").ran
     assert {"dataset:base", "fetch:a", "dataset:a"} <= ran
+    assert "samples: 4" in (inside / "base.yaml").read_text()
     assert "validate:a" not in ran  # its two rows are the same; the lock in the bundle is not
     (root / "recipes/d.yaml").write_text(text.format("model-only", 1))
     (root / "recipes/model-only.yaml").write_text(FULL.replace("dataset: {samples: 60}\n", ""))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import re
 import threading
@@ -22,16 +23,36 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pytest
 
+from kit.writes import Collection, Discussion, Writes
+
 IN_LFS = (".parquet", ".arrow", ".gz", ".xz", ".bz2", ".zst", ".tar", ".zip", ".safetensors")
 
 
 @dataclass
 class Repo:
-    """Commits (sha -> files) and refs (branch or tag -> sha). `gated`: everything is refused."""
+    """Commits (sha -> files) and refs (branch or tag -> sha). `gated`: everything is refused.
+
+    told: what its metadata says besides (gated, cardData). messages: (ref, summary, description) of
+    each commit that came over the network.
+    """
 
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
     gated: bool = False
+    private: bool = False
+    told: dict[str, Any] = field(default_factory=dict)
+    messages: list[tuple[str, str, str]] = field(default_factory=list)
+    discussions: list[Discussion] = field(default_factory=list)
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """What main holds."""
+        return self.commits[self.refs["main"]]
+
+    def merge(self, number: int) -> None:
+        """Merge a pull request that nothing stands against."""
+        self.refs["main"] = self.refs[f"refs/pr/{number}"]
+        self.discussions[number - 1].status = "merged"
 
     def commit(self, files: Mapping[str, bytes], ref: str = "main") -> str:
         """A new commit with exactly these files; `ref` moves to it."""
@@ -50,7 +71,9 @@ class Hub:
     LFS are kept, which is no part of the Hub. `sent` counts the bytes of each file's body, `ranges`
     holds the ranges that were asked for. `cut`: so many bytes into its next body, the connection
     breaks. `deaf`: ranges are not heeded. `closed`: the code and status that files are refused
-    with.
+    with. `stop`: (n, when): n more requests are answered; then connections break, the first
+    of them "before" anything was done or "after" all was, without its answer. `stored`: files
+    in LFS that were put.
     """
 
     repos: dict[str, Repo] = field(default_factory=dict)
@@ -63,6 +86,9 @@ class Hub:
     deaf: bool = False
     cut: int | None = None
     closed: tuple[str, int] | None = None
+    stop: tuple[int, str] | None = None
+    stored: dict[str, bytes] = field(default_factory=dict)
+    collections: list[Collection] = field(default_factory=list)
     url: str = ""
 
     def repo(self, name: str) -> Repo:
@@ -92,7 +118,7 @@ def _entry(path: str, data: bytes) -> dict[str, Any]:
     return entry
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Writes, BaseHTTPRequestHandler):
     hub: Hub  # set by `serve`
     protocol_version = "HTTP/1.1"
 
@@ -106,6 +132,9 @@ class Handler(BaseHTTPRequestHandler):
         self.answer()
 
     def do_POST(self) -> None:
+        self.answer()
+
+    def do_PUT(self) -> None:
         self.answer()
 
     def send(self, status: int, body: bytes = b"", name: str = "", **headers: str) -> None:
@@ -130,6 +159,20 @@ class Handler(BaseHTTPRequestHandler):
         self.send(200, json.dumps(body).encode(), Content_Type="application/json")
 
     def answer(self) -> None:
+        """Answer, or break the connection where the test asks for it."""
+        stop = self.hub.stop
+        if stop is None or stop[0] > 0:
+            self.hub.stop = stop and (stop[0] - 1, stop[1])
+            self.obey()
+            return
+        self.hub.stop = (0, "before")
+        self.close_connection = True
+        sent, self.wfile = self.wfile, io.BytesIO()
+        if stop[1] == "after":
+            self.obey()
+        self.wfile = sent
+
+    def obey(self) -> None:
         url = urlsplit(self.path)
         self.hub.log.append(f"{self.command} {unquote(url.path)}")
         elsewhere = url.path.startswith("/elsewhere/")
@@ -143,8 +186,8 @@ class Handler(BaseHTTPRequestHandler):
         parts = [unquote(part) for part in url.path.strip("/").split("/")]
         if elsewhere:
             self.body("/".join(parts[3:]), self.hub.repos[parts[1]].commits)
-            return
-        self.ask(parts)
+        elif not self.write(parts):
+            self.ask(parts)
 
     def ask(self, parts: list[str]) -> None:
         """[api/][models/|datasets/]OWNER/NAME/..."""
@@ -176,8 +219,8 @@ class Handler(BaseHTTPRequestHandler):
             {"rfilename": path, "size": len(data), "blobId": _etag(data)}
             for path, data in sorted(repo.commits[sha].items())
         ]
-        body = {"id": name, "sha": sha, "siblings": siblings, "private": False, "gated": False}
-        self.json(body)
+        body = {"id": name, "sha": sha, "siblings": siblings, "private": repo.private}
+        self.json({**body, "gated": False, **repo.told})
 
     def tree(self, repo: Repo, rest: list[str]) -> None:
         """api/KIND/NAME/tree/REVISION?recursive=true, and POST paths-info/REVISION."""

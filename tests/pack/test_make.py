@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 import gzip
 import hashlib
@@ -153,6 +154,7 @@ def test_the_layout(job: MakeJob, stages: Any) -> None:
     found = contents(work.out / NAME)
     assert set(found) == {
         *("README.md", "SHA256SUMS", "recipe.yaml", "recipe.lock.json", "report.json"),
+        "provenance.json",
         *("config.json", "config_changes.json", "generation_config.json", "model.safetensors"),
         *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
         *("dataset/README.md", "dataset/data/train-00000-of-00001.parquet", "dataset/recipe.yaml"),
@@ -174,6 +176,42 @@ def test_sha256sums_hold_and_name_every_file(job: MakeJob, stages: Any) -> None:
         sums[name] = number
     assert sums == {name: hashlib.sha256(data).hexdigest() for name, data in found.items()}
     assert list(sums) == sorted(sums)
+
+
+def test_a_bundle_says_how_to_make_it_again(job: MakeJob, stages: Any, tmp_path: Path) -> None:
+    """Its name, the toolchain, and recipe and lock of each recipe that it was made from."""
+    texts = {
+        "up/recipe.yaml": "up's",
+        "up/recipe.lock.json": "up's lock",
+        "up/recipes/base.yaml": "base's",
+        "up/recipes/base.lock.json": "base's lock",
+    }
+    for name, text in texts.items():
+        (tmp_path / "view" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "view" / name).write_text(text)
+    work = wish(job, stages)
+    work = dataclasses.replace(
+        work,
+        inputs={**work.inputs, "recipes/up": tmp_path / "view"},
+        versions={"python": "3.11", "torch": "2.13.0", "gguf": None},
+    )
+    pack.make(work)
+    found = contents(work.out / NAME)
+    assert {name: data.decode() for name, data in found.items() if name.startswith("recipes/")} == {
+        "recipes/up.yaml": "up's",
+        "recipes/up.lock.json": "up's lock",
+        "recipes/base.yaml": "base's",
+        "recipes/base.lock.json": "base's lock",
+    }
+    assert json.loads(found["provenance.json"]) == {
+        "version": 1,
+        "recipe": NAME,
+        "tinybuild": tinybuild.__version__,
+        "toolchain": {"python": "3.11", "torch": "2.13.0"},
+    }
+    assert set(found) - {"SHA256SUMS"} == {
+        line.partition("  ")[2] for line in found["SHA256SUMS"].decode().splitlines()
+    }
 
 
 def test_nothing_of_this_machine_in_any_file(job: MakeJob, stages: Any, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +71,9 @@ WRONG = {
     "config-of-no-type": Wrong(
         text=HEAD + "source: {path: sources/odd}\nmodel: {}\n", says="odd_model"
     ),
-    "key": Wrong(text=GPT2 + "model: {config: {n_layers: 2}}\n", says="GPT2Config has no 'n_layers'"),
+    "key": Wrong(
+        text=GPT2 + "model: {config: {n_layers: 2}}\n", says="GPT2Config has no 'n_layers'"
+    ),
     "key-of-a-part": Wrong(
         text=HEAD
         + "source: {transformers: clip}\nmodel: {config: {text_config: {hiden_size: 8}}}\n",
@@ -172,11 +173,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def reviewer(root: Path, tmp_path: Path) -> Iterator[Reviewer]:
+def reviewer(root: Path, tmp_path: Path) -> Reviewer:
     memo = Memo(tmp_path / "digests.json")
     zoo = load(root, memo, Cache(tmp_path / "recipes.json", memo))
     assert not zoo.broken
-    yield Reviewer(zoo=zoo, builder=Builder(root, memo, Here()), scratch=tmp_path)
+    return Reviewer(zoo=zoo, builder=Builder(root, memo, Here()), scratch=tmp_path)
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -104,7 +104,7 @@ class Builder:
             inputs={need.name: self._digest(need) for need in task.needs},
             upstream={wish.slot: source.look(wish, self.memo) for wish in task.wishes},
             code=self.codes[task.stage],
-            versions=code.versions(STAGES[task.stage].libraries),
+            versions=code.versions(task.libraries),
         )
 
     def _digest(self, need: Need) -> str | None:
@@ -184,7 +184,7 @@ class Builder:
         stamps = {wish.slot: source.stamps(wish) for wish in task.wishes if source.in_place(wish)}
         state = attempt.state = self.state(task)
         looked = {slot: mapping(state.upstream, (slot,)) for slot in stamps}
-        job = dataclasses.replace(job, upstream=looked)
+        job = dataclasses.replace(job, upstream=looked, versions=state.versions)
         try:
             facts: dict[str, Json] = self.pool.call(stage.function, job, limits(task), sort(task))
         except Fault:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import tinybuild
 from tinybuild import bundle, wire
 from tinybuild.errors import BuildFault
 from tinybuild.facts import DatasetFacts, FetchShown, ModelShown, PackFacts, TokenizerShown
@@ -52,10 +54,11 @@ def make(job: Job) -> PackFacts:
         raise BuildFault.of("the recipe was edited while it was built", hint="run doit again")
     homes = [folder, *([folder / bundle.DATASET] if dataset is not None else [])]
     for home in homes:  # a dataset may be taken away by itself
-        (home / "recipe.yaml").write_text(text, encoding="utf-8", newline="")
+        (home / bundle.RECIPE).write_text(text, encoding="utf-8", newline="")
     fetched = job.find("fetch", FetchShown) or FetchShown(pins={}, credits={})
     pins = {**fetched.pins, **_local(settings, dataset)}
-    (folder / "recipe.lock.json").write_text(pretty({"version": 1, "pins": pins}), encoding="utf-8")
+    (folder / bundle.LOCK).write_text(pretty({"version": 1, "pins": pins}), encoding="utf-8")
+    _made_from(job, folder)
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     told = Told(
         name=settings.name,
@@ -75,9 +78,25 @@ def make(job: Job) -> PackFacts:
     )
     (folder / "README.md").write_text(card(told), encoding="utf-8")
     sums = "".join(f"{entry['sha256']}  {path}\n" for path, entry in tree(folder).items())
-    (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
+    (folder / bundle.SUMS).write_text(sums, encoding="utf-8")
     tar = archive(folder, job.out / f"{settings.name}.tar.gz", settings.name)
     return PackFacts(bytes=bundle.size(folder), tar=tar)
+
+
+def _made_from(job: Job, folder: Path) -> None:
+    """What a rebuild wants beside recipe and lock: the recipe's name, which the seeds depend on,
+    those of the recipes it was made from, and the toolchain."""
+    for need, laid in job.inputs.items():
+        top, _, other = need.partition("/")
+        for name, path in bundle.makings(laid / other, other) if top == bundle.RECIPES else ():
+            copy(path, folder / bundle.RECIPES / name)
+    told = bundle.Made(
+        version=1,
+        recipe=folder.name,
+        tinybuild=tinybuild.__version__,
+        toolchain={name: str(version) for name, version in job.versions.items() if version},
+    )
+    (folder / bundle.MADE).write_text(pretty(wire.dump(told)), encoding="utf-8")
 
 
 def _versions(checks: Sequence[Mapping[str, Any]]) -> str:

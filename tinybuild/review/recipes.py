@@ -139,7 +139,8 @@ class Reviewer:
             origins[wish.slot] = origin
         asked = wire.dump(Asked(stage=settings, origins=origins))
         job = self._job(task, asked, {"fetch": fetched} if fetched is not None else {})
-        self._ask(f"review.stages:{task.stage}", job, task, "warm")
+        told = self._ask(f"review.stages:{task.stage}", job, task, "warm")
+        seen.unseen += [told] if told else []
 
     def _origin(self, wish: Wish) -> Origin | None:
         """Where a source comes from, past recipes that are not built; None where only a network can
@@ -175,8 +176,9 @@ class Reviewer:
             seed=task.seed,
         )
 
-    def _ask(self, function: str, job: Job, task: Task, sort: Sort) -> None:
-        self.builder.pool.call(f"tinybuild.{function}", job, limits(task), sort)
+    def _ask(self, function: str, job: Job, task: Task, sort: Sort) -> str | None:
+        told: str | None = self.builder.pool.call(f"tinybuild.{function}", job, limits(task), sort)
+        return told
 
 
 def _plain(section: Model) -> bool:
