@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tinybuild import model as models
 from tinybuild import source
@@ -17,6 +18,9 @@ from tinybuild.source.family import blank_tokenizer
 from tinybuild.source.kinds import Request
 from tinybuild.tokenizer import stage
 from tinybuild.workers import Job
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 LARGE = 8_000_000  # bytes of a tokenizer's files: reading more takes 5 s and longer
 
@@ -77,8 +81,9 @@ def _lay(wish: source.Wish, origin: Origin, folder: Path, *, config: bool) -> No
     kind = source.KINDS[wish.kind]
     folder.mkdir()
     if kind.config is not None:
-        (folder / "config.json").write_text(pretty(kind.config(wish)), encoding="utf-8")
-        blank = None if config else blank_tokenizer(wish.text(), found.load(folder))
+        made = kind.config(wish)
+        _write(made, folder)
+        blank = None if config else blank_tokenizer(wish.text(), made)
         if blank is not None:
             blank.save_pretrained(folder)
     else:
@@ -88,5 +93,9 @@ def _lay(wish: source.Wish, origin: Origin, folder: Path, *, config: bool) -> No
                 copy(get(), inside(folder, file))
     for architecture in origin.through:
         _, taken = heads.choose(architecture, found.load(folder))
-        data = json.loads(taken.to_json_string(use_diff=False))
-        (folder / "config.json").write_text(pretty(data), encoding="utf-8")
+        _write(taken, folder)
+
+
+def _write(config: PreTrainedConfig, folder: Path) -> None:
+    text = pretty(json.loads(config.to_json_string(use_diff=False)))
+    (folder / "config.json").write_text(text, encoding="utf-8")

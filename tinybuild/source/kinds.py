@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tinybuild.files import Memo
 from tinybuild.paths import Data, Json
 from tinybuild.source.pins import Pin, Wish
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,5 +77,5 @@ class Kind:
     builds_on: bool = False
     blank: bool = False
     here: bool = False
-    config: Callable[[Wish], Data] | None = None
+    config: Callable[[Wish], PreTrainedConfig] | None = None
     rows: Callable[[Request], tuple[Pin, Data]] | None = None

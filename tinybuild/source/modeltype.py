@@ -57,11 +57,6 @@ def config_of(wish: Wish) -> PreTrainedConfig:
     return made
 
 
-def _data(wish: Wish) -> Data:
-    data: Data = json.loads(config_of(wish).to_json_string(use_diff=False))
-    return data
-
-
 def resolve(request: Request) -> Resolved:
     from transformers import CONFIG_MAPPING
 
@@ -98,5 +93,5 @@ KIND = Kind(
     rows_of=lambda wish: f"`{wish['transformers']}`",
     facts=("transformers",),
     blank=True,
-    config=_data,
+    config=config_of,
 )
