@@ -136,8 +136,8 @@ WRONG = {
     ),
     "lock": Wrong(
         text=HEAD + "source: {hub: org/name, revision: v2}\nmodel: {}\n",
-        says="the recipe asks for hub: org/name, revision: v2; "
-        "lock.lock.json holds hub: org/name, revision: v1\n  hint: doit update lock",
+        says="lock.lock.json: source.revision is 'v2' in the recipe; the lock has 'v1'\n"
+        "  hint: doit update lock",
     ),
 }
 

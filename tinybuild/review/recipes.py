@@ -19,7 +19,7 @@ from tinybuild.recipe import Recipe, lock
 from tinybuild.review.stages import Asked, Origin
 from tinybuild.sections import Model
 from tinybuild.source import Pin, Wish
-from tinybuild.source.pins import slot_key, title
+from tinybuild.source.pins import title
 from tinybuild.workers import Job, Sort
 
 
@@ -57,9 +57,10 @@ class Reviewer:
         held = self._held(recipe)
         for wish in source.wishes(recipe.data, recipe.file.parent):
             with seen.looking():
-                source.hold(wish, held.get(wish.slot))
+                source.hold(wish, held.get(wish.slot), name)
         lost = bool(seen.findings)  # what is made of these would say the same once more
-        seen.findings += self._unfit(recipe, held)
+        if recipe.pins:  # a recipe without a lock was never built, which is no finding
+            seen.findings += lock.unfit(recipe)
         looks = {"dataset": self._dataset, "tokenizer": self._tokenizer, "model": self._model}
         for stage, look in looks.items() if not lost else ():
             task = self.zoo.tasks.get(f"{stage}:{name}")
@@ -78,20 +79,6 @@ class Reviewer:
         fetch = self.zoo.tasks.get(f"fetch:{recipe.name}")
         wishes = mapping(fetch.settings, ("wishes",)) if fetch is not None else {}
         return {slot: mapping(wish) for slot, wish in wishes.items()}
-
-    def _unfit(self, recipe: Recipe, held: Mapping[str, Pin]) -> Iterator[Finding]:
-        """What of a lock does not answer to the recipe: a build would resolve it anew, or drop it.
-        A recipe without a lock was never built, which is no finding."""
-        hint, name = f"doit update {recipe.name}", lock.place(recipe.file).name
-        wishes = source.wishes(recipe.data, recipe.file.parent)
-        for wish in wishes if recipe.pins else ():
-            if source.KINDS[wish.kind].locked and wish.slot not in held:
-                pin = recipe.pins.get(wish.slot)
-                had = f"holds {_said(pin.wish)}" if pin else "holds nothing of it"
-                what = f"the recipe asks for {_said(wish.data)}; {name} {had}"
-                yield Finding(what=what, key=(*slot_key(wish), wish.kind), hint=hint)
-        for slot in sorted(recipe.pins.keys() - {wish.slot for wish in wishes}):
-            yield Finding(what=f"{name} holds the slot {slot}; the recipe has none", hint=hint)
 
     # --- stages ----------------------------------------------------------------------------------
 
@@ -195,7 +182,3 @@ def _types() -> frozenset[str]:
 
 def _unfetched(wish: Wish) -> str:
     return f"nothing of {title(wish)} is here yet"
-
-
-def _said(wish: Data) -> str:
-    return ", ".join(f"{key}: {value}" for key, value in wish.items())
