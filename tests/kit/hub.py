@@ -72,8 +72,9 @@ class Hub:
     holds the ranges that were asked for. `cut`: so many bytes into its next body, the connection
     breaks. `deaf`: ranges are not heeded. `closed`: the code and status that files are refused
     with. `stop`: (n, when): n more requests are answered; then connections break, the first
-    of them "before" anything was done or "after" all was, without its answer. `stored`: files
-    in LFS that were put.
+    of them "before" anything was done or "after" all was, without its answer, and the Hub is
+    `dead`. `busy`: (part of "METHOD path", status, headers) that one such request is refused with.
+    `stored`: files in LFS that were put.
     """
 
     repos: dict[str, Repo] = field(default_factory=dict)
@@ -87,6 +88,8 @@ class Hub:
     cut: int | None = None
     closed: tuple[str, int] | None = None
     stop: tuple[int, str] | None = None
+    dead: bool = False
+    busy: list[tuple[str, int, dict[str, str]]] = field(default_factory=list)
     stored: dict[str, bytes] = field(default_factory=dict)
     collections: list[Collection] = field(default_factory=list)
     url: str = ""
@@ -165,12 +168,10 @@ class Handler(Writes, BaseHTTPRequestHandler):
             self.hub.stop = stop and (stop[0] - 1, stop[1])
             self.obey()
             return
-        self.hub.stop = (0, "before")
-        self.close_connection = True
         sent, self.wfile = self.wfile, io.BytesIO()
-        if stop[1] == "after":
+        if stop[1] == "after" and not self.hub.dead:
             self.obey()
-        self.wfile = sent
+        self.hub.dead, self.close_connection, self.wfile = True, True, sent
 
     def obey(self) -> None:
         url = urlsplit(self.path)
@@ -183,6 +184,12 @@ class Handler(Writes, BaseHTTPRequestHandler):
         if self.hub.broken:
             self.send(500, b"the server has a bad day")
             return
+        for busy in self.hub.busy:
+            if busy[0] in self.hub.log[-1]:
+                self.hub.busy.remove(busy)
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                self.send(busy[1], b"{}", **busy[2])
+                return
         parts = [unquote(part) for part in url.path.strip("/").split("/")]
         if elsewhere:
             self.body("/".join(parts[3:]), self.hub.repos[parts[1]].commits)
