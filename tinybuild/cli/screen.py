@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO, cast
 
 from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
 
 from tinybuild import progress
 from tinybuild.cli.session import session
+from tinybuild.engine.orphans import orphans
 from tinybuild.paths import Json
 
 if TYPE_CHECKING:
@@ -104,9 +105,20 @@ class Reporter:
             count = len(self.faults)
             names = ", ".join(name for name, _ in self.faults)
             here.screen.say(f"{count} task{'s' if count > 1 else ''} failed: {names}")
+        for line in _left():
+            here.screen.say(line)
         bug = self.errors or any(not isinstance(fail, TaskFailed) for _, fail in self.faults)
         if self.unmet and not bug and sys.exc_info()[0] is None:  # an interruption goes its own way
             raise SystemExit(1)
+
+
+def _left() -> Iterator[str]:
+    """What is said of bundles whose recipe is gone."""
+    names = [str(orphan) for orphan in orphans(session().zoo) if orphan.bundle]
+    if names:
+        have = "bundle has" if len(names) == 1 else "bundles have"
+        yield f"{len(names)} {have} no recipe: {', '.join(names)}"
+        yield f"  hint: `doit clean --orphans` removes {'it' if len(names) == 1 else 'them'}"
 
 
 def _message(fail: BaseFail) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tinybuild.files import Memo
 from tinybuild.paths import Data, Json
 from tinybuild.source.kinds import Request, Resolved
-from tinybuild.source.pins import WANTED, Wish, check_sizes, fault, wanted
+from tinybuild.source.pins import Wish, check_sizes, fault, taken
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -36,8 +36,7 @@ def resolve(request: Request) -> Resolved:
         chosen = {
             file.rfilename: file.size or 0
             for file in info.siblings or ()
-            if wanted(file.rfilename.rpartition("/")[2], WANTED)
-            and ("/" not in file.rfilename or file.rfilename.endswith(".jinja"))
+            if taken(wish, file.rfilename)
         }
         if not chosen:
             raise fault(wish, f"{repo} at {revision} holds no config or tokenizer file")

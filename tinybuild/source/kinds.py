@@ -17,7 +17,7 @@ class Request:
 
     inputs: "SLOT.STAGE" -> the folder of a stage of another recipe, for kinds that build on one.
     rows: for a dataset, the recipe's section, which says how much of the upstream is needed; seed:
-    what its draws begin with.
+    what its draws begin with. recipe: the name of the recipe, for advice.
     """
 
     wish: Wish
@@ -26,6 +26,12 @@ class Request:
     inputs: Mapping[str, Path] = field(default_factory=dict)
     rows: Data = field(default_factory=dict)
     seed: int = 0
+    recipe: str = "NAME"
+
+    @property
+    def anew(self) -> str:
+        """What to do where an upstream is not what the lock says."""
+        return f"doit update {self.recipe} accepts what is there now"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ def fetch(request: Request) -> tuple[Pin, Data]:
     wish, lock = request.wish, request.lock
     commit, files = _listed(wish, lock)
     if lock is not None:
-        _unchanged(wish, lock, files)
+        _unchanged(request, lock, files)
     source = request.rows["source"]
     assert isinstance(source, Mapping)
     limit = source["max_read"]
@@ -40,7 +40,7 @@ def fetch(request: Request) -> tuple[Pin, Data]:
     read = partial.fetch(upstream, request.rows, request.out, request.seed)
     pin = Pin(wish=wish.data, facts=facts, files=upstream.pinned())
     if lock is not None:
-        _hold(wish, lock, pin)
+        _hold(request, lock, pin)
     return pin, read
 
 
@@ -72,8 +72,9 @@ def _listed(wish: Wish, lock: Pin | None) -> tuple[str, dict[str, Listed]]:
     return commit, files
 
 
-def _unchanged(wish: Wish, lock: Pin, files: Mapping[str, Listed]) -> None:
+def _unchanged(request: Request, lock: Pin, files: Mapping[str, Listed]) -> None:
     """Refuse a commit whose files are no longer listed as the locked ones."""
+    wish = request.wish
     for name, entry in sorted(lock.files.items()):
         if name not in files:
             what = f"{name} is in the lock but not in {title(wish)}"
@@ -81,19 +82,16 @@ def _unchanged(wish: Wish, lock: Pin, files: Mapping[str, Listed]) -> None:
             what = f"{name} of {title(wish)} is not the locked one"
         else:
             continue
-        raise fault(wish, what, "delete the recipe's .lock.json to accept what is there now")
+        raise fault(wish, what, request.anew)
 
 
-def _hold(wish: Wish, lock: Pin, pin: Pin) -> None:
+def _hold(request: Request, lock: Pin, pin: Pin) -> None:
     """Refuse bytes that are not the locked ones, wherever the same ranges were read."""
+    wish = request.wish
     for name, entry in pin.files.items():
         known = lock.files[name].ranges if name in lock.files else {}
         if any(known.get(place, digest) != digest for place, digest in entry.ranges.items()):
-            raise fault(
-                wish,
-                f"{name} of {title(wish)} is not the locked one",
-                "delete the recipe's .lock.json to accept what is there now",
-            )
+            raise fault(wish, f"{name} of {title(wish)} is not the locked one", request.anew)
 
 
 # --- the branch of the Hub's own Parquet ----------------------------------------------------------
