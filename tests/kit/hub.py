@@ -124,6 +124,7 @@ def _entry(path: str, data: bytes) -> dict[str, Any]:
 class Handler(Writes, BaseHTTPRequestHandler):
     hub: Hub  # set by `serve`
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each body waits 40 ms for the acknowledgement of its head
 
     def log_message(self, format: str, *args: object) -> None:
         pass

@@ -14,6 +14,7 @@ from kit.hub import Hub, connected
 from tinybuild import publish
 from tinybuild.errors import Fault, SourceFault
 from tinybuild.files import sha256
+from tinybuild.publish import asking
 
 TOKEN = "hf_aVeryPrivateTokenThatNobodyMaySee"
 REPO = "my-org/tiny-x"
@@ -331,6 +332,7 @@ def test_a_publish_cut_at_any_request_is_repeated(
         place = tmp_path / str(number)
         place.mkdir()
         with monkeypatch.context() as patch, connected(place, patch, TOKEN) as hub:
+            patch.setattr(asking, "TRIES", 1)
             if not _cut(hub, place, way, (number, when)):
                 assert number > 3
                 return
