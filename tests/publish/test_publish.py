@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from kit.hub import Hub, connected
+from kit.hub import Hub, Trouble, connected
 
 from tinybuild import publish
 from tinybuild.errors import Fault, SourceFault
@@ -372,10 +372,10 @@ def test_a_busy_hub_is_waited_for(
 ) -> None:
     waited: list[float] = []
     monkeypatch.setattr("time.sleep", waited.append)
-    hub.busy = [("POST /api/repos/create", 429, {"Retry_After": "7"}), ("commit/main", 503, {})]
+    busy = Trouble(where="repos/create", status=429, headers={"Retry-After": "7"}, body=b"{}")
+    hub.troubles += [busy, Trouble(where="commit/main", status=503, body=b"{}")]
     assert publish.publish(target(tmp_path)).state == "created"
     assert 7 in waited
-    assert hub.busy == []
 
 
 # --- collections ----------------------------------------------------------------------------------
