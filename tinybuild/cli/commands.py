@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from tinybuild.cli import architectures, building, checking, paging, starting
+from tinybuild.cli import architectures, building, checking, paging, showing, starting
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.cli.unpack import Asked, Work, unpack
@@ -114,6 +114,7 @@ COMMANDS: Mapping[str, Command] = {
         more="Without a name: the recipes of recipes/ itself.",
     ),
     "check": checking.CHECK,
+    "show": showing.SHOW,
     "page": paging.PAGE,
     "init": starting.INIT,
     "new": starting.NEW,

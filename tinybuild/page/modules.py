@@ -47,7 +47,7 @@ def modules(shapes: Shapes, name: str = "") -> Module:
             own[first] = shape
     inside = [modules(held, part) for part, held in sorted(parts.items(), key=_place)]
     folded = tuple(_folded(inside))
-    if not own and len(folded) == 1 and folded[0].count > 1:  # a list of layers that are alike
+    if not own and len(folded) == 1 and folded[0].name.startswith("0 to "):  # layers that are alike
         return dataclasses.replace(folded[0], name=name)
     size = sum(map(_size, shapes.values()))
     return Module(name=name, weights=own, inside=folded, parameters=size)

@@ -62,6 +62,16 @@ def pictures(folder: Path) -> list[Picture]:
     return sorted(made, key=lambda picture: _by_number(picture.name))
 
 
+def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors of a bundle's model, by their names."""
+    made = {}
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        with path.open("rb") as file:
+            _, tensors = placed(file, path.stat().st_size)
+        made.update({name: tensor.shape for name, tensor in tensors.items()})
+    return made
+
+
 def _by_number(name: str) -> tuple[tuple[int, str], ...]:
     parts = name.split(".")
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
