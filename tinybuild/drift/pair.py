@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Literal
 
 from tinybuild.drift.moved import Question
 from tinybuild.files import sha256
 from tinybuild.source import Pin, Wish
-from tinybuild.source.hub import ask
-from tinybuild.source.pins import LARGEST, Listed
-
-if TYPE_CHECKING:
-    from huggingface_hub.hf_api import DatasetInfo, ModelInfo
-
-
-@dataclass(frozen=True, kw_only=True)
-class Head:
-    """What one request tells of a repository at a revision: commit, files, and facts of its own
-    (license, gated)."""
-
-    commit: str
-    files: Mapping[str, Listed]
-    facts: Mapping[str, str]
+from tinybuild.source.hub import Head, ask
+from tinybuild.source.pins import LARGEST
+from tinybuild.source.refusal import Address
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,36 +37,14 @@ class Asked:
         return self.wish.text("revision", "main")
 
     @property
+    def address(self) -> Address:
+        """Where a refusal is told; the next build says what to do about it."""
+        noun: Literal["model", "dataset"] = "dataset" if self.dataset else "model"
+        return Address(repo=self.wish.text(), noun=noun, revision=self.revision)
+
+    @property
     def commit(self) -> str:
         return self.pin.facts["commit"]
-
-
-def head(asked: Asked, revision: str) -> Head:
-    """Raises SourceFault."""
-    from huggingface_hub import HfApi
-
-    repo, api = asked.wish.text(), HfApi()
-    get: Any = api.dataset_info if asked.dataset else api.model_info
-    info = ask(asked.wish, lambda: get(repo, revision=revision, files_metadata=True))
-    files = {
-        file.rfilename: Listed(
-            size=file.size or 0, oid=file.lfs.sha256 if file.lfs else file.blob_id or ""
-        )
-        for file in info.siblings or ()
-    }
-    return Head(commit=str(info.sha), files=files, facts=facts(info))
-
-
-def facts(info: ModelInfo | DatasetInfo) -> dict[str, str]:
-    """What a repository says of who may use it: `gated` is no, auto or manual."""
-    said = info.card_data or {}
-    license_, name = said.get("license"), said.get("license_name")
-    if isinstance(license_, list):
-        license_ = ", ".join(map(str, license_))
-    told = {"gated": str(info.gated or "no")}
-    if license_:
-        told["license"] = f"{license_} ({name})" if name and license_ == "other" else str(license_)
-    return told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +86,9 @@ class Pair:
         if listed.size > LARGEST:
             self.unread.append(f"{name} has {listed.size:,} bytes and was not looked at")
             return None
-        download = functools.partial(hf_hub_download, repo, name, revision=commit, repo_type=kind)
-        return Path(ask(self.asked.wish, lambda: download(cache_dir=self.folder / "cache")))
+        place = {"revision": commit, "repo_type": kind, "cache_dir": self.folder / "cache"}
+        download = functools.partial(hf_hub_download, repo, name, **place)
+        return Path(ask(self.asked.address, download, name))
 
     def sides(self, name: str) -> tuple[Path | None, Path | None]:
         """A file at the locked commit and now."""

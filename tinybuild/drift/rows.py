@@ -13,9 +13,10 @@ from tinybuild.compare.rows import split_of
 from tinybuild.dataset import card
 from tinybuild.dataset.groups import Groups
 from tinybuild.dataset.ranged import Spent
-from tinybuild.drift.pair import Head, Pair
+from tinybuild.drift.pair import Pair
 from tinybuild.errors import Fault
 from tinybuild.paths import Json, get, mapping
+from tinybuild.source.hub import Head
 from tinybuild.source.upstream import Upstream
 
 SMALL = 5_000_000  # bytes: so large a file of lines is fetched whole to be counted
@@ -104,7 +105,7 @@ def held(pair: Pair, changed: Sequence[str]) -> tuple[Rows, ...]:
 
 
 def _split(name: str) -> str:
-    return split_of(name)
+    return split_of(name).removeprefix("/")
 
 
 def _table(pair: Pair, at: Head, names: Sequence[str]) -> Table:
@@ -122,7 +123,7 @@ def _table(pair: Pair, at: Head, names: Sequence[str]) -> Table:
 
 def _parquet(pair: Pair, at: Head, name: str) -> Table | None:
     """By its footer."""
-    upstream = Upstream(pair.asked.wish, at.commit, at.files, LIMIT)
+    upstream = Upstream(pair.asked.address, at.commit, at.files, LIMIT)
     try:
         footer = Groups(upstream, [name], pair.folder, None).footer(0)
     except (Fault, Spent) as error:

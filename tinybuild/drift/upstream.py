@@ -11,9 +11,10 @@ from tinybuild.compare import Side, compare
 from tinybuild.dataset import formats
 from tinybuild.drift import rows
 from tinybuild.drift.moved import Answers, Fact, Moved, Questions, Said, State
-from tinybuild.drift.pair import Asked, Head, Pair, head
+from tinybuild.drift.pair import Asked, Pair
 from tinybuild.errors import Fault
 from tinybuild.files import copy, digest, inside, sha256
+from tinybuild.source.hub import Head, head
 from tinybuild.source.pins import taken, title
 from tinybuild.source.repository import README
 
@@ -43,7 +44,7 @@ def ask(questions: Questions) -> Answers:
 
 def _head_or_fault(asked: Asked) -> Head | Fault:
     try:
-        return head(asked, asked.revision)
+        return head(asked.address, asked.revision)
     except Fault as fault:
         return fault
 
@@ -77,10 +78,10 @@ def _compared(asked: Asked, now: Head, known: Moved) -> Moved:
     old: Head | None = None
     if now.commit != asked.commit:
         try:
-            old = head(asked, asked.commit)
+            old = head(dataclasses.replace(asked.address, commit=asked.commit), asked.commit)
             before = {"license": old.facts.get("license", ""), **before}
         except Fault as fault:
-            unread.append(f"the locked commit cannot be had: {fault.findings[0].what}")
+            unread.append(fault.findings[0].what)
     changes = tuple(
         Fact(name=name, before=before[name], after=now.facts.get(name, ""))
         for name in ("license", "gated")

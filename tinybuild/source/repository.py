@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from tinybuild.paths import Data
-from tinybuild.source.hub import ask
+from tinybuild.source.hub import ask, head
 from tinybuild.source.kinds import Request
 from tinybuild.source.pins import Listed, Pin, Wish, fault, title
 from tinybuild.source.refusal import Address
@@ -26,7 +26,9 @@ def fetch(request: Request) -> tuple[Pin, Data]:
 
     wish, lock = request.wish, request.lock
     address = Address.of(request)
-    commit, files = _listed(address)
+    told = head(address, address.revision, files=False).facts if lock is None else lock.facts
+    facts, commit = dict(told), told["commit"]
+    files = _listed(address, commit)
     if lock is not None:
         _unchanged(request, lock, files)
     source = request.rows["source"]
@@ -35,7 +37,6 @@ def fetch(request: Request) -> tuple[Pin, Data]:
     assert isinstance(limit, int)
     upstream = Upstream(address, commit, files, limit)
     upstream.configs = _converted(wish, files)
-    facts = {"commit": commit}
     if wish.data.get("revision") == CONVERTED:
         facts["card"] = _card_commit(address, lock)
         upstream.about = _said(address, facts["card"], upstream)
@@ -46,19 +47,19 @@ def fetch(request: Request) -> tuple[Pin, Data]:
     return pin, read
 
 
-def _listed(address: Address) -> tuple[str, dict[str, Listed]]:
-    """The commit, and its files as the Hub lists them."""
+def _listed(address: Address, commit: str) -> dict[str, Listed]:
+    """The files of a commit as the Hub lists them."""
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
-    repo, commit = address.repo, address.commit or head(address, address.revision)
+    repo = address.repo
     tree = ask(
         address,
         lambda: list(
             HfApi().list_repo_tree(repo, repo_type="dataset", revision=commit, recursive=True)
         ),
     )
-    files = {
+    return {
         entry.path: Listed(
             size=entry.lfs.size if entry.lfs else entry.size,
             oid=entry.lfs.sha256 if entry.lfs else entry.blob_id,
@@ -66,19 +67,6 @@ def _listed(address: Address) -> tuple[str, dict[str, Listed]]:
         for entry in tree
         if isinstance(entry, RepoFile)
     }
-    return commit, files
-
-
-def head(address: Address, revision: str) -> str:
-    """The commit that a dataset's revision is at now: one request."""
-    from huggingface_hub import HfApi, constants
-
-    seconds = constants.HF_HUB_DOWNLOAD_TIMEOUT
-    info = ask(
-        address,
-        lambda: HfApi().dataset_info(address.repo, revision=revision, timeout=seconds),
-    )
-    return str(info.sha)
 
 
 def _unchanged(request: Request, lock: Pin, files: Mapping[str, Listed]) -> None:
@@ -130,7 +118,7 @@ def _card_commit(address: Address, lock: Pin | None) -> str:
     """The commit of the main branch, for the card that the branch of the Hub's Parquet lacks."""
     if lock is not None and "card" in lock.facts:
         return lock.facts["card"]
-    return head(address, "main")
+    return head(address, "main", files=False).commit
 
 
 def _said(address: Address, commit: str, upstream: Upstream) -> Data:
