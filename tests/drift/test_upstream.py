@@ -248,26 +248,25 @@ def test_rows_and_columns_by_the_card(job: MakeJob, hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "old", "new", "line"),
+    ("name", "files", "line"),
     [
         (
             "train.jsonl",
-            b'{"id": 1}\n' * 5,
-            b'{"id": 1, "x": 2}\n' * 7,
+            (b'{"id": 1}\n' * 5, b'{"id": 1, "x": 2}\n' * 7),
             "  train: 5 -> 7 rows; added column x (json)",
         ),
-        ("test.csv", b"a,b\n1,2\n", b'a\n"1\n2"\n3\n', "  test: 1 -> 2 rows; removed column b"),
-        ("train.txt", b"a\nb\n", b"a\nc\n", "  the rows of train.txt were not counted"),
+        ("test.csv", (b"a,b\n1,2\n", b'a\n"1\n2"\n3\n'), "  test: 1 -> 2 rows; removed column b"),
+        ("train.txt", (b"a\nb\n", b"a\nc\n"), "  the rows of train.txt were not counted"),
     ],
 )
 def test_rows_of_lines(
-    job: MakeJob, hub: Hub, name: str, old: bytes, new: bytes, line: str
+    job: MakeJob, hub: Hub, name: str, files: tuple[bytes, bytes], line: str
 ) -> None:
     repo = hub.dataset("a/rows")
-    repo.commit({name: old})
+    repo.commit({name: files[0]})
     split = name.partition(".")[0]
     pinned = question(job, {"hub": "a/rows", "split": split}, "dataset")
-    repo.commit({name: new})
+    repo.commit({name: files[1]})
     moved = only(hub, pinned)
     assert moved.files == (name,)
     assert line in said(moved).splitlines()

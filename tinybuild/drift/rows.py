@@ -17,6 +17,7 @@ from tinybuild.drift.pair import Pair
 from tinybuild.errors import Fault
 from tinybuild.paths import Json, get, mapping
 from tinybuild.source.hub import Head
+from tinybuild.source.ranges import Ranges
 from tinybuild.source.upstream import Upstream
 
 SMALL = 5_000_000  # bytes: so large a file of lines is fetched whole to be counted
@@ -123,7 +124,7 @@ def _table(pair: Pair, at: Head, names: Sequence[str]) -> Table:
 
 def _parquet(pair: Pair, at: Head, name: str) -> Table | None:
     """By its footer."""
-    upstream = Upstream(pair.asked.address, at.commit, at.files, LIMIT)
+    upstream = Upstream(pair.asked.address, at.commit, at.files, LIMIT, Ranges(pair.folder))
     try:
         footer = Groups(upstream, [name], pair.folder, None).footer(0)
     except (Fault, Spent) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from tinybuild.source.refusal import Address, Later, refusal
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import DatasetInfo, ModelInfo
 
 T = TypeVar("T")
 
@@ -77,8 +79,12 @@ def head(address: Address, revision: str, *, files: bool = True) -> Head:
     api = HfApi()
     look: Any = api.dataset_info if address.noun == "dataset" else api.model_info
     more = {"files_metadata": files, "timeout": _seconds()}
-    info = ask(address, lambda: look(address.repo, revision=revision, **more))
-    facts = {"commit": str(info.sha), "gated": str(info.gated or "no")}
+    return ask(address, lambda: _told(look(address.repo, revision=revision, **more)))
+
+
+def _told(info: ModelInfo | DatasetInfo) -> Head:
+    """Raises ValueError or TypeError for what is not the Hub's answer."""
+    facts = {"commit": full(info.sha), "gated": str(info.gated or "no")}
     said = info.card_data.to_dict() if info.card_data is not None else {}
     given = said.get("license") or ()
     names = [given] if isinstance(given, str) else given
@@ -86,15 +92,20 @@ def head(address: Address, revision: str, *, files: bool = True) -> Head:
         names = [f"other ({said['license_name']})"]
     if names:
         facts["license"] = ", ".join(map(str, names))
-    return Head(
-        facts=facts,
-        files={
-            file.rfilename: Listed(
-                size=file.size or 0, oid=file.lfs.sha256 if file.lfs else file.blob_id or ""
-            )
-            for file in info.siblings or ()
-        },
-    )
+    listed = {
+        file.rfilename: Listed(
+            size=file.size or 0, oid=file.lfs.sha256 if file.lfs else file.blob_id or ""
+        )
+        for file in info.siblings or ()
+    }
+    return Head(facts=facts, files=listed)
+
+
+def full(commit: Any) -> str:
+    """What the Hub names as a commit, if it is one: it becomes a place in a cache."""
+    if isinstance(commit, str) and re.fullmatch("[0-9a-f]{40}", commit):
+        return commit
+    raise ValueError("this names no commit")
 
 
 def is_listed(listed: Listed, path: Path) -> bool:
