@@ -32,6 +32,7 @@ __all__ = [
     "blank_tokenizer",
     "credit",
     "fetch",
+    "hold",
     "in_place",
     "is_text",
     "kind_of",
@@ -167,6 +168,23 @@ def _taken(request: Request, resolved: Resolved) -> Pin:
     if request.lock is not None:
         _hold(request, request.lock.files, files)
     return Pin(wish=request.wish.data, facts=resolved.facts, files=files)
+
+
+def hold(wish: Wish, lock: Pin | None, recipe: str) -> None:
+    """Raises SourceFault for what a fetch would refuse of files that are on this machine: none are
+    there, or they are not the locked ones. recipe: its name, for advice."""
+    if in_place(wish):
+        local(wish)
+    elif KINDS[wish.kind].here:
+        request = Request(wish=wish, lock=lock, out=Path(), recipe=recipe)
+        resolved = KINDS[wish.kind].resolve(request)
+        if lock is not None:
+            paths = {name: get() for name, get in resolved.files.items()}
+            files = {
+                name: Entry(sha256=sha256(path), size=path.stat().st_size)
+                for name, path in paths.items()
+            }
+            _hold(request, lock.files, files)
 
 
 def _hold(request: Request, locked: Mapping[str, Entry], files: Mapping[str, Entry]) -> None:

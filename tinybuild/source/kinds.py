@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tinybuild.files import Memo
 from tinybuild.paths import Data, Json
 from tinybuild.source.pins import Pin, Wish
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,8 @@ class Kind:
     on_hub: whether it is a repository of the Hub, which a card's front matter names.
     builds_on: whether it names another recipe of the zoo, whose stages come first.
     blank: whether a tokenizer of it has no vocabulary.
+    here: whether its files are on this machine, so that resolving is no more than looking at them.
+    config: of a kind that makes its files, the config alone, from a wish; raises SourceFault.
     rows: for a dataset, how only the rows that are asked for are fetched: the pin, and what was
     read. None where all files are taken.
     """
@@ -76,4 +82,6 @@ class Kind:
     on_hub: bool = False
     builds_on: bool = False
     blank: bool = False
+    here: bool = False
+    config: Callable[[Wish], PreTrainedConfig] | None = None
     rows: Callable[[Request], tuple[Pin, Data]] | None = None
