@@ -21,6 +21,7 @@ RESERVED = frozenset(
     (
         *STAGES,
         *("all", "zoo", "build", "check", "why", "unpack", "missing", "table"),
+        "affected",
         *("run", "list", "clean", "forget", "ignore", "info", "help", "auto", "dumpdb"),
         *("strace", "tabcompletion", "reset-dep"),
     )

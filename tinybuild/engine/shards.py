@@ -59,20 +59,22 @@ def _more(task: Task) -> float:
 def deal(zoo: Zoo, names: Collection[str], shard: Shard) -> tuple[str, ...]:
     """The names of a selection that are one shard's, in their order.
 
-    The dearest is dealt first, each to the shard with the least so far. A recipe that is made from
-    others costs a shard what those cost as well, unless it has them: they stay together where they
-    can. A name without tasks, such as a broken recipe's, costs nothing.
+    The dearest is dealt first, each to where the longest shard grows least, then to where least is
+    done twice (a shard builds what its recipes are made from as well), then to the shortest. A name
+    without tasks, such as a broken recipe's, costs nothing.
     """
     every = {name: {task.name: task for task in _all(zoo, name)} for name in names}
     costs = {name: cost(tasks.values()) for name, tasks in every.items()}
     loads, held = [0.0] * shard.count, [set[str]() for _ in range(shard.count)]
     dealt = dict[str, int]()
     for name in sorted(every, key=lambda name: (-costs[name], name)):
-        tasks = every[name]
-        rest = [cost(t for n, t in tasks.items() if n not in held[i]) for i in range(shard.count)]
-        place = min(range(shard.count), key=lambda i: (loads[i] + rest[i], i))
-        loads[place] += rest[place]
-        held[place].update(tasks)
+        tasks = every[name].items()
+        more = [cost(task for key, task in tasks if key not in have) for have in held]
+        ends = [load + rest for load, rest in zip(loads, more, strict=True)]
+        most = max(loads)
+        place = min(range(shard.count), key=lambda i: (max(most, ends[i]), more[i], ends[i], i))
+        loads[place] = ends[place]
+        held[place].update(every[name])
         dealt[name] = place + 1
     return tuple(name for name in names if dealt[name] == shard.number)
 
