@@ -74,9 +74,10 @@ def test_the_two_commands_are_those_of_ci() -> None:
 
 
 def test_the_zoo_is_well_formed_and_complete() -> None:
-    result = doit(ROOT, "check")
+    hub = [path for path in RECIPES if path.parent.name == "hub"]
+    result = doit(ROOT, "check", "hub")  # of which only the text can be read here
     assert result.code == 0, result.out
-    assert result.out == f"{len(RECIPES)} recipes are well-formed\n"
+    assert result.out.endswith(f"{len(hub)} recipes have nothing wrong\n")
     names = {path.stem for path in RECIPES if path.parent.name == "recipes"}
     wanted = {"mt5", "mt5-config-only", "llama", "bert", "deberta", "gpt2", "t5", "bart"}
     wanted |= {"xlm-roberta", "bloom-176b", "fsmt-super-tiny", "vit", "clip", "mistral"}

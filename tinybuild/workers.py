@@ -42,6 +42,7 @@ SETTINGS = {
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_VERBOSITY": "error",  # its warnings hold addresses, with the passwords in them
     "HF_UPDATE_DOWNLOAD_COUNTS": "0",  # load_dataset reports each load to a server
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "PYTHONWARNINGS": "ignore",
@@ -155,7 +156,7 @@ def _answer(function: str, argument: object, memory: int) -> Answer:
             return _fault(network.fault(wanted))
         if out_of_memory(error):
             return _fault(_out_of_memory(memory))
-        trace = traceback.format_exc()
+        trace = network.scrubbed(traceback.format_exc())
         if isinstance(error, OSError):
             return "os", (error.errno, error.strerror, error.filename, trace)
         # Libraries written in Rust raise types of their own for a full disk and the like.

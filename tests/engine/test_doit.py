@@ -455,7 +455,7 @@ def test_no_recipes_folder(tmp_path: Path) -> None:
     for arguments in ((), ("check",), ("why",)):
         result = doit(tmp_path, *arguments)
         assert result.code == 1
-        assert "there is no folder recipes/ here" in result.out
+        assert "there is no folder recipes/ here" in result.out + result.err
 
 
 # --- commands -------------------------------------------------------------------------------------
@@ -466,8 +466,8 @@ def test_list_clean_groups_and_single_stages(tmp_path: Path) -> None:
     (root / "recipes/extra").mkdir()
     (root / "recipes/extra/c.yaml").write_text(LIGHT)
     listed = doit(root, "list").out
-    assert "a           rows only" in listed
-    assert "extra       the recipes in recipes/extra/" in listed
+    assert "a       not built  rows only" in listed
+    assert "extra        1" in listed
     assert doit(root, "dataset:a").ran == {"dataset:a"}
     assert doit(root, "a").ran == {"validate:a", "pack:a"}
     assert doit(root).ran == {"dataset:b", "validate:b", "pack:b"}

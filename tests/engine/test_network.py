@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from kit import hub
+from kit.files import contents
+from kit.hub import Trouble
 from kit.zoo import doit, make
 
 RECIPE = """\
@@ -57,3 +60,41 @@ def test_a_config_that_names_another_repository(tmp_path: Path) -> None:
         assert result.code == 0, result.out + result.err
         assert server.log == []
         assert server.tokens == []
+
+
+ROWS = """\
+version: 1
+summary: rows of the Hub
+dataset: {source: {hub: owner/rows}, samples: 2}
+"""
+SECRETS = ("pass-word", "hf_aVeryPrivateToken")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        (Trouble(where="/api/", status=503, headers={"Retry-After": "0"}), "built"),
+        (Trouble(where="/api/", status=418, times=9), "418"),
+        (Trouble(where="/api/", status=200, body=b"[1]", times=9), "not the Hub"),
+        (Trouble(where="/resolve/", status=503, headers={"Retry-After": "900"}), "900 s"),
+    ],
+    ids=["busy once", "refused", "portal", "busy long"],
+)
+def test_no_secret_is_said_or_written(tmp_path: Path, trouble: Trouble, words: str) -> None:
+    """Not the token, and not the password of an HF_ENDPOINT: in no message, log, note or bundle."""
+    root = make(tmp_path / "zoo", a=ROWS)
+    with hub.serve() as server:
+        server.dataset("owner/rows").commit({"data.jsonl": b'{"text": "a"}\n{"text": "b"}\n'})
+        server.troubles.append(trouble)
+        endpoint = server.url.replace("http://", f"http://user:{SECRETS[0]}@")
+        home = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+        result = doit(root, HF_ENDPOINT=endpoint, HF_TOKEN=SECRETS[1], **home)
+        assert server.tokens, "the client was given a secret"
+    said = result.out + result.err
+    assert words in said
+    assert "Traceback" not in said
+    held = [
+        name for name, data in contents(tmp_path).items() for s in SECRETS if s.encode() in data
+    ]
+    assert held == []
+    assert not any(secret in said for secret in SECRETS)

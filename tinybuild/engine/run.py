@@ -341,6 +341,14 @@ class Builder:
         while self.busy and time.monotonic() < patience:
             time.sleep(0.01)
 
+    def left(self, task: str) -> bool:
+        """Whether there is anything of a task to clean."""
+        name = task.partition(":")[2]
+        made = [self.place(task), self._failure(task)]
+        if task.startswith("pack:"):
+            made += [self.root / "dist" / name, self.root / "dist" / f"{name}.tar.gz"]
+        return any(os.path.lexists(path) for path in made)
+
     def clean(self, task: str) -> None:
         """Remove what a task made."""
         if task.startswith("pack:"):

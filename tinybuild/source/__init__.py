@@ -32,6 +32,7 @@ __all__ = [
     "blank_tokenizer",
     "credit",
     "fetch",
+    "hold",
     "in_place",
     "is_text",
     "kind_of",
@@ -144,6 +145,7 @@ def fetch(job: Job) -> dict[str, Json]:
             inputs=job.inputs,
             rows=job.settings.get("rows", {}),
             seed=job.seed,
+            recipe=job.task.partition(":")[2],
         )
         kind = KINDS[request.wish.kind]
         if slot == "dataset" and kind.rows is not None:
@@ -164,12 +166,30 @@ def _taken(request: Request, resolved: Resolved) -> Pin:
             copy(path, target)
         files[name] = Entry(sha256=sha256(target), size=target.stat().st_size)
     if request.lock is not None:
-        _hold(request.wish, request.lock.files, files)
+        _hold(request, request.lock.files, files)
     return Pin(wish=request.wish.data, facts=resolved.facts, files=files)
 
 
-def _hold(wish: Wish, locked: Mapping[str, Entry], files: Mapping[str, Entry]) -> None:
+def hold(wish: Wish, lock: Pin | None, recipe: str) -> None:
+    """Raises SourceFault for what a fetch would refuse of files that are on this machine: none are
+    there, or they are not the locked ones. recipe: its name, for advice."""
+    if in_place(wish):
+        local(wish)
+    elif KINDS[wish.kind].here:
+        request = Request(wish=wish, lock=lock, out=Path(), recipe=recipe)
+        resolved = KINDS[wish.kind].resolve(request)
+        if lock is not None:
+            paths = {name: get() for name, get in resolved.files.items()}
+            files = {
+                name: Entry(sha256=sha256(path), size=path.stat().st_size)
+                for name, path in paths.items()
+            }
+            _hold(request, lock.files, files)
+
+
+def _hold(request: Request, locked: Mapping[str, Entry], files: Mapping[str, Entry]) -> None:
     """Refuse files that are not the locked ones."""
+    wish = request.wish
     for name in sorted({*locked, *files}):
         known, here = locked.get(name), files.get(name)
         if known == here:
@@ -186,5 +206,5 @@ def _hold(wish: Wish, locked: Mapping[str, Entry], files: Mapping[str, Entry]) -
         raise SourceFault.of(
             what,
             key=(*slot_key(wish), wish.kind),
-            hint="delete the recipe's .lock.json to accept what is there now",
+            hint=request.anew,
         )

@@ -86,4 +86,5 @@ KIND = Kind(
     rows_of=lambda wish: f"package `{wish['package']}`",
     facts=("version",),
     locked=True,
+    here=True,
 )

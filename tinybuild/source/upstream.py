@@ -13,7 +13,8 @@ from tinybuild.dataset.ranged import Spent, left
 from tinybuild.errors import Fault
 from tinybuild.paths import Data
 from tinybuild.source.hub import ask
-from tinybuild.source.pins import Entry, Listed, Wish, fault
+from tinybuild.source.pins import Entry, Listed
+from tinybuild.source.refusal import NETWORK, Address
 
 RETRIES = 5  # as many as huggingface_hub makes
 
@@ -21,9 +22,9 @@ RETRIES = 5  # as many as huggingface_hub makes
 class Upstream:
     """A `dataset.ranged.Repository`; it remembers which ranges were read."""
 
-    def __init__(self, wish: Wish, commit: str, files: Mapping[str, Listed], limit: int):
-        self.wish, self.commit, self.files, self.limit = wish, commit, files, limit
-        self.label = wish.text()
+    def __init__(self, address: Address, commit: str, files: Mapping[str, Listed], limit: int):
+        self.address, self.commit, self.files, self.limit = address, commit, files, limit
+        self.label = address.repo
         self.sizes = {name: listed.size for name, listed in files.items()}
         self.configs: Sequence[Data] = ()
         self.about: Data = {}
@@ -56,11 +57,11 @@ class Upstream:
         sink = _Sink(file, ranges, None if set(ranges) <= before.keys() else digest)
         while at < stop:
             begun = at
-            at = ask(self.wish, functools.partial(self._take, name, at, stop, sink))
+            at = ask(self.address, functools.partial(self._take, name, at, stop, sink), name)
             tries = tries + 1 if at == begun else 0
             if at < stop and tries > RETRIES:
-                hint = "check the network, then run doit again"
-                raise fault(self.wish, f"{name} breaks off at byte {at:,} of {stop:,}", hint)
+                what = f"{name} breaks off at byte {at:,} of {stop:,}"
+                raise self.address.fault(what, NETWORK)
         self.used += stop - start
         before.update((place, digest.hexdigest()) for place, digest in sink.digests.items())
         self._check(name)
@@ -68,20 +69,19 @@ class Upstream:
     def _take(self, name: str, start: int, stop: int, file: _Sink) -> int:
         """Ask for a range once; the place up to which it came."""
         import httpx2
-        from huggingface_hub import constants, hf_hub_url
+        from huggingface_hub import get_session, hf_hub_url
         from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
-        from huggingface_hub.utils._http import http_stream_backoff
 
-        url = hf_hub_url(self.wish.text(), name, repo_type="dataset", revision=self.commit)
+        url = hf_hub_url(self.label, name, repo_type="dataset", revision=self.commit)
         # Encoded answers would be other bytes than those that were asked for.
         headers = {
             **build_hf_headers(),
             "Range": f"bytes={start}-{stop - 1}",
             "Accept-Encoding": "identity",
         }
-        options: dict[str, Any] = {"timeout": constants.HF_HUB_DOWNLOAD_TIMEOUT}
-        options["follow_redirects"] = True
-        with http_stream_backoff("GET", url, headers=headers, **options) as response:
+        with get_session().stream("GET", url, headers=headers, follow_redirects=True) as response:
+            if response.status_code == 416:
+                raise self._other(name)
             hf_raise_for_status(response)
             said = f"bytes {start}-{stop - 1}/{self.files[name].size}"
             whole = response.status_code == 200 and (start, stop) == (0, self.files[name].size)
@@ -99,8 +99,8 @@ class Upstream:
         return at
 
     def _other(self, name: str) -> Fault:
-        what = f"{name} of {self.wish.data['hub']} came in other bytes than were asked for"
-        return fault(self.wish, what, "a proxy may stand between; check HF_ENDPOINT")
+        what = f"{name} of {self.label} came in other bytes than were asked for"
+        return self.address.fault(what, "a proxy may stand between; check HF_ENDPOINT")
 
     def _check(self, name: str) -> None:
         """A file that was read from its first byte to its last must be the one that is listed."""
@@ -113,9 +113,8 @@ class Upstream:
         if at != listed.size or len(listed.oid) != 64:
             return
         if oid != listed.oid:
-            raise fault(
-                self.wish,
-                f"{name} of {self.wish.data['hub']} is not the file that the Hub lists "
+            raise self.address.fault(
+                f"{name} of {self.label} is not the file that the Hub lists "
                 f"(sha256 {oid[:12]}, listed {listed.oid[:12]})",
                 "run doit again; if it stays so, the repository is damaged",
             )
