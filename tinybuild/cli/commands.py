@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from tinybuild.cli import architectures, building, checking
+from tinybuild.cli import architectures, building, checking, starting
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.cli.unpack import Asked, Work, unpack
@@ -114,6 +114,9 @@ COMMANDS: Mapping[str, Command] = {
         more="Without a name: the recipes of recipes/ itself.",
     ),
     "check": checking.CHECK,
+    "init": starting.INIT,
+    "new": starting.NEW,
+    "schema": starting.WRITE_SCHEMA,
     "unpack": Command(
         doc="write rows of a recipe's dataset source as files that a person can edit",
         do=_unpack,
