@@ -1,2 +1,1 @@
-"""What can be done with a bundle alone, wherever it lies: verify it, make it again, and make a
-recipe for a tiny model that has none."""
+"""What can be done with a bundle alone: verify it, make it again, make a recipe of a tiny model."""
