@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from tinybuild import progress
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
+from tinybuild.engine import orphans
 from tinybuild.engine.shards import Shard
-from tinybuild.errors import RecipeFault
+from tinybuild.errors import RecipeFault, did_you_mean
 from tinybuild.paths import Json
 from tinybuild.recipe import Broken, Recipe
 
@@ -55,6 +56,8 @@ BUILD = Command(
 
 def _clean(here: Session, words: Sequence[str], options: Options) -> Lines:
     """Later stages first: what is left of an interrupted clean can be built on."""
+    if options["orphans"]:
+        return (yield from _orphans(here, words, dry=bool(options["dry-run"])))
     every = [*here.zoo.recipes] if options["all"] else here.zoo.groups[""]
     removed = list[Json]()
     for task in reversed(here.tasks(words or every)):
@@ -69,6 +72,22 @@ def _clean(here: Session, words: Sequence[str], options: Options) -> Lines:
     return Answer(data={"removed": removed})
 
 
+def _orphans(here: Session, words: Sequence[str], *, dry: bool) -> Lines:
+    """What is left of recipes that are gone: of all, or of those named."""
+    left = {orphan.name: orphan for orphan in orphans.orphans(here.zoo)}
+    for word in words:
+        if word not in left:
+            what = f"{word} is not a bundle without a recipe"
+            raise RecipeFault.of(what, hint=did_you_mean(word, left) or "there are none")
+    for name in words or left:
+        yield f"{'would remove' if dry else 'removed'} what is left of {left[name]}"
+        stay = () if dry else orphans.clean(here.root, left[name])
+        yield from (f"  {path} stays: no build wrote it" for path in stay)
+    if not left:
+        yield "every bundle has its recipe"
+    return Answer(data={"removed": [*words] or [*left]})
+
+
 CLEAN = Command(
     doc="remove what was built",
     do=_clean,
@@ -76,6 +95,7 @@ CLEAN = Command(
     options={
         "all": Option(help="every recipe, those of groups included", short="a"),
         "dry-run": Option(help="only say what would be removed", short="n"),
+        "orphans": Option(help="only what is left of recipes that were deleted or renamed"),
     },
     group="build",
     more="Without a name: the recipes of recipes/ itself.",

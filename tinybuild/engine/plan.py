@@ -20,8 +20,23 @@ from tinybuild.source.pins import slot_key
 RESERVED = frozenset(
     (
         *STAGES,
-        *("all", "zoo", "build", "check", "why", "unpack", "missing", "table"),
-        "affected",
+        *(
+            "all",
+            "zoo",
+            "build",
+            "init",
+            "new",
+            "schema",
+            "check",
+            "why",
+            "unpack",
+            "missing",
+            "table",
+            "verify",
+            "rebuild",
+            "import",
+            "affected",
+        ),
         *("run", "list", "clean", "forget", "ignore", "info", "help", "auto", "dumpdb"),
         *("strace", "tabcompletion", "reset-dep"),
     )

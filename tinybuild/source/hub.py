@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -57,18 +58,26 @@ def resolve(request: Request) -> Resolved:
 
 def listing(address: Address, api: HfApi) -> tuple[str, dict[str, Listed]]:
     """The commit that a model's revision is at, and its files as listed: one request."""
-    info = ask(
-        address,
-        lambda: api.model_info(
+
+    def question() -> tuple[str, dict[str, Listed]]:
+        info = api.model_info(
             address.repo, revision=address.revision, files_metadata=True, timeout=_seconds()
-        ),
-    )
-    return str(info.sha), {
-        file.rfilename: Listed(
-            size=file.size or 0, oid=file.lfs.sha256 if file.lfs else file.blob_id or ""
         )
-        for file in info.siblings or ()
-    }
+        return full(info.sha), {
+            file.rfilename: Listed(
+                size=file.size or 0, oid=file.lfs.sha256 if file.lfs else file.blob_id or ""
+            )
+            for file in info.siblings or ()
+        }
+
+    return ask(address, question)
+
+
+def full(commit: Any) -> str:
+    """What the Hub names as a commit, if it is one: it becomes a place in a cache."""
+    if isinstance(commit, str) and re.fullmatch("[0-9a-f]{40}", commit):
+        return commit
+    raise ValueError("this names no commit")
 
 
 def is_listed(listed: Listed, path: Path) -> bool:
