@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ HERE = "PATH/TO/THIS/FOLDER"  # what a dataset's card calls its place, which it 
 RECIPE, LOCK, RECIPES = "recipe.yaml", "recipe.lock.json", "recipes"
 MAKINGS = (RECIPE, LOCK, f"{RECIPES}/")
 SUMS, MADE = "SHA256SUMS", "provenance.json"
+_SUM = re.compile(r"([0-9a-f]{64})  (.+)")
 TOKENIZER = "tokenizer_config.json"
 LIMITS = ("model_max_length", "max_len")  # as it was called before
 
@@ -59,6 +61,16 @@ def makings(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
     yield f"{name}.lock.json", folder / LOCK
     if (folder / RECIPES).is_dir():
         yield from ((path.name, path) for path in sorted((folder / RECIPES).iterdir()))
+
+
+def listed(folder: Path) -> dict[str, str]:
+    """{file: sha256} that a bundle's SHA256SUMS says; {} where it is missing or is none."""
+    try:
+        text = (folder / SUMS).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    lines = [_SUM.fullmatch(line) for line in text.splitlines()]
+    return {line[2]: line[1] for line in lines if line} if all(lines) else {}
 
 
 def _bound(config: Path, length: int) -> None:
