@@ -168,6 +168,34 @@ def test_a_home_that_cannot_be_written(
     assert fetch(job, samples=500) == first
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("a.parquet", "a.jsonl", "a.json", "a.csv", "a.txt", "a.jsonl.gz", "a.tar", "a.zip"),
+        *("a.arrow", "train/a.png", "train/a.wav", "README.md"),
+    ],
+)
+@pytest.mark.parametrize("place", ["hub", "path"])
+def test_a_pointer_where_data_should_be(
+    job: MakeJob, hub: Hub, tmp_path: Path, name: str, place: str
+) -> None:
+    sha, size = "4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393", 12345
+    text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha}\nsize {size}\n"
+    more = {"a.jsonl": b'{"a": 1}\n'} if name == "README.md" else {}
+    if place == "hub":
+        hub.dataset("owner/rows").commit({name: text.encode(), **more})
+        refusal = faults.refused(fetch, job, samples=5)
+    else:
+        for path, data in {name: text.encode(), **more}.items():
+            (tmp_path / "data" / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "data" / path).write_bytes(data)
+        wish = source.Wish(slot="dataset", kind="path", data={"path": "data"}, base=tmp_path)
+        refusal = faults.refused(source.local, wish)
+    assert name in refusal.what
+    assert "is a pointer of Git LFS, not the file itself" in refusal.what
+    assert "git lfs" in refusal.hint
+
+
 def test_a_hub_that_names_no_commit(job: MakeJob, hub: Hub, repo: Repo) -> None:
     """What it calls a commit is a place in the cache."""
     evil = {"id": "owner/rows", "sha": "../../../../evil", "siblings": []}

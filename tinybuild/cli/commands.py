@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from tinybuild.cli import architectures, artefact, building, checking, starting
+from tinybuild.cli import architectures, artefact, building, checking, compare, starting
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.cli.unpack import Asked, Work, unpack
@@ -105,6 +105,7 @@ def _table(here: Session, words: Sequence[str], options: Options) -> Lines:
 
 
 COMMANDS: Mapping[str, Command] = {
+    "affected": compare.AFFECTED,
     "build": building.BUILD,
     "clean": building.CLEAN,
     "list": building.LIST,

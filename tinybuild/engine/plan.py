@@ -35,6 +35,7 @@ RESERVED = frozenset(
             "verify",
             "rebuild",
             "import",
+            "affected",
         ),
         *("run", "list", "clean", "forget", "ignore", "info", "help", "auto", "dumpdb"),
         *("strace", "tabcompletion", "reset-dep"),

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from tinybuild.dataset.ranged import Spent, left
 from tinybuild.errors import Fault
+from tinybuild.files import POINTER, POINTS, PUSH
 from tinybuild.paths import Data
 from tinybuild.source.hub import ask
 from tinybuild.source.pins import Entry, Listed
@@ -18,6 +19,7 @@ from tinybuild.source.ranges import Ranges, Written
 from tinybuild.source.refusal import NETWORK, Address
 
 RETRIES = 5  # as many as huggingface_hub makes
+SMALL = 200  # bytes: no pointer of Git LFS that git-lfs writes has more
 
 
 class Upstream:
@@ -54,6 +56,8 @@ class Upstream:
             return
         if stop - start > left(self):
             raise Spent
+        if start and self.files[name].size <= SMALL and name not in self.digests:
+            self.read(name, 0, self.files[name].size)  # it may be a pointer
         places, at, tries = [start, *inner, stop], start, 0
         ranges = list(itertools.pairwise(places))
         before = self.ranges.setdefault(name, {})
@@ -73,6 +77,8 @@ class Upstream:
                 if at < stop and tries > RETRIES:
                     what = f"{name} breaks off at byte {at:,} of {stop:,}"
                     raise self.address.fault(what, NETWORK)
+        if start == 0 and sink.begun == POINTS:
+            raise self.address.fault(f"{name} of {self.label} {POINTER}", PUSH)
         self.used += stop - start
         before.update((place, digest.hexdigest()) for place, digest in sink.digests.items())
         self._check(name)
@@ -149,12 +155,15 @@ class _Sink:
     def __init__(self, file: IO[bytes], ranges: Sequence[tuple[int, int]], whole: Any):
         self.file, self.whole = file, whole
         self.kept: Written | None = None
+        self.begun = b""  # as much as tells a pointer
         self.digests: dict[tuple[int, int], Any] = {place: hashlib.sha256() for place in ranges}
         self.left = [stop - start for start, stop in ranges]
         self.queue = list(self.digests.values())
 
     def write(self, piece: bytes) -> None:
         self.file.write(piece)
+        if len(self.begun) < len(POINTS):
+            self.begun = (self.begun + piece)[: len(POINTS)]
         if self.kept is not None:
             self.kept.write(piece)
         if self.whole is not None:
