@@ -22,7 +22,6 @@ PRIVATE: dict[str, tuple[str, str]] = {
     "_generate_examples": ("datasets", "rows of a folder of media one at a time, without a cache"),
     "_generate_tables": ("datasets", "tables of one file, without a cache or a prepared split"),
     "_split_generators": ("datasets", "which files and metadata a folder's splits are of"),
-    "_http": ("huggingface_hub", "http_stream_backoff asks for a range again as the library does"),
     "_getframe": (
         "sys",
         "who reads a key of a config; inspect.stack is 1,000 times slower",

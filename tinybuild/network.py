@@ -3,6 +3,7 @@
 Libraries are told by their environment before they are imported (`ENVIRONMENT`), so that they do
 not even try, and find no token and no cache of earlier downloads: what a cache holds is in no lock.
 What tries all the same is stopped at the socket (`shut`), with a fault that names stage and host.
+No secret of the one that may is ever shown (`scrubbed`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,18 @@ ENVIRONMENT: dict[str, str | None] = {
 _EVENTS = ("socket.connect", "socket.sendto", "socket.sendmsg")
 _NAMES = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
 _tried: list[str] = []
+
+
+_PASSWORD = re.compile(r"(?<=://)[^/\s@'\"]+@")
+_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+
+
+def scrubbed(text: str) -> str:
+    """A text without the passwords of its addresses, and without the Hub's tokens."""
+    text = _PASSWORD.sub("", text)
+    for token in filter(None, map(os.environ.get, _TOKENS)):
+        text = text.replace(token, "***")
+    return re.sub(r"\bhf_[A-Za-z0-9]{8,}", "hf_***", text)
 
 
 def shut() -> None:

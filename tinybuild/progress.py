@@ -26,7 +26,9 @@ class Progress:
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         self.out = out or sys.stdout or io.StringIO()
-        self.terminal = self.out.isatty()
+        # Nothing is redrawn where lines cannot be, or where nobody looks.
+        dumb = os.environ.get("TERM") == "dumb" or bool(os.environ.get("CI"))
+        self.terminal = self.out.isatty() and not dumb
         self.lock = threading.RLock()
         self.done = self.total = 0
         self.working: dict[str, float] = {}
@@ -44,6 +46,11 @@ class Progress:
             except BrokenPipeError:
                 # Nobody reads any more (doit | head): go on building, in silence.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
+
+    def hush(self) -> None:
+        """Print nothing to standard output from now on; warnings stay."""
+        with self.lock:
+            self.out, self.terminal = io.StringIO(), False
 
     def warn(self, text: str) -> None:
         """Print to standard error."""

@@ -215,6 +215,18 @@ class Checks(TypedDict):
     max_bytes: NotRequired[Size]
 
 
+class Publish(TypedDict, total=False):
+    """The section `publish`; zoo.yaml may hold another one, for all recipes."""
+
+    repo: str
+    dataset_repo: str
+    private: bool
+    direct: bool
+    collection: str
+    license: str
+    redistribute: bool
+
+
 class Limits(TypedDict):
     """The section `limits`."""
 
@@ -233,5 +245,6 @@ class Sections(TypedDict):
     tokenizer: NotRequired[Tokenizer]
     model: NotRequired[Model]
     compat: NotRequired[Literal["transformers-4"]]
+    publish: NotRequired[Publish]
     checks: Checks
     limits: Limits

@@ -42,6 +42,7 @@ SETTINGS = {
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_VERBOSITY": "error",  # its warnings hold addresses, with the passwords in them
     "HF_UPDATE_DOWNLOAD_COUNTS": "0",  # load_dataset reports each load to a server
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "PYTHONWARNINGS": "ignore",
@@ -55,7 +56,8 @@ class Job:
     `settings` is the task's own slice of the recipe (JSON data); `inputs` are folders that are only
     read and `facts` what their receipts say, as far as the task depends on it; `upstream` is, for
     each source that is read where it is, the sha256 of its files by name; `root` is the zoo's
-    folder; `seed` is the stage's own (0 .. 2**32 - 1).
+    folder; `seed` is the stage's own (0 .. 2**32 - 1); `versions` are those of the toolchain, by
+    library (None: it is not installed).
 
     A stage reads settings and facts through dataclasses that name each of them (`asked`, `read`),
     and may return its own facts as one.
@@ -69,6 +71,7 @@ class Job:
     out: Path
     seed: int
     upstream: Mapping[str, Data] = field(default_factory=dict)
+    versions: Data = field(default_factory=dict)
 
     def asked(self, kind: type[T]) -> T:
         """The settings as a dataclass of them all."""
@@ -153,7 +156,7 @@ def _answer(function: str, argument: object, memory: int) -> Answer:
             return _fault(network.fault(wanted))
         if out_of_memory(error):
             return _fault(_out_of_memory(memory))
-        trace = traceback.format_exc()
+        trace = network.scrubbed(traceback.format_exc())
         if isinstance(error, OSError):
             return "os", (error.errno, error.strerror, error.filename, trace)
         # Libraries written in Rust raise types of their own for a full disk and the like.

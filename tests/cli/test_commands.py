@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import tomllib
 from pathlib import Path
 
 import pytest
 from doit.doit_cmd import DoitMain
+from kit.files import ROOT
 from kit.zoo import LIGHT, make
 
 from tinybuild import recipe
+from tinybuild.cli import plugins
+from tinybuild.cli.command import Answer
 from tinybuild.cli.commands import COMMANDS
 from tinybuild.cli.session import Session
 from tinybuild.engine.code import closure
@@ -24,6 +29,28 @@ def test_no_recipe_can_have_the_name_of_a_command() -> None:
     assert {*COMMANDS, *STAGES, *own, "all", "zoo", auto} == {*RESERVED}
 
 
+def test_doit_gets_no_name_that_it_does_not_have() -> None:
+    """Another project in the same environment may have a task of any other name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    points = project["entry-points"]["doit.COMMAND"]
+    assert {*points} == {*plugins.OWN} - {"strace", "tabcompletion"}
+    for name, place in points.items():
+        module, _, attribute = place.partition(":")
+        assert getattr(importlib.import_module(module), attribute).get_name() == name
+
+
+def said(here: Session, name: str, *words: str, **options: str) -> tuple[list[str], Answer]:
+    """The lines of a command, and its answer."""
+    lines, command = list[str](), COMMANDS[name]
+    given = {**dict.fromkeys(command.options, ""), **options}
+    steps = command.do(here, words, given)
+    while True:
+        try:
+            lines.append(next(steps))
+        except StopIteration as end:
+            return lines, end.value
+
+
 @pytest.fixture
 def here(tmp_path: Path) -> Session:
     root = make(tmp_path / "zoo", a=LIGHT, b=LIGHT, bad="version: 1\n")
@@ -37,6 +64,10 @@ def test_words_name_recipes_and_groups(here: Session) -> None:
     assert here.named([]) == ()
     with pytest.raises(RecipeFault, match="there is no recipe mroe\n  hint: did you mean more"):
         here.named(["mroe"])
+    assert here.named(["[ab]", "b*"]) == ("a", "b", "bad")
+    assert [task.name for task in here.tasks(["pack:b", "c"])][::3] == ["pack:b", "pack:c"]
+    with pytest.raises(RecipeFault, match="there is no recipe x\\*"):
+        here.named(["x*"])
     with pytest.raises(RecipeFault, match="there is no recipe \n"):
         here.named([""])
 
@@ -50,16 +81,31 @@ def test_the_cache_of_recipes_is_that_of_the_code_that_reads_them() -> None:
 
 def test_check_and_why(here: Session) -> None:
     with pytest.raises(RecipeFault) as caught:
-        list(COMMANDS["check"].do(here, [], {}))
+        said(here, "check")
     first, *_, last = caught.value.findings
     assert first.where == "recipes/bad.yaml:1:1"
     assert last.what == "1 of 4 recipes are broken"
-    assert list(COMMANDS["check"].do(here, ["more", "a"], {})) == ["2 recipes are well-formed"]
-    lines = list(COMMANDS["why"].do(here, ["more"], {}))
+    assert said(here, "check", "more", "a")[0] == ["2 recipes have nothing wrong"]
+    lines, answer = said(here, "why", "more")
+    assert answer.data == {
+        "dataset:c": ["runs: not built yet"],
+        "validate:c": ["runs: not built yet"],
+        "pack:c": ["runs: not built yet"],
+    }
     assert lines[0] == "dataset:c                runs: not built yet"
     assert lines[-1].startswith("pack:c ")
     with pytest.raises(RecipeFault, match=r"recipes/bad\.yaml:1:1: the recipe has no summary"):
-        list(COMMANDS["why"].do(here, ["bad"], {}))
+        said(here, "why", "bad")
+
+
+def test_list_says_the_state_of_each(here: Session) -> None:
+    lines, answer = said(here, "list")
+    assert "a       not built  rows only" in lines[0].splitlines()
+    assert lines[1].splitlines()[-1] == "more         1"
+    told = {row["name"]: row["state"] for row in answer.data["recipes"]}
+    assert told == {"a": "not built", "b": "not built", "bad": "broken"}
+    assert said(here, "list", "more")[1].data["recipes"][0]["group"] == "more"
+    assert len(said(here, "list", all="yes")[1].data["recipes"]) == 4
 
 
 def test_a_recipe_is_found_by_its_name(here: Session) -> None:

@@ -455,7 +455,7 @@ def test_no_recipes_folder(tmp_path: Path) -> None:
     for arguments in ((), ("check",), ("why",)):
         result = doit(tmp_path, *arguments)
         assert result.code == 1
-        assert "there is no folder recipes/ here" in result.out
+        assert "there is no folder recipes/ here" in result.out + result.err
 
 
 # --- commands -------------------------------------------------------------------------------------
@@ -466,8 +466,8 @@ def test_list_clean_groups_and_single_stages(tmp_path: Path) -> None:
     (root / "recipes/extra").mkdir()
     (root / "recipes/extra/c.yaml").write_text(LIGHT)
     listed = doit(root, "list").out
-    assert "a           rows only" in listed
-    assert "extra       the recipes in recipes/extra/" in listed
+    assert "a       not built  rows only" in listed
+    assert "extra        1" in listed
     assert doit(root, "dataset:a").ran == {"dataset:a"}
     assert doit(root, "a").ran == {"validate:a", "pack:a"}
     assert doit(root).ran == {"dataset:b", "validate:b", "pack:b"}
@@ -568,10 +568,14 @@ def test_a_dataset_made_from_anothers(tmp_path: Path) -> None:
     result = doit(root)
     assert result.code == 1
     assert {"dataset:base", "fetch:a", "dataset:a", "pack:a"} <= result.ran
+    inside = root / "dist/a/recipes"
+    assert {path.name for path in inside.iterdir()} == {"base.yaml", "base.lock.json"}
+    assert (inside / "base.yaml").read_text() == LIGHT
     assert "the dataset has 5 rows, not the 6 asked for" in result.out
     edit(root, "base", "samples: 5", "samples: 4")
     ran = doit(root, "a").ran
     assert {"dataset:base", "fetch:a", "dataset:a"} <= ran
+    assert "samples: 4" in (inside / "base.yaml").read_text()
     assert "validate:a" not in ran  # its two rows are the same; the lock in the bundle is not
     (root / "recipes/d.yaml").write_text(text.format("model-only", 1))
     (root / "recipes/model-only.yaml").write_text(FULL.replace("dataset: {samples: 60}\n", ""))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import pytest
 from kit import hub
-from kit.zoo import doit, make
+from kit.files import contents
+from kit.hub import Trouble
+from kit.zoo import doit, make, snapshot
 
 RECIPE = """\
 version: 1
@@ -57,3 +61,70 @@ def test_a_config_that_names_another_repository(tmp_path: Path) -> None:
         assert result.code == 0, result.out + result.err
         assert server.log == []
         assert server.tokens == []
+
+
+ROWS = """\
+version: 1
+summary: rows of the Hub
+dataset: {source: {hub: owner/rows}, samples: 2}
+"""
+SECRETS = ("pass-word", "hf_aVeryPrivateToken")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        (Trouble(where="/api/", status=503, headers={"Retry-After": "0"}), "built"),
+        (Trouble(where="/resolve/", status=503, headers={"Retry-After": "900"}), "900 s"),
+    ],
+    ids=["busy once", "busy long"],
+)
+def test_no_secret_is_said_or_written(tmp_path: Path, trouble: Trouble, words: str) -> None:
+    """Not the token, and not the password of an HF_ENDPOINT: in no message, log, note or bundle."""
+    root = make(tmp_path / "zoo", a=ROWS)
+    with hub.serve() as server:
+        server.dataset("owner/rows").commit({"data.jsonl": b'{"text": "a"}\n{"text": "b"}\n'})
+        server.troubles.append(trouble)
+        endpoint = server.url.replace("http://", f"http://user:{SECRETS[0]}@")
+        home = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+        result = doit(root, HF_ENDPOINT=endpoint, HF_TOKEN=SECRETS[1], **home)
+        assert server.tokens, "the client was given a secret"
+    said = result.out + result.err
+    assert words in said
+    assert "Traceback" not in said
+    held = [
+        name for name, data in contents(tmp_path).items() for s in SECRETS if s.encode() in data
+    ]
+    assert held == []
+    assert not any(secret in said for secret in SECRETS)
+
+
+def test_through_a_proxy_then_without_a_network(tmp_path: Path) -> None:
+    """HF_ENDPOINT, HTTP_PROXY and HF_HOME are the user's; with HF_HUB_OFFLINE and without build/ it
+    makes the same bundle."""
+    root = make(tmp_path / "zoo", a=ROWS)
+    home = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": "http://hub.invalid"}
+    with hub.serve() as server:
+        server.dataset("owner/rows").commit({"data.jsonl": b'{"text": "a"}\n{"text": "b"}\n'})
+        through = {"HTTP_PROXY": server.url, "http_proxy": server.url, "NO_PROXY": ""}
+        result = doit(root, **home, **through, HF_HUB_OFFLINE="0", no_proxy="")
+        assert result.code == 0, result.out + result.err
+        assert server.asked("/api/datasets/owner/rows")
+    made = snapshot(root / "dist")
+    shutil.rmtree(root / "build")
+    shutil.rmtree(root / "dist")
+    result = doit(root, **home, HF_HUB_OFFLINE="1")
+    assert result.code == 0, result.out + result.err
+    assert snapshot(root / "dist") == made
+
+
+def test_a_server_that_drips(tmp_path: Path) -> None:
+    """One byte a second is never silent for long: the time that a task may take ends it."""
+    root = make(tmp_path / "zoo", a=ROWS + "limits: {seconds: 4}\n")
+    with hub.serve() as server:
+        server.dataset("owner/rows").commit({"data.jsonl": b'{"text": "a"}\n'})
+        server.troubles.append(Trouble(where="/api/", slow=1, times=9))
+        home = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+        result = doit(root, HF_ENDPOINT=server.url, **home)
+    assert result.code == 1, result.out + result.err
+    assert "longer than 4 s" in result.out

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import re
+import socket
+import struct
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -22,16 +25,58 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pytest
 
+from kit.writes import Collection, Discussion, Writes
+
 IN_LFS = (".parquet", ".arrow", ".gz", ".xz", ".bz2", ".zst", ".tar", ".zip", ".safetensors")
+
+
+@dataclass(kw_only=True)
+class Trouble:
+    """What happens to requests instead of the answer, or to it, so many `times`.
+
+    where: text of "METHOD path?query" that the request must hold. `status` and `headers`: the
+    answer instead (`body` too, where it is given). Without a status the right answer comes, but
+    with another `body` of a file, `short` bytes less of it than were announced, cut by a reset
+    after `reset` bytes of all that is sent, or with `slow` seconds between one byte and the next.
+    """
+
+    where: str = ""
+    times: int = 1
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    short: int = 0
+    reset: int | None = None
+    slow: float = 0
 
 
 @dataclass
 class Repo:
-    """Commits (sha -> files) and refs (branch or tag -> sha). `gated`: everything is refused."""
+    """Commits (sha -> files) and refs (branch or tag -> sha). `gated`: everything is refused.
+
+    large: files that are kept in LFS beside those whose suffix says so. told: what its metadata
+    says besides (gated, cardData). messages: (ref, summary, description) of each commit that came
+    over the network.
+    """
 
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
     gated: bool = False
+    large: set[str] = field(default_factory=set)
+    private: bool = False
+    told: dict[str, Any] = field(default_factory=dict)
+    messages: list[tuple[str, str, str]] = field(default_factory=list)
+    discussions: list[Discussion] = field(default_factory=list)
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """What main holds."""
+        return self.commits[self.refs["main"]]
+
+    def merge(self, number: int) -> None:
+        """Merge a pull request that nothing stands against."""
+        self.refs["main"] = self.refs[f"refs/pr/{number}"]
+        self.discussions[number - 1].status = "merged"
 
     def commit(self, files: Mapping[str, bytes], ref: str = "main") -> str:
         """A new commit with exactly these files; `ref` moves to it."""
@@ -50,7 +95,10 @@ class Hub:
     LFS are kept, which is no part of the Hub. `sent` counts the bytes of each file's body, `ranges`
     holds the ranges that were asked for. `cut`: so many bytes into its next body, the connection
     breaks. `deaf`: ranges are not heeded. `closed`: the code and status that files are refused
-    with.
+    with. `troubles`: what happens to requests; the first that fits is taken. `secret`: the only
+    token that is accepted, where there is one. `stop`: (n, when): n more requests are answered;
+    then connections break, the first of them "before" anything was done or "after" all was,
+    without its answer, and the Hub is `dead`. `stored`: files in LFS that were put.
     """
 
     repos: dict[str, Repo] = field(default_factory=dict)
@@ -63,6 +111,12 @@ class Hub:
     deaf: bool = False
     cut: int | None = None
     closed: tuple[str, int] | None = None
+    troubles: list[Trouble] = field(default_factory=list)
+    secret: str | None = None
+    stop: tuple[int, str] | None = None
+    dead: bool = False
+    stored: dict[str, bytes] = field(default_factory=dict)
+    collections: list[Collection] = field(default_factory=list)
     url: str = ""
 
     def repo(self, name: str) -> Repo:
@@ -74,6 +128,14 @@ class Hub:
     def asked(self, text: str) -> list[str]:
         """The requests whose path contains `text`."""
         return [line for line in self.log if text in line]
+
+    def trouble(self, line: str) -> Trouble | None:
+        """The trouble that a request has; it is used up once."""
+        for trouble in self.troubles:
+            if trouble.times > 0 and trouble.where in line:
+                trouble.times -= 1
+                return trouble
+        return None
 
 
 def _etag(data: bytes) -> str:
@@ -92,9 +154,45 @@ def _entry(path: str, data: bytes) -> dict[str, Any]:
     return entry
 
 
-class Handler(BaseHTTPRequestHandler):
+class _Bad:
+    """What a handler writes to: a connection that is slow, or that is reset after some bytes."""
+
+    def __init__(self, connection: socket.socket, reset: int | None, slow: float):
+        self.connection, self.left, self.slow = connection, reset, slow
+        self.closed = False
+
+    def write(self, data: bytes) -> int:
+        if self.slow:
+            for byte in data:
+                self.connection.sendall(bytes([byte]))
+                threading.Event().wait(self.slow)  # tests do away with time.sleep
+            return len(data)
+        assert self.left is not None
+        self.connection.sendall(data[: self.left])
+        self.left -= len(data[: self.left])
+        if not self.left:
+            off = struct.pack("ii", 1, 0)  # what is closed now is reset
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, off)
+            self.connection.close()
+            raise ConnectionAbortedError
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Handler(Writes, BaseHTTPRequestHandler):
     hub: Hub  # set by `serve`
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are sent one after the other
+    trouble: Trouble | None = None
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            super().handle()
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -108,14 +206,22 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.answer()
 
+    def do_PUT(self) -> None:
+        self.answer()
+
     def send(self, status: int, body: bytes = b"", name: str = "", **headers: str) -> None:
         self.send_response(status)
         for header, value in headers.items():
             self.send_header(header.replace("_", "-"), value)
+        trouble = self.trouble
+        if name and trouble is not None and trouble.body is not None:
+            body = trouble.body
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command == "HEAD":
             return
+        if name and trouble is not None and trouble.short:
+            body, self.close_connection = body[: -trouble.short], True
         if name and self.hub.cut is not None and len(body) > self.hub.cut:
             body, self.hub.cut = body[: self.hub.cut], None
             self.close_connection = True
@@ -129,7 +235,34 @@ class Handler(BaseHTTPRequestHandler):
     def json(self, body: Any) -> None:
         self.send(200, json.dumps(body).encode(), Content_Type="application/json")
 
+    def suffer(self) -> bool:
+        """What a trouble does to a request; whether it was the answer."""
+        self.trouble = trouble = self.hub.trouble(f"{self.command} {unquote(self.path)}")
+        if trouble is None:
+            return False
+        if trouble.reset is not None or trouble.slow:
+            bad = _Bad(self.connection, trouble.reset, trouble.slow)
+            self.wfile, self.close_connection = bad, True  # type: ignore[assignment]
+        if trouble.status is None:
+            return False
+        headers = {name.replace("-", "_"): value for name, value in trouble.headers.items()}
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send(trouble.status, trouble.body or b"", **headers)
+        return True
+
     def answer(self) -> None:
+        """Answer, or break the connection where the test asks for it."""
+        stop = self.hub.stop
+        if stop is None or stop[0] > 0:
+            self.hub.stop = stop and (stop[0] - 1, stop[1])
+            self.obey()
+            return
+        sent, self.wfile = self.wfile, io.BytesIO()
+        if stop[1] == "after" and not self.hub.dead:
+            self.obey()
+        self.hub.dead, self.close_connection, self.wfile = True, True, sent
+
+    def obey(self) -> None:
         url = urlsplit(self.path)
         self.hub.log.append(f"{self.command} {unquote(url.path)}")
         elsewhere = url.path.startswith("/elsewhere/")
@@ -140,11 +273,18 @@ class Handler(BaseHTTPRequestHandler):
         if self.hub.broken:
             self.send(500, b"the server has a bad day")
             return
+        if self.suffer():
+            return
         parts = [unquote(part) for part in url.path.strip("/").split("/")]
         if elsewhere:
             self.body("/".join(parts[3:]), self.hub.repos[parts[1]].commits)
             return
-        self.ask(parts)
+        sent = self.headers.get("Authorization")
+        if self.hub.secret is not None and sent not in (None, f"Bearer {self.hub.secret}"):
+            said = "Invalid credentials in Authorization header"
+            self.send(401, b"{}", X_Error_Message=said)
+        elif not self.write(parts):
+            self.ask(parts)
 
     def ask(self, parts: list[str]) -> None:
         """[api/][models/|datasets/]OWNER/NAME/..."""
@@ -152,6 +292,9 @@ class Handler(BaseHTTPRequestHandler):
         parts = parts[1:] if api else parts
         kind = parts[0] if parts[0] in ("models", "datasets") else "models"
         parts = parts[1:] if parts[0] == kind else parts
+        if api and not parts:
+            self.search(kind)
+            return
         name, rest = "/".join(parts[:2]), parts[2:]
         repo = self.hub.repos.get(name if kind == "models" else f"datasets/{name}")
         if repo is None:
@@ -159,7 +302,7 @@ class Handler(BaseHTTPRequestHandler):
         elif repo.gated:
             self.refuse(403, "GatedRepo")
         elif api and rest[:1] == ["refs"]:
-            self.json({"branches": [{"name": r, "ref": r} for r in repo.refs], "tags": []})
+            self.refs(repo)
         elif api and rest[:1] in (["tree"], ["paths-info"]):
             self.tree(repo, rest)
         elif api:
@@ -167,17 +310,38 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.file(kind, name, repo, rest[1], "/".join(rest[2:]))
 
+    def refs(self, repo: Repo) -> None:
+        branches = [
+            {"name": name, "ref": f"refs/heads/{name}", "targetCommit": sha}
+            for name, sha in repo.refs.items()
+        ]
+        self.json({"branches": branches, "tags": [], "converts": []})
+
+    def search(self, kind: str) -> None:
+        """api/KIND?author=...&search=...: the repositories of an owner, or whose name holds it."""
+        query = parse_qs(urlsplit(self.path).query)
+        names = [
+            name.removeprefix("datasets/")
+            for name in self.hub.repos
+            if name.startswith("datasets/") == (kind == "datasets")
+        ]
+        author, text = query.get("author", [""])[0], query.get("search", [""])[0].lower()
+        names = [n for n in names if n.startswith(f"{author}/" if author else "")]
+        self.json([{"id": name} for name in names if text in name.lower()])
+
     def info(self, name: str, repo: Repo, revision: str) -> None:
         sha = repo.refs.get(revision, revision)
         if sha not in repo.commits:
             self.refuse(404, "RevisionNotFound")
             return
-        siblings = [
-            {"rfilename": path, "size": len(data), "blobId": _etag(data)}
-            for path, data in sorted(repo.commits[sha].items())
-        ]
-        body = {"id": name, "sha": sha, "siblings": siblings, "private": False, "gated": False}
-        self.json(body)
+        siblings = []
+        for path, data in sorted(repo.commits[sha].items()):
+            file = {"rfilename": path, "size": len(data), "blobId": _etag(data)}
+            if path in repo.large:
+                file["lfs"] = {"sha256": _sha256(data), "size": len(data), "pointerSize": 130}
+            siblings.append(file)
+        body = {"id": name, "sha": sha, "siblings": siblings, "private": repo.private}
+        self.json({**body, "gated": False, **repo.told})
 
     def tree(self, repo: Repo, rest: list[str]) -> None:
         """api/KIND/NAME/tree/REVISION?recursive=true, and POST paths-info/REVISION."""
@@ -210,9 +374,10 @@ class Handler(BaseHTTPRequestHandler):
             self.refuse(self.hub.closed[1], self.hub.closed[0])
         elif data is None:
             self.refuse(404, "EntryNotFound", X_Repo_Commit=sha)
-        elif kind == "datasets" and path.endswith(IN_LFS):
+        elif path in repo.large or (kind == "datasets" and path.endswith(IN_LFS)):
             port = urlsplit(self.hub.url).port
-            place = f"http://localhost:{port}/elsewhere/datasets%2F{quote(name, safe='')}"
+            within = quote(f"datasets/{name}" if kind == "datasets" else name, safe="")
+            place = f"http://localhost:{port}/elsewhere/{within}"
             self.send(
                 302,
                 Location=f"{place}/x/{quote(path)}?at={sha}",
@@ -271,6 +436,7 @@ def connected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str) -> It
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 import gzip
 import hashlib
@@ -153,6 +154,7 @@ def test_the_layout(job: MakeJob, stages: Any) -> None:
     found = contents(work.out / NAME)
     assert set(found) == {
         *("README.md", "SHA256SUMS", "recipe.yaml", "recipe.lock.json", "report.json"),
+        "provenance.json",
         *("config.json", "config_changes.json", "generation_config.json", "model.safetensors"),
         *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
         *("dataset/README.md", "dataset/data/train-00000-of-00001.parquet", "dataset/recipe.yaml"),
@@ -174,6 +176,42 @@ def test_sha256sums_hold_and_name_every_file(job: MakeJob, stages: Any) -> None:
         sums[name] = number
     assert sums == {name: hashlib.sha256(data).hexdigest() for name, data in found.items()}
     assert list(sums) == sorted(sums)
+
+
+def test_a_bundle_says_how_to_make_it_again(job: MakeJob, stages: Any, tmp_path: Path) -> None:
+    """Its name, the toolchain, and recipe and lock of each recipe that it was made from."""
+    texts = {
+        "up/recipe.yaml": "up's",
+        "up/recipe.lock.json": "up's lock",
+        "up/recipes/base.yaml": "base's",
+        "up/recipes/base.lock.json": "base's lock",
+    }
+    for name, text in texts.items():
+        (tmp_path / "view" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "view" / name).write_text(text)
+    work = wish(job, stages)
+    work = dataclasses.replace(
+        work,
+        inputs={**work.inputs, "recipes/up": tmp_path / "view"},
+        versions={"python": "3.11", "torch": "2.13.0", "gguf": None},
+    )
+    pack.make(work)
+    found = contents(work.out / NAME)
+    assert {name: data.decode() for name, data in found.items() if name.startswith("recipes/")} == {
+        "recipes/up.yaml": "up's",
+        "recipes/up.lock.json": "up's lock",
+        "recipes/base.yaml": "base's",
+        "recipes/base.lock.json": "base's lock",
+    }
+    assert json.loads(found["provenance.json"]) == {
+        "version": 1,
+        "recipe": NAME,
+        "tinybuild": tinybuild.__version__,
+        "toolchain": {"python": "3.11", "torch": "2.13.0"},
+    }
+    assert set(found) - {"SHA256SUMS"} == {
+        line.partition("  ")[2] for line in found["SHA256SUMS"].decode().splitlines()
+    }
 
 
 def test_nothing_of_this_machine_in_any_file(job: MakeJob, stages: Any, tmp_path: Path) -> None:
@@ -208,6 +246,8 @@ def test_the_card(job: MakeJob, stages: Any) -> None:
     front, body = card(work.out / NAME)
     assert front == {
         "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "license": "apache-2.0",
         "tags": ["tinybuild", "tiny", "random-weights"],
     }
     facts = stages[1]
@@ -235,6 +275,22 @@ def test_the_card(job: MakeJob, stages: Any) -> None:
     assert f"````yaml\n{RECIPE.rstrip()}\n````" in body  # a longer fence than the recipe's own
 
 
+def test_the_cards_of_what_is_published(job: MakeJob, stages: Any) -> None:
+    """Code that works where the card is read, and what a rebuild must know of zoo.yaml."""
+    places = {"repo": "my-org/tiny-llama", "dataset_repo": "my-org/rows"}
+    work = wish(job, stages, places=places, zoo={"repo": "my-org/tiny-{name}"}, text="plain")
+    pack.make(work)
+    front, body = card(work.out / NAME)
+    assert front["language"] == ["en"]
+    assert 'LlamaForCausalLM.from_pretrained("my-org/tiny-llama")' in body
+    assert 'load_dataset("my-org/rows")' in body
+    assert "dist/" not in body
+    _, rows = card(work.out / NAME / "dataset")
+    assert 'load_dataset("my-org/rows")' in rows
+    made = json.loads((work.out / NAME / "provenance.json").read_text())
+    assert made["zoo"] == {"repo": "my-org/tiny-{name}"}
+
+
 def test_the_card_of_a_dataset_alone(job: MakeJob, stages: Any) -> None:
     work = wish(job, stages, "dataset", pins={})
     pack.make(work)
@@ -249,7 +305,10 @@ def test_the_card_of_a_tokenizer_alone(job: MakeJob, stages: Any) -> None:
     work = wish(job, stages, "tokenizer")
     pack.make(work)
     front, body = card(work.out / NAME)
-    assert front == {"library_name": "transformers", "tags": ["tinybuild", "tiny"]}
+    assert front == {
+        **{"library_name": "transformers", "license": "apache-2.0"},
+        "tags": ["tinybuild", "tiny"],
+    }
     assert "AutoTokenizer" in body
     assert "load_dataset" not in body
     assert "LlamaForCausalLM" not in body

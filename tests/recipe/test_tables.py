@@ -154,7 +154,8 @@ def test_a_kind_from_outside_is_read_refused_and_locked(
         "source.mirror must be text"
     )
 
-    pin: dict[str, Any] = {"wish": {"mirror": "a/b"}, "files": {}}
+    files = {"config.json": {"sha256": "0" * 64, "size": 3}}
+    pin: dict[str, Any] = {"wish": {"mirror": "a/b"}, "files": files}
     lock.place(file).write_text(json.dumps({"version": 1, "pins": {"source": pin}}))
     assert refused(lock.read, file).what == "pins.source has no etag"
     pin["etag"] = "e"

@@ -1,64 +1,40 @@
-"""The commands beside building, one entry each: what it is for, what it takes, what it does."""
+"""The commands, one entry each: what it is for, what it takes, what it does."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 
-from tinybuild.cli import architectures
+from tinybuild.cli import architectures, artefact, building, checking, compare, starting
+from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.cli.unpack import Asked, Work, unpack
 from tinybuild.errors import Fault, Finding, RecipeFault
 from tinybuild.files import write
 
-Options = Mapping[str, str]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Command:
-    """doc: what it does, for `doit list`. do: from words and options to lines to print; raises
-    Fault. words: whether it takes any, such as names of recipes. options: name -> help."""
-
-    doc: str
-    do: Callable[[Session, Sequence[str], Options], Iterator[str]]
-    words: bool = True
-    options: Mapping[str, str] = field(default_factory=dict)
-
-
-def _check(here: Session, words: Sequence[str], options: Options) -> Iterator[str]:
-    names = here.named(words) or (*here.zoo.recipes, *(broken.name for broken in here.zoo.broken))
-    broken = [recipe for recipe in here.zoo.broken if recipe.name in names]
-    if broken:
-        findings = [finding for recipe in broken for finding in here.refusal(recipe).findings]
-        what = f"{len(broken)} of {len(names)} recipes are broken"
-        raise RecipeFault([*findings, Finding(what=what)])
-    yield f"{len(names)} recipes are well-formed"
-
-
-def _why(here: Session, words: Sequence[str], options: Options) -> Iterator[str]:
-    told: set[str] = set()  # two recipes may be made from a third
+def _why(here: Session, words: Sequence[str], options: Options) -> Lines:
+    told: dict[str, list[str]] = {}  # task -> reasons; two recipes may be made from a third
     for name in here.named(words) or here.zoo.groups[""]:
         here.recipe(name)
-        lines = [line for line in _explained(here, name) if line not in told]
-        told.update(lines)
-        yield from lines
+        for task, reasons in _explained(here, name):
+            if task not in told:
+                told[task] = reasons
+                yield from (f"{task:<24} {reason}" for reason in reasons or ["is up to date"])
+    return Answer(data={task: [*reasons] for task, reasons in told.items()})
 
 
-def _explained(here: Session, name: str) -> Iterator[str]:
-    """One line for each reason of each stage of a recipe, and of the recipes it is made from."""
+def _explained(here: Session, name: str) -> Iterator[tuple[str, list[str]]]:
+    """Each stage of a recipe, and of the recipes it is made from, with why it runs or may run."""
     running: set[str] = set()
     for task in here.with_upstreams(here.zoo.tasks_of(name)):
-        reasons = here.builder.reasons(task)
+        reasons = [f"runs: {reason}" for reason in here.builder.reasons(task)]
         waits = [before for before in task.before if before in running]
-        if reasons or waits:
-            running.add(task.name)
+        if not reasons and waits:
+            reasons = [f"runs if {' or '.join(waits)} gives something else"]
         if reasons:
-            yield from (f"{task.name:<24} runs: {reason}" for reason in reasons)
-        elif waits:
-            yield f"{task.name:<24} runs if {' or '.join(waits)} gives something else"
-        else:
-            yield f"{task.name:<24} is up to date"
+            running.add(task.name)
+        yield task.name, reasons
 
 
 ROWS = re.compile(r"[1-9][0-9]{0,17}(-[1-9][0-9]{0,17})?(,[1-9][0-9]{0,17}(-[1-9][0-9]{0,17})?)*")
@@ -70,7 +46,7 @@ OPTION_KEYS: Mapping[tuple[str | int, ...], str] = {
 }
 
 
-def _unpack(here: Session, words: Sequence[str], options: Options) -> Iterator[str]:
+def _unpack(here: Session, words: Sequence[str], options: Options) -> Lines:
     """Fetches the source if need be, and unpacks to a fresh folder, which then takes its place."""
     known = [name for name, recipe in here.zoo.recipes.items() if "dataset" in recipe.data]
     if len(words) != 1:
@@ -91,12 +67,14 @@ def _unpack(here: Session, words: Sequence[str], options: Options) -> Iterator[s
             before=lambda task: here.with_upstreams([here.zoo.tasks[task]]),
             say=here.screen.say,
         )
-        yield unpack(work, asked)
+        done = unpack(work, asked)
     except Fault as fault:
         from tinybuild.recipe.reading import locate
 
         shown = recipe.file.relative_to(here.root).as_posix()
         raise locate(_of_options(fault, options), recipe.file, shown) from None
+    yield done
+    return Answer()
 
 
 def _of_options(fault: Fault, options: Options) -> Fault:
@@ -109,49 +87,61 @@ def _of_options(fault: Fault, options: Options) -> Fault:
     )
 
 
-def _missing(here: Session, words: Sequence[str], options: Options) -> Iterator[str]:
+def _missing(here: Session, words: Sequence[str], options: Options) -> Lines:
     files = architectures.missing(here.root)
     for file, text in files.items():
         write(file, text)
         yield f"wrote {file.relative_to(here.root)}"
     if not files:
         yield "every model type has its recipe"
+    return Answer()
 
 
-def _table(here: Session, words: Sequence[str], options: Options) -> Iterator[str]:
+def _table(here: Session, words: Sequence[str], options: Options) -> Lines:
     text = architectures.table(architectures.rows(here.zoo, here.builder))
     write(here.root / architectures.TABLE, text)
     yield f"wrote {architectures.TABLE}"
+    return Answer()
 
 
 COMMANDS: Mapping[str, Command] = {
-    "check": Command(
-        doc="read the recipes and say what is wrong with them; builds nothing",
-        do=_check,
+    "affected": compare.AFFECTED,
+    "build": building.BUILD,
+    "clean": building.CLEAN,
+    "list": building.LIST,
+    "why": Command(
+        doc="what a build would do for a recipe, stage by stage, and the reasons",
+        do=_why,
+        more="Without a name: the recipes of recipes/ itself.",
+    ),
+    "check": checking.CHECK,
+    "init": starting.INIT,
+    "new": starting.NEW,
+    "schema": starting.WRITE_SCHEMA,
+    "verify": artefact.VERIFY,
+    "rebuild": artefact.REBUILD,
+    "unpack": Command(
+        doc="write rows of a recipe's dataset source as files that a person can edit",
+        do=_unpack,
+        words="NAME",
+        options={
+            "rows": Option(help="numbers such as 1,4-10 [1-10]", value="ROWS"),
+            "to": Option(help="a new folder [recipes/records/NAME]", value="DIR"),
+            "config": Option(help="of the source", value="CONFIG"),
+            "split": Option(help="of the source", value="SPLIT"),
+        },
+        group="zoo",
     ),
     "missing": Command(
         doc="write a recipe for each model type of transformers that recipes/architectures/ lacks",
         do=_missing,
-        words=False,
+        words="",
+        group="zoo",
     ),
     "table": Command(
         doc="write docs/architectures.md: what became of each architecture",
         do=_table,
-        words=False,
-    ),
-    "unpack": Command(
-        doc="write rows of a recipe's dataset source as files to edit: "
-        "NAME [--rows 1-10] [--to DIR]",
-        do=_unpack,
-        options={
-            "rows": "numbers such as 1,4-10 [1-10]",
-            "to": "a new folder [recipes/records/NAME]",
-            "config": "of the source",
-            "split": "of the source",
-        },
-    ),
-    "why": Command(
-        doc="say what doit would do for a recipe, stage by stage, and the reasons",
-        do=_why,
+        words="",
+        group="zoo",
     ),
 }

@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 
-from doit.cmdparse import CmdOption, CmdParseError, TaskParse
 from doit.exceptions import BaseFail, TaskError, TaskFailed
 
-from tinybuild.cli.commands import COMMANDS
 from tinybuild.cli.screen import Reporter
 from tinybuild.cli.session import placed, session
 from tinybuild.engine.stages import STAGES, Task
-from tinybuild.errors import Fault, RecipeFault
+from tinybuild.errors import Fault
 from tinybuild.recipe import Broken
 from tinybuild.workers import Bug
 
-__all__ = ["DOIT_CONFIG", "task_commands", "task_recipes"]
+__all__ = ["DOIT_CONFIG", "task_recipes"]
 
 Definition = dict[str, object]  # of a task, as doit takes it
 
@@ -58,19 +56,6 @@ def task_recipes() -> Iterator[Definition]:
     for group, names in zoo.groups.items():
         doc = f"the recipes in recipes/{group}/" if group else "the recipes in recipes/"
         yield {"basename": group or "zoo", "actions": None, "task_dep": list(names), "doc": doc}
-
-
-def task_commands() -> Iterator[Definition]:
-    """The commands beside building."""
-    for name, command in COMMANDS.items():
-        yield {
-            "basename": name,
-            "actions": [functools.partial(_run, name)],
-            "pos_arg": "words" if command.words else None,
-            "params": _options(name),
-            "uptodate": [False],
-            "doc": command.doc,
-        }
 
 
 class _UpToDate:
@@ -113,44 +98,6 @@ def _perform(task: Task) -> BaseFail | None:
 
 def _refuse(broken: Broken) -> BaseFail:
     return TaskFailed(str(session().refusal(broken)))
-
-
-def _run(name: str, words: Sequence[str] = (), **options: str) -> BaseFail | None:
-    """Does a command."""
-    here = session()
-
-    def work() -> None:
-        if here.fault is not None:
-            raise here.fault
-        for line in COMMANDS[name].do(here, *_parsed(name, words, options)):
-            here.screen.say(line)
-
-    return _outcome(name, work)
-
-
-def _options(name: str) -> list[dict[str, str]]:
-    """The options of a command, as doit takes them."""
-    return [
-        {"name": option, "long": option, "default": "", "help": text}
-        for option, text in COMMANDS[name].options.items()
-    ]
-
-
-def _parsed(
-    command: str, words: Sequence[str], options: Mapping[str, str]
-) -> tuple[list[str], dict[str, str]]:
-    """Words and options of a command: doit itself ends the options at the first word."""
-    names, given = [], dict(options)
-    while words:
-        names.append(words[0])
-        try:
-            more, words = TaskParse(map(CmdOption, _options(command))).parse(words[1:])
-        except CmdParseError as error:
-            # doit goes on with all that it knows of its options.
-            what = str(error).partition(" (parsing")[0].partition("Task: ")[2]
-            raise RecipeFault.of(what, hint=f"see doit help {command}") from None
-        given.update({option: value for option, value in more.items() if value})
-    return names, given
 
 
 # doit keeps no record of its own: receipts decide. Work happens in our workers, so doit's

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO, cast
 
 from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
 
-from tinybuild import progress
+from tinybuild import progress, wire
 from tinybuild.cli.session import session
+from tinybuild.engine.orphans import orphans
+from tinybuild.files import pretty, write
 from tinybuild.paths import Json
 
 if TYPE_CHECKING:
@@ -30,7 +36,8 @@ class Reporter:
         self.unmet = False
 
     def initialize(self, tasks: Mapping[str, Task], selected: list[str]) -> None:
-        selected[:] = session().zoo.one_by_one(selected)  # doit has not begun to take them up
+        # doit has not begun to take them up.
+        selected[:] = session().zoo.one_by_one(session().ours(selected))
         todo, stages = list(selected), set()
         seen = set(todo)
         while todo:
@@ -96,17 +103,46 @@ class Reporter:
         """
         here = session()
         here.screen.close()
-        if self.selected and sys.exc_info()[0] is None:
-            here.screen.say(_summary(self.selected))
+        finished = sys.exc_info()[0] is None  # an interruption goes its own way
+        rows = [_row(name) for name in self.selected]
+        if rows and finished:
+            here.screen.say(_summary(rows))
         for text in self.errors:
             here.screen.warn(text)
         if self.faults:
             count = len(self.faults)
             names = ", ".join(name for name, _ in self.faults)
             here.screen.say(f"{count} task{'s' if count > 1 else ''} failed: {names}")
+        for line in _left():
+            here.screen.say(line)
+        if finished:
+            if last := _last(rows):
+                here.screen.say(last)
+            self._keep(rows)
         bug = self.errors or any(not isinstance(fail, TaskFailed) for _, fail in self.faults)
-        if self.unmet and not bug and sys.exc_info()[0] is None:  # an interruption goes its own way
+        if self.unmet and not bug and finished:
             raise SystemExit(1)
+
+    def _keep(self, rows: Sequence[Row]) -> None:
+        """Leaves what the table says in build/run.json, for scripts."""
+        here = session()
+        here.outcome = {
+            "seconds": round(time.monotonic() - here.begun, 1),
+            "recipes": [wire.dump(row) for row in rows],
+            "failed": [{"task": name, "message": _message(fail)} for name, fail in self.faults],
+        }
+        if (here.root / "build").is_dir():
+            with contextlib.suppress(OSError):  # a full disk must not hide what went before
+                write(here.root / "build" / "run.json", pretty(here.outcome))
+
+
+def _left() -> Iterator[str]:
+    """What is said of bundles whose recipe is gone."""
+    names = [str(orphan) for orphan in orphans(session().zoo) if orphan.bundle]
+    if names:
+        have = "bundle has" if len(names) == 1 else "bundles have"
+        yield f"{len(names)} {have} no recipe: {', '.join(names)}"
+        yield f"  hint: `doit clean --orphans` removes {'it' if len(names) == 1 else 'them'}"
 
 
 def _message(fail: BaseFail) -> str:
@@ -158,33 +194,64 @@ GISTS: Mapping[str, Callable[[Facts, str], str]] = {
 }
 
 
-def _summary(names: Sequence[str]) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What became of a recipe. parameters, vocabulary and bytes: None where there are none."""
+
+    recipe: str
+    outcome: str
+    seconds: float
+    parameters: int | None
+    vocabulary: int | None
+    bytes: int | None
+
+
+BUILT, FRESH, FAILED = "built", "up to date", "FAILED"
+
+
+def _summary(rows: Sequence[Row]) -> str:
     """recipe, parameters, vocabulary, bytes, seconds, and what became of it."""
-    rows = [_row(name) for name in names]
-    if len(rows) > 1 and all(outcome == FRESH for *_, outcome in rows):
+    if len(rows) > 1 and all(row.outcome == FRESH for row in rows):
         return f"{len(rows)} recipes are up to date"
     head = ("recipe", "parameters", "vocabulary", "bytes", "seconds", "")
-    return progress.table(head, rows, right=(1, 2, 3, 4))
+    return progress.table(head, map(_cells, rows), right=(1, 2, 3, 4))
 
 
-FRESH = "up to date"
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.recipe,
+        progress.count(row.parameters),
+        progress.count(row.vocabulary),
+        progress.size(row.bytes),
+        progress.seconds(row.seconds) if row.outcome == BUILT else "-",
+        row.outcome,
+    )
 
 
-def _row(name: str) -> tuple[str, ...]:
+def _last(rows: Sequence[Row]) -> str:
+    """How many of each outcome, how long it took, and where to look; "" where nothing ran."""
+    counts = Counter(row.outcome for row in rows)
+    if set(counts) <= {FRESH}:
+        return ""
+    said = [f"{counts[kind]} {kind.lower()}" for kind in (BUILT, FRESH, FAILED) if counts[kind]]
+    took = progress.seconds(time.monotonic() - session().begun)
+    where = "mend what is said above, then run doit again" if counts[FAILED] else "look in dist/"
+    return f"{', '.join(said)} in {took}: {where}"
+
+
+def _row(name: str) -> Row:
     here = session()
     tasks = [task.name for task in here.zoo.tasks_of(name)]
+    failed = bool(here.failed.intersection(tasks))
     receipts = [receipt for task in tasks if (receipt := here.builder.receipt(task))]
     told = {key: value for receipt in receipts for key, value in receipt.facts.items()}
-    facts = {key: value for key, value in told.items() if isinstance(value, int)}
-    numbers = (
-        progress.count(facts.get("parameters")),
-        progress.count(facts.get("vocab_size")),
-        progress.size(facts.get("bytes")),
-    )
-    outcome, took = FRESH, "-"
+    numbers = {key: value for key, value in told.items() if isinstance(value, int) and not failed}
     ran = [task for task in tasks if task in here.built]
-    if ran:
-        outcome, took = "built", progress.seconds(sum(here.built[task] for task in ran))
-    if here.failed.intersection(tasks):
-        outcome, numbers = "FAILED", ("-", "-", "-")
-    return (name, *numbers, took, outcome)
+    return Row(
+        recipe=name,
+        outcome=FAILED if failed else BUILT if ran else FRESH,
+        seconds=round(sum(here.built[task] for task in ran), 1),
+        parameters=numbers.get("parameters"),
+        vocabulary=numbers.get("vocab_size"),
+        bytes=numbers.get("bytes"),
+    )

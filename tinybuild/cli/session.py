@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fnmatch
 import functools
 import gc
 import os
 import signal
 import sys
+import time
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -17,12 +19,16 @@ from typing import NoReturn, Protocol
 from tinybuild.engine.code import closure
 from tinybuild.engine.plan import Zoo, load
 from tinybuild.engine.run import Builder
-from tinybuild.engine.stages import Task
+from tinybuild.engine.shards import Shard, deal
+from tinybuild.engine.stages import STAGES, Task
 from tinybuild.errors import Fault, Finding, RecipeFault, did_you_mean, nearest
 from tinybuild.files import Memo, write
+from tinybuild.paths import Json
 from tinybuild.progress import Progress
 from tinybuild.recipe import Broken, Cache, Recipe
 from tinybuild.workers import Pool
+
+SHARD = "TINYBUILD_SHARD"  # I/N: what is selected is shared by N machines, and we are the I-th
 
 
 class Session:
@@ -40,7 +46,12 @@ class Session:
         self.built: dict[str, float] = {}  # task -> seconds
         self.elsewhere: set[str] = set()  # tasks that another doit did while we waited
         self.failed: set[str] = set()
+        self.outcome: Json = None  # of a build, when it is over
+        self.begun = time.monotonic()
+        self.shard: Shard | None = None  # of the machines that share what is selected
         try:
+            if given := os.environ.get(SHARD):
+                self.shard = Shard.read(given, SHARD)
             self.zoo = load(root, self.memo, self.cache)
         except Fault as fault:
             self.fault = fault
@@ -57,14 +68,43 @@ class Session:
                     write(self.cache.path, self.cache.content())
 
     def named(self, words: Sequence[str]) -> tuple[str, ...]:
-        """The recipes that words name, each once; a group's name stands for its recipes.
-        Raises RecipeFault."""
+        """The recipes that words name, each once; a group's name stands for its recipes, and a
+        pattern such as `llama-*` for all that it matches. Raises RecipeFault."""
         groups = {group: names for group, names in self.zoo.groups.items() if group}
         known = {*self.zoo.recipes, *(recipe.name for recipe in self.zoo.broken), *groups}
+        names = [name for word in words for name in matching(word, known)]
+        return tuple(dict.fromkeys(recipe for name in names for recipe in groups.get(name, [name])))
+
+    def tasks(self, words: Sequence[str]) -> list[Task]:
+        """The tasks that words name: all stages of a recipe, or one as STAGE:NAME.
+        Raises RecipeFault."""
+        tasks = dict[str, Task]()
         for word in words:
-            if word not in known:
-                raise unknown(word, known)
-        return tuple(dict.fromkeys(name for word in words for name in groups.get(word, (word,))))
+            if word in self.zoo.tasks:
+                tasks[word] = self.zoo.tasks[word]
+            else:
+                made = (task for name in self.named([word]) for task in self.zoo.tasks_of(name))
+                tasks.update((task.name, task) for task in made)
+        return list(tasks.values())
+
+    def share(self, names: Sequence[str], shard: str = "") -> tuple[str, ...]:
+        """Those of a selection that are ours: all, or a shard's. Raises RecipeFault."""
+        given = Shard.read(shard, "--shard") if shard else self.shard
+        return tuple(names) if given is None else deal(self.zoo, names, given)
+
+    def ours(self, selected: Sequence[str]) -> list[str]:
+        """Those of the tasks that doit selected which are ours; a group stands for its recipes."""
+        if self.shard is None:
+            return list(selected)
+        recipes = dict[str, str]()  # task -> recipe
+        for name in selected:
+            if name in STAGES:
+                names = [task for task in self.zoo.tasks if task.startswith(f"{name}:")]
+            else:
+                names = [*self.zoo.groups.get("" if name == "zoo" else name, [name])]
+            recipes |= {task: task.rpartition(":")[2] for task in names}
+        mine = {*self.share(list(dict.fromkeys(recipes.values())))}
+        return [task for task, recipe in recipes.items() if recipe in mine]
 
     def recipe(self, name: str) -> Recipe:
         """The recipe of a name; raises RecipeFault where it is broken, or there is none."""
@@ -100,6 +140,17 @@ class Session:
 FEW = 12  # names that a hint lists
 
 
+def matching(word: str, known: Collection[str]) -> list[str]:
+    """The names that a word stands for: itself, or all that it matches as a pattern.
+    Raises RecipeFault where there is none."""
+    if word in known:
+        return [word]
+    names = fnmatch.filter(sorted(known), word)
+    if not names:
+        raise unknown(word, known)
+    return names
+
+
 def unknown(name: str, known: Collection[str]) -> Fault:
     """A name that is not known: the nearest ones, or all where there are few."""
     listed = len(known) <= FEW or nearest(name, known)
@@ -121,11 +172,12 @@ def session() -> Session:
     # Planning makes a million small objects that all stay: looking through them for cycles again
     # and again took a quarter of a `doit` with nothing to do on 1,000 recipes.
     gc.set_threshold(500_000)
+    # Reading the recipes can be interrupted, too.
+    sys.excepthook = functools.partial(_last_words, sys.excepthook)
+    signal.signal(signal.SIGTERM, _terminate)
     made = Session(Path.cwd())
     owner = os.getpid()
     atexit.register(lambda: made.close() if os.getpid() == owner else None)
-    sys.excepthook = functools.partial(_last_words, sys.excepthook, made)
-    signal.signal(signal.SIGTERM, _terminate)
     return made
 
 
@@ -139,7 +191,6 @@ class _Hook(Protocol):
 
 def _last_words(
     otherwise: _Hook,
-    made: Session,
     kind: type[BaseException],
     error: BaseException,
     trace: TracebackType | None,
@@ -148,9 +199,12 @@ def _last_words(
     if not issubclass(kind, KeyboardInterrupt):
         otherwise(kind, error, trace)
         return
-    made.builder.stop()
-    made.screen.close()
-    made.screen.warn(
+    screen = Progress()
+    if session.cache_info().currsize:  # the recipes were read
+        session().builder.stop()
+        screen = session().screen
+    screen.close()
+    screen.warn(
         "interrupted: finished stages are kept, nothing half-made is left\n"
         "  hint: run doit again to go on"
     )

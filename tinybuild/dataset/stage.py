@@ -121,6 +121,16 @@ def unpack(job: Job) -> dict[str, Any]:
     return {"rows": rows, "columns": list(split.features)}
 
 
+def review(job: Job) -> None:
+    """Refuse what `make` would refuse before it reads a row: a source that holds no rows, configs
+    and splits that it does not have. Settings and inputs as for `make`."""
+    section = job.settings["dataset"]
+    with tempfile.TemporaryDirectory(dir=job.out, prefix=".scratch-") as scratch:
+        source = _source(section, job, Path(scratch))
+        for part in parts(section):
+            part.named(source.names, source.default)
+
+
 def _source(section: Mapping[str, Any], job: Job, scratch: Path) -> Source:
     """What the rows are taken from."""
     wish = section.get("source", {})

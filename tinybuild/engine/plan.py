@@ -13,14 +13,30 @@ from tinybuild.engine import slices
 from tinybuild.engine.stages import STAGES, Task
 from tinybuild.errors import Fault, Finding, RecipeFault, nearest
 from tinybuild.files import Memo
-from tinybuild.recipe import Broken, Cache, Recipe
+from tinybuild.recipe import Broken, Cache, Recipe, zoofile
 from tinybuild.source.pins import slot_key
 
 # Names that doit or the stages already have.
 RESERVED = frozenset(
     (
         *STAGES,
-        *("all", "zoo", "check", "why", "unpack", "missing", "table"),
+        *(
+            "all",
+            "zoo",
+            "build",
+            "init",
+            "new",
+            "schema",
+            "check",
+            "why",
+            "unpack",
+            "missing",
+            "table",
+            "verify",
+            "rebuild",
+            "import",
+            "affected",
+        ),
         *("run", "list", "clean", "forget", "ignore", "info", "help", "auto", "dumpdb"),
         *("strace", "tabcompletion", "reset-dep"),
     )
@@ -81,7 +97,9 @@ def load(root: Path, memo: Memo, cache: Cache) -> Zoo:
             hint="a zoo is a folder with recipes/ and a dodo.py; see the README",
         )
     files, groups = _listed(folder)
-    recipes, broken = _read(root, files, groups, cache)
+    common = cache.common(root / zoofile.FILE, zoofile.FILE)
+    read, broken = _read(root, files, groups, cache)
+    recipes = {name: zoofile.joined(recipe, common) for name, recipe in read.items()}
     wishes = {name: source.wishes(r.data, r.file.parent) for name, r in recipes.items()}
     upstreams = {name: slices.upstreams(asked) for name, asked in wishes.items()}
     tasks: dict[str, Task] = {}
@@ -90,8 +108,11 @@ def load(root: Path, memo: Memo, cache: Cache) -> Zoo:
         recipe = recipes[name]
         broken.append(Broken(name=name, file=recipe.file, group=recipe.group, fault=fault))
 
+    doubled = dict(zoofile.twice(recipes))
     for name, recipe in recipes.items():
         try:
+            if name in doubled:
+                raise doubled[name]
             _chain(name, recipes, upstreams)
             _outside(wishes[name], root)
             asked = slices.Asked(recipe=recipe, wishes=wishes[name], others=recipes, root=root)

@@ -104,7 +104,7 @@ class Builder:
             inputs={need.name: self._digest(need) for need in task.needs},
             upstream={wish.slot: source.look(wish, self.memo) for wish in task.wishes},
             code=self.codes[task.stage],
-            versions=code.versions(STAGES[task.stage].libraries),
+            versions=code.versions(task.libraries),
         )
 
     def _digest(self, need: Need) -> str | None:
@@ -184,7 +184,7 @@ class Builder:
         stamps = {wish.slot: source.stamps(wish) for wish in task.wishes if source.in_place(wish)}
         state = attempt.state = self.state(task)
         looked = {slot: mapping(state.upstream, (slot,)) for slot in stamps}
-        job = dataclasses.replace(job, upstream=looked)
+        job = dataclasses.replace(job, upstream=looked, versions=state.versions)
         try:
             facts: dict[str, Json] = self.pool.call(stage.function, job, limits(task), sort(task))
         except Fault:
@@ -340,6 +340,14 @@ class Builder:
         patience = time.monotonic() + 2
         while self.busy and time.monotonic() < patience:
             time.sleep(0.01)
+
+    def left(self, task: str) -> bool:
+        """Whether there is anything of a task to clean."""
+        name = task.partition(":")[2]
+        made = [self.place(task), self._failure(task)]
+        if task.startswith("pack:"):
+            made += [self.root / "dist" / name, self.root / "dist" / f"{name}.tar.gz"]
+        return any(os.path.lexists(path) for path in made)
 
     def clean(self, task: str) -> None:
         """Remove what a task made."""

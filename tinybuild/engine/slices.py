@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from tinybuild import facts, source
+from tinybuild import bundle, facts, source
 from tinybuild.dataset.parts import AMOUNT, NUMBERS
-from tinybuild.engine.stages import Need, Slice, Task, seed
+from tinybuild.engine.stages import STAGES, Need, Slice, Task, seed
 from tinybuild.keys import PROCESSORS
 from tinybuild.paths import Data, Json, mapping
 from tinybuild.recipe import Recipe, amount, lock, size
@@ -210,6 +210,15 @@ def pack(asked: Asked) -> Slice | None:
     }
     needs = [asked.need("fetch", facts=facts.FetchShown)] if asked.fetched else []
     needs += [asked.need(s, "", facts=read) for s, read in shown.items() if s in recipe.data]
+    # What the recipe is made from stands in the bundle as well: it is all that a rebuild has.
+    needs += [
+        Need(
+            name=f"{bundle.RECIPES}/{other}",
+            task=f"pack:{other}",
+            files=tuple(f"{other}/{name}" for name in bundle.MAKINGS),
+        )
+        for other in sorted({wish.text() for wish in asked.upstreams})
+    ]
     settings: dict[str, Json] = {
         "name": recipe.name,
         "summary": recipe.summary,
@@ -220,8 +229,33 @@ def pack(asked: Asked) -> Slice | None:
         },
         "given": "tokenizer" in recipe.data
         and not METHODS[recipe.data["tokenizer"]["method"]].source,
+        **_told(recipe),
     }
-    return Slice(settings=settings, needs=(*needs, asked.need("validate", "report.json")))
+    made = [STAGES[stage].libraries for stage in shown if stage in recipe.data]
+    return Slice(
+        settings=settings,
+        needs=(*needs, asked.need("validate", "report.json")),
+        libraries=tuple(sorted({library for libraries in made for library in libraries})),
+    )
+
+
+TOLD = ("repo", "dataset_repo", "license")  # what cards know of publishing
+
+
+def _told(recipe: Recipe) -> dict[str, Json]:
+    """What the cards follow beside what the stages tell, where there is such."""
+    places = _json(cast("Mapping[str, object]", recipe.data.get("publish", {})))
+    common = _json(cast("Mapping[str, object]", recipe.common))
+    section = recipe.data.get("tokenizer", {})
+    method = METHODS[section["method"]] if section else None
+    learned = method is not None and method.reads and not method.shrinks
+    text = section.get("text", "dataset" if "dataset" in recipe.data else method and method.text)
+    told: dict[str, Json] = {
+        "places": {key: places[key] for key in TOLD if key in places},
+        "zoo": {key: common[key] for key in TOLD if key in common},
+        "text": text if learned and text in ("plain", "multilingual") else "",
+    }
+    return {key: value for key, value in told.items() if value}
 
 
 SLICES: Mapping[str, Callable[[Asked], Slice | None]] = {

@@ -85,12 +85,14 @@ class Need:
 @dataclass(frozen=True, kw_only=True)
 class Slice:
     """What one stage needs of a recipe: settings (JSON data), parts of receipts, sources that it
-    looks at itself, and tasks that come first although nothing of them is read."""
+    looks at itself, and tasks that come first although nothing of them is read. libraries: those
+    whose version it takes note of, beside those of its stage."""
 
     settings: Mapping[str, Json]
     needs: tuple[Need, ...] = ()
     wishes: tuple[source.Wish, ...] = ()
     after: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,11 @@ class Task:
     @property
     def wishes(self) -> tuple[source.Wish, ...]:
         return self.slice.wishes
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """The installed distributions whose version is a part of the task's state."""
+        return (*STAGES[self.stage].libraries, *self.slice.libraries)
 
     @property
     def before(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from tinybuild import wire
 from tinybuild.config import found, heads, overrides, precision, reads, relations
 from tinybuild.config.meta import count
 from tinybuild.config.spread import SPREADS, tried
+from tinybuild.config.tags import tag
 from tinybuild.errors import BuildFault
 from tinybuild.facts import Ids, ModelFacts
 from tinybuild.feeding import inputs, processor
@@ -19,7 +20,7 @@ from tinybuild.files import pretty
 from tinybuild.keys import parallel
 from tinybuild.model import formats, saved
 from tinybuild.model.draw import DRAWS, Batch, Said, batch_of, calibrate, drawn, said
-from tinybuild.model.resized import Change, Resized, resize
+from tinybuild.model.resized import Change, Resized, possible, resize
 from tinybuild.sections import Model
 from tinybuild.workers import Job
 
@@ -119,9 +120,20 @@ def make(job: Job) -> ModelFacts:
         draw=built.number,
         processor=tuple(processor.classes(files)),
         forms=formats.write(work),
+        tag=tag(building.model_class.__name__, model.config.model_type, modalities),
         modalities=tuple(modalities),
         vocab_size=getattr(heads.text_part(model.config), "vocab_size", None),
     )
+
+
+def review(job: Job) -> None:
+    """Refuse what the model stage would refuse, as far as that shows without a tokenizer and
+    without weights: no such class, overrides that the config does not have or that cannot be.
+
+    Settings as for `make`; of the inputs, fetch needs to hold the source's config only.
+    """
+    building = Building.of(job)
+    possible(building.source, building.asked.model)
 
 
 @dataclass(frozen=True, kw_only=True)

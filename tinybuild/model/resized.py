@@ -81,14 +81,8 @@ def resize(
     import torch
 
     dtype, original = getattr(torch, section["dtype"]), source
-    left = left_open(source)
-    source = complete(source, left)
+    source, named, left = _own(source, section)
     wishes, implied = section["config"], dict[str, Json]()
-    named: Mapping[Path, str] = {}
-    if section["shrink"] == "auto":
-        source, named = backbones.own(source, wishes)
-    for path, repository in backbones.repositories(source):
-        raise named_only(path, repository)
     if tokenizer is not None:
         data = json.loads(source.to_json_string(use_diff=False))
         # A batch of texts to classify is read at each one's last token: which are not, pad says.
@@ -117,8 +111,7 @@ def resize(
 
     tree, batch = None, None
     if section["shrink"] == "auto":
-        relations.possible(source, wishes, WHERE)
-        relations.layers(section.get("layers"), source.to_dict(), given["recipe"], ("model",))
+        _can_be(source, section)
         fixed = merge(implied, given["recipe"])
 
         size = sized(section["size"], section.get("tensor_parallel"))
@@ -141,6 +134,38 @@ def resize(
         searched = "search" in tree.reasons.values()
         batch = None if searched or isinstance(trial.batch, BuildFault) else trial.batch
     return Resized(source=original, small=small, tree=tree, given=given, named=named, batch=batch)
+
+
+def possible(source: PreTrainedConfig, section: Model) -> None:
+    """Raises BuildFault for what a section asks of a source's config that cannot be, as far as that
+    shows without a tokenizer and without a model."""
+    source, *_ = _own(source, section)
+    if section["shrink"] == "auto":
+        _can_be(source, section)
+    else:
+        relations.override(source, section["config"], {}, WHERE)
+
+
+def _own(
+    source: PreTrainedConfig, section: Model
+) -> tuple[PreTrainedConfig, Mapping[Path, str], Data]:
+    """The source's config as it is built from, why a config of a backbone took another's place, and
+    what was left open. Raises BuildFault."""
+    left, named = left_open(source), dict[Path, str]()
+    source = complete(source, left)
+    if section["shrink"] == "auto":
+        source, told = backbones.own(source, section["config"])
+        named.update(told)
+    for path, repository in backbones.repositories(source):
+        raise named_only(path, repository)
+    return source, named, left
+
+
+def _can_be(source: PreTrainedConfig, section: Model) -> None:
+    wishes = section["config"]
+    relations.possible(source, wishes, WHERE)
+    asked = overrides.canonical(source, wishes)
+    relations.layers(section.get("layers"), source.to_dict(), asked, ("model",))
 
 
 def _split(config: Data, section: Model) -> None:

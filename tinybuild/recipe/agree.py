@@ -11,6 +11,7 @@ from tinybuild.errors import Finding, did_you_mean
 from tinybuild.paths import Data, Json
 from tinybuild.recipe.marked import Key, named
 from tinybuild.recipe.words import either, missing
+from tinybuild.recipe.zoofile import useless
 from tinybuild.sections import Dataset, Model, Sections, Tokenizer
 from tinybuild.source import KINDS
 from tinybuild.tokenizer import chat
@@ -82,6 +83,7 @@ def agree(data: Sections) -> Iterator[Finding]:
         yield from _tokenizer(data["tokenizer"], data)
     if "dataset" in data:
         yield from _dataset(data["dataset"])
+    yield from useless(data)
 
 
 def _model(model: Model, data: Sections) -> Iterator[Finding]:

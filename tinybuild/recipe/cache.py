@@ -8,14 +8,14 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypedDict
+from typing import TypedDict, cast
 
 from tinybuild.errors import Fault, RecipeFault
 from tinybuild.files import Memo, digest
-from tinybuild.recipe import lock
+from tinybuild.recipe import lock, zoofile
 from tinybuild.recipe.contract import contract
 from tinybuild.recipe.wish import Broken, Recipe
-from tinybuild.sections import Sections
+from tinybuild.sections import Publish, Sections
 
 
 class Entry(TypedDict):
@@ -75,6 +75,18 @@ class Cache:
         except Fault as wrong:
             fault = wrong
         return Broken(name=file.stem, file=file, group=group, fault=fault)
+
+    def common(self, file: Path, shown: str) -> Publish:
+        """What zoo.yaml says for all recipes; nothing where there is none. Raises RecipeFault."""
+        key = f"{shown} {self.memo.sha256(str(file)) or ''}"
+        entry = self.known.get(key)
+        if entry is None:
+            if not file.is_file():
+                return zoofile.NONE
+            found = zoofile.check(file.read_bytes(), shown)
+            entry, self.read_anew = {"data": cast(Sections, found), "text": ""}, True
+        self.used[key] = entry
+        return cast(Publish, entry["data"])
 
     @property
     def dirty(self) -> bool:

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import cast
 
 from tinybuild.errors import SourceFault
-from tinybuild.files import Memo, copy, inside, sha256
+from tinybuild.files import POINTER, PUSH, Memo, copy, inside, is_pointer, sha256
 from tinybuild.paths import Data, Json, mapping
 from tinybuild.sections import Sections
 from tinybuild.source import another, folder, hub, modeltype, package, repository
 from tinybuild.source.family import blank_tokenizer
 from tinybuild.source.kinds import Kind, Request, Resolved
-from tinybuild.source.pins import LISTS, Entry, Pin, Wish, is_text, slot_key, title
+from tinybuild.source.pins import LISTS, Entry, Pin, Wish, fault, is_text, slot_key, title
 from tinybuild.workers import Job
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "blank_tokenizer",
     "credit",
     "fetch",
+    "hold",
     "in_place",
     "is_text",
     "kind_of",
@@ -108,10 +109,14 @@ def look(wish: Wish, memo: Memo) -> Json:
 
 
 def credit(wish: Data, facts: Mapping[str, str]) -> dict[str, str]:
-    """What a bundle's card says of a source: `words`, and the `repo` of the Hub that it is."""
+    """What a bundle's card says of a source: `words`, the `repo` of the Hub that it is, and its
+    `license` where the kind knows it."""
     name = kind_of(wish)
-    made_from = {"words": KINDS[name].made_from(wish, facts)}
-    return {**made_from, "repo": str(wish[name])} if KINDS[name].on_hub else made_from
+    kind = KINDS[name]
+    told = {"words": kind.made_from(wish, facts), "license": kind.license(wish)}
+    if kind.on_hub:
+        told["repo"] = str(wish[name])
+    return {key: text for key, text in told.items() if text}
 
 
 def rows_of(wish: Data) -> str:
@@ -144,6 +149,7 @@ def fetch(job: Job) -> dict[str, Json]:
             inputs=job.inputs,
             rows=job.settings.get("rows", {}),
             seed=job.seed,
+            recipe=job.task.partition(":")[2],
         )
         kind = KINDS[request.wish.kind]
         if slot == "dataset" and kind.rows is not None:
@@ -162,14 +168,35 @@ def _taken(request: Request, resolved: Resolved) -> Pin:
         path = get()
         if path != target:
             copy(path, target)
+        if is_pointer(target):
+            of = f"{name} of {request.wish.text()}"
+            raise fault(request.wish, f"{of} {POINTER}", PUSH)
         files[name] = Entry(sha256=sha256(target), size=target.stat().st_size)
     if request.lock is not None:
-        _hold(request.wish, request.lock.files, files)
+        _hold(request, request.lock.files, files)
     return Pin(wish=request.wish.data, facts=resolved.facts, files=files)
 
 
-def _hold(wish: Wish, locked: Mapping[str, Entry], files: Mapping[str, Entry]) -> None:
+def hold(wish: Wish, lock: Pin | None, recipe: str) -> None:
+    """Raises SourceFault for what a fetch would refuse of files that are on this machine: none are
+    there, or they are not the locked ones. recipe: its name, for advice."""
+    if in_place(wish):
+        local(wish)
+    elif KINDS[wish.kind].here:
+        request = Request(wish=wish, lock=lock, out=Path(), recipe=recipe)
+        resolved = KINDS[wish.kind].resolve(request)
+        if lock is not None:
+            paths = {name: get() for name, get in resolved.files.items()}
+            files = {
+                name: Entry(sha256=sha256(path), size=path.stat().st_size)
+                for name, path in paths.items()
+            }
+            _hold(request, lock.files, files)
+
+
+def _hold(request: Request, locked: Mapping[str, Entry], files: Mapping[str, Entry]) -> None:
     """Refuse files that are not the locked ones."""
+    wish = request.wish
     for name in sorted({*locked, *files}):
         known, here = locked.get(name), files.get(name)
         if known == here:
@@ -186,5 +213,5 @@ def _hold(wish: Wish, locked: Mapping[str, Entry], files: Mapping[str, Entry]) -
         raise SourceFault.of(
             what,
             key=(*slot_key(wish), wish.kind),
-            hint="delete the recipe's .lock.json to accept what is there now",
+            hint=request.anew,
         )

@@ -87,4 +87,5 @@ KIND = Kind(
     made_from=_made_from,
     rows_of=lambda wish: f"local files `{wish['path']}`",
     local=local,
+    here=True,
 )

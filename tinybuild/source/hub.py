@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import re
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from tinybuild.files import Memo
+from tinybuild.files import Memo, sha256
 from tinybuild.paths import Data, Json
 from tinybuild.source.kinds import Request, Resolved
-from tinybuild.source.pins import WANTED, Wish, check_sizes, fault, wanted
+from tinybuild.source.pins import Listed, Wish, check_sizes, fault, taken
+from tinybuild.source.refusal import Address, Later, refusal
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import DatasetInfo, ModelInfo
 
 T = TypeVar("T")
+
+TRIES = 6  # as many as huggingface_hub makes for a file
+BUSY = (408, 429, 500, 502, 503, 504)  # the statuses after which one asks again
+LONGEST = 60  # seconds that anybody waits because the Hub says so
 
 
 def look(wish: Wish, memo: Memo) -> Json:
@@ -26,68 +36,213 @@ def resolve(request: Request) -> Resolved:
     from huggingface_hub import HfApi
 
     wish, lock = request.wish, request.lock
-    repo, revision = wish.text(), wish.text("revision", "main")
-    api = HfApi()
+    address, api = Address.of(request), HfApi()
+    right: Mapping[str, Callable[[Path], bool]]
     if lock is not None:
-        commit, names = lock.facts["commit"], list(lock.files)
-    else:
-        info = ask(wish, lambda: api.model_info(repo, revision=revision, files_metadata=True))
-        commit = str(info.sha)
-        chosen = {
-            file.rfilename: file.size or 0
-            for file in info.siblings or ()
-            if wanted(file.rfilename.rpartition("/")[2], WANTED)
-            and ("/" not in file.rfilename or file.rfilename.endswith(".jinja"))
+        facts = lock.facts
+        right = {
+            name: functools.partial(_locked, entry.sha256) for name, entry in lock.files.items()
         }
+    else:
+        now = head(address, address.revision)
+        facts = now.facts
+        chosen = {name: file for name, file in now.files.items() if taken(wish, name)}
         if not chosen:
-            raise fault(wish, f"{repo} at {revision} holds no config or tokenizer file")
-        check_sizes(wish, chosen.items())
-        names = sorted(chosen)
-    return Resolved(
-        facts={"commit": commit},
-        files={name: functools.partial(_download, wish, api, repo, commit, name) for name in names},
-    )
+            what = f"{address.repo} at {address.revision} holds no config or tokenizer file"
+            raise fault(wish, what)
+        check_sizes(wish, ((name, file.size) for name, file in chosen.items()))
+        right = {name: functools.partial(is_listed, file) for name, file in chosen.items()}
+    files = {
+        name: functools.partial(_download, address, api, facts["commit"], name, right[name])
+        for name in sorted(right)
+    }
+    return Resolved(facts=facts, files=files)
 
 
-def _download(wish: Wish, api: HfApi, repo: str, commit: str, name: str) -> Path:
-    return Path(ask(wish, lambda: api.hf_hub_download(repo, name, revision=commit)))
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What one request tells of a repository at a revision. facts: what a pin keeps of it: commit,
+    gated (no, auto or manual), and license where the card says one."""
+
+    facts: Mapping[str, str]
+    files: Mapping[str, Listed]
+
+    @property
+    def commit(self) -> str:
+        return self.facts["commit"]
 
 
-def ask(wish: Wish, question: Callable[[], T]) -> T:
-    """Put a question to the Hub; its refusals become faults. Tokens never appear in them."""
+def head(address: Address, revision: str, *, files: bool = True) -> Head:
+    """What a revision is at now. Raises SourceFault."""
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    look: Any = api.dataset_info if address.noun == "dataset" else api.model_info
+    more = {"files_metadata": files, "timeout": _seconds()}
+    return ask(address, lambda: _told(look(address.repo, revision=revision, **more)))
+
+
+def _told(info: ModelInfo | DatasetInfo) -> Head:
+    """Raises ValueError or TypeError for what is not the Hub's answer."""
+    facts = {"commit": full(info.sha), "gated": str(info.gated or "no")}
+    said = info.card_data.to_dict() if info.card_data is not None else {}
+    given = said.get("license") or ()
+    names = [given] if isinstance(given, str) else given
+    if names == ["other"] and said.get("license_name"):
+        names = [f"other ({said['license_name']})"]
+    if names:
+        facts["license"] = ", ".join(map(str, names))
+    listed = {
+        file.rfilename: Listed(
+            size=file.size or 0, oid=file.lfs.sha256 if file.lfs else file.blob_id or ""
+        )
+        for file in info.siblings or ()
+    }
+    return Head(facts=facts, files=listed)
+
+
+def full(commit: Any) -> str:
+    """What the Hub names as a commit, if it is one: it becomes a place in a cache."""
+    if isinstance(commit, str) and re.fullmatch("[0-9a-f]{40}", commit):
+        return commit
+    raise ValueError("this names no commit")
+
+
+def is_listed(listed: Listed, path: Path) -> bool:
+    """Whether a file is the one that the Hub lists, by git's digest or that of LFS."""
+    if len(listed.oid) == 64:
+        return sha256(path) == listed.oid
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == listed.oid
+
+
+def _locked(digest: str, path: Path) -> bool:
+    return sha256(path) == digest
+
+
+def _download(
+    address: Address, api: HfApi, commit: str, name: str, right: Callable[[Path], bool]
+) -> Path:
+    """A file's place in the cache of the Hub's client. One that is not right is fetched once more:
+    a cache may be damaged, and a proxy may have had a bad moment."""
     import httpx2
     from huggingface_hub import errors
 
-    repo, revision = wish.text(), wish.text("revision", "main")
-    noun = "dataset" if wish.slot == "dataset" else "model"
-    try:
-        return question()
-    except errors.GatedRepoError:
-        hint = f"accept its terms on the Hub, then log in: hf auth login ({repo})"
-        raise fault(wish, f"{repo} is gated", hint) from None
-    except errors.RepositoryNotFoundError:
-        hint = "check the name; a private one needs a login: hf auth login"
-        raise fault(wish, f"the Hub has no {noun} {repo} that you may see", hint) from None
-    except errors.RevisionNotFoundError:
-        raise fault(
-            wish,
-            f"{repo} has no revision {revision}",
-            "check the branch, tag or commit",
-            "revision",
-        ) from None
-    except errors.EntryNotFoundError as error:
-        raise fault(wish, f"{repo}: {error}", "its lock may be stale; delete it") from None
-    except (
-        errors.HfHubHTTPError,
-        errors.LocalEntryNotFoundError,
-        errors.OfflineModeIsEnabled,
-        httpx2.HTTPError,
-        ConnectionError,
-        TimeoutError,
-    ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        hint = "check the network (and HF_ENDPOINT, HF_HUB_OFFLINE), then run doit again"
-        raise fault(wish, f"the Hub cannot be reached for {repo}: {reason}", hint) from None
+    def get(**more: Any) -> Path:
+        try:
+            return Path(api.hf_hub_download(address.repo, name, revision=commit, **more))
+        except (httpx2.ConnectError, httpx2.TimeoutException, httpx2.RemoteProtocolError) as error:
+            raise errors.LocalEntryNotFoundError("") from error  # it has tried as often as we do
+
+    path = ask(address, get, name)
+    if not right(path):
+        path = ask(address, lambda: get(force_download=True), name)
+    if not right(path) and address.commit is None:
+        path.unlink()
+        what = f"{name} of {address.repo} is not the file that the Hub lists"
+        raise address.fault(what, "a proxy may alter it; if not, the repository is damaged")
+    return path
+
+
+def ask(address: Address, question: Callable[[], T], file: str = "") -> T:
+    """Put a question to the Hub, again where that may help; its refusals become faults.
+
+    file: the file that is asked for. Tokens and passwords never appear in a fault.
+    """
+    import httpx2
+    from huggingface_hub import errors
+
+    refused = (
+        *(errors.HfHubHTTPError, errors.EntryNotFoundError, httpx2.HTTPError, httpx2.InvalidURL),
+        *(Later, OSError, ValueError, KeyError, TypeError),  # the last three: another's answer
+    )
+    for tried in range(TRIES):
+        _prepare()
+        try:
+            return question()
+        except refused as error:
+            seconds = _wait(error, tried)
+            if seconds is None or tried == TRIES - 1:
+                if _of_this_machine(error):
+                    raise
+                raise refusal(address, error, file) from None
+            time.sleep(seconds)
+    raise AssertionError("not reached")
+
+
+def _prepare() -> None:
+    """Have the client wait for an answer no longer than for a file, and not sleep for an hour."""
+    from huggingface_hub import get_session
+
+    client = get_session()
+    client.timeout = _seconds()
+    hooks = client.event_hooks
+    if _heed not in hooks["response"]:
+        client.event_hooks = {**hooks, "response": [*hooks["response"], _heed]}
+
+
+def _seconds() -> float:
+    """How long a connection may be silent."""
+    from huggingface_hub import constants
+
+    return float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
+
+
+def _heed(response: Any) -> None:
+    """Stop at once where the Hub asks for a pause that nobody waits for."""
+    if response.status_code in BUSY and (seconds := _pause(response.headers) or 0) > LONGEST:
+        raise Later(seconds)
+
+
+def _pause(headers: Mapping[str, str]) -> float | None:
+    """The seconds that an answer asks to wait: RateLimit (RFC draft), then Retry-After."""
+    from huggingface_hub.utils import parse_ratelimit_headers
+
+    limit = parse_ratelimit_headers(headers)
+    if limit is not None and limit.remaining == 0:
+        return float(limit.reset_in_seconds)
+    after = headers.get("Retry-After", "")
+    return float(after) if after.isdigit() else None
+
+
+def _wait(error: Exception, tried: int) -> float | None:
+    """The seconds after which one may ask again; None where it would not help, or where the Hub's
+    client has tried as often."""
+    import httpx2
+    from huggingface_hub import errors
+
+    usual = float(min(2**tried, 8))
+    if isinstance(error, errors.HfHubHTTPError):
+        response = error.response
+        if response.status_code in BUSY:
+            pause = _pause(response.headers)
+            return usual if pause is None else pause + 1
+        expired = response.status_code in (401, 403) and _elsewhere(response)
+        return usual if expired else None
+    if isinstance(error, httpx2.ProxyError | httpx2.UnsupportedProtocol):
+        return None
+    cut = isinstance(error, OSError) and "Consistency check" in str(error)
+    return usual if cut or isinstance(error, httpx2.TransportError) else None
+
+
+def _elsewhere(response: Any) -> bool:
+    """Whether an answer is of the place where large files are kept: the link to it has expired."""
+    from urllib.parse import urlsplit
+
+    from huggingface_hub import constants
+
+    return bool(response.url.host != urlsplit(constants.ENDPOINT).hostname)
+
+
+def _of_this_machine(error: Exception) -> bool:
+    """Whether it is the disk's, not the network's."""
+    import httpx2
+    from huggingface_hub import errors
+
+    if not isinstance(error, OSError) or error.errno is None:
+        return False
+    network = (httpx2.HTTPError, errors.HfHubHTTPError, ConnectionError, TimeoutError)
+    return not isinstance(error, network)
 
 
 def made_from(wish: Data, facts: Mapping[str, str]) -> str:

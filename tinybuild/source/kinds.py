@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tinybuild.files import Memo
 from tinybuild.paths import Data, Json
 from tinybuild.source.pins import Pin, Wish
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +21,7 @@ class Request:
 
     inputs: "SLOT.STAGE" -> the folder of a stage of another recipe, for kinds that build on one.
     rows: for a dataset, the recipe's section, which says how much of the upstream is needed; seed:
-    what its draws begin with.
+    what its draws begin with. recipe: the name of the recipe, for advice.
     """
 
     wish: Wish
@@ -26,6 +30,12 @@ class Request:
     inputs: Mapping[str, Path] = field(default_factory=dict)
     rows: Data = field(default_factory=dict)
     seed: int = 0
+    recipe: str = "NAME"
+
+    @property
+    def anew(self) -> str:
+        """What to do where an upstream is not what the lock says."""
+        return f"doit update {self.recipe} accepts what is there now"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +66,10 @@ class Kind:
     on_hub: whether it is a repository of the Hub, which a card's front matter names.
     builds_on: whether it names another recipe of the zoo, whose stages come first.
     blank: whether a tokenizer of it has no vocabulary.
+    here: whether its files are on this machine, so that resolving is no more than looking at them.
+    config: of a kind that makes its files, the config alone, from a wish; raises SourceFault.
+    license: the licence of its files, as the Hub spells it; "" where nobody says. A repository of
+    the Hub says it in its pin.
     rows: for a dataset, how only the rows that are asked for are fetched: the pin, and what was
     read. None where all files are taken.
     """
@@ -70,4 +84,7 @@ class Kind:
     on_hub: bool = False
     builds_on: bool = False
     blank: bool = False
+    here: bool = False
+    config: Callable[[Wish], PreTrainedConfig] | None = None
+    license: Callable[[Data], str] = lambda wish: ""
     rows: Callable[[Request], tuple[Pin, Data]] | None = None

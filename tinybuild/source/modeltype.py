@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tinybuild.errors import did_you_mean
 from tinybuild.files import Memo, pretty
@@ -15,6 +16,9 @@ from tinybuild.source import blank
 from tinybuild.source.family import blank_tokenizer
 from tinybuild.source.kinds import Kind, Request, Resolved
 from tinybuild.source.pins import Wish, fault
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 @functools.cache
@@ -29,11 +33,11 @@ def look(wish: Wish, memo: Memo) -> Json:
     }
 
 
-def resolve(request: Request) -> Resolved:
+def config_of(wish: Wish) -> PreTrainedConfig:
+    """The default config of the model type; raises SourceFault."""
     from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING
 
-    wish, out = request.wish, request.out
     kind = wish.text()
     if kind not in CONFIG_MAPPING:
         raise fault(
@@ -41,9 +45,8 @@ def resolve(request: Request) -> Resolved:
             f"transformers {version('transformers')} has no model type {kind!r}",
             did_you_mean(kind, CONFIG_MAPPING.keys()),
         )
-    out.mkdir(parents=True)
     try:
-        config = CONFIG_MAPPING[kind]()
+        made: PreTrainedConfig = CONFIG_MAPPING[kind]()
     except (ImportError, TypeError, ValueError, StrictDataclassError) as error:
         line = " ".join(str(error).split())
         raise fault(
@@ -51,6 +54,15 @@ def resolve(request: Request) -> Resolved:
             f"the default config of {kind} cannot be made: {line[:200]}",
             "take the config from a path or the Hub instead",
         ) from None
+    return made
+
+
+def resolve(request: Request) -> Resolved:
+    from transformers import CONFIG_MAPPING
+
+    wish, out = request.wish, request.out
+    kind, config = wish.text(), config_of(wish)
+    out.mkdir(parents=True)
     (out / "config.json").write_text(pretty(json.loads(config.to_json_string(use_diff=False))))
     tokenizer, served = blank_tokenizer(kind, config), wish.serves or kind
     files = blank.processor(served, tokenizer)
@@ -81,4 +93,6 @@ KIND = Kind(
     rows_of=lambda wish: f"`{wish['transformers']}`",
     facts=("transformers",),
     blank=True,
+    license=lambda wish: "apache-2.0",  # that of transformers, which its configs come with
+    config=config_of,
 )

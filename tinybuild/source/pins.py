@@ -138,6 +138,18 @@ def wanted(name: str, suffixes: tuple[str, ...]) -> bool:
     return name.endswith(suffixes) and not name.endswith(unwanted) and not hidden
 
 
+def taken(wish: Wish, name: str) -> bool:
+    """Whether a file of an upstream, by its path there, is one that the wish may stand for: of a
+    model those at the top, and chat templates at any depth; of a dataset neither code nor pickles,
+    the card says the rest."""
+    if "files" in wish.data:
+        return name in mapping(wish.data["files"])
+    if wish.slot == "dataset":
+        return not name.endswith(NO_DATA)
+    base = name.rpartition("/")[2]
+    return wanted(base, WANTED) and (base == name or base.endswith(".jinja"))
+
+
 def check_sizes(wish: Wish, sizes: Iterable[tuple[str, int]]) -> None:
     for name, size in sizes:
         if size > LARGEST:

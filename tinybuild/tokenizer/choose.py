@@ -36,6 +36,16 @@ class Chosen:
     trimmed: Sequence[str]
 
 
+def within(ids: Mapping[str, int], size: int) -> None:
+    """Raises BuildFault where more tokens are asked for than a vocabulary has."""
+    if size > len(ids):
+        raise BuildFault.of(
+            f"vocab_size {size:,} is more than the source's {len(ids):,} tokens",
+            key=("tokenizer", "vocab_size"),
+            hint=f"ask for at most {len(ids):,}, or take the source as it is: method: keep",
+        )
+
+
 def choose(
     space: Space,
     *,
@@ -54,13 +64,8 @@ def choose(
     when `size` is larger than the vocabulary, or too small for what must live and the alphabet; it
     then names the smallest size that is not.
     """
+    within(space.ids, size)
     ids, key = space.ids, ("tokenizer", "vocab_size")
-    if size > len(ids):
-        raise BuildFault.of(
-            f"vocab_size {size:,} is more than the source's {len(ids):,} tokens",
-            key=key,
-            hint=f"ask for at most {len(ids):,}, or take the source as it is: method: keep",
-        )
     choice = _Choice(space)
     for token, reason in must.items():
         choice.take(token, reason, size=len(ids))

@@ -11,7 +11,7 @@ from tinybuild import sections
 from tinybuild.facts import Ids, TokenizerFacts
 from tinybuild.files import pretty
 from tinybuild.keys import elsewhere
-from tinybuild.tokenizer import chat, order, upstream, vocabulary
+from tinybuild.tokenizer import chat, choose, order, upstream, vocabulary
 from tinybuild.tokenizer.chat import Given
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.methods import METHODS
@@ -79,6 +79,36 @@ def older(folder: Path, loaded: PreTrainedTokenizerBase) -> None:
     if isinstance(data.get("extra_special_tokens"), list):
         data["additional_special_tokens"] = data.pop("extra_special_tokens")
     path.write_text(pretty(data))
+
+
+def review(job: Job) -> None:
+    """Refuse what `make` would refuse, as far as that shows before a vocabulary is chosen or
+    learned: no tokenizer in the source, no such class, tokens or a size that the source lacks.
+
+    Settings and inputs as for `make`; what the recipe gives itself (method: scratch) is made, in
+    `out`, for that is as quick.
+    """
+    asked = job.asked(Asked)
+    section, method = asked.tokenizer, METHODS[asked.tokenizer["method"]]
+    folder = job.inputs["fetch"] / asked.slot if asked.slot else job.out
+    if not method.source:
+        method.function(
+            Work(
+                section=section,
+                text=method.text,
+                source=None,
+                folder=folder,
+                inputs=job.inputs,
+                out=job.out,
+            )
+        )
+        return
+    files = upstream.read(folder)
+    loaded = load(folder, section.get("class"), asked.kind)
+    if method.shrinks:
+        Given.of(section, job.inputs, None).kept(section, loaded.get_vocab())
+        ids = Upstream(loaded=loaded, files=files).spaces[0].ids
+        choose.within(ids, section["vocab_size"])
 
 
 def make(job: Job) -> TokenizerFacts:

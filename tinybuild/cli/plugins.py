@@ -1,0 +1,117 @@
+"""doit in a zoo: `doit list`, `doit check` and the like are tinybuild's commands.
+
+The entry points of the group doit.COMMAND in pyproject.toml name what stands here in place of
+doit's own commands. Elsewhere they do what they did, and no name is taken that doit did not have:
+another project may have a task `build` or `check`. So commands of that kind come through `Run`,
+which doit asks for all that it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from doit.cmd_base import Command
+from doit.cmd_run import Run as DoitRun
+from doit.doit_cmd import DoitMain
+from doit.exceptions import InvalidCommand
+
+from tinybuild.errors import Fault, RecipeFault
+from tinybuild.progress import Progress
+
+OWN = {command.get_name(): command for command in DoitMain.DOIT_CMDS}
+RECEIPTS = "receipts decide what is up to date, doit keeps no record"
+# Commands of doit that have no meaning here, with what to do instead.
+MOOT: Mapping[str, tuple[str, str]] = {
+    "forget": (RECEIPTS, "build it again: doit -a NAME; remove it: doit clean NAME"),
+    "reset-dep": (RECEIPTS, "see why something runs: doit why NAME"),
+    "dumpdb": (RECEIPTS, "read build/NAME/STAGE/receipt.json, or doit why NAME"),
+    "ignore": ("a recipe cannot be ignored", "name those to build, or move its file elsewhere"),
+    "info": ("tasks are told by the recipe that they are of", "doit why NAME, or doit list NAME"),
+}
+
+
+def zoo_here() -> bool:
+    """Whether the current folder is a zoo of tinybuild."""
+    dodo = Path("dodo.py")
+    if dodo.is_file():
+        return b"tinybuild" in dodo.read_bytes()
+    return Path("recipes").is_dir()
+
+
+def _refused(fault: Fault) -> int:
+    Progress().warn(str(fault))
+    return 1
+
+
+def _ours(name: str) -> type[Command]:
+    """A command of the face in place of doit's own."""
+    original = OWN[name]
+
+    def parse_execute(self: Command, given: Sequence[str]) -> object:
+        return _face([name, *given]) if zoo_here() else original.parse_execute(self, given)
+
+    return type(name.title(), (original,), {"name": name, "parse_execute": parse_execute})
+
+
+def _face(words: Sequence[str]) -> int:
+    from tinybuild.cli.face import main
+
+    return main(words, program="doit")
+
+
+def _moot(name: str) -> type[Command]:
+    why, hint = MOOT[name]
+
+    def parse_execute(self: Command, given: Sequence[str]) -> object:
+        if zoo_here():
+            return _refused(RecipeFault.of(f"doit {name} does nothing here: {why}", hint=hint))
+        return OWN[name].parse_execute(self, given)
+
+    return type(name.title(), (OWN[name],), {"name": name, "parse_execute": parse_execute})
+
+
+class Run(DoitRun):  # type: ignore[misc]  # doit has no types
+    """Building, with patterns for names, and with the nearest names where one is not known."""
+
+    name = "run"
+
+    def parse_execute(self, in_args: list[str]) -> object:
+        if zoo_here() and in_args:
+            from tinybuild.cli.commands import COMMANDS
+
+            if in_args[0] in COMMANDS:
+                return _face(in_args)
+            if {"-h", "--help"} & {*in_args}:
+                return _face(["help"])
+        return super().parse_execute(in_args)
+
+    def execute(self, params: Mapping[str, object], args: list[str]) -> object:
+        if not zoo_here() or params.get("dodoFile", "dodo.py") != "dodo.py":
+            return super().execute(params, args)
+        from tinybuild.cli.session import session, unknown
+
+        zoo = session().zoo
+        known = {*zoo.recipes, *zoo.groups, *(broken.name for broken in zoo.broken)}
+        patterns = {word for word in args if set(word) & set("*?[") and word not in zoo.tasks}
+        try:
+            for word in patterns:
+                places = session().named([word])
+                args = [name for one in args for name in (places if one == word else [one])]
+            return super().execute(params, args)
+        except InvalidCommand as error:
+            if error.not_found is None:
+                raise
+            stage, _, name = error.not_found.rpartition(":")
+            for broken in zoo.broken:
+                if broken.name == name:
+                    return _refused(session().refusal(broken))
+            return _refused(unknown(name or stage, known - {""}))
+        except Fault as fault:
+            return _refused(fault)
+
+
+Clean, Help, List = map(_ours, ("clean", "help", "list"))
+DumpDB, Forget, Ignore, Info, ResetDep = map(
+    _moot, ("dumpdb", "forget", "ignore", "info", "reset-dep")
+)

@@ -1,0 +1,71 @@
+"""The tensors of safetensors files, read by header and digested by bytes, without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinybuild import wire
+from tinybuild.wire import Misshapen
+
+# https://huggingface.co/docs/safetensors: eight bytes of length, a header in JSON, the bytes.
+SUFFIX = ".safetensors"
+LENGTH, LONGEST, CHUNK = 8, 100_000_000, 1 << 20
+METADATA = "__metadata__"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """dtype: in the words of safetensors, such as BF16. sha256: of its bytes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A tensor as a header has it; the offsets count from the end of the header."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+
+def held(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a bundle: of the model, however many files it has, by their names; of an
+    adapter in a folder below, with the folder before the name. Raises ValueError."""
+    return {
+        (path.parent.relative_to(folder) / name).as_posix(): tensor
+        for path in sorted(folder.rglob(f"*{SUFFIX}"))
+        for name, tensor in read(path).items()
+    }
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by their names; raises ValueError for what is not safetensors."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(LENGTH), "little")
+        begin = LENGTH + length
+        if size < LENGTH or length > LONGEST or begin > size:
+            raise ValueError("it is cut off, or not safetensors")
+        header = json.loads(file.read(length))
+        if not isinstance(header, dict):
+            raise Misshapen("the header must be a mapping")
+        header.pop(METADATA, None)
+        placed = {name: wire.load(Placed, one) for name, one in header.items()}
+        tensors = {}
+        for name, one in placed.items():
+            start, stop = one.data_offsets
+            if not 0 <= start <= stop <= size - begin:
+                raise ValueError(f"the bytes of {name} lie outside the file")
+            file.seek(begin + start)
+            hasher, left = hashlib.sha256(), stop - start
+            while left and (chunk := file.read(min(left, CHUNK))):
+                hasher.update(chunk)
+                left -= len(chunk)
+            tensors[name] = Tensor(dtype=one.dtype, shape=one.shape, sha256=hasher.hexdigest())
+    return tensors
