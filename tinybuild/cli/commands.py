@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from tinybuild.cli import architectures, building, checking, paging, showing, starting
+from tinybuild.cli import (
+    architectures,
+    artefact,
+    building,
+    checking,
+    ci,
+    compare,
+    paging,
+    showing,
+    starting,
+)
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.cli.unpack import Asked, Work, unpack
@@ -105,6 +115,7 @@ def _table(here: Session, words: Sequence[str], options: Options) -> Lines:
 
 
 COMMANDS: Mapping[str, Command] = {
+    "affected": compare.AFFECTED,
     "build": building.BUILD,
     "clean": building.CLEAN,
     "list": building.LIST,
@@ -116,9 +127,12 @@ COMMANDS: Mapping[str, Command] = {
     "check": checking.CHECK,
     "show": showing.SHOW,
     "page": paging.PAGE,
+    "ci": ci.CI,
     "init": starting.INIT,
     "new": starting.NEW,
     "schema": starting.WRITE_SCHEMA,
+    "verify": artefact.VERIFY,
+    "rebuild": artefact.REBUILD,
     "unpack": Command(
         doc="write rows of a recipe's dataset source as files that a person can edit",
         do=_unpack,
