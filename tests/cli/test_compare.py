@@ -66,7 +66,12 @@ def test_a_shard_that_is_none_is_an_error_and_builds_nothing(root: Path) -> None
     assert not (root / "dist").exists()
 
 
-def test_a_diff_with_a_revision_builds_what_it_affects_as_it_was(root: Path) -> None:
+def test_a_diff_with_a_revision_builds_what_it_affects_as_it_was(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     text = zoo.LIGHT.replace("samples: 5", "source: {path: ../data}, samples: 1")
     (root / "recipes" / "b.yaml").write_text(text)  # of which the revision lacks the data
     git.commit(root)
@@ -90,7 +95,7 @@ def test_a_diff_with_a_revision_builds_what_it_affects_as_it_was(root: Path) -> 
     (root / "one.json").write_text(json.dumps(answer.data))
     (text,) = said(root, "diff", "one.json", markdown="yes")[0]
     assert "| `train` | 5 | 6 | 1 new, 0 gone |" in text
-    assert not [*Path(tempfile.gettempdir()).glob("tinybuild-*")]
+    assert not [*temporary.iterdir()]
 
 
 @dataclass(frozen=True, kw_only=True)
