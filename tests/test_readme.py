@@ -56,8 +56,8 @@ def test_the_python_runs(mt5: tuple[Path, Result]) -> None:
 
 def test_every_command_runs(mt5: tuple[Path, Result]) -> None:
     root, _ = mt5
-    commands = [c for c in re.findall(r"`(doit[^`]*)`", README) if "NAME" not in c]
-    commands = [c for c in dict.fromkeys(commands) if "/" not in c and "GROUP" not in c]
+    commands = dict.fromkeys(re.findall(r"`(doit[^`]*)`", README))
+    commands = [c for c in commands if "/" not in c and not re.search(r"\b[A-Z]{4,}\b", c)]
     assert {"doit", "doit mt5", "doit why mt5", "doit check", "doit -n 2"} <= set(commands)
     clean = [c for c in commands if "clean" in c]
     for command in [c for c in commands if c not in clean] + clean:
@@ -74,9 +74,10 @@ def test_the_two_commands_are_those_of_ci() -> None:
 
 
 def test_the_zoo_is_well_formed_and_complete() -> None:
-    result = doit(ROOT, "check")
+    hub = [path for path in RECIPES if path.parent.name == "hub"]
+    result = doit(ROOT, "check", "hub")  # of which only the text can be read here
     assert result.code == 0, result.out
-    assert result.out == f"{len(RECIPES)} recipes are well-formed\n"
+    assert result.out.endswith(f"{len(hub)} recipes have nothing wrong\n")
     names = {path.stem for path in RECIPES if path.parent.name == "recipes"}
     wanted = {"mt5", "mt5-config-only", "llama", "bert", "deberta", "gpt2", "t5", "bart"}
     wanted |= {"xlm-roberta", "bloom-176b", "fsmt-super-tiny", "vit", "clip", "mistral"}

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from tinybuild.files import PROVENANCE, RECEIPT, copy, pretty
 
 DATASET = "dataset"  # the dataset's folder in a bundle
+HERE = "PATH/TO/THIS/FOLDER"  # what a dataset's card calls its place, which it does not know
 # What a bundle says of how it was made: enough to make it again. RECIPES holds recipe and lock of
 # each recipe that it was made from, as NAME.yaml and NAME.lock.json.
 RECIPE, LOCK, RECIPES = "recipe.yaml", "recipe.lock.json", "recipes"
 MAKINGS = (RECIPE, LOCK, f"{RECIPES}/")
 SUMS, MADE = "SHA256SUMS", "provenance.json"
+_SUM = re.compile(r"([0-9a-f]{64})  (.+)")
 TOKENIZER = "tokenizer_config.json"
 LIMITS = ("model_max_length", "max_len")  # as it was called before
 
@@ -23,12 +26,14 @@ LIMITS = ("model_max_length", "max_len")  # as it was called before
 @dataclass(frozen=True, kw_only=True)
 class Made:
     """How a bundle was made, beside its recipes and locks. recipe: its name, which the seeds depend
-    on. toolchain: the libraries that decide its bytes, and their versions."""
+    on. toolchain: the libraries that decide its bytes, and their versions. zoo: what zoo.yaml said
+    of publishing, which the cards follow."""
 
     version: Literal[1]
     recipe: str
     tinybuild: str
     toolchain: Mapping[str, str]
+    zoo: Mapping[str, str] = field(default_factory=dict)
 
 
 def lay(inputs: Mapping[str, Path], folder: Path, length: int | None = None) -> None:
@@ -56,6 +61,16 @@ def makings(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
     yield f"{name}.lock.json", folder / LOCK
     if (folder / RECIPES).is_dir():
         yield from ((path.name, path) for path in sorted((folder / RECIPES).iterdir()))
+
+
+def listed(folder: Path) -> dict[str, str]:
+    """{file: sha256} that a bundle's SHA256SUMS says; {} where it is missing or is none."""
+    try:
+        text = (folder / SUMS).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    lines = [_SUM.fullmatch(line) for line in text.splitlines()]
+    return {line[2]: line[1] for line in lines if line} if all(lines) else {}
 
 
 def _bound(config: Path, length: int) -> None:

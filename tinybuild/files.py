@@ -55,13 +55,16 @@ def digest(value: object) -> str:
 POINTER, PULL = "is a pointer of Git LFS, not the file itself", "run `git lfs pull` where it lies"
 
 
+PUSH = "its owner must push the file itself (git lfs push --all); until then, take another revision"
+POINTS = b"version https://git-lfs.github.com/spec/"  # how a pointer begins
+
+
 def is_pointer(path: Path) -> bool:
     """Whether a file only says where Git LFS keeps the real one; such files have at most 1 KB."""
-    begins = b"version https://git-lfs.github.com/spec/"
     if path.stat().st_size > 1024:
         return False
     with path.open("rb") as file:
-        return file.read(len(begins)) == begins
+        return file.read(len(POINTS)) == POINTS
 
 
 def sha256(path: Path | str) -> str:

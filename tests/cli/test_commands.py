@@ -85,7 +85,7 @@ def test_check_and_why(here: Session) -> None:
     first, *_, last = caught.value.findings
     assert first.where == "recipes/bad.yaml:1:1"
     assert last.what == "1 of 4 recipes are broken"
-    assert said(here, "check", "more", "a")[0] == ["2 recipes are well-formed"]
+    assert said(here, "check", "more", "a")[0] == ["2 recipes have nothing wrong"]
     lines, answer = said(here, "why", "more")
     assert answer.data == {
         "dataset:c": ["runs: not built yet"],

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from kit import hub
 from kit.files import contents
 from kit.hub import Trouble
-from kit.zoo import doit, make
+from kit.zoo import doit, make, snapshot
 
 RECIPE = """\
 version: 1
@@ -74,11 +75,9 @@ SECRETS = ("pass-word", "hf_aVeryPrivateToken")
     ("trouble", "words"),
     [
         (Trouble(where="/api/", status=503, headers={"Retry-After": "0"}), "built"),
-        (Trouble(where="/api/", status=418, times=9), "418"),
-        (Trouble(where="/api/", status=200, body=b"[1]", times=9), "not the Hub"),
         (Trouble(where="/resolve/", status=503, headers={"Retry-After": "900"}), "900 s"),
     ],
-    ids=["busy once", "refused", "portal", "busy long"],
+    ids=["busy once", "busy long"],
 )
 def test_no_secret_is_said_or_written(tmp_path: Path, trouble: Trouble, words: str) -> None:
     """Not the token, and not the password of an HF_ENDPOINT: in no message, log, note or bundle."""
@@ -98,3 +97,34 @@ def test_no_secret_is_said_or_written(tmp_path: Path, trouble: Trouble, words: s
     ]
     assert held == []
     assert not any(secret in said for secret in SECRETS)
+
+
+def test_through_a_proxy_then_without_a_network(tmp_path: Path) -> None:
+    """HF_ENDPOINT, HTTP_PROXY and HF_HOME are the user's; with HF_HUB_OFFLINE and without build/ it
+    makes the same bundle."""
+    root = make(tmp_path / "zoo", a=ROWS)
+    home = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": "http://hub.invalid"}
+    with hub.serve() as server:
+        server.dataset("owner/rows").commit({"data.jsonl": b'{"text": "a"}\n{"text": "b"}\n'})
+        through = {"HTTP_PROXY": server.url, "http_proxy": server.url, "NO_PROXY": ""}
+        result = doit(root, **home, **through, HF_HUB_OFFLINE="0", no_proxy="")
+        assert result.code == 0, result.out + result.err
+        assert server.asked("/api/datasets/owner/rows")
+    made = snapshot(root / "dist")
+    shutil.rmtree(root / "build")
+    shutil.rmtree(root / "dist")
+    result = doit(root, **home, HF_HUB_OFFLINE="1")
+    assert result.code == 0, result.out + result.err
+    assert snapshot(root / "dist") == made
+
+
+def test_a_server_that_drips(tmp_path: Path) -> None:
+    """One byte a second is never silent for long: the time that a task may take ends it."""
+    root = make(tmp_path / "zoo", a=ROWS + "limits: {seconds: 4}\n")
+    with hub.serve() as server:
+        server.dataset("owner/rows").commit({"data.jsonl": b'{"text": "a"}\n'})
+        server.troubles.append(Trouble(where="/api/", slow=1, times=9))
+        home = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+        result = doit(root, HF_ENDPOINT=server.url, **home)
+    assert result.code == 1, result.out + result.err
+    assert "longer than 4 s" in result.out

@@ -56,6 +56,22 @@ def test_a_renamed_recipe_leaves_an_orphan(zoo: Path) -> None:
     assert doit(zoo).ran == set()
 
 
+def test_clean_removes_orphans_and_nothing_else(zoo: Path) -> None:
+    (zoo / "recipes/a.yaml").unlink()
+    kept = {name for name in files(zoo / "dist") if name.startswith("b")}
+    assert "would remove what is left of a" in doit(zoo, "clean", "--orphans", "--dry-run").out
+    assert doit(zoo, "clean", "--orphans", "b").code == 1
+    assert files(zoo / "dist") > kept
+    (zoo / "dist/a/mine.txt").write_text("a note")
+    result = doit(zoo, "clean", "--orphans")
+    assert (result.code, result.out) == (
+        0,
+        "removed what is left of a\n  dist/a/mine.txt stays: no build wrote it\n",
+    )
+    assert files(zoo / "dist") == {*kept, "a/mine.txt"}
+    assert doit(zoo, "clean", "--orphans").out == "every bundle has its recipe\n"
+
+
 def test_only_what_a_build_wrote_is_removed(zoo: Path) -> None:
     (zoo / "recipes/a.yaml").unlink()
     (zoo / "dist/a/mine.txt").write_text("a note")
@@ -110,4 +126,4 @@ def test_what_only_build_or_only_dist_holds(zoo: Path) -> None:
     assert (first.name, first.bundle, second.name, second.bundle) == ("a", True, "b", False)
     assert clean(zoo, first) == clean(zoo, second) == ()
     assert not (zoo / "dist").exists()
-    assert [path.name for path in (zoo / "build").iterdir() if not path.name.startswith(".")] == []
+    assert [path.name for path in (zoo / "build").iterdir() if path.is_dir()] == []

@@ -98,7 +98,7 @@ class Hub:
     with. `troubles`: what happens to requests; the first that fits is taken. `secret`: the only
     token that is accepted, where there is one. `stop`: (n, when): n more requests are answered;
     then connections break, the first of them "before" anything was done or "after" all was,
-    without its answer. `stored`: files in LFS that were put.
+    without its answer, and the Hub is `dead`. `stored`: files in LFS that were put.
     """
 
     repos: dict[str, Repo] = field(default_factory=dict)
@@ -114,6 +114,7 @@ class Hub:
     troubles: list[Trouble] = field(default_factory=list)
     secret: str | None = None
     stop: tuple[int, str] | None = None
+    dead: bool = False
     stored: dict[str, bytes] = field(default_factory=dict)
     collections: list[Collection] = field(default_factory=list)
     url: str = ""
@@ -256,12 +257,10 @@ class Handler(Writes, BaseHTTPRequestHandler):
             self.hub.stop = stop and (stop[0] - 1, stop[1])
             self.obey()
             return
-        self.hub.stop = (0, "before")
-        self.close_connection = True
         sent, self.wfile = self.wfile, io.BytesIO()
-        if stop[1] == "after":
+        if stop[1] == "after" and not self.hub.dead:
             self.obey()
-        self.wfile = sent
+        self.hub.dead, self.close_connection, self.wfile = True, True, sent
 
     def obey(self) -> None:
         url = urlsplit(self.path)

@@ -9,6 +9,7 @@ import io
 import json
 import lzma
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -59,6 +60,13 @@ def rows(start: int, stop: int) -> list[dict[str, Any]]:
         {"id": i, "text": f"row {i} " + "x" * (i % 7), "label": i % 2, "tags": ["a", f"{i}"]}
         for i in range(start, stop)
     ]
+
+
+def forget() -> None:
+    """As on another machine, which has read nothing yet."""
+    from huggingface_hub import constants
+
+    shutil.rmtree(constants.HF_HOME, ignore_errors=True)
 
 
 def parquet(start: int, stop: int) -> bytes:
@@ -261,18 +269,20 @@ def test_where_reads_until_enough_rows_match(job: MakeJob, hub: Hub, repo: Repo)
     footer, groups = sizes(files["data/train-00000-of-00003.parquet"])
     for where in ({"label": "pos"}, {"label": 1}, {"label": ["pos"]}):
         hub.sent.clear()
+        forget()
         _, layout, facts = fetch(job, samples=30, where=where)
         assert hub.sent == {"data/train-00000-of-00003.parquet": footer + groups[0] + groups[1]}
         assert facts["read"]["parts"][0]["rows"] == 100
         assert layout["rows"] == {}
     hub.sent.clear()
+    forget()
     fetch(job, samples=1, where={"id": {"min": 120}, "text": "row 120 x"})
     assert hub.sent == {"data/train-00000-of-00003.parquet": footer + sum(groups[:3])}
     hub.sent.clear()
     text = refused(job, samples=30, where={"label": ["pos", "x"]})
     assert text.startswith('"x" is not one of the labels, which the column label holds')
     assert "the dataset has no column ix" in refused(job, samples=30, where={"ix": 1})
-    assert hub.sent == {"data/train-00000-of-00003.parquet": 2 * footer}
+    assert hub.sent == {"data/train-00000-of-00003.parquet": 2 * footer}  # lest it be the cache's
 
 
 def test_where_ends_at_the_limit(job: MakeJob, hub: Hub, repo: Repo) -> None:
@@ -590,10 +600,12 @@ def test_other_bytes_under_a_locked_commit(job: MakeJob, hub: Hub, repo: Repo) -
     (name,) = files
     pin = fetch(job, samples=60)[2]["pins"]["dataset"]
     repo.commits[sha][name] = parquet(1, 201)
+    forget()
     text = refused(job, pin=pin, samples=60)
     assert f"{name} of hub owner/rows is not the locked one" in text
     assert "hint: doit update x accepts what is there now" in text
     del repo.commits[sha][name]
+    forget()
     assert f"{name} is in the lock but not in hub owner/rows" in refused(job, pin=pin, samples=60)
 
 
@@ -612,8 +624,10 @@ def test_other_bytes_than_the_listed_ones(
     other = bytearray(files[name])
     other[60:64] = b"evil"
     repo.commits[sha][name] = bytes(other)
+    forget()
     text = refused(job, pin=pin, samples=200, select="spread")
     assert name in text
+    forget()
     text = refused(job, pin=pin, samples=60)
     assert name in text
 
@@ -892,7 +906,7 @@ configs:
     else:
         assert (folder / "again-1/a.jsonl").read_bytes() == jsonl(0, 10)
         assert (folder / "a.jsonl").read_bytes() == jsonl(0, 200)
-    assert facts["read"]["bytes"] == sum(hub.sent.values())
+    assert facts["read"]["bytes"] > sum(hub.sent.values())  # what both need came once
 
 
 def test_a_file_named_as_ours(job: MakeJob, repo: Repo) -> None:

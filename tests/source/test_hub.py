@@ -159,6 +159,19 @@ def test_an_expired_link_is_asked_for_again(job: MakeJob, hub: Hub, waits: list[
     assert hub.leaked == []
 
 
+POINTER = b"""version https://git-lfs.github.com/spec/v1
+oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393
+size 12345
+"""
+
+
+def test_a_pointer_where_a_file_should_be(job: MakeJob, hub: Hub) -> None:
+    hub.repo("owner/name").commit({**FILES, "tokenizer.json": POINTER})
+    refusal = refused(job)
+    assert "tokenizer.json of owner/name is a pointer of Git LFS" in refusal.what
+    assert "owner" in refusal.hint
+
+
 # --- the cause ------------------------------------------------------------------------------------
 
 

@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 from tinybuild import progress
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
-from tinybuild.errors import RecipeFault
+from tinybuild.engine import orphans
+from tinybuild.engine.shards import Shard
+from tinybuild.errors import RecipeFault, did_you_mean
 from tinybuild.paths import Json
 from tinybuild.recipe import Broken, Recipe
+
+SHARD = Option(help="only the share I of N machines, dealt by expected cost", value="I/N")
 
 
 def _build(here: Session, words: Sequence[str], options: Options) -> Lines:
@@ -23,6 +27,8 @@ def _build(here: Session, words: Sequence[str], options: Options) -> Lines:
     jobs = options["jobs"]
     if jobs and not jobs.isdecimal():
         raise RecipeFault.of(f"--jobs {jobs} is not a number", hint="give 2, for example")
+    if options["shard"]:
+        here.shard = Shard.read(options["shard"], "--shard")
     given = [*(["-n", jobs] if jobs else []), *(["-a"] if options["always"] else [])]
     loader = None if (here.root / "dodo.py").is_file() else ModuleTaskLoader(vars(doit))
     try:
@@ -39,15 +45,19 @@ BUILD = Command(
     options={
         "jobs": Option(help="recipes at a time [1]", value="N", short="n"),
         "always": Option(help="also what is up to date", short="a"),
+        "shard": SHARD,
     },
     group="build",
     more="Without a name: the recipes of recipes/ itself. GROUP stands for recipes/GROUP/, and a\n"
-    "pattern such as 'llama-*' for all that it matches. `doit` does the same.",
+    "pattern such as 'llama-*' for all that it matches. `doit` does the same, and reads the shard\n"
+    "from TINYBUILD_SHARD.",
 )
 
 
 def _clean(here: Session, words: Sequence[str], options: Options) -> Lines:
     """Later stages first: what is left of an interrupted clean can be built on."""
+    if options["orphans"]:
+        return (yield from _orphans(here, words, dry=bool(options["dry-run"])))
     every = [*here.zoo.recipes] if options["all"] else here.zoo.groups[""]
     removed = list[Json]()
     for task in reversed(here.tasks(words or every)):
@@ -62,6 +72,22 @@ def _clean(here: Session, words: Sequence[str], options: Options) -> Lines:
     return Answer(data={"removed": removed})
 
 
+def _orphans(here: Session, words: Sequence[str], *, dry: bool) -> Lines:
+    """What is left of recipes that are gone: of all, or of those named."""
+    left = {orphan.name: orphan for orphan in orphans.orphans(here.zoo)}
+    for word in words:
+        if word not in left:
+            what = f"{word} is not a bundle without a recipe"
+            raise RecipeFault.of(what, hint=did_you_mean(word, left) or "there are none")
+    for name in words or left:
+        yield f"{'would remove' if dry else 'removed'} what is left of {left[name]}"
+        stay = () if dry else orphans.clean(here.root, left[name])
+        yield from (f"  {path} stays: no build wrote it" for path in stay)
+    if not left:
+        yield "every bundle has its recipe"
+    return Answer(data={"removed": [*words] or [*left]})
+
+
 CLEAN = Command(
     doc="remove what was built",
     do=_clean,
@@ -69,6 +95,7 @@ CLEAN = Command(
     options={
         "all": Option(help="every recipe, those of groups included", short="a"),
         "dry-run": Option(help="only say what would be removed", short="n"),
+        "orphans": Option(help="only what is left of recipes that were deleted or renamed"),
     },
     group="build",
     more="Without a name: the recipes of recipes/ itself.",
@@ -79,7 +106,7 @@ def _list(here: Session, words: Sequence[str], options: Options) -> Lines:
     zoo = here.zoo
     broken = {recipe.name: recipe for recipe in zoo.broken}
     every = [*zoo.recipes, *broken] if options["all"] else zoo.groups[""]
-    names = here.named(words) or every
+    names = here.share(here.named(words) or every, options["shard"])
     told = [_told(here, broken.get(name) or zoo.recipes[name]) for name in names]
     rows = [(row["name"], row["state"], row["summary"]) for row in told]
     if rows:
@@ -122,5 +149,5 @@ LIST = Command(
     doc="the recipes and groups of this zoo, and the state of each",
     do=_list,
     words="[NAME | GROUP | PATTERN ...]",
-    options={"all": Option(help="the recipes of all groups", short="a")},
+    options={"all": Option(help="the recipes of all groups", short="a"), "shard": SHARD},
 )

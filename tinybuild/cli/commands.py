@@ -5,23 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from tinybuild.cli import architectures, building
+from tinybuild.cli import architectures, artefact, building, checking, ci, compare, starting
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.cli.unpack import Asked, Work, unpack
 from tinybuild.errors import Fault, Finding, RecipeFault
 from tinybuild.files import write
-
-
-def _check(here: Session, words: Sequence[str], options: Options) -> Lines:
-    names = here.named(words) or (*here.zoo.recipes, *(broken.name for broken in here.zoo.broken))
-    broken = [recipe for recipe in here.zoo.broken if recipe.name in names]
-    if broken:
-        findings = [finding for recipe in broken for finding in here.refusal(recipe).findings]
-        what = f"{len(broken)} of {len(names)} recipes are broken"
-        raise RecipeFault([*findings, Finding(what=what)])
-    yield f"{len(names)} recipes are well-formed"
-    return Answer(data={"recipes": list(names)})
 
 
 def _why(here: Session, words: Sequence[str], options: Options) -> Lines:
@@ -116,6 +105,8 @@ def _table(here: Session, words: Sequence[str], options: Options) -> Lines:
 
 
 COMMANDS: Mapping[str, Command] = {
+    "affected": compare.AFFECTED,
+    "diff": compare.DIFF,
     "build": building.BUILD,
     "clean": building.CLEAN,
     "list": building.LIST,
@@ -124,11 +115,13 @@ COMMANDS: Mapping[str, Command] = {
         do=_why,
         more="Without a name: the recipes of recipes/ itself.",
     ),
-    "check": Command(
-        doc="read the recipes and say what is wrong with them; build nothing",
-        do=_check,
-        more="Without a name: all recipes.",
-    ),
+    "check": checking.CHECK,
+    "ci": ci.CI,
+    "init": starting.INIT,
+    "new": starting.NEW,
+    "schema": starting.WRITE_SCHEMA,
+    "verify": artefact.VERIFY,
+    "rebuild": artefact.REBUILD,
     "unpack": Command(
         doc="write rows of a recipe's dataset source as files that a person can edit",
         do=_unpack,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,8 +78,7 @@ def _packed(root: Path, name: str) -> Iterator[Path]:
     receipt, _ = receipts.papers(str(root / "build" / name / "pack"))
     listed = dict.fromkeys(receipt.files if receipt is not None else ())
     if not folder.is_symlink() and (folder / bundle.RECIPE).is_file():
-        lines = receipts.read(str(folder / bundle.SUMS)).decode(errors="replace").splitlines()
-        sums = [line[66:] for line in lines if re.match("[0-9a-f]{64}  ", line)]
+        sums = bundle.listed(folder)
         listed |= dict.fromkeys(f"{name}/{file}" for file in (*sums, bundle.SUMS) if sums)
         listed |= {archive.name: None} if sums else {}
     for file in listed:

@@ -20,7 +20,25 @@ from tinybuild.source.pins import slot_key
 RESERVED = frozenset(
     (
         *STAGES,
-        *("all", "zoo", "build", "check", "why", "unpack", "missing", "table"),
+        *(
+            "all",
+            "zoo",
+            "build",
+            "init",
+            "new",
+            "schema",
+            "check",
+            "ci",
+            "why",
+            "unpack",
+            "missing",
+            "table",
+            "verify",
+            "rebuild",
+            "import",
+            "affected",
+            "diff",
+        ),
         *("run", "list", "clean", "forget", "ignore", "info", "help", "auto", "dumpdb"),
         *("strace", "tabcompletion", "reset-dep"),
     )

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import cast
 
 from tinybuild.errors import SourceFault
-from tinybuild.files import Memo, copy, inside, sha256
+from tinybuild.files import POINTER, PUSH, Memo, copy, inside, is_pointer, sha256
 from tinybuild.paths import Data, Json, mapping
 from tinybuild.sections import Sections
 from tinybuild.source import another, folder, hub, modeltype, package, repository
 from tinybuild.source.family import blank_tokenizer
 from tinybuild.source.kinds import Kind, Request, Resolved
-from tinybuild.source.pins import LISTS, Entry, Pin, Wish, is_text, slot_key, title
+from tinybuild.source.pins import LISTS, Entry, Pin, Wish, fault, is_text, slot_key, title
 from tinybuild.workers import Job
 
 __all__ = [
@@ -109,10 +109,14 @@ def look(wish: Wish, memo: Memo) -> Json:
 
 
 def credit(wish: Data, facts: Mapping[str, str]) -> dict[str, str]:
-    """What a bundle's card says of a source: `words`, and the `repo` of the Hub that it is."""
+    """What a bundle's card says of a source: `words`, the `repo` of the Hub that it is, and its
+    `license` where the kind knows it."""
     name = kind_of(wish)
-    made_from = {"words": KINDS[name].made_from(wish, facts)}
-    return {**made_from, "repo": str(wish[name])} if KINDS[name].on_hub else made_from
+    kind = KINDS[name]
+    told = {"words": kind.made_from(wish, facts), "license": kind.license(wish)}
+    if kind.on_hub:
+        told["repo"] = str(wish[name])
+    return {key: text for key, text in told.items() if text}
 
 
 def rows_of(wish: Data) -> str:
@@ -164,6 +168,9 @@ def _taken(request: Request, resolved: Resolved) -> Pin:
         path = get()
         if path != target:
             copy(path, target)
+        if is_pointer(target):
+            of = f"{name} of {request.wish.text()}"
+            raise fault(request.wish, f"{of} {POINTER}", PUSH)
         files[name] = Entry(sha256=sha256(target), size=target.stat().st_size)
     if request.lock is not None:
         _hold(request, request.lock.files, files)

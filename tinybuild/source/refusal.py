@@ -22,6 +22,10 @@ ENDPOINT = "HF_ENDPOINT is an address such as https://huggingface.co"
 ALIKE = 1000  # repositories of an owner among which a mistyped name is looked for
 
 
+class Refused(SourceFault):
+    """The Hub refuses, or cannot be asked: what is on this machine may be right all the same."""
+
+
 class Later(Exception):
     """The Hub wants to be left alone for longer than anybody waits."""
 
@@ -62,8 +66,12 @@ class Address:
         return SourceFault.of(what, key=place, where="" if place else self.repo, hint=hint)
 
 
-def refusal(address: Address, error: Exception, file: str = "") -> Fault:
+def refusal(address: Address, error: Exception, file: str = "") -> Refused:
     """The fault that an error of the Hub's client stands for; `file` is the one asked for."""
+    return Refused(_refusal(address, error, file).findings)
+
+
+def _refusal(address: Address, error: Exception, file: str) -> Fault:
     from huggingface_hub import errors
 
     if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:

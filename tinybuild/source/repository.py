@@ -6,13 +6,19 @@ Which rows are read of it, and how, is `dataset.partial`'s to say.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from tinybuild.paths import Data
-from tinybuild.source.hub import ask
+from tinybuild import wire
+from tinybuild.errors import Fault
+from tinybuild.files import remove
+from tinybuild.paths import Data, Json, mapping
+from tinybuild.source.hub import ask, head
 from tinybuild.source.kinds import Request
 from tinybuild.source.pins import Listed, Pin, Wish, fault, title
-from tinybuild.source.refusal import Address
+from tinybuild.source.ranges import Ranges
+from tinybuild.source.refusal import Address, Refused
 from tinybuild.source.upstream import Upstream
 
 CONVERTED = "refs/convert/parquet"  # the branch in which the Hub keeps every dataset as Parquet
@@ -20,22 +26,53 @@ _CONVERTED_FILE = re.compile(r"([^/]+)/(?:partial-)?([^/]+)/\d{4}\.parquet")
 README = "README.md"
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Listing:
+    files: Mapping[str, Listed]
+
+
 def fetch(request: Request) -> tuple[Pin, Data]:
-    """Fetch the rows that the recipe's dataset section asks for; the pin, and what was read."""
+    """Fetch the rows that the recipe's dataset section asks for; the pin, and what was read.
+
+    Where something is wrong with what was kept on this machine, it is fetched anew: bytes that were
+    damaged on their way may have been kept.
+    """
+    from huggingface_hub import constants
+
+    from tinybuild.dataset.ranged import Spent
+
+    folder = Path(constants.HF_HOME) / "tinybuild"
+    held = Ranges(folder)
+    try:
+        return _fetch(request, held)
+    except Refused:
+        raise
+    except Fault as fault:
+        if not held.served or isinstance(fault.__context__, Spent):
+            raise
+        remove(request.out)
+        try:
+            return _fetch(request, Ranges(folder, fresh=True))
+        except Fault:
+            raise fault from None
+
+
+def _fetch(request: Request, held: Ranges) -> tuple[Pin, Data]:
     from tinybuild.dataset import partial  # not for a doit with nothing to do
 
     wish, lock = request.wish, request.lock
     address = Address.of(request)
-    commit, files = _listed(address)
+    told = head(address, address.revision, files=False).facts if lock is None else lock.facts
+    facts, commit = dict(told), told["commit"]
+    files = _listed(address, commit, held)
     if lock is not None:
         _unchanged(request, lock, files)
     source = request.rows["source"]
     assert isinstance(source, Mapping)
     limit = source["max_read"]
     assert isinstance(limit, int)
-    upstream = Upstream(address, commit, files, limit)
+    upstream = Upstream(address, commit, files, limit, held)
     upstream.configs = _converted(wish, files)
-    facts = {"commit": commit}
     if wish.data.get("revision") == CONVERTED:
         facts["card"] = _card_commit(address, lock)
         upstream.about = _said(address, facts["card"], upstream)
@@ -46,39 +83,32 @@ def fetch(request: Request) -> tuple[Pin, Data]:
     return pin, read
 
 
-def _listed(address: Address) -> tuple[str, dict[str, Listed]]:
-    """The commit, and its files as the Hub lists them."""
+def _listed(
+    address: Address, commit: str, held: Ranges, only: Sequence[str] = ()
+) -> Mapping[str, Listed]:
+    """The files of a commit as the Hub lists them; `only` these, where they are named."""
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
-    repo, commit = address.repo, address.commit or head(address, address.revision)
-    tree = ask(
-        address,
-        lambda: list(
-            HfApi().list_repo_tree(repo, repo_type="dataset", revision=commit, recursive=True)
-        ),
-    )
-    files = {
-        entry.path: Listed(
-            size=entry.lfs.size if entry.lfs else entry.size,
-            oid=entry.lfs.sha256 if entry.lfs else entry.blob_id,
-        )
-        for entry in tree
-        if isinstance(entry, RepoFile)
-    }
-    return commit, files
+    api, asked = HfApi(), {"repo_type": "dataset", "revision": commit}
 
+    def question() -> dict[str, Json]:
+        if only:
+            entries = api.get_paths_info(address.repo, list(only), **asked)
+        else:
+            entries = list(api.list_repo_tree(address.repo, recursive=True, **asked))
+        return {
+            entry.path: {
+                "size": entry.lfs.size if entry.lfs else entry.size,
+                "oid": entry.lfs.sha256 if entry.lfs else entry.blob_id,
+            }
+            for entry in entries
+            if isinstance(entry, RepoFile)
+        }
 
-def head(address: Address, revision: str) -> str:
-    """The commit that a dataset's revision is at now: one request."""
-    from huggingface_hub import HfApi, constants
-
-    seconds = constants.HF_HUB_DOWNLOAD_TIMEOUT
-    info = ask(
-        address,
-        lambda: HfApi().dataset_info(address.repo, revision=revision, timeout=seconds),
-    )
-    return str(info.sha)
+    name = "+".join([f"datasets/{address.repo}/{commit}", *only])
+    said = held.told(name, lambda: ask(address, question))
+    return wire.load(_Listing, {"files": mapping(said)}).files
 
 
 def _unchanged(request: Request, lock: Pin, files: Mapping[str, Listed]) -> None:
@@ -130,25 +160,18 @@ def _card_commit(address: Address, lock: Pin | None) -> str:
     """The commit of the main branch, for the card that the branch of the Hub's Parquet lacks."""
     if lock is not None and "card" in lock.facts:
         return lock.facts["card"]
-    return head(address, "main")
+    return head(address, "main", files=False).commit
 
 
 def _said(address: Address, commit: str, upstream: Upstream) -> Data:
     """What the card at another commit says; its bytes count as the others do."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.hf_api import RepoFile
-
     from tinybuild.dataset import card, partial
 
-    repo = address.repo
-    paths = ask(
-        address,
-        lambda: HfApi().get_paths_info(repo, [README], repo_type="dataset", revision=commit),
-    )
-    if not paths or not isinstance(paths[0], RepoFile) or paths[0].size > partial.LARGEST_CARD:
+    held = upstream.held
+    listed = _listed(address, commit, held, [README]).get(README)
+    if listed is None or listed.size > partial.LARGEST_CARD:
         return {}
-    listed = Listed(size=paths[0].size, oid=paths[0].blob_id)
-    other = Upstream(address, commit, {README: listed}, upstream.limit - upstream.used)
+    other = Upstream(address, commit, {README: listed}, upstream.limit - upstream.used, held)
     text = other.read(README, 0, listed.size).decode(errors="replace")
     upstream.used += other.used
     return card.told(text)

@@ -11,19 +11,26 @@ from typing import IO, Any
 
 from tinybuild.dataset.ranged import Spent, left
 from tinybuild.errors import Fault
+from tinybuild.files import POINTER, POINTS, PUSH
 from tinybuild.paths import Data
 from tinybuild.source.hub import ask
 from tinybuild.source.pins import Entry, Listed
+from tinybuild.source.ranges import Ranges, Written
 from tinybuild.source.refusal import NETWORK, Address
 
 RETRIES = 5  # as many as huggingface_hub makes
+SMALL = 200  # bytes: no pointer of Git LFS that git-lfs writes has more
 
 
 class Upstream:
-    """A `dataset.ranged.Repository`; it remembers which ranges were read."""
+    """A `dataset.ranged.Repository`; it remembers which ranges were read. What is `held` on this
+    machine is not asked for; it counts as if it were."""
 
-    def __init__(self, address: Address, commit: str, files: Mapping[str, Listed], limit: int):
-        self.address, self.commit, self.files, self.limit = address, commit, files, limit
+    def __init__(
+        self, address: Address, commit: str, files: Mapping[str, Listed], limit: int, held: Ranges
+    ):
+        self.address, self.commit, self.files = address, commit, files
+        self.limit, self.held = limit, held
         self.label = address.repo
         self.sizes = {name: listed.size for name, listed in files.items()}
         self.configs: Sequence[Data] = ()
@@ -41,7 +48,7 @@ class Upstream:
     def copy(
         self, name: str, start: int, stop: int, file: IO[bytes], inner: Sequence[int] = ()
     ) -> None:
-        """Write a range to where `file` stands: one request, unless the connection breaks.
+        """Write a range to where `file` stands: at most one request, unless the connection breaks.
 
         What is remembered of it are the ranges between `inner` (places within it, ascending).
         """
@@ -49,19 +56,29 @@ class Upstream:
             return
         if stop - start > left(self):
             raise Spent
+        if start and self.files[name].size <= SMALL and name not in self.digests:
+            self.read(name, 0, self.files[name].size)  # it may be a pointer
         places, at, tries = [start, *inner, stop], start, 0
         ranges = list(itertools.pairwise(places))
         before = self.ranges.setdefault(name, {})
         digest = self.digests.setdefault(name, hashlib.sha256())
         # What was read before, for another config, counts once.
         sink = _Sink(file, ranges, None if set(ranges) <= before.keys() else digest)
-        while at < stop:
-            begun = at
-            at = ask(self.address, functools.partial(self._take, name, at, stop, sink), name)
-            tries = tries + 1 if at == begun else 0
-            if at < stop and tries > RETRIES:
-                what = f"{name} breaks off at byte {at:,} of {stop:,}"
-                raise self.address.fault(what, NETWORK)
+        oid = self.files[name].oid
+        while data := self.held.found(oid, at, stop):
+            sink.write(data)
+            at += len(data)
+        with self.held.writing(oid, at) as kept:
+            sink.kept = kept
+            while at < stop:
+                begun = at
+                at = ask(self.address, functools.partial(self._take, name, at, stop, sink), name)
+                tries = tries + 1 if at == begun else 0
+                if at < stop and tries > RETRIES:
+                    what = f"{name} breaks off at byte {at:,} of {stop:,}"
+                    raise self.address.fault(what, NETWORK)
+        if start == 0 and sink.begun == POINTS:
+            raise self.address.fault(f"{name} of {self.label} {POINTER}", PUSH)
         self.used += stop - start
         before.update((place, digest.hexdigest()) for place, digest in sink.digests.items())
         self._check(name)
@@ -133,16 +150,22 @@ class Upstream:
 
 
 class _Sink:
-    """Writes to a file, and to a digest of each range and one of all."""
+    """Writes to a file, to a digest of each range and one of all, and to what is kept."""
 
     def __init__(self, file: IO[bytes], ranges: Sequence[tuple[int, int]], whole: Any):
         self.file, self.whole = file, whole
+        self.kept: Written | None = None
+        self.begun = b""  # as much as tells a pointer
         self.digests: dict[tuple[int, int], Any] = {place: hashlib.sha256() for place in ranges}
         self.left = [stop - start for start, stop in ranges]
         self.queue = list(self.digests.values())
 
     def write(self, piece: bytes) -> None:
         self.file.write(piece)
+        if len(self.begun) < len(POINTS):
+            self.begun = (self.begun + piece)[: len(POINTS)]
+        if self.kept is not None:
+            self.kept.write(piece)
         if self.whole is not None:
             self.whole.update(piece)
         while piece:

@@ -1,0 +1,98 @@
+"""A bundle is what its SHA256SUMS says, or each file that is not is named."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tinybuild.artefact.verify import Verified, intact, verify
+from tinybuild.errors import BuildFault
+from tinybuild.files import archive
+
+FILES = {"README.md": "a card", "config.json": "{}", "dataset/data/x.parquet": "rows"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "dist" / "tiny"
+    for name, text in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+        (root / name).chmod(0o644)
+    sums = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in FILES.items()}
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
+    (root / "SHA256SUMS").write_text(lines)
+    archive(root, root.with_name("tiny.tar.gz"), "tiny")
+    return root
+
+
+def test_an_intact_bundle(folder: Path) -> None:
+    sums = hashlib.sha256((folder / "SHA256SUMS").read_bytes()).hexdigest()
+    assert verify(folder) == Verified(files=3, bytes=12, sums=sums, problems=())
+    for name in (".gitattributes", ".git/config", ".cache/huggingface/x"):  # not of the bundle
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("of git or of the Hub's client")
+    folder.with_name("tiny.tar.gz").unlink()
+    assert verify(folder).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda root: (root / "config.json").write_text("[]"), "config.json has other bytes"),
+        (lambda root: (root / "config.json").unlink(), "config.json is missing"),
+        (lambda root: (root / "x").write_text(""), "x is not in SHA256SUMS"),
+        (lambda root: (root / "dataset/.x").write_text(""), "dataset/.x is not in SHA256SUMS"),
+        (
+            lambda root: (root / "config.json").chmod(0o755),
+            "config.json has the mode 0755, not 0644",
+        ),
+        (lambda root: (root / "README.md").chmod(0o646), "README.md has the mode 0646, not 0644"),
+        (lambda root: os.mkfifo(root / "pipe"), "pipe is not a plain file"),
+        (lambda root: (root / "there").symlink_to("/etc"), "there is a link"),
+        (
+            lambda root: folder_of_links(root / "dataset", root / "elsewhere"),
+            "dataset is a link",
+        ),
+        (
+            lambda root: root.with_name("tiny.tar.gz").write_bytes(b"\x1f\x8bnothing"),
+            "../tiny.tar.gz does not hold the same files",
+        ),
+        (
+            lambda root: root.with_name("tiny.tar.gz").write_bytes(gzip.compress(b"other")),
+            "../tiny.tar.gz does not hold the same files",
+        ),
+    ],
+)
+def test_what_is_not_so_is_named(folder: Path, harm: Callable[[Path], object], said: str) -> None:
+    harm(folder)
+    assert said in [str(problem) for problem in verify(folder).problems]
+    with pytest.raises(BuildFault, match="is not what its SHA256SUMS says") as caught:
+        intact(folder, "dist/tiny")
+    assert said in str(caught.value)
+
+
+def folder_of_links(folder: Path, aside: Path) -> None:
+    folder.rename(aside)
+    folder.symlink_to(aside)
+
+
+def test_a_link_to_the_same_bytes_is_a_link(folder: Path, tmp_path: Path) -> None:
+    (folder / "config.json").rename(tmp_path / "config.json")
+    (folder / "config.json").symlink_to(tmp_path / "config.json")
+    assert [str(problem) for problem in verify(folder).problems] == ["config.json is a link"]
+
+
+@pytest.mark.parametrize("text", [None, "", "nonsense\n", "0123  config.json\n"])
+def test_a_folder_that_is_not_a_bundle(folder: Path, text: str | None) -> None:
+    (folder / "SHA256SUMS").unlink()
+    if text is not None:
+        (folder / "SHA256SUMS").write_text(text)
+    with pytest.raises(BuildFault, match=r"tiny: .*SHA256SUMS") as caught:
+        verify(folder)
+    assert caught.value.findings[0].hint

@@ -1,0 +1,92 @@
+"""A zoo of one's own, and recipes for what it is pointed at, which build as they are written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from cli.test_commands import said
+from kit.zoo import doit, make
+
+from tinybuild.cli import starting
+from tinybuild.cli.session import Session
+from tinybuild.errors import Fault, RecipeFault
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Session]:
+    made = Session(make(tmp_path / "zoo"))
+    yield made
+    made.builder.stop()
+
+
+def test_init_makes_a_zoo_and_keeps_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = Session(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/.gitignore").write_text("mine\n")
+    lines, answer = said(here, "init", "mine")
+    assert answer.data["wrote"] == ["dodo.py", starting.SCHEMA, "recipes/llama.yaml"]
+    assert "kept .gitignore, which is there already" in lines
+    assert (tmp_path / "mine/.gitignore").read_text() == "mine\n"
+    assert doit(tmp_path / "mine", "check").out == "1 recipes are well-formed\n"
+    schema = json.loads((tmp_path / "mine" / starting.SCHEMA).read_text())
+    recipe = yaml.safe_load((tmp_path / "mine/recipes/llama.yaml").read_text())
+    jsonschema.Draft202012Validator(schema).validate(recipe)
+    offered = schema["$defs"]["source"]["properties"]["transformers"]["anyOf"][0]["enum"]
+    assert {"bert", "llama", "whisper"} <= set(offered)
+
+
+@pytest.mark.parametrize(
+    ("source", "class_", "words"),
+    [("gpt2", "GPT2LMHeadModel", True), ("resnet", "ResNetForImageClassification", False)],
+)
+def test_a_model_type(here: Session, source: str, class_: str, words: bool) -> None:
+    lines, answer = said(here, "new", source, "mine")
+    assert answer.data == {"recipe": "mine", "file": "recipes/mine.yaml", "class": class_}
+    assert lines[-1] == "now build it: tinybuild build mine"
+    text = (here.root / "recipes/mine.yaml").read_text()
+    recipe = yaml.safe_load(text)
+    assert recipe["source"] == {"transformers": source}
+    assert ("tokenizer" in recipe) is words
+    assert f"# auto: {class_}. Or a class, or a task: " in text
+    assert said(Session(here.root), "check", "mine")[0] == ["1 recipes are well-formed"]
+    with pytest.raises(RecipeFault, match="there is a recipe mine already"):
+        said(Session(here.root), "new", source, "mine")
+
+
+def test_a_folder(here: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(here.root)
+    folder = here.root / "models/My Bert"
+    folder.mkdir(parents=True)
+    config = {"model_type": "bert", "architectures": ["BertForMaskedLM"]}
+    (folder / "config.json").write_text(json.dumps(config))
+    _, answer = said(here, "new", "models/My Bert", **{"vocab-size": "300"})
+    assert answer.data == {
+        "recipe": "my-bert",
+        "file": "recipes/my-bert.yaml",
+        "class": "BertForMaskedLM",
+    }
+    recipe = yaml.safe_load((here.root / "recipes/my-bert.yaml").read_text())
+    assert recipe["source"] == {"path": "../models/My Bert"}
+    assert "tokenizer" not in recipe  # there is none to make it from
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
+    said(Session(here.root), "new", "models/My Bert", "words", **{"vocab-size": "300"})
+    recipe = yaml.safe_load((here.root / "recipes/words.yaml").read_text())
+    assert recipe["tokenizer"] == {"vocab_size": 300}
+
+
+def test_what_is_no_source(here: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(here.root)
+    with pytest.raises(RecipeFault, match="hint: did you mean gpt2"):
+        said(here, "new", "gtp2")
+    (here.root / "empty").mkdir()
+    with pytest.raises(Fault, match="empty"):
+        said(here, "new", "empty")
+    assert not list((here.root / "recipes").iterdir())

@@ -1,0 +1,98 @@
+"""`check`: what is wrong with recipes, and with what they ask for; nothing is built."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tinybuild import source
+from tinybuild.cli.command import Answer, Command, Lines, Options
+from tinybuild.cli.session import Session
+from tinybuild.errors import Finding, RecipeFault, did_you_mean
+from tinybuild.paths import Json
+from tinybuild.recipe import Broken, Recipe, lock, zoofile
+from tinybuild.review.recipes import Reviewer
+
+FEW = 12  # lines on what was not looked at
+
+
+def _check(here: Session, words: Sequence[str], options: Options) -> Lines:
+    names = list(dict.fromkeys(_meant(here, words)))
+    broken = {recipe.name: recipe for recipe in here.zoo.broken if recipe.name in names}
+    unseen = dict[str, list[Json]]()
+    with tempfile.TemporaryDirectory(prefix="tinybuild-") as scratch:
+        reviewer = Reviewer(zoo=here.zoo, builder=here.builder, scratch=Path(scratch))
+        for name in [name for name in names if name not in broken]:
+            seen = reviewer.review(name)
+            if seen.findings:
+                broken[name] = _refused(here.zoo.recipes[name], seen.findings)
+            if seen.unseen:
+                unseen[name] = [*dict.fromkeys(seen.unseen)]
+    if broken:
+        found = [one for recipe in broken.values() for one in here.refusal(recipe).findings]
+        what = f"{len(broken)} of {len(names)} recipes are broken"
+        raise RecipeFault([*found, Finding(what=what)])
+    lines = [f"{name}: only its text was read: {why}" for name, (why, *_) in unseen.items()]
+    yield from lines[:FEW]
+    if len(lines) > FEW:
+        yield f"... and {len(lines) - FEW} more: see --json"
+    yield f"{len(names)} recipe{'s have' if len(names) != 1 else ' has'} nothing wrong"
+    return Answer(data={"recipes": names, "unseen": unseen})
+
+
+def _refused(recipe: Recipe, findings: Sequence[Finding]) -> Broken:
+    fault = RecipeFault(findings)
+    return Broken(name=recipe.name, file=recipe.file, group=recipe.group, fault=fault)
+
+
+def _meant(here: Session, words: Sequence[str]) -> Iterator[str]:
+    """The recipes that words stand for: names, groups, and files, as pre-commit gives them."""
+    if not words:
+        yield from (*here.zoo.recipes, *(broken.name for broken in here.zoo.broken))
+    for word in words:
+        if word == zoofile.FILE:
+            continue  # it was read with the zoo
+        if (here.root / word).exists() and "/" in word:
+            yield from _of_file(here, word)
+        else:
+            yield from here.named([word])
+
+
+def _of_file(here: Session, word: str) -> Iterator[str]:
+    """The recipes that a file is of, and those that build on them: the recipe itself, its lock, or
+    a file of a local source. Raises RecipeFault for one that is of none."""
+    path = (here.root / word).resolve()
+    every: Sequence[Recipe | Broken] = (*here.zoo.recipes.values(), *here.zoo.broken)
+    files = {one.file.resolve(): one.name for one in every}
+    names = [name for file, name in files.items() if path in (file, lock.place(file))]
+    names += [name for name, recipe in here.zoo.recipes.items() if _reads(recipe, path)]
+    if not names and path.suffix in (".yaml", ".yml"):
+        known = [file.relative_to(here.root.resolve()).as_posix() for file in files]
+        raise RecipeFault.of(f"{word} is not the file of a recipe", hint=did_you_mean(word, known))
+    for name in names:
+        yield name
+        yield from (other for other in here.zoo.recipes if name in _under(here, other))
+
+
+def _reads(recipe: Recipe, path: Path) -> bool:
+    """Whether a file is of a local source of the recipe."""
+    wishes = source.wishes(recipe.data, recipe.file.parent)
+    places = [wish.place.resolve() for wish in wishes if source.KINDS[wish.kind].local is not None]
+    return any(path.is_relative_to(place) for place in places)
+
+
+def _under(here: Session, name: str) -> set[str]:
+    """The recipes that a recipe is made from, to the end."""
+    tasks = here.with_upstreams(here.zoo.tasks_of(name))
+    return {task.recipe.name for task in tasks} - {name}
+
+
+CHECK = Command(
+    doc="say what is wrong with recipes and what they ask for; build nothing",
+    do=_check,
+    words="[NAME | FILE ...]",
+    more="Without a name: all recipes. Also found: unknown model types, classes and keys, files\n"
+    "that are not there, numbers that do not fit, a lock that is of another recipe. FILE is a\n"
+    "recipe, its lock, or a file of its source.",
+)

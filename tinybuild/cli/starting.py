@@ -1,0 +1,237 @@
+"""The commands of the first minute: a zoo of one's own, and a recipe for a source."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from tinybuild.cli.command import Answer, Command, Lines, Option, Options
+from tinybuild.cli.session import Session
+from tinybuild.config import heads
+from tinybuild.engine.plan import load
+from tinybuild.errors import Fault, RecipeFault, nearest
+from tinybuild.files import pretty, write
+from tinybuild.paths import Json, mapping
+from tinybuild.recipe.contract import contract
+
+SCHEMA = "schemas/recipe.v1.schema.json"
+VOCABULARY = 2000  # tokens; of the smallest models of all families, few need more
+DODO = '"""`doit` builds recipes/ into dist/; `doit help` lists the commands."""\n\n'
+FILES: Mapping[str, str] = {
+    "dodo.py": f"{DODO}from tinybuild.tasks import *  # noqa: F403\n",
+    ".gitignore": "/build/\n/dist/\n",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a source turned out to be. class_: that `auto` takes. tasks: those that its type has a
+    class for. words: whether it has, or can have, a tokenizer."""
+
+    model_type: str
+    class_: str
+    tasks: tuple[str, ...]
+    words: bool
+
+
+def _init(here: Session, words: Sequence[str], options: Options) -> Lines:
+    if len(words) > 1:
+        raise RecipeFault.of("init takes one folder", hint="init DIR")
+    root = Path(*words)
+    first = "recipes/llama.yaml"
+    llama = Found(model_type="llama", class_="LlamaForCausalLM", tasks=("causal-lm",), words=True)
+    files = {**FILES, SCHEMA: _schema(), first: recipe("transformers", "llama", llama)}
+    wrote = list[Json]()
+    for name, content in files.items():
+        if (root / name).exists():
+            yield f"kept {name}, which is there already"
+            continue
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        write(root / name, content)
+        wrote.append(name)
+        yield f"wrote {name}"
+    there = "" if root.resolve() == Path.cwd() else f"-C {root} "
+    yield f"now build it: tinybuild {there}build"
+    yield f"then add recipes: tinybuild {there}new SOURCE"
+    return Answer(data={"wrote": wrote})
+
+
+INIT = Command(
+    doc="make a folder a zoo: a dodo.py, a first recipe, the schema for editors",
+    do=_init,
+    words="[DIR]",
+    zoo=False,
+    group="zoo",
+    more="Files that are there already stay as they are.",
+)
+
+
+def _schema() -> str:
+    """The contract of recipes, as an editor reads it: it completes model types and tasks."""
+    rules = cast("Mapping[str, Json]", contract("recipe"))
+    offers = {"transformers": heads.types(), "architecture": [heads.AUTO, *heads.TASKS]}
+    return pretty(_offering(rules, offers))
+
+
+def _offering(rules: Json, offers: Mapping[str, Sequence[str]]) -> Json:
+    """Rules in which keys that hold a text say which values an editor should offer."""
+    if isinstance(rules, Mapping):
+        changed = {name: _offering(inner, offers) for name, inner in rules.items()}
+        for key in offers.keys() & rules.keys():
+            own = mapping(rules, (key,))
+            if own.get("type") == "string":
+                changed[key] = {**own, "anyOf": [{"enum": [*offers[key]]}, {"type": "string"}]}
+        return changed
+    if isinstance(rules, Sequence) and not isinstance(rules, str):
+        return [_offering(inner, offers) for inner in rules]
+    return rules
+
+
+def _write_schema(here: Session, words: Sequence[str], options: Options) -> Lines:
+    (here.root / SCHEMA).parent.mkdir(exist_ok=True)
+    write(here.root / SCHEMA, _schema())
+    yield f"wrote {SCHEMA}"
+    yield "the first line of a recipe that names it:"
+    yield f"# yaml-language-server: $schema=../{SCHEMA}"
+    return Answer(data={"wrote": [SCHEMA]})
+
+
+WRITE_SCHEMA = Command(
+    doc=f"write {SCHEMA}, which editors check and complete recipes with",
+    do=_write_schema,
+    words="",
+    group="zoo",
+    more="It knows the model types of the transformers that is installed.",
+)
+
+
+def _new(here: Session, words: Sequence[str], options: Options) -> Lines:
+    if not 1 <= len(words) <= 2:
+        raise RecipeFault.of("new takes a source and a name", hint="new SOURCE [NAME]")
+    kind, value = _source(here, words[0])
+    name = words[1] if len(words) == 2 else _name(words[0])
+    file = here.root / "recipes" / f"{name}.yaml"
+    if name in {*here.zoo.recipes, *(broken.name for broken in here.zoo.broken)}:
+        raise RecipeFault.of(f"there is a recipe {name} already", hint="give another name")
+    size = options["vocab-size"] or str(VOCABULARY)
+    if not size.isdecimal():
+        raise RecipeFault.of(f"--vocab-size {size} is not a number")
+    # A first text, of which the source is fetched; then one that says what was found.
+    plain = Found(model_type="", class_="", tasks=(), words=False)
+    write(file, recipe(kind, value, plain, int(size)))
+    try:
+        found = _found(here, kind, value, name)
+    except Fault:
+        file.unlink()
+        raise
+    write(file, recipe(kind, value, found, int(size), _line(here)))
+    shown = file.relative_to(here.root).as_posix()
+    yield f"wrote {shown}: {found.class_ or 'a tokenizer'} of {words[0]}"
+    yield f"now build it: tinybuild build {name}"
+    return Answer(data={"recipe": name, "file": shown, "class": found.class_})
+
+
+NEW = Command(
+    doc="write a recipe for a source: it is looked at, and builds as it is",
+    do=_new,
+    words="SOURCE [NAME]",
+    options={"vocab-size": Option(help=f"tokens [{VOCABULARY}]", value="N")},
+    group="zoo",
+    more="SOURCE is a model type of transformers (mt5), a repository of the Hub\n"
+    "(google/mt5-small), or a folder with config and tokenizer files (./my-model).",
+)
+
+
+def _line(here: Session) -> str:
+    """The line by which an editor knows the schema."""
+    known = (here.root / SCHEMA).is_file()
+    return f"# yaml-language-server: $schema=../{SCHEMA}\n" if known else ""
+
+
+def _source(here: Session, word: str) -> tuple[str, str]:
+    """The kind of source that a word means, and its value in the recipe."""
+    if word in heads.types():
+        return "transformers", word
+    if Path(word).is_dir():
+        below = os.path.relpath(Path(word).resolve(), (here.root / "recipes").resolve())
+        return "path", Path(below).as_posix()
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", word):
+        return "hub", word
+    near = nearest(word, heads.types())
+    raise RecipeFault.of(
+        f"{word} is not a model type, a folder, or a repository of the Hub",
+        hint=f"did you mean {' or '.join(near)}?" if near else "give OWNER/NAME for the Hub's",
+    )
+
+
+def _name(word: str) -> str:
+    """A recipe's name for a source: google/mt5-small -> mt5-small."""
+    last = re.split(r"[/\\]", word.rstrip("/\\"))[-1]
+    return re.sub(r"[^a-z0-9.-]+", "-", last.lower()).strip("-.") or "model"
+
+
+def _found(here: Session, kind: str, value: str, name: str) -> Found:
+    """What a source is. Raises Fault."""
+    from transformers import CONFIG_MAPPING
+
+    if kind == "transformers":
+        model, _ = heads.choose(heads.AUTO, CONFIG_MAPPING[value]())
+        return _of(value, model.__name__, heads.speaks(value))
+    zoo = load(here.root, here.memo, here.cache)
+    for broken in zoo.broken:
+        if broken.name == name:
+            raise here.refusal(broken)
+    task = zoo.tasks[f"fetch:{name}"]
+    here.builder.perform(task, here.screen.say)
+    folder = here.builder.place(task.name) / "source"
+    names = {path.name for path in folder.iterdir()}
+    words = bool(names & TOKENIZERS) or any(one.endswith((".model", ".tiktoken")) for one in names)
+    if "config.json" not in names:
+        return Found(model_type="", class_="", tasks=(), words=words)
+    config = mapping(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    classes = config.get("architectures")
+    first = str(classes[0]) if isinstance(classes, list) and classes else ""
+    return _of(str(config.get("model_type", "")), first, words)
+
+
+TOKENIZERS = frozenset(("tokenizer.json", "vocab.json", "vocab.txt", "tekken.json"))
+
+
+def _of(model_type: str, named: str, words: bool) -> Found:
+    tasks = heads.of_type(model_type)
+    class_ = named or next((names[0] for names in tasks.values()), "")
+    return Found(model_type=model_type, class_=class_, tasks=tuple(tasks), words=words)
+
+
+def recipe(
+    kind: str, value: str, found: Found, size: int = VOCABULARY, line: str | None = None
+) -> str:
+    """The text of a recipe for a source, with comments that say what may be changed."""
+    head = f"# yaml-language-server: $schema=../{SCHEMA}\n" if line is None else line
+    return head + "\n".join(_sections(kind, value, found, size)) + "\n"
+
+
+def _sections(kind: str, value: str, found: Found, size: int) -> Iterator[str]:
+    yield "version: 1"
+    yield "# What `list` and the card say of it."
+    yield f"summary: a tiny {found.class_ or 'tokenizer'} for tests"
+    yield f"source:\n  {kind}: {value}"
+    if found.words or not found.model_type:
+        yield "tokenizer:\n  # Special tokens included. `method: keep` keeps the source's own."
+        yield f"  vocab_size: {size}"
+    if found.model_type:
+        yield "model:"
+        tasks = ", ".join(found.tasks)
+        yield f"  # auto: {found.class_ or 'the base class'}. Or a class, or a task: {tasks}"
+        yield "  architecture: auto"
+        yield "  # The sizes are chosen by rule. What should be otherwise stands here:"
+        yield "  # config: {num_hidden_layers: 4}"
+        yield "  # dtype: bfloat16"
+    yield "# Rows to train with; `source: {hub: OWNER/NAME}` takes them from a dataset:"
+    yield "# dataset:\n#   samples: 100"
+    yield "checks:\n  max_bytes: 10MB"
