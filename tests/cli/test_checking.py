@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from kit.zoo import LIGHT, doit, make
+import yaml
+from kit.files import ROOT
+from kit.zoo import LIGHT, doit, environment, make
 
 ROWS = "version: 1\nsummary: rows\ndataset: {source: {path: sources/rows}, samples: 1}\n"
 SAME = "version: 1\nsummary: the same\ndataset: {source: {recipe: rows}, samples: 1}\n"
@@ -52,3 +57,28 @@ def test_an_unknown_key_is_found_where_it_stands(tmp_path: Path) -> None:
     assert result.code == 1
     assert "recipes/gpt.yaml:4:18: GPT2Config has no 'n_layers'" in result.err
     assert not (root / "dist").exists()
+
+
+def test_the_hook_of_pre_commit_runs_as_it_says(root: Path) -> None:
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert hook["require_serial"]
+    (root / "zoo.yaml").write_text("version: 1\n")
+    files = ["recipes/a.yaml", "recipes/rows.yaml", "recipes/sources/rows/train.jsonl", "zoo.yaml"]
+    assert all(re.search(hook["files"], file) for file in files)
+    program, *arguments = hook["entry"].split()
+    assert program == "tinybuild"
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", program, *arguments, *files],
+            cwd=root,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert run().returncode == 1
+    (root / "recipes/wrong.yaml").unlink()
+    passed = run()
+    assert (passed.returncode, passed.stderr) == (0, "")

@@ -8,9 +8,12 @@ from tinybuild import progress
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.engine import orphans
+from tinybuild.engine.shards import Shard
 from tinybuild.errors import RecipeFault, did_you_mean
 from tinybuild.paths import Json
 from tinybuild.recipe import Broken, Recipe
+
+SHARD = Option(help="only the share I of N machines, dealt by expected cost", value="I/N")
 
 
 def _build(here: Session, words: Sequence[str], options: Options) -> Lines:
@@ -24,6 +27,8 @@ def _build(here: Session, words: Sequence[str], options: Options) -> Lines:
     jobs = options["jobs"]
     if jobs and not jobs.isdecimal():
         raise RecipeFault.of(f"--jobs {jobs} is not a number", hint="give 2, for example")
+    if options["shard"]:
+        here.shard = Shard.read(options["shard"], "--shard")
     given = [*(["-n", jobs] if jobs else []), *(["-a"] if options["always"] else [])]
     loader = None if (here.root / "dodo.py").is_file() else ModuleTaskLoader(vars(doit))
     try:
@@ -40,10 +45,12 @@ BUILD = Command(
     options={
         "jobs": Option(help="recipes at a time [1]", value="N", short="n"),
         "always": Option(help="also what is up to date", short="a"),
+        "shard": SHARD,
     },
     group="build",
     more="Without a name: the recipes of recipes/ itself. GROUP stands for recipes/GROUP/, and a\n"
-    "pattern such as 'llama-*' for all that it matches. `doit` does the same.",
+    "pattern such as 'llama-*' for all that it matches. `doit` does the same, and reads the shard\n"
+    "from TINYBUILD_SHARD.",
 )
 
 
@@ -99,7 +106,7 @@ def _list(here: Session, words: Sequence[str], options: Options) -> Lines:
     zoo = here.zoo
     broken = {recipe.name: recipe for recipe in zoo.broken}
     every = [*zoo.recipes, *broken] if options["all"] else zoo.groups[""]
-    names = here.named(words) or every
+    names = here.share(here.named(words) or every, options["shard"])
     told = [_told(here, broken.get(name) or zoo.recipes[name]) for name in names]
     rows = [(row["name"], row["state"], row["summary"]) for row in told]
     if rows:
@@ -142,5 +149,5 @@ LIST = Command(
     doc="the recipes and groups of this zoo, and the state of each",
     do=_list,
     words="[NAME | GROUP | PATTERN ...]",
-    options={"all": Option(help="the recipes of all groups", short="a")},
+    options={"all": Option(help="the recipes of all groups", short="a"), "shard": SHARD},
 )

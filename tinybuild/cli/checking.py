@@ -11,7 +11,7 @@ from tinybuild.cli.command import Answer, Command, Lines, Options
 from tinybuild.cli.session import Session
 from tinybuild.errors import Finding, RecipeFault, did_you_mean
 from tinybuild.paths import Json
-from tinybuild.recipe import Broken, Recipe, lock
+from tinybuild.recipe import Broken, Recipe, lock, zoofile
 from tinybuild.review.recipes import Reviewer
 
 FEW = 12  # lines on what was not looked at
@@ -51,6 +51,8 @@ def _meant(here: Session, words: Sequence[str]) -> Iterator[str]:
     if not words:
         yield from (*here.zoo.recipes, *(broken.name for broken in here.zoo.broken))
     for word in words:
+        if word == zoofile.FILE:
+            continue  # it was read with the zoo
         if (here.root / word).exists() and "/" in word:
             yield from _of_file(here, word)
         else:

@@ -36,7 +36,8 @@ class Reporter:
         self.unmet = False
 
     def initialize(self, tasks: Mapping[str, Task], selected: list[str]) -> None:
-        selected[:] = session().zoo.one_by_one(selected)  # doit has not begun to take them up
+        # doit has not begun to take them up.
+        selected[:] = session().zoo.one_by_one(session().ours(selected))
         todo, stages = list(selected), set()
         seen = set(todo)
         while todo:

@@ -19,13 +19,16 @@ from typing import NoReturn, Protocol
 from tinybuild.engine.code import closure
 from tinybuild.engine.plan import Zoo, load
 from tinybuild.engine.run import Builder
-from tinybuild.engine.stages import Task
+from tinybuild.engine.shards import Shard, deal
+from tinybuild.engine.stages import STAGES, Task
 from tinybuild.errors import Fault, Finding, RecipeFault, did_you_mean, nearest
 from tinybuild.files import Memo, write
 from tinybuild.paths import Json
 from tinybuild.progress import Progress
 from tinybuild.recipe import Broken, Cache, Recipe
 from tinybuild.workers import Pool
+
+SHARD = "TINYBUILD_SHARD"  # I/N: what is selected is shared by N machines, and we are the I-th
 
 
 class Session:
@@ -45,7 +48,10 @@ class Session:
         self.failed: set[str] = set()
         self.outcome: Json = None  # of a build, when it is over
         self.begun = time.monotonic()
+        self.shard: Shard | None = None  # of the machines that share what is selected
         try:
+            if given := os.environ.get(SHARD):
+                self.shard = Shard.read(given, SHARD)
             self.zoo = load(root, self.memo, self.cache)
         except Fault as fault:
             self.fault = fault
@@ -80,6 +86,25 @@ class Session:
                 made = (task for name in self.named([word]) for task in self.zoo.tasks_of(name))
                 tasks.update((task.name, task) for task in made)
         return list(tasks.values())
+
+    def share(self, names: Sequence[str], shard: str = "") -> tuple[str, ...]:
+        """Those of a selection that are ours: all, or a shard's. Raises RecipeFault."""
+        given = Shard.read(shard, "--shard") if shard else self.shard
+        return tuple(names) if given is None else deal(self.zoo, names, given)
+
+    def ours(self, selected: Sequence[str]) -> list[str]:
+        """Those of the tasks that doit selected which are ours; a group stands for its recipes."""
+        if self.shard is None:
+            return list(selected)
+        recipes = dict[str, str]()  # task -> recipe
+        for name in selected:
+            if name in STAGES:
+                names = [task for task in self.zoo.tasks if task.startswith(f"{name}:")]
+            else:
+                names = [*self.zoo.groups.get("" if name == "zoo" else name, [name])]
+            recipes |= {task: task.rpartition(":")[2] for task in names}
+        mine = {*self.share(list(dict.fromkeys(recipes.values())))}
+        return [task for task, recipe in recipes.items() if recipe in mine]
 
     def recipe(self, name: str) -> Recipe:
         """The recipe of a name; raises RecipeFault where it is broken, or there is none."""

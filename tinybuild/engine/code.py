@@ -40,13 +40,14 @@ class Module:
     data: tuple[str, ...]
 
 
-def closure(function: str) -> dict[str, str]:
+def closure(function: str, package: Path = PACKAGE) -> dict[str, str]:
     """{file of the package: sha256} of all that a function ("module:name") may run or read.
+    package: another state of it may be asked.
 
     Importing a.b.c runs a.b as well, so it belongs to it; not so the package itself, which holds
     the version alone: what tells the version imports it by name.
     """
-    modules, data = _read()
+    modules, data = _read(package)
     seen: dict[str, str] = {}
     todo, known = [function.partition(":")[0]], set[str]()
     while todo:
@@ -65,11 +66,11 @@ def closure(function: str) -> dict[str, str]:
 
 
 @functools.cache
-def _read() -> tuple[Mapping[str, Module], Mapping[str, str]]:
+def _read(package: Path) -> tuple[Mapping[str, Module], Mapping[str, str]]:
     """(modules by their dotted name, sha256 of the data files by their path)."""
     texts, data = dict[str, tuple[str, bytes]](), dict[str, str]()
-    for path in _files(str(PACKAGE), ""):
-        content = Path(PACKAGE, path).read_bytes()
+    for path in _files(str(package), ""):
+        content = Path(package, path).read_bytes()
         if path.endswith(".py"):
             dotted = f"{NAME}/{path}".removesuffix(".py").removesuffix("/__init__")
             texts[dotted.replace("/", ".")] = (path, content)

@@ -7,6 +7,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +19,7 @@ from tinybuild.source.refusal import Address, Later, refusal
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import DatasetInfo, ModelInfo
 
 T = TypeVar("T")
 
@@ -37,40 +39,66 @@ def resolve(request: Request) -> Resolved:
     address, api = Address.of(request), HfApi()
     right: Mapping[str, Callable[[Path], bool]]
     if lock is not None:
-        commit = lock.facts["commit"]
+        facts = lock.facts
         right = {
             name: functools.partial(_locked, entry.sha256) for name, entry in lock.files.items()
         }
     else:
-        commit, listed = listing(address, api)
-        chosen = {name: file for name, file in listed.items() if taken(wish, name)}
+        now = head(address, address.revision)
+        facts = now.facts
+        chosen = {name: file for name, file in now.files.items() if taken(wish, name)}
         if not chosen:
             what = f"{address.repo} at {address.revision} holds no config or tokenizer file"
             raise fault(wish, what)
         check_sizes(wish, ((name, file.size) for name, file in chosen.items()))
         right = {name: functools.partial(is_listed, file) for name, file in chosen.items()}
     files = {
-        name: functools.partial(_download, address, api, commit, name, right[name])
+        name: functools.partial(_download, address, api, facts["commit"], name, right[name])
         for name in sorted(right)
     }
-    return Resolved(facts={"commit": commit}, files=files)
+    return Resolved(facts=facts, files=files)
 
 
-def listing(address: Address, api: HfApi) -> tuple[str, dict[str, Listed]]:
-    """The commit that a model's revision is at, and its files as listed: one request."""
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What one request tells of a repository at a revision. facts: what a pin keeps of it: commit,
+    gated (no, auto or manual), and license where the card says one."""
 
-    def question() -> tuple[str, dict[str, Listed]]:
-        info = api.model_info(
-            address.repo, revision=address.revision, files_metadata=True, timeout=_seconds()
+    facts: Mapping[str, str]
+    files: Mapping[str, Listed]
+
+    @property
+    def commit(self) -> str:
+        return self.facts["commit"]
+
+
+def head(address: Address, revision: str, *, files: bool = True) -> Head:
+    """What a revision is at now. Raises SourceFault."""
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    look: Any = api.dataset_info if address.noun == "dataset" else api.model_info
+    more = {"files_metadata": files, "timeout": _seconds()}
+    return ask(address, lambda: _told(look(address.repo, revision=revision, **more)))
+
+
+def _told(info: ModelInfo | DatasetInfo) -> Head:
+    """Raises ValueError or TypeError for what is not the Hub's answer."""
+    facts = {"commit": full(info.sha), "gated": str(info.gated or "no")}
+    said = info.card_data.to_dict() if info.card_data is not None else {}
+    given = said.get("license") or ()
+    names = [given] if isinstance(given, str) else given
+    if names == ["other"] and said.get("license_name"):
+        names = [f"other ({said['license_name']})"]
+    if names:
+        facts["license"] = ", ".join(map(str, names))
+    listed = {
+        file.rfilename: Listed(
+            size=file.size or 0, oid=file.lfs.sha256 if file.lfs else file.blob_id or ""
         )
-        return full(info.sha), {
-            file.rfilename: Listed(
-                size=file.size or 0, oid=file.lfs.sha256 if file.lfs else file.blob_id or ""
-            )
-            for file in info.siblings or ()
-        }
-
-    return ask(address, question)
+        for file in info.siblings or ()
+    }
+    return Head(facts=facts, files=listed)
 
 
 def full(commit: Any) -> str:

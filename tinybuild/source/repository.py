@@ -14,7 +14,7 @@ from tinybuild import wire
 from tinybuild.errors import Fault
 from tinybuild.files import remove
 from tinybuild.paths import Data, Json, mapping
-from tinybuild.source.hub import ask, full
+from tinybuild.source.hub import ask, head
 from tinybuild.source.kinds import Request
 from tinybuild.source.pins import Listed, Pin, Wish, fault, title
 from tinybuild.source.ranges import Ranges
@@ -62,7 +62,8 @@ def _fetch(request: Request, held: Ranges) -> tuple[Pin, Data]:
 
     wish, lock = request.wish, request.lock
     address = Address.of(request)
-    commit = address.commit or head(address, address.revision)
+    told = head(address, address.revision, files=False).facts if lock is None else lock.facts
+    facts, commit = dict(told), told["commit"]
     files = _listed(address, commit, held)
     if lock is not None:
         _unchanged(request, lock, files)
@@ -72,7 +73,6 @@ def _fetch(request: Request, held: Ranges) -> tuple[Pin, Data]:
     assert isinstance(limit, int)
     upstream = Upstream(address, commit, files, limit, held)
     upstream.configs = _converted(wish, files)
-    facts = {"commit": commit}
     if wish.data.get("revision") == CONVERTED:
         facts["card"] = _card_commit(address, lock)
         upstream.about = _said(address, facts["card"], upstream)
@@ -109,17 +109,6 @@ def _listed(
     name = "+".join([f"datasets/{address.repo}/{commit}", *only])
     said = held.told(name, lambda: ask(address, question))
     return wire.load(_Listing, {"files": mapping(said)}).files
-
-
-def head(address: Address, revision: str) -> str:
-    """The commit that a dataset's revision is at now: one request."""
-    from huggingface_hub import HfApi, constants
-
-    seconds = constants.HF_HUB_DOWNLOAD_TIMEOUT
-    return ask(
-        address,
-        lambda: full(HfApi().dataset_info(address.repo, revision=revision, timeout=seconds).sha),
-    )
 
 
 def _unchanged(request: Request, lock: Pin, files: Mapping[str, Listed]) -> None:
@@ -171,7 +160,7 @@ def _card_commit(address: Address, lock: Pin | None) -> str:
     """The commit of the main branch, for the card that the branch of the Hub's Parquet lacks."""
     if lock is not None and "card" in lock.facts:
         return lock.facts["card"]
-    return head(address, "main")
+    return head(address, "main", files=False).commit
 
 
 def _said(address: Address, commit: str, upstream: Upstream) -> Data:

@@ -1,0 +1,69 @@
+"""Shards: every machine deals alike, all together do all, and each has about as much to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kit import zoo
+from kit.files import ROOT
+
+from tinybuild.engine.plan import Zoo, load
+from tinybuild.engine.shards import Shard, cost, deal
+from tinybuild.errors import RecipeFault
+from tinybuild.files import Memo
+from tinybuild.recipe import Cache
+
+MADE = "version: 1\nsummary: from another\ndataset: {source: {recipe: a}, samples: 2}\n"
+
+
+def read(root: Path) -> Zoo:
+    return load(root, Memo(), Cache(root / "build" / ".recipes.json", Memo()))
+
+
+OURS = read(ROOT)
+
+
+@given(
+    names=st.lists(st.sampled_from(sorted(OURS.recipes)), unique=True),
+    count=st.integers(1, 9),
+)
+def test_all_shards_together_are_the_selection(names: list[str], count: int) -> None:
+    shards = [deal(OURS, names, Shard(number=n, count=count)) for n in range(1, count + 1)]
+    assert sorted(name for shard in shards for name in shard) == sorted(names)
+    for shard in shards:
+        assert list(shard) == [name for name in names if name in shard]
+    backwards = deal(OURS, names[::-1], Shard(number=1, count=count))
+    assert backwards == shards[0][::-1]
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_each_has_about_as_much_to_do(count: int) -> None:
+    names = OURS.groups["architectures"]
+    loads = []
+    for number in range(1, count + 1):
+        shard = deal(OURS, names, Shard(number=number, count=count))
+        loads.append(sum(cost(OURS.tasks_of(name)) for name in shard))
+    assert max(loads) - min(loads) < 10
+
+
+def test_a_recipe_stays_with_what_it_is_made_from_where_that_costs_nothing(tmp_path: Path) -> None:
+    """A shard that has one builds the other as well."""
+    root = zoo.make(tmp_path / "zoo", a=zoo.LIGHT, b=zoo.LIGHT, made=MADE)
+    here = read(root)
+    shards = [deal(here, tuple(here.recipes), Shard(number=n, count=2)) for n in (1, 2)]
+    assert sorted(shards) == [("a", "made"), ("b",)]
+
+
+def test_a_broken_recipe_is_in_one_shard(tmp_path: Path) -> None:
+    here = read(zoo.make(tmp_path / "zoo", a=zoo.LIGHT, broken="version: 7\n"))
+    shards = [deal(here, ("a", "broken"), Shard(number=n, count=2)) for n in (1, 2)]
+    assert sorted(shards) == [("a",), ("broken",)]
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/0", "-1/2", "1/2/3", "a/b", " 1/2"])
+def test_what_is_no_shard(text: str) -> None:
+    with pytest.raises(RecipeFault, match="is not a shard"):
+        Shard.read(text, "--shard")
