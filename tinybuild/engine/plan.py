@@ -36,6 +36,8 @@ RESERVED = frozenset(
             "rebuild",
             "import",
             "affected",
+            "outdated",
+            "update",
         ),
         *("run", "list", "clean", "forget", "ignore", "info", "help", "auto", "dumpdb"),
         *("strace", "tabcompletion", "reset-dep"),
