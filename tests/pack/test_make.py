@@ -246,6 +246,8 @@ def test_the_card(job: MakeJob, stages: Any) -> None:
     front, body = card(work.out / NAME)
     assert front == {
         "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "license": "apache-2.0",
         "tags": ["tinybuild", "tiny", "random-weights"],
     }
     facts = stages[1]
@@ -273,6 +275,22 @@ def test_the_card(job: MakeJob, stages: Any) -> None:
     assert f"````yaml\n{RECIPE.rstrip()}\n````" in body  # a longer fence than the recipe's own
 
 
+def test_the_cards_of_what_is_published(job: MakeJob, stages: Any) -> None:
+    """Code that works where the card is read, and what a rebuild must know of zoo.yaml."""
+    places = {"repo": "my-org/tiny-llama", "dataset_repo": "my-org/rows"}
+    work = wish(job, stages, places=places, zoo={"repo": "my-org/tiny-{name}"}, text="plain")
+    pack.make(work)
+    front, body = card(work.out / NAME)
+    assert front["language"] == ["en"]
+    assert 'LlamaForCausalLM.from_pretrained("my-org/tiny-llama")' in body
+    assert 'load_dataset("my-org/rows")' in body
+    assert "dist/" not in body
+    _, rows = card(work.out / NAME / "dataset")
+    assert 'load_dataset("my-org/rows")' in rows
+    made = json.loads((work.out / NAME / "provenance.json").read_text())
+    assert made["zoo"] == {"repo": "my-org/tiny-{name}"}
+
+
 def test_the_card_of_a_dataset_alone(job: MakeJob, stages: Any) -> None:
     work = wish(job, stages, "dataset", pins={})
     pack.make(work)
@@ -287,7 +305,10 @@ def test_the_card_of_a_tokenizer_alone(job: MakeJob, stages: Any) -> None:
     work = wish(job, stages, "tokenizer")
     pack.make(work)
     front, body = card(work.out / NAME)
-    assert front == {"library_name": "transformers", "tags": ["tinybuild", "tiny"]}
+    assert front == {
+        **{"library_name": "transformers", "license": "apache-2.0"},
+        "tags": ["tinybuild", "tiny"],
+    }
     assert "AutoTokenizer" in body
     assert "load_dataset" not in body
     assert "LlamaForCausalLM" not in body

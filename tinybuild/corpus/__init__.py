@@ -22,3 +22,12 @@ def plain() -> Iterator[str]:
     """The texts in ASCII alone: 40 kB, so few different characters that a vocabulary of a few
     hundred tokens has room for words."""
     return filter(str.isascii, texts())
+
+
+def languages(part: str) -> tuple[str, ...]:
+    """The languages of a part of it, "plain" or "multilingual", by their codes."""
+    if part == "plain":
+        return ("en",)
+    with FILE.open(encoding="utf-8") as file:
+        kinds = {json.loads(line)["kind"] for line in file}
+    return tuple(sorted(kind for kind in kinds if len(kind) == 2))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tinybuild.bundle import HERE
 from tinybuild.dataset.archives import KEY, reason
 from tinybuild.dataset.lines import silent
 from tinybuild.dataset.parts import Part, parts
@@ -77,7 +78,7 @@ def text(told: Told) -> str:
         "A tiny dataset, made for tests of machinery: what it says is of no matter.",
         f"## How it was made\n\n{_made(told)}",
         "## Load it\n\n```python\nfrom datasets import load_dataset\n\n"
-        f'data = load_dataset("PATH/TO/THIS/FOLDER"{first})\n```{second}',
+        f'data = load_dataset("{HERE}"{first})\n```{second}',
     ]
     if "homepage" in about:
         body.append(f"## Source\n\n{about['homepage']}")

@@ -229,6 +229,7 @@ def pack(asked: Asked) -> Slice | None:
         },
         "given": "tokenizer" in recipe.data
         and not METHODS[recipe.data["tokenizer"]["method"]].source,
+        **_told(recipe),
     }
     made = [STAGES[stage].libraries for stage in shown if stage in recipe.data]
     return Slice(
@@ -236,6 +237,25 @@ def pack(asked: Asked) -> Slice | None:
         needs=(*needs, asked.need("validate", "report.json")),
         libraries=tuple(sorted({library for libraries in made for library in libraries})),
     )
+
+
+TOLD = ("repo", "dataset_repo", "license")  # what cards know of publishing
+
+
+def _told(recipe: Recipe) -> dict[str, Json]:
+    """What the cards follow beside what the stages tell, where there is such."""
+    places = _json(cast("Mapping[str, object]", recipe.data.get("publish", {})))
+    common = _json(cast("Mapping[str, object]", recipe.common))
+    section = recipe.data.get("tokenizer", {})
+    method = METHODS[section["method"]] if section else None
+    learned = method is not None and method.reads and not method.shrinks
+    text = section.get("text", "dataset" if "dataset" in recipe.data else method and method.text)
+    told: dict[str, Json] = {
+        "places": {key: places[key] for key in TOLD if key in places},
+        "zoo": {key: common[key] for key in TOLD if key in common},
+        "text": text if learned and text in ("plain", "multilingual") else "",
+    }
+    return {key: value for key, value in told.items() if value}
 
 
 SLICES: Mapping[str, Callable[[Asked], Slice | None]] = {

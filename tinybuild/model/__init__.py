@@ -12,6 +12,7 @@ from tinybuild import wire
 from tinybuild.config import found, heads, overrides, precision, reads, relations
 from tinybuild.config.meta import count
 from tinybuild.config.spread import SPREADS, tried
+from tinybuild.config.tags import tag
 from tinybuild.errors import BuildFault
 from tinybuild.facts import Ids, ModelFacts
 from tinybuild.feeding import inputs, processor
@@ -119,6 +120,7 @@ def make(job: Job) -> ModelFacts:
         draw=built.number,
         processor=tuple(processor.classes(files)),
         forms=formats.write(work),
+        tag=tag(building.model_class.__name__, model.config.model_type, modalities),
         modalities=tuple(modalities),
         vocab_size=getattr(heads.text_part(model.config), "vocab_size", None),
     )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tinybuild
-from tinybuild import bundle, wire
+from tinybuild import bundle, corpus, wire
 from tinybuild.errors import BuildFault
 from tinybuild.facts import DatasetFacts, FetchShown, ModelShown, PackFacts, TokenizerShown
 from tinybuild.files import archive, copy, digest, pretty, tree
-from tinybuild.pack.card import Checked, Told, card
+from tinybuild.pack.card import card
+from tinybuild.pack.told import Changed, Checked, Places, Told
 from tinybuild.workers import Job
 
 
@@ -28,13 +29,17 @@ class Local:
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """recipe: the digest of its text. local: by slot. given: whether the vocabulary stands in the
-    recipe."""
+    recipe. places: what the recipe says of publishing, and zoo what of it the whole zoo says.
+    text: the part of the corpus that the vocabulary was learned from; "" for another text."""
 
     name: str
     summary: str
     recipe: str
     local: Mapping[str, Local]
     given: bool
+    places: Places = field(default_factory=Places)
+    zoo: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
 
 
 def make(job: Job) -> PackFacts:
@@ -58,14 +63,15 @@ def make(job: Job) -> PackFacts:
     fetched = job.find("fetch", FetchShown) or FetchShown(pins={}, credits={})
     pins = {**fetched.pins, **_local(settings, dataset)}
     (folder / bundle.LOCK).write_text(pretty({"version": 1, "pins": pins}), encoding="utf-8")
-    _made_from(job, folder)
+    _made_from(job, folder, settings.zoo)
+    _home(folder, settings.places.dataset_repo)
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     told = Told(
         name=settings.name,
         summary=settings.summary,
         recipe=text,
         given=settings.given,
-        credits={**fetched.credits, **{s: one.credit for s, one in settings.local.items()}},
+        credits=_credits(fetched, settings),
         model=model,
         tokenizer=job.find("tokenizer", TokenizerShown),
         dataset=dataset,
@@ -73,6 +79,9 @@ def make(job: Job) -> PackFacts:
             Checked(name=check["name"], state=check["state"], note=check["note"])
             for check in report["checks"]
         ),
+        changed=tuple(_changed(folder)),
+        languages=corpus.languages(settings.text) if settings.text else (),
+        places=settings.places,
         versions=_versions(report["checks"]),
         bytes=bundle.size(folder),
     )
@@ -83,7 +92,34 @@ def make(job: Job) -> PackFacts:
     return PackFacts(bytes=bundle.size(folder), tar=tar)
 
 
-def _made_from(job: Job, folder: Path) -> None:
+def _home(folder: Path, repo: str) -> None:
+    """Let the card of the dataset load it from its repository, where it has one."""
+    path = folder / bundle.DATASET / "README.md"
+    if repo and path.is_file():
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace(f'"{bundle.HERE}"', f'"{repo}"'), encoding="utf-8")
+
+
+def _changed(folder: Path) -> Iterator[Changed]:
+    """What differs from the source's config, as the model stage tells it."""
+    path = folder / "config_changes.json"
+    if path.is_file():
+        for one in json.loads(path.read_text(encoding="utf-8"))["changes"]:
+            before, after = one.get("from"), one.get("to")
+            yield Changed(key=one["key"], before=before, after=after, reason=one["reason"])
+
+
+def _credits(fetched: FetchShown, settings: Settings) -> dict[str, Mapping[str, str]]:
+    """slot -> what a card says of its source: also what the pin knows of its licence."""
+    credits = {**fetched.credits, **{slot: one.credit for slot, one in settings.local.items()}}
+    for slot, pin in fetched.pins.items():
+        known = pin if isinstance(pin, Mapping) else {}
+        kept = {key: str(known[key]) for key in ("license", "language") if known.get(key)}
+        credits[slot] = {**kept, **credits.get(slot, {})}
+    return credits
+
+
+def _made_from(job: Job, folder: Path, zoo: Mapping[str, str]) -> None:
     """What a rebuild wants beside recipe and lock: the recipe's name, which the seeds depend on,
     those of the recipes it was made from, and the toolchain."""
     for need, laid in job.inputs.items():
@@ -95,6 +131,7 @@ def _made_from(job: Job, folder: Path) -> None:
         recipe=folder.name,
         tinybuild=tinybuild.__version__,
         toolchain={name: str(version) for name, version in job.versions.items() if version},
+        zoo=zoo,
     )
     (folder / bundle.MADE).write_text(pretty(wire.dump(told)), encoding="utf-8")
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import tinybuild
-from tinybuild.facts import DatasetFacts, ModelShown, TokenizerShown
+from tinybuild.bundle import DATASET
+from tinybuild.facts import TokenizerShown
+from tinybuild.pack.front import front
+from tinybuild.pack.told import Changed, Checked, Told
+from tinybuild.paths import Json
 from tinybuild.progress import count, size
 
 PARTS = {
@@ -24,47 +27,28 @@ LOADERS = {
     "modules": 'sentence_transformers.SentenceTransformer("{bundle}")',
     "gguf": "llama-cli -m {bundle}/{path}",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checked:
-    """One check's result: `state` is passed or not tried; none of a bundle's has failed."""
-
-    name: str
-    state: str
-    note: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Told:
-    """All that a card tells. recipe: its text. given: whether the vocabulary stands in it. credits:
-    slot -> what the kind of its source says (`words`, and the `repo` of the Hub that it is).
-    versions: which transformers reads the bundle alike."""
-
-    name: str
-    summary: str
-    recipe: str
-    given: bool
-    credits: Mapping[str, Mapping[str, str]]
-    model: ModelShown | None
-    tokenizer: TokenizerShown | None
-    dataset: DatasetFacts | None
-    checks: tuple[Checked, ...]
-    versions: str
-    bytes: int
+# The same from a repository of the Hub.
+THERE = {
+    **LOADERS,
+    "adapter": 'peft.PeftModel.from_pretrained(model, "{bundle}", subfolder="{path}")',
+    "gguf": "llama-cli --hf-repo {bundle} --hf-file {path}",
+}
 
 
 def card(told: Told) -> str:
-    parts = [_front(told), f"# {told.name}", told.summary]
-    if told.model:
-        parts.append("The weights are random: this is for testing machinery, not for what it says.")
     forms = "\n".join(_forms(told))
     rows = "\n".join(f"| {name} | {value} |" for name, value in _sizes(told))
-    parts += [
-        "## Made from\n\n" + ("\n".join(_origins(told)) or "Nothing but the recipe."),
-        f"## Sizes\n\n| | |\n| --- | --- |\n{rows}",
+    differs = _differs(told.changed)
+    parts = [
+        front(told),
+        f"# {told.name}",
+        told.summary,
+        _paragraph(told),
         "## Load it\n\n```python\n" + _loading(told) + "\n```",
         *([f"## Other forms\n\n{forms}"] if forms else []),
+        "## Made from\n\n" + ("\n".join(_origins(told)) or "Nothing but the recipe."),
+        f"## Sizes\n\n| | |\n| --- | --- |\n{rows}",
+        *([f"## What differs from the source\n\n{differs}"] if differs else []),
         "## Checks\n\n" + _checks(told.checks),
         f"## Make it again\n\nBuilt by tinybuild {tinybuild.__version__} from this recipe "
         "(`recipe.yaml`; upstream files with their sha256 are in `recipe.lock.json`):\n\n"
@@ -73,23 +57,55 @@ def card(told: Told) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _front(told: Told) -> str:
-    """What the Hub reads."""
-    lines = ["---"]
-    if told.model or told.tokenizer:
-        sentences = told.model and any(form.kind == "modules" for form in told.model.forms)
-        lines.append(f"library_name: {'sentence-' if sentences else ''}transformers")
-    repos = {slot: credit["repo"] for slot, credit in told.credits.items() if "repo" in credit}
-    bases = sorted({repo for slot, repo in repos.items() if slot != "dataset"})
-    if bases:
-        lines += ["base_model:", *(f"- {base}" for base in bases)]
-    if "dataset" in repos:
-        lines += ["datasets:", f"- {repos['dataset']}"]
-    about = told.dataset.source.about if told.dataset else {}
-    if "license" in about and not told.model and not told.tokenizer:
-        lines.append(f"license: {json.dumps(about['license'])}")
-    weights = ["- random-weights"] if told.model else []
-    return "\n".join([*lines, "tags:", "- tinybuild", "- tiny", *weights, "---"])
+def _paragraph(told: Told) -> str:
+    """What it is and what it is not for, in two sentences."""
+    model, tokenizer, dataset = told.model, told.tokenizer, told.dataset
+    has = [f"a `{model.class_}` with {count(model.parameters)} parameters"] if model else []
+    has += [f"a tokenizer with {count(tokenizer.vocab_size)} tokens"] if tokenizer else []
+    has += [f"a dataset with {_number(dataset.rows, 'row')}"] if dataset else []
+    *most, last = has
+    whole = f"{', '.join(most)} and {last}" if most else last
+    text = f"{whole[0].upper()}{whole[1:]}, made by tinybuild to test machinery: training loops, "
+    text += "parallelism, export, serving."
+    if model:
+        text += " The weights are random: this is not for what it says."
+    return text
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{count(number)} {noun}{'s' * (number != 1)}"
+
+
+MOST = 40  # changes that a card lists; config_changes.json has them all
+
+
+def _differs(changes: Sequence[Changed]) -> str:
+    """The keys of the config that are not as in the source, with the reason of each."""
+    rows = [
+        f"| {_code(one.key)} | {_code(one.before)} | {_code(one.after)} | {_plain(one.reason)} |"
+        for one in changes[:MOST]
+    ]
+    if not rows:
+        return ""
+    more = len(changes) - MOST
+    rest = f"\n\n{_number(more, 'more change')} in `config_changes.json`." if more > 0 else ""
+    return "\n".join(["| key | source | here | why |", "| --- | --- | --- | --- |", *rows]) + rest
+
+
+LONGEST = 60  # characters of a value in a table
+
+
+def _code(value: Json) -> str:
+    """A value as a cell of a table has it."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = " ".join(text.split())
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    ticks = "``" if "`" in text else "`"
+    return f"{ticks}{text.replace('|', '¦')}{ticks}" if text else ""
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
 
 
 def _checks(checks: Sequence[Checked]) -> str:
@@ -175,7 +191,7 @@ def _shrunk(tokenizer: TokenizerShown) -> Iterator[tuple[str, str]]:
 
 
 def _loading(told: Told) -> str:
-    """The code that loads each part."""
+    """The code that loads each part from where it is."""
     model, tokenizer, dataset = told.model, told.tokenizer, told.dataset
     loaders = {"model": model.class_} if model else {}
     if tokenizer:
@@ -183,22 +199,28 @@ def _loading(told: Told) -> str:
     if model:
         loaders |= _processor(model.processor, tokenizer is not None)
     lines = ["from datasets import load_dataset"] if dataset else []
+    if dataset and not told.rows:
+        lines.append("from huggingface_hub import snapshot_download")
     if loaders:
-        lines.append(f"from transformers import {', '.join(sorted(loaders.values()))}")
+        lines.append(f"from transformers import {', '.join(sorted({*loaders.values()}))}")
     lines.append("")
     for part, loader in loaders.items():
-        lines.append(f'{part} = {loader}.from_pretrained("dist/{told.name}")')
+        lines.append(f'{part} = {loader}.from_pretrained("{told.home}")')
     if dataset:
         names = list(dataset.configs)
         config = f', "{names[0]}"' if len(names) > 1 else ""
-        lines.append(f'dataset = load_dataset("dist/{told.name}/dataset"{config})')
+        place = f'"{told.rows}"'
+        if not told.rows:
+            place = f'snapshot_download("{told.home}") + "/{DATASET}"'
+        lines.append(f"dataset = load_dataset({place}{config})")
     return "\n".join(lines)
 
 
 def _forms(told: Told) -> Iterator[str]:
     """A line for each other form of the model, with the code that loads it."""
+    loaders = THERE if told.places.repo else LOADERS
     for form in told.model.forms if told.model else ():
-        code = LOADERS[form.kind].format(bundle=f"dist/{told.name}", path=form.path)
+        code = loaders[form.kind].format(bundle=told.home, path=form.path)
         yield f"- `{form.path}`: {form.words}" + (f": `{code}`" if code else "")
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinybuild.errors import Fault
-from tinybuild.sections import Sections
+from tinybuild.sections import Publish, Sections
 from tinybuild.source import Pin
 
 
@@ -21,6 +21,7 @@ class Recipe:
     data: Sections
     sha256: str
     pins: Mapping[str, Pin]  # of its lock
+    common: Publish = field(default_factory=Publish)  # of zoo.yaml, as it stands there
 
     @property
     def summary(self) -> str:

@@ -74,7 +74,7 @@ def joined(recipe: Recipe, common: Publish) -> Recipe:
         if key in both:
             both[key] = str(both[key]).replace("{name}", recipe.name)
     whole = cast(Sections, {**recipe.data, "publish": both})
-    return dataclasses.replace(recipe, data=whole)
+    return dataclasses.replace(recipe, data=whole, common=cast(Publish, usable))
 
 
 def useless(data: Sections) -> Iterator[Finding]:

@@ -109,10 +109,14 @@ def look(wish: Wish, memo: Memo) -> Json:
 
 
 def credit(wish: Data, facts: Mapping[str, str]) -> dict[str, str]:
-    """What a bundle's card says of a source: `words`, and the `repo` of the Hub that it is."""
+    """What a bundle's card says of a source: `words`, the `repo` of the Hub that it is, and its
+    `license` where the kind knows it."""
     name = kind_of(wish)
-    made_from = {"words": KINDS[name].made_from(wish, facts)}
-    return {**made_from, "repo": str(wish[name])} if KINDS[name].on_hub else made_from
+    kind = KINDS[name]
+    told = {"words": kind.made_from(wish, facts), "license": kind.license(wish)}
+    if kind.on_hub:
+        told["repo"] = str(wish[name])
+    return {key: text for key, text in told.items() if text}
 
 
 def rows_of(wish: Data) -> str:

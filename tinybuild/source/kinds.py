@@ -68,6 +68,8 @@ class Kind:
     blank: whether a tokenizer of it has no vocabulary.
     here: whether its files are on this machine, so that resolving is no more than looking at them.
     config: of a kind that makes its files, the config alone, from a wish; raises SourceFault.
+    license: the licence of its files, as the Hub spells it; "" where nobody says. A repository of
+    the Hub says it in its pin.
     rows: for a dataset, how only the rows that are asked for are fetched: the pin, and what was
     read. None where all files are taken.
     """
@@ -84,4 +86,5 @@ class Kind:
     blank: bool = False
     here: bool = False
     config: Callable[[Wish], PreTrainedConfig] | None = None
+    license: Callable[[Data], str] = lambda wish: ""
     rows: Callable[[Request], tuple[Pin, Data]] | None = None

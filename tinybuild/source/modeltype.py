@@ -93,5 +93,6 @@ KIND = Kind(
     rows_of=lambda wish: f"`{wish['transformers']}`",
     facts=("transformers",),
     blank=True,
+    license=lambda wish: "apache-2.0",  # that of transformers, which its configs come with
     config=config_of,
 )

@@ -79,6 +79,16 @@ def _made_from(wish: Data, facts: Mapping[str, str]) -> str:
     return f"{files} of the package {wish['package']} {facts['version']}"
 
 
+def _license(wish: Data) -> str:
+    """What the package's metadata says by an SPDX expression that is one licence."""
+    try:
+        said = importlib.metadata.metadata(str(wish["package"])).get_all("License-Expression")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    (text,) = said or [""]
+    return "" if " " in text else text.lower()
+
+
 KIND = Kind(
     look=look,
     resolve=resolve,
@@ -87,4 +97,5 @@ KIND = Kind(
     facts=("version",),
     locked=True,
     here=True,
+    license=_license,
 )
