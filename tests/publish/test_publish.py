@@ -195,7 +195,7 @@ def test_a_dataset_of_its_own(hub: Hub, tmp_path: Path) -> None:
     held = {name: data for name, data in repo.files.items() if name != ".gitattributes"}
     assert set(held) == {
         *("README.md", "data/train.parquet", "recipe.yaml"),
-        *("recipe.lock.json", "report.json", "SHA256SUMS"),
+        *("recipe.lock.json", "report.json", "SHA256SUMS", "provenance.json", "recipes/up.yaml"),
     }
     sums = dict(reversed(line.split("  ")) for line in held.pop("SHA256SUMS").decode().splitlines())
     assert sums == {name: hashlib.sha256(data).hexdigest() for name, data in held.items()}

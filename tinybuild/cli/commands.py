@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from tinybuild.cli import architectures, artefact, building, checking, compare, starting
+from tinybuild.cli import architectures, artefact, building, checking, compare, publish, starting
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.cli.unpack import Asked, Work, unpack
@@ -119,6 +119,7 @@ COMMANDS: Mapping[str, Command] = {
     "new": starting.NEW,
     "schema": starting.WRITE_SCHEMA,
     "verify": artefact.VERIFY,
+    "publish": publish.PUBLISH,
     "unpack": Command(
         doc="write rows of a recipe's dataset source as files that a person can edit",
         do=_unpack,

@@ -36,6 +36,7 @@ RESERVED = frozenset(
             "rebuild",
             "import",
             "affected",
+            "publish",
         ),
         *("run", "list", "clean", "forget", "ignore", "info", "help", "auto", "dumpdb"),
         *("strace", "tabcompletion", "reset-dep"),
