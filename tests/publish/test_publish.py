@@ -188,6 +188,8 @@ def test_a_dataset_of_its_own(hub: Hub, tmp_path: Path) -> None:
         "dataset/README.md": CARD,
         "dataset/data/train.parquet": "PAR1",
         "dataset/recipe.yaml": "x",
+        "provenance.json": "{}",
+        "recipes/up.yaml": "y",
     }
     made = target(tmp_path, {**FILES, **data}, kind="dataset", repo="my-org/rows")
     publish.publish(made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinybuild import progress, wire
-from tinybuild.artefact import place, verify
+from tinybuild.artefact import place, rebuild, verify
 from tinybuild.cli.command import Answer, Command, Lines, Options
 from tinybuild.cli.session import Session
 from tinybuild.errors import RecipeFault
@@ -41,4 +41,34 @@ VERIFY = Command(
     zoo=False,
     more="Also files that it does not name, links, modes, and the archive beside the folder.\n"
     "NAME is a recipe's, for dist/NAME. Exit code 1 where anything is not so.",
+)
+
+
+def _rebuild(here: Session, words: Sequence[str], options: Options) -> Lines:
+    with place.found(_one("rebuild", words), here.root, here.pool) as found:
+        verify.intact(found.folder, found.shown)
+        yield f"{found.shown}: building what it tells, from nothing"
+        done = rebuild.rebuild(found.folder)
+    made_from = f", made from {', '.join(done.made_from)}" if done.made_from else ""
+    if done.differences:
+        many = f"{len(done.differences)} of {done.files} files are not the same"
+        yield f"{found.shown} (the recipe {done.recipe}{made_from}): {many}"
+        yield from (f"  {difference}" for difference in done.differences)
+        if not done.toolchain:
+            yield "the versions are the same: the code of tinybuild differs, or the processor's"
+    else:
+        same = f"is byte-identical: {done.files} files"
+        yield f"{found.shown} (the recipe {done.recipe}{made_from}) {same}"
+    data = {"bundle": found.shown, "commit": found.commit or None, **wire.dump(done)}
+    return Answer(data=data, code=3 if done.differences else 0)
+
+
+REBUILD = Command(
+    doc="make a bundle again from its own recipe and locks, and say whether it is byte-identical",
+    do=_rebuild,
+    words=WORDS,
+    zoo=False,
+    more="Builds in a temporary zoo and a process of its own, from recipe and locks in the bundle\n"
+    "and those of recipes that it was made from. Exit code 3 where a file is not the same: each\n"
+    "is told with the libraries that decide its bytes and have another version here.",
 )

@@ -28,6 +28,7 @@ RESERVED = frozenset(
             "new",
             "schema",
             "check",
+            "ci",
             "why",
             "unpack",
             "missing",
