@@ -12,6 +12,7 @@ from tinybuild.cli import (
     checking,
     ci,
     compare,
+    drift,
     publish,
     starting,
 )
@@ -115,6 +116,7 @@ def _table(here: Session, words: Sequence[str], options: Options) -> Lines:
 
 COMMANDS: Mapping[str, Command] = {
     "affected": compare.AFFECTED,
+    "diff": compare.DIFF,
     "build": building.BUILD,
     "clean": building.CLEAN,
     "list": building.LIST,
@@ -124,6 +126,8 @@ COMMANDS: Mapping[str, Command] = {
         more="Without a name: the recipes of recipes/ itself.",
     ),
     "check": checking.CHECK,
+    "outdated": drift.OUTDATED,
+    "update": drift.UPDATE,
     "ci": ci.CI,
     "init": starting.INIT,
     "new": starting.NEW,
