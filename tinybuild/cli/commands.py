@@ -106,6 +106,7 @@ def _table(here: Session, words: Sequence[str], options: Options) -> Lines:
 
 COMMANDS: Mapping[str, Command] = {
     "affected": compare.AFFECTED,
+    "diff": compare.DIFF,
     "build": building.BUILD,
     "clean": building.CLEAN,
     "list": building.LIST,

@@ -37,6 +37,7 @@ RESERVED = frozenset(
             "rebuild",
             "import",
             "affected",
+            "diff",
         ),
         *("run", "list", "clean", "forget", "ignore", "info", "help", "auto", "dumpdb"),
         *("strace", "tabcompletion", "reset-dep"),
