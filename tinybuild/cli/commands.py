@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from tinybuild.cli import architectures, artefact, building, checking, ci, compare, starting
+from tinybuild.cli import architectures, artefact, building, checking, ci, compare, drift, starting
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.cli.unpack import Asked, Work, unpack
@@ -116,6 +116,8 @@ COMMANDS: Mapping[str, Command] = {
         more="Without a name: the recipes of recipes/ itself.",
     ),
     "check": checking.CHECK,
+    "outdated": drift.OUTDATED,
+    "update": drift.UPDATE,
     "ci": ci.CI,
     "init": starting.INIT,
     "new": starting.NEW,

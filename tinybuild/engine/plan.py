@@ -37,6 +37,8 @@ RESERVED = frozenset(
             "rebuild",
             "import",
             "affected",
+            "outdated",
+            "update",
             "diff",
         ),
         *("run", "list", "clean", "forget", "ignore", "info", "help", "auto", "dumpdb"),
