@@ -14,6 +14,7 @@ from tinybuild.cli import (
     compare,
     drift,
     paging,
+    publish,
     showing,
     starting,
 )
@@ -136,6 +137,7 @@ COMMANDS: Mapping[str, Command] = {
     "new": starting.NEW,
     "schema": starting.WRITE_SCHEMA,
     "verify": artefact.VERIFY,
+    "publish": publish.PUBLISH,
     "rebuild": artefact.REBUILD,
     "unpack": Command(
         doc="write rows of a recipe's dataset source as files that a person can edit",
