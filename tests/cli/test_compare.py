@@ -17,6 +17,7 @@ from kit.said import said
 from tinybuild import wire
 from tinybuild.compare import Comparison
 from tinybuild.errors import RecipeFault
+from tinybuild.files import tree
 
 
 @pytest.fixture
@@ -111,7 +112,8 @@ def laid(root: Path, *names: str, after: Bundle | None = None) -> None:
     """Bundles in dist/, without a build."""
     for name in names:
         folder = (after or Bundle()).write(root / "dist" / name)
-        (folder / "SHA256SUMS").write_text("")
+        sums = [f"{entry['sha256']}  {path}\n" for path, entry in tree(folder).items()]
+        (folder / "SHA256SUMS").write_text("".join(sums))
 
 
 def test_a_diff_with_a_folder_of_bundles(root: Path, tmp_path: Path) -> None:
