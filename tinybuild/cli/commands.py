@@ -120,6 +120,7 @@ COMMANDS: Mapping[str, Command] = {
     "schema": starting.WRITE_SCHEMA,
     "verify": artefact.VERIFY,
     "rebuild": artefact.REBUILD,
+    "import": artefact.IMPORT,
     "unpack": Command(
         doc="write rows of a recipe's dataset source as files that a person can edit",
         do=_unpack,
