@@ -33,6 +33,8 @@ def default(model_type: str, **arguments: Any) -> Any:
         ("hunyuan_vl", "text_config.rope_parameters.mrope_section", [16] * 4),
         ("t5", "decoder_start_token_id", 0),
         ("llama4", "vision_config.vision_output_dim", 4096),  # what the projector gives
+        ("xmod", "default_language", "en_XX"),  # the first of languages
+        ("pvt", "num_labels", 2),
         # What a tower gives is as wide as the text.
         ("qwen2_vl", "vision_config.hidden_size", 8192),
         ("qwen3_vl", "vision_config.out_hidden_size", 4096),

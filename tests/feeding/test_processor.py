@@ -233,6 +233,20 @@ SQUARE = {"height": 32, "width": 32}
             id="patches of one frame",
         ),
         pytest.param(
+            {"downsample_rate": None, "num_image_tokens": 2048},
+            {"downsample_rate": "4/8", "latent_query_num": 2048},
+            {"downsample_rate": "4/8", "latent_query_num": 8},
+            {"downsample_rate": "4/8", "num_image_tokens": 8},
+            id="what a config calls otherwise, or the processor leaves open",
+        ),
+        pytest.param(
+            {"input_size_patches": 14, "total_mask_patches": 75, "mask_group_max_patches": None},
+            VIT,
+            TINY,
+            {"input_size_patches": 4, "total_mask_patches": 6, "mask_group_max_patches": None},
+            id="as large a share of the patches is masked",
+        ),
+        pytest.param(
             {"do_resize": True, "resample": 3, "image_mean": [0.5, 0.5, 0.5], "fps": 2},
             VIT,
             TINY,
@@ -366,6 +380,33 @@ def test_a_blank_tokenizer_knows_the_tokens_of_its_processor(
     made = AutoTokenizer.from_pretrained(fetch(job, source=kind) / "source")
     assert {name: getattr(made, name) for name in tokens} == tokens
     assert len({made.convert_tokens_to_ids(token) for token in tokens.values()}) == len(tokens)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("kosmos-2", "Kosmos2Processor"),  # of its own module
+        ("glmga", "Glm46VProcessor"),  # of the type with the same model class
+        ("data2vec-audio", "Wav2Vec2Processor"),  # of the module of its feature extractor
+    ],
+)
+def test_a_type_that_no_table_has_gets_a_neighbours_processor(
+    job: MakeJob, kind: str, name: str
+) -> None:
+    folder = fetch(job, source=kind) / "source"
+    assert read(folder / "processor_config.json")["processor_class"] == name
+
+
+def test_a_type_without_text_gets_no_neighbours_processor(job: MakeJob) -> None:
+    folder = fetch(job, source="donut-swin") / "source"
+    assert not (folder / "processor_config.json").exists()
+
+
+def test_places_in_an_image_have_a_few_tokens_not_a_thousand(job: MakeJob) -> None:
+    folder = fetch(job, source="kosmos-2") / "source"
+    assert read(folder / "processor_config.json")["num_patch_index_tokens"] == blank.PLACES
+    added = read(folder / "tokenizer.json")["added_tokens"]
+    assert sum("patch_index" in token["content"] for token in added) == blank.PLACES
 
 
 def test_another_familys_tokenizer_learns_them_too(job: MakeJob) -> None:

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
@@ -96,7 +96,8 @@ class Hub:
     holds the ranges that were asked for. `cut`: so many bytes into its next body, the connection
     breaks. `deaf`: ranges are not heeded. `closed`: the code and status that files are refused
     with. `troubles`: what happens to requests; the first that fits is taken. `secret`: the only
-    token that is accepted, where there is one. `stop`: (n, when): n more requests are answered;
+    token that is accepted, where there is one.
+    `moved`: old names of repositories -> new ones. `stop`: (n, when): n more requests are answered;
     then connections break, the first of them "before" anything was done or "after" all was,
     without its answer, and the Hub is `dead`. `stored`: files in LFS that were put.
     """
@@ -112,6 +113,7 @@ class Hub:
     cut: int | None = None
     closed: tuple[str, int] | None = None
     troubles: list[Trouble] = field(default_factory=list)
+    moved: dict[str, str] = field(default_factory=dict)
     secret: str | None = None
     stop: tuple[int, str] | None = None
     dead: bool = False
@@ -152,6 +154,26 @@ def _entry(path: str, data: bytes) -> dict[str, Any]:
     if path.endswith(IN_LFS):
         entry["lfs"] = {"oid": _sha256(data), "size": len(data), "pointerSize": 130}
     return entry
+
+
+def _listing(
+    files: Mapping[str, bytes], below: str = "", *, deep: bool = False
+) -> list[dict[str, Any]]:
+    """What is in a folder of a repository, in the folders in it as well where that is asked."""
+    top = f"{below}/" if below else ""
+    inside = {path: data for path, data in files.items() if path.startswith(top)}
+    folders = {
+        parent.as_posix()
+        for path in inside
+        for parent in PurePosixPath(path).parents
+        if parent.as_posix().startswith(top) and parent != PurePosixPath(".")
+    }
+    entries = [_entry(*file) for file in inside.items()]
+    entries += [
+        {"type": "directory", "path": p, "oid": _etag(p.encode()), "size": 0} for p in folders
+    ]
+    near = [e for e in entries if deep or "/" not in e["path"].removeprefix(top)]
+    return sorted(near, key=lambda entry: str(entry["path"]))
 
 
 class _Bad:
@@ -295,6 +317,10 @@ class Handler(Writes, BaseHTTPRequestHandler):
         if api and not parts:
             self.search(kind)
             return
+        if parts[0] in self.hub.moved:
+            new = self.path.replace(parts[0], self.hub.moved[parts[0]], 1)
+            self.send(307, Location=new)
+            return
         name, rest = "/".join(parts[:2]), parts[2:]
         repo = self.hub.repos.get(name if kind == "models" else f"datasets/{name}")
         if repo is None:
@@ -349,15 +375,18 @@ class Handler(Writes, BaseHTTPRequestHandler):
         if sha not in repo.commits:
             self.refuse(404, "RevisionNotFound")
             return
-        files = sorted(repo.commits[sha].items())
+        query, below = parse_qs(urlsplit(self.path).query), "/".join(rest[2:])
+        files = _listing(repo.commits[sha], below, deep=query.get("recursive") == ["true"])
         if rest[0] == "paths-info":
             length = int(self.headers["Content-Length"])
             wanted = parse_qs(self.rfile.read(length).decode())["paths"]
-            files = [(path, data) for path, data in files if path in wanted]
+            files = [e for e in _listing(repo.commits[sha], deep=True) if e["path"] in wanted]
+        elif below and not files:
+            self.refuse(404, "EntryNotFound")
+            return
         # As the Hub does it, in pages; the next one is named in a header.
-        query = parse_qs(urlsplit(self.path).query)
         start, page = int(query.get("cursor", ["0"])[0]), 1000
-        body = json.dumps([_entry(*file) for file in files[start : start + page]]).encode()
+        body = json.dumps(files[start : start + page]).encode()
         more = {}
         if start + page < len(files):
             place = f"{self.hub.url}{urlsplit(self.path).path}"

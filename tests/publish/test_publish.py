@@ -188,6 +188,8 @@ def test_a_dataset_of_its_own(hub: Hub, tmp_path: Path) -> None:
         "dataset/README.md": CARD,
         "dataset/data/train.parquet": "PAR1",
         "dataset/recipe.yaml": "x",
+        "provenance.json": "{}",
+        "recipes/up.yaml": "y",
     }
     made = target(tmp_path, {**FILES, **data}, kind="dataset", repo="my-org/rows")
     publish.publish(made)
@@ -195,7 +197,7 @@ def test_a_dataset_of_its_own(hub: Hub, tmp_path: Path) -> None:
     held = {name: data for name, data in repo.files.items() if name != ".gitattributes"}
     assert set(held) == {
         *("README.md", "data/train.parquet", "recipe.yaml"),
-        *("recipe.lock.json", "report.json", "SHA256SUMS"),
+        *("recipe.lock.json", "report.json", "SHA256SUMS", "provenance.json", "recipes/up.yaml"),
     }
     sums = dict(reversed(line.split("  ")) for line in held.pop("SHA256SUMS").decode().splitlines())
     assert sums == {name: hashlib.sha256(data).hexdigest() for name, data in held.items()}

@@ -11,7 +11,7 @@ from kit.files import contents
 from kit.stage import MakeJob
 
 from tinybuild import source
-from tinybuild.tokenizer import learned, stage
+from tinybuild.tokenizer import learned, stage, vocabulary
 from tinybuild.validate.subject import Subject
 from tinybuild.validate.tokenizer import round_trip
 from tinybuild.workers import Job
@@ -94,3 +94,49 @@ def test_the_bytes_do_not_depend_on_the_folder(job: MakeJob, tmp_path: Path) -> 
     made, work = build(job, "marian")
     assert "/tmp" not in (work.out / "tokenizer_config.json").read_text()
     assert made.vocab_files_names["vocab"] in contents(work.out)
+
+
+def test_a_vocabulary_that_stands_in_a_class_is_not_used_again(job: MakeJob) -> None:
+    """EsmcTokenizer has 33 tokens, whatever its file says."""
+    made, _ = build(job, "esmc")
+    assert (type(made).__name__, len(made)) == ("TokenizersBackend", 500)
+
+
+def test_plain_added_tokens_stay_when_special_ones_go_behind(job: MakeJob) -> None:
+    made, _ = build(job, "kosmos-2")
+    assert sorted(made.get_vocab().values()) == list(range(500))
+    assert sum("patch_index" in token for token in made.get_vocab()) == 16
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows"),
+    [
+        ("m2m_100", {"vocab_size": 600}),  # its languages have ids behind all others
+        ("roc_bert", {"shape_vocab_size": 500, "pronunciation_vocab_size": 500}),
+    ],
+)
+def test_rows_for_what_a_class_numbers_by_itself(
+    job: MakeJob, kind: str, rows: dict[str, int]
+) -> None:
+    made, _ = build(job, kind)
+    assert len(made) == 500
+    found = vocabulary.sizes(made, 1)
+    assert {name: found[name] for name in rows} == rows
+
+
+@pytest.mark.parametrize("kind", ["prophetnet", "vits", "dia"])
+def test_what_a_class_leaves_out_or_writes_in_bytes_is_its_own(job: MakeJob, kind: str) -> None:
+    """Accents, letters that are no tokens, and texts that come back as their bytes."""
+    _, work = build(job, kind)
+    subject = Subject(folder=work.out, scratch=work.out, facts={"tokenizer": {}}, seed=0)
+    assert round_trip.run(subject).ok
+
+
+def test_letters_that_get_lost_are_a_fault(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import ProphetNetTokenizer
+
+    _, work = build(job, "prophetnet")
+    plain = ProphetNetTokenizer.decode
+    monkeypatch.setattr(ProphetNetTokenizer, "decode", lambda *a, **k: plain(*a, **k)[:-1])
+    subject = Subject(folder=work.out, scratch=work.out, facts={"tokenizer": {}}, seed=0)
+    assert not round_trip.run(subject).ok

@@ -219,3 +219,61 @@ def test_without_a_tokenizer_a_part_of_the_processor_is_used(tmp_path: Path) -> 
     assert type(client.processor).__name__ == "Wav2Vec2FeatureExtractor"
     found = used(client)
     assert ("media" in found.worked, found.failed) == (True, {})
+
+
+def test_what_no_class_makes_is_drawn_beside_a_text(tmp_path: Path) -> None:
+    """LXMERT's features of regions: transformers has no processor that makes them."""
+    from transformers import LxmertForQuestionAnswering
+
+    from tinybuild.feeding import inputs
+
+    layers = {f"{side}_layers": 1 for side in "lrx"}
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
+    made = ("lxmert", "LxmertForQuestionAnswering", {**sizes, **layers, "visual_feat_dim": 16})
+    folder, _ = bundles.laid(tmp_path, made, {"method": "train", "vocab_size": 500})
+    model = LxmertForQuestionAnswering.from_pretrained(folder).eval()
+    batch = inputs.batch(model, 0)
+    found = used(Client(folder=folder, model=model, seed=0, learns=True, batch=batch))
+    assert found.failed == {}
+    assert found.worked[:3] == TEXTS
+    assert {*used(Client(folder=folder, model=model, seed=0, learns=True)).failed} == {*TEXTS}
+
+
+def test_a_text_of_many_ids_a_place_is_read_with_what_it_stands_beside(packed: Copy) -> None:
+    """Where each place has an id of every codebook, a text alone is not what the model reads."""
+    folder, _ = packed("llama")
+    model = heads.find("LlamaForCausalLM", "llama")
+    assert model is not None
+    loaded_ = model.from_pretrained(folder).eval()
+    import torch
+
+    batch = {"input_ids": torch.zeros((2, 3, 4), dtype=torch.long)}
+    client = Client(folder=folder, model=loaded_, seed=0, learns=False, batch=batch)
+    assert client.reads is None
+
+
+def test_a_spectrogram_becomes_sound_without_the_hub() -> None:
+    import torch
+    from transformers import FastSpeech2ConformerConfig
+
+    from tinybuild.validate import pipelines
+
+    class Model:
+        config = FastSpeech2ConformerConfig(num_mel_bins=8)
+
+    vocoder = pipelines._vocoder(Model())  # type: ignore[arg-type]
+    assert vocoder(torch.zeros((1, 5, 8))).shape == (1, 10)
+
+
+def test_a_tensor_that_no_cast_reaches_is_loaded_in_the_other_dtype(packed: Copy) -> None:
+    import torch
+
+    folder, _ = packed("llama")
+    kind = heads.find("LlamaForCausalLM", "llama")
+    assert kind is not None
+    model = kind.from_pretrained(folder, dtype=torch.bfloat16)
+    assert reader._exact(model, kind, str(folder)) is model
+    model.model.kept = torch.zeros(1, dtype=torch.bfloat16)
+    made = reader._exact(model, kind, str(folder))
+    assert made is not model
+    assert made.dtype == torch.float32

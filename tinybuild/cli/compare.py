@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
-from tinybuild import wire
+from tinybuild import bundle, wire
+from tinybuild.cli import bases
 from tinybuild.cli.building import SHARD
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
+from tinybuild.compare import Comparison, folders, markdown, summary
 from tinybuild.compare.affected import Affected, Verdict, affected
+from tinybuild.compare.bundles import Asked
 from tinybuild.compare.revision import checked_out
 from tinybuild.errors import RecipeFault
 
@@ -53,4 +57,66 @@ AFFECTED = Command(
     group="hub",
     more="BASE is a branch, a tag or a commit of the git repository that the zoo is in. Settings,\n"
     "seeds, locks, local sources, code and pinned libraries are compared. Exit code 0.",
+)
+
+
+def _diff(here: Session, words: Sequence[str], options: Options) -> Lines:
+    if words and all(word.endswith(".json") for word in words):
+        base = bases.Base(title="what was written before", places={})
+        found = folders.written([here.root / word for word in words])
+    else:
+        ours = here.share(here.named(words[1:]) or [*here.zoo.recipes], options["shard"])
+        with contextlib.ExitStack() as held:
+            base = bases.base(here, words, ours, held)
+            found = list(_compared(here, base, ours))
+    differ = [one for one in found if not one.same]
+    if options["markdown"]:
+        yield markdown(found).rstrip()
+    else:
+        yield f"compared with {base.title}: {summary(found)}"
+        yield from (line for one in differ for line in _lines(one))
+    yield from (f"{'- ' if options['markdown'] else ''}note: {note}" for note in base.notes)
+    data = {"base": base.title, "bundles": wire.dump(found), "notes": list(base.notes)}
+    return Answer(data=data, code=3 if differ else 0)
+
+
+def _compared(here: Session, base: bases.Base, ours: Sequence[str]) -> Iterator[Comparison]:
+    """Each bundle that either side has, read by a worker: a base may be from anywhere."""
+    mine = bases.mine(here)
+    for name in [name for name in ours if name in mine and name not in base.lost]:
+        if name in base.same:
+            size = bundle.size(mine[name].folder)
+            yield Comparison(name=name, before=size, after=size)
+            continue
+        within = base.parts.get(name, "")
+        asked = Asked(name=name, before=base.places.get(name), after=mine[name], within=within)
+        told = here.pool.call("tinybuild.compare.bundles:compared", asked)
+        yield wire.load(Comparison, told)
+    for name in base.gone:
+        yield Comparison(name=name, before=0, after=None)
+
+
+def _lines(one: Comparison) -> Iterator[str]:
+    """What is said of a bundle where not all is told."""
+    told = ", ".join(f"{part} {number}" for part, number in one.counts.items())
+    how = "is new" if one.before is None else "is gone" if one.after is None else told
+    yield f"{one.name:<24} {how or ', '.join(file.path for file in one.files)}"
+    for cause in one.causes:
+        parts = f" ({', '.join(cause.parts)})" if cause.parts else ""
+        yield f"  {cause.kind}: {cause.what}{parts}"
+
+
+DIFF = Command(
+    doc="what changed in the bundles, and why",
+    do=_diff,
+    words="[BASE [NAME ...] | DIFF.json ...]",
+    options={
+        "markdown": Option(help="all of it, for a pull request"),
+        "shard": SHARD,
+    },
+    group="hub",
+    more="BASE is a revision of the repository (what it affects is built as it was, in a\n"
+    "temporary folder), or a folder of bundles; without one, the repositories that recipes are\n"
+    "published to. DIFF.json is what --json wrote:\n"
+    "several are told as one. Exit code 3 where something differs.",
 )

@@ -145,6 +145,15 @@ def _kinds(config: PreTrainedConfig) -> Found:
         yield ("layer_types",), [kinds[index % len(kinds)] for index in range(count)]
 
 
+def _chosen(config: PreTrainedConfig) -> Found:
+    """The default of what a class lists (default_language of languages): the first."""
+    data = config.to_dict()
+    for name in data:
+        several = data.get(f"{name.removeprefix('default_')}s")
+        if name.startswith("default_") and isinstance(several, list) and several:
+            yield (name,), several[0]
+
+
 def _lengths(config: PreTrainedConfig) -> Found:
     """A vocabulary, its ids, and how far a series goes on: data decides them."""
     own = {field.name for field in dataclasses.fields(config)}
@@ -196,5 +205,7 @@ def exceptions() -> Mapping[str, Data]:
 
 Rule = Callable[["PreTrainedConfig"], Found]
 RULES: tuple[Rule, ...] = (_starts,)
-DEFAULTS: tuple[Rule, ...] = (_parts, _attention, _experts, _kinds, _lengths, _joined, _told)
+DEFAULTS: tuple[Rule, ...] = (
+    *(_parts, _attention, _experts, _kinds, _chosen, _lengths, _joined, _told),
+)
 CONTRADICTED = (_joined, _told)  # what a default says, too, where its parts do not fit together

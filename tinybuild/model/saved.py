@@ -11,7 +11,6 @@ from tinybuild.config import carry, heads, older, overrides
 from tinybuild.errors import BuildFault
 from tinybuild.facts import Ids
 from tinybuild.feeding import processor
-from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.files import pretty
 from tinybuild.keys import elsewhere, is_id, measures, says, vocabulary
 from tinybuild.paths import Data, Json, whole
@@ -118,9 +117,10 @@ def longest(model: PreTrainedModel) -> int | None:
         for name, value in model.config.to_dict().items()
         if measures(name) == "text" and whole(value)
     ]
+    tables = (pair for pair in model.named_modules() if "position" in pair[0])
     lengths += [
-        table.num_embeddings - table.padding_idx - 1
-        for name, table in Facts(model).modules("Embedding")
-        if "position" in name and table.padding_idx is not None
+        table.weight.shape[0] - table.padding_idx - 1
+        for _, table in tables
+        if hasattr(table, "weight") and getattr(table, "padding_idx", None) is not None
     ]
     return min(lengths, default=None)

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinybuild.bundle import SUMS
 from tinybuild.errors import Fault, SourceFault
 from tinybuild.publish import terms
 from tinybuild.publish.asking import persistently
 from tinybuild.publish.changes import changed, described
-from tinybuild.publish.files import SUMS, Local, listed, ready
+from tinybuild.publish.files import Local, listed, ready
 from tinybuild.publish.target import Change, Published, State, Target
 
 if TYPE_CHECKING:

@@ -34,6 +34,7 @@ SAID = frozenset(
     )
 )
 SAMPLE = 64  # pixels a side
+PLACES = 16  # tokens for places in an image, of which a class numbers a thousand (Kosmos 2)
 MOST = 40  # tokens that a processor may ask its tokenizer for by name
 
 
@@ -46,14 +47,10 @@ def processor(kind: str, tokenizer: Tokenizer | None) -> dict[str, dict[str, Any
     `tokenizer` (of the type's family, without a vocabulary) gets the tokens that the processor
     class adds or asks for: image_token, say. Those that neither have a text for become <image>.
     """
-    from transformers.models.auto.processing_auto import (
-        PROCESSOR_MAPPING_NAMES,
-        processor_class_from_name,
-    )
-
     parts = {name: made for name in [m[0] for m in MAPPINGS] if (made := part(kind, name))}
-    named = PROCESSOR_MAPPING_NAMES.get(kind)
-    whole = processor_class_from_name(named) if named is not None else None
+    whole = _class(kind)
+    if whole is None and tokenizer is not None:
+        whole = _neighbour(kind)
     if whole is None or getattr(whole, "is_dummy", False):
         named_in = {"video_processor": "video_preprocessor_config.json"}
         return {named_in.get(n, "preprocessor_config.json"): p for n, p in parts.items()}
@@ -80,16 +77,74 @@ def processor(kind: str, tokenizer: Tokenizer | None) -> dict[str, dict[str, Any
     }
 
 
+def _class(kind: str) -> Class | None:
+    """The processor class that AutoProcessor takes for a model type."""
+    from transformers.models.auto.processing_auto import (
+        PROCESSOR_MAPPING_NAMES,
+        processor_class_from_name,
+    )
+
+    named = PROCESSOR_MAPPING_NAMES.get(kind)
+    return processor_class_from_name(named) if named is not None else None
+
+
+def _neighbour(kind: str) -> Class | None:
+    """The processor class of a model type that AutoProcessor has none for, though it has parts.
+
+    That of the type's own module (Kosmos 2), or of a type that has the same model class (GLM-GA),
+    or of the module where a part of it lives (wav2vec 2.0's for data2vec's sounds); None where the
+    type does not have every part that the class wants.
+    """
+    from transformers.models.auto.configuration_auto import model_type_to_module_name
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+    named = {place: _mapped(kind, place) for place, _, _ in MAPPINGS if kind in _mapping(place)}
+    if not named:
+        return None
+    known = [_module_class(model_type_to_module_name(kind))]
+    model = MODEL_MAPPING_NAMES.get(kind)
+    known += [_class(k) for k, name in MODEL_MAPPING_NAMES.items() if name == model and model]
+    transformers = importlib.import_module("transformers")
+    for names in named.values():
+        homes = [getattr(transformers, name, None) for name in names]
+        known += [_module_class(home.__module__.split(".")[-2]) for home in homes if home]
+    for one in filter(None, known):
+        if all("tokenizer" in name or name in named for name in one.get_attributes()):
+            return one
+    return None
+
+
+def _module_class(module: str) -> Class | None:
+    """The processor class of a module of transformers; None where it has none that can be had."""
+    name = f"transformers.models.{module}.processing_{module}"
+    try:
+        own = importlib.import_module(name)
+        classes = [getattr(own, name) for name in own.__all__]
+    except (ImportError, AttributeError):
+        return None
+    return next((one for one in classes if hasattr(one, "get_attributes")), None)
+
+
+def _mapped(kind: str, name: str) -> list[str]:
+    """The classes that a model type is mapped to for one part of a processor."""
+    entry = _mapping(name).get(kind)
+    return [entry] if isinstance(entry, str) else [v for v in (entry or {}).values() if v]
+
+
+def _mapping(name: str) -> Mapping[str, Any]:
+    """Model types and the classes of one part of a processor: one, or one for each library."""
+    mapping, module = next((m, f) for n, m, f in MAPPINGS if n == name)
+    auto = importlib.import_module(f"transformers.models.auto.{module}")
+    known: Mapping[str, Any] = getattr(auto, mapping)
+    return known
+
+
 def part(kind: str, name: str) -> dict[str, Any] | None:
     """The default image processor, video processor or feature extractor of a type as JSON data.
 
     None where the type has none, or its class cannot be made here.
     """
-    mapping, module = next((m, f) for n, m, f in MAPPINGS if n == name)
-    auto = importlib.import_module(f"transformers.models.auto.{module}")
-    entry = getattr(auto, mapping).get(kind)
-    names = [entry] if isinstance(entry, str) else [v for v in (entry or {}).values() if v]
-    for candidate in names:
+    for candidate in _mapped(kind, name):
         found = getattr(importlib.import_module("transformers"), candidate, None)
         if found is None or getattr(found, "is_dummy", False):
             continue
@@ -181,9 +236,12 @@ def probe(
         name: tokenizer if "tokenizer" in name else _Part(held.get(name, {}), asked_of[name])
         for name in attributes
     }
+    counts = {}
     for name, parameter in inspect.signature(whole.__init__).parameters.items():
         if name.endswith("_token") and isinstance(parameter.default, str):
             _add(tokenizer, parameter.default)
+        if name.endswith("_index_tokens") and isinstance(parameter.default, int):
+            counts[name] = min(parameter.default, PLACES)
     made, known = None, -1
     for _ in range(MOST):
         # Once more when all is named: a class whose tokenizer has an image_token may ask for more.
@@ -193,7 +251,7 @@ def probe(
         known = size
         try:
             with mock.patch("huggingface_hub.constants.HF_HUB_OFFLINE", True):
-                made = trial(**parts)
+                made = trial(**parts, **counts)
         except (AttributeError, ValueError, KeyError) as error:
             if not _lacked(error, tokenizer):
                 return None

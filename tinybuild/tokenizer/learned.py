@@ -16,7 +16,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,26 @@ def train(work: Work) -> Made:
     if not source.is_fast and not source.vocab_files_names:
         return Made(loaded=_filled(source, work.section["vocab_size"]))
     own = native(work)
-    return Made(loaded=own) if own is not None else trained.train(work)
+    if own is not None:
+        return Made(loaded=own)
+    made = trained.train(work)
+    return replace(made, loaded=_plain(made.loaded))
+
+
+def _plain(made: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """A tokenizer as it is, or its pipeline alone where its class makes another one of its files:
+    one whose vocabulary stands in its code (ESMC's amino acids)."""
+    from transformers import TokenizersBackend
+
+    with tempfile.TemporaryDirectory() as folder:
+        made.save_pretrained(folder)
+        again = type(made).from_pretrained(folder)
+    if again.get_vocab() == made.get_vocab():
+        return made
+    named: Mapping[str, Any] = made.special_tokens_map
+    plain = TokenizersBackend(tokenizer_object=made.backend_tokenizer, **named)
+    plain.chat_template = made.chat_template
+    return plain
 
 
 def _filled(source: PreTrainedTokenizerBase, size: int) -> PreTrainedTokenizerBase:

@@ -26,7 +26,11 @@ def behind(made: PreTrainedTokenizerBase) -> None:
         return
     common = {str(getattr(made, f"{role}_token", None)) for role in ROLES}
     added, ids = backend["added_tokens"], made.get_vocab()
+    known = backend["model"]["vocab"]
     late = [t["content"] for t in added if t["special"] and t["content"] not in common]
+    late = [token for token in late if token in known]
+    # What the model does not hold has no place but behind it.
+    late += [t["content"] for t in added if t["content"] not in known]
     ranked = sorted(ids.keys() - {*late}, key=ids.__getitem__)
     new = {token: number for number, token in enumerate([*ranked, *late])}
     model = backend["model"]

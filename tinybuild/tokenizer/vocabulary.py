@@ -19,8 +19,16 @@ CONFIGS = ("config.json", "generation_config.json", *PROCESSORS)
 
 def sizes(made: PreTrainedTokenizerBase, multiple: int) -> dict[str, int]:
     """Config key -> rows of an embedding, a multiple of `multiple`: vocab_size, and src_vocab_size
-    and tgt_vocab_size where the class has two vocabularies."""
+    and tgt_vocab_size where the class has two vocabularies; shape_vocab_size where it has a table
+    word_shape. A class may number tokens of its own behind all others (M2M100 its languages)."""
     tokens = {"vocab_size": len(made)}
+    for name, table in vars(made).items():
+        if not isinstance(table, dict) or not table:
+            continue
+        if name.startswith("word_"):
+            tokens[f"{name.removeprefix('word_')}_vocab_size"] = max(table.values()) + 1
+        elif name.endswith("_token_to_id"):
+            tokens["vocab_size"] = max(tokens["vocab_size"], max(table.values()) + 1)
     for name in dir(type(made)):
         if name.endswith("_vocab_size") and isinstance(getattr(type(made), name), property):
             tokens[name] = int(getattr(made, name))

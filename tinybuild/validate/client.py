@@ -51,12 +51,14 @@ class Unusable(Exception):
 @dataclass(frozen=True, kw_only=True)
 class Client:
     """folder: of the bundle. model: what from_pretrained makes of it, in float32. learns: whether
-    its class has a loss. given: the inputs that the model took last, by what they are of."""
+    its class has a loss. batch: inputs that the model takes, by rule. given: those that it took
+    last, by what they are of."""
 
     folder: Path
     model: PreTrainedModel
     seed: int
     learns: bool
+    batch: Inputs = field(default_factory=dict)
     given: dict[str, Inputs] = field(default_factory=dict)
 
     @functools.cached_property
@@ -69,18 +71,21 @@ class Client:
     @functools.cached_property
     def processor(self) -> Any:
         """What AutoProcessor makes of the folder, or the Auto class of a part where that wants a
-        tokenizer and there is none; None without a processor's files."""
+        tokenizer and there is none, or gives nothing else; None without a processor's files."""
         from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor
 
         if not any((self.folder / name).is_file() for name in PROCESSORS):
             return None
         try:
-            return AutoProcessor.from_pretrained(self.folder)
-        except (OSError, ValueError, TypeError, AttributeError):
-            for auto in (AutoImageProcessor, AutoFeatureExtractor):
+            made = AutoProcessor.from_pretrained(self.folder)
+            if not hasattr(made, "convert_tokens_to_ids"):
+                return made
+            raise ValueError(f"AutoProcessor gives {type(made).__name__} alone")
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            alone = self.tokenizer is None or "alone" in str(error)
+            for auto in (AutoImageProcessor, AutoFeatureExtractor) if alone else ():
                 with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-                    if self.tokenizer is None:
-                        return auto.from_pretrained(self.folder)
+                    return auto.from_pretrained(self.folder)
             absent = parts.lacking(self.folder)
             if absent:
                 raise ImportError(absent) from None
@@ -97,8 +102,15 @@ class Client:
 
     @functools.cached_property
     def reads(self) -> PreTrainedTokenizerBase | None:
-        """The tokenizer, where there is one and the model reads text."""
-        return self.tokenizer if "input_ids" in self.takes else None
+        """The tokenizer, where there is one and the model reads text: ids, of one kind."""
+        ids = self.batch.get("input_ids")
+        plain = ids is None or ids.dim() == 2
+        return self.tokenizer if "input_ids" in self.takes and plain else None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the tokenizer bounds the length of a text."""
+        return self.reads is not None and self.reads.model_max_length < BOUNDED
 
     # --- forward ----------------------------------------------------------------------------------
 
@@ -148,7 +160,7 @@ class Client:
     def any_way(self, what: str, coded: Data, texts: list[str], **options: Any) -> None:
         """Forward of texts, by the first way that it takes them."""
         refused: Exception | None = None
-        for way in (self._alone, self._compared, self._beside):
+        for way in (self._alone, self._compared, self._beside, self._drawn):
             try:
                 return way(what, dict(coded), texts, options)
             except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
@@ -176,6 +188,18 @@ class Client:
             options = {**options, "max_length": self.processor.tokenizer.model_max_length}
         self.run(what, dict(self.processor(text=texts, **many, **options, return_tensors="pt")))
 
+    def _drawn(self, what: str, coded: Inputs, texts: list[str], options: Data) -> None:
+        """Beside what no class of transformers makes (the features of LXMERT's regions)."""
+        if self.processor is not None:
+            raise ValueError("the processor makes what the model takes beside a text")
+        known = {*coded} | {name for name in self.batch if name.startswith(("input", "attention"))}
+        others = {
+            name: value.to(self.model.dtype) if value.is_floating_point() else value
+            for name, value in self.batch.items()
+            if name not in known and hasattr(value, "shape")
+        }
+        self.run(what, {**coded, **{name: value[: len(texts)] for name, value in others.items()}})
+
 
 # --- what a client does ---------------------------------------------------------------------------
 # A step of each name: False where it does not apply.
@@ -189,7 +213,7 @@ def _text(client: Client) -> bool:
         if not ids or not client.tokenizer.decode(ids):
             raise Unusable("a text has no tokens")
         return True
-    client.read("text", [TEXT])
+    client.read("text", [TEXT], truncation=client.bounded)
     return True
 
 
@@ -197,9 +221,8 @@ def _long(client: Client) -> bool:
     """A text longer than the model takes, cut by the tokenizer."""
     if client.reads is None:
         return False
-    most = client.reads.model_max_length
-    if most < BOUNDED:
-        client.read("long", [WORD * most * 2], truncation=True)
+    if client.bounded:
+        client.read("long", [WORD * client.reads.model_max_length * 2], truncation=True)
     else:
         client.read("long", [WORD * FREE])
     return True
@@ -211,7 +234,7 @@ def _padded(client: Client) -> bool:
         return False
     if client.reads.pad_token is None:
         client.reads.pad_token = client.reads.eos_token
-    client.read("texts", [TEXT, TEXT[:9]], padding=True)
+    client.read("texts", [TEXT, TEXT[:9]], padding=True, truncation=client.bounded)
     return True
 
 
@@ -283,20 +306,25 @@ def _loss(client: Client) -> bool:
 
     if not client.learns:
         return False
-    given = next((client.given[w] for w in ("texts", "media") if w in client.given), None)
-    if given is None:
-        return False
-    with torch.no_grad():
-        made = attempt(client.model, given)
-        if made.error is not None:
-            raise made.error
-        if made.loss is not None:
-            return True
-        facts, draw = Facts(client.model), Draw(client.seed, client.model.dtype)
-        tried = itertools.islice(labels.labels(facts, draw, made), MOST_LABELS)
-        if any(attempt(client.model, {**given, **some}).loss is not None for some in tried):
-            return True
-    raise Unusable("no labels make a finite loss")
+    several = [client.given[what] for what in ("texts", "media") if what in client.given]
+    if several and client.processor is None:
+        several.append(client.batch)  # what no class makes may be a part of it
+    for given in several:
+        with torch.no_grad():
+            made = attempt(client.model, given)
+            if made.error is not None:
+                raise made.error
+            if made.loss is not None:
+                return True
+            facts, draw = Facts(client.model), Draw(client.seed, client.model.dtype)
+            tried = itertools.islice(labels.labels(facts, draw, made), MOST_LABELS)
+            if any(attempt(client.model, {**given, **some}).loss is not None for some in tried):
+                return True
+    if several and "media" not in client.given and samples.senses(client.processor):
+        return False  # nothing could be made of media, which their own step says
+    if several:
+        raise Unusable("no labels make a finite loss")
+    return False
 
 
 def _generate(client: Client) -> bool:

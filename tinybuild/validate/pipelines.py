@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tinybuild.config import heads
 from tinybuild.feeding.inputs import modalities
+from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.processor import features
+from tinybuild.keys import measures
 from tinybuild.validate.samples import asked, between, mark, placeholders, sampling_rate
 
 if TYPE_CHECKING:
@@ -18,6 +20,9 @@ TEXT = "This is a test."
 NAMES = ["a cat", "a dog"]
 NEW = 4  # tokens to generate
 POINTS = 2  # a side, from which masks are made
+WIDE = 16  # channels of a vocoder
+HEAD = "For"  # in the name of a class
+PLAIN = ("input_ids", "pixel_values")  # what a pipeline of features gives
 PARTS = ("image_processor", "feature_extractor")
 
 
@@ -112,9 +117,27 @@ def task(model: PreTrainedModel) -> str | None:
         if name in names:
             known = (one, *heads.TASKS[one].pipelines)
             return next((pipeline for pipeline in known if pipeline in SAMPLES), None)
-    taken = modalities(model)
+    if name not in heads.base(kind) or HEAD in name:  # some types have nothing but a head
+        return None
+    wanted = {argument for argument in Facts(model).required() if argument not in PLAIN}
     base = {"text": "feature-extraction", "image": "image-feature-extraction"}
-    return base.get(" ".join(taken)) if name in heads.base(kind) else None
+    return base.get(" ".join(modalities(model))) if not wanted else None
+
+
+def _vocoder(model: PreTrainedModel) -> PreTrainedModel:
+    """What makes sound of a model's spectrograms: the pipeline would ask the Hub for one."""
+    from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+    mels = next(n for name, n in model.config.to_dict().items() if measures(name) == "mels")
+    config = SpeechT5HifiGanConfig(
+        model_in_dim=mels,
+        upsample_initial_channel=WIDE,
+        upsample_rates=[2],
+        upsample_kernel_sizes=[4],
+        resblock_kernel_sizes=[3],
+        resblock_dilation_sizes=[[1]],
+    )
+    return SpeechT5HifiGan(config).eval()
 
 
 def run(name: str, loaded: Loaded) -> bool:
@@ -124,12 +147,17 @@ def run(name: str, loaded: Loaded) -> bool:
     lacks_text = loaded.tokenizer is None and name not in SHOWN
     if lacks_text or (loaded.processor is None and name not in READ):
         return False
+    if name == "fill-mask" and getattr(loaded.tokenizer, "mask_token", None) is None:
+        return False
     whole = hasattr(loaded.processor, "tokenizer")
     parts = {part: getattr(loaded.processor, part, None) for part in PARTS}
     for part in PARTS:
         if not whole and part.replace("_", "") in type(loaded.processor).__name__.lower():
             parts[part] = loaded.processor
     argument, options = SAMPLES[name](loaded)
+    kind = loaded.model.config.model_type
+    if type(loaded.model).__name__ in heads.of_type(kind).get("text-to-spectrogram", ()):
+        parts["vocoder"] = _vocoder(loaded.model)
     processor = loaded.processor if whole else None
     made = pipeline(
         name, model=loaded.model, tokenizer=loaded.tokenizer, processor=processor, **parts

@@ -24,8 +24,14 @@ ATTRIBUTES = {
     "audio": ("feature_extractor", "audio_processor"),
 }
 SAMPLES = {"image": "images", "video": "videos", "audio": "audio"}  # arguments of a processor
+PROMPTS = ("prompt_images", "prompt_masks")  # what an image is told by (SegGPT)
 WORDS = "a cat"
 ASKED = {"language": "en"}  # arguments that a processor may want besides
+# What a processor makes only when it is asked -> the model's input of that kind (FLAVA).
+RETURNED = {
+    "return_codebook_pixels": "codebook_pixel_values",
+    "return_image_mask": "bool_masked_pos",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +71,15 @@ def whole(
     media, note = media or senses(loaded), ""
     tokens = {medium: mark(loaded, medium) for medium in media}
     ids = {m: number for m, number in placeholders(model.config, media).items() if tokens[m]}
-    inputs = _call(model.config, loaded, tokens, ids, seed)
+    every = {*RETURNED.values()} <= Facts(model).takes.keys()
+    more = dict.fromkeys(RETURNED, True) if every else {}
+    inputs = _call(model.config, loaded, tokens, ids, seed, **more)
     if "image" in media and "video" in ids and not (inputs["input_ids"] == ids["video"]).any():
         # The frames of a video stand in the text as images (GLM-4V): never both at once.
         tokens.pop("video")
         media = tuple(medium for medium in media if medium != "video")
         ids = {medium: ids[medium] for medium in media if medium in ids}
-        inputs = _call(model.config, loaded, tokens, ids, seed)
+        inputs = _call(model.config, loaded, tokens, ids, seed, **more)
         note = "a video is not tried beside an image"
     return Fed(inputs=inputs, media=media, ids=ids, note=note)
 
@@ -82,6 +90,7 @@ def _call(
     tokens: Mapping[str, str],
     ids: Mapping[str, int],
     seed: int,
+    **more: object,
 ) -> dict[str, Tensor]:
     """What a processor makes of the samples and a text with marks where they belong.
 
@@ -92,7 +101,7 @@ def _call(
     twice = {name: [value[0], value[0]] for name, value in samples.items()}
     marked, plain = {"text": [marks + WORDS], **samples}, {"text": [WORDS], **samples}
     attempts = (plain, samples, twice, marked) if ids else (marked, plain, samples, twice)
-    more = {"video_metadata": [features.film()]} if "video" in tokens else {}
+    more |= {"video_metadata": [features.film()]} if "video" in tokens else {}
     return asked(loaded, ids, attempts, marked, **more)
 
 
@@ -134,20 +143,22 @@ def mark(loaded: ProcessorMixin, medium: str) -> str:
         getattr(loaded, f"{medium}_token", None),
         getattr(loaded, f"{medium}_token_id", None),
     )
+    token = getattr(loaded, f"{medium}_placeholder_token", token)  # what becomes those (Qianfan)
     if token is None and number is not None:
         token = loaded.tokenizer.convert_ids_to_tokens(number)
     return str(getattr(token, "content", token)) if token is not None else ""
 
 
 def between(config: PretrainedConfig, loaded: ProcessorMixin, medium: str, token: str) -> str:
-    """A placeholder between the tokens that a config names for its start and its end, as chat
-    templates write it: some models tell a video's frames from images by them."""
+    """A placeholder between the tokens that a config or a processor names for its start and its
+    end, as chat templates write it: some models tell a video's frames from images by them."""
     for name in (medium, "vision"):
         ends = [getattr(config, f"{name}_{end}_token_id", None) for end in ("start", "end")]
         if token and all(isinstance(number, int) for number in ends):
             start, end = loaded.tokenizer.convert_ids_to_tokens(ends)
             return f"{start}{token}{end}"
-    return token
+    said = [getattr(loaded, f"{medium}_{end}_token", None) for end in ("start", "end")]
+    return f"{said[0]}{token}{said[1]}" if token and all(said) else token
 
 
 def sample(loaded: ProcessorMixin, medium: str, seed: int) -> list[object]:
@@ -173,8 +184,13 @@ def images(
     frames = find(config.to_dict(), ("num_frames",), "image")
     film = frames if isinstance(frames, int) and axes == 5 else 0
     several = [image] * (film or 1)
+    takes = inspect.signature(type(processor).preprocess).parameters
+    prompts = {
+        name: [made] for name, made in zip(PROMPTS, (image, image.convert("L")), strict=True)
+    }
+    prompts = {name: value for name, value in prompts.items() if name in takes}
     try:
-        made = processor([several] if film else several, return_tensors="pt")
+        made = processor([several] if film else several, **prompts, return_tensors="pt")
     except ValueError:  # some want two, to compare
         made = processor([image, image], return_tensors="pt")
     if not isinstance(made, Mapping):  # of IDEFICS, whose processor adds the axis of the texts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import unicodedata
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 GENERIC = "TokenizersBackend"
+COMMON = frozenset("etaoin")  # tokens where letters are tokens
 TEXTS = 100  # texts of the corpus, and surfaces of tokens, that are tried
 
 
@@ -75,22 +77,24 @@ def ids_without_holes(subject: Subject) -> Result:
 
 @check("tokenizer")
 def special_tokens(subject: Subject) -> Result:
-    """Each special token's text is one token with an id inside the vocabulary.
+    """Each special token's text is one token with an id inside the vocabulary, or that the model
+    has a row for: a class may number its languages behind all others.
 
     (An added token that is normalised before it is looked for, "[PAD]" to "[pad]", has its id, and
     the library names it by what it becomes.)
     """
     tokenizer = subject.tokenizer
+    rows = max(len(tokenizer), subject.read("tokenizer", TokenizerShown).rows)
     added = {number: token.content for number, token in tokenizer.added_tokens_decoder.items()}
     bad = []
     for token in tokenizer.all_special_tokens:
         number = tokenizer.convert_tokens_to_ids(token)
-        if number is None or not 0 <= number < len(tokenizer):
+        if number is None or not 0 <= number < rows:
             bad.append(f"{token} has id {number}")
         elif token not in (name := tokenizer.convert_ids_to_tokens(number), added.get(number)):
             bad.append(f"{token} is {name}")
     ids = tokenizer("a b")["input_ids"]
-    bad += [f"id {number} in an encoded text" for number in ids if not 0 <= number < len(tokenizer)]
+    bad += [f"id {number} in an encoded text" for number in ids if not 0 <= number < rows]
     return Result.of(
         not bad,
         measured="; ".join(bad) or f"{len(tokenizer.all_special_tokens)} of them",
@@ -175,15 +179,28 @@ def round_trip(subject: Subject) -> Result | None:
 def _cleaned(tokenizer: PreTrainedTokenizerBase, back: str, ids: list[int], text: str) -> bool:
     """Whether a class that is written in Python cleaned the text before it cut it: what came back
     is cut alike (a line's end that is a word now), or only its case, spaces and punctuation are
-    other ones (Moses' quotes and underscores)."""
+    other ones (Moses' quotes and underscores), or accents, or letters that are no tokens (VITS)."""
 
     def letters(of: str) -> list[str]:
-        return [letter for letter in of.casefold() if letter.isalnum()]
+        plain = unicodedata.normalize("NFD", of.casefold())
+        return [letter for letter in plain if letter.isalnum()]
 
     if tokenizer.is_fast:
         return False
     again: list[int] = tokenizer(back, add_special_tokens=False)["input_ids"]
-    return again == ids or letters(back) == letters(text)
+    wanted, vocabulary = letters(text), tokenizer.get_vocab().keys()
+    known = [letter for letter in wanted if letter in vocabulary]
+    if again == ids or _bytes(back) == text:
+        return True
+    return letters(back) in ([wanted, known] if vocabulary >= COMMON else [wanted])
+
+
+def _bytes(back: str) -> str | None:
+    """A text whose letters are each a byte's (Dia's tokenizer puts them together no more)."""
+    try:
+        return back.encode("latin-1").decode()
+    except UnicodeError:
+        return None
 
 
 def _decoded(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:

@@ -193,6 +193,18 @@ def _hop(view: View, name: str, value: Json) -> Json:
     return new if new is not None and strides(view.source) == value else value
 
 
+def _side(view: View, name: str, value: Json) -> Json:
+    """Patches along a side of an image."""
+    patch = view.now.patch
+    return view.now.side[0] // patch[0] if patch is not None and view.now.fixed else value
+
+
+def _covered(view: View, name: str, value: Json) -> Json:
+    """Patches that are masked: the same share of an image's."""
+    was, now = view.data.get("input_size_patches"), _side(view, name, None)
+    return max(1, value * now**2 // was**2) if whole(value) and whole(was) and whole(now) else value
+
+
 def _truncation(view: View, name: str, value: Json) -> Json:
     fused = find(view.tiny, ("enable_fusion",), "audio")
     return FUSED[bool(fused)] if value in FUSED.values() and fused is not None else value
@@ -202,7 +214,14 @@ def _truncation(view: View, name: str, value: Json) -> Json:
 SHARED = (
     *("downsample_factor", "downsample_ratio", "pixel_shuffle_ratio", "pooling_kernel_size"),
     *("vision_feature_select_strategy", "vision_aspect_ratio", "num_query_tokens", "num_channels"),
-    *("max_state_dim", "chunk_size", "num_prompts", "n_window", "audio_compression_rate"),
+    *(
+        "downsample_rate",
+        "max_state_dim",
+        "chunk_size",
+        "num_prompts",
+        "n_window",
+        "audio_compression_rate",
+    ),
 )
 # By name; what is not here follows the config's key of the same name, where both had one value.
 SETTINGS: dict[str, Setting] = {
@@ -215,6 +234,7 @@ SETTINGS: dict[str, Setting] = {
     "temporal_patch_size": Setting(keys=("temporal_patch_size",), rule=lambda view, name, value: 1),
     "pooling_ratio": Setting(keys=("projector_pooling_ratio", "pooling_ratio")),
     "image_grid_pinpoints": Setting(keys=("image_grid_pinpoints",), rule=_pixels),
+    "num_image_tokens": Setting(keys=("latent_query_num",)),
     "image_num_channels": Setting(keys=("num_channels",)),
     "image_seq_length": Setting(
         keys=("mm_tokens_per_image", "vision_soft_tokens_per_image", "image_seq_length")
@@ -233,6 +253,11 @@ SETTINGS: dict[str, Setting] = {
     **dict.fromkeys(
         ("max_patches", "max_num_patches", "min_num_patches", "video_target_num_patches"),
         Setting(rule=_patches),
+    ),
+    "input_size_patches": Setting(rule=_side),
+    **dict.fromkeys(
+        ("total_mask_patches", "mask_group_min_patches", "mask_group_max_patches"),
+        Setting(rule=_covered),
     ),
     "size_divisor": Setting(rule=_divisor),
     "audio_seq_length": Setting(keys=("audio_soft_tokens_per_image",)),
