@@ -18,6 +18,7 @@ from tinybuild.publish import terms
 from tinybuild.publish.asking import persistently
 from tinybuild.publish.changes import changed, described
 from tinybuild.publish.files import Local, listed, ready
+from tinybuild.publish.identity import trusted
 from tinybuild.publish.target import Change, Published, State, Target
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def publish(target: Target) -> Published:
     """Publish a target. Raises BuildFault where it is not as it was built, SourceFault where the
     Hub does not take it."""
     files = ready(target)
-    return persistently(target.repo, lambda: Publishing(target, files).run())
+    with trusted(target):
+        return persistently(target.repo, lambda: Publishing(target, files).run())
 
 
 class Publishing:
