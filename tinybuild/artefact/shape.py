@@ -1,5 +1,4 @@
-"""The shape of an existing tiny model as overrides on its full-size source's config, proved by the
-tensors that they make."""
+"""The shape of a tiny model as overrides on its source, proved by the tensors they make."""
 
 from __future__ import annotations
 
