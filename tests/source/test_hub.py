@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -148,6 +149,17 @@ def test_a_file_in_lfs_is_fetched_without_the_token(job: MakeJob, hub: Hub) -> N
     assert fetch(job)[0] == FILES
     assert hub.asked("/elsewhere/")
     assert hub.leaked == []
+
+
+def test_two_at_once(job: MakeJob, hub: Hub) -> None:
+    made: list[Any] = []
+    both = [threading.Thread(target=lambda: made.append(fetch(job))) for _ in "ab"]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert made[0] == made[1]
+    assert made[0][0] == FILES
 
 
 def test_an_expired_link_is_asked_for_again(job: MakeJob, hub: Hub, waits: list[float]) -> None:

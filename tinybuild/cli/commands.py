@@ -13,7 +13,9 @@ from tinybuild.cli import (
     ci,
     compare,
     drift,
+    paging,
     publish,
+    showing,
     starting,
 )
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
@@ -126,6 +128,8 @@ COMMANDS: Mapping[str, Command] = {
         more="Without a name: the recipes of recipes/ itself.",
     ),
     "check": checking.CHECK,
+    "show": showing.SHOW,
+    "page": paging.PAGE,
     "outdated": drift.OUTDATED,
     "update": drift.UPDATE,
     "ci": ci.CI,
