@@ -120,6 +120,7 @@ def test_a_change_is_a_pull_request_of_the_changed_files(hub: Hub, tmp_path: Pat
     text = hub.repos[REPO].discussions[0].text
     assert "| `config.json` | changed | 19 | 19 |" in text
     assert "README.md" not in text
+    assert "| `config.json` | `hidden_size` | `16` | `32` |" in text
 
 
 def test_a_direct_change_is_a_commit(hub: Hub, tmp_path: Path) -> None:
