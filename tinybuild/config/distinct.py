@@ -46,7 +46,8 @@ COUNTS = (
 KERNEL = 16  # a kernel is at most as large
 # In the reason of a key whose size could not be kept apart from others.
 NEEDED = "the class needs it"
-WISHED = ("recipe", "tokenizer")  # how the reason of a size begins that somebody wants so
+FAR = "the model was far too large"
+WISHED = ("recipe", "tokenizer", "exception")  # how the reason of a size begins that is wanted
 OF = ("width", "heads")  # what a class derives the width of a head from
 
 _NUMBER = re.compile(r"(?:(?<=\.)|(?<=expert_)|^)\d+(?=\.|$)")
@@ -419,7 +420,8 @@ class Known:
     def why(self, one: Coincidence) -> str:
         """Why two sizes are equal though they differ in the source; "" where nobody says it."""
         said = (self._reason(path) for keys in self.keys(one) for path in keys)
-        return next((text for text in said if text.startswith(WISHED) or NEEDED in text), "")
+        known = (t for t in said if t.startswith(WISHED) or NEEDED in t or FAR in t)
+        return next(known, "")
 
     def keys(self, one: Coincidence) -> Iterator[tuple[Path, ...]]:
         """The keys that the sizes come from; of an axis those that were, and are, as large."""

@@ -12,7 +12,7 @@ from tinybuild.config import backbones, carry, heads, overrides, precision, rela
 from tinybuild.config.completed import complete, left_open
 from tinybuild.config.found import named_only
 from tinybuild.config.meta import table
-from tinybuild.config.search import Shapes, search
+from tinybuild.config.search import DEAR, Shapes, search, total
 from tinybuild.config.shrink import shrink
 from tinybuild.config.sizes import sized
 from tinybuild.config.spread import SPREADS, chosen, spread
@@ -214,7 +214,12 @@ def _reduce(trial: Trial, section: Model, vocabularies: set[int]) -> None:
             return made
         return {name: shape for name, shape in made.items() if not vocabularies & set(shape)}
 
-    reached = search(trial.tree, goal, shapes, trial.works, narrow=bool(wanted))
+    def works(changes: Data) -> bool:
+        now = trial.shapes(trial.tree.overrides) or {}
+        dear = bool(wanted) or total(now) > DEAR * goal
+        return trial.works(changes) and (dear or trial.parts(changes))
+
+    reached = search(trial.tree, goal, shapes, works, narrow=bool(wanted))
     if wanted and reached is not None and reached > goal:
         key = ("model", "max_parameters" if "max_parameters" in section else "max_bytes")
         large = Finding(
