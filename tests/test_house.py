@@ -113,7 +113,11 @@ def test_each_declared_arrow_is_used() -> None:
 @every_module
 def test_only_declared_arrows(path: Path) -> None:
     if path == PACKAGE / "__init__.py":
-        assert imports(path) == ()
+        assert {room(module) for module in inner(path)} == {"use"}
+        at_once = {one.module for one in imports(path) if one.at_once}
+        assert at_once == {"__future__", "typing"}, (
+            "it is light: `import tinybuild` is in each test"
+        )
         return
     here = room(dotted(path))
     for module in inner(path) - {"tinybuild"}:

@@ -53,16 +53,23 @@ def shut() -> None:
 
 
 def _refuse(event: str, arguments: tuple[object, ...]) -> None:
-    host: object = None
-    if event in _EVENTS:
-        host = arguments[1]
-        host = host[0] if isinstance(host, tuple) else None  # a pipe's address is a path
-    elif event in _NAMES:
-        host = arguments[0]
-    if host is not None:
-        name = host.decode(errors="replace") if isinstance(host, bytes) else str(host)
+    name = host(event, arguments)
+    if name is not None:
         _tried.append(name)
         raise fault(name)
+
+
+def host(event: str, arguments: tuple[object, ...]) -> str | None:
+    """The host that an audited event of Python asks for; None where it asks for none."""
+    asked: object = None
+    if event in _EVENTS:
+        asked = arguments[1]
+        asked = asked[0] if isinstance(asked, tuple) else None  # a pipe's address is a path
+    elif event in _NAMES:
+        asked = arguments[0]
+    if asked is None:
+        return None
+    return asked.decode(errors="replace") if isinstance(asked, bytes) else str(asked)
 
 
 def fault(host: str) -> Fault:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from kit import git, zoo
+from kit.laid import Bundle
 from kit.said import said
 
+from tinybuild import wire
+from tinybuild.compare import Comparison
 from tinybuild.errors import RecipeFault
 
 
@@ -58,3 +64,76 @@ def test_a_shard_that_is_none_is_an_error_and_builds_nothing(root: Path) -> None
     assert done.code == 1
     assert "TINYBUILD_SHARD: '5/4' is not a shard" in done.out
     assert not (root / "dist").exists()
+
+
+def test_a_diff_with_a_revision_builds_what_it_affects_as_it_was(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    text = zoo.LIGHT.replace("samples: 5", "source: {path: ../data}, samples: 1")
+    (root / "recipes" / "b.yaml").write_text(text)  # of which the revision lacks the data
+    git.commit(root)
+    (root / "data").mkdir()
+    (root / "data" / "rows.csv").write_text("text\none\n")
+    zoo.edit(root, "a", "samples: 5", "samples: 6")
+    with pytest.raises(RecipeFault, match="not built as they are now: a, b\n  hint: doit a b"):
+        said(root, "diff", "HEAD")
+    assert zoo.doit(root).code == 0
+    lines, answer = said(root, "diff", "HEAD")
+    assert answer.code == 3
+    assert lines[0].endswith(": 1 bundle: 1 changed")
+    assert lines[1] == "a                        dataset 1, checks 1"
+    assert "  recipe: line 3, dataset.samples: 5 -> 6 (dataset, checks)" in lines
+    assert lines[-1].startswith("note: b cannot be built as it was: ")
+    assert "there is no ../data" in lines[-1]
+    data = wire.load(Told, answer.data)
+    (changed,) = data.bundles
+    (split,) = changed.rows
+    assert (split.before, split.after, split.added, split.removed) == (5, 6, 1, 0)
+    (root / "one.json").write_text(json.dumps(answer.data))
+    (text,) = said(root, "diff", "one.json", markdown="yes")[0]
+    assert "| `train` | 5 | 6 | 1 new, 0 gone |" in text
+    assert not [*temporary.iterdir()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    base: str
+    bundles: tuple[Comparison, ...]
+    notes: tuple[str, ...]
+
+
+def laid(root: Path, *names: str, after: Bundle | None = None) -> None:
+    """Bundles in dist/, without a build."""
+    for name in names:
+        folder = (after or Bundle()).write(root / "dist" / name)
+        (folder / "SHA256SUMS").write_text("")
+
+
+def test_a_diff_with_a_folder_of_bundles(root: Path, tmp_path: Path) -> None:
+    laid(tmp_path / "other", "a", "old")
+    laid(root, "a", "b", after=Bundle(vocabulary={"<pad>": 0}))
+    for base in ("../other", "../other/dist"):
+        lines, answer = said(root, "diff", base)
+        assert answer.code == 3
+        assert lines[0] == (f"compared with the folder {base}: 3 bundles: 1 changed, 1 new, 1 gone")
+        assert lines[1] == "a                        vocabulary 2"
+        assert lines[-2:] == ["b                        is new", "old                      is gone"]
+    assert [line.split()[0] for line in said(root, "diff", "../other", "b")[0][1:]] == ["b"]
+
+
+def test_a_base_that_is_none(root: Path) -> None:
+    (root / "empty").mkdir()
+    (root / "main").mkdir()
+    for base, said_ in {
+        "nowhere": "the repository has no revision nowhere",
+        "empty": "there is no bundle in empty",
+        "main": "main is a folder and a revision\n  hint: write ./main or refs/heads/main",
+    }.items():
+        with pytest.raises(RecipeFault, match=said_):
+            said(root, "diff", base)
+    (root / "x.json").write_text('{"bundles": [{"name": 1}]}')
+    with pytest.raises(RecipeFault, match=r"x\.json is not a diff"):
+        said(root, "diff", "x.json")

@@ -118,7 +118,7 @@ def test_a_recipe_that_was_broken_is_affected(root: Path) -> None:
     base = git.commit(root)
     (root / "recipes" / "rows.yaml").write_text(before)
     names = [(one.recipe, one.state) for one in asked(root, base).affected]
-    assert names == [("made", "changed"), ("rows", "changed")]
+    assert names == [("made", "mended"), ("rows", "mended")]
 
 
 @pytest.mark.parametrize(

@@ -197,3 +197,19 @@ def test_widths_by_stage_make_shortcuts() -> None:
     tiny = overrides.override(source, {}, tree.overrides, ())
     found = compared(ChameleonVQVAE, source, tiny)
     assert (found.lost, found.gained) == ((), ())
+
+
+def test_a_part_that_the_recipe_turns_off_by_a_size_of_0_is_not_lost() -> None:
+    """Idefics keeps added tokens in a table of their own, where it has any."""
+    from transformers import IdeficsConfig, IdeficsForVisionText2Text
+
+    vision = {"embed_dim": 20, "image_size": 14, "intermediate_size": 28, "num_hidden_layers": 1}
+    small = {"hidden_size": 24, "intermediate_size": 36, "num_hidden_layers": 1, "vocab_size": 99}
+    shared = {**small, "num_attention_heads": 4, "cross_layer_interval": 1}
+    shared["vision_config"] = {**vision, "num_attention_heads": 4}
+    source = IdeficsConfig(**shared, additional_vocab_size=2)
+    tiny = IdeficsConfig(**shared, additional_vocab_size=0)
+    lost = compared(IdeficsForVisionText2Text, source, tiny).lost
+    assert {name for name in lost if "additional" in name} == set(lost) != set()
+    given = {"additional_vocab_size": 0}
+    assert compared(IdeficsForVisionText2Text, source, tiny, given).lost == ()

@@ -89,3 +89,10 @@ def test_one_edit_touches_only_what_imports_it(
     assert after["model"] != before["model"]
     assert after["tokenizer"] == before["tokenizer"]
     assert set(after["pack"]) == set(before["pack"])
+
+
+def test_what_scripts_call_is_code_of_no_stage() -> None:
+    """pack imports the package for its version."""
+    files = code.closure("tinybuild.pack:make")
+    assert "__init__.py" in files
+    assert not [file for file in files if file.startswith(("use/", "catalog/"))]

@@ -96,7 +96,8 @@ class Hub:
     holds the ranges that were asked for. `cut`: so many bytes into its next body, the connection
     breaks. `deaf`: ranges are not heeded. `closed`: the code and status that files are refused
     with. `troubles`: what happens to requests; the first that fits is taken. `secret`: the only
-    token that is accepted, where there is one. `stop`: (n, when): n more requests are answered;
+    token that is accepted, where there is one.
+    `moved`: old names of repositories -> new ones. `stop`: (n, when): n more requests are answered;
     then connections break, the first of them "before" anything was done or "after" all was,
     without its answer, and the Hub is `dead`. `stored`: files in LFS that were put.
     """
@@ -112,6 +113,7 @@ class Hub:
     cut: int | None = None
     closed: tuple[str, int] | None = None
     troubles: list[Trouble] = field(default_factory=list)
+    moved: dict[str, str] = field(default_factory=dict)
     secret: str | None = None
     stop: tuple[int, str] | None = None
     dead: bool = False
@@ -294,6 +296,10 @@ class Handler(Writes, BaseHTTPRequestHandler):
         parts = parts[1:] if parts[0] == kind else parts
         if api and not parts:
             self.search(kind)
+            return
+        if parts[0] in self.hub.moved:
+            new = self.path.replace(parts[0], self.hub.moved[parts[0]], 1)
+            self.send(307, Location=new)
             return
         name, rest = "/".join(parts[:2]), parts[2:]
         repo = self.hub.repos.get(name if kind == "models" else f"datasets/{name}")

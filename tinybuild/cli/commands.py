@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from tinybuild.cli import architectures, artefact, building, checking, compare, starting
+from tinybuild.cli import architectures, artefact, building, checking, ci, compare, drift, starting
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.cli.unpack import Asked, Work, unpack
@@ -106,6 +106,7 @@ def _table(here: Session, words: Sequence[str], options: Options) -> Lines:
 
 COMMANDS: Mapping[str, Command] = {
     "affected": compare.AFFECTED,
+    "diff": compare.DIFF,
     "build": building.BUILD,
     "clean": building.CLEAN,
     "list": building.LIST,
@@ -115,6 +116,9 @@ COMMANDS: Mapping[str, Command] = {
         more="Without a name: the recipes of recipes/ itself.",
     ),
     "check": checking.CHECK,
+    "outdated": drift.OUTDATED,
+    "update": drift.UPDATE,
+    "ci": ci.CI,
     "init": starting.INIT,
     "new": starting.NEW,
     "schema": starting.WRITE_SCHEMA,

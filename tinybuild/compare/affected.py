@@ -32,10 +32,10 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Affected:
-    """A recipe of which a stage may make something else."""
+    """A recipe of which a stage may make something else; a mended one could not be built."""
 
     recipe: str
-    state: Literal["new", "changed"]
+    state: Literal["new", "mended", "changed"]
     stages: tuple[Stage, ...]
 
 
@@ -56,7 +56,10 @@ def affected(zoo: Zoo, memo: Memo, revision: Revision) -> Verdict:
     seeds, locks, local sources, code, and the versions that the repository pins."""
     now, moved = plan(zoo, memo), pins.moved(zoo.root, revision)
     then, notes = plan_of(revision)
-    kept = {name: tuple(_kept(task, memo, revision)) for name, task in zoo.tasks.items()}
+    kept = {
+        name: tuple((slot, file) for slot, file, _ in elsewhere(task, revision))
+        for name, task in zoo.tasks.items()
+    }
     pair = _Pair(now=now, then=then, moved=moved, kept=kept)
     told = []
     for recipe in now.recipes:
@@ -66,8 +69,7 @@ def affected(zoo: Zoo, memo: Memo, revision: Revision) -> Verdict:
             if (task := f"{stage}:{recipe}") in now.tasks and pair.touched(task)
         )
         if stages:
-            known = recipe in then.recipes or recipe in then.broken
-            told.append(Affected(recipe=recipe, state="changed" if known else "new", stages=stages))
+            told.append(Affected(recipe=recipe, state=_was(then, recipe), stages=stages))
     every = {*then.recipes, *then.broken}
     return Verdict(
         commit=revision.commit,
@@ -76,6 +78,12 @@ def affected(zoo: Zoo, memo: Memo, revision: Revision) -> Verdict:
         broken=tuple(sorted(now.broken)),
         notes=notes,
     )
+
+
+def _was(then: Plan, recipe: str) -> Literal["new", "mended", "changed"]:
+    if recipe in then.recipes:
+        return "changed"
+    return "mended" if recipe in then.broken else "new"
 
 
 class _Pair:
@@ -123,15 +131,16 @@ def _with(then: State, now: State, kept: tuple[tuple[str, str], ...]) -> State:
     return dataclasses.replace(then, upstream=upstream)
 
 
-def _kept(task: Task, memo: Memo, revision: Revision) -> Iterator[tuple[str, str]]:
+def elsewhere(task: Task, revision: Revision) -> Iterator[tuple[str, str, Path]]:
+    """The local files of a task that git does not keep: slot, name, and where each is."""
     for wish in task.wishes:
-        if source.KINDS[wish.kind].local is not None and source.look(wish, memo) is not None:
-            for name, path in _local(wish).items():
-                if not revision.keeps(path):
-                    yield wish.slot, name
+        for name, path in _local(wish).items():
+            if not revision.keeps(path):
+                yield wish.slot, name, path
 
 
 def _local(wish: source.Wish) -> Mapping[str, Path]:
+    """The files of a source that is on this machine; none where it is not there."""
     try:
         return source.local(wish)
     except Fault:

@@ -67,6 +67,29 @@ class Side:
         return sum(entry["size"] for entry in self.files.values())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a bundle stands, and its folder in the zoo's build/, where there is one."""
+
+    folder: Path
+    build: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A bundle to compare; None where one side has none."""
+
+    name: str
+    before: Place | None
+    after: Place | None
+
+
+def compared(asked: Asked) -> Comparison:
+    """What a worker is asked: one that is stopped when what it reads is not what it seems."""
+    sides = [Side.of(one.folder, one.build) if one else None for one in (asked.before, asked.after)]
+    return compare(asked.name, sides[0], sides[1])
+
+
 def compare(name: str, before: Side | None, after: Side | None) -> Comparison:
     """What differs between two bundles, or two states of one; None: there is none on that side."""
     sizes = before.bytes if before else None, after.bytes if after else None

@@ -162,7 +162,8 @@ def shortened(source: PreTrainedConfig, tiny: Data, given: Data) -> PreTrainedCo
         for name, value in _cut(node, mapping(tiny, path)).items():
             put(data, (*path, name), copy.deepcopy(value))  # classes write into what they get
     for path, value in leaves(given):
-        if path[-1] not in overrides.OURS and (not measured(path[-1]) or get(data, path) is None):
+        switch = not measured(path[-1]) or value == 0  # a size of 0 turns off what has it
+        if path[-1] not in overrides.OURS and (switch or get(data, path) is None):
             put(data, path, copy.deepcopy(value))
     return type(source)(**{n: v for n, v in data.items() if n not in overrides.OURS})
 

@@ -45,7 +45,8 @@ def closure(function: str, package: Path = PACKAGE) -> dict[str, str]:
     package: another state of it may be asked.
 
     Importing a.b.c runs a.b as well, so it belongs to it; not so the package itself, which holds
-    the version alone: what tells the version imports it by name.
+    the version, and the functions that people's scripts call: what tells the version imports it by
+    name, and calls none of these.
     """
     modules, data = _read(package)
     seen: dict[str, str] = {}
@@ -58,7 +59,7 @@ def closure(function: str, package: Path = PACKAGE) -> dict[str, str]:
         module = modules[name]
         seen[module.path] = module.sha256
         seen.update((path, data[path]) for path in module.data)
-        todo += module.imports
+        todo += module.imports if name != NAME else ()
         above = name.rpartition(".")[0]
         if above != NAME:
             todo.append(above)

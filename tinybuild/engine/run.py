@@ -15,7 +15,7 @@ from tinybuild import source, wire
 from tinybuild.engine import code, receipts, views, why
 from tinybuild.engine.receipts import Failure, Receipt, Said, State
 from tinybuild.engine.stages import STAGES, Need, Task
-from tinybuild.errors import BuildFault, Fault
+from tinybuild.errors import BuildFault, Fault, RecipeFault
 from tinybuild.files import (
     PROVENANCE,
     RECEIPT,
@@ -63,6 +63,7 @@ class Builder:
         self.places: dict[str, Path] = {}
         self.busy: set[str] = set()
         self.stopping = False
+        self.frozen = lock.frozen(os.environ)  # locks must hold, and none is written
         # The code as it is before any worker loads it: an edit made later is seen next time.
         self.code = {name: code.closure(stage.function) for name, stage in STAGES.items()}
         self.codes = {name: digest(files) for name, files in self.code.items()}
@@ -181,6 +182,8 @@ class Builder:
     def _work(self, attempt: Attempt, job: Job) -> dict[str, Json]:
         """Have a worker do it, and hold what it read to what it was when it began; the facts."""
         task, stage = attempt.task, STAGES[attempt.task.stage]
+        if self.frozen and task.stage == "fetch" and (unfit := lock.unfit(task.recipe)):
+            raise RecipeFault(unfit)
         stamps = {wish.slot: source.stamps(wish) for wish in task.wishes if source.in_place(wish)}
         state = attempt.state = self.state(task)
         looked = {slot: mapping(state.upstream, (slot,)) for slot in stamps}
@@ -213,7 +216,12 @@ class Builder:
         # The pins of upstreams that others can change.
         slots = [wish.slot for wish in task.wishes if source.KINDS[wish.kind].locked]
         held = {slot: mapping(pins, (slot,)) for slot in slots}
-        lock.save(task.recipe.file, {slot: source.Pin.read(pin) for slot, pin in held.items()})
+        now = {slot: source.Pin.read(pin) for slot, pin in held.items()}
+        if self.frozen:
+            if lacking := lock.lacking(task.recipe, now):
+                raise RecipeFault(lacking)
+            return state
+        lock.save(task.recipe.file, now)
         return dataclasses.replace(state, settings={**state.settings, "locks": held})
 
     def _job(self, task: Task, out: Path, inside: Path) -> Job:

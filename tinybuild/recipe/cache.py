@@ -16,6 +16,7 @@ from tinybuild.recipe import lock, zoofile
 from tinybuild.recipe.contract import contract
 from tinybuild.recipe.wish import Broken, Recipe
 from tinybuild.sections import Publish, Sections
+from tinybuild.source import Pin
 
 
 class Entry(TypedDict):
@@ -31,7 +32,7 @@ NONE: Mapping[str, str] = MappingProxyType({})
 class Cache:
     """Checked recipes by the sha256 of their text, so that an unchanged zoo of 1,000 is read in the
     time of its stat calls. With another schema or other `code` (file -> sha256) of the reader, all
-    are forgotten."""
+    are forgotten. forgiving: a lock that cannot be read counts as none."""
 
     def __init__(self, path: Path, memo: Memo, code: Mapping[str, str] = NONE):
         self.path, self.memo, self.read_anew = path, memo, False
@@ -46,6 +47,7 @@ class Cache:
             kept = loaded["recipes"], loaded["locks"]
             if loaded["stamp"] == self.stamp and loaded["digest"] == digest(kept):
                 self.known, self.known_locks = dict(kept[0]), frozenset(kept[1])
+        self.forgiving = False
         self.used: dict[str, Entry] = {}
         self.used_locks: set[str] = set()
 
@@ -68,13 +70,21 @@ class Cache:
                 group=group,
                 data=entry["data"],
                 sha256=entry["text"],
-                pins=lock.read(file, self.known_locks, self.used_locks),
+                pins=self._pins(file),
             )
         except OSError as error:
             fault = RecipeFault.of(f"cannot be read ({error.strerror})", where=shown)
         except Fault as wrong:
             fault = wrong
         return Broken(name=file.stem, file=file, group=group, fault=fault)
+
+    def _pins(self, file: Path) -> Mapping[str, Pin]:
+        try:
+            return lock.read(file, self.known_locks, self.used_locks)
+        except Fault:
+            if self.forgiving:
+                return {}
+            raise
 
     def common(self, file: Path, shown: str) -> Publish:
         """What zoo.yaml says for all recipes; nothing where there is none. Raises RecipeFault."""

@@ -170,6 +170,27 @@ def unfit(recipe: Recipe) -> tuple[Finding, ...]:
     return tuple(Finding(what=one, where=where, hint=hint) for one in what)
 
 
+def lacking(recipe: Recipe, pins: Mapping[str, Pin]) -> tuple[Finding, ...]:
+    """What a fetch took that the lock does not hold: other parts of the same upstream."""
+    where, hint = place(recipe.file).name, anew(recipe.name)
+    found = []
+    for slot, pin in pins.items():
+        held = recipe.pins[slot].files if slot in recipe.pins else {}
+        names = [name for name, entry in sorted(pin.files.items()) if _new(entry, held.get(name))]
+        if names:
+            kind = source.kind_of(pin.wish)
+            what = f"the lock lacks what is read of {kind} {pin.wish[kind]} now: {', '.join(names)}"
+            found.append(Finding(what=what, where=where, hint=hint))
+    return tuple(found)
+
+
+def _new(entry: Entry, held: Entry | None) -> bool:
+    """Whether something of a file is not held."""
+    if held is None or entry.whole is None:
+        return entry != held
+    return entry.whole != held.whole or bool(entry.ranges.items() - held.ranges.items())
+
+
 def save(recipe: Path, pins: Mapping[str, Pin]) -> None:
     """Write the lock, or remove it when there is nothing to lock; unchanged, it is left alone."""
     path = place(recipe)

@@ -1,0 +1,143 @@
+"""Few pull requests, each for a recipe whose upstream moved, with what that changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from kit.forge import Forge
+
+from tinybuild.errors import BuildFault, RecipeFault
+from tinybuild.forge import programs, proposals
+from tinybuild.forge.proposals import SKIPPED, choose, opened, propose, skipped
+
+
+class Tinybuild:
+    """Answers of tinybuild's commands: update writes the lock that is upstream now."""
+
+    def __init__(self) -> None:
+        self.upstream, self.builds, self.differs = "two", True, True
+
+    def __call__(self, root: Path, *words: str) -> programs.Said:
+        code, out, err = 0, "", ""
+        match words:
+            case ["update", name]:
+                (root / "recipes" / f"{name}.lock.json").write_text(self.upstream)
+                code, out = 3, f"{name}: the template moved\n"
+            case ["build", _]:
+                code, err = (0, "") if self.builds else (1, "vocab_size 300 is too small\n")
+            case ["diff", _, _, "--markdown"]:
+                code, out = (3, "| chat template | changed |\n") if self.differs else (0, "")
+            case ["outdated", "--json"]:
+                rows = [("a", "moved"), ("b", "commit"), ("c", "same"), ("a", "moved")]
+                data = {"every": [{"recipe": name, "state": state} for name, state in rows]}
+                code, out = 3, json.dumps(data)
+        return programs.Said(name=f"tinybuild {words[0]}", code=code, out=out, err=err)
+
+
+@pytest.fixture
+def forge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Forge:
+    made = Forge(tmp_path, monkeypatch)
+    (made.root / "recipes").mkdir()
+    for name in ("a", "b"):
+        (made.root / f"recipes/{name}.lock.json").write_text("one")
+    made.commit("a zoo")
+    return made
+
+
+@pytest.fixture
+def tinybuild(monkeypatch: pytest.MonkeyPatch) -> Tinybuild:
+    made = Tinybuild()
+    monkeypatch.setattr(programs, "tinybuild", made)
+    return made
+
+
+def test_what_is_open_comes_first_and_there_are_few() -> None:
+    chosen = choose(["a", "b", "c", "d", "e"], ["d", "x"], {"b": "its licence changed"})
+    assert chosen.propose == ("d", "a")
+    assert chosen.left == {
+        "b": "skipped: its licence changed",
+        "c": "2 pull requests are open; at most 3 are",
+        "e": "2 pull requests are open; at most 3 are",
+    }
+    assert choose(["a"], ["x", "y", "z"], {}).propose == ()
+    assert choose(["a", "b", "c", "d"], [], {}).propose == ("a", "b", "c")
+
+
+def test_only_what_is_used_has_moved(forge: Forge, tinybuild: Tinybuild) -> None:
+    assert proposals.moved(forge.root) == ["a"]
+
+
+def test_a_pull_request_says_what_changes(forge: Forge, tinybuild: Tinybuild) -> None:
+    said = propose(forge.root, "a", base="main", known=False)
+    assert said == "a: https://github.com/o/r/pull/1"
+    (pull,) = forge["pulls"]
+    assert (pull["title"], pull["base"]) == ("a: its upstream moved", "main")
+    assert "a: the template moved\n\n## In the bundle\n\n| chat template" in pull["body"]
+    assert f"write `a: REASON` to `{SKIPPED}`" in pull["body"]
+    assert opened(forge.root) == ["a"]
+    shown = forge.git("show", "--stat", "--format=%an %s", "tinybuild/update/a", at=forge.root)
+    assert shown.startswith("github-actions[bot] a: its upstream moved")
+    assert "1 file changed" in shown
+    # The clone is as it was.
+    assert (forge.root / "recipes/a.lock.json").read_text() == "one"
+    assert forge.git("status", "--porcelain", at=forge.root) == ""
+
+
+def test_a_second_run_brings_it_up_to_date(forge: Forge, tinybuild: Tinybuild) -> None:
+    propose(forge.root, "a", base="main", known=False)
+    again = propose(forge.root, "a", base="main", known=True)
+    assert again == "a: the branch tinybuild/update/a says so already"
+    tinybuild.upstream, tinybuild.builds = "three", False
+    propose(forge.root, "a", base="main", known=True)
+    (pull,) = forge["pulls"]
+    assert pull["title"] == "a: its upstream moved, and it does not build any more"
+    assert "vocab_size 300 is too small" in pull["body"]
+    place = "tinybuild/update/a:recipes/a.lock.json"
+    assert forge.git("show", place, at=forge.root.parent / "origin") == "three"
+
+
+def test_what_changes_nothing_is_not_proposed(forge: Forge, tinybuild: Tinybuild) -> None:
+    tinybuild.differs = False
+    said = propose(forge.root, "a", base="main", known=False)
+    assert said == "a: its bundle stays as it is"
+    tinybuild.upstream = "one"
+    said = propose(forge.root, "b", base="main", known=False)
+    assert said == "b: its lock stays as it is"
+    assert forge["pulls"] == []
+
+
+def test_nobodys_work_is_lost(forge: Forge, tinybuild: Tinybuild) -> None:
+    propose(forge.root, "a", base="main", known=False)
+    forge.git("switch", "--quiet", "tinybuild/update/a", at=forge.root)
+    (forge.root / "recipes/a.yaml").write_text("version: 1\n")
+    forge.git("add", "--all", at=forge.root)
+    forge.git("commit", "--quiet", "--message", "follow it", at=forge.root)
+    forge.git("push", "--quiet", "origin", "HEAD:tinybuild/update/a", at=forge.root)
+    forge.git("switch", "--quiet", "main", at=forge.root)
+    tinybuild.upstream = "three"
+    said = propose(forge.root, "a", base="main", known=True)
+    assert said == "a: somebody works on tinybuild/update/a"
+    (forge.root / "recipes/b.lock.json").write_text("mine")
+    with pytest.raises(BuildFault, match="something is not committed here"):
+        propose(forge.root, "a", base="main", known=True)
+    assert (forge.root / "recipes/b.lock.json").read_text() == "mine"
+
+
+def test_who_is_skipped_has_a_reason(tmp_path: Path) -> None:
+    assert skipped(tmp_path, ["a"]) == {}
+    path = tmp_path / SKIPPED
+    path.parent.mkdir()
+    path.write_text("a: its licence changed\n")
+    assert skipped(tmp_path, ["a"]) == {"a": "its licence changed"}
+    path.write_text("abd: its licence changed\nabc:\n")
+    with pytest.raises(RecipeFault) as caught:
+        skipped(tmp_path, ["abc"])
+    assert [str(finding) for finding in caught.value.findings] == [
+        f"{SKIPPED}: there is no recipe abd\n  hint: did you mean abc?",
+        f"{SKIPPED}: abc has no reason\n  hint: write abc: why it is left as it is",
+    ]
+    path.write_text("- a\n")
+    with pytest.raises(RecipeFault, match="a mapping of recipes to reasons is wanted"):
+        skipped(tmp_path, ["a"])

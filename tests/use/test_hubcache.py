@@ -1,0 +1,89 @@
+"""Unmodified code finds bundles by the Hub's names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from kit.suites import pytest_in, suite
+
+from tinybuild.errors import RecipeFault
+from tinybuild.use.hubcache import Alias
+
+# A conftest that imports the library before any test is collected, as people's do.
+CONFTEST = "import huggingface_hub\n"
+USES = """
+import os
+from pathlib import Path
+import pytest
+from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+@pytest.mark.parametrize("n", range(3))
+def test_public(n):
+    assert Path(hf_hub_download("org/Public-1", "report.json")).read_bytes() == Path(
+        os.environ["DIST"], "rows", "report.json"
+    ).read_bytes()
+
+def test_revision():
+    a = snapshot_download("old-name", revision="refs/pr/1")
+    b = snapshot_download("old-name")
+    assert a == b and Path(a, "dataset").is_dir()
+
+def test_commit():
+    assert snapshot_download("org/other", revision="0" * 40)
+
+def test_a_file_that_is_changed_is_no_file_of_the_bundle():
+    path = Path(hf_hub_download("org/other", "README.md"))
+    path.write_text("changed")
+    assert Path(os.environ["DIST"], "rows", "README.md").read_text() != "changed"
+
+def test_unmapped():
+    hf_hub_download("org/unmapped", "config.json")
+
+def test_network():
+    import socket
+    socket.create_connection(("example.com", 80))
+"""
+
+
+def test_names_of_the_hub_are_bundles(dist: Path, tmp_path: Path) -> None:
+    folder = suite(tmp_path / "suite", USES, conftest=CONFTEST)
+    (folder / "pytest.ini").write_text(
+        "[pytest]\ntiny_zoo = zoo\ntiny_as = old-name@refs/pr/1=rows\n"
+    )
+    (folder / "zoo").symlink_to(dist)
+    more = ("org/Public-1=rows", f"org/other@{'0' * 40}=rows")
+    options = [word for text in more for word in ("--tiny-as", text)]
+    ran = pytest_in(folder, *options, DIST=str(dist), HF_HUB_OFFLINE="0")
+    assert ran.outcomes == {
+        **{f"test_public[{n}]": "PASSED" for n in range(3)},
+        "test_revision": "PASSED",
+        "test_commit": "PASSED",
+        "test_a_file_that_is_changed_is_no_file_of_the_bundle": "PASSED",
+        "test_unmapped": "FAILED",
+        "test_network": "FAILED",
+    }, ran.out
+    assert "org/unmapped" in ran.out
+    assert "test_network asked for example.com" in ran.out
+    assert "tinybuild: org/Public-1 is rows" in ran.out
+
+
+def test_what_cannot_be_laid_out_ends_the_run(dist: Path, tmp_path: Path) -> None:
+    folder = suite(tmp_path / "suite", USES)
+    ran = pytest_in(folder, "--tiny-as", "org/x=rwos", "--tiny-zoo", str(dist))
+    assert ran.code == 4
+    assert "--tiny-as: there is no bundle rwos\n  hint: did you mean rows?" in ran.out
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "=x", "a/b/c=x", "datasets/a/b=x", "a/../b=x", "a/b=", "/a=x"]
+)
+def test_what_is_no_alias(text: str) -> None:
+    with pytest.raises(RecipeFault, match="does not name a model of the Hub"):
+        Alias.read(text)
+
+
+def test_aliases() -> None:
+    assert Alias.read("gpt2=tiny") == Alias(repo="gpt2", bundle="tiny")
+    assert Alias.read("a/b.c@v1=t-1") == Alias(repo="a/b.c", revision="v1", bundle="t-1")

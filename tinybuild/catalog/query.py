@@ -1,0 +1,68 @@
+"""Which bundles are wanted, by what they can do: kind=moe, tp=2, modality=image, max_bytes=1MB."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from tinybuild.catalog.rows import Row
+from tinybuild.errors import RecipeFault, did_you_mean
+from tinybuild.paths import Json, whole
+
+Says = Callable[[Row, Json], bool]
+UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}
+
+
+def _at_most(have: Callable[[Row], int | None]) -> Says:
+    def says(row: Row, wanted: Json) -> bool:
+        value = have(row)
+        return value is not None and value <= number(wanted)
+
+    return says
+
+
+def _one_of(have: Callable[[Row], Iterable[str]]) -> Says:
+    return lambda row, wanted: str(wanted).lower() in {word.lower() for word in have(row)}
+
+
+# What can be asked for; with a list, all of it is.
+QUERIES: Mapping[str, Says] = {
+    "kind": _one_of(lambda row: row.kinds),
+    "modality": _one_of(lambda row: row.modalities),
+    "task": _one_of(lambda row: [row.task]),
+    "class": _one_of(lambda row: [row.class_]),
+    "model_type": _one_of(lambda row: [row.model_type]),
+    "licence": _one_of(lambda row: [row.licence]),
+    "tp": lambda row, wanted: row.tensor_parallel > 0 and row.tensor_parallel % number(wanted) == 0,
+    "max_bytes": _at_most(lambda row: row.bytes),
+    "max_parameters": _at_most(lambda row: row.parameters),
+    "max_vocabulary": _at_most(lambda row: row.vocabulary),
+    "min_rows": lambda row, wanted: row.rows is not None and row.rows >= number(wanted),
+}
+
+
+def matching(rows: Iterable[Row], wanted: Mapping[str, Json]) -> tuple[Row, ...]:
+    """The rows that are all that is wanted. Raises RecipeFault for what cannot be asked."""
+    asked = [(_says(key), item) for key, value in wanted.items() for item in _items(value)]
+    return tuple(row for row in rows if all(says(row, item) for says, item in asked))
+
+
+def _says(key: str) -> Says:
+    if key.removesuffix("_") not in QUERIES:
+        hint = did_you_mean(key, QUERIES)
+        raise RecipeFault.of(f"bundles cannot be asked for {key}", hint=hint)
+    return QUERIES[key.removesuffix("_")]
+
+
+def _items(value: Json) -> list[Json]:
+    return [*value] if isinstance(value, list | tuple) else [value]
+
+
+def number(value: Json) -> int:
+    """2, "2", "50M" or "1MB". Raises RecipeFault."""
+    if whole(value) and value > 0:
+        return value
+    found = re.fullmatch(r"([1-9][0-9]*)([kKMG]?)B?", str(value))
+    if found is None:
+        raise RecipeFault.of(f"{value} is not a number", hint="give 2, 50M or 1MB, for example")
+    return int(found[1]) * UNITS[found[2]]

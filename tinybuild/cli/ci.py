@@ -1,0 +1,72 @@
+"""`ci`: what workflows do at GitHub beside building, comparing and publishing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tinybuild.cli.command import Answer, Command, Lines, Option, Options
+from tinybuild.cli.session import Session
+from tinybuild.errors import Fault, RecipeFault, did_you_mean
+from tinybuild.forge import comments, proposals
+
+
+def _comment(here: Session, words: Sequence[str], options: Options) -> Lines:
+    if len(words) != 2 or not words[0].isdecimal():
+        hint = "such as tinybuild ci comment 12 report.md"
+        raise RecipeFault.of("comment takes a pull request and a file of Markdown", hint=hint)
+    file = here.root / words[1]
+    if not file.is_file():
+        raise RecipeFault.of(f"there is no file {words[1]}")
+    yield comments.comment(here.root, words[0], file.read_text(encoding="utf-8"))
+    return Answer()
+
+
+def _propose(here: Session, words: Sequence[str], options: Options) -> Lines:
+    root, known = here.root, list(here.zoo.recipes)
+    skip, most = proposals.skipped(root, known), options["most"] or str(proposals.OPEN)
+    if not most.isdecimal():
+        raise RecipeFault.of(f"--most {most} is not a number")
+    opened = proposals.opened(root)
+    wanted = list(here.named(words)) or proposals.moved(root)
+    chosen = proposals.choose(wanted, opened, skip, int(most))
+    yield from (f"{name}: {why}" for name, why in chosen.left.items())
+    done, failed = dict[str, str](chosen.left), 0
+    for name in chosen.propose:
+        base = options["base"] or "main"
+        try:
+            done[name] = proposals.propose(root, name, base=base, known=name in opened)
+        except Fault as fault:
+            done[name], failed = str(fault), 1
+        yield done[name]
+    if not done:
+        yield "nothing moved that is used"
+    return Answer(data=done, code=failed)
+
+
+STEPS: Mapping[str, Callable[[Session, Sequence[str], Options], Lines]] = {
+    "comment": _comment,
+    "propose": _propose,
+}
+
+
+def _ci(here: Session, words: Sequence[str], options: Options) -> Lines:
+    step = words[0] if words else ""
+    if step not in STEPS:
+        raise RecipeFault.of(f"ci has no step {step!r}", hint=did_you_mean(step, STEPS))
+    return (yield from STEPS[step](here, words[1:], options))
+
+
+CI = Command(
+    doc="what a workflow of GitHub says and proposes; needs gh and its token",
+    do=_ci,
+    words="comment PULL FILE | propose [NAME ...]",
+    options={
+        "base": Option(help="the branch that pull requests are for [main]", value="BRANCH"),
+        "most": Option(help="pull requests of this kind that are open at most [3]", value="N"),
+    },
+    group="hub",
+    more="comment says a file of Markdown on a pull request, in one comment that is edited from\n"
+    "then on. propose updates recipes of which something that is used moved upstream (or those\n"
+    "named), each on a branch of its own with a pull request that says what changes in the\n"
+    "bundle; .github/tinybuild-skip.yaml names those to leave alone, each with its reason.",
+)
