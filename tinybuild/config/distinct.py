@@ -46,7 +46,7 @@ COUNTS = (
 KERNEL = 16  # a kernel is at most as large
 # In the reason of a key whose size could not be kept apart from others.
 NEEDED = "the class needs it"
-FAR = "the model was far too large"
+FAR = "the model was too large otherwise"
 WISHED = ("recipe", "tokenizer", "exception")  # how the reason of a size begins that is wanted
 OF = ("width", "heads")  # what a class derives the width of a head from
 
@@ -282,7 +282,8 @@ def apart(full: Shapes, now: Shapes) -> Iterator[str]:
 
 
 def coincident_layers(full: Shapes, now: Shapes) -> Iterator[Coincidence]:
-    """Axes that differ from layer to layer in the source and are one size now."""
+    """Axes that differ from layer to layer in the source and are one size now, as which no kernel
+    was in a layer."""
     like = _alike(full)
     for kind, tensors in _alike(now).items():
         was = {name: shape for name, shape in like.get(kind, {}).items() if name in tensors}
@@ -291,7 +292,8 @@ def coincident_layers(full: Shapes, now: Shapes) -> Iterator[Coincidence]:
             for name in sorted(was):
                 first_of.setdefault(was[name][i], name)
             made = {tensors[name][i] for name in was}
-            if len(first_of) > 1 and len(made) == 1:
+            kernel = any(size <= KERNEL and size in first_of for size in made)
+            if len(first_of) > 1 and len(made) == 1 and not kernel:
                 (old, one), (new, other) = list(first_of.items())[:2]
                 names = (f"{one}[{i}]", f"{other}[{i}]")
                 yield Coincidence(names=names, was=(old, new), now=made.pop())

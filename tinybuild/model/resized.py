@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from tinybuild.config import backbones, carry, heads, overrides, precision, relations
 from tinybuild.config.completed import complete, left_open
+from tinybuild.config.distinct import FAR
 from tinybuild.config.found import named_only
 from tinybuild.config.meta import table
-from tinybuild.config.search import DEAR, Shapes, search, total
+from tinybuild.config.search import Shapes, search
 from tinybuild.config.shrink import shrink
 from tinybuild.config.sizes import sized
 from tinybuild.config.spread import SPREADS, chosen, spread
@@ -214,12 +215,16 @@ def _reduce(trial: Trial, section: Model, vocabularies: set[int]) -> None:
             return made
         return {name: shape for name, shape in made.items() if not vocabularies & set(shape)}
 
-    def works(changes: Data) -> bool:
-        now = trial.shapes(trial.tree.overrides) or {}
-        dear = bool(wanted) or total(now) > DEAR * goal
-        return trial.works(changes) and (dear or trial.parts(changes))
+    def apart(changes: Data) -> bool:
+        return trial.works(changes) and trial.parts(changes)
 
-    reached = search(trial.tree, goal, shapes, works, narrow=bool(wanted))
+    reached = search(trial.tree, goal, shapes, apart, narrow=bool(wanted))
+    if reached is not None and reached > goal:  # only then axes of tensors become equal, too
+        tree, before = trial.tree, copy.deepcopy(trial.tree.data)
+        reached = search(tree, goal, shapes, trial.works, narrow=bool(wanted))
+        for path, why in [*tree.reasons.items()]:
+            if get(tree.data, path) != get(before, path) and FAR not in why:
+                tree.reasons[path] = f"{why}: {FAR}"
     if wanted and reached is not None and reached > goal:
         key = ("model", "max_parameters" if "max_parameters" in section else "max_bytes")
         large = Finding(
