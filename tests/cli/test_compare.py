@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 from kit import git, zoo
+from kit.files import contents
+from kit.hub import connected
 from kit.laid import Bundle
 from kit.said import said
 
 from tinybuild import wire
 from tinybuild.compare import Comparison
 from tinybuild.errors import RecipeFault
+from tinybuild.files import tree
 
 
 @pytest.fixture
@@ -80,12 +83,14 @@ def test_a_diff_with_a_revision_builds_what_it_affects_as_it_was(
     zoo.edit(root, "a", "samples: 5", "samples: 6")
     with pytest.raises(RecipeFault, match="not built as they are now: a, b\n  hint: doit a b"):
         said(root, "diff", "HEAD")
-    assert zoo.doit(root).code == 0
+    (root / "recipes" / "late.yaml").write_text(zoo.LIGHT)
+    assert zoo.doit(root, "a", "b").code == 0
     lines, answer = said(root, "diff", "HEAD")
     assert answer.code == 3
     assert lines[0].endswith(": 1 bundle: 1 changed")
     assert lines[1] == "a                        dataset 1, checks 1"
     assert "  recipe: line 3, dataset.samples: 5 -> 6 (dataset, checks)" in lines
+    assert "note: late is not built as it is now: doit late" in lines
     assert lines[-1].startswith("note: b cannot be built as it was: ")
     assert "there is no ../data" in lines[-1]
     data = wire.load(Told, answer.data)
@@ -109,7 +114,8 @@ def laid(root: Path, *names: str, after: Bundle | None = None) -> None:
     """Bundles in dist/, without a build."""
     for name in names:
         folder = (after or Bundle()).write(root / "dist" / name)
-        (folder / "SHA256SUMS").write_text("")
+        sums = [f"{entry['sha256']}  {path}\n" for path, entry in tree(folder).items()]
+        (folder / "SHA256SUMS").write_text("".join(sums))
 
 
 def test_a_diff_with_a_folder_of_bundles(root: Path, tmp_path: Path) -> None:
@@ -137,3 +143,57 @@ def test_a_base_that_is_none(root: Path) -> None:
     (root / "x.json").write_text('{"bundles": [{"name": 1}]}')
     with pytest.raises(RecipeFault, match=r"x\.json is not a diff"):
         said(root, "diff", "x.json")
+
+
+WORDS = """\
+version: 1
+summary: words
+source: {transformers: bert}
+tokenizer: {method: train, vocab_size: 400}
+publish: {repo: org/words}
+"""
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_diff_with_what_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: bool
+) -> None:
+    rows = f"{zoo.LIGHT}publish: {{dataset_repo: org/rows}}\n"
+    fresh = WORDS.replace("org/words", "org/fresh")
+    root = zoo.make(tmp_path / "zoo", words=WORDS, rows=rows, fresh=fresh, alone=zoo.LIGHT)
+    laid(root, "words", "rows", "fresh", "alone")
+    there = tmp_path / "there"
+    before = Bundle(vocabulary={"<pad>": 0}, rows=({"text": "x"},)) if changed else None
+    laid(there, "words", "rows", after=before)
+    with connected(tmp_path, monkeypatch, "hf_secret") as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+        whole = contents(there / "dist" / "words")
+        if changed:
+            whole["SHA256SUMS"] = "".join(f"{'0' * 64}  {name}\n" for name in whole).encode()
+        hub.repo("org/words").commit({**whole, ".gitattributes": b"x", "notes.md": b"theirs"})
+        hub.dataset("org/rows").commit(contents(there / "dist" / "rows" / "dataset"))
+        lines, answer = said(root, "diff")
+        asked = hub.asked("GET /org/words/resolve")
+    assert lines[-1] == "note: alone names no repository"
+    assert "fresh                    is new" in lines
+    found = {one.name: one for one in wire.load(Told, answer.data).bundles}
+    assert answer.code == 3
+    if not changed:
+        assert lines[0].endswith(": 3 bundles: 2 the same, 1 new")
+        assert len(asked) == 1  # SHA256SUMS, and nothing more
+        return
+    assert found["words"].counts == {"vocabulary": 2, "dataset": 1}
+    paths = [file.path for file in found["words"].files]
+    assert "notes.md" not in paths
+    assert ".gitattributes" not in paths
+    assert found["rows"].counts == {"dataset": 1}
+    assert [file.path for file in found["rows"].files] == [
+        "dataset/data/train-00000-of-00001.parquet"
+    ]
+
+
+def test_a_diff_of_what_is_published_nowhere(root: Path) -> None:
+    laid(root, "a")
+    with pytest.raises(RecipeFault, match="no bundle here names the repository"):
+        said(root, "diff")

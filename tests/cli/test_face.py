@@ -86,9 +86,8 @@ def test_help_is_for_people(root: Path) -> None:
         assert "Builds tiny models" in result.out
     assert "usage: doit clean [NAME | STAGE:NAME ...] [OPTIONS]" in doit(root, "help", "clean").out
     assert tinybuild(root).out == tinybuild(root, "--help").out
-    assert (
-        tinybuild(root, "biuld").err == "there is no command biuld\n  hint: did you mean build?\n"
-    )
+    said = tinybuild(root, "biuld").err
+    assert said.startswith("there is no command biuld\n  hint: did you mean build")
     assert tinybuild(root, "one").err.endswith("hint: to build the recipe: tinybuild build one\n")
 
 

@@ -35,7 +35,7 @@ def test_init_makes_a_zoo_and_keeps_what_is_there(
     assert answer.data["wrote"] == ["dodo.py", starting.SCHEMA, "recipes/llama.yaml"]
     assert "kept .gitignore, which is there already" in lines
     assert (tmp_path / "mine/.gitignore").read_text() == "mine\n"
-    assert doit(tmp_path / "mine", "check").out == "1 recipes are well-formed\n"
+    assert doit(tmp_path / "mine", "check").out == "1 recipe has nothing wrong\n"
     schema = json.loads((tmp_path / "mine" / starting.SCHEMA).read_text())
     recipe = yaml.safe_load((tmp_path / "mine/recipes/llama.yaml").read_text())
     jsonschema.Draft202012Validator(schema).validate(recipe)
@@ -56,7 +56,7 @@ def test_a_model_type(here: Session, source: str, class_: str, words: bool) -> N
     assert recipe["source"] == {"transformers": source}
     assert ("tokenizer" in recipe) is words
     assert f"# auto: {class_}. Or a class, or a task: " in text
-    assert said(Session(here.root), "check", "mine")[0] == ["1 recipes are well-formed"]
+    assert said(Session(here.root), "check", "mine")[0] == ["1 recipe has nothing wrong"]
     with pytest.raises(RecipeFault, match="there is a recipe mine already"):
         said(Session(here.root), "new", source, "mine")
 

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
@@ -100,6 +100,7 @@ class Hub:
     `moved`: old names of repositories -> new ones. `stop`: (n, when): n more requests are answered;
     then connections break, the first of them "before" anything was done or "after" all was,
     without its answer, and the Hub is `dead`. `stored`: files in LFS that were put.
+    `trusts`: what a workflow's run gets a token for ("datasets/OWNER/NAME").
     """
 
     repos: dict[str, Repo] = field(default_factory=dict)
@@ -118,6 +119,7 @@ class Hub:
     stop: tuple[int, str] | None = None
     dead: bool = False
     stored: dict[str, bytes] = field(default_factory=dict)
+    trusts: set[str] = field(default_factory=set)
     collections: list[Collection] = field(default_factory=list)
     url: str = ""
 
@@ -154,6 +156,26 @@ def _entry(path: str, data: bytes) -> dict[str, Any]:
     if path.endswith(IN_LFS):
         entry["lfs"] = {"oid": _sha256(data), "size": len(data), "pointerSize": 130}
     return entry
+
+
+def _listing(
+    files: Mapping[str, bytes], below: str = "", *, deep: bool = False
+) -> list[dict[str, Any]]:
+    """What is in a folder of a repository, in the folders in it as well where that is asked."""
+    top = f"{below}/" if below else ""
+    inside = {path: data for path, data in files.items() if path.startswith(top)}
+    folders = {
+        parent.as_posix()
+        for path in inside
+        for parent in PurePosixPath(path).parents
+        if parent.as_posix().startswith(top) and parent != PurePosixPath(".")
+    }
+    entries = [_entry(*file) for file in inside.items()]
+    entries += [
+        {"type": "directory", "path": p, "oid": _etag(p.encode()), "size": 0} for p in folders
+    ]
+    near = [e for e in entries if deep or "/" not in e["path"].removeprefix(top)]
+    return sorted(near, key=lambda entry: str(entry["path"]))
 
 
 class _Bad:
@@ -281,12 +303,26 @@ class Handler(Writes, BaseHTTPRequestHandler):
         if elsewhere:
             self.body("/".join(parts[3:]), self.hub.repos[parts[1]].commits)
             return
+        if parts in (["id-token"], ["oauth", "token"]):
+            self.identify(parts[0])
+            return
         sent = self.headers.get("Authorization")
         if self.hub.secret is not None and sent not in (None, f"Bearer {self.hub.secret}"):
             said = "Invalid credentials in Authorization header"
             self.send(401, b"{}", X_Error_Message=said)
         elif not self.write(parts):
             self.ask(parts)
+
+    def identify(self, step: str) -> None:
+        """A workflow's run says who it is (GitHub's part), and gets a token for one repository."""
+        if step == "id-token":
+            self.json({"value": "identity-of-a-run"})
+            return
+        said = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        if said["resource"] in self.hub.trusts and said["subject_token"] == "identity-of-a-run":
+            self.json({"access_token": f"hf_jwt_{said['resource']}", "expires_in": 3600})
+        else:
+            self.send(400, b'{"error": "invalid_grant"}')
 
     def ask(self, parts: list[str]) -> None:
         """[api/][models/|datasets/]OWNER/NAME/..."""
@@ -355,15 +391,18 @@ class Handler(Writes, BaseHTTPRequestHandler):
         if sha not in repo.commits:
             self.refuse(404, "RevisionNotFound")
             return
-        files = sorted(repo.commits[sha].items())
+        query, below = parse_qs(urlsplit(self.path).query), "/".join(rest[2:])
+        files = _listing(repo.commits[sha], below, deep=query.get("recursive") == ["true"])
         if rest[0] == "paths-info":
             length = int(self.headers["Content-Length"])
             wanted = parse_qs(self.rfile.read(length).decode())["paths"]
-            files = [(path, data) for path, data in files if path in wanted]
+            files = [e for e in _listing(repo.commits[sha], deep=True) if e["path"] in wanted]
+        elif below and not files:
+            self.refuse(404, "EntryNotFound")
+            return
         # As the Hub does it, in pages; the next one is named in a header.
-        query = parse_qs(urlsplit(self.path).query)
         start, page = int(query.get("cursor", ["0"])[0]), 1000
-        body = json.dumps([_entry(*file) for file in files[start : start + page]]).encode()
+        body = json.dumps(files[start : start + page]).encode()
         more = {}
         if start + page < len(files):
             place = f"{self.hub.url}{urlsplit(self.path).path}"

@@ -87,6 +87,7 @@ def test_facts_and_files(job: MakeJob, tmp_path: Path) -> None:
         "model_type": "llama",
         "parameters": 6800,
         "dtype": "float32",
+        "tag": "text-generation",
         "tensor_parallel": 2,
         "length": 2048,
         "modalities": ["text"],

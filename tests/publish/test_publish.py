@@ -120,6 +120,7 @@ def test_a_change_is_a_pull_request_of_the_changed_files(hub: Hub, tmp_path: Pat
     text = hub.repos[REPO].discussions[0].text
     assert "| `config.json` | changed | 19 | 19 |" in text
     assert "README.md" not in text
+    assert "| `config.json` | `hidden_size` | `16` | `32` |" in text
 
 
 def test_a_direct_change_is_a_commit(hub: Hub, tmp_path: Path) -> None:
@@ -188,6 +189,8 @@ def test_a_dataset_of_its_own(hub: Hub, tmp_path: Path) -> None:
         "dataset/README.md": CARD,
         "dataset/data/train.parquet": "PAR1",
         "dataset/recipe.yaml": "x",
+        "provenance.json": "{}",
+        "recipes/up.yaml": "y",
     }
     made = target(tmp_path, {**FILES, **data}, kind="dataset", repo="my-org/rows")
     publish.publish(made)
@@ -195,7 +198,7 @@ def test_a_dataset_of_its_own(hub: Hub, tmp_path: Path) -> None:
     held = {name: data for name, data in repo.files.items() if name != ".gitattributes"}
     assert set(held) == {
         *("README.md", "data/train.parquet", "recipe.yaml"),
-        *("recipe.lock.json", "report.json", "SHA256SUMS"),
+        *("recipe.lock.json", "report.json", "SHA256SUMS", "provenance.json", "recipes/up.yaml"),
     }
     sums = dict(reversed(line.split("  ")) for line in held.pop("SHA256SUMS").decode().splitlines())
     assert sums == {name: hashlib.sha256(data).hexdigest() for name, data in held.items()}

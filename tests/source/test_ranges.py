@@ -147,6 +147,75 @@ def test_rows_that_cost_too_much_are_not_read_again(job: MakeJob, hub: Hub, repo
     assert sent <= 100_000
 
 
+SMALL = b'{"text": "a"}\n{"text": "b"}\n'
+
+
+def test_a_reset_at_every_byte(
+    job: MakeJob, hub: Hub, repo: Repo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from huggingface_hub import constants
+
+    repo.commit({"train.jsonl": SMALL})
+    first = fetch(job, samples=2)
+    for at in range(1, 230, 3):
+        monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / f"home-{at}"))
+        hub.troubles = [Trouble(where="/resolve/", reset=at)]
+        assert fetch(job, samples=2) == first
+        assert hub.troubles[0].times == 0
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        (Trouble(where="/resolve/", status=401), ("", "")),
+        (Trouble(where="/resolve/", status=403), ("refuses owner/rows to your token", "right")),
+        (
+            Trouble(where="/resolve/", status=404, headers={"X-Error-Code": "EntryNotFound"}),
+            ("has no file train.jsonl at main", "run doit again"),
+        ),
+        (Trouble(where="/resolve/", status=416), ("other bytes than were asked for", "proxy")),
+        (Trouble(where="/resolve/", status=429), ("it answers 429", "run doit again")),
+        (Trouble(where="/resolve/", status=500), ("it answers 500", "run doit again")),
+        (Trouble(where="/resolve/", status=503), ("it answers 503", "run doit again")),
+        (Trouble(where="/resolve/", short=5), ("breaks off", "run doit again")),
+        (Trouble(where="/resolve/", body=b"x" * 9), ("train.jsonl", "")),
+        (Trouble(where="/resolve/", status=200, body=b"<html>"), ("other bytes", "proxy")),
+        (Trouble(where="/tree/", status=200, body=b"<html>"), ("is not the Hub", "login page")),
+        (Trouble(where="/tree/", status=200, body=b"{}"), ("", "")),
+        (Trouble(where="/tree/", status=200, body=b"[{}]"), ("is not the Hub", "login page")),
+    ],
+    ids=lambda given: f"{given.status} {given.where}" if isinstance(given, Trouble) else None,
+)
+def test_each_bad_answer_is_said(
+    job: MakeJob, hub: Hub, repo: Repo, trouble: Trouble, said: tuple[str, str]
+) -> None:
+    repo.commit({"train.jsonl": SMALL})
+    trouble.times = 99
+    hub.troubles.append(trouble)
+    refusal = faults.refused(fetch, job, samples=2)
+    assert all(words in refusal.text for words in said)
+    assert "lock" not in refusal.text
+    assert TOKEN not in refusal.text
+    hub.troubles.clear()
+    assert fetch(job, samples=2)[1]["pins"]
+
+
+def test_an_expired_link_is_asked_for_again(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    repo.large.add("train.jsonl")
+    hub.troubles.append(Trouble(where="/elsewhere/", status=403, body=b"<Error>expired</Error>"))
+    fetch(job, samples=2)
+    assert len(hub.asked("/elsewhere/")) > 1
+    assert hub.leaked == []
+
+
+def test_a_whole_file_that_is_not_the_listed_one(job: MakeJob, hub: Hub, repo: Repo) -> None:
+    repo.commit({"train.jsonl": SMALL})
+    evil = SMALL.replace(b"b", b"c")
+    hub.troubles.append(Trouble(where="/resolve/", body=evil, times=99))
+    refusal = faults.refused(fetch, job, samples=2)
+    assert "train.jsonl of owner/rows is not the file that the Hub lists" in refusal.what
+
+
 def test_two_at_once(job: MakeJob, hub: Hub, repo: Repo) -> None:
     made: list[Any] = []
     both = [threading.Thread(target=lambda: made.append(fetch(job, samples=900))) for _ in "ab"]

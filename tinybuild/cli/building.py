@@ -122,20 +122,20 @@ def _list(here: Session, words: Sequence[str], options: Options) -> Lines:
 
 def _told(here: Session, recipe: Recipe | Broken) -> Mapping[str, str]:
     """What a list says of a recipe."""
-    state, summary = "broken", ""
+    is_there, summary = "broken", ""
     if isinstance(recipe, Recipe):
-        state, summary = _state(here, recipe.name), recipe.summary
+        is_there, summary = state(here, recipe.name), recipe.summary
     file = recipe.file.relative_to(here.root).as_posix()
     return {
         "name": recipe.name,
         "group": recipe.group,
         "file": file,
-        "state": state,
+        "state": is_there,
         "summary": summary,
     }
 
 
-def _state(here: Session, name: str) -> str:
+def state(here: Session, name: str) -> str:
     tasks = here.zoo.tasks_of(name)
     todo = [task for task in tasks if here.builder.reasons(task)]
     if not todo:

@@ -5,7 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from tinybuild.cli import architectures, artefact, building, checking, ci, compare, drift, starting
+from tinybuild.cli import (
+    architectures,
+    artefact,
+    building,
+    checking,
+    ci,
+    compare,
+    drift,
+    paging,
+    publish,
+    showing,
+    starting,
+)
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.cli.unpack import Asked, Work, unpack
@@ -116,6 +128,8 @@ COMMANDS: Mapping[str, Command] = {
         more="Without a name: the recipes of recipes/ itself.",
     ),
     "check": checking.CHECK,
+    "show": showing.SHOW,
+    "page": paging.PAGE,
     "outdated": drift.OUTDATED,
     "update": drift.UPDATE,
     "ci": ci.CI,
@@ -123,7 +137,9 @@ COMMANDS: Mapping[str, Command] = {
     "new": starting.NEW,
     "schema": starting.WRITE_SCHEMA,
     "verify": artefact.VERIFY,
+    "publish": publish.PUBLISH,
     "rebuild": artefact.REBUILD,
+    "import": artefact.IMPORT,
     "unpack": Command(
         doc="write rows of a recipe's dataset source as files that a person can edit",
         do=_unpack,

@@ -62,6 +62,11 @@ class Side:
         """build: the bundle's folder in a zoo's build/, which knows libraries and code."""
         return cls(folder=folder, files=tree(folder), made=Made.of(folder, build))
 
+    def within(self, below: str) -> Side:
+        """Only the files whose paths begin so."""
+        files = {path: entry for path, entry in self.files.items() if path.startswith(below)}
+        return dataclasses.replace(self, files=files)
+
     @property
     def bytes(self) -> int:
         return sum(entry["size"] for entry in self.files.values())
@@ -77,16 +82,20 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A bundle to compare; None where one side has none."""
+    """A bundle to compare; None where one side has none. within: compare only what lies there."""
 
     name: str
     before: Place | None
     after: Place | None
+    within: str = ""
 
 
 def compared(asked: Asked) -> Comparison:
     """What a worker is asked: one that is stopped when what it reads is not what it seems."""
-    sides = [Side.of(one.folder, one.build) if one else None for one in (asked.before, asked.after)]
+    sides = [
+        Side.of(one.folder, one.build).within(asked.within) if one else None
+        for one in (asked.before, asked.after)
+    ]
     return compare(asked.name, sides[0], sides[1])
 
 

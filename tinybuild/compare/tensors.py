@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from tinybuild import wire
 from tinybuild.wire import Misshapen
@@ -46,26 +47,35 @@ def held(folder: Path) -> dict[str, Tensor]:
 
 def read(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by their names; raises ValueError for what is not safetensors."""
-    size = path.stat().st_size
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(LENGTH), "little")
-        begin = LENGTH + length
-        if size < LENGTH or length > LONGEST or begin > size:
-            raise ValueError("it is cut off, or not safetensors")
-        header = json.loads(file.read(length))
-        if not isinstance(header, dict):
-            raise Misshapen("the header must be a mapping")
-        header.pop(METADATA, None)
-        placed = {name: wire.load(Placed, one) for name, one in header.items()}
-        tensors = {}
-        for name, one in placed.items():
-            start, stop = one.data_offsets
-            if not 0 <= start <= stop <= size - begin:
-                raise ValueError(f"the bytes of {name} lie outside the file")
-            file.seek(begin + start)
-            hasher, left = hashlib.sha256(), stop - start
-            while left and (chunk := file.read(min(left, CHUNK))):
-                hasher.update(chunk)
-                left -= len(chunk)
-            tensors[name] = Tensor(dtype=one.dtype, shape=one.shape, sha256=hasher.hexdigest())
-    return tensors
+        begin, tensors = placed(file, path.stat().st_size)
+        return {name: _digested(file, begin, one) for name, one in tensors.items()}
+
+
+def placed(file: BinaryIO, size: int) -> tuple[int, dict[str, Placed]]:
+    """Where the tensors of an open file are: where its bytes begin, and each tensor's place there.
+    Raises ValueError for what is not safetensors."""
+    length = int.from_bytes(file.read(LENGTH), "little")
+    begin = LENGTH + length
+    if size < LENGTH or length > LONGEST or begin > size:
+        raise ValueError("it is cut off, or not safetensors")
+    header = json.loads(file.read(length))
+    if not isinstance(header, dict):
+        raise Misshapen("the header must be a mapping")
+    header.pop(METADATA, None)
+    tensors = {name: wire.load(Placed, one) for name, one in header.items()}
+    for name, one in tensors.items():
+        start, stop = one.data_offsets
+        if not 0 <= start <= stop <= size - begin:
+            raise ValueError(f"the bytes of {name} lie outside the file")
+    return begin, tensors
+
+
+def _digested(file: BinaryIO, begin: int, one: Placed) -> Tensor:
+    start, stop = one.data_offsets
+    file.seek(begin + start)
+    hasher, left = hashlib.sha256(), stop - start
+    while left and (chunk := file.read(min(left, CHUNK))):
+        hasher.update(chunk)
+        left -= len(chunk)
+    return Tensor(dtype=one.dtype, shape=one.shape, sha256=hasher.hexdigest())

@@ -37,6 +37,7 @@ RESERVED = frozenset(
             "rebuild",
             "import",
             "affected",
+            "publish",
             "outdated",
             "update",
             "diff",

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinybuild.bundle import DATASET
+from tinybuild.bundle import DATASET, LOCK, MADE, RECIPES, SUMS
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.files import tree
 from tinybuild.publish.target import Target
 
-SUMS = "SHA256SUMS"
 REPORT = "report.json"
-PAPERS = ("recipe.lock.json", REPORT)  # what a dataset by itself takes along
+PAPERS = (LOCK, MADE, REPORT, f"{RECIPES}/")  # what a dataset by itself takes along
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +50,8 @@ def ready(target: Target) -> dict[str, Local]:
     inside = f"{DATASET}/"
     names = [name for name in target.receipt if name.startswith(inside)]
     files = {name.removeprefix(inside): Local.of(folder / name) for name in names}
-    files |= {name: Local.of(folder / name) for name in PAPERS}
+    papers = [name for name in target.receipt if name.startswith(PAPERS)]
+    files |= {name: Local.of(folder / name) for name in papers}
     sums = "".join(f"{files[name].sha256}  {name}\n" for name in sorted(files))
     return {**files, SUMS: Local.of(sums.encode())}
 

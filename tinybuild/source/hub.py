@@ -15,7 +15,7 @@ from tinybuild.files import Memo, sha256
 from tinybuild.paths import Data, Json
 from tinybuild.source.kinds import Request, Resolved
 from tinybuild.source.pins import Listed, Wish, check_sizes, fault, taken
-from tinybuild.source.refusal import Address, Later, refusal
+from tinybuild.source.refusal import Address, Later, refusal, unready
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -157,7 +157,7 @@ def ask(address: Address, question: Callable[[], T], file: str = "") -> T:
         *(Later, OSError, ValueError, KeyError, TypeError),  # the last three: another's answer
     )
     for tried in range(TRIES):
-        _prepare()
+        _prepare(address)
         try:
             return question()
         except refused as error:
@@ -170,11 +170,15 @@ def ask(address: Address, question: Callable[[], T], file: str = "") -> T:
     raise AssertionError("not reached")
 
 
-def _prepare() -> None:
-    """Have the client wait for an answer no longer than for a file, and not sleep for an hour."""
+def _prepare(address: Address) -> None:
+    """Have the client wait for an answer no longer than for a file, and not sleep for an hour.
+    Raises Refused where a proxy or certificates are given that cannot be used."""
     from huggingface_hub import get_session
 
-    client = get_session()
+    try:
+        client = get_session()
+    except (ValueError, ImportError, OSError) as error:
+        raise unready(address, error) from None
     client.timeout = _seconds()
     hooks = client.event_hooks
     if _heed not in hooks["response"]:

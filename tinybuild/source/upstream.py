@@ -38,6 +38,7 @@ class Upstream:
         self.used = 0
         self.ranges: dict[str, dict[tuple[int, int], str]] = {}
         self.digests: dict[str, Any] = {}
+        self.blobs: dict[str, Any] = {}  # git's digest, of files that are not in LFS
 
     def read(self, name: str, start: int, stop: int) -> bytes:
         """The bytes from start to before stop; raises Spent, SourceFault."""
@@ -62,8 +63,9 @@ class Upstream:
         ranges = list(itertools.pairwise(places))
         before = self.ranges.setdefault(name, {})
         digest = self.digests.setdefault(name, hashlib.sha256())
+        blob = self.blobs.setdefault(name, hashlib.sha1(b"blob %d\0" % self.files[name].size))
         # What was read before, for another config, counts once.
-        sink = _Sink(file, ranges, None if set(ranges) <= before.keys() else digest)
+        sink = _Sink(file, ranges, () if set(ranges) <= before.keys() else (digest, blob))
         oid = self.files[name].oid
         while data := self.held.found(oid, at, stop):
             sink.write(data)
@@ -121,18 +123,20 @@ class Upstream:
 
     def _check(self, name: str) -> None:
         """A file that was read from its first byte to its last must be the one that is listed."""
-        listed, oid = self.files[name], self.digests[name].hexdigest()
+        listed = self.files[name]
         at = 0
         for start, stop in self.ranges[name]:
             if start != at:
                 return
             at = stop
-        if at != listed.size or len(listed.oid) != 64:
+        if at != listed.size:
             return
+        kind, taken = ("sha256", self.digests) if len(listed.oid) == 64 else ("sha1", self.blobs)
+        oid = taken[name].hexdigest()
         if oid != listed.oid:
             raise self.address.fault(
                 f"{name} of {self.label} is not the file that the Hub lists "
-                f"(sha256 {oid[:12]}, listed {listed.oid[:12]})",
+                f"({kind} {oid[:12]}, listed {listed.oid[:12]})",
                 "run doit again; if it stays so, the repository is damaged",
             )
 
@@ -152,7 +156,7 @@ class Upstream:
 class _Sink:
     """Writes to a file, to a digest of each range and one of all, and to what is kept."""
 
-    def __init__(self, file: IO[bytes], ranges: Sequence[tuple[int, int]], whole: Any):
+    def __init__(self, file: IO[bytes], ranges: Sequence[tuple[int, int]], whole: Sequence[Any]):
         self.file, self.whole = file, whole
         self.kept: Written | None = None
         self.begun = b""  # as much as tells a pointer
@@ -166,8 +170,8 @@ class _Sink:
             self.begun = (self.begun + piece)[: len(POINTS)]
         if self.kept is not None:
             self.kept.write(piece)
-        if self.whole is not None:
-            self.whole.update(piece)
+        for digest in self.whole:
+            digest.update(piece)
         while piece:
             now = piece[: self.left[0]]
             self.queue[0].update(now)

@@ -1,0 +1,73 @@
+"""The command that makes the pages of a zoo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tinybuild.catalog.rows import is_bundle, row
+from tinybuild.cli.building import state
+from tinybuild.cli.command import Answer, Command, Lines, Options
+from tinybuild.cli.session import Session
+from tinybuild.engine.orphans import orphans
+from tinybuild.errors import RecipeFault
+from tinybuild.page.site import INDEX, Entry, make
+
+
+def _page(here: Session, words: Sequence[str], options: Options) -> Lines:
+    entries = list(_entries(here))
+    if not any(entry.row for entry in entries):
+        raise RecipeFault.of("there is nothing in dist/ to show", hint="build it first: doit")
+    said = list[str]()
+    site = make(here.root / "dist", here.root.resolve().name, entries, said.append)
+    yield from said
+    yield f"{len(site.kept)} pages are as they were; look at dist/{INDEX}"
+    return Answer(data={"wrote": [*site.wrote], "kept": [*site.kept]})
+
+
+def _entries(here: Session) -> Iterator[Entry]:
+    """Every recipe, and every bundle that has none any more, sorted by name."""
+    made = [*_built(here), *_broken(here), *_orphans(here)]
+    yield from sorted(made, key=lambda entry: entry.name)
+
+
+def _built(here: Session) -> Iterator[Entry]:
+    for recipe in here.zoo.recipes.values():
+        place = here.root / "dist" / recipe.name
+        fetched = here.builder.place(f"fetch:{recipe.name}")
+        yield Entry(
+            name=recipe.name,
+            group=recipe.group,
+            state=state(here, recipe.name),
+            summary=recipe.summary,
+            row=row(place) if is_bundle(place) else None,
+            sources=(fetched / "tokenizer", fetched / "source"),
+        )
+
+
+def _broken(here: Session) -> Iterator[Entry]:
+    for broken in here.zoo.broken:
+        findings = tuple(str(finding) for finding in here.refusal(broken).findings)
+        yield Entry(
+            name=broken.name, group=broken.group, state="broken", summary="", findings=findings
+        )
+
+
+def _orphans(here: Session) -> Iterator[Entry]:
+    for orphan in orphans(here.zoo):
+        place = here.root / "dist" / orphan.name
+        if is_bundle(place):
+            yield Entry(
+                name=orphan.name,
+                group="",
+                state="orphan",
+                summary="its recipe is gone",
+                row=row(place),
+            )
+
+
+PAGE = Command(
+    doc="write dist/index.html, a page for each bundle, and catalog.json and .csv",
+    do=_page,
+    words="",
+    more="The pages need no network and no server. Those of bundles that have not changed stay.",
+)

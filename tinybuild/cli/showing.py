@@ -1,0 +1,162 @@
+"""The command that shows a bundle in the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tinybuild import wire
+from tinybuild.catalog.rows import Row, is_bundle, row
+from tinybuild.cli.building import state
+from tinybuild.cli.command import Answer, Command, Lines, Options
+from tinybuild.cli.session import Session
+from tinybuild.errors import RecipeFault
+from tinybuild.page.modules import Module, modules
+from tinybuild.page.pictures import shapes
+from tinybuild.paths import Data, Json, get, mapping
+from tinybuild.progress import BAR, count, size, table
+
+DEEPEST = 3  # modules in modules that are listed
+
+
+def _show(here: Session, words: Sequence[str], options: Options) -> Lines:
+    names = here.named(words)
+    if not names:
+        raise RecipeFault.of("show takes the name of a recipe", hint="see doit list")
+    told = list[Json]()
+    for name in names:
+        recipe = here.recipe(name)
+        place = here.root / "dist" / name
+        if not is_bundle(place):
+            raise RecipeFault.of(f"{name} is not built", hint=f"doit {name}, then show it")
+        told.append(_told(here, name, place))
+        gap = "\n" if len(told) > 1 else ""
+        yield f"{gap}{name}: {recipe.summary} ({state(here, name)})"
+        yield from _parts(here, name, place)
+    return Answer(data=told)
+
+
+def _parts(here: Session, name: str, place: Path) -> Iterator[str]:
+    """Each part of what is shown, with a blank line above it."""
+    yield "\n" + "\n".join(f"{key:<12} {value}" for key, value in _facts(here, name, row(place)))
+    if changes := _changes(place):
+        head = ("config", "source", "here", "why")
+        yield "\n" + table(head, [[one[key] for key in head] for one in changes])
+    held = shapes(place)
+    if held:
+        rows = list(_sizes(modules(held), sum(map(_product, held.values())) or 1, 0))
+        yield "\n" + table(("module", "parameters", ""), rows, right=[1])
+    if tokens := _tokens(here, name):
+        kept = [(count(number), reason) for reason, number in tokens.items()]
+        yield "\n" + table(("tokens", "kept for"), kept, right=[0])
+    files = _files(place)
+    yield "\n" + table(("file", "bytes"), [(name, size(one)) for name, one in files], right=[1])
+    others = [check for check in _checks(place) if check["state"] != "passed"]
+    if others:
+        keys = ("name", "state", "measured")
+        yield "\n" + table(keys, [[str(check[key]) for key in keys] for check in others])
+
+
+def _told(here: Session, name: str, place: Path) -> Json:
+    """The same as data."""
+    return {
+        **wire.dump(row(place)),
+        "made_from": {**_credits(here, name)},
+        "changes": [{**change} for change in _changes(place)],
+        "tokens": {**_tokens(here, name)},
+        "files": dict(_files(place)),
+    }
+
+
+def _facts(here: Session, name: str, about: Row) -> Iterator[tuple[str, str]]:
+    for slot, words in _credits(here, name).items():
+        yield f"{slot} from" if slot != "source" else "made from", words
+    if about.class_:
+        yield "class", about.class_
+        yield "takes", ", ".join(about.modalities)
+        yield "parameters", count(about.parameters)
+        yield "split", f"on {about.tensor_parallel} devices at most"
+    if about.kinds:
+        yield "layers", ", ".join(about.kinds)
+    if about.vocabulary:
+        yield "tokens", count(about.vocabulary)
+    if about.rows:
+        yield "rows", count(about.rows)
+    yield "bytes", size(about.bytes)
+    untried = f", {about.untried} not tried" if about.untried else ""
+    yield "checks", f"{about.checks} passed{untried}"
+
+
+def _credits(here: Session, name: str) -> Mapping[str, str]:
+    """What each source of a recipe is, in a card's words."""
+    receipt = here.builder.receipt(f"fetch:{name}")
+    told = mapping(receipt.facts if receipt else {}, ("credits",))
+    return {slot: str(get(told, (slot, "words"))).replace("`", "") for slot in told}
+
+
+def _tokens(here: Session, name: str) -> Mapping[str, int]:
+    """Reason -> tokens kept for it, where a vocabulary was cut."""
+    receipt = here.builder.receipt(f"tokenizer:{name}")
+    kept = mapping(receipt.facts if receipt else {}, ("shrunk", "kept"))
+    return {reason: number for reason, number in kept.items() if isinstance(number, int)}
+
+
+def _changes(place: Path) -> list[dict[str, str]]:
+    """Of the config: key, value in the source, value here, and why."""
+    listed = get(_data(place / "config_changes.json"), ("changes",))
+    return [
+        {
+            "config": str(change["key"]),
+            "source": _short(change["from"]),
+            "here": _short(change["to"]),
+            "why": str(change["reason"]),
+        }
+        for change in map(mapping, listed if isinstance(listed, list) else [])
+    ]
+
+
+def _short(value: Json) -> str:
+    text = "" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 32 else text[:29] + "..."
+
+
+def _sizes(module: Module, whole: int, depth: int) -> Iterator[tuple[str, str, str]]:
+    """A line for each module that is not too deep: name, parameters, and a bar of its share."""
+    for one in module.inside:
+        times = f" × {one.count}" if one.count > 1 else ""
+        parameters = one.parameters * one.count
+        bar = "█" * round(BAR * parameters / whole)
+        yield "  " * depth + one.name + times, count(parameters), bar
+        if depth + 1 < DEEPEST and one.inside:
+            yield from _sizes(one, whole, depth + 1)
+
+
+def _product(shape: Sequence[int]) -> int:
+    product = 1
+    for side in shape:
+        product *= side
+    return product
+
+
+def _files(place: Path) -> list[tuple[str, int]]:
+    """(name, bytes), the largest first."""
+    paths = [path for path in place.rglob("*") if path.is_file()]
+    sizes = [(path.relative_to(place).as_posix(), path.stat().st_size) for path in paths]
+    return sorted(sizes, key=lambda item: (-item[1], item[0]))
+
+
+def _checks(place: Path) -> list[Data]:
+    listed = get(_data(place / "report.json"), ("checks",))
+    return [mapping(check) for check in listed] if isinstance(listed, list) else []
+
+
+def _data(file: Path) -> Data:
+    return mapping(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+
+SHOW = Command(
+    doc="what a bundle is: sources, config beside the source's, modules, tokens, files, checks",
+    do=_show,
+    words="NAME ...",
+)
