@@ -26,6 +26,13 @@ ENVIRONMENT: dict[str, str | None] = {
     "HF_TOKEN_PATH": os.devnull,
     "HF_TOKEN": None,
     "HUGGING_FACE_HUB_TOKEN": None,
+    # What a workflow's run proves with who it is, to the Hub and to GitHub.
+    "HF_OIDC_RESOURCE": None,
+    "HF_OIDC_ID_TOKEN": None,
+    "ACTIONS_ID_TOKEN_REQUEST_URL": None,
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN": None,
+    "GH_TOKEN": None,
+    "GITHUB_TOKEN": None,
 }
 _EVENTS = ("socket.connect", "socket.sendto", "socket.sendmsg")
 _NAMES = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")

@@ -100,6 +100,7 @@ class Hub:
     `moved`: old names of repositories -> new ones. `stop`: (n, when): n more requests are answered;
     then connections break, the first of them "before" anything was done or "after" all was,
     without its answer, and the Hub is `dead`. `stored`: files in LFS that were put.
+    `trusts`: what a workflow's run gets a token for ("datasets/OWNER/NAME").
     """
 
     repos: dict[str, Repo] = field(default_factory=dict)
@@ -118,6 +119,7 @@ class Hub:
     stop: tuple[int, str] | None = None
     dead: bool = False
     stored: dict[str, bytes] = field(default_factory=dict)
+    trusts: set[str] = field(default_factory=set)
     collections: list[Collection] = field(default_factory=list)
     url: str = ""
 
@@ -301,12 +303,26 @@ class Handler(Writes, BaseHTTPRequestHandler):
         if elsewhere:
             self.body("/".join(parts[3:]), self.hub.repos[parts[1]].commits)
             return
+        if parts in (["id-token"], ["oauth", "token"]):
+            self.identify(parts[0])
+            return
         sent = self.headers.get("Authorization")
         if self.hub.secret is not None and sent not in (None, f"Bearer {self.hub.secret}"):
             said = "Invalid credentials in Authorization header"
             self.send(401, b"{}", X_Error_Message=said)
         elif not self.write(parts):
             self.ask(parts)
+
+    def identify(self, step: str) -> None:
+        """A workflow's run says who it is (GitHub's part), and gets a token for one repository."""
+        if step == "id-token":
+            self.json({"value": "identity-of-a-run"})
+            return
+        said = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        if said["resource"] in self.hub.trusts and said["subject_token"] == "identity-of-a-run":
+            self.json({"access_token": f"hf_jwt_{said['resource']}", "expires_in": 3600})
+        else:
+            self.send(400, b'{"error": "invalid_grant"}')
 
     def ask(self, parts: list[str]) -> None:
         """[api/][models/|datasets/]OWNER/NAME/..."""

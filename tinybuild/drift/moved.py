@@ -111,7 +111,8 @@ def _head(one: Moved) -> str:
         return "cannot be known"
     if one.locked == one.now:
         return f"still at {one.now[:12]}"
-    what = "only the commit moved, " if one.state == "commit" else ""
+    unit = "commit" if one.revision else "version"
+    what = f"only the {unit} moved, " if one.state == "commit" else ""
     return f"{what}{one.locked[:12]} -> {one.now[:12]}"
 
 
