@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 from kit.forge import Forge
 
+from tinybuild import drift
+from tinybuild.drift.moved import Moved, Said, State
 from tinybuild.errors import BuildFault, RecipeFault
-from tinybuild.forge import programs, proposals
-from tinybuild.forge.proposals import SKIPPED, choose, opened, propose, skipped
+from tinybuild.forge import programs
+from tinybuild.forge.proposals import SKIPPED, Outdated, choose, opened, outdated, propose, skipped
+
+WHY = (Said(what="org/x is gated"),)
 
 
 class Tinybuild:
@@ -18,6 +22,7 @@ class Tinybuild:
 
     def __init__(self) -> None:
         self.upstream, self.builds, self.differs = "two", True, True
+        self.last: State = "same"
 
     def __call__(self, root: Path, *words: str) -> programs.Said:
         code, out, err = 0, "", ""
@@ -30,9 +35,12 @@ class Tinybuild:
             case ["diff", _, _, "--markdown"]:
                 code, out = (3, "| chat template | changed |\n") if self.differs else (0, "")
             case ["outdated", "--json"]:
-                rows = [("a", "moved"), ("b", "commit"), ("c", "same"), ("a", "moved")]
-                data = {"every": [{"recipe": name, "state": state} for name, state in rows]}
-                code, out = 3, json.dumps(data)
+                states = ("moved", "commit", "same", "moved", "unlocked", self.last)
+                every = [
+                    Moved(recipe=name, slot="source", source="hub org/x", state=state, refusals=WHY)
+                    for name, state in zip("abcade", states, strict=True)
+                ]
+                code, out = 1, json.dumps(dict(drift.data(every)))
         return programs.Said(name=f"tinybuild {words[0]}", code=code, out=out, err=err)
 
 
@@ -66,7 +74,16 @@ def test_what_is_open_comes_first_and_there_are_few() -> None:
 
 
 def test_only_what_is_used_has_moved(forge: Forge, tinybuild: Tinybuild) -> None:
-    assert proposals.moved(forge.root) == ["a"]
+    assert outdated(forge.root) == Outdated(moved=("a",), unknown={})
+    tinybuild.last = "refused"
+    assert outdated(forge.root) == Outdated(moved=("a",), unknown={"e": "org/x is gated"})
+
+
+def test_what_cannot_be_asked_is_said(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = programs.Said(name="tinybuild outdated", code=1, out='{"findings": []}', err="no zoo\n")
+    monkeypatch.setattr(programs, "tinybuild", lambda *words: said)
+    with pytest.raises(BuildFault, match="tinybuild outdated ended with 1: no zoo"):
+        outdated(forge.root)
 
 
 def test_a_pull_request_says_what_changes(forge: Forge, tinybuild: Tinybuild) -> None:

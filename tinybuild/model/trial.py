@@ -82,6 +82,19 @@ class Trial:
             return False
         return True
 
+    def parts(self, changes: Data) -> bool:
+        """Whether no more axes of tensors are equal than of the tree as it is now."""
+        now, then = (self.axes(each) for each in (self.tree.overrides, changes))
+        return then <= now
+
+    def axes(self, changes: Data) -> int:
+        """How many axes are equal that differ in the source; none where that cannot be said."""
+        try:
+            found = compared(self.model_class, self.source, self.small(changes))
+        except BuildFault:
+            return 0
+        return len(found.axes) + len(found.layers)
+
     @functools.cached_property
     def met(self) -> Met | None:
         """What the rules' answer loses beside the source; None where that cannot be said."""
