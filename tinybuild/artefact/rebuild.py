@@ -106,9 +106,6 @@ def _lay(folder: Path, made: bundle.Made, root: Path) -> None:
         copy(path, recipes / name)
     if made.zoo:  # cards name the repository that it gives
         write(root / zoofile.FILE, pretty({"version": 1, "publish": dict(made.zoo)}))
-    if made.zoo:  # the cards follow it
-        common = {"version": 1, "publish": dict(made.zoo)}
-        (root / zoofile.FILE).write_text(json.dumps(common), encoding="utf-8")
     absent = list[Finding]()
     for file in sorted(recipes.glob("*.yaml")):
         data = check(file.read_bytes(), f"recipes/{file.name}")
