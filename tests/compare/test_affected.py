@@ -205,6 +205,7 @@ def test_nothing_is_left_behind(root: Path) -> None:
     assert git.git(root, "worktree", "list").count("\n") == 0
 
 
+@pytest.mark.slow
 def test_a_tinybuild_in_the_same_repository_plans_by_its_own_code(tmp_path: Path) -> None:
     """Its code is compared file by file, and what it makes of a recipe by what it says itself."""
     made = zoo.make(tmp_path / "zoo", rows=zoo.LIGHT)

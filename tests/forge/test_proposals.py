@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from kit import hub
+from kit.files import ROOT
 from kit.forge import Forge
+from kit.zoo import DODO
 
 from tinybuild import drift
 from tinybuild.drift.moved import Moved, Said, State
@@ -158,3 +164,50 @@ def test_who_is_skipped_has_a_reason(tmp_path: Path) -> None:
     path.write_text("- a\n")
     with pytest.raises(RecipeFault, match="a mapping of recipes to reasons is wanted"):
         skipped(tmp_path, ["a"])
+
+
+@pytest.mark.slow
+def test_a_week_with_the_real_commands(forge: Forge, tmp_path: Path) -> None:
+    """A dataset of the loopback Hub gets other rows: outdated, update, build, diff, and gh."""
+    rows = "version: 1\nsummary: s\ndataset: {source: {hub: org/rows}, samples: 1}\n"
+    for old in (forge.root / "recipes").iterdir():
+        old.unlink()
+    for name in ("first", "second"):
+        (forge.root / f"recipes/{name}.yaml").write_text(rows)
+    (forge.root / ".gitignore").write_text("/build/\n/dist/\n")
+    with hub.serve() as server:
+        env = {"HF_ENDPOINT": server.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")}
+        env["PYTHONPATH"] = str(ROOT)
+        server.dataset("org/rows").commit({"train.jsonl": b'{"a": 1}\n'})
+        (forge.root / "dodo.py").write_text(DODO)
+        built = tinybuild_(forge.root, "build", "first", "second", **env)
+        assert built.returncode == 0, built.stdout + built.stderr
+        (forge.root / ".github").mkdir()
+        (forge.root / SKIPPED).write_text("second: it is read by nobody\n")
+        forge.commit("locks")
+        quiet = tinybuild_(forge.root, "ci", "propose", CI="true", **env)
+        assert (quiet.returncode, quiet.stdout) == (0, "nothing moved that is used\n"), quiet.stderr
+        server.dataset("org/rows").commit({"train.jsonl": b'{"a": 2}\n'})
+        said = tinybuild_(forge.root, "ci", "propose", CI="true", **env)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert said.stdout.splitlines() == [
+        "second: skipped: it is read by nobody",
+        "first: https://github.com/o/r/pull/1",
+    ]
+    (pull,) = forge["pulls"]
+    assert pull["title"] == "first: its upstream moved"
+    before, after = pull["body"].split("## In the bundle")
+    assert "org/rows" in before
+    assert "first" in after
+    assert forge.git("status", "--porcelain", at=forge.root) == ""
+
+
+def tinybuild_(root: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tinybuild", *words],
+        cwd=root,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

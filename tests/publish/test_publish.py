@@ -324,8 +324,19 @@ def test_without_a_token(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 # --- bad luck -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("way", ["new", "pull request", "direct", "open"])
+@pytest.mark.parametrize(
+    ("way", "when"),
+    [
+        ("new", "after"),
+        ("direct", "before"),
+        ("pull request", "after"),
+        pytest.param("new", "before", marks=pytest.mark.slow),
+        pytest.param("direct", "after", marks=pytest.mark.slow),
+        pytest.param("pull request", "before", marks=pytest.mark.slow),
+        pytest.param("open", "before", marks=pytest.mark.slow),
+        pytest.param("open", "after", marks=pytest.mark.slow),
+    ],
+)
 def test_a_publish_cut_at_any_request_is_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, when: str
 ) -> None:
