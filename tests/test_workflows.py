@@ -145,17 +145,21 @@ LOGGED = '#!/bin/sh\nprintf "%s\\n" "$0 $*" | sed "s#.*/##" >> "$LOG"\n'
 
 
 def test_a_merge_publishes_what_it_affects(runner: Runner, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    named = 'if [ "$1" = affected ]; then for name in $NAMES; do echo "$name"; done; fi\n'
-    runner.program("tinybuild", LOGGED + named)
+    """Of the recipes that it affects, those that name a repository."""
+    log, real = tmp_path / "log", f'exec {sys.executable} -m tinybuild "$@"\n'
+    runner.program("tinybuild", LOGGED + f'case "$1" in affected|ci) {real};; esac\n')
     text = script("zoo-publish", "build and publish")
-    runner.run(text, LOG=str(log), BEFORE="abc", NAMES="")
-    assert log.read_text() == "tinybuild affected abc --names\n"
-    runner.run(text, LOG=str(log), BEFORE="abc", NAMES="a b")
-    assert log.read_text().splitlines()[1:] == [
-        "tinybuild affected abc --names",
-        "tinybuild build --jobs 2 a b",
-        "tinybuild publish a b",
+    runner.run(text, LOG=str(log), BEFORE="HEAD^1")
+    assert log.read_text().splitlines() == [
+        "tinybuild affected HEAD^1 --names",
+        "tinybuild ci homes added edited",
+    ]
+    with (runner.forge.root / "recipes/edited.yaml").open("a") as recipe:
+        recipe.write("publish: {dataset_repo: org/rows}\n")
+    runner.run(text, LOG=str(log), BEFORE="HEAD^1")
+    assert log.read_text().splitlines()[4:] == [
+        "tinybuild build --jobs 2 edited",
+        "tinybuild publish edited",
     ]
 
 

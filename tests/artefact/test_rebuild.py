@@ -22,8 +22,9 @@ TOP = "version: 1\nsummary: few of them\ndataset: {source: {recipe: middle}, sam
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A zoo of three recipes, each made from the one before it."""
-    root = tmp_path_factory.mktemp("zoo") / "zoo"
-    assert doit(make(root, base=LIGHT, middle=MIDDLE, top=TOP)).code == 0
+    root = make(tmp_path_factory.mktemp("zoo") / "zoo", base=LIGHT, middle=MIDDLE, top=TOP)
+    (root / "zoo.yaml").write_text('version: 1\npublish: {dataset_repo: "org/tiny-{name}"}\n')
+    assert doit(root).code == 0
     return root
 
 

@@ -281,7 +281,9 @@ def test_the_exit_codes_of_doit(tmp_path: Path) -> None:
         }
         assert zoo.doit(root, "outdated", **environment).code == 3
         done = zoo.doit(root, "x", **environment, CI="true")
-        assert (done.code, "doit update x writes it anew" in done.err) == (1, True)
+        assert (done.code, "doit update x writes it anew" in done.out + done.err) == (1, True)
+        done = zoo.doit(root, "build", "--locked", "x", **environment)
+        assert (done.code, "doit update x writes it anew" in done.out + done.err) == (1, True)
         done = zoo.doit(root, "update", "--json", **environment, CI="true")
         assert (done.code, json.loads(done.out)["wrote"]) == (3, ["recipes/x.lock.json"])
         assert zoo.doit(root, "x", **environment, CI="true").code == 0

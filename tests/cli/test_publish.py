@@ -106,3 +106,40 @@ def test_names_without_a_repository(tmp_path: Path) -> None:
         run(root, "a")
     assert "no repository is named for a" in str(caught.value)
     assert "publish: {repo: OWNER/NAME}" in str(caught.value)
+
+
+WHOLE = """\
+version: 1
+summary: a tiny Llama
+source: {transformers: llama}
+dataset: {samples: 3}
+tokenizer: {vocab_size: 500}
+model: {}
+"""
+
+
+@pytest.mark.slow
+def test_what_is_published_is_whole(hub: Hub, tmp_path: Path) -> None:
+    """A user's code loads it by the code of its card, and it is verified and rebuilt from there."""
+    root = make(tmp_path / "zoo", whole=WHOLE)
+    (root / "zoo.yaml").write_text(COMMON)
+    assert doit(root).code == 0
+    text, answer = run(root)
+    assert answer.code == 0
+    assert "my-org/tiny-whole  created" in text
+    card = hub.repos["my-org/tiny-whole"].files["README.md"].decode()
+    code = card.partition("```python\n")[2].partition("```")[0]
+    assert '"my-org/tiny-whole"' in code
+    assert 'load_dataset("my-org/whole-rows")' in code
+    done = subprocess.run(
+        [sys.executable, "-c", code + "print(len(tokenizer), dataset['train'].num_rows)"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["500", "3"], done.stderr
+    for bundle in ("my-org/tiny-whole", "datasets/my-org/whole-rows"):
+        verified = doit(root, "verify", bundle)
+        assert verified.code == 0, verified
+    rebuilt = doit(root, "rebuild", "my-org/tiny-whole")
+    assert rebuilt.code == 0, rebuilt

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from kit import git, zoo
+from kit.files import ROOT
 
 from tinybuild.compare.affected import Verdict, affected
 from tinybuild.compare.revision import checked_out
@@ -199,3 +203,38 @@ def test_nothing_is_left_behind(root: Path) -> None:
         assert (revision.root / "recipes" / "rows.yaml").is_file()
     assert not revision.top.exists()
     assert git.git(root, "worktree", "list").count("\n") == 0
+
+
+@pytest.mark.slow
+def test_a_tinybuild_in_the_same_repository_plans_by_its_own_code(tmp_path: Path) -> None:
+    """Its code is compared file by file, and what it makes of a recipe by what it says itself."""
+    made = zoo.make(tmp_path / "zoo", rows=zoo.LIGHT)
+    for name in ("tinybuild", "schemas"):
+        shutil.copytree(ROOT / name, made / name, ignore=shutil.ignore_patterns("__pycache__"))
+    git.commit(made)
+    card = made / "tinybuild" / "pack" / "card.py"
+    card.write_text(card.read_text() + "# a comment\n")
+    assert by_its_own(made) == {"rows": {"pack": ["tinybuild/pack/card.py changed"]}}
+    git.commit(made)
+    slices = made / "tinybuild" / "engine" / "slices.py"
+    text = slices.read_text()
+    assert '"name": recipe.name' in text
+    slices.write_text(text.replace('"name": recipe.name', '"name": recipe.name + "-"'))
+    assert by_its_own(made) == {"rows": {"pack": ['recipe: name: "rows" -> "rows-"']}}
+
+
+def by_its_own(root: Path) -> dict[str, dict[str, list[str]]]:
+    """What the tinybuild in a zoo's repository says that HEAD affects."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tinybuild", "affected", "HEAD", "--json"],
+        cwd=root,
+        env={**zoo.environment(), "PYTHONPATH": str(root)},
+        capture_output=True,
+        check=True,
+    )
+    verdict = json.loads(done.stdout)
+    assert verdict["notes"] == []
+    return {
+        one["recipe"]: {stage["stage"]: stage["reasons"] for stage in one["stages"]}
+        for one in verdict["affected"]
+    }

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from tinybuild.config import overrides
-from tinybuild.config.distinct import Compared, apart, coincident_axes, compared, lacking
+from tinybuild.config.distinct import (
+    Compared,
+    apart,
+    coincident_axes,
+    coincident_layers,
+    compared,
+    lacking,
+)
 from tinybuild.config.shrink import shrink
 
 
@@ -213,3 +220,10 @@ def test_a_part_that_the_recipe_turns_off_by_a_size_of_0_is_not_lost() -> None:
     assert {name for name in lost if "additional" in name} == set(lost) != set()
     given = {"additional_vocab_size": 0}
     assert compared(IdeficsForVisionText2Text, source, tiny, given).lost == ()
+
+
+def test_a_kernel_that_is_one_of_the_sources_is_met() -> None:
+    full = {"blocks.0.up": (64, 16), "blocks.1.up": (64, 8)}
+    assert not [*coincident_layers(full, {"blocks.0.up": (32, 8), "blocks.1.up": (32, 8)})]
+    (one,) = coincident_layers(full, {"blocks.0.up": (32, 4), "blocks.1.up": (32, 4)})
+    assert (one.was, one.now) == ((16, 8), 4)

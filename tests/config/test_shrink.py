@@ -14,6 +14,7 @@ from kit.faults import refused
 
 from tinybuild.config import overrides
 from tinybuild.config import shrink as shrinking
+from tinybuild.config.distinct import FAR
 from tinybuild.config.shrink import shrink
 from tinybuild.config.sizes import SIZES
 from tinybuild.config.spread import spread
@@ -476,6 +477,25 @@ def test_half_of_a_size_is_not_the_size_of_something_else() -> None:
 
     search(tree, 2_000, measure, lambda _: True, narrow=False)
     assert tree.data["hidden_size"] == 40
+
+
+@pytest.mark.parametrize(("goal", "reason"), [(2_000, "rule"), (1_000, f"search: {FAR}")])
+def test_sizes_that_a_search_makes_equal_say_why(goal: int, reason: str) -> None:
+    """About half of a rank is taken: only a model of more than twice the goal may have that."""
+    from tinybuild.config.search import search
+
+    source = {"model_type": "x", "hidden_size": 4096, "num_attention_heads": 64}
+    tree = Tree({**source, "q_lora_rank": 128}, {}, TINY, None)
+    taken = {"num_attention_heads": 4, "num_key_value_heads": 5, "n_group": 6, "qk_head_dim": 7}
+    for name, value in {"hidden_size": 48, "q_lora_rank": 8, **taken}.items():
+        tree.set((name,), value, "rule")
+
+    def measure(changes: Data) -> dict[str, tuple[int, ...]]:
+        made = {"hidden_size": 48, "q_lora_rank": 8, **changes}
+        return {"layer": (300, made["q_lora_rank"])}
+
+    search(tree, goal, measure, lambda _: True, narrow=False)
+    assert tree.reasons["q_lora_rank",] == reason
 
 
 KINDS = ["linear_attention", "mlp", "linear_attention", "mlp", "full_attention", "mlp"] * 9

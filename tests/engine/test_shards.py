@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from kit import zoo
 from kit.files import ROOT
 
 from tinybuild.engine.plan import Zoo, load
-from tinybuild.engine.shards import Shard, cost, deal
+from tinybuild.engine.shards import Shard, cost, deal, remembered
 from tinybuild.errors import RecipeFault
 from tinybuild.files import Memo
 from tinybuild.recipe import Cache
@@ -67,3 +68,24 @@ def test_a_broken_recipe_is_in_one_shard(tmp_path: Path) -> None:
 def test_what_is_no_shard(text: str) -> None:
     with pytest.raises(RecipeFault, match="is not a shard"):
         Shard.read(text, "--shard")
+
+
+def test_a_past_run_says_what_recipes_cost(tmp_path: Path) -> None:
+    here = read(zoo.make(tmp_path / "zoo", a=zoo.LIGHT, b=zoo.LIGHT, c=zoo.LIGHT, made=MADE))
+    rows = [{"recipe": "b", "outcome": "built", "seconds": 90.0}]
+    rows += [{"recipe": name, "outcome": "up to date", "seconds": 0.0} for name in ("a", "c")]
+    (tmp_path / "run.json").write_text(json.dumps({"recipes": rows}))
+    took = remembered(tmp_path / "run.json", "x")
+    assert took == {"b": 90.0}
+    names = tuple(here.recipes)
+    shards = [deal(here, names, Shard(number=n, count=2), took) for n in (1, 2)]
+    assert shards == [("b",), ("a", "c", "made")]
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b"\xff"])
+def test_a_run_that_tells_nothing(text: bytes, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes(text)
+    with pytest.raises(RecipeFault, match=r"COSTS: run\.json does not tell what recipes took"):
+        remembered(tmp_path / "run.json", "COSTS")
+    with pytest.raises(RecipeFault, match="COSTS: none: No such file"):
+        remembered(tmp_path / "none", "COSTS")

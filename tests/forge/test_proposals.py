@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from kit import hub
+from kit.files import ROOT
 from kit.forge import Forge
+from kit.zoo import DODO
 
+from tinybuild import drift
+from tinybuild.drift.moved import Moved, Said, State
 from tinybuild.errors import BuildFault, RecipeFault
-from tinybuild.forge import programs, proposals
-from tinybuild.forge.proposals import SKIPPED, choose, opened, propose, skipped
+from tinybuild.forge import programs
+from tinybuild.forge.proposals import SKIPPED, Outdated, choose, opened, outdated, propose, skipped
+
+WHY = (Said(what="org/x is gated"),)
 
 
 class Tinybuild:
@@ -18,6 +28,7 @@ class Tinybuild:
 
     def __init__(self) -> None:
         self.upstream, self.builds, self.differs = "two", True, True
+        self.last: State = "same"
 
     def __call__(self, root: Path, *words: str) -> programs.Said:
         code, out, err = 0, "", ""
@@ -30,9 +41,12 @@ class Tinybuild:
             case ["diff", _, _, "--markdown"]:
                 code, out = (3, "| chat template | changed |\n") if self.differs else (0, "")
             case ["outdated", "--json"]:
-                rows = [("a", "moved"), ("b", "commit"), ("c", "same"), ("a", "moved")]
-                data = {"every": [{"recipe": name, "state": state} for name, state in rows]}
-                code, out = 3, json.dumps(data)
+                states = ("moved", "commit", "same", "moved", "unlocked", self.last)
+                every = [
+                    Moved(recipe=name, slot="source", source="hub org/x", state=state, refusals=WHY)
+                    for name, state in zip("abcade", states, strict=True)
+                ]
+                code, out = 1, json.dumps(dict(drift.data(every)))
         return programs.Said(name=f"tinybuild {words[0]}", code=code, out=out, err=err)
 
 
@@ -66,7 +80,16 @@ def test_what_is_open_comes_first_and_there_are_few() -> None:
 
 
 def test_only_what_is_used_has_moved(forge: Forge, tinybuild: Tinybuild) -> None:
-    assert proposals.moved(forge.root) == ["a"]
+    assert outdated(forge.root) == Outdated(moved=("a",), unknown={})
+    tinybuild.last = "refused"
+    assert outdated(forge.root) == Outdated(moved=("a",), unknown={"e": "org/x is gated"})
+
+
+def test_what_cannot_be_asked_is_said(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = programs.Said(name="tinybuild outdated", code=1, out='{"findings": []}', err="no zoo\n")
+    monkeypatch.setattr(programs, "tinybuild", lambda *words: said)
+    with pytest.raises(BuildFault, match="tinybuild outdated ended with 1: no zoo"):
+        outdated(forge.root)
 
 
 def test_a_pull_request_says_what_changes(forge: Forge, tinybuild: Tinybuild) -> None:
@@ -141,3 +164,50 @@ def test_who_is_skipped_has_a_reason(tmp_path: Path) -> None:
     path.write_text("- a\n")
     with pytest.raises(RecipeFault, match="a mapping of recipes to reasons is wanted"):
         skipped(tmp_path, ["a"])
+
+
+@pytest.mark.slow
+def test_a_week_with_the_real_commands(forge: Forge, tmp_path: Path) -> None:
+    """A dataset of the loopback Hub gets other rows: outdated, update, build, diff, and gh."""
+    rows = "version: 1\nsummary: s\ndataset: {source: {hub: org/rows}, samples: 1}\n"
+    for old in (forge.root / "recipes").iterdir():
+        old.unlink()
+    for name in ("first", "second"):
+        (forge.root / f"recipes/{name}.yaml").write_text(rows)
+    (forge.root / ".gitignore").write_text("/build/\n/dist/\n")
+    with hub.serve() as server:
+        env = {"HF_ENDPOINT": server.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")}
+        env["PYTHONPATH"] = str(ROOT)
+        server.dataset("org/rows").commit({"train.jsonl": b'{"a": 1}\n'})
+        (forge.root / "dodo.py").write_text(DODO)
+        built = tinybuild_(forge.root, "build", "first", "second", **env)
+        assert built.returncode == 0, built.stdout + built.stderr
+        (forge.root / ".github").mkdir()
+        (forge.root / SKIPPED).write_text("second: it is read by nobody\n")
+        forge.commit("locks")
+        quiet = tinybuild_(forge.root, "ci", "propose", CI="true", **env)
+        assert (quiet.returncode, quiet.stdout) == (0, "nothing moved that is used\n"), quiet.stderr
+        server.dataset("org/rows").commit({"train.jsonl": b'{"a": 2}\n'})
+        said = tinybuild_(forge.root, "ci", "propose", CI="true", **env)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert said.stdout.splitlines() == [
+        "second: skipped: it is read by nobody",
+        "first: https://github.com/o/r/pull/1",
+    ]
+    (pull,) = forge["pulls"]
+    assert pull["title"] == "first: its upstream moved"
+    before, after = pull["body"].split("## In the bundle")
+    assert "org/rows" in before
+    assert "first" in after
+    assert forge.git("status", "--porcelain", at=forge.root) == ""
+
+
+def tinybuild_(root: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tinybuild", *words],
+        cwd=root,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 from kit.files import SHARED
 
 from tinybuild.config import found, heads
 from tinybuild.config.distinct import compared
+from tinybuild.config.sizes import SIZES
+from tinybuild.config.tree import Tree
 from tinybuild.model.resized import resize
+from tinybuild.model.trial import Trial
 from tinybuild.sections import Model
 
 SECTION: Model = {
@@ -46,3 +52,22 @@ def test_what_meets_in_a_classs_own_sums_is_parted(model_type: str) -> None:
     tiny, _ = resize(source, SECTION, None, kind, seed=0).spread()
     found = compared(kind, source, tiny)
     assert (*found.lost, *found.gained, *map(str, found.coincidences)) == ()
+
+
+def test_axes_that_a_search_makes_equal_are_counted() -> None:
+    """The keys alone do not say it: a projection is as wide as heads times what each is wide."""
+    from transformers import LlamaConfig, LlamaModel
+
+    source = LlamaConfig(num_hidden_layers=1, head_dim=64)
+
+    def small(changes: Mapping[str, Any]) -> LlamaConfig:
+        return LlamaConfig(**{"num_hidden_layers": 1, "vocab_size": 99, **changes})
+
+    rules = {"hidden_size": 64, "intermediate_size": 112, "num_attention_heads": 4, "head_dim": 8}
+    tree = Tree(source.to_dict(), {}, SIZES["tiny"], None)
+    for name, value in {**rules, "num_key_value_heads": 2}.items():
+        tree.set((name,), value, "rule")
+    trial = Trial(model_class=LlamaModel, source=source, given={}, small=small, seed=0, tree=tree)
+    assert trial.parts({**tree.overrides, "intermediate_size": 96})
+    assert not trial.parts({**tree.overrides, "intermediate_size": 64})
+    assert not trial.parts({**tree.overrides, "head_dim": 16})

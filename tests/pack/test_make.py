@@ -291,6 +291,16 @@ def test_the_cards_of_what_is_published(job: MakeJob, stages: Any) -> None:
     assert made["zoo"] == {"repo": "my-org/tiny-{name}"}
 
 
+def test_the_card_carries_what_the_pin_knows(job: MakeJob, stages: Any) -> None:
+    facts = {"commit": "0" * 40, "gated": "manual", "license": "other (Some Licence)"}
+    pin = {"wish": {"hub": "meta/llama"}, **facts, "files": PINS["source"]["files"]}
+    work = wish(job, stages, "tokenizer", pins={"source": pin})
+    pack.make(work)
+    front, _ = card(work.out / NAME)
+    assert front["base_model"] == ["meta/llama"]
+    assert (front["license"], front["license_name"]) == ("other", "some-licence")
+
+
 def test_the_card_of_a_dataset_alone(job: MakeJob, stages: Any) -> None:
     work = wish(job, stages, "dataset", pins={})
     pack.make(work)

@@ -120,6 +120,7 @@ def test_a_change_is_a_pull_request_of_the_changed_files(hub: Hub, tmp_path: Pat
     text = hub.repos[REPO].discussions[0].text
     assert "| `config.json` | changed | 19 | 19 |" in text
     assert "README.md" not in text
+    assert "| `config.json` | `hidden_size` | `16` | `32` |" in text
 
 
 def test_a_direct_change_is_a_commit(hub: Hub, tmp_path: Path) -> None:
@@ -323,8 +324,19 @@ def test_without_a_token(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 # --- bad luck -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("way", ["new", "pull request", "direct", "open"])
+@pytest.mark.parametrize(
+    ("way", "when"),
+    [
+        ("new", "after"),
+        ("direct", "before"),
+        ("pull request", "after"),
+        pytest.param("new", "before", marks=pytest.mark.slow),
+        pytest.param("direct", "after", marks=pytest.mark.slow),
+        pytest.param("pull request", "before", marks=pytest.mark.slow),
+        pytest.param("open", "before", marks=pytest.mark.slow),
+        pytest.param("open", "after", marks=pytest.mark.slow),
+    ],
+)
 def test_a_publish_cut_at_any_request_is_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, when: str
 ) -> None:

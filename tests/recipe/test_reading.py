@@ -209,12 +209,12 @@ def test_defaults_are_filled_in_sections_that_are_there() -> None:
             "size": "tiny",
             "config": {},
         },
-        "checks": {"max_parameters": 50_000_000, "max_coincidences": 10},
+        "checks": {"max_parameters": 50_000_000, "max_coincidences": 0},
         "limits": {"seconds": 600, "memory": "8GB"},
     }
     data = read("version: 1\nsummary: s\ndataset: {samples: 3}\nchecks: {max_parameters: 1M}").data
     assert data["dataset"] == {"samples": 3}
-    assert data["checks"] == {"max_parameters": "1M", "max_coincidences": 10}
+    assert data["checks"] == {"max_parameters": "1M", "max_coincidences": 0}
     assert "source" not in data
     assert "model" not in data
     read(HEAD + b"model: {}\n").data["model"]["config"]["d_model"] = 1

@@ -302,6 +302,21 @@ def test_a_portal_answers_for_the_hub(
     assert "html" not in refusal.text
 
 
+@pytest.mark.parametrize("where", ["GET /api/models", "HEAD /owner", "GET /owner"])
+def test_a_redirect_to_another_host_gets_no_token(
+    job: MakeJob, hub: Hub, waits: list[float], where: str
+) -> None:
+    place = hub.url.replace("127.0.0.1", "localhost") + "/elsewhere/login"
+    hub.troubles += [
+        Trouble(where=where, status=302, headers={"Location": place}, times=99),
+        Trouble(where="/elsewhere/", status=200, body=PORTAL, times=99),
+    ]
+    refusal = refused(job)
+    assert hub.tokens
+    assert hub.leaked == []
+    assert "proxy" in refusal.hint
+
+
 def test_forbidden(job: MakeJob, hub: Hub, waits: list[float]) -> None:
     hub.troubles.append(Trouble(where="/api/", status=403, times=99))
     refusal = refused(job)
@@ -319,6 +334,31 @@ def test_an_endpoint_that_is_no_address(
     refusal = refused(job)
     assert "HF_ENDPOINT" in refusal.text
     assert "https://" in refusal.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTP_PROXY", "user:pass-word@nowhere"),
+        ("ALL_PROXY", "ftp://user:pass-word@nowhere:1"),
+        ("ALL_PROXY", "socks5://user:pass-word@127.0.0.1:9"),
+        ("HTTP_PROXY", "http://user:pass-word@127.0.0.1:9"),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem"),
+    ],
+)
+def test_a_proxy_that_cannot_be_used(
+    job: MakeJob, hub: Hub, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    from huggingface_hub import close_session
+
+    for other in ("NO_PROXY", "no_proxy", "http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, value)
+    close_session()
+    refusal = refused(job)
+    assert name in refusal.hint
+    assert "pass-word" not in refusal.text
+    close_session()
 
 
 # --- secrets --------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from tinybuild import bundle, wire
 from tinybuild.engine import receipts
 from tinybuild.engine.stages import STAGES
 from tinybuild.errors import BuildFault, Finding
-from tinybuild.files import copy
-from tinybuild.recipe import lock
+from tinybuild.files import copy, pretty, write
+from tinybuild.recipe import lock, zoofile
 from tinybuild.source import KINDS, kind_of, wishes
 
 _NAMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\.(yaml|lock\.json)")
@@ -104,6 +104,8 @@ def _lay(folder: Path, made: bundle.Made, root: Path) -> None:
             what = f"{path.relative_to(folder).as_posix()} is missing, or not a file of a recipe"
             raise BuildFault.of(what, where=folder.name)
         copy(path, recipes / name)
+    if made.zoo:  # cards name the repository that it gives
+        write(root / zoofile.FILE, pretty({"version": 1, "publish": dict(made.zoo)}))
     absent = list[Finding]()
     for file in sorted(recipes.glob("*.yaml")):
         data = check(file.read_bytes(), f"recipes/{file.name}")

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from tinybuild import progress, wire
 from tinybuild.artefact import place, rebuild, verify
-from tinybuild.cli.command import Answer, Command, Lines, Options
+from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.errors import RecipeFault
+from tinybuild.files import write
 
 WORDS = "DIR | NAME | OWNER/REPOSITORY[@REVISION]"
 
@@ -71,4 +72,46 @@ REBUILD = Command(
     more="Builds in a temporary zoo and a process of its own, from recipe and locks in the bundle\n"
     "and those of recipes that it was made from. Exit code 3 where a file is not the same: each\n"
     "is told with the libraries that decide its bytes and have another version here.",
+)
+
+
+def _import(here: Session, words: Sequence[str], options: Options) -> Lines:
+    from tinybuild.artefact import importing  # it brings what makes models
+
+    tiny, full = _one("import", words), options["source"]
+    if not full:
+        hint = "--source DIR, OWNER/REPOSITORY, or a model type of transformers such as llama"
+        raise RecipeFault.of("import needs the full-size model that it was made from", hint=hint)
+    name = options["name"] or importing.name_of(tiny)
+    place = here.root / "recipes" / f"{name}.yaml"
+    if place.exists():
+        what = f"recipes/{place.name} is there already"
+        raise RecipeFault.of(what, hint="give another name (--name), or move it away")
+    done = importing.recipe(tiny, full, here.root, here.pool)
+    write(place, done.text)
+    seen = done.seen
+    yield f"wrote recipes/{place.name}: {seen.class_}, {seen.parameters:,} parameters"
+    if seen.other:
+        yield f"{len(seen.other)} of {seen.tensors} tensors have another shape than there:"
+        yield from (f"  {tensor}" for tensor in seen.other)
+    else:
+        yield f"all {seen.tensors} tensors have the shapes that they have there"
+    yield "what cannot be known, or a recipe cannot say:"
+    yield from (f"  {line}" for line in done.unknown)
+    data = {"recipe": f"recipes/{place.name}", **wire.dump(seen), "unknown": [*done.unknown]}
+    return Answer(data=data, code=1 if seen.other else 0)
+
+
+IMPORT = Command(
+    doc="write a recipe that makes an existing tiny model's shape from its full-size source",
+    do=_import,
+    words="DIR | OWNER/REPOSITORY[@REVISION]",
+    options={
+        "source": Option(help="a folder, a repository, or a model type", value="FULL"),
+        "name": Option(help="of the recipe [the folder's or repository's]", value="NAME"),
+    },
+    zoo=False,
+    group="zoo",
+    more="Reads configs and tokenizer files only. The overrides are the difference of the two\n"
+    "configs, as few as make it; the tensors are held against those of the tiny model.",
 )

@@ -66,19 +66,20 @@ def _revision(here: Session, name: str, ours: Sequence[str], held: contextlib.Ex
     revision = held.enter_context(checked_out(here.root, name))
     verdict = affected(here.zoo, here.memo, revision)
     changed = [one for one in verdict.affected if one.recipe in ours]
-    todo = [one.recipe for one in changed if _stale(here, one.recipe)]
-    if todo:
-        what = f"not built as {'they are' if len(todo) > 1 else 'it is'} now: {', '.join(todo)}"
-        raise RecipeFault.of(what, hint=f"doit {' '.join(todo)}")
-    again = [one.recipe for one in changed if one.state == "changed"]
+    stale = [one.recipe for one in changed if _stale(here, one.recipe)]
+    if stale and len(stale) == len(changed):
+        what = f"not built as {'they are' if len(stale) > 1 else 'it is'} now: {', '.join(stale)}"
+        raise RecipeFault.of(what, hint=f"doit {' '.join(stale)}")
+    again = [one.recipe for one in changed if one.state == "changed" and one.recipe not in stale]
     places, notes = rebuilt(here.zoo, revision, again) if again else ({}, ())
+    late = [f"{one} is not built as it is now: doit {one}" for one in stale]
     return Base(
         title=f"{name} ({revision.commit[:12]})",
         places=places,
         same=frozenset(ours) - {one.recipe for one in changed},
-        lost=frozenset(again) - places.keys(),
+        lost=frozenset((*again, *stale)) - places.keys(),
         gone=verdict.gone,
-        notes=(*verdict.notes, *notes),
+        notes=(*verdict.notes, *late, *notes),
     )
 
 

@@ -29,6 +29,7 @@ def _build(here: Session, words: Sequence[str], options: Options) -> Lines:
         raise RecipeFault.of(f"--jobs {jobs} is not a number", hint="give 2, for example")
     if options["shard"]:
         here.shard = Shard.read(options["shard"], "--shard")
+    here.builder.frozen |= bool(options["locked"])
     given = [*(["-n", jobs] if jobs else []), *(["-a"] if options["always"] else [])]
     loader = None if (here.root / "dodo.py").is_file() else ModuleTaskLoader(vars(doit))
     try:
@@ -46,6 +47,7 @@ BUILD = Command(
         "jobs": Option(help="recipes at a time [1]", value="N", short="n"),
         "always": Option(help="also what is up to date", short="a"),
         "shard": SHARD,
+        "locked": Option(help="resolve nothing and write no lock, as with CI=true"),
     },
     group="build",
     more="Without a name: the recipes of recipes/ itself. GROUP stands for recipes/GROUP/, and a\n"

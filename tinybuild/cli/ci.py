@@ -8,6 +8,7 @@ from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.errors import Fault, RecipeFault, did_you_mean
 from tinybuild.forge import comments, proposals
+from tinybuild.publish.wishes import repositories
 
 
 def _comment(here: Session, words: Sequence[str], options: Options) -> Lines:
@@ -26,11 +27,14 @@ def _propose(here: Session, words: Sequence[str], options: Options) -> Lines:
     skip, most = proposals.skipped(root, known), options["most"] or str(proposals.OPEN)
     if not most.isdecimal():
         raise RecipeFault.of(f"--most {most} is not a number")
-    opened = proposals.opened(root)
-    wanted = list(here.named(words)) or proposals.moved(root)
+    opened, wanted, unknown = proposals.opened(root), here.named(words), dict[str, str]()
+    if not words:
+        told = proposals.outdated(root)
+        wanted, unknown = told.moved, {**told.unknown}
     chosen = proposals.choose(wanted, opened, skip, int(most))
-    yield from (f"{name}: {why}" for name, why in chosen.left.items())
-    done, failed = dict[str, str](chosen.left), 0
+    done = {**unknown, **chosen.left}
+    yield from (f"{name}: {why}" for name, why in done.items())
+    failed = int(bool(unknown))
     for name in chosen.propose:
         base = options["base"] or "main"
         try:
@@ -43,8 +47,15 @@ def _propose(here: Session, words: Sequence[str], options: Options) -> Lines:
     return Answer(data=done, code=failed)
 
 
+def _homes(here: Session, words: Sequence[str], options: Options) -> Lines:
+    names = [name for name in here.named(words) if repositories(here.recipe(name))]
+    yield from names
+    return Answer(data=[*names])
+
+
 STEPS: Mapping[str, Callable[[Session, Sequence[str], Options], Lines]] = {
     "comment": _comment,
+    "homes": _homes,
     "propose": _propose,
 }
 
@@ -59,14 +70,15 @@ def _ci(here: Session, words: Sequence[str], options: Options) -> Lines:
 CI = Command(
     doc="what a workflow of GitHub says and proposes; needs gh and its token",
     do=_ci,
-    words="comment PULL FILE | propose [NAME ...]",
+    words="comment PULL FILE | homes NAME ... | propose [NAME ...]",
     options={
         "base": Option(help="the branch that pull requests are for [main]", value="BRANCH"),
         "most": Option(help="pull requests of this kind that are open at most [3]", value="N"),
     },
     group="hub",
     more="comment says a file of Markdown on a pull request, in one comment that is edited from\n"
-    "then on. propose updates recipes of which something that is used moved upstream (or those\n"
-    "named), each on a branch of its own with a pull request that says what changes in the\n"
-    "bundle; .github/tinybuild-skip.yaml names those to leave alone, each with its reason.",
+    "then on. homes names those of the recipes that are published. propose updates recipes of\n"
+    "which something that is used moved upstream (or those named), each on a branch of its own\n"
+    "with a pull request that says what changes in the bundle; .github/tinybuild-skip.yaml names\n"
+    "those to leave alone, each with its reason.",
 )

@@ -139,6 +139,7 @@ COMMANDS: Mapping[str, Command] = {
     "verify": artefact.VERIFY,
     "publish": publish.PUBLISH,
     "rebuild": artefact.REBUILD,
+    "import": artefact.IMPORT,
     "unpack": Command(
         doc="write rows of a recipe's dataset source as files that a person can edit",
         do=_unpack,

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import NoReturn, Protocol
@@ -19,7 +19,7 @@ from typing import NoReturn, Protocol
 from tinybuild.engine.code import closure
 from tinybuild.engine.plan import Zoo, load
 from tinybuild.engine.run import Builder
-from tinybuild.engine.shards import Shard, deal
+from tinybuild.engine.shards import Shard, deal, remembered
 from tinybuild.engine.stages import STAGES, Task
 from tinybuild.errors import Fault, Finding, RecipeFault, did_you_mean, nearest
 from tinybuild.files import Memo, write
@@ -29,6 +29,7 @@ from tinybuild.recipe import Broken, Cache, Recipe
 from tinybuild.workers import Pool
 
 SHARD = "TINYBUILD_SHARD"  # I/N: what is selected is shared by N machines, and we are the I-th
+COSTS = "TINYBUILD_COSTS"  # a build's run.json: what recipes cost
 
 
 class Session:
@@ -49,9 +50,12 @@ class Session:
         self.outcome: Json = None  # of a build, when it is over
         self.begun = time.monotonic()
         self.shard: Shard | None = None  # of the machines that share what is selected
+        self.took: Mapping[str, float] = {}  # by recipes in a past build, where a file tells
         try:
             if given := os.environ.get(SHARD):
                 self.shard = Shard.read(given, SHARD)
+            if given := os.environ.get(COSTS):
+                self.took = remembered(root / given, COSTS)
             self.zoo = load(root, self.memo, self.cache)
         except Fault as fault:
             self.fault = fault
@@ -90,7 +94,7 @@ class Session:
     def share(self, names: Sequence[str], shard: str = "") -> tuple[str, ...]:
         """Those of a selection that are ours: all, or a shard's. Raises RecipeFault."""
         given = Shard.read(shard, "--shard") if shard else self.shard
-        return tuple(names) if given is None else deal(self.zoo, names, given)
+        return tuple(names) if given is None else deal(self.zoo, names, given, self.took)
 
     def ours(self, selected: Sequence[str]) -> list[str]:
         """Those of the tasks that doit selected which are ours; a group stands for its recipes."""

@@ -46,7 +46,8 @@ COUNTS = (
 KERNEL = 16  # a kernel is at most as large
 # In the reason of a key whose size could not be kept apart from others.
 NEEDED = "the class needs it"
-WISHED = ("recipe", "tokenizer")  # how the reason of a size begins that somebody wants so
+FAR = "the model was too large otherwise"
+WISHED = ("recipe", "tokenizer", "exception")  # how the reason of a size begins that is wanted
 OF = ("width", "heads")  # what a class derives the width of a head from
 
 _NUMBER = re.compile(r"(?:(?<=\.)|(?<=expert_)|^)\d+(?=\.|$)")
@@ -281,7 +282,8 @@ def apart(full: Shapes, now: Shapes) -> Iterator[str]:
 
 
 def coincident_layers(full: Shapes, now: Shapes) -> Iterator[Coincidence]:
-    """Axes that differ from layer to layer in the source and are one size now."""
+    """Axes that differ from layer to layer in the source and are one size now, as which no kernel
+    was in a layer."""
     like = _alike(full)
     for kind, tensors in _alike(now).items():
         was = {name: shape for name, shape in like.get(kind, {}).items() if name in tensors}
@@ -290,7 +292,8 @@ def coincident_layers(full: Shapes, now: Shapes) -> Iterator[Coincidence]:
             for name in sorted(was):
                 first_of.setdefault(was[name][i], name)
             made = {tensors[name][i] for name in was}
-            if len(first_of) > 1 and len(made) == 1:
+            kernel = any(size <= KERNEL and size in first_of for size in made)
+            if len(first_of) > 1 and len(made) == 1 and not kernel:
                 (old, one), (new, other) = list(first_of.items())[:2]
                 names = (f"{one}[{i}]", f"{other}[{i}]")
                 yield Coincidence(names=names, was=(old, new), now=made.pop())
@@ -420,7 +423,8 @@ class Known:
     def why(self, one: Coincidence) -> str:
         """Why two sizes are equal though they differ in the source; "" where nobody says it."""
         said = (self._reason(path) for keys in self.keys(one) for path in keys)
-        return next((text for text in said if text.startswith(WISHED) or NEEDED in text), "")
+        known = (t for t in said if t.startswith(WISHED) or NEEDED in t or FAR in t)
+        return next(known, "")
 
     def keys(self, one: Coincidence) -> Iterator[tuple[Path, ...]]:
         """The keys that the sizes come from; of an axis those that were, and are, as large."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tinybuild.config.distinct import coincident_sizes, measured
+from tinybuild.config.distinct import FAR, coincident_sizes, measured
 from tinybuild.config.tree import Tree
 from tinybuild.keys import NAMES, is_id, measures, says
 from tinybuild.paths import Data, Json, Path, whole
@@ -40,9 +40,10 @@ def search(
 
     A size is all the keys that have one value now and had one in the source: what is equal stays
     equal. Where its half is the size of something else, it becomes a little more; and what makes
-    fewest sizes equal goes first, and more of them only a model that is far too large. What loses a
-    tensor is left. `shapes` builds a config of these overrides on the meta device
-    (None where it makes no model), `works` forwards a batch. No width gets below NARROW, unless
+    fewest sizes equal goes first, and more of them only a model that is far too large, whose
+    reasons say so. What loses a tensor is left. `shapes` builds a config of these overrides on the
+    meta device (None where it makes no model), `works` forwards a batch and looks at the tensors'
+    axes as at the keys. No width gets below NARROW, unless
     `narrow`: a recipe's own goal may want it, and the reason says so. Keys of the recipe and of
     exceptions, ids, vocabularies and depths (a layer of each kind) stay.
     Deterministic: the same tree gives the same answer. Returns the number of parameters reached,
@@ -69,9 +70,10 @@ def search(
         taken = next((g for *_, g in best if works(_with(tree, g).overrides)), None)
         if taken is None:
             break
+        why = f": below a width of {NARROW}, for the recipe's goal" if _narrowed(taken) else ""
+        why += f": {FAR}" if _met(_with(tree, taken)) > _met(tree) else ""
         for path, value in taken:
-            low = f": below a width of {NARROW}, for the recipe's goal" if _narrowed(taken) else ""
-            tree.set(path, value, "search" + low)
+            tree.set(path, value, "search" + why)
         new = shapes(tree.overrides)
         now = new if new is not None else now
     return total(now)
@@ -189,7 +191,8 @@ def _halved(tree: Tree, keys: Sequence[tuple[Path, Json]], number: int) -> Group
         if (*path, name) not in places or size != number
     }
     half = number // 2
-    choices = range(half, number, math.gcd(half, 8))
+    step = math.gcd(half, 8)
+    choices = [*range(half, number, step), *range(half, number, max(1, step // 2))]
     new = next((n for n in choices if n not in taken), half)
     return tuple((path, _through(value, number, new)) for path, value in keys)
 

@@ -79,12 +79,30 @@ def _wrong(data: Mapping[Json, Json], known: Sequence[str]) -> Iterator[Finding]
             yield Finding(what=f"{name} has no reason", where=SKIPPED, hint=hint)
 
 
-def moved(root: Path) -> list[str]:
-    """The recipes of which something that is used moved upstream; not those of which only the
-    commit did. Raises BuildFault."""
-    data = programs.tinybuild(root, "outdated", "--json").held(0, programs.MOVED).data()
-    rows = _rows([value for value in mapping(data).values() if isinstance(value, list)])
-    return list(dict.fromkeys(str(row["recipe"]) for row in rows if row.get("state") == "moved"))
+@dataclass(frozen=True, kw_only=True)
+class Outdated:
+    """moved: recipes of which something that is used moved upstream; not those of which only the
+    commit did. unknown: recipe -> why that cannot be known."""
+
+    moved: tuple[str, ...]
+    unknown: Mapping[str, str]
+
+
+def outdated(root: Path) -> Outdated:
+    """What `tinybuild outdated` says of all recipes. Raises BuildFault."""
+    said = programs.tinybuild(root, "outdated", "--json")
+    known = mapping(said.data()).get("sources")
+    if known is None:
+        said.held(0, programs.MOVED)
+    rows = _rows([known])
+    return Outdated(
+        moved=tuple(dict.fromkeys(str(row["recipe"]) for row in rows if row["state"] == "moved")),
+        unknown={
+            str(row["recipe"]): "; ".join(str(one["what"]) for one in _rows([row["refusals"]]))
+            for row in rows
+            if row["state"] == "refused"
+        },
+    )
 
 
 def opened(root: Path) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tinybuild.config import backbones, carry, heads, overrides, precision, relations
 from tinybuild.config.completed import complete, left_open
+from tinybuild.config.distinct import FAR
 from tinybuild.config.found import named_only
 from tinybuild.config.meta import table
 from tinybuild.config.search import Shapes, search
@@ -214,7 +215,16 @@ def _reduce(trial: Trial, section: Model, vocabularies: set[int]) -> None:
             return made
         return {name: shape for name, shape in made.items() if not vocabularies & set(shape)}
 
-    reached = search(trial.tree, goal, shapes, trial.works, narrow=bool(wanted))
+    def apart(changes: Data) -> bool:
+        return trial.works(changes) and trial.parts(changes)
+
+    reached = search(trial.tree, goal, shapes, apart, narrow=bool(wanted))
+    if reached is not None and reached > goal:  # only then axes of tensors become equal, too
+        tree, before = trial.tree, copy.deepcopy(trial.tree.data)
+        reached = search(tree, goal, shapes, trial.works, narrow=bool(wanted))
+        for path, why in [*tree.reasons.items()]:
+            if get(tree.data, path) != get(before, path) and FAR not in why:
+                tree.reasons[path] = f"{why}: {FAR}"
     if wanted and reached is not None and reached > goal:
         key = ("model", "max_parameters" if "max_parameters" in section else "max_bytes")
         large = Finding(

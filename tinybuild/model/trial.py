@@ -82,6 +82,27 @@ class Trial:
             return False
         return True
 
+    def parts(self, changes: Data) -> bool:
+        """Whether no more axes of tensors are equal than of the tree as it is now."""
+        now, then = (self.axes(each) for each in (self.tree.overrides, changes))
+        return then <= now
+
+    def axes(self, changes: Data) -> int:
+        """How many axes are equal that differ in the source; none where that cannot be said."""
+        said = repr(changes)
+        if said not in self._axes:
+            try:
+                found = compared(self.model_class, self.source, self.small(changes))
+                self._axes[said] = len(found.axes) + len(found.layers)
+            except BuildFault:
+                self._axes[said] = 0
+        return self._axes[said]
+
+    @functools.cached_property
+    def _axes(self) -> dict[str, int]:
+        """What `axes` has said, by the text of the changes: a search asks again and again."""
+        return {}
+
     @functools.cached_property
     def met(self) -> Met | None:
         """What the rules' answer loses beside the source; None where that cannot be said."""

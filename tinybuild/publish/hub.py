@@ -6,6 +6,7 @@ without files of ours gets them, a pull request with our title is brought up to 
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from tinybuild.errors import Fault, SourceFault
 from tinybuild.publish import terms
 from tinybuild.publish.asking import persistently
 from tinybuild.publish.changes import changed, described
+from tinybuild.publish.difference import difference
 from tinybuild.publish.files import Local, listed, ready
 from tinybuild.publish.identity import trusted
 from tinybuild.publish.target import Change, Published, State, Target
@@ -130,15 +132,9 @@ class Publishing:
             return frozenset()
         if files[SUMS].holds(self.files[SUMS]):  # ours of today: nothing to fetch
             return frozenset(self.files)
-        with tempfile.TemporaryDirectory() as folder:
-            path = self.api.hf_hub_download(
-                self.target.repo,
-                SUMS,
-                repo_type=self.target.kind,
-                revision=commit,
-                cache_dir=folder,
-            )
-            names = listed(Path(path).read_text(encoding="utf-8", errors="replace"))
+        with tempfile.TemporaryDirectory(prefix="tinybuild-") as folder:
+            text = self.fetched(SUMS, commit, folder).read_text(encoding="utf-8", errors="replace")
+        names = listed(text)
         return frozenset((SUMS, *names) if names.keys() >= PAPERS else ())
 
     def others(self, held: Held) -> dict[str, Entry]:
@@ -161,9 +157,35 @@ class Publishing:
     def title(self) -> str:
         return f"Update {self.target.name} from its recipe"
 
-    @property
+    @functools.cached_property
     def description(self) -> str:
-        return described(self.target.name, self.changes(self.main or Held()))
+        """The files that change; and what that changes in the bundle, where one is published."""
+        main = self.main or Held()
+        changes = self.changes(main)
+        text = described(self.target.name, changes)
+        if not main.ours or not changes:
+            return text
+        # Those that are the same need not be fetched.
+        held: dict[str, Path | bytes] = {
+            name: file.data for name, file in self.files.items() if name in main.files
+        }
+        with tempfile.TemporaryDirectory(prefix="tinybuild-") as folder:
+            for change in changes:
+                if change.before is not None:
+                    held[change.path] = self.fetched(change.path, main.commit, folder)
+            return f"{text}\n\n{difference(self.target.name, held, self.files)}"
+
+    def fetched(self, path: str, commit: str, folder: str) -> Path:
+        """A file of a commit, in a folder of our own: the user's cache is left alone."""
+        return Path(
+            self.api.hf_hub_download(
+                self.target.repo,
+                path,
+                repo_type=self.target.kind,
+                revision=commit,
+                cache_dir=folder,
+            )
+        )
 
     def commit(self, held: Held, revision: str, *, propose: bool = False) -> CommitInfo:
         """One commit of what is different, on what was looked at."""

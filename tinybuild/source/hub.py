@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tinybuild.files import Memo, sha256
 from tinybuild.paths import Data, Json
 from tinybuild.source.kinds import Request, Resolved
-from tinybuild.source.pins import Listed, Wish, check_sizes, fault, taken
-from tinybuild.source.refusal import Address, Later, refusal
+from tinybuild.source.pins import Listed, Pin, Wish, check_sizes, fault, taken, title
+from tinybuild.source.refusal import Address, Later, refusal, unready
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -40,6 +40,7 @@ def resolve(request: Request) -> Resolved:
     right: Mapping[str, Callable[[Path], bool]]
     if lock is not None:
         facts = lock.facts
+        _hold_sizes(request, lock, api)
         right = {
             name: functools.partial(_locked, entry.sha256) for name, entry in lock.files.items()
         }
@@ -57,6 +58,27 @@ def resolve(request: Request) -> Resolved:
         for name in sorted(right)
     }
     return Resolved(facts=facts, files=files)
+
+
+def _hold_sizes(request: Request, lock: Pin, api: HfApi) -> None:
+    """Refuse files that are not as large as the lock says before they are fetched, by one request;
+    those in the cache are held by their digests."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.hf_api import RepoFile
+
+    repo, commit = request.wish.text(), lock.facts["commit"]
+    cached = {name: try_to_load_from_cache(repo, name, revision=commit) for name in lock.files}
+    missing = [name for name, path in cached.items() if not isinstance(path, str)]
+    if not missing:
+        return
+    address = Address.of(request)
+    for entry in ask(address, lambda: api.get_paths_info(repo, missing, revision=commit)):
+        size = entry.size if isinstance(entry, RepoFile) else None
+        locked = lock.files[entry.path].size if entry.path in lock.files else size
+        if size is not None and size != locked:
+            of = f"{entry.path} of {title(request.wish)}"
+            what = f"{of} is not the locked one ({size:,} bytes, locked {locked:,})"
+            raise fault(request.wish, what, request.anew)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +179,7 @@ def ask(address: Address, question: Callable[[], T], file: str = "") -> T:
         *(Later, OSError, ValueError, KeyError, TypeError),  # the last three: another's answer
     )
     for tried in range(TRIES):
-        _prepare()
+        _prepare(address)
         try:
             return question()
         except refused as error:
@@ -170,11 +192,15 @@ def ask(address: Address, question: Callable[[], T], file: str = "") -> T:
     raise AssertionError("not reached")
 
 
-def _prepare() -> None:
-    """Have the client wait for an answer no longer than for a file, and not sleep for an hour."""
+def _prepare(address: Address) -> None:
+    """Have the client wait for an answer no longer than for a file, and not sleep for an hour.
+    Raises Refused where a proxy or certificates are given that cannot be used."""
     from huggingface_hub import get_session
 
-    client = get_session()
+    try:
+        client = get_session()
+    except (ValueError, ImportError, OSError) as error:
+        raise unready(address, error) from None
     client.timeout = _seconds()
     hooks = client.event_hooks
     if _heed not in hooks["response"]:

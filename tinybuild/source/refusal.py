@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 AGAIN = "then run doit again"
 OUTAGE = "run doit again when it is back: https://status.huggingface.co"
-NETWORK = f"check the network (and HF_ENDPOINT, HTTPS_PROXY, NO_PROXY), {AGAIN}"
+NETWORK = f"check the network (and HF_ENDPOINT, HTTPS_PROXY, HTTP_PROXY, NO_PROXY), {AGAIN}"
+SETTINGS = f"check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and SSL_CERT_FILE, {AGAIN}"
 ENDPOINT = "HF_ENDPOINT is an address such as https://huggingface.co"
 ALIKE = 1000  # repositories of an owner among which a mistyped name is looked for
 
@@ -69,6 +70,12 @@ class Address:
 def refusal(address: Address, error: Exception, file: str = "") -> Refused:
     """The fault that an error of the Hub's client stands for; `file` is the one asked for."""
     return Refused(_refusal(address, error, file).findings)
+
+
+def unready(address: Address, error: Exception) -> Refused:
+    """The fault of settings with which no connection can be made."""
+    what = f"no connection can be made for {address.repo}: {scrubbed(str(error))}"
+    return Refused(address.fault(what, SETTINGS).findings)
 
 
 def _refusal(address: Address, error: Exception, file: str) -> Fault:

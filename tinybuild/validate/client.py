@@ -193,12 +193,9 @@ class Client:
         if self.processor is not None:
             raise ValueError("the processor makes what the model takes beside a text")
         known = {*coded} | {name for name in self.batch if name.startswith(("input", "attention"))}
-        others = {
-            name: value.to(self.model.dtype) if value.is_floating_point() else value
-            for name, value in self.batch.items()
-            if name not in known and hasattr(value, "shape")
-        }
-        self.run(what, {**coded, **{name: value[: len(texts)] for name, value in others.items()}})
+        others = features.cast(self.model, self.batch)
+        drawn = {name: value[: len(texts)] for name, value in others.items() if name not in known}
+        self.run(what, {**coded, **drawn})
 
 
 # --- what a client does ---------------------------------------------------------------------------
@@ -308,7 +305,8 @@ def _loss(client: Client) -> bool:
         return False
     several = [client.given[what] for what in ("texts", "media") if what in client.given]
     if several and client.processor is None:
-        several.append(client.batch)  # what no class makes may be a part of it
+        # What no class makes may be a part of it.
+        several.append(features.cast(client.model, client.batch))
     for given in several:
         with torch.no_grad():
             made = attempt(client.model, given)

@@ -43,7 +43,7 @@ class Bounds:
 
     max_parameters: int = 50_000_000
     max_bytes: int | None = None
-    max_coincidences: int = 10
+    max_coincidences: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
