@@ -18,7 +18,7 @@ from tinybuild.errors import BuildFault
 def read(job: MakeJob, root: Path, tiny: dict[str, Any], full: dict[str, Any]) -> Imported:
     """What is seen of two configs, without tokenizers."""
     for name, config in (("tiny", tiny), ("full", full)):
-        (root / name / "source").mkdir(parents=True)
+        (root / name / "source").mkdir(parents=True, exist_ok=True)
         (root / name / "source/config.json").write_text(json.dumps(config))
     return shape.read(job({}, tiny=root / "tiny", full=root / "full"))
 
@@ -73,6 +73,17 @@ def test_parts_of_a_config(job: MakeJob, tmp_path: Path) -> None:
     assert wanted["vision_config"].items() >= {**part, "image_size": 28, "patch_size": 7}.items()
     assert wanted["text_config"].items() >= {**part, "vocab_size": 500}.items()
     assert "model_type" not in wanted["text_config"]
+
+
+def test_what_follows_a_tokenizer_is_left_to_it(job: MakeJob, tmp_path: Path) -> None:
+    named = {"model_type": "bert", "architectures": ["BertModel"]}
+    small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    tiny = {**named, **small, "intermediate_size": 16, "vocab_size": 99, "type_vocab_size": 16}
+    (tmp_path / "full/source").mkdir(parents=True)
+    (tmp_path / "full/source/vocab.txt").write_text("[PAD]")
+    seen = read(job, tmp_path, tiny, named)
+    assert (seen.other, seen.vocabulary, seen.tokenizer) == ((), 99, True)
+    assert seen.overrides == {**small, "intermediate_size": 16, "type_vocab_size": 16}
 
 
 def test_another_kind_of_model_is_not_its_source(job: MakeJob, tmp_path: Path) -> None:

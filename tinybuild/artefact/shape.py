@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tinybuild.config import found, heads, meta, overrides, relations
 from tinybuild.config.spread import SPREADS
 from tinybuild.errors import BuildFault, Fault
-from tinybuild.keys import LABELS, first, is_id, says, vocabulary
+from tinybuild.keys import LABELS, first, is_id, measures, says, vocabulary
 from tinybuild.model import Building
 from tinybuild.model.resized import resize
 from tinybuild.paths import Data, Json, leaves, merge, put, without
@@ -254,7 +254,8 @@ def difference(source: PreTrainedConfig, target: PreTrainedConfig) -> dict[str, 
 
 def _follows(path: Place) -> bool:
     """Whether a key follows the tokenizer: its ids, and the rows of an embedding of texts."""
-    return is_id(path[-1]) or says(path[-1], "rows of text")
+    name = path[-1]  # a type_vocab_size is not of the text
+    return is_id(name) or (says(name, "rows of text") and measures(name) == "vocabulary")
 
 
 def _following(wishes: Data) -> dict[str, Json]:

@@ -44,6 +44,8 @@ RESERVED = frozenset(
             "outdated",
             "update",
             "diff",
+            "show",
+            "page",
         ),
         *("run", "list", "clean", "forget", "ignore", "info", "help", "auto", "dumpdb"),
         *("strace", "tabcompletion", "reset-dep"),
