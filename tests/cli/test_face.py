@@ -46,6 +46,11 @@ def test_both_faces_build_and_say_the_same(root: Path) -> None:
 def test_a_zoo_needs_no_dodo_file_for_tinybuild(root: Path) -> None:
     (root / "dodo.py").unlink()
     assert tinybuild(root, "build", "one").ran == {"dataset:one", "validate:one", "pack:one"}
+    failed = tinybuild(root, "build", "one", "bad")
+    assert failed.code == 1
+    last = failed.out.splitlines()[-1]
+    assert last.startswith("1 up to date, 1 failed in ")
+    assert last.endswith(": mend what is said above, then run doit again")
     assert tinybuild(root.parent, "-C", "zoo", "list", "one").out.splitlines()[-1] == (
         "one     up to date  rows only"
     )

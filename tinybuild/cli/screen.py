@@ -116,7 +116,7 @@ class Reporter:
         for line in _left():
             here.screen.say(line)
         if finished:
-            if last := _last(rows):
+            if last := _last(rows, [name for name, _ in self.faults]):
                 here.screen.say(last)
             self._keep(rows)
         bug = self.errors or any(not isinstance(fail, TaskFailed) for _, fail in self.faults)
@@ -228,10 +228,12 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _last(rows: Sequence[Row]) -> str:
-    """How many of each outcome, how long it took, and where to look; "" where nothing ran."""
-    counts = Counter(row.outcome for row in rows)
-    if set(counts) <= {FRESH}:
+def _last(rows: Sequence[Row], faults: Sequence[str]) -> str:
+    """How many of each outcome, how long it took, and where to look; "" where nothing ran.
+    faults: the tasks that failed; those of broken recipes are in no row."""
+    counts, told = Counter(row.outcome for row in rows), {row.recipe for row in rows}
+    counts[FAILED] += len({task.rpartition(":")[2] for task in faults} - told)
+    if not counts[BUILT] and not counts[FAILED]:
         return ""
     said = [f"{counts[kind]} {kind.lower()}" for kind in (BUILT, FRESH, FAILED) if counts[kind]]
     took = progress.seconds(time.monotonic() - session().begun)
