@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from doit.doit_cmd import DoitMain
 from kit.files import ROOT
+from kit.laid import Bundle
 from kit.zoo import LIGHT, make
 
 from tinybuild import recipe
-from tinybuild.cli import plugins
+from tinybuild.catalog.query import QUERIES
+from tinybuild.cli import building, plugins
 from tinybuild.cli.command import Answer
 from tinybuild.cli.commands import COMMANDS
 from tinybuild.cli.session import Session
@@ -106,6 +108,25 @@ def test_list_says_the_state_of_each(here: Session) -> None:
     assert told == {"a": "not built", "b": "not built", "bad": "broken"}
     assert said(here, "list", "more")[1].data["recipes"][0]["group"] == "more"
     assert len(said(here, "list", all="yes")[1].data["recipes"]) == 4
+
+
+def test_list_asks_what_bundles_are(here: Session) -> None:
+    checks = {"dataset_loads": {"state": "passed", "values": {"rows": 2}}}
+    place = Bundle(checks=checks).write(here.root / "dist/b")
+    (place / "SHA256SUMS").write_text("")
+    (place / "config.json").write_text('{"model_type": "m", "num_experts": 4}')
+
+    def names(*words: str, **options: str) -> list[str]:
+        return [row["name"] for row in said(here, "list", *words, **options)[1].data["recipes"]]
+
+    assert names(kind="moe") == ["b"]
+    assert names("a", kind="moe") == []
+    assert names(**{"model-type": "m", "max-bytes": "1MB"}) == ["b"]
+    assert said(here, "list", **{"max-bytes": "1"})[0] == ["no bundle in dist/ is all of that"]
+    assert {key.replace("-", "_") for key in building.ASKED} <= QUERIES.keys()
+    assert said(here, "path", "b")[0] == [str(place)]
+    with pytest.raises(RecipeFault, match="a is not built\n  hint: doit a"):
+        said(here, "path", "a")
 
 
 def test_a_recipe_is_found_by_its_name(here: Session) -> None:

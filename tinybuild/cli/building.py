@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tinybuild import progress
+from tinybuild.catalog.query import matching
+from tinybuild.catalog.rows import is_bundle, row
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.engine import orphans
@@ -13,6 +15,18 @@ from tinybuild.errors import RecipeFault, did_you_mean
 from tinybuild.paths import Json
 from tinybuild.recipe import Broken, Recipe
 
+# What a list can ask of bundles: a key of catalog.query.QUERIES, with - for _.
+ASKED: Mapping[str, str] = {
+    "kind": "with layers or attention of a kind, such as moe or gqa",
+    "modality": "that take text, image, video or audio",
+    "task": "for a task of transformers' pipelines",
+    "class": "of a class",
+    "model-type": "of a model type",
+    "licence": "with a licence",
+    "tp": "that can be split on so many devices",
+    "max-bytes": "of at most so many bytes",
+    "max-parameters": "of at most so many parameters",
+}
 SHARD = Option(help="only the share I of N machines, dealt by expected cost", value="I/N")
 
 
@@ -107,19 +121,26 @@ CLEAN = Command(
 def _list(here: Session, words: Sequence[str], options: Options) -> Lines:
     zoo = here.zoo
     broken = {recipe.name: recipe for recipe in zoo.broken}
-    every = [*zoo.recipes, *broken] if options["all"] else zoo.groups[""]
+    wanted = {key: options[key] for key in ASKED if options[key]}
+    every = [*zoo.recipes, *broken] if options["all"] or wanted else zoo.groups[""]
     names = here.share(here.named(words) or every, options["shard"])
+    if wanted:  # of what is built
+        bundles = (here.root / "dist" / name for name in names)
+        asked = {key.replace("-", "_"): value for key, value in wanted.items()}
+        names = tuple(one.name for one in matching(map(row, filter(is_bundle, bundles)), asked))
     told = [_told(here, broken.get(name) or zoo.recipes[name]) for name in names]
-    rows = [(row["name"], row["state"], row["summary"]) for row in told]
+    rows = [(one["name"], one["state"], one["summary"]) for one in told]
     if rows:
         yield progress.table(("recipe", "state", ""), rows)
     groups = {group: len(members) for group, members in zoo.groups.items() if group}
-    if groups and not words and not options["all"]:
+    if groups and not words and not options["all"] and not wanted:
         counts = [(group, str(count)) for group, count in groups.items()]
         yield ("\n" if rows else "") + progress.table(("group", "recipes"), counts, right=[1])
-    if not rows and not groups:
+    if not rows and wanted:
+        yield "no bundle in dist/ is all of that"
+    elif not rows and not groups:
         yield "there is no recipe in recipes/"
-    return Answer(data={"recipes": [{**row} for row in told], "groups": {**groups}})
+    return Answer(data={"recipes": [{**one} for one in told], "groups": {**groups}})
 
 
 def _told(here: Session, recipe: Recipe | Broken) -> Mapping[str, str]:
@@ -151,5 +172,28 @@ LIST = Command(
     doc="the recipes and groups of this zoo, and the state of each",
     do=_list,
     words="[NAME | GROUP | PATTERN ...]",
-    options={"all": Option(help="the recipes of all groups", short="a"), "shard": SHARD},
+    options={
+        "all": Option(help="the recipes of all groups", short="a"),
+        "shard": SHARD,
+        **{key: Option(help=f"only bundles: {help}", value="X") for key, help in ASKED.items()},
+    },
+    more="What bundles are is read in dist/: `list --kind moe --max-bytes 1MB --modality image`.",
+)
+
+
+def _path(here: Session, words: Sequence[str], options: Options) -> Lines:
+    names = here.named(words)
+    if len(names) != 1:
+        raise RecipeFault.of("path takes the name of one recipe", hint="see doit list")
+    place = here.root / "dist" / here.recipe(names[0]).name
+    if not is_bundle(place):
+        raise RecipeFault.of(f"{names[0]} is not built", hint=f"doit {names[0]}")
+    yield str(place)
+    return Answer(data={"path": str(place)})
+
+
+PATH = Command(
+    doc="where a bundle is, for scripts: from_pretrained takes it",
+    do=_path,
+    words="NAME",
 )

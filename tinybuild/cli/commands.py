@@ -122,6 +122,7 @@ COMMANDS: Mapping[str, Command] = {
     "build": building.BUILD,
     "clean": building.CLEAN,
     "list": building.LIST,
+    "path": building.PATH,
     "why": Command(
         doc="what a build would do for a recipe, stage by stage, and the reasons",
         do=_why,

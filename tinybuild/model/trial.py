@@ -89,11 +89,19 @@ class Trial:
 
     def axes(self, changes: Data) -> int:
         """How many axes are equal that differ in the source; none where that cannot be said."""
-        try:
-            found = compared(self.model_class, self.source, self.small(changes))
-        except BuildFault:
-            return 0
-        return len(found.axes) + len(found.layers)
+        said = repr(changes)
+        if said not in self._axes:
+            try:
+                found = compared(self.model_class, self.source, self.small(changes))
+                self._axes[said] = len(found.axes) + len(found.layers)
+            except BuildFault:
+                self._axes[said] = 0
+        return self._axes[said]
+
+    @functools.cached_property
+    def _axes(self) -> dict[str, int]:
+        """What `axes` has said, by the text of the changes: a search asks again and again."""
+        return {}
 
     @functools.cached_property
     def met(self) -> Met | None:
