@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -100,9 +101,9 @@ def test_tensors_by_shape_dtype_and_bytes(compared: Compared) -> None:
     ]
     assert one.tensors.same == 1
     text = markdown([one])
-    assert "| `embed.weight` | F32 [1, 2] | BF16 [2, 2] |" in text
-    assert "| `lm_head.weight` | F32 [2] | other values" in text
-    assert "| `old` | F32 [1] | - |" in text
+    assert "| `embed.weight` | `F32` [1, 2] | `BF16` [2, 2] |" in text
+    assert "| `lm_head.weight` | `F32` [2] | other values" in text
+    assert "| `old` | `F32` [1] | - |" in text
 
 
 def test_a_model_in_more_files_is_the_same_model(tmp_path: Path) -> None:
@@ -270,3 +271,23 @@ def test_a_comparison_needs_no_heavy_library(tmp_path: Path) -> None:
         "assert not {'torch', 'transformers', 'pyarrow', 'numpy'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", text], cwd=tmp_path, check=True)
+
+
+def test_nothing_that_an_upstream_names_is_more_than_text(compared: Compared) -> None:
+    """A mention, a link or HTML stands in a code span: outside of those there is none."""
+    bad = "@everyone <img src=x> [x](https://example.org) | `"
+    after = Bundle(
+        config={bad: bad},
+        vocabulary={bad: 0},
+        tensors={bad: (bad, [1], bytes(4))},
+        rows=({"text": {bad: 1}, bad: 2},),
+        checks={bad: {"state": bad, "values": {bad: bad}}},
+        files={bad: "3" * 64},
+        toolchain={bad: bad},
+    )
+    text = markdown([compared(after)])
+    assert text.count("everyone") > 10
+    lines = [line for line in text.splitlines() if "everyone" in line]
+    assert not [
+        line for line in lines if "everyone" in re.sub(r"(`+)(?!`).+?(?<!`)\1(?!`)", "", line)
+    ]

@@ -13,6 +13,7 @@ from tinybuild.cli.session import Session
 from tinybuild.compare import Comparison, folders, markdown, summary
 from tinybuild.compare.affected import Affected, Verdict, affected
 from tinybuild.compare.bundles import Asked
+from tinybuild.compare.markdown import code
 from tinybuild.compare.revision import checked_out
 from tinybuild.errors import RecipeFault
 
@@ -75,7 +76,8 @@ def _diff(here: Session, words: Sequence[str], options: Options) -> Lines:
     else:
         yield f"compared with {base.title}: {summary(found)}"
         yield from (line for one in differ for line in _lines(one))
-    yield from (f"{'- ' if options['markdown'] else ''}note: {note}" for note in base.notes)
+    for note in base.notes:
+        yield f"- note: {code(note, most=300)}" if options["markdown"] else f"note: {note}"
     data = {"base": base.title, "bundles": wire.dump(found), "notes": list(base.notes)}
     return Answer(data=data, code=3 if differ else 0)
 

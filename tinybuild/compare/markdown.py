@@ -76,10 +76,10 @@ def details(one: Comparison) -> str:
     return f"\n<details><summary>{title}</summary>\n\n{inner}\n\n</details>\n"
 
 
-def code(text: str) -> str:
+def code(text: str, most: int = LETTERS) -> str:
     """A code span that shows this text, also one with backticks and pipes in it."""
     text = re.sub(r"\s+", " ", text)
-    text = text if len(text) <= LETTERS else text[: LETTERS - 3] + "..."
+    text = text if len(text) <= most else text[: most - 3] + "..."
     text = text.replace("|", "\\|")
     runs = {len(run) for run in re.findall("`+", text)}
     fence = "`" * next(n for n in range(1, len(runs) + 2) if n not in runs)
@@ -89,6 +89,10 @@ def code(text: str) -> str:
 
 def _value(value: Json) -> str:
     return "-" if value is None else code(json.dumps(value, ensure_ascii=False))
+
+
+def _text(value: str | None) -> str:
+    return code(value) if value else "-"
 
 
 def _bytes(one: Comparison) -> str:
@@ -145,10 +149,6 @@ def _settings(*parts: Part) -> Callable[[Comparison], str]:
     return section
 
 
-def _reason(text: str) -> str:
-    return code(text) if text else ""
-
-
 def _vocabulary(one: Comparison) -> str:
     lines = []
     for file in one.vocabularies:
@@ -186,7 +186,7 @@ def _tensors(one: Comparison) -> str:
 
 def _tensor(before: Tensor | None, after: Tensor | None) -> tuple[str, str]:
     """Both sides: shape and dtype, and of equal ones that the bytes are others."""
-    told = [f"{one.dtype} {list(one.shape)}" if one else "-" for one in (before, after)]
+    told = [f"{code(one.dtype)} {list(one.shape)}" if one else "-" for one in (before, after)]
     if before and after and told[0] == told[1]:
         return told[0], f"other values (sha256 {before.sha256[:8]}{ARROW}{after.sha256[:8]})"
     return told[0], told[1]
@@ -199,7 +199,7 @@ def _dataset(one: Comparison) -> str:
         if split.added is not None and split.removed is not None:
             changed = f"{count(split.added)} new, {count(split.removed)} gone"
         columns = ", ".join(
-            f"{code(column.name)} {column.before or '-'}{ARROW}{column.after or '-'}"
+            f"{code(column.name)} {_text(column.before)}{ARROW}{_text(column.after)}"
             for column in split.columns
         )
         rows.append((code(split.split), count(split.before), count(split.after), changed, columns))
@@ -209,9 +209,8 @@ def _dataset(one: Comparison) -> str:
 def _checks(one: Comparison) -> str:
     rows = []
     for check in one.checks:
-        state = check.after or "gone"
-        if check.before != check.after:
-            state = f"{check.before or 'new'}{ARROW}{check.after or 'gone'}"
+        states = code(check.before or "new"), code(check.after or "gone")
+        state = states[1] if states[0] == states[1] else ARROW.join(states)
         told = "; ".join(
             f"{code(n.key)} {_value(n.before)}{ARROW}{_value(n.after)}" for n in check.values[:6]
         )

@@ -38,11 +38,12 @@ class Placed:
 def held(folder: Path) -> dict[str, Tensor]:
     """All tensors of a bundle: of the model, however many files it has, by their names; of an
     adapter in a folder below, with the folder before the name. Raises ValueError."""
-    return {
-        (path.parent.relative_to(folder) / name).as_posix(): tensor
-        for path in sorted(folder.rglob(f"*{SUFFIX}"))
-        for name, tensor in read(path).items()
-    }
+    found = dict[str, Tensor]()
+    for path in sorted(folder.rglob(f"*{SUFFIX}")):
+        below = path.parent.relative_to(folder).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        found |= {f"{prefix}{name}": tensor for name, tensor in read(path).items()}
+    return found
 
 
 def read(path: Path) -> dict[str, Tensor]:
