@@ -3,25 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from kit.zoo import LIGHT, Result, doit, environment, make
-
-
-def tinybuild(root: Path, *arguments: str, **env: str) -> Result:
-    done = subprocess.run(
-        [sys.executable, "-m", "tinybuild", *arguments],
-        cwd=root,
-        env=environment(**env),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    return Result(code=done.returncode, out=done.stdout, err=done.stderr)
+from kit.zoo import LIGHT, doit, make, tinybuild
 
 
 @pytest.fixture

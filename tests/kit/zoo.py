@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,8 +58,17 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def doit(root: Path, *arguments: str, **env: str) -> Result:
+    return run(root, command(*arguments), **env)
+
+
+def tinybuild(root: Path, *arguments: str, **env: str) -> Result:
+    return run(root, [sys.executable, "-m", "tinybuild", *arguments], **env)
+
+
+def run(root: Path, words: Sequence[str], **env: str) -> Result:
+    """Run a command in a zoo, with more in its environment."""
     done = subprocess.run(
-        command(*arguments),
+        words,
         cwd=root,
         env=environment(**env),
         capture_output=True,

@@ -8,6 +8,7 @@ from tinybuild import progress
 from tinybuild.catalog.query import matching
 from tinybuild.catalog.rows import is_bundle, row
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
+from tinybuild.cli.planning import PLAN
 from tinybuild.cli.session import Session
 from tinybuild.engine import orphans
 from tinybuild.engine.shards import Shard
@@ -32,7 +33,8 @@ SHARD = Option(help="only the share I of N machines, dealt by expected cost", va
 
 def _build(here: Session, words: Sequence[str], options: Options) -> Lines:
     """Lets doit do it, which prints; its own options are given as doit knows them."""
-    yield from ()
+    if options["plan"]:
+        return (yield from PLAN.do(here, words, {}))
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
 
@@ -62,6 +64,7 @@ BUILD = Command(
         "always": Option(help="also what is up to date", short="a"),
         "shard": SHARD,
         "locked": Option(help="resolve nothing and write no lock, as with CI=true"),
+        "plan": Option(help="only say what would run, why, and how large the models would be"),
     },
     group="build",
     more="Without a name: the recipes of recipes/ itself. GROUP stands for recipes/GROUP/, and a\n"

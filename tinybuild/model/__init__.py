@@ -137,6 +137,33 @@ def review(job: Job) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Size:
+    """What a model would be. bytes: of its weights."""
+
+    class_: str
+    parameters: int
+    bytes: int
+
+
+def sized(job: Job) -> Size:
+    """How large the model stage's model would be: its config is made, its weights are not.
+
+    Settings and facts as for `make`; of the inputs, fetch needs to hold the source's config only.
+    Raises Fault.
+    """
+    building = Building.of(job)
+    source, section, made = building.source, building.asked.model, building.model_class
+    config, _ = resize(source, section, building.tokenizer, made, building.seed).spread()
+    most = building.asked.max_parameters
+    parameters = count(made, config, most, source, section["config"])
+    return Size(
+        class_=made.__name__,
+        parameters=parameters,
+        bytes=parameters * building.dtype.itemsize,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Building:
     """What a model is built from: the settings (the dtype is the checkpoint's where the recipe says
     none), the class and the source's config for it, what was put right in that, the tokenizer's

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 from tinybuild import source, wire
 from tinybuild.config import heads
@@ -14,7 +15,9 @@ from tinybuild.engine.plan import Zoo
 from tinybuild.engine.run import Builder, limits
 from tinybuild.engine.stages import Task
 from tinybuild.errors import Fault, Finding, PackageFault
-from tinybuild.paths import Data, Json, mapping
+from tinybuild.facts import Ids
+from tinybuild.model import Size
+from tinybuild.paths import Data, Json, get, mapping, whole
 from tinybuild.recipe import Recipe, lock
 from tinybuild.review.stages import Asked, Origin
 from tinybuild.sections import Model
@@ -68,6 +71,28 @@ class Reviewer:
                 with seen.looking():
                     look(task, seen)
         return seen
+
+    def size(self, name: str) -> Size | None:
+        """How large a recipe's model would be; None where only a network can tell. A tokenizer that
+        is not built is taken to be as large as the recipe says. Raises Fault."""
+        task = self.zoo.tasks[f"model:{name}"]
+        wishes = source.wishes(task.recipe.data, task.recipe.file.parent)
+        (wish,) = (wish for wish in wishes if wish.slot == "source")
+        fetched, origins = self._fetched(task.recipe), dict[str, Origin]()
+        if fetched is None:
+            origin = self._origin(wish)
+            if origin is None or origin.through:
+                return None
+            origins["source"] = origin
+        asked = wire.dump(Asked(stage=task.settings, origins=origins))
+        job = self._job(task, asked, {"fetch": fetched} if fetched is not None else {})
+        wanted = get(cast("Data", task.recipe.data), ("tokenizer", "vocab_size"))
+        if whole(wanted):
+            ids = Ids(sizes={"vocab_size": wanted}, special={}, moved={}, keep=False, missing="any")
+            job = replace(job, facts={"tokenizer": {"ids": wire.dump(ids)}})
+        call = self.builder.pool.call
+        told: Json = call("tinybuild.review.stages:sized", job, limits(task), "warm")
+        return wire.load(Size, told)
 
     # --- locks -----------------------------------------------------------------------------------
 

@@ -51,6 +51,12 @@ def model(job: Job) -> None:
         models.review(_laid(job, Path(scratch), config=True))
 
 
+def sized(job: Job) -> models.Size:
+    """How large the model would be. Raises Fault."""
+    with tempfile.TemporaryDirectory(dir=job.out) as scratch:
+        return models.sized(_laid(job, Path(scratch), config=True))
+
+
 def tokenizer(job: Job) -> str:
     """Whether the source has a tokenizer, of such a class, as large; why that was not looked at, ""
     where it was. Raises Fault."""
