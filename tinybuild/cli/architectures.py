@@ -20,6 +20,7 @@ from tinybuild.engine.stages import Task
 from tinybuild.errors import PackageFault
 from tinybuild.facts import ModelFacts, TokenizerFacts, ValidateFacts
 from tinybuild.progress import count, size
+from tinybuild.source import blank_tokenizer
 
 GROUP = "architectures"
 PREFIX = "arch-"  # recipes/bert.yaml is a recipe of its own, and names are those of one zoo
@@ -45,8 +46,13 @@ tokenizer:
 
 
 def recipe(model_type: str) -> str:
-    """The text of a type's recipe: with a tokenizer where it reads or writes text."""
-    return RECIPE.format(model_type, WORDS if heads.speaks(model_type) else "")
+    """The text of a type's recipe: with a tokenizer where it reads or writes text, and one can be
+    had of its family."""
+    from transformers import CONFIG_MAPPING
+
+    config = CONFIG_MAPPING[model_type]()
+    words = heads.speaks(model_type) and blank_tokenizer(model_type, config) is not None
+    return RECIPE.format(model_type, WORDS if words else "")
 
 
 def missing(root: Path) -> dict[Path, str]:
