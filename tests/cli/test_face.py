@@ -24,7 +24,7 @@ def test_both_faces_build_and_say_the_same(root: Path) -> None:
         assert tinybuild(root, *words).out == doit(root, *words).out != ""
     told = json.loads(tinybuild(root, "build", "one", "--json").out)
     assert [row["outcome"] for row in told["recipes"]] == ["up to date"]
-    assert told == json.loads((root / "build/run.json").read_text())
+    assert json.loads((root / "build/run.json").read_text())["recipes"][0]["outcome"] == "built"
     assert doit(root, "o*").ran == {"dataset:other", "validate:other", "pack:other"}
 
 

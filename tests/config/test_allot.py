@@ -176,7 +176,7 @@ def test_a_vocabulary_is_as_long_in_all_configs_that_have_it() -> None:
 
 
 def test_lengths_are_no_widths_and_no_vocabularies() -> None:
-    short = small("siglip", text_config={"max_position_embeddings": 64})
+    short = small("clip", text_config={"max_position_embeddings": 64})
     assert mapping(short, ("text_config",))["max_position_embeddings"] == 56
     assert mapping(short, ("text_config",))["hidden_size"] == 64
     config = small("ctrl")

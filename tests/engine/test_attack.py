@@ -109,8 +109,8 @@ def test_odd_names_break_their_recipe_only(tmp_path: Path) -> None:
 def test_letters_that_the_locale_lacks_are_escaped(tmp_path: Path) -> None:
     root = make(tmp_path / "zoo", x="version: 1\nsummary: 日\n日: 1\n")
     result = doit(root, "check", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
-    assert (result.code, result.err) == (1, "")
-    assert "unknown key '\\u65e5'" in result.out
+    assert (result.code, result.out) == (1, "")
+    assert "unknown key '\\u65e5'" in result.err
 
 
 @pytest.mark.parametrize("path", ["../build/y", "../dist/y/dataset", ".."])

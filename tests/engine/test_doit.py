@@ -348,12 +348,12 @@ def test_a_broken_recipe_is_reported_and_the_others_are_built(tmp_path: Path) ->
     assert "Traceback" not in result.out + result.err
     check = doit(root, "check")
     assert check.code == 1
-    assert "1 of 2 recipes are broken" in check.out
+    assert "1 of 2 recipes are broken" in check.err
     assert doit(root, "check", "good").code == 0
     assert doit(root, "why", "bad").code == 1
     unknown = doit(root, "why", "goood")
     assert unknown.code == 1
-    assert "hint: did you mean good?" in unknown.out
+    assert "hint: did you mean good?" in unknown.err
 
 
 SOURCES = {
@@ -500,9 +500,9 @@ def test_a_recipe_made_from_another(tmp_path: Path) -> None:
         assert config[key] == base[key]
     words = (root / "dist/base/tokenizer.json", root / "dist/deeper/tokenizer.json")
     assert words[0].read_bytes() == words[1].read_bytes()
-    # Another summary for the base is nothing to the deeper one; another width is.
+    # Another summary for the base is only in what the deeper one says of how it was made.
     edit(root, "base", "a tiny Llama", "a base")
-    assert doit(root, "deeper").ran == {"pack:base"}
+    assert doit(root, "deeper").ran == {"pack:base", "pack:deeper"}
     edit(root, "base", "hidden_size: 16", "hidden_size: 32")
     assert {"fetch:deeper", "model:deeper", "pack:deeper"} <= doit(root, "deeper").ran
 
@@ -514,9 +514,9 @@ def test_recipes_in_a_circle_or_from_nowhere(tmp_path: Path) -> None:
     )
     result = doit(root, "check")
     assert result.code == 1
-    assert "recipes/a.yaml:3:10: the recipes need one another: a -> b -> a" in result.out
-    assert "recipes/c.yaml:3:10: there is no recipe cc" in result.out
-    assert "3 of 4 recipes are broken" in result.out
+    assert "recipes/a.yaml:3:10: the recipes need one another: a -> b -> a" in result.err
+    assert "recipes/c.yaml:3:10: there is no recipe cc" in result.err
+    assert "3 of 4 recipes are broken" in result.err
 
 
 def test_names_that_cannot_be(tmp_path: Path) -> None:
@@ -533,7 +533,7 @@ def test_names_that_cannot_be(tmp_path: Path) -> None:
         "recipes/old.yml: a recipe's file ends in .yaml",
         "there are two recipes named ok",
     ):
-        assert text in result.out, result.out
+        assert text in result.err, result.err
     assert doit(root).code == 1
 
 
@@ -580,4 +580,4 @@ def test_a_dataset_made_from_anothers(tmp_path: Path) -> None:
     (root / "recipes/d.yaml").write_text(text.format("model-only", 1))
     (root / "recipes/model-only.yaml").write_text(FULL.replace("dataset: {samples: 60}\n", ""))
     result = doit(root, "check", "d")
-    assert "the recipe model-only makes no dataset" in result.out
+    assert "the recipe model-only makes no dataset" in result.err

@@ -109,11 +109,13 @@ def edit(root: Path, name: str, old: str, new: str) -> None:
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """{path: bytes} below a folder, without what is hidden: memos, locks, and the fresh folder of
-    a stage that was killed, which stays until the stage runs again."""
+    """{path: bytes} below a folder, without what is hidden (memos, locks, and the fresh folder of
+    a stage that was killed, which stays until the stage runs again) and the times of a run."""
     names = ((path.relative_to(folder), path) for path in sorted(folder.rglob("*")))
     return {
         name.as_posix(): path.read_bytes()
         for name, path in names
-        if path.is_file() and not any(part.startswith(".") for part in name.parts)
+        if path.is_file()
+        and path.name != "run.json"
+        and not any(part.startswith(".") for part in name.parts)
     }

@@ -60,7 +60,7 @@ WRONG = {
     "task": Wrong(
         text=GPT2 + "model: {architecture: ctc}\n", says="transformers has no class for ctc of gpt2"
     ),
-    "path": Wrong(
+    "no-path": Wrong(
         text=HEAD + "source: {path: sources/nowhere}\nmodel: {}\n",
         says="there is no sources/nowhere",
     ),
@@ -196,6 +196,6 @@ def test_what_can_be_built_is_not_refused(reviewer: Reviewer) -> None:
 def test_only_models_and_tokenizers_ask_transformers(reviewer: Reviewer) -> None:
     pool = reviewer.builder.pool
     assert isinstance(pool, Here)
-    for name in ("rows", "split", "records", "lock", "path"):
+    for name in ("rows", "split", "records", "lock", "no-path"):
         reviewer.review(name)
     assert set(pool.sorts) == {"light"}

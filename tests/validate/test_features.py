@@ -59,6 +59,7 @@ def make(tmp_path: Path) -> Make:
                 "modalities": [],
                 "vocab_size": None,
                 "draw": 0,
+                "tag": "",
             },
         }
         return Subject(

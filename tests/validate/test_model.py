@@ -714,7 +714,7 @@ def test_a_module_that_only_unequal_widths_create(build: Build, tmp_path: Path) 
         ("recipe", True),
         ("rule width", False),
         ("search", False),
-        ("exception: something else", False),
+        ("exception: the class counts them so", True),
     ],
 )
 def test_what_cannot_be_kept_says_why(build: Build, tmp_path: Path, reason: str, ok: bool) -> None:

@@ -71,10 +71,11 @@ def _known(name: str, program: str) -> Command:
     """The command of a name; raises RecipeFault."""
     if name in COMMANDS:
         return COMMANDS[name]
-    near = nearest(name, COMMANDS)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"see {program} help"
-    if os.path.isdir("recipes") and not near and name in session().zoo.recipes:
+    if os.path.isdir("recipes") and name in session().zoo.recipes:
         hint = f"to build the recipe: {program} build {name}"
+    else:
+        near = nearest(name, COMMANDS)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"see {program} help"
     raise RecipeFault.of(f"there is no command {name}", hint=hint)
 
 

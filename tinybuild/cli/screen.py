@@ -124,16 +124,18 @@ class Reporter:
             raise SystemExit(1)
 
     def _keep(self, rows: Sequence[Row]) -> None:
-        """Leaves what the table says in build/run.json, for scripts."""
+        """Leaves what the table says in build/run.json, for scripts, where anything was done."""
         here = session()
         here.outcome = {
             "seconds": round(time.monotonic() - here.begun, 1),
             "recipes": [wire.dump(row) for row in rows],
             "failed": [{"task": name, "message": _message(fail)} for name, fail in self.faults],
         }
-        if (here.root / "build").is_dir():
-            with contextlib.suppress(OSError):  # a full disk must not hide what went before
-                write(here.root / "build" / "run.json", pretty(here.outcome))
+        if (here.built or self.faults) and (here.root / "build").is_dir():
+            # A name may be no UTF-8; a full disk must not hide what went before.
+            text = pretty(here.outcome).encode(errors="backslashreplace")
+            with contextlib.suppress(OSError):
+                write(here.root / "build" / "run.json", text)
 
 
 def _left() -> Iterator[str]:
