@@ -24,7 +24,8 @@ from tinybuild.recipe.contract import contract
 from tinybuild.recipe.reading import check
 
 HOWTO = sorted(page for page in (ROOT / "docs/howto").glob("*.md") if page.stem != "index")
-RUN = [*HOWTO, ROOT / "docs/tutorial.md", ROOT / "SKILL.md"]
+README = ROOT / "README.md"
+RUN = [*HOWTO, ROOT / "docs/tutorial.md", ROOT / "SKILL.md", README]
 # What doit itself has, and is not a command of ours.
 DOIT = {"help", "run", "forget", "ignore", "info", "dumpdb", "reset-dep", "tabcompletion"}
 OWN = {"python": sys.executable, "pytest": f"{sys.executable} -m pytest -p no:cacheprovider"}
@@ -122,7 +123,7 @@ def test_a_wrong_command_is_noticed() -> None:
 
 
 def test_every_command_is_in_the_readme() -> None:
-    text = (ROOT / "README.md").read_text()
+    text = README.read_text()
     assert [name for name in COMMANDS if not re.search(rf"`(doit|tinybuild) {name}\b", text)] == []
 
 
@@ -134,6 +135,15 @@ def test_all_pages_are_in_the_site_and_in_the_index() -> None:
     tasks = (ROOT / "docs/howto/index.md").read_text()
     assert len(HOWTO) == 12
     assert [page.name for page in HOWTO if f"({page.name})" not in tasks] == []
+
+
+def test_the_site_builds(tmp_path: Path) -> None:
+    """Strictly: each page is in its menu, and each link and anchor leads somewhere."""
+    pytest.importorskip("mkdocs", reason="mkdocs is not installed")
+    words = [sys.executable, "-m", "mkdocs", "build", "-q", "-d", str(tmp_path / "site")]
+    built = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    assert "https://" not in re.sub(r"<a [^>]*>", "", (tmp_path / "site/index.html").read_text())
 
 
 def test_what_a_command_says_is_compared() -> None:
@@ -197,14 +207,19 @@ BEFORE: Mapping[str, Callable[[Path], object]] = {
     "ci": commit,
     "what-changed": a_branch,
 }
-EMPTY = {"tutorial", "SKILL", "monorepo"}
+EMPTY = {"tutorial", "SKILL", "README", "monorepo"}
 MOVED = {"tinybuild diff main", "tinybuild diff main --markdown"}  # exit code 3
 
 
 def follow(page: Path, root: Path, env: Mapping[str, str]) -> None:
-    """Do what a page says, from its first line to its last: files, commands, scripts."""
+    """Do what a page says, from its first line to its last: files, commands, scripts.
+
+    Of the README only the commands: tests/test_readme.py tries its recipe.
+    """
     here = root
     for block in blocks(page):
+        if page == README and block.language != "console":
+            continue
         if block.file:
             (here / block.file).parent.mkdir(parents=True, exist_ok=True)
             (here / block.file).write_text(block.text)
