@@ -548,6 +548,18 @@ def test_the_search_leaves_experts_a_multiple_of_eight_wide(was: int, now: Data)
     assert tree.overrides == now
 
 
+@pytest.mark.parametrize(("experts", "new"), [({"num_experts": 4}, 48), ({}, 52)])
+def test_where_all_multiples_of_eight_are_taken(experts: Data, new: int) -> None:
+    """A width of experts stays one; another becomes a multiple of four."""
+    from tinybuild.config.search import _halved
+
+    others = ("hidden_size", "intermediate_size", "head_dim", "q_lora_rank", "kv_lora_rank")
+    sizes = dict(zip((*others, "qk_rope_head_dim"), range(48, 96, 8), strict=True))
+    path = ("moe_intermediate_size",)
+    tree = Tree({"model_type": "x", **sizes, **experts, path[0]: 96}, {}, TINY, None)
+    assert _halved(tree, [(path, 96)], 96) == ((path, new),)
+
+
 def test_a_model_that_only_has_channels_by_stage_is_drawn_wide_as_well() -> None:
     assert spread({"base_attn_unit_dims": [8, 12], "initializer_range": 0.02}) == {
         "initializer_range": 0.25

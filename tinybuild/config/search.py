@@ -192,7 +192,10 @@ def _halved(tree: Tree, keys: Sequence[tuple[Path, Json]], number: int) -> Group
     }
     half = number // 2
     step = math.gcd(half, 8)
-    choices = [*range(half, number, step), *range(half, number, max(1, step // 2))]
+    # Rows of experts are multiplied in groups, of multiples of 16 bytes.
+    experts = any(measures(name) == "experts" for _, name, _ in tree.items())
+    finer = step if experts else max(1, step // 2)
+    choices = [*range(half, number, step), *range(half, number, finer)]
     new = next((n for n in choices if n not in taken), half)
     return tuple((path, _through(value, number, new)) for path, value in keys)
 
