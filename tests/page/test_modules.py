@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from xml.etree import ElementTree
 
 from hypothesis import given
@@ -51,24 +52,12 @@ def test_any_names_give_a_well_formed_drawing(shapes: dict[str, tuple[int, ...]]
     tree = modules(shapes)
 
     def size(module: Module) -> int:
-        own = 0
-        for shape in module.weights.values():
-            product = 1
-            for side in shape:
-                product *= side
-            own += product
+        own = sum(map(math.prod, module.weights.values()))
         return own + sum(size(one) * one.count for one in module.inside)
 
-    assert size(tree) * tree.count == sum(_product(shape) for shape in shapes.values())
+    assert size(tree) * tree.count == sum(map(math.prod, shapes.values()))
     image = ElementTree.fromstring(drawing(tree, "<any> & all"))
     height = float(image.attrib["viewBox"].split()[3])
     for box in image.iter("{http://www.w3.org/2000/svg}rect"):
         assert float(box.attrib["y"]) + float(box.attrib["height"]) <= height + 4
         assert float(box.attrib["width"]) > 0
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    product = 1
-    for side in shape:
-        product *= side
-    return product

@@ -102,7 +102,7 @@ def test_a_bundle_of_files_that_are_not_there(tmp_path: Path, entry: Callable[..
 
 
 def test_the_code_of_the_pages_is_known() -> None:
-    assert len(site.CODE) >= 10
+    assert len(site.code()) >= 10
 
 
 @pytest.mark.parametrize("word", ["parameters", "bytes", "licence"])

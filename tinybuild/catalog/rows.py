@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinybuild import bundle, keys
+from tinybuild.catalog import contents
 from tinybuild.paths import Data, Json, get, whole
 
 # The last words of the argument of a forward that holds a modality, the first that match.
@@ -67,8 +67,8 @@ def is_bundle(place: Path) -> bool:
 
 def row(place: Path) -> Row:
     """The row of the bundle in a folder."""
-    config, card = _data(place / "config.json"), _front(place / "README.md")
-    checks = _checks(_data(place / "report.json"))
+    config, card = contents.data(place / "config.json"), _front(place / "README.md")
+    checks = {str(check["name"]): check for check in contents.checks(place)}
     named = config.get("architectures")
     return Row(
         name=place.name,
@@ -88,14 +88,6 @@ def row(place: Path) -> Row:
     )
 
 
-def _data(file: Path) -> Data:
-    """A file's JSON mapping; empty where there is no such file."""
-    if not file.is_file():
-        return {}
-    data: Json = json.loads(file.read_text(encoding="utf-8"))
-    return data if isinstance(data, Mapping) else {}
-
-
 def _front(card: Path) -> Data:
     """The front matter of a card."""
     import yaml
@@ -104,12 +96,6 @@ def _front(card: Path) -> Data:
     found = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
     data = yaml.safe_load(found[1]) if found else None
     return data if isinstance(data, Mapping) else {}
-
-
-def _checks(report: Data) -> dict[str, Data]:
-    checks = report.get("checks")
-    listed = checks if isinstance(checks, list) else []
-    return {str(check["name"]): check for check in listed if isinstance(check, Mapping)}
 
 
 def _number(checks: Mapping[str, Data], check: str, value: str) -> int | None:

@@ -71,6 +71,17 @@ def _moot(name: str) -> type[Command]:
     return type(name.title(), (OWN[name],), {"name": name, "parse_execute": parse_execute})
 
 
+def _is_command(word: str) -> bool:
+    """Importing all commands takes half a second: it is done for a word that no recipe may be."""
+    from tinybuild.engine.plan import RESERVED
+
+    if word not in RESERVED:
+        return False
+    from tinybuild.cli.commands import COMMANDS
+
+    return word in COMMANDS
+
+
 class Run(DoitRun):  # type: ignore[misc]  # doit has no types
     """Building, with patterns for names, and with the nearest names where one is not known."""
 
@@ -78,9 +89,7 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no types
 
     def parse_execute(self, in_args: list[str]) -> object:
         if zoo_here() and in_args:
-            from tinybuild.cli.commands import COMMANDS
-
-            if in_args[0] in COMMANDS:
+            if _is_command(in_args[0]):
                 return _face(in_args)
             if {"-h", "--help"} & {*in_args}:
                 return _face(["help"])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tinybuild import wire
+from tinybuild.catalog import contents
 from tinybuild.catalog.rows import Row, is_bundle, row
 from tinybuild.cli.building import state
 from tinybuild.cli.command import Answer, Command, Lines, Options
@@ -14,7 +15,7 @@ from tinybuild.cli.session import Session
 from tinybuild.errors import RecipeFault
 from tinybuild.page.modules import Module, modules
 from tinybuild.page.pictures import shapes
-from tinybuild.paths import Data, Json, get, mapping
+from tinybuild.paths import Json, get, mapping
 from tinybuild.progress import BAR, count, size, table
 
 DEEPEST = 3  # modules in modules that are listed
@@ -40,19 +41,19 @@ def _show(here: Session, words: Sequence[str], options: Options) -> Lines:
 def _parts(here: Session, name: str, place: Path) -> Iterator[str]:
     """Each part of what is shown, with a blank line above it."""
     yield "\n" + "\n".join(f"{key:<12} {value}" for key, value in _facts(here, name, row(place)))
-    if changes := _changes(place):
-        head = ("config", "source", "here", "why")
-        yield "\n" + table(head, [[one[key] for key in head] for one in changes])
+    changes = [(one.key, one.before, one.after, one.reason) for one in contents.changes(place, 32)]
+    if changes:
+        yield "\n" + table(("config", "source", "here", "why"), changes)
     held = shapes(place)
     if held:
-        rows = list(_sizes(modules(held), sum(map(_product, held.values())) or 1, 0))
+        rows = list(_sizes(modules(held), sum(map(math.prod, held.values())) or 1, 0))
         yield "\n" + table(("module", "parameters", ""), rows, right=[1])
     if tokens := _tokens(here, name):
         kept = [(count(number), reason) for reason, number in tokens.items()]
         yield "\n" + table(("tokens", "kept for"), kept, right=[0])
-    files = _files(place)
-    yield "\n" + table(("file", "bytes"), [(name, size(one)) for name, one in files], right=[1])
-    others = [check for check in _checks(place) if check["state"] != "passed"]
+    files = [(file, size(count)) for file, count in contents.files(place)]
+    yield "\n" + table(("file", "bytes"), files, right=[1])
+    others = [check for check in contents.checks(place) if check["state"] != "passed"]
     if others:
         keys = ("name", "state", "measured")
         yield "\n" + table(keys, [[str(check[key]) for key in keys] for check in others])
@@ -63,9 +64,12 @@ def _told(here: Session, name: str, place: Path) -> Json:
     return {
         **wire.dump(row(place)),
         "made_from": {**_credits(here, name)},
-        "changes": [{**change} for change in _changes(place)],
+        "changes": [
+            {"config": one.key, "source": one.before, "here": one.after, "why": one.reason}
+            for one in contents.changes(place, 32)
+        ],
         "tokens": {**_tokens(here, name)},
-        "files": dict(_files(place)),
+        "files": dict(contents.files(place)),
     }
 
 
@@ -102,25 +106,6 @@ def _tokens(here: Session, name: str) -> Mapping[str, int]:
     return {reason: number for reason, number in kept.items() if isinstance(number, int)}
 
 
-def _changes(place: Path) -> list[dict[str, str]]:
-    """Of the config: key, value in the source, value here, and why."""
-    listed = get(_data(place / "config_changes.json"), ("changes",))
-    return [
-        {
-            "config": str(change["key"]),
-            "source": _short(change["from"]),
-            "here": _short(change["to"]),
-            "why": str(change["reason"]),
-        }
-        for change in map(mapping, listed if isinstance(listed, list) else [])
-    ]
-
-
-def _short(value: Json) -> str:
-    text = "" if value is None else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 32 else text[:29] + "..."
-
-
 def _sizes(module: Module, whole: int, depth: int) -> Iterator[tuple[str, str, str]]:
     """A line for each module that is not too deep: name, parameters, and a bar of its share."""
     for one in module.inside:
@@ -130,29 +115,6 @@ def _sizes(module: Module, whole: int, depth: int) -> Iterator[tuple[str, str, s
         yield "  " * depth + one.name + times, count(parameters), bar
         if depth + 1 < DEEPEST and one.inside:
             yield from _sizes(one, whole, depth + 1)
-
-
-def _product(shape: Sequence[int]) -> int:
-    product = 1
-    for side in shape:
-        product *= side
-    return product
-
-
-def _files(place: Path) -> list[tuple[str, int]]:
-    """(name, bytes), the largest first."""
-    paths = [path for path in place.rglob("*") if path.is_file()]
-    sizes = [(path.relative_to(place).as_posix(), path.stat().st_size) for path in paths]
-    return sorted(sizes, key=lambda item: (-item[1], item[0]))
-
-
-def _checks(place: Path) -> list[Data]:
-    listed = get(_data(place / "report.json"), ("checks",))
-    return [mapping(check) for check in listed] if isinstance(listed, list) else []
-
-
-def _data(file: Path) -> Data:
-    return mapping(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
 SHOW = Command(

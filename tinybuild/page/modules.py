@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,7 +50,7 @@ def modules(shapes: Shapes, name: str = "") -> Module:
     folded = tuple(_folded(inside))
     if not own and len(folded) == 1 and folded[0].name.startswith("0 to "):  # layers that are alike
         return dataclasses.replace(folded[0], name=name)
-    size = sum(map(_size, shapes.values()))
+    size = sum(map(math.prod, shapes.values()))
     return Module(name=name, weights=own, inside=folded, parameters=size)
 
 
@@ -84,13 +85,6 @@ def _counted(run: Sequence[Module]) -> Module:
     if first is last:
         return first
     return dataclasses.replace(first, name=f"{first.name} to {last.name}", count=len(run))
-
-
-def _size(shape: Sequence[int]) -> int:
-    size = 1
-    for side in shape:
-        size *= side
-    return size
 
 
 # --- the drawing ----------------------------------------------------------------------------------

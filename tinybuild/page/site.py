@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinybuild import bundle, wire
+from tinybuild.catalog import contents
 from tinybuild.catalog.rows import Row
 from tinybuild.files import digest, pretty, sha256, write
 from tinybuild.page import samples
 from tinybuild.page.modules import drawing, modules
 from tinybuild.page.pictures import Picture, pictures
-from tinybuild.paths import Data, Json, mapping
 from tinybuild.progress import size
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ COLUMNS = (
     *((name, True) for name in NUMBERS),
     ("licence", False),
 )
-# What the pages are made with; another version of it makes them anew.
-CODE = [sha256(path) for path in sorted(Path(__file__).parent.rglob("*.*")) if path.is_file()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +102,13 @@ def make(folder: Path, zoo: str, entries: Sequence[Entry], say: Callable[[str], 
     return site
 
 
+@functools.cache
+def code() -> tuple[str, ...]:
+    """Digests of what the pages are made with; another version of it makes them anew."""
+    own = (path for path in sorted(Path(__file__).parent.rglob("*.*")) if path.is_file())
+    return tuple(sha256(path) for path in own)
+
+
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -136,7 +141,7 @@ def _bundle(site: Site, pages: Environment, entry: Entry, say: Callable[[str], N
     """The page of a bundle; it stays where nothing that it shows has changed."""
     place, name = site.folder / entry.name, f"{entry.name}.html"
     sums = (place / bundle.SUMS).read_text(encoding="utf-8")
-    made_from = digest([CODE, sums, entry.name, site.zoo])
+    made_from = digest([code(), sums, entry.name, site.zoo])
     mark = f"<!-- {made_from} -->\n"
     target = site.folder / name
     if target.is_file() and target.read_text(encoding="utf-8").endswith(mark):
@@ -161,10 +166,10 @@ def _told(place: Path, entry: Entry) -> dict[str, object]:
         "facts": [(name, shown) for name, shown in _facts(row) if shown],
         "snippet": snippet[1].rstrip() if snippet else "",
         "drawing": _drawn(seen, row),
-        "changes": list(_changes(_data(place / "config_changes.json"))),
+        "changes": list(contents.changes(place, 80)),
         "cuts": _cuts(place, entry),
         "tables": list(samples.tables(place / bundle.DATASET)),
-        "checks": _data(place / "report.json").get("checks", []),
+        "checks": contents.checks(place),
         "files": list(_files(place)),
         "pictures": seen,
         "recipe": _text(place / bundle.RECIPE).rstrip(),
@@ -194,32 +199,6 @@ def _drawn(seen: Sequence[Picture], row: Row) -> str:
     return drawing(modules(shapes), f"The modules of {row.class_}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Changed:
-    """A key of the config that is not as in the source, as text."""
-
-    key: str
-    before: str
-    after: str
-    reason: str
-
-
-def _changes(data: Data) -> Iterator[Changed]:
-    listed = data.get("changes")
-    for change in map(mapping, listed if isinstance(listed, list) else []):
-        yield Changed(
-            key=str(change["key"]),
-            before=_short(change["from"]),
-            after=_short(change["to"]),
-            reason=str(change["reason"]),
-        )
-
-
-def _short(value: Json) -> str:
-    text = "" if value is None else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
 def _cuts(place: Path, entry: Entry) -> list[samples.Cut]:
     """Nothing where the bundle has no tokenizer.json."""
     tiny = place / "tokenizer.json"
@@ -231,16 +210,11 @@ def _cuts(place: Path, entry: Entry) -> list[samples.Cut]:
 
 def _files(place: Path) -> Iterator[tuple[str, str, float]]:
     """(name, bytes, per cent of all), the largest first."""
-    paths = [path for path in place.rglob("*") if path.is_file()]
-    sizes = {path.relative_to(place).as_posix(): path.stat().st_size for path in paths}
-    whole = sum(sizes.values()) or 1
-    for name, count in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
+    files = contents.files(place)
+    whole = sum(count for _, count in files) or 1
+    for name, count in files:
         yield name, f"{count:,}", round(100 * count / whole, 1)
 
 
 def _text(file: Path) -> str:
     return file.read_text(encoding="utf-8") if file.is_file() else ""
-
-
-def _data(file: Path) -> Data:
-    return mapping(json.loads(_text(file) or "{}"))

@@ -1,0 +1,61 @@
+"""What the files of a bundle tell a reader: how its config came to be, its checks, its bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinybuild.paths import Data, Json, mapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """A key of the config that is not as in the source, as text."""
+
+    key: str
+    before: str
+    after: str
+    reason: str
+
+
+def data(file: Path) -> Data:
+    """A file's JSON mapping; empty where there is no such file."""
+    if not file.is_file():
+        return {}
+    read: Json = json.loads(file.read_text(encoding="utf-8"))
+    return read if isinstance(read, Mapping) else {}
+
+
+def changes(place: Path, longest: int) -> Iterator[Changed]:
+    """What of a bundle's config differs from its source's; longest: characters of a value."""
+    for change in _listed(place / "config_changes.json", "changes"):
+        yield Changed(
+            key=str(change["key"]),
+            before=_short(change["from"], longest),
+            after=_short(change["to"], longest),
+            reason=str(change["reason"]),
+        )
+
+
+def checks(place: Path) -> list[Data]:
+    """The checks of a bundle, as its report has them."""
+    return _listed(place / "report.json", "checks")
+
+
+def files(place: Path) -> list[tuple[str, int]]:
+    """(name, bytes) of each file of a bundle, the largest first."""
+    paths = [path for path in place.rglob("*") if path.is_file()]
+    sizes = [(path.relative_to(place).as_posix(), path.stat().st_size) for path in paths]
+    return sorted(sizes, key=lambda item: (-item[1], item[0]))
+
+
+def _listed(file: Path, key: str) -> list[Data]:
+    values = data(file).get(key)
+    return [mapping(value) for value in values] if isinstance(values, list) else []
+
+
+def _short(value: Json, longest: int) -> str:
+    text = "" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= longest else text[: longest - 3] + "..."
