@@ -18,6 +18,7 @@ HERE = "PATH/TO/THIS/FOLDER"  # what a dataset's card calls its place, which it 
 RECIPE, LOCK, RECIPES = "recipe.yaml", "recipe.lock.json", "recipes"
 MAKINGS = (RECIPE, LOCK, f"{RECIPES}/")
 SUMS, MADE = "SHA256SUMS", "provenance.json"
+DRAWING = "architecture.svg"  # of the model's modules; the card shows it
 _SUM = re.compile(r"([0-9a-f]{64})  (.+)")
 TOKENIZER = "tokenizer_config.json"
 LIMITS = ("model_max_length", "max_len")  # as it was called before

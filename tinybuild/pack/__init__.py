@@ -13,8 +13,10 @@ from tinybuild import bundle, corpus, wire
 from tinybuild.errors import BuildFault
 from tinybuild.facts import DatasetFacts, FetchShown, ModelShown, PackFacts, TokenizerShown
 from tinybuild.files import archive, copy, digest, pretty, tree
+from tinybuild.modules import modules, picture
 from tinybuild.pack.card import card
 from tinybuild.pack.told import Changed, Checked, Places, Told
+from tinybuild.tensors import shapes
 from tinybuild.workers import Job
 
 
@@ -65,6 +67,7 @@ def make(job: Job) -> PackFacts:
     (folder / bundle.LOCK).write_text(pretty({"version": 1, "pins": pins}), encoding="utf-8")
     _made_from(job, folder, settings.zoo)
     _home(folder, settings.places.dataset_repo)
+    drawn = _drawn(folder, model)
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     told = Told(
         name=settings.name,
@@ -84,12 +87,23 @@ def make(job: Job) -> PackFacts:
         places=settings.places,
         versions=_versions(report["checks"]),
         bytes=bundle.size(folder),
+        drawn=drawn,
     )
     (folder / "README.md").write_text(card(told), encoding="utf-8")
     sums = "".join(f"{entry['sha256']}  {path}\n" for path, entry in tree(folder).items())
     (folder / bundle.SUMS).write_text(sums, encoding="utf-8")
     tar = archive(folder, job.out / f"{settings.name}.tar.gz", settings.name)
     return PackFacts(bytes=bundle.size(folder), tar=tar)
+
+
+def _drawn(folder: Path, model: ModelShown | None) -> bool:
+    """Draw the model, where its tensors can be listed without loading them."""
+    held = shapes(folder)
+    if model is None or not held:
+        return False
+    drawing = picture(modules(held), f"The modules of {model.class_}")
+    (folder / bundle.DRAWING).write_text(drawing, encoding="utf-8")
+    return True
 
 
 def _home(folder: Path, repo: str) -> None:
