@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from tinybuild.files import PROVENANCE, RECEIPT, copy, pretty
 
@@ -17,23 +15,11 @@ HERE = "PATH/TO/THIS/FOLDER"  # what a dataset's card calls its place, which it 
 # each recipe that it was made from, as NAME.yaml and NAME.lock.json.
 RECIPE, LOCK, RECIPES = "recipe.yaml", "recipe.lock.json", "recipes"
 MAKINGS = (RECIPE, LOCK, f"{RECIPES}/")
-SUMS, MADE, REPORT = "SHA256SUMS", "provenance.json", "report.json"
+SUMS, REPORT = "SHA256SUMS", "report.json"
+MADE = "provenance.json"  # `statement` says what it holds
 _SUM = re.compile(r"([0-9a-f]{64})  (.+)")
 TOKENIZER = "tokenizer_config.json"
 LIMITS = ("model_max_length", "max_len")  # as it was called before
-
-
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """How a bundle was made, beside its recipes and locks. recipe: its name, which the seeds depend
-    on. toolchain: the libraries that decide its bytes, and their versions. zoo: what zoo.yaml said
-    of publishing, which the cards follow."""
-
-    version: Literal[1]
-    recipe: str
-    tinybuild: str
-    toolchain: Mapping[str, str]
-    zoo: Mapping[str, str] = field(default_factory=dict)
 
 
 def lay(inputs: Mapping[str, Path], folder: Path, length: int | None = None) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tinybuild import bundle, wire
+from tinybuild import bundle, statement
 from tinybuild.compare.differences import Cause, Comparison, Part
 from tinybuild.engine import receipts
 from tinybuild.engine.stages import STAGES
@@ -83,7 +83,6 @@ class Made:
     def of(cls, folder: Path, build: Path | None) -> Made:
         """From what stands in the bundle, and from build/NAME of the zoo beside it."""
         below = sorted((folder / bundle.RECIPES).glob("*.yaml"))
-        told = receipts.data(receipts.read(str(folder / bundle.MADE)))
         code = dict[str, Data]()
         for stage in STAGES if build is not None else ():
             state = receipts.papers(f"{build}/{stage}")[1]
@@ -91,9 +90,8 @@ class Made:
                 kept = receipts.read(f"{build.parent}/.code-{state.code[:16]}.json")
                 code[stage] = mapping(receipts.data(kept))
         try:
-            known = wire.load(bundle.Made, told)
-            toolchain = {**known.toolchain, "tinybuild": known.tinybuild}
-        except wire.Misshapen:
+            toolchain = statement.read(folder).toolchain
+        except (OSError, ValueError, RecursionError):
             toolchain = {}
         return cls(
             recipe=Recipe.read(folder / bundle.RECIPE),

@@ -233,7 +233,8 @@ def pack(asked: Asked) -> Slice | None:
         and not METHODS[recipe.data["tokenizer"]["method"]].source,
         **_told(recipe),
     }
-    made = [STAGES[stage].libraries for stage in shown if stage in recipe.data]
+    ran = (*(stage for stage in shown if stage in recipe.data), "validate")
+    made = [STAGES[stage].libraries for stage in ran]
     return Slice(
         settings=settings,
         needs=(*needs, asked.need("validate", "report.json")),
