@@ -45,6 +45,7 @@ RESERVED = frozenset(
             "update",
             "diff",
             "page",
+            "store",
         ),
         *("run", "list", "clean", "forget", "ignore", "info", "help", "auto", "dumpdb"),
         *("strace", "tabcompletion", "reset-dep"),
