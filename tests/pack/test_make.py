@@ -19,13 +19,14 @@ from kit.files import contents
 from kit.stage import MakeJob
 
 import tinybuild
-from tinybuild import model, pack, source, wire
+from tinybuild import model, pack, source, statement, wire
 from tinybuild.dataset import stage as dataset
 from tinybuild.errors import BuildFault
 from tinybuild.facts import DatasetFacts, ModelShown, TokenizerShown
 from tinybuild.files import digest, sha256
 from tinybuild.progress import count
 from tinybuild.source import blank_tokenizer
+from tinybuild.statement import Asked
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.workers import Job
 
@@ -203,11 +204,12 @@ def test_a_bundle_says_how_to_make_it_again(job: MakeJob, stages: Any, tmp_path:
         "recipes/base.yaml": "base's",
         "recipes/base.lock.json": "base's lock",
     }
-    assert json.loads(found["provenance.json"]) == {
-        "version": 1,
-        "recipe": NAME,
+    told = statement.read(work.out / NAME)
+    assert told.asked == Asked(recipe=NAME)
+    assert told.toolchain == {
         "tinybuild": tinybuild.__version__,
-        "toolchain": {"python": "3.11", "torch": "2.13.0"},
+        "python": "3.11",
+        "torch": "2.13.0",
     }
     assert set(found) - {"SHA256SUMS"} == {
         line.partition("  ")[2] for line in found["SHA256SUMS"].decode().splitlines()
@@ -287,8 +289,7 @@ def test_the_cards_of_what_is_published(job: MakeJob, stages: Any) -> None:
     assert "dist/" not in body
     _, rows = card(work.out / NAME / "dataset")
     assert 'load_dataset("my-org/rows")' in rows
-    made = json.loads((work.out / NAME / "provenance.json").read_text())
-    assert made["zoo"] == {"repo": "my-org/tiny-{name}"}
+    assert statement.read(work.out / NAME).asked.zoo == {"repo": "my-org/tiny-{name}"}
 
 
 def test_the_card_carries_what_the_pin_knows(job: MakeJob, stages: Any) -> None:

@@ -1,4 +1,4 @@
-"""Whether a bundle is, file for file, what its SHA256SUMS says."""
+"""Whether a bundle is, file for file, what its SHA256SUMS and its statement say."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinybuild import bundle
+from tinybuild import bundle, statement
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.files import archive, sha256
 
@@ -54,7 +54,8 @@ def verify(folder: Path) -> Verified:
         what = f"{bundle.SUMS} does not hold a line `SHA256  FILE` for each file"
         raise BuildFault.of(what, where=folder.name, hint="build or download the bundle again")
     files = dict(_files(folder))
-    problems = [*_files_that_differ(files, listed)] or [*_archive(folder)]
+    problems = [*_files_that_differ(files, listed)]
+    problems = problems or [*_statement(folder, listed), *_archive(folder)]
     known = [name for name in listed if name in files]
     return Verified(
         files=len(known),
@@ -106,6 +107,19 @@ def _files_that_differ(files: dict[str, Path], listed: dict[str, str]) -> Iterat
             yield Problem(file=name, what="is not a plain file")
         elif mode & UNUSUAL:
             yield Problem(file=name, what=f"has the mode {stat.S_IMODE(mode):04o}, not 0644")
+
+
+def _statement(folder: Path, listed: dict[str, str]) -> Iterator[Problem]:
+    """What the statement of how it was made says otherwise, where there is one."""
+    if bundle.MADE not in listed:
+        return
+    try:
+        told = statement.read(folder)
+    except (ValueError, RecursionError) as error:
+        yield Problem(file=bundle.MADE, what=f"cannot be read: {error}")
+        return
+    for file, what in statement.unlike(told, listed):
+        yield Problem(file=file, what=what)
 
 
 def _archive(folder: Path) -> Iterator[Problem]:

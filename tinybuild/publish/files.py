@@ -8,13 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinybuild.bundle import DATASET, LOCK, MADE, RECIPES, SUMS
+from tinybuild.bundle import REPORT, SUMS, alone
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.files import tree
 from tinybuild.publish.target import Target
-
-REPORT = "report.json"
-PAPERS = (LOCK, MADE, REPORT, f"{RECIPES}/")  # what a dataset by itself takes along
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +44,7 @@ def ready(target: Target) -> dict[str, Local]:
         raise BuildFault(Finding(what=what, where=where, hint=hint) for what in wrong)
     if target.kind == "model":
         return {name: Local.of(folder / name) for name in sorted(target.receipt)}
-    inside = f"{DATASET}/"
-    names = [name for name in target.receipt if name.startswith(inside)]
-    files = {name.removeprefix(inside): Local.of(folder / name) for name in names}
-    papers = [name for name in target.receipt if name.startswith(PAPERS)]
-    files |= {name: Local.of(folder / name) for name in papers}
+    files = {name: Local.of(folder / at) for name, at in alone(target.receipt).items()}
     sums = "".join(f"{files[name].sha256}  {name}\n" for name in sorted(files))
     return {**files, SUMS: Local.of(sums.encode())}
 
