@@ -140,6 +140,7 @@ COMMANDS: Mapping[str, Command] = {
     "new": starting.NEW,
     "schema": starting.WRITE_SCHEMA,
     "verify": artefact.VERIFY,
+    "sign": artefact.SIGN,
     "publish": publish.PUBLISH,
     "rebuild": artefact.REBUILD,
     "import": artefact.IMPORT,
