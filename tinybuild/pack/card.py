@@ -132,8 +132,9 @@ def _origins(told: Told) -> Iterator[str]:
         fed.append("tokenizer")
     made = {"source": " and ".join(fed), "tokenizer": "tokenizer", "dataset": "dataset"}
     for slot, credit in told.credits.items():
-        if made.get(slot):
-            yield f"- {made[slot]}: {credit['words']}"
+        what = made.get(slot) or slot.partition(".")[2]  # of a part that the config names, its key
+        if what:
+            yield f"- {what}: {credit['words']}"
     if told.tokenizer and told.given:
         yield "- tokenizer: the vocabulary in the recipe"
     if told.dataset and "dataset" not in told.credits:

@@ -9,13 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinybuild.artefact.signature import covered
-from tinybuild.bundle import DATASET, LOCK, MADE, RECIPES, SIGNATURE, SUMS
+from tinybuild.bundle import REPORT, SIGNATURE, SUMS, alone
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.files import tree
 from tinybuild.publish.target import Target
-
-REPORT = "report.json"
-PAPERS = (LOCK, MADE, REPORT, f"{RECIPES}/")  # what a dataset by itself takes along
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +46,7 @@ def ready(target: Target) -> dict[str, Local]:
     if target.kind == "model":
         signed = [SIGNATURE] if (folder / SIGNATURE).is_file() else []
         return {name: Local.of(folder / name) for name in sorted((*target.receipt, *signed))}
-    inside = f"{DATASET}/"
-    names = [name for name in target.receipt if name.startswith(inside)]
-    files = {name.removeprefix(inside): Local.of(folder / name) for name in names}
-    papers = [name for name in target.receipt if name.startswith(PAPERS)]
-    files |= {name: Local.of(folder / name) for name in papers}
+    files = {name: Local.of(folder / at) for name, at in alone(target.receipt).items()}
     sums = "".join(f"{files[name].sha256}  {name}\n" for name in sorted(files))
     return {**files, SUMS: Local.of(sums.encode())}
 
