@@ -8,8 +8,17 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+# What no terminal, log or file takes as it is: halves of characters, and what steers a terminal.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """A text that may hold what an upstream says, as one that can be shown and written anywhere."""
+    return _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +34,10 @@ class Finding:
     where: str = ""
     hint: str = ""
     key: tuple[str | int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("what", "where", "hint"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
 
     def __str__(self) -> str:
         head = f"{self.where}: {self.what}" if self.where else self.what

@@ -25,6 +25,7 @@ from tinybuild.errors import BuildFault, Fault
 from tinybuild.keys import START, elsewhere, is_config, is_id, measures, says
 from tinybuild.paths import Data, Json, having, items, mapping, mappings, without
 from tinybuild.paths import Path as Place
+from tinybuild.reading import reading
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -60,6 +61,7 @@ def load(folder: Path) -> PreTrainedConfig:
     return read(folder).config
 
 
+@reading("the source's config.json", "source")
 def read(folder: Path) -> Found:
     """A folder's config.json, put right and loaded. Raises BuildFault."""
     data = _json(folder)

@@ -14,6 +14,7 @@ from typing import cast
 from tinybuild.errors import SourceFault
 from tinybuild.files import POINTER, PUSH, Memo, copy, inside, is_pointer, sha256
 from tinybuild.paths import Data, Json, mapping
+from tinybuild.reading import reading
 from tinybuild.sections import Sections
 from tinybuild.source import another, folder, hub, modeltype, package, repository
 from tinybuild.source.family import blank_tokenizer
@@ -152,10 +153,11 @@ def fetch(job: Job) -> dict[str, Json]:
             recipe=job.task.partition(":")[2],
         )
         kind = KINDS[request.wish.kind]
-        if slot == "dataset" and kind.rows is not None:
-            pin, more["read"] = kind.rows(request)
-        else:
-            pin = _taken(request, kind.resolve(request))
+        with reading(title(request.wish), *slot_key(request.wish), request.wish.kind):
+            if slot == "dataset" and kind.rows is not None:
+                pin, more["read"] = kind.rows(request)
+            else:
+                pin = _taken(request, kind.resolve(request))
         pins[slot], credits[slot] = pin.json(), dict(credit(pin.wish, pin.facts))
     return {"pins": pins, "credits": credits, **more}
 

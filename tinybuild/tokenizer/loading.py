@@ -10,6 +10,7 @@ from unittest import mock
 
 from tinybuild.errors import BuildFault, Fault, did_you_mean
 from tinybuild.keys import PROCESSORS
+from tinybuild.reading import reading
 from tinybuild.tokenizer import ranks, spm
 from tinybuild.tokenizer.segmenter import LETTERS
 from tinybuild.tokenizer.tokenizer_json import Document
@@ -31,8 +32,10 @@ def load(folder: Path, name: str | None, kind: str) -> PreTrainedTokenizerBase:
             what = "this model type has no blank tokenizer of its own"
             hint = "take another family's: tokenizer: {source: {transformers: gpt2}, ...}"
         raise BuildFault.of(what, key=("tokenizer",), hint=hint)
+    read = " and ".join(file for file in files if not file.endswith(".md")) or "files"
     try:
-        made, empty = _loaded(folder, name, files)
+        with reading(f"the source's {read}", "tokenizer"):
+            made, empty = _loaded(folder, name, files)
     except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
         raise _unloadable(error, folder, files, name) from None
     except Exception as error:
