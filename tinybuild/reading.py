@@ -29,20 +29,24 @@ class Suspect:
 _open: list[Suspect] = []
 _last: list[Suspect] = []  # of the last failure
 _told: list[Callable[[Suspect | None], None]] = []
-# What is not the file's doing, and what others tell better.
-_OTHERS = (Fault, MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit)
+# What is not the file's doing, and what others tell better. No file makes a name undefined.
+_OTHERS = (Fault, MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit, NameError, SyntaxError)
 _FOLDERS = re.compile(r"(?<![\w/:.])/(?:[^\s/'\"]+/)+")
-HINT = "see that it is whole and is what its own library writes, or take another source"
+HINT = "put it right in a copy of the source and name that (path: FOLDER), or take another source"
 REPORT = (
-    f"{HINT}; if it is right, this is a bug of tinybuild: report it, with the trace in "
+    f"{HINT}; if it is right as it is, report a bug of tinybuild, with the trace in "
     "build/NAME/STAGE.failure.json"
 )
 
 
 def suspect() -> Suspect | None:
-    """The file at work on now, or the one that failed last."""
-    known = _open or _last
-    return known[-1] if known else None
+    """The file at work on now."""
+    return _open[-1] if _open else None
+
+
+def failed() -> Suspect | None:
+    """The file at work on when this call of the process failed."""
+    return _last[-1] if _last else None
 
 
 def listen(tell: Callable[[Suspect | None], None]) -> None:
@@ -55,7 +59,8 @@ def listen(tell: Callable[[Suspect | None], None]) -> None:
 @contextlib.contextmanager
 def reading(file: str, *key: str | int) -> Iterator[None]:
     """Work on a file of a source. Whatever is raised inside, but for a Fault, running out of memory
-    or what the operating system refuses, is a SourceFault that names the file."""
+    or what the operating system refuses, is a SourceFault that names the file. What is said of the
+    source without advice gets that of its files."""
     here = Suspect(file=file, key=key)
     _open.append(here)
     _tell()
@@ -64,6 +69,8 @@ def reading(file: str, *key: str | int) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Fault):
             _last[:] = [here]
+        if isinstance(error, Fault):
+            error.advise(key, HINT)
         if foreign(error):
             raise
         raise blamed(error, here) from error
@@ -84,7 +91,7 @@ def each(items: Iterator[T], file: str, *key: str | int) -> Iterator[T]:
 
 def _tell() -> None:
     for tell in _told:
-        tell(_open[-1] if _open else None)
+        tell(suspect())
 
 
 def foreign(error: BaseException) -> bool:

@@ -214,7 +214,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def _out_of_memory(memory: int) -> Fault:
-    at = reading.suspect()
+    at = reading.suspect() or reading.failed()
     return BuildFault.of(
         f"{at.file if at else 'this'} needs more memory than there is, or than the "
         f"{memory / 1e9:.3g} GB it may take",

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from tinybuild import network
-from tinybuild.config import backbones
+from tinybuild.config import backbones, bounds
 from tinybuild.config.matched import matched, named
 from tinybuild.config.overrides import reason, refusals
 from tinybuild.config.precision import DTYPES, WRITTEN, Dtype, own_dtype
@@ -65,6 +65,7 @@ def load(folder: Path) -> PreTrainedConfig:
 def read(folder: Path) -> Found:
     """A folder's config.json, put right and loaded. Raises BuildFault."""
     data = _json(folder)
+    bounds.hold(data, "the source's config.json", ("source",))
     dtype, mended = own_dtype(data), list[Mended]()
     for rule in (_dropped, _legacy):
         for one in list(rule(data)):

@@ -264,7 +264,7 @@ def _split(config: Config, split: str, how: Open) -> Split:
     assert entry.schema is not None
     assert entry.shard is not None
     opened = [File(config=config, name=name, how=how) for name in files]
-    schemas = list[tuple[File, pyarrow.Schema]]()
+    schemas: list[tuple[File, pyarrow.Schema]] = []
     for file in opened:
         with reading(file.name, *KEY):
             schema = entry.schema(file)

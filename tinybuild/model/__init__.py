@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinybuild import wire
-from tinybuild.config import found, heads, overrides, precision, reads, relations
+from tinybuild.config import bounds, found, heads, overrides, precision, reads, relations
 from tinybuild.config.meta import count
 from tinybuild.config.spread import SPREADS, tried
 from tinybuild.config.tags import tag
@@ -188,6 +188,7 @@ class Building:
     def of(cls, job: Job) -> Building:
         asked, folder = job.asked(Settings), job.inputs["fetch"] / "source"
         told = job.facts.get("tokenizer")
+        bounds.hold(asked.model["config"], "the recipe", ("model", "config"))
         read = found.read(folder)
         changes = heads.labelled(asked.model["architecture"], asked.model["config"])
         model_class, source = heads.choose(asked.model["architecture"], read.config)
