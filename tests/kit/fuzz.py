@@ -429,7 +429,7 @@ def read_lock(job: Job) -> None:
 
 def read_tensors(job: Job) -> None:
     """What a diff of bundles does: another's model is compared."""
-    from tinybuild.compare import tensors
+    from tinybuild import tensors
 
     try:
         tensors.read(job.inputs["own"] / "model.safetensors")

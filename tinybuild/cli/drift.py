@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tinybuild import drift
+from tinybuild import drift, named
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session, placed
 from tinybuild.drift import Moved
@@ -17,7 +17,7 @@ from tinybuild.errors import Fault, RecipeFault, did_you_mean
 from tinybuild.files import digest
 from tinybuild.paths import Json
 from tinybuild.recipe import Recipe, lock
-from tinybuild.source import KINDS, Pin, Wish
+from tinybuild.source import KINDS, Pin, Wish, kind_of
 from tinybuild.source.pins import title
 
 NOTHING = "nothing moved"
@@ -128,11 +128,14 @@ def _renew(here: Session, recipe: Recipe, told: Mapping[str, Moved], done: Renew
     held = [slot for slot in told if done.parts and slot not in anew and _in_parts(wishes[slot])]
     pins = {slot: pin for slot, pin in recipe.pins.items() if slot in wishes}
     keys = {slot: digest(dict(wishes[slot].data)) for slot in anew if not _in_parts(wishes[slot])}
-    pins |= {slot: done.pins[key] for slot, key in keys.items() if key in done.pins}
-    missing = [slot for slot in anew if keys.get(slot) not in done.pins]
+    now = {slot: done.pins[key] for slot, key in keys.items() if key in done.pins}
+    missing = [slot for slot in anew if slot not in now]
     if fetch is not None and (missing or held):
-        pins |= _resolved(here, fetch, [*missing, *held], held)
-        done.pins |= {key: pins[slot] for slot, key in keys.items()}
+        now |= _resolved(here, fetch, [*missing, *held], held)
+        if not any(map(named.is_part, now)):  # else another recipe would lack what it names
+            done.pins |= {key: now[slot] for slot, key in keys.items()}
+    # A config that was resolved anew may name others than before.
+    pins = {slot: pin for slot, pin in pins.items() if named.owner(slot) not in now} | now
     if pins == recipe.pins and lock.place(recipe.file).exists() == bool(pins):
         return
     lock.save(recipe.file, pins)
@@ -151,15 +154,16 @@ def _in_parts(wish: Wish) -> bool:
 def _resolved(
     here: Session, fetch: Task, slots: Sequence[str], held: Sequence[str]
 ) -> dict[str, Pin]:
-    """With the places of faults in the recipe's file."""
+    """Those of them that are to be locked, with the places of faults in the recipe's file."""
     from tinybuild.recipe.reading import locate
 
     file = fetch.recipe.file
     shown = file.relative_to(here.root).as_posix()
     try:
-        return renew.resolve(here.builder, fetch, slots, held)
+        now = renew.resolve(here.builder, fetch, slots, held)
     except Fault as fault:
         raise placed(locate(fault, file, shown), shown) from None
+    return {slot: pin for slot, pin in now.items() if KINDS[kind_of(pin.wish)].locked}
 
 
 def _rebuilt(here: Session, done: Renewal) -> list[str]:

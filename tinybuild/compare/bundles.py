@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from tinybuild import bundle
-from tinybuild.compare import rows, tensors, tokens
+from tinybuild import bundle, tensors
+from tinybuild.compare import rows, tokens
 from tinybuild.compare.causes import Made, causes, lines
 from tinybuild.compare.differences import (
     Check,

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tinybuild.compare.tensors import Tensor
 from tinybuild.files import Entry
 from tinybuild.paths import Json
+from tinybuild.tensors import Tensor
 
 # What a difference is of, in the order in which people read it.
 Part = Literal[

@@ -44,11 +44,7 @@ class Locked:
 
 def locked(recipe: Recipe) -> tuple[Locked, ...]:
     """What of a recipe is locked, or is to be."""
-    wishes = {
-        wish.slot: wish
-        for wish in source.wishes(recipe.data, recipe.file.parent)
-        if KINDS[wish.kind].locked
-    }
+    wishes = lock.wanted(recipe)
     pins = lock.holding(recipe.pins, {slot: wish.data for slot, wish in wishes.items()})
     return tuple(
         Locked(recipe=recipe.name, wish=wish, pin=pins.get(slot)) for slot, wish in wishes.items()

@@ -84,7 +84,7 @@ def _compared(asked: Asked, now: Head, known: Moved) -> Moved:
             unread.append(fault.findings[0].what)
     changes = tuple(
         Fact(name=name, before=before[name], after=now.facts.get(name, ""))
-        for name in ("license", "gated")
+        for name in ("license", "language", "gated")
         if name in before and before[name] != now.facts.get(name, "")
     )
     known = dataclasses.replace(known, facts=changes)

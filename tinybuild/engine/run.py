@@ -11,7 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+<<<<<<< HEAD
 from tinybuild import reading, source, wire
+=======
+from tinybuild import named, source, wire
+>>>>>>> main
 from tinybuild.engine import code, receipts, views, why
 from tinybuild.engine.receipts import Failure, Receipt, Said, State
 from tinybuild.engine.stages import STAGES, Need, Task
@@ -217,6 +221,7 @@ class Builder:
                     raise _edited(wish)
         # The pins of upstreams that others can change.
         slots = [wish.slot for wish in task.wishes if source.KINDS[wish.kind].locked]
+        slots += filter(named.is_part, pins)
         held = {slot: mapping(pins, (slot,)) for slot in slots}
         now = {slot: source.Pin.read(pin) for slot, pin in held.items()}
         if self.frozen:
@@ -393,9 +398,10 @@ def _edited(wish: source.Wish) -> Fault:
 
 def sort(task: Task) -> Sort:
     """The sort of process that a task needs: transformers is imported for tokenizers and models."""
-    kinds = {source.KINDS[wish.kind] for wish in task.wishes}
-    if STAGES[task.stage].outside and any(kind.on_hub for kind in kinds):
-        return "online"
+    if STAGES[task.stage].outside:
+        kinds = {source.KINDS[wish.kind] for wish in task.wishes}
+        if any(kind.on_hub for kind in kinds) or any(map(source.parts, task.wishes)):
+            return "online"
     return "warm" if {"model", "tokenizer"} & task.recipe.data.keys() else "light"
 
 

@@ -84,7 +84,7 @@ def _hold_sizes(request: Request, lock: Pin, api: HfApi) -> None:
 @dataclass(frozen=True, kw_only=True)
 class Head:
     """What one request tells of a repository at a revision. facts: what a pin keeps of it: commit,
-    gated (no, auto or manual), and license where the card says one."""
+    gated (no, auto or manual), and license and language where the card says them."""
 
     facts: Mapping[str, str]
     files: Mapping[str, Listed]
@@ -114,6 +114,9 @@ def _told(info: ModelInfo | DatasetInfo) -> Head:
         names = [f"other ({said['license_name']})"]
     if names:
         facts["license"] = ", ".join(map(str, names))
+    spoken = said.get("language") or ()
+    if spoken:
+        facts["language"] = ", ".join(map(str, [spoken] if isinstance(spoken, str) else spoken))
     listed = {
         file.rfilename: Listed(
             size=file.size or 0, oid=file.lfs.sha256 if file.lfs else file.blob_id or ""
