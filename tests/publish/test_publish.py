@@ -413,6 +413,40 @@ def _cut(hub: Hub, place: Path, way: str, stop: tuple[int, str]) -> bool:
     return cut
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            ConnectionError("error sending request for url (http://x:secret@h/)"),
+            "cannot be reached",
+        ),
+        (TimeoutError("timed out"), "cannot be reached"),
+        (PermissionError("401"), "does not take the token"),
+    ],
+)
+def test_the_library_for_large_files_cannot_go_on(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+) -> None:
+    """hf_xet raises Python's own errors."""
+    from huggingface_hub import _commit_api as client
+
+    calls, waited = list[object](), list[float]()
+    monkeypatch.setattr("time.sleep", waited.append)
+
+    def upload(**more: object) -> None:
+        calls.append(more)
+        if len(calls) < 9:
+            raise error
+
+    monkeypatch.setattr(client, "_upload_lfs_files", upload)
+    files = {**FILES, "model.safetensors": "x" * 100}
+    text = refused(target(tmp_path, files))
+    assert said in text
+    assert "secret" not in text
+    assert ("do the same again" in text) == ("reached" in said)
+    assert len(calls) == (4 if "reached" in said else 1)
+
+
 def test_a_busy_hub_is_waited_for(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -421,7 +455,7 @@ def test_a_busy_hub_is_waited_for(
     busy = Trouble(where="repos/create", status=429, headers={"Retry-After": "7"}, body=b"{}")
     hub.troubles += [busy, Trouble(where="commit/main", status=503, body=b"{}")]
     assert publish.publish(target(tmp_path)).state == "created"
-    assert 7 in waited
+    assert 8 in waited
 
 
 # --- collections ----------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from tinybuild.publish.asking import persistently
 from tinybuild.publish.changes import changed, described
 from tinybuild.publish.difference import difference
 from tinybuild.publish.files import Local, listed, ready
-from tinybuild.publish.identity import trusted
+from tinybuild.publish.identity import alone, trusted
 from tinybuild.publish.target import Change, Published, State, Target
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ class Publishing:
         if target.dry:
             return self.of("would commit" if direct else "would propose")
         terms.allowed(target, self.warnings)
+        if self.main is None and alone():
+            raise _absent(target)
         if self.main is None:
             self.api.create_repo(
                 target.repo, repo_type=target.kind, private=target.private or None, exist_ok=True
@@ -260,6 +262,14 @@ class Publishing:
             warnings=self.warnings,
             description=self.description,
         )
+
+
+def _absent(target: Target) -> Fault:
+    return SourceFault.of(
+        f"{target.repo} is not on the Hub yet, and a workflow that the Hub trusts cannot create it",
+        hint=f"a person does, once, with a token of their own (hf auth login): doit publish "
+        f"{target.name}",
+    )
 
 
 def _taken(target: Target, names: Sequence[str]) -> Fault:
