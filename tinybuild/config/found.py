@@ -16,16 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-<<<<<<< HEAD
-from tinybuild import network
-from tinybuild.config import backbones, bounds
-from tinybuild.config.matched import matched, named
-=======
 from tinybuild import named, network
-from tinybuild.config import backbones
+from tinybuild.config import backbones, bounds
 from tinybuild.config.matched import matched
 from tinybuild.config.matched import named as class_named
->>>>>>> main
 from tinybuild.config.overrides import reason, refusals
 from tinybuild.config.precision import DTYPES, WRITTEN, Dtype, own_dtype
 from tinybuild.errors import BuildFault, Fault

@@ -11,11 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-<<<<<<< HEAD
-from tinybuild import reading, source, wire
-=======
-from tinybuild import named, source, wire
->>>>>>> main
+from tinybuild import named, reading, source, wire
 from tinybuild.engine import code, receipts, views, why
 from tinybuild.engine.receipts import Failure, Receipt, Said, State
 from tinybuild.engine.stages import STAGES, Need, Task
