@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tinybuild import named, source, wire
+from tinybuild import named, reading, source, wire
 from tinybuild.engine import code, receipts, stored, views, why
 from tinybuild.engine.receipts import Failure, Receipt, Said, State
 from tinybuild.engine.stages import STAGES, Need, Task
-from tinybuild.errors import BuildFault, Fault, RecipeFault
+from tinybuild.errors import BuildFault, Fault, RecipeFault, printable
 from tinybuild.files import (
     PROVENANCE,
     RECEIPT,
     Memo,
     below,
+    canonical,
     digest,
     explain,
     fresh,
@@ -256,6 +257,7 @@ class Builder:
         for wish in task.wishes:
             if wish.slot in stamps and stamps[wish.slot] != source.stamps(wish):
                 raise _edited(wish)
+        _sayable(task, facts)
         attempt.state = self._pinned(task, state, mapping(facts, ("pins",)))
         return facts
 
@@ -342,10 +344,10 @@ class Builder:
             from tinybuild.recipe.reading import locate
 
             placed = locate(fault, file, file.relative_to(self.root).as_posix())
-            self._note(attempt, placed)
+            self._note(attempt, placed, "\n".join(getattr(fault, "__notes__", ())))
             raise placed from None
         except Bug as bug:
-            self._note(attempt, Fault.of(f"a bug: {str(bug).strip().splitlines()[-1]}"))
+            self._note(attempt, Fault.of(f"a bug: {str(bug).strip().splitlines()[-1]}"), str(bug))
             raise
         except OSError as error:
             if error.filename is not None:
@@ -356,7 +358,7 @@ class Builder:
                 raise
             raise expected from None
 
-    def _note(self, attempt: Attempt, fault: Fault) -> None:
+    def _note(self, attempt: Attempt, fault: Fault, trace: str = "") -> None:
         """Keep why a task failed, for whoever asks later; a full disk must not hide the reason."""
         if attempt.state is None or self.stopping:
             return  # it was not the task's own work that failed
@@ -367,6 +369,7 @@ class Builder:
             state=digest(wire.dump(attempt.state)),
             findings=tuple(Said(what=f.what, where=f.where, hint=f.hint) for f in fault.findings),
             report=attempt.report,
+            trace=printable(trace),
         )
         with contextlib.suppress(OSError):
             write(self._failure(attempt.task.name), pretty(wire.dump(note)))
@@ -429,6 +432,17 @@ class Builder:
         for folder in (place.parent, place.parent.parent, self.root / "dist"):
             if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
                 folder.rmdir()
+
+
+def _sayable(task: Task, facts: Data) -> None:
+    """Refuse facts that no receipt can hold: a source gave a number that is none, or half of a
+    character."""
+    try:
+        canonical(facts)
+    except ValueError as error:
+        slot = next((wish.slot for wish in task.wishes), "source")
+        at = reading.Suspect(file=f"what {task.stage} read", key=(slot,))
+        raise reading.blamed(error, at) from error
 
 
 def _edited(wish: source.Wish) -> Fault:
