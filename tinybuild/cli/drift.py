@@ -27,12 +27,31 @@ Without a name: all recipes. `--json` tells all that changed; see docs/hub.md.""
 
 
 def _outdated(here: Session, words: Sequence[str], options: Options) -> Lines:
-    every = [one for recipe in _recipes(here, words) for one in locked(recipe)]
-    told = look(every, here.pool, here.memo)
+    names = here.named(words) or (*here.zoo.recipes, *(one.name for one in here.zoo.broken))
+    recipes = [here.zoo.recipes[name] for name in names if name in here.zoo.recipes]
+    every = [one for recipe in recipes for one in locked(recipe)]
+    told = (*look(every, here.pool, here.memo), *_broken(here, names))
     yield from drift.lines(told)
     if all(one.state == "same" for one in told):
         yield NOTHING
     return Answer(data=dict(drift.data(told)), code=_code(told))
+
+
+def _broken(here: Session, names: Sequence[str]) -> Iterator[Moved]:
+    """Of recipes that cannot be read nothing can be known; the others are told all the same."""
+    for recipe in here.zoo.broken:
+        if recipe.name in names:
+            findings = here.refusal(recipe).findings
+            refusals = tuple(
+                drift.Said(
+                    what=f"{one.where}: {one.what}" if one.where else one.what, hint=one.hint
+                )
+                for one in findings
+            )
+            where = recipe.file.relative_to(here.root).as_posix()
+            yield Moved(
+                recipe=recipe.name, slot="source", source=where, state="refused", refusals=refusals
+            )
 
 
 def _recipes(here: Session, words: Sequence[str]) -> list[Recipe]:

@@ -84,8 +84,8 @@ class Tensors:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Column:
-    """A column's type; None where there is no such column."""
+class Change:
+    """What something of a name is, such as a column's type; None, or "", where it is not there."""
 
     name: str
     before: str | None
@@ -102,7 +102,7 @@ class Rows:
     after: int | None
     added: int | None
     removed: int | None
-    columns: tuple[Column, ...]
+    columns: tuple[Change, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
