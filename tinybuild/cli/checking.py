@@ -59,7 +59,7 @@ def _meant(here: Session, words: Sequence[str]) -> Iterator[str]:
         if (here.root / word).exists() and "/" in word:
             yield from _of_file(here, word)
         elif word.endswith((".yaml", ".yml")):
-            every = (*here.zoo.recipes.values(), *here.zoo.broken)
+            every: Sequence[Recipe | Broken] = (*here.zoo.recipes.values(), *here.zoo.broken)
             files = [one.file.relative_to(here.root).as_posix() for one in every]
             raise RecipeFault.of(f"there is no file {word}", hint=did_you_mean(word, files))
         else:
