@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from kit.files import SHARED
 from kit.stage import MakeJob
 
@@ -16,6 +17,9 @@ from tinybuild.workers import SETTINGS, Job
 
 os.environ.pop("CI", None)  # else every lock would have to be there
 os.environ.update(SETTINGS)  # what workers run with; before anybody imports torch
+# The same examples each time, as many as find something, however long a loaded machine takes.
+settings.register_profile("tests", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("tests")
 
 
 @pytest.fixture
