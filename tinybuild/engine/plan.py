@@ -29,6 +29,7 @@ RESERVED = frozenset(
             "plan",
             "path",
             "schema",
+            "sign",
             "show",
             "check",
             "ci",

@@ -11,16 +11,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinybuild import source, wire
+from tinybuild import named, reading, source, wire
 from tinybuild.engine import code, receipts, views, why
 from tinybuild.engine.receipts import Failure, Receipt, Said, State
 from tinybuild.engine.stages import STAGES, Need, Task
-from tinybuild.errors import BuildFault, Fault, RecipeFault
+from tinybuild.errors import BuildFault, Fault, RecipeFault, printable
 from tinybuild.files import (
     PROVENANCE,
     RECEIPT,
     Memo,
     below,
+    canonical,
     digest,
     explain,
     fresh,
@@ -200,6 +201,7 @@ class Builder:
         for wish in task.wishes:
             if wish.slot in stamps and stamps[wish.slot] != source.stamps(wish):
                 raise _edited(wish)
+        _sayable(task, facts)
         if "pins" in facts:
             attempt.state = self._pinned(task, state, mapping(facts, ("pins",)))
         return facts
@@ -215,6 +217,7 @@ class Builder:
                     raise _edited(wish)
         # The pins of upstreams that others can change.
         slots = [wish.slot for wish in task.wishes if source.KINDS[wish.kind].locked]
+        slots += filter(named.is_part, pins)
         held = {slot: mapping(pins, (slot,)) for slot in slots}
         now = {slot: source.Pin.read(pin) for slot, pin in held.items()}
         if self.frozen:
@@ -284,10 +287,10 @@ class Builder:
             from tinybuild.recipe.reading import locate
 
             placed = locate(fault, file, file.relative_to(self.root).as_posix())
-            self._note(attempt, placed)
+            self._note(attempt, placed, "\n".join(getattr(fault, "__notes__", ())))
             raise placed from None
         except Bug as bug:
-            self._note(attempt, Fault.of(f"a bug: {str(bug).strip().splitlines()[-1]}"))
+            self._note(attempt, Fault.of(f"a bug: {str(bug).strip().splitlines()[-1]}"), str(bug))
             raise
         except OSError as error:
             if error.filename is not None:
@@ -298,7 +301,7 @@ class Builder:
                 raise
             raise expected from None
 
-    def _note(self, attempt: Attempt, fault: Fault) -> None:
+    def _note(self, attempt: Attempt, fault: Fault, trace: str = "") -> None:
         """Keep why a task failed, for whoever asks later; a full disk must not hide the reason."""
         if attempt.state is None or self.stopping:
             return  # it was not the task's own work that failed
@@ -309,6 +312,7 @@ class Builder:
             state=digest(wire.dump(attempt.state)),
             findings=tuple(Said(what=f.what, where=f.where, hint=f.hint) for f in fault.findings),
             report=attempt.report,
+            trace=printable(trace),
         )
         with contextlib.suppress(OSError):
             write(self._failure(attempt.task.name), pretty(wire.dump(note)))
@@ -372,6 +376,17 @@ class Builder:
                 folder.rmdir()
 
 
+def _sayable(task: Task, facts: Data) -> None:
+    """Refuse facts that no receipt can hold: a source gave a number that is none, or half of a
+    character."""
+    try:
+        canonical(facts)
+    except ValueError as error:
+        slot = next((wish.slot for wish in task.wishes), "source")
+        at = reading.Suspect(file=f"what {task.stage} read", key=(slot,))
+        raise reading.blamed(error, at) from error
+
+
 def _edited(wish: source.Wish) -> Fault:
     what = f"{wish.text()} was edited while it was read"
     return BuildFault.of(what, hint="run doit again")
@@ -379,9 +394,10 @@ def _edited(wish: source.Wish) -> Fault:
 
 def sort(task: Task) -> Sort:
     """The sort of process that a task needs: transformers is imported for tokenizers and models."""
-    kinds = {source.KINDS[wish.kind] for wish in task.wishes}
-    if STAGES[task.stage].outside and any(kind.on_hub for kind in kinds):
-        return "online"
+    if STAGES[task.stage].outside:
+        kinds = {source.KINDS[wish.kind] for wish in task.wishes}
+        if any(kind.on_hub for kind in kinds) or any(map(source.parts, task.wishes)):
+            return "online"
     return "warm" if {"model", "tokenizer"} & task.recipe.data.keys() else "light"
 
 

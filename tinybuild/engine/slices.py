@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from tinybuild import bundle, facts, source
+from tinybuild import bundle, facts, named, source
 from tinybuild.dataset.parts import AMOUNT, NUMBERS
 from tinybuild.engine.stages import STAGES, Need, Slice, Task, seed
 from tinybuild.keys import PROCESSORS
@@ -22,6 +22,8 @@ MADE: Mapping[str, tuple[str, ...]] = {
     "model": ("config.json", "generation_config.json", *PROCESSORS, "chat_template.json"),
     "dataset": ("",),
 }
+
+PARTS = named.slot("source", "")  # the folders of the parts that a source's config only names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +159,7 @@ def model(asked: Asked) -> Slice | None:
         section["max_parameters"] = amount(data["model"]["max_parameters"])
     if "max_bytes" in data["model"]:
         section["max_bytes"] = size(data["model"]["max_bytes"])
-    needs = [asked.need("fetch", "source/")]
+    needs = [asked.need("fetch", "source/", PARTS)]
     if "tokenizer" in data:
         files = ("",) if "gguf" in section else ()  # what a format is made from
         needs.append(asked.need("tokenizer", *files, facts=facts.TokenizerIds))
@@ -181,7 +183,7 @@ def validate(asked: Asked) -> Slice | None:
         origin.append(f"{slot}/")
         settings["source"] = {"slot": slot, "class": data["tokenizer"].get("class")}
     if "model" in data:
-        origin += ["source/config", "source/generation_config"]
+        origin += ["source/config", "source/generation_config", PARTS]
         section = _json(data["model"])
         kept = ("config", "shrink", "size", "sentence_transformer")
         settings["model"] = {key: section[key] for key in kept if key in section}
@@ -231,7 +233,8 @@ def pack(asked: Asked) -> Slice | None:
         and not METHODS[recipe.data["tokenizer"]["method"]].source,
         **_told(recipe),
     }
-    made = [STAGES[stage].libraries for stage in shown if stage in recipe.data]
+    ran = (*(stage for stage in shown if stage in recipe.data), "validate")
+    made = [STAGES[stage].libraries for stage in ran]
     return Slice(
         settings=settings,
         needs=(*needs, asked.need("validate", "report.json")),
