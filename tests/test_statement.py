@@ -97,7 +97,7 @@ def test_other_programs_read_it(folder: Path) -> None:
         # a dataset that was published by itself, with the papers of its bundle
         ({"README.md": C, "recipe.yaml": B, "data/x.parquet": A, "recipe.lock.json": C}, []),
         (
-            {"README.md": A, "recipe.yaml": B, "data/x.parquet": A},
+            {"README.md": A, "recipe.yaml": B, "data/x.parquet": A, "recipe.lock.json": C},
             [("README.md", "has another sha256 in provenance.json than in SHA256SUMS")],
         ),
     ],

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from tinybuild import wire
-from tinybuild.bundle import DATASET, MADE, MAKINGS, SUMS
+from tinybuild.bundle import DATASET, MADE, MAKINGS, SUMS, alone
 from tinybuild.paths import Data, mapping
 
 
@@ -111,12 +111,11 @@ def read(folder: Path) -> Statement:
 def unlike(told: Statement, listed: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """(file, what of it is not as the statement says), of files and sha256 as SHA256SUMS lists
     them. A dataset that was published by itself is held to its part of the statement."""
-    inside = f"{DATASET}/"
     told_of = {one.name: one.digest.get("sha256", "") for one in told.subject}
-    own = [file for file in told_of if file.startswith(inside)]
-    rows = {file.removeprefix(inside): told_of[file] for file in own}
-    if rows and not any(file.startswith(inside) for file in listed):
-        told_of = {**{file: sha for file, sha in told_of.items() if file in listed}, **rows}
+    inside = f"{DATASET}/"
+    have = [any(file.startswith(inside) for file in files) for files in (told_of, listed)]
+    if have == [True, False]:
+        told_of = {file: told_of[at] for file, at in alone(told_of).items()}
     for file in sorted({*told_of, *listed} - {MADE, SUMS}):
         if file not in listed:
             yield file, f"is in {MADE} and not in {SUMS}"

@@ -12,7 +12,9 @@ from kit.zoo import LIGHT, doit, edit, make
 
 from tinybuild.artefact import rebuild
 from tinybuild.errors import BuildFault
-from tinybuild.files import pretty, sha256
+from tinybuild.files import pretty, sha256, tree
+from tinybuild.publish.files import ready
+from tinybuild.publish.target import Target
 from tinybuild.statement import Statement
 
 MIDDLE = "version: 1\nsummary: some of them\ndataset: {source: {recipe: base}, samples: 4}\n"
@@ -61,6 +63,45 @@ def test_a_bundle_of_a_chain_from_a_repository(chain: Path, tmp_path: Path) -> N
         missing = doit(chain, "verify", "org/none", **asked)
         assert missing.code == 1
         assert "the Hub has no model org/none that you may see" in missing.err
+
+
+def test_a_dataset_from_its_own_repository(chain: Path, tmp_path: Path) -> None:
+    """What `publish` puts into a dataset repository is all that makes it again."""
+    receipt = {name: entry["sha256"] for name, entry in tree(chain / "dist/top").items()}
+    target = Target(
+        name="top",
+        kind="dataset",
+        repo="org/tiny-top",
+        folder=str(chain / "dist/top"),
+        receipt=receipt,
+        private=False,
+        direct=False,
+        redistribute=False,
+        sources=(),
+        dry=False,
+    )
+    files = {
+        name: file.data if isinstance(file.data, bytes) else file.data.read_bytes()
+        for name, file in ready(target).items()
+    }
+    with hub.serve() as server:
+        server.dataset("org/tiny-top").commit({**files, ".gitattributes": b"* -text"})
+        asked = {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+        result = doit(chain, "rebuild", "datasets/org/tiny-top", "--json", **asked)
+    assert result.code == 0, result.out + result.err
+    told = json.loads(result.out)
+    assert (told["recipe"], told["made_from"]) == ("top", ["base", "middle"])
+    assert (told["differences"], told["files"]) == ([], len(files) - 1)
+
+    folder = tmp_path / "rows"
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    (shard,) = (name for name in files if name.endswith(".parquet"))
+    seal(folder, shard, "other rows")
+    assert [str(one) for one in rebuild.rebuild(folder).differences] == [
+        f"{shard} differs (dataset: no version differs)"
+    ]
 
 
 def test_what_is_not_the_same_is_told_with_its_cause(bundle: Path) -> None:

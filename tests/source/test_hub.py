@@ -93,12 +93,15 @@ def test_longer_than_anybody_waits(job: MakeJob, hub: Hub, waits: list[float], w
     assert len(hub.log) < 8
 
 
-def test_a_reset_at_every_byte(job: MakeJob, hub: Hub, waits: list[float], tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [31, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_reset_at_any_byte(
+    job: MakeJob, hub: Hub, waits: list[float], tmp_path: Path, step: int
+) -> None:
     """Of what is said of the repository, and of a small file: the same bytes come in the end."""
     from huggingface_hub import constants
 
     for where, size in (("GET /api/models", 500), ("GET /owner/name/resolve", 300)):
-        for at in range(1, size, 11):
+        for at in range(1, size, step):
             constants.HF_HUB_CACHE = str(tmp_path / f"cache-{where[5:8]}-{at}")
             hub.troubles = [Trouble(where=where, reset=at)]
             assert fetch(job)[0] == FILES
@@ -241,31 +244,28 @@ def test_a_token_that_is_not_accepted(
     assert "hf_saved" not in refusal.text
 
 
-def test_a_commit_that_vanished(
-    job: MakeJob, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "said",
+    [
+        "owner/name no longer has the locked commit {}",  # the history was squashed
+        "owner/name has no file tokenizer.json at the locked commit",
+    ],
+)
+def test_what_a_lock_names_vanished(
+    job: MakeJob, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
-    """The history was squashed: the branch is there, the locked commit is not."""
     repo = hub.repo("owner/name")
     _, pin = fetch(job)
-    repo.commits.clear()
-    repo.commit({"config.json": b"{}"})
+    if "no longer" in said:
+        repo.commits.clear()
+        repo.commit({"config.json": b"{}"})
+    else:
+        del repo.commits[pin["commit"]]["tokenizer.json"]
     elsewhere(monkeypatch, tmp_path)
     refusal = refused(job, lock=pin)
-    assert f"owner/name no longer has the locked commit {pin['commit'][:12]}" in refusal.what
+    assert said.format(pin["commit"][:12]) in refusal.what
     assert "doit update x" in refusal.hint
     assert "main" not in refusal.text
-
-
-def test_a_file_that_vanished(
-    job: MakeJob, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    repo = hub.repo("owner/name")
-    _, pin = fetch(job)
-    del repo.commits[pin["commit"]]["tokenizer.json"]
-    elsewhere(monkeypatch, tmp_path)
-    refusal = refused(job, lock=pin)
-    assert "owner/name has no file tokenizer.json at the locked commit" in refusal.what
-    assert "doit update x" in refusal.hint
 
 
 @pytest.mark.parametrize(

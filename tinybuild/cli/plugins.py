@@ -106,6 +106,8 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no types
         from tinybuild.cli.session import session
 
         self.loader.load_tasks = functools.partial(_load, self.loader.load_tasks, params)
+        if params.get("always") and session().fault is None:  # in any case means: made here
+            session().builder.stored.reads = False
         try:
             for word in {word for word in args if set(word) & set("*?[")}:
                 if word not in session().zoo.tasks:
@@ -143,6 +145,8 @@ def _unknown(task: str) -> Fault:
     """What is wrong with the name of a task that is none."""
     from tinybuild.cli.session import session, unknown
 
+    if (none := session().fault) is not None:  # no recipe was read
+        return none
     zoo, (stage, _, name) = session().zoo, task.rpartition(":")
     for broken in zoo.broken:
         if broken.name == name:

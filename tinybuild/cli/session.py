@@ -88,11 +88,14 @@ class Session:
     def _read(self) -> tuple[Zoo, Fault | None]:
         from tinybuild.engine.plan import Zoo, load
         from tinybuild.engine.shards import Shard, remembered
+        from tinybuild.engine.stored import Stored
+        from tinybuild.store.place import place
 
         assert self.builder  # the code as it is now is what tasks are made by
         try:
             if given := os.environ.get(SHARD):
                 self.shard = Shard.read(given, SHARD)
+            self.builder.stored = Stored(place(os.environ, self.root), self.pool)
             if given := os.environ.get(COSTS):
                 self.took = remembered(self.root / given, COSTS)
             return load(self.root, self.memo, self.cache), None
@@ -283,6 +286,14 @@ def unknown(name: str, known: Collection[str]) -> Fault:
     listed = len(known) <= FEW or nearest(name, known)
     hint = did_you_mean(name, known) if listed else "see doit list"
     return RecipeFault.of(f"there is no recipe {name}", hint=hint)
+
+
+def nothing(zoo: Zoo) -> str:
+    """What is said where recipes/ itself holds none."""
+    groups = sorted(group for group in zoo.groups if group)
+    if groups:
+        return f"there is no recipe in recipes/ itself\n  hint: build a group: doit {groups[0]}"
+    return "there is no recipe in recipes/\n  hint: tinybuild new SOURCE writes one"
 
 
 def placed(fault: Fault, where: str) -> Fault:

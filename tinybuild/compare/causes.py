@@ -166,7 +166,7 @@ def _recipe(title: str, before: Recipe, after: Recipe) -> Iterator[_Known]:
 def _upstream(before: Made, after: Made) -> Iterator[_Known]:
     for slot in sorted({*before.pins, *after.pins}):
         old, new = mapping(before.pins, (slot,)), mapping(after.pins, (slot,))
-        stages = _enters(slot.partition("-")[0])
+        stages = ("model",) if "." in slot else _enters(slot.partition("-")[0])
         title = _title(mapping(new or old, ("wish",)))
         for where, a, b in differences(_facts(old), _facts(new)):
             said = f"{slot} ({title}), {where[0]}: {_short(a)} -> {_short(b)}"

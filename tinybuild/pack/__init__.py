@@ -13,9 +13,11 @@ from tinybuild import bundle, corpus, statement, wire
 from tinybuild.errors import BuildFault
 from tinybuild.facts import DatasetFacts, FetchShown, ModelShown, PackFacts, TokenizerShown
 from tinybuild.files import archive, copy, digest, pretty, sha256, tree
+from tinybuild.modules import modules, picture
 from tinybuild.pack.card import card
 from tinybuild.pack.told import Changed, Checked, Places, Told
 from tinybuild.paths import Data
+from tinybuild.tensors import shapes
 from tinybuild.workers import Job
 
 
@@ -67,6 +69,7 @@ def make(job: Job) -> PackFacts:
     (folder / bundle.LOCK).write_text(pretty(lock), encoding="utf-8")
     _made_from(job, folder)
     _home(folder, settings.places.dataset_repo)
+    drawn = _drawn(folder, model)
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     told = Told(
         name=settings.name,
@@ -86,11 +89,22 @@ def make(job: Job) -> PackFacts:
         places=settings.places,
         versions=_versions(report["checks"]),
         bytes=bundle.size(folder),
+        drawn=drawn,
     )
     (folder / "README.md").write_text(card(told), encoding="utf-8")
     _seal(folder, statement.Asked(recipe=settings.name, zoo=settings.zoo), job, lock)
     tar = archive(folder, job.out / f"{settings.name}.tar.gz", settings.name)
     return PackFacts(bytes=bundle.size(folder), tar=tar)
+
+
+def _drawn(folder: Path, model: ModelShown | None) -> bool:
+    """Draw the model, where its tensors can be listed without loading them."""
+    held = shapes(folder)
+    if model is None or not held:
+        return False
+    drawing = picture(modules(held), f"The modules of {model.class_}")
+    (folder / bundle.DRAWING).write_text(drawing, encoding="utf-8")
+    return True
 
 
 def _home(folder: Path, repo: str) -> None:

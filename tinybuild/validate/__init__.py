@@ -11,6 +11,7 @@ from tinybuild import bundle
 from tinybuild.errors import CheckFault, Finding
 from tinybuild.facts import ValidateFacts
 from tinybuild.files import pretty
+from tinybuild.reading import reading
 from tinybuild.validate import (
     alive,
     coherent,
@@ -103,6 +104,7 @@ class Settings:
     compat: bool = False
 
 
+@reading("what was made of the source", "source")
 def make(job: Job) -> ValidateFacts:
     """The validate stage: report.json. All checks run and are reported, also where one of them
     fails, which fails the task (CheckFault).

@@ -51,7 +51,7 @@ def modules(shapes: Shapes, name: str = "") -> Module:
     if not own and len(folded) == 1 and folded[0].name.startswith("0 to "):  # layers that are alike
         return dataclasses.replace(folded[0], name=name)
     size = sum(map(math.prod, shapes.values()))
-    return Module(name=name, weights=own, inside=folded, parameters=size)
+    return Module(name=name, weights=dict(sorted(own.items())), inside=folded, parameters=size)
 
 
 def _place(item: tuple[str, object]) -> tuple[int, int, str]:
@@ -90,28 +90,62 @@ def _counted(run: Sequence[Module]) -> Module:
 # --- the drawing ----------------------------------------------------------------------------------
 
 LINE, PAD, GAP, WIDTH = 20, 8, 6, 520  # pixels: a line of text, inside a box, between, of all
-DEEPEST = 6
+DEEPEST, TALLEST = 6, 900  # boxes in boxes; pixels of a file
 
 
 @dataclass
 class Canvas:
-    """Where the next box goes, and what has been drawn."""
+    """Where the next box goes, and what has been drawn. deepest: boxes in boxes."""
 
     y: int = 0
+    deepest: int = DEEPEST
     shapes: list[str] = field(default_factory=list)
+
+
+# Of a drawing that is a file: it has a ground of its own, for it cannot know the page's.
+STYLE = (
+    "svg{color:#1f2328}.ground{fill:#fff}.box{fill:#f3f5f7}.depth-1,.depth-3,.depth-5{fill:#fff}"
+    "@media(prefers-color-scheme:dark){svg{color:#e6edf3}.ground{fill:#0d1117}.box{fill:#1b222b}"
+    ".depth-1,.depth-3,.depth-5{fill:#0d1117}}"
+)
+
+
+def picture(model: Module, title: str) -> str:
+    """The drawing as a file of its own, readable on a light and on a dark page, with boxes in boxes
+    as long as it is not taller than a screen."""
+    canvases = (_drawn(model, deepest) for deepest in range(DEEPEST, 0, -1))
+    canvas = next((one for one in canvases if one.y <= TALLEST), _drawn(model, 0))
+    ground = '<rect class="ground" x="-2" width="100%" height="100%" rx="8"/>'
+    return (
+        _svg(
+            canvas,
+            title,
+            f' width="{WIDTH}" height="{canvas.y}"',
+            f"<style>{STYLE}</style>{ground}",
+        )
+        + "\n"
+    )
 
 
 def drawing(model: Module, title: str) -> str:
     """An SVG of boxes in boxes. It has no colours of its own: classes depth-N, box, stack and
     count are styled where it is shown, and it is readable without."""
-    canvas = Canvas(y=PAD)
+    return _svg(_drawn(model, DEEPEST), title)
+
+
+def _drawn(model: Module, deepest: int) -> Canvas:
+    canvas = Canvas(y=PAD, deepest=deepest)
     for module in model.inside:
         _draw(canvas, module, 0, WIDTH)
+    return canvas
+
+
+def _svg(canvas: Canvas, title: str, sides: str = "", ground: str = "") -> str:
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {canvas.y}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-2 0 {WIDTH + 2} {canvas.y}"{sides} '
         f'role="img" class="drawing" font-family="system-ui, sans-serif" font-size="13">'
     )
-    return f"{head}<title>{escape(title)}</title>{''.join(canvas.shapes)}</svg>"
+    return f"{head}<title>{escape(title)}</title>{ground}{''.join(canvas.shapes)}</svg>"
 
 
 def _draw(canvas: Canvas, module: Module, x: int, right: int) -> None:
@@ -119,7 +153,7 @@ def _draw(canvas: Canvas, module: Module, x: int, right: int) -> None:
     top, depth = canvas.y, x // PAD
     place = len(canvas.shapes)
     canvas.y += LINE + PAD // 2
-    inside = module.inside if depth < DEEPEST else ()
+    inside = module.inside if depth < canvas.deepest else ()
     for one in inside:
         _draw(canvas, one, x + PAD, right - PAD)
     height = canvas.y - top - (GAP if inside else 0) + (PAD if inside else 2)

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinybuild.page.modules import Module, drawing, modules
+from tinybuild.modules import Module, drawing, modules, picture
 
 LAYER = {"attn.q.weight": (4, 8), "attn.q.bias": (4,), "norm.weight": (8,)}
 SHAPES = {
@@ -61,3 +61,23 @@ def test_any_names_give_a_well_formed_drawing(shapes: dict[str, tuple[int, ...]]
     for box in image.iter("{http://www.w3.org/2000/svg}rect"):
         assert float(box.attrib["y"]) + float(box.attrib["height"]) <= height + 4
         assert float(box.attrib["width"]) > 0
+
+
+def test_a_picture_is_a_drawing_with_its_own_colours() -> None:
+    text = picture(modules(SHAPES), "five")
+    image = ElementTree.fromstring(text)
+    title, style, ground = list(image)[:3]
+    assert title.text == "five"
+    assert "prefers-color-scheme:dark" in (style.text or "")
+    assert ground.attrib["class"] == "ground"
+    assert image.attrib["width"] == "520"
+    assert picture(modules(dict(reversed(SHAPES.items()))), "five") == text
+
+
+def test_a_picture_is_not_taller_than_a_screen() -> None:
+    """Of a model with many kinds of layers it has fewer boxes in boxes."""
+    layers = {f"a.{n}.b.{n}.c.d{n}.weight": (n, 1) for n in range(1, 40)}
+    image = ElementTree.fromstring(picture(modules(layers), "many"))
+    assert int(image.attrib["height"]) <= 900
+    words = [text.text for text in image.iter("{http://www.w3.org/2000/svg}text")]
+    assert words[0] == "a"
