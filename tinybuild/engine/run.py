@@ -29,6 +29,8 @@ from tinybuild.files import (
     pretty,
     put,
     remove,
+    strange,
+    sweep,
     tree,
     write,
 )
@@ -63,7 +65,7 @@ class Builder:
         self.receipts: dict[str, Receipt | None] = {}
         self.places: dict[str, Path] = {}
         self.busy: set[str] = set()
-        self.stopping = False
+        self.stopping = self.swept = False
         self.frozen = lock.frozen(os.environ)  # locks must hold, and none is written
         # The code as it is before any worker loads it: an edit made later is seen next time.
         self.code = {name: code.closure(stage.function) for name, stage in STAGES.items()}
@@ -125,6 +127,9 @@ class Builder:
             if now != entry["sha256"]:
                 yield f"{name} was deleted" if now is None else f"{name} was altered"
         packed = task.startswith("pack:")
+        if packed:
+            name = task.partition(":")[2]
+            yield from strange(f"{folder}/{name}", receipt.files, f"{name}/")
         for name in below(str(self.place(task))):
             if name not in (RECEIPT, PROVENANCE) and (packed or name not in receipt.files):
                 yield f"{name} was added"
@@ -163,6 +168,9 @@ class Builder:
 
     def _do(self, attempt: Attempt, say: Callable[[str], None]) -> bool:
         """Wait for the place, and do the work unless somebody else has."""
+        if not self.swept:
+            self.swept = True
+            sweep(self.root / "build", self.root / "dist")
         task = attempt.task
         place = self.place(task.name)
         self._folders(place.parent)
