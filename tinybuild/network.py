@@ -40,6 +40,10 @@ ENVIRONMENT: dict[str, str | None] = {
     "http_proxy": None,
     "https_proxy": None,
     "all_proxy": None,
+    # What a store in a bucket asks for.
+    "AWS_ACCESS_KEY_ID": None,
+    "AWS_SECRET_ACCESS_KEY": None,
+    "AWS_SESSION_TOKEN": None,
 }
 _EVENTS = ("socket.connect", "socket.sendto", "socket.sendmsg")
 _NAMES = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")

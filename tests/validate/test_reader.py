@@ -16,11 +16,11 @@ from tinybuild.workers import Worker, beside
 
 
 @pytest.fixture
-def reader() -> Iterator[Worker]:
+def reader() -> Worker:
+    """The one of all tests in this process: it imported torch, and ends with them."""
     made = beside()
     assert isinstance(made, Worker)
-    yield made
-    made.stop()
+    return made
 
 
 @contextlib.contextmanager
