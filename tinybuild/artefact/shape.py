@@ -245,8 +245,6 @@ def difference(source: PreTrainedConfig, target: PreTrainedConfig) -> dict[str, 
         elif name != LABELS[1] and (more := _json(value)) != (held := _json(before.get(name))):
             if isinstance(more, Mapping) and isinstance(held, Mapping):  # they are merged
                 more = {key: item for key, item in more.items() if held.get(key) != item}
-                if "type" in held and "rope_type" in more:  # its older name is read first
-                    more["type"] = more["rope_type"]
             if more != {}:
                 wishes[name] = more
     return wishes
