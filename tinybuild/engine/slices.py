@@ -234,7 +234,7 @@ def pack(asked: Asked) -> Slice | None:
     made = [STAGES[stage].libraries for stage in shown if stage in recipe.data]
     return Slice(
         settings=settings,
-        needs=(*needs, asked.need("validate", "report.json")),
+        needs=(*needs, asked.need("validate", "report.json", "expected.")),
         libraries=tuple(sorted({library for libraries in made for library in libraries})),
     )
 

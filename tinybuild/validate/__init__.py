@@ -9,8 +9,9 @@ from pathlib import Path
 
 from tinybuild import bundle
 from tinybuild.errors import CheckFault, Finding
+from tinybuild.expected.format import FILES
 from tinybuild.facts import ValidateFacts
-from tinybuild.files import pretty
+from tinybuild.files import copy, pretty
 from tinybuild.validate import (
     alive,
     coherent,
@@ -23,6 +24,7 @@ from tinybuild.validate import (
     loaded,
     pairs,
     places,
+    ported,
     processor,
     shrunk,
     tokenizer,
@@ -70,6 +72,7 @@ CHECKS: tuple[Check, ...] = (
     alive.trains,
     loaded.fresh_process,
     loaded.from_bundle,
+    ported.expected_outputs,
     formats.shards,
     formats.pickled,
     formats.adapters,
@@ -104,8 +107,8 @@ class Settings:
 
 
 def make(job: Job) -> ValidateFacts:
-    """The validate stage: report.json. All checks run and are reported, also where one of them
-    fails, which fails the task (CheckFault).
+    """The validate stage: report.json, and what a port of the model is held to. All checks run and
+    are reported, also where one of them fails, which fails the task (CheckFault).
 
     Inputs: tokenizer, model, dataset, as far as the recipe makes them, and fetch: the config of the
     model's source, and the files of a shrunken tokenizer's.
@@ -128,7 +131,10 @@ def make(job: Job) -> ValidateFacts:
             compat=settings.compat,
         )
         results = {check.name: check.run(subject) for check in CHECKS}
-        size = bundle.size(packed)
+        size = subject.bytes
+        for name in FILES:
+            if (subject.read_in / name).is_file():
+                copy(subject.read_in / name, job.out / name)
     done = {name: result for name, result in results.items() if result is not None}
     (job.out / "report.json").write_text(pretty(report(done)), encoding="utf-8")
     named = {state: [n for n, result in done.items() if result.state == state] for state in STATES}
