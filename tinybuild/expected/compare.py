@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     Numbers = NDArray[numpy.float64]
 
 # Of an output's noise (every operation rounded to bfloat16, to 8 bits), what a dtype may be away.
-# float32 keeps 24 bits, and may sum in any order; a lower one may round otherwise than that did.
-SHARES = {"float64": 2**-10, "float32": 2**-10, "float16": 0.5, "bfloat16": 4.0}
+# float32 keeps 24 bits: 2**-16 of the noise, and that 256 times for sums in any order. A lower one
+# may round otherwise than that did.
+SHARES = {"float64": 2**-8, "float32": 2**-8, "float16": 0.5, "bfloat16": 4.0}
+MOST = {"float16": 0.5, "bfloat16": 0.2}  # noise from which on rounding to it decides the output
 MASK = 1e4  # of what is "never", at least this much is left in any dtype
 
 
@@ -67,8 +69,9 @@ def _numbers(value: object) -> Numbers | None:
 
 def tolerance(output: Output, dtype: str) -> float | None:
     """How far a number may be away; None where rounding to the dtype decides the output."""
-    share = SHARES[dtype] * output.noise
-    return share * output.largest + output.step / 2 if share < 1 else None
+    if output.noise >= MOST.get(dtype, float("inf")):
+        return None
+    return SHARES[dtype] * output.noise * output.largest + output.step / 2
 
 
 def held(expected: Expected, case: Case, output: Output, had: Numbers, dtype: str) -> Held:
@@ -147,7 +150,7 @@ def continued(expected: Expected, case: Case, had: Sequence[Sequence[int]], dtyp
         what = f"{where}: expected {len(greedy.ids)} rows, had {len(had)}"
         raise Divergence(what, case=case.name, output="greedy")
     ties = list[str]()
-    far = max((tolerance(one, dtype) or 0.0 for one in _scores(case)), default=0.0)
+    far = nearness(case, dtype) or 0.0
     for row, (wanted, here) in enumerate(zip(greedy.ids, had, strict=True)):
         for place, one, other in _unlike(wanted, here):
             margin = greedy.margins[row][place]
@@ -168,8 +171,12 @@ def _unlike(wanted: Sequence[int], had: Sequence[int]) -> Iterator[tuple[int, in
             return
 
 
-def _scores(case: Case) -> Iterator[Output]:
-    yield from (output for output in case.outputs if output.name.endswith("logits"))
+def nearness(case: Case, dtype: str) -> float | None:
+    """The margin below which a greedy id may be another one: the tolerance of the scores; None
+    where rounding decides them."""
+    scores = [output for output in case.outputs if output.name.endswith("logits")]
+    far = [tolerance(output, dtype) for output in scores]
+    return None if None in far else max((one for one in far if one is not None), default=0.0)
 
 
 def _apart(had: Numbers, wanted: Numbers, far: float) -> NDArray[numpy.bool_]:

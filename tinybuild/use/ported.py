@@ -98,7 +98,9 @@ def _case(expected: Expected, case: Case, port: _Torch | _Plain, dtype: str) -> 
         else:
             ties += compare.held(expected, case, output, had[output.name], dtype).ties
             compared.append(name)
-    if case.greedy is not None:
+    if case.greedy is not None and compare.nearness(case, dtype) is None:
+        left.append(f"{case.name}/greedy: rounding to {dtype} decides it")
+    elif case.greedy is not None:
         ids = port.continued(expected.inputs(case.greedy), case.greedy, expected.told.seed)
         if ids is None:
             left.append(f"{case.name}/greedy: the port does not generate")
@@ -133,6 +135,7 @@ class _Torch:
     def __init__(self, module: Any):
         self._module = module
         real = [one for one in module.parameters() if one.is_floating_point()]
+        real.sort(key=lambda one: one.element_size())  # some classes keep a part in float32
         self._dtype = real[0].dtype if real else None
         self._device = real[0].device if real else "cpu"
         self.dtype = str(self._dtype).removeprefix("torch.") if real else "float32"

@@ -132,10 +132,10 @@ def make(job: Job) -> ValidateFacts:
         )
         results = {check.name: check.run(subject) for check in CHECKS}
         size = subject.bytes
-        for name in FILES:
-            if (subject.read_in / name).is_file():
-                copy(subject.read_in / name, job.out / name)
-    done = {name: result for name, result in results.items() if result is not None}
+        done = {name: result for name, result in results.items() if result is not None}
+        whole = all(result.state != "failed" for result in done.values())
+        for name in FILES if ported.expected_outputs.name in done and whole else ():
+            copy(subject.read_in / name, job.out / name)
     (job.out / "report.json").write_text(pretty(report(done)), encoding="utf-8")
     named = {state: [n for n, result in done.items() if result.state == state] for state in STATES}
     if named["failed"]:
@@ -146,7 +146,7 @@ def make(job: Job) -> ValidateFacts:
         checks=len(named["passed"]),
         untried=len(named["not tried"]),
         bytes=size,
-        from_bundle=done[whole].state if (whole := loaded.from_bundle.name) in done else "",
+        from_bundle=done[name].state if (name := loaded.from_bundle.name) in done else "",
         given_up={what: why for one in done.values() for what, why in one.given_up.items()},
     )
 

@@ -40,7 +40,7 @@ BITS = 16  # that a number keeps, of the largest of its output
 ROUNDING = {"bfloat16": 1.0, "float16": 8.0}  # its noise, as bfloat16's
 OPTIONS = ("min_new_tokens", "suppress_tokens")  # of a continuation, beside its inputs
 LEAST, UNKNOWN = 2**-8, 2**-5  # noise: of one rounding, and where none was measured
-_TRACE = re.compile(r"(^|_)hidden_states\.\d+$")
+_TRACE = re.compile(r"(^|[._])hidden_states\.\d+$")
 _FIRST = re.compile(r"(encoder|image|vision|audio|video)_")
 
 
@@ -207,7 +207,7 @@ class Vectors:
             values = _steps(np.take_along_axis(rows[at], ids, axis=-1), step)
             self.tensors[f"{key}/ids"] = ids.astype(np.int32)
             self.tensors[f"{key}/at"] = at
-            margin = float(f"{(values[:, 0] - values[:, 1]).min():.3g}")
+            margin = _told((values[:, 0] - values[:, 1]).min(), 3)
         else:
             at = _evenly(array.size, PLACES) if kept == "some" else np.arange(array.size)
             values = _steps(array.reshape(-1)[at], step)
@@ -224,7 +224,7 @@ class Vectors:
             noise=noise,
             step=step,
             trace=bool(_TRACE.search(name)),
-            value=float(values) if array.ndim == 0 else None,
+            value=_told(values, 8) if array.ndim == 0 else None,
             margin=margin,
         )
 
@@ -245,7 +245,7 @@ class Vectors:
             inputs=self.kept(f"{case}/greedy", given),
             options={"max_new_tokens": NEW_TOKENS, "do_sample": False, "num_beams": 1, **options},
             ids=tuple(tuple(row) for row in new.tolist()),
-            margins=tuple(tuple(float(f"{one:.1g}") for one in row) for row in margins),
+            margins=tuple(tuple(_told(one, 1) or 0.0 for one in row) for row in margins),
         )
 
     def save(self, folder: Path) -> None:
@@ -254,6 +254,11 @@ class Vectors:
         told = Told(version=1, class_=self.class_, seed=self.seed, cases=tuple(self.cases))
         (folder / FILE).write_text(pretty(wire.dump(told)), encoding="utf-8")
         save_file(self.tensors, folder / TENSORS)
+
+
+def _told(number: Any, digits: int) -> float | None:
+    """A number as the JSON file tells it; None for one that is not finite."""
+    return float(f"{float(number):.{digits}g}") if math.isfinite(number) else None
 
 
 def _noise(tensor: Tensor, coarse: tuple[Outputs, float], name: str) -> float:
