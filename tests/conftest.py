@@ -15,6 +15,9 @@ from kit.stage import MakeJob
 from tinybuild.workers import SETTINGS, Job
 
 os.environ.pop("CI", None)  # else every lock would have to be there
+os.environ["TINYBUILD_STORE"] = (
+    "off"  # what tests build is made, and the user's store is not theirs
+)
 os.environ.update(SETTINGS)  # what workers run with; before anybody imports torch
 
 

@@ -141,7 +141,7 @@ def test_nothing_is_built_where_nothing_is_affected(runner: Runner) -> None:
     assert runner.outputs == {"count": "0", "shards": "[]"}
 
 
-LOGGED = '#!/bin/sh\nprintf "%s\\n" "$0 $*" | sed "s#.*/##" >> "$LOG"\n'
+LOGGED = '#!/bin/sh\nprintf "%s\\n" "$0 $*" | sed "s#^[^ ]*/##" >> "$LOG"\n'
 
 
 def test_a_merge_publishes_what_it_affects(runner: Runner, tmp_path: Path) -> None:
@@ -159,6 +159,13 @@ def test_a_merge_publishes_what_it_affects(runner: Runner, tmp_path: Path) -> No
     runner.run(text, LOG=str(log), BEFORE="HEAD^1")
     assert log.read_text().splitlines()[4:] == [
         "tinybuild build --jobs 2 edited",
+        "tinybuild publish edited",
+    ]
+    runner.program("model_signing", LOGGED)
+    runner.run(text, LOG=str(log), BEFORE="HEAD^1", SIGN="true")
+    signature = "--signature dist/edited/model.sig --use_ambient_credentials"
+    assert log.read_text().splitlines()[-2:] == [
+        f"model_signing sign sigstore dist/edited {signature}",
         "tinybuild publish edited",
     ]
 
@@ -187,6 +194,32 @@ def test_packages_are_installed_as_they_are_written(
     packages = "-c constraints.txt -e '.[zoo]'"
     runner.run(script(name, "install"), LOG=str(log), PACKAGES=packages)
     assert log.read_text() == "pip install --quiet -c constraints.txt -e .[zoo]\n"
+
+
+def test_the_toolchain_is_listed_and_audited(runner: Runner, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for name in ("pip", "cyclonedx-py", "pip-audit"):
+        runner.program(name, LOGGED)
+    for name in ("tools", "list the toolchain", "audit"):
+        runner.run(script("audit", name), LOG=str(log))
+    tools, listing, audit = log.read_text().splitlines()
+    assert re.fullmatch(r"pip install --quiet pip-audit==\S+ cyclonedx-bom==\S+", tools)
+    assert listing.startswith("cyclonedx-py requirements ")
+    assert listing.endswith("--output-file sbom.cdx.json requirements.hashes.txt")
+    assert audit.startswith("pip-audit --require-hashes ")
+
+
+def test_the_hashed_requirements_are_the_constraints() -> None:
+    hashed = (ROOT / "requirements.hashes.txt").read_text().replace(" \\\n", "")
+    pins = {line.split()[0]: line.split()[1:] for line in hashed.splitlines()}
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    assert {re.sub("[._]", "-", pin.lower()) for pin in pins} == {
+        re.sub("[._]", "-", line.lower()) for line in lines if not line.startswith("#")
+    }
+    for pin, digests in pins.items():
+        assert digests, pin
+        for digest in digests:
+            assert re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", digest), pin
 
 
 def test_every_script_is_run_here() -> None:

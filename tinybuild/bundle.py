@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
 
 from tinybuild.files import PROVENANCE, RECEIPT, copy, pretty
 
@@ -17,23 +15,14 @@ HERE = "PATH/TO/THIS/FOLDER"  # what a dataset's card calls its place, which it 
 # each recipe that it was made from, as NAME.yaml and NAME.lock.json.
 RECIPE, LOCK, RECIPES = "recipe.yaml", "recipe.lock.json", "recipes"
 MAKINGS = (RECIPE, LOCK, f"{RECIPES}/")
-SUMS, MADE = "SHA256SUMS", "provenance.json"
+SUMS, REPORT = "SHA256SUMS", "report.json"
+MADE = "provenance.json"  # `statement` says what it holds
+SIGNATURE = "model.sig"  # where a bundle was signed after it was built
+ADDED = (SUMS, SIGNATURE)  # what SHA256SUMS does not name
+DRAWING = "architecture.svg"  # of the model's modules; the card shows it
 _SUM = re.compile(r"([0-9a-f]{64})  (.+)")
 TOKENIZER = "tokenizer_config.json"
 LIMITS = ("model_max_length", "max_len")  # as it was called before
-
-
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """How a bundle was made, beside its recipes and locks. recipe: its name, which the seeds depend
-    on. toolchain: the libraries that decide its bytes, and their versions. zoo: what zoo.yaml said
-    of publishing, which the cards follow."""
-
-    version: Literal[1]
-    recipe: str
-    tinybuild: str
-    toolchain: Mapping[str, str]
-    zoo: Mapping[str, str] = field(default_factory=dict)
 
 
 def lay(inputs: Mapping[str, Path], folder: Path, length: int | None = None) -> None:
@@ -61,6 +50,14 @@ def makings(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
     yield f"{name}.lock.json", folder / LOCK
     if (folder / RECIPES).is_dir():
         yield from ((path.name, path) for path in sorted((folder / RECIPES).iterdir()))
+
+
+def alone(names: Iterable[str]) -> dict[str, str]:
+    """The files of a dataset by itself, as its own repository has them, and what each is called in
+    the bundle: the dataset at the top, and beside it what makes it again."""
+    below, papers = f"{DATASET}/", (LOCK, MADE, REPORT, f"{RECIPES}/")
+    kept = [name for name in names if name.startswith((below, *papers))]
+    return {name.removeprefix(below): name for name in kept}
 
 
 def listed(folder: Path) -> dict[str, str]:

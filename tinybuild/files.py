@@ -278,8 +278,9 @@ def locked(place: Path, waiting: Callable[[], None]) -> Iterator[bool]:
             os.close(handle)
 
 
-def archive(folder: Path, target: Path, top: str) -> str:
-    """Pack a folder as `target` (.tar.gz) under the name `top`; sha256 of the uncompressed tar.
+def archive(folder: Path, target: Path, top: str, without: str = "") -> str:
+    """Pack a folder, but for one file, as `target` (.tar.gz) under the name `top`; sha256 of the
+    uncompressed tar.
 
     USTAR, sorted by name, mtime 0, owner 0 without names, mode 0644 and 0755, and a gzip header
     without name or time: the same files give the same bytes (the tar always; the gzip with the
@@ -303,7 +304,8 @@ def archive(folder: Path, target: Path, top: str) -> str:
         gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as packed,
         tarfile.open(fileobj=Tee(packed), mode="w|", format=tarfile.USTAR_FORMAT) as tar,
     ):
-        paths = sorted(folder.rglob("*"), key=lambda p: p.relative_to(folder).as_posix())
+        found = (path for path in folder.rglob("*") if path != folder / without)
+        paths = sorted(found, key=lambda p: p.relative_to(folder).as_posix())
         for path in [folder, *paths]:
             name = PurePosixPath(top, path.relative_to(folder).as_posix()).as_posix()
             entry = tarfile.TarInfo(name)

@@ -11,9 +11,11 @@ from kit import hub
 from kit.zoo import LIGHT, doit, edit, make
 
 from tinybuild.artefact import rebuild
-from tinybuild.bundle import Made
 from tinybuild.errors import BuildFault
-from tinybuild.files import pretty, sha256
+from tinybuild.files import pretty, sha256, tree
+from tinybuild.publish.files import ready
+from tinybuild.publish.target import Target
+from tinybuild.statement import Statement
 
 MIDDLE = "version: 1\nsummary: some of them\ndataset: {source: {recipe: base}, samples: 4}\n"
 TOP = "version: 1\nsummary: few of them\ndataset: {source: {recipe: middle}, samples: 2}\n"
@@ -63,9 +65,48 @@ def test_a_bundle_of_a_chain_from_a_repository(chain: Path, tmp_path: Path) -> N
         assert "the Hub has no model org/none that you may see" in missing.err
 
 
+def test_a_dataset_from_its_own_repository(chain: Path, tmp_path: Path) -> None:
+    """What `publish` puts into a dataset repository is all that makes it again."""
+    receipt = {name: entry["sha256"] for name, entry in tree(chain / "dist/top").items()}
+    target = Target(
+        name="top",
+        kind="dataset",
+        repo="org/tiny-top",
+        folder=str(chain / "dist/top"),
+        receipt=receipt,
+        private=False,
+        direct=False,
+        redistribute=False,
+        sources=(),
+        dry=False,
+    )
+    files = {
+        name: file.data if isinstance(file.data, bytes) else file.data.read_bytes()
+        for name, file in ready(target).items()
+    }
+    with hub.serve() as server:
+        server.dataset("org/tiny-top").commit({**files, ".gitattributes": b"* -text"})
+        asked = {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+        result = doit(chain, "rebuild", "datasets/org/tiny-top", "--json", **asked)
+    assert result.code == 0, result.out + result.err
+    told = json.loads(result.out)
+    assert (told["recipe"], told["made_from"]) == ("top", ["base", "middle"])
+    assert (told["differences"], told["files"]) == ([], len(files) - 1)
+
+    folder = tmp_path / "rows"
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    (shard,) = (name for name in files if name.endswith(".parquet"))
+    seal(folder, shard, "other rows")
+    assert [str(one) for one in rebuild.rebuild(folder).differences] == [
+        f"{shard} differs (dataset: no version differs)"
+    ]
+
+
 def test_what_is_not_the_same_is_told_with_its_cause(bundle: Path) -> None:
     made = json.loads((bundle / "provenance.json").read_text())
-    made["toolchain"]["pyarrow"] = "1.0"
+    made["predicate"]["runDetails"]["builder"]["version"]["pyarrow"] = "1.0"
     seal(bundle, "provenance.json", pretty(made))
     seal(bundle, "dataset/README.md", "another card")
     told = rebuild.rebuild(bundle)
@@ -97,7 +138,9 @@ def test_sources_that_a_bundle_does_not_hold(tmp_path: Path) -> None:
 def test_names_that_lead_elsewhere(bundle: Path, tmp_path: Path, name: str) -> None:
     (bundle / "recipes" / name).write_text("version: 1")
     made = json.loads((bundle / "provenance.json").read_text())
-    (bundle / "provenance.json").write_text(pretty({**made, "recipe": "../../x"}))
+    asked = made["predicate"]["buildDefinition"]["externalParameters"]
+    elsewhere = pretty(made).replace(f'"recipe": "{asked["recipe"]}"', '"recipe": "../../x"')
+    (bundle / "provenance.json").write_text(elsewhere)
     with pytest.raises(BuildFault, match="not a file of a recipe"):
         rebuild.rebuild(bundle)
     (bundle / "provenance.json").write_text(pretty(made))
@@ -122,4 +165,4 @@ def test_an_altered_bundle_is_not_rebuilt(chain: Path, tmp_path: Path) -> None:
     assert result.code == 1
     assert "base is not what its SHA256SUMS says" in result.err
     assert "README.md has other bytes" in result.err
-    assert isinstance(rebuild.told(tmp_path / "base"), Made)
+    assert isinstance(rebuild.told(tmp_path / "base"), Statement)

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tinybuild import statement
 from tinybuild.artefact.verify import Verified, intact, verify
+from tinybuild.bundle import listed
 from tinybuild.errors import BuildFault
-from tinybuild.files import archive
+from tinybuild.files import archive, pretty
+from tinybuild.statement import Asked
 
 FILES = {"README.md": "a card", "config.json": "{}", "dataset/data/x.parquet": "rows"}
 
@@ -33,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_an_intact_bundle(folder: Path) -> None:
     sums = hashlib.sha256((folder / "SHA256SUMS").read_bytes()).hexdigest()
-    assert verify(folder) == Verified(files=3, bytes=12, sums=sums, problems=())
+    assert verify(folder) == Verified(files=3, bytes=12, sums=sums, signed=False, problems=())
     for name in (".gitattributes", ".git/config", ".cache/huggingface/x"):  # not of the bundle
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("of git or of the Hub's client")
@@ -96,3 +99,25 @@ def test_a_folder_that_is_not_a_bundle(folder: Path, text: str | None) -> None:
     with pytest.raises(BuildFault, match=r"tiny: .*SHA256SUMS") as caught:
         verify(folder)
     assert caught.value.findings[0].hint
+
+
+def test_the_statement_of_how_it_was_made_holds(folder: Path) -> None:
+    sums = listed(folder)
+    made = pretty(statement.write(sums, Asked(recipe="tiny"), {}, {"pins": {}}))
+    forged = {**sums, "README.md": hashlib.sha256(b"another card").hexdigest()}
+    for known, problems in ((sums, ()), (forged, ("README.md has another sha256",))):
+        (folder / "README.md").write_text("a card" if known is sums else "another card")
+        (folder / "provenance.json").write_text(made)
+        whole = {**known, "provenance.json": hashlib.sha256(made.encode()).hexdigest()}
+        lines = "".join(f"{sha}  {name}\n" for name, sha in sorted(whole.items()))
+        (folder / "SHA256SUMS").write_text(lines)
+        folder.with_name("tiny.tar.gz").unlink(missing_ok=True)
+        found = verify(folder).problems
+        assert len(found) == len(problems)
+        assert all(str(one).startswith(start) for one, start in zip(found, problems, strict=True))
+    (folder / "provenance.json").write_text("{}")
+    whole = {**forged, "provenance.json": hashlib.sha256(b"{}").hexdigest()}
+    lines = "".join(f"{sha}  {name}\n" for name, sha in sorted(whole.items()))
+    (folder / "SHA256SUMS").write_text(lines)
+    (problem,) = verify(folder).problems
+    assert str(problem).startswith("provenance.json cannot be read")

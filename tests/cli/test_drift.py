@@ -87,6 +87,22 @@ class Zoo:
         return pins
 
 
+def test_a_broken_recipe_leaves_the_others(hub: Hub, tmp_path: Path) -> None:
+    """A schedule goes on with them, and names the one."""
+    here = Zoo(tmp_path, x=DATASET, y="version: 1\nsummary: y\ndatset: {samples: 2}\n", z=DATASET)
+    here.said("update", "x", "z", code=3)
+    hub.dataset("a/rows").commit({"train.jsonl": LINES})
+    text, answer = here.do("outdated")
+    assert answer.code == 1
+    assert "hub a/rows at main (x.dataset, z.dataset)" in text
+    assert "recipes/y.yaml (y): cannot be known" in text
+    assert "datset" in text
+    rows: Any = answer.data
+    states = {row["recipe"]: row["state"] for row in rows["sources"]}
+    assert states == {"x": "moved", "y": "refused", "z": "moved"}
+    assert here.said("outdated", "x", code=3)
+
+
 def test_a_month_of_a_dataset(hub: Hub, tmp_path: Path) -> None:
     """Nothing moved; rows came; update; what it names is what is built."""
     here = Zoo(tmp_path, x=DATASET, y=DATASET)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import jsonschema
 import pytest
 import yaml
 from cli.test_commands import said
-from kit.zoo import doit, make
+from kit.files import ROOT
+from kit.zoo import doit, make, run
 
-from tinybuild.cli import starting
+from tinybuild.cli import editors
 from tinybuild.cli.session import Session
 from tinybuild.errors import Fault, RecipeFault
 
@@ -32,15 +34,45 @@ def test_init_makes_a_zoo_and_keeps_what_is_there(
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/.gitignore").write_text("mine\n")
     lines, answer = said(here, "init", "mine")
-    assert answer.data["wrote"] == ["dodo.py", starting.SCHEMA, "recipes/llama.yaml"]
+    assert answer.data["wrote"] == ["dodo.py", editors.SCHEMA, "recipes/llama.yaml"]
     assert "kept .gitignore, which is there already" in lines
     assert (tmp_path / "mine/.gitignore").read_text() == "mine\n"
     assert doit(tmp_path / "mine", "check").out == "1 recipe has nothing wrong\n"
-    schema = json.loads((tmp_path / "mine" / starting.SCHEMA).read_text())
+    schema = json.loads((tmp_path / "mine" / editors.SCHEMA).read_text())
     recipe = yaml.safe_load((tmp_path / "mine/recipes/llama.yaml").read_text())
     jsonschema.Draft202012Validator(schema).validate(recipe)
     offered = schema["$defs"]["source"]["properties"]["transformers"]["anyOf"][0]["enum"]
     assert {"bert", "llama", "whisper"} <= set(offered)
+
+
+def test_init_writes_the_files_of_ci_and_of_pre_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("check_jsonschema")
+    monkeypatch.chdir(tmp_path)
+    here = Session(tmp_path)
+    _, answer = said(here, "init", "zoo", **{"pre-commit": "yes", "ci": "OWNER/tinybuild"})
+    files = [name for name in answer.data["wrote"] if name.startswith(".github")]
+    assert len(files) == 3
+    words = ["--builtin-schema", "vendor.github-workflows", *(f"zoo/{name}" for name in files)]
+    done = run(tmp_path, [sys.executable, "-m", "check_jsonschema", *words])
+    assert done.code == 0, done.out
+    docs = (ROOT / "docs/ci.md").read_text()
+    for name in files:  # those that docs/ci.md shows
+        assert f"# {name}\n{(tmp_path / 'zoo' / name).read_text()}```" in docs
+    (hook,) = yaml.safe_load((tmp_path / "zoo/.pre-commit-config.yaml").read_text())["repos"]
+    (ours,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert hook == {"repo": "local", "hooks": [{k: ours[k] for k in ours if k != "description"}]}
+    installed = (tmp_path / "zoo/requirements.txt").read_text()
+    assert installed == "tinybuild[zoo] @ git+https://github.com/OWNER/tinybuild@main\n"
+    _, answer = said(here, "init", "other", ci="a/b@v1.2")
+    assert (
+        "uses: a/b/.github/workflows/zoo-publish.yml@v1.2\n"
+        in (tmp_path / "other/.github/workflows/publish.yml").read_text()
+    )
+    with pytest.raises(RecipeFault, match="not a repository of GitHub\n  hint: --ci OWNER/tiny"):
+        said(here, "init", "third", ci="https://github.com/a/b")
+    assert not (tmp_path / "third").exists()
 
 
 @pytest.mark.parametrize(

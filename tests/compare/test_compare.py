@@ -205,7 +205,7 @@ def test_what_cannot_be_read_is_said_and_compared_by_digest(tmp_path: Path) -> N
     ],
 )
 def test_a_header_that_leads_elsewhere_is_refused(tmp_path: Path, header: object) -> None:
-    from tinybuild.compare.tensors import read
+    from tinybuild.tensors import read
 
     text = json.dumps(header).encode()
     file = tmp_path / "model.safetensors"
@@ -250,7 +250,7 @@ def test_the_library_itself_writes_what_is_read(tmp_path: Path) -> None:
     import numpy
     from safetensors.numpy import save_file
 
-    from tinybuild.compare.tensors import held
+    from tinybuild.tensors import held
 
     values = {"a": numpy.arange(4, dtype="float16"), "b": numpy.ones((), dtype="int64")}
     save_file(values, tmp_path / "model.safetensors", metadata={"format": "pt"})

@@ -81,14 +81,6 @@ def test_timms_resnet_is_built_as_transformers_own(tmp_path: Path) -> None:
             ("swin", ["stage2", "stage3", "stage4"]),
         ),
         (
-            {
-                "backbone": "microsoft/resnet-50",
-                "backbone_kwargs": {"out_features": ["stage2", "stage4"]},
-                "use_timm_backbone": False,
-            },
-            ("resnet", ["stage2", "stage4"]),
-        ),
-        (
             {"backbone": "convnextv2_tiny", "backbone_kwargs": {"out_indices": [-4, 3]}},
             ("convnextv2", ["stage1", "stage4"]),
         ),
@@ -120,11 +112,70 @@ def test_inside_another_config_and_as_the_recipe_says() -> None:
     assert (made.backbone_config.model_type, reasons) == ("timm_backbone", {})
 
 
-def test_without_shrinking_a_repository_is_refused_by_name(tmp_path: Path) -> None:
-    from transformers import DetrForObjectDetection
+NAMING = {
+    "backbone": "microsoft/resnet-50",
+    "backbone_kwargs": {"out_features": ["stage2", "stage4"]},
+    "use_timm_backbone": False,
+}
 
-    source = loaded(tmp_path, backbone="microsoft/resnet-50", use_timm_backbone=False)
-    asked: Model = {**section(), "shrink": "none"}
-    refusal = refused(resize, source, asked, None, DetrForObjectDetection, 0)
+
+def naming(tmp_path: Path, told: Any, **keys: Any) -> Any:
+    """A config that names a repository, whose config.json fetch has beside it."""
+    part = tmp_path / "source.backbone"
+    part.mkdir()
+    (part / "config.json").write_text(json.dumps(told))
+    (tmp_path / "source").mkdir()
+    return loaded(tmp_path / "source", **{**NAMING, **keys})
+
+
+def test_a_repository_is_what_its_config_says(tmp_path: Path) -> None:
+    """As transformers itself would have it from the Hub."""
+    told = {"model_type": "resnet", "hidden_sizes": [8, 16, 24, 40], "depths": [1, 1, 2, 1]}
+    more = {"architectures": ["ResNetForImageClassification"], "_name_or_path": "a/b"}
+    backbone = naming(tmp_path, told | more).backbone_config
+    assert (backbone.model_type, backbone.depths) == ("resnet", [1, 1, 2, 1])
+    assert backbone.hidden_sizes == [8, 16, 24, 40]
+    assert backbone.out_features == ["stage2", "stage4"]
+    assert backbone.architectures is None
+    read = found.read(tmp_path / "source")
+    assert {".".join(one.path): one.reason for one in read.mended} == dict.fromkeys(
+        ("backbone", "backbone_kwargs", "backbone_config"),
+        "rule backbone: the config.json of microsoft/resnet-50",
+    )
+    assert "microsoft" not in json.dumps(read.config.to_dict())
+
+
+def test_a_repository_of_timm_is_described_as_such(tmp_path: Path) -> None:
+    told = {"architecture": "resnet18", "num_classes": 1000, "pretrained_cfg": {}}
+    backbone = naming(tmp_path, told, backbone_kwargs={"out_indices": [1, 2]}).backbone_config
+    assert (backbone.model_type, backbone.backbone) == ("timm_backbone", "resnet18")
+    assert backbone.out_indices == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"model_type": "llama"}, "is of the type llama, which cannot be one"),
+        ([], "is not a JSON object"),
+        ({}, "is of the type None"),
+    ],
+)
+def test_a_repository_that_cannot_be_a_backbone(tmp_path: Path, told: Any, said: str) -> None:
+    refusal = refused(naming, tmp_path, told)
+    assert said in refusal.what
+    assert "microsoft/resnet-50" in refusal.what
+
+
+def test_a_repository_that_nobody_fetched_is_refused_by_name(tmp_path: Path) -> None:
+    refusal = refused(loaded, tmp_path, **NAMING)
     assert "microsoft/resnet-50" in refusal.what
     assert "backbone_config" in refusal.hint
+
+
+def test_what_timm_would_ask_the_hub_for_is_refused(tmp_path: Path) -> None:
+    from transformers import DetrForObjectDetection
+
+    told = {"model_type": "timm_backbone", "backbone": "microsoft/resnet-50"}
+    source = loaded(tmp_path, backbone=None, backbone_kwargs={}, backbone_config=told)
+    refusal = refused(resize, source, section(), None, DetrForObjectDetection, 0)
+    assert "is a repository of the Hub, microsoft/resnet-50" in refusal.what

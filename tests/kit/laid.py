@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tinybuild import statement
+from tinybuild.statement import Asked
+
 RECIPE = """\
 version: 1
 summary: by hand
@@ -64,13 +67,14 @@ class Bundle:
         checks = [{"name": name, **told} for name, told in self.checks.items()]
         files = {name: {"sha256": sha256, "size": 1} for name, sha256 in self.files.items()}
         pin = {"wish": {"hub": "org/full"}, "commit": self.commit, "files": files}
-        made = {"version": 1, "recipe": folder.name, "tinybuild": "0.1.0"}
+        pins = {"version": 1, "pins": {"source": pin}}
+        toolchain = {"tinybuild": "0.1.0", **self.toolchain}
         for name, data in {
             "config.json": self.config,
             "tokenizer.json": tokenizer,
             "report.json": {"version": 1, "checks": checks},
-            "recipe.lock.json": {"version": 1, "pins": {"source": pin}},
-            "provenance.json": {**made, "toolchain": self.toolchain},
+            "recipe.lock.json": pins,
+            "provenance.json": statement.write({}, Asked(recipe=folder.name), toolchain, pins),
         }.items():
             (folder / name).write_text(json.dumps(data))
         (folder / "recipe.yaml").write_text(self.recipe)

@@ -8,10 +8,13 @@ import gzip
 import hashlib
 import json
 import os
+import re
+import shutil
 import socket
 import tarfile
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -19,17 +22,19 @@ from kit.files import contents
 from kit.stage import MakeJob
 
 import tinybuild
-from tinybuild import model, pack, source, wire
+from tinybuild import model, pack, source, statement, wire
 from tinybuild.dataset import stage as dataset
 from tinybuild.errors import BuildFault
 from tinybuild.facts import DatasetFacts, ModelShown, TokenizerShown
 from tinybuild.files import digest, sha256
 from tinybuild.progress import count
 from tinybuild.source import blank_tokenizer
+from tinybuild.statement import Asked
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.workers import Job
 
 NAME = "tiny-llama"
+SVG = "{http://www.w3.org/2000/svg}"
 SUMMARY = "Llama: for 'quotes', *stars* & tests"
 RECIPE = """\
 # ünïcode and ``` fences
@@ -154,7 +159,7 @@ def test_the_layout(job: MakeJob, stages: Any) -> None:
     found = contents(work.out / NAME)
     assert set(found) == {
         *("README.md", "SHA256SUMS", "recipe.yaml", "recipe.lock.json", "report.json"),
-        "provenance.json",
+        *("provenance.json", "architecture.svg"),
         *("config.json", "config_changes.json", "generation_config.json", "model.safetensors"),
         *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
         *("dataset/README.md", "dataset/data/train-00000-of-00001.parquet", "dataset/recipe.yaml"),
@@ -164,6 +169,25 @@ def test_the_layout(job: MakeJob, stages: Any) -> None:
     assert found["model.safetensors"] == (stages[0] / "model/model.safetensors").read_bytes()
     assert json.loads(found["recipe.lock.json"]) == {"version": 1, "pins": PINS}
     assert facts.bytes == sum(map(len, found.values()))
+
+
+def test_the_card_shows_a_drawing_of_the_model(job: MakeJob, stages: Any) -> None:
+    """The Hub takes an SVG out of a card's text, and shows a picture that is a file beside it."""
+    work = wish(job, stages)
+    pack.make(work)
+    drawing = (work.out / NAME / "architecture.svg").read_bytes()
+    assert len(drawing) < 20_000
+    words = {text.text for text in ElementTree.fromstring(drawing).iter(f"{SVG}text")}
+    assert {"model", "embed_tokens", "lm_head", "self_attn"} <= words
+    _, body = card(work.out / NAME)
+    (name,) = re.findall(r"!\[The modules of LlamaForCausalLM[^\]]*\]\((.+)\)", body)
+    assert name == "architecture.svg"
+    shutil.rmtree(work.out)
+    work.out.mkdir()
+    rows = dataclasses.replace(wish(job, stages, "dataset"), out=work.out)
+    pack.make(rows)
+    assert not (work.out / NAME / "architecture.svg").exists()
+    assert "architecture.svg" not in (work.out / NAME / "README.md").read_text()
 
 
 def test_sha256sums_hold_and_name_every_file(job: MakeJob, stages: Any) -> None:
@@ -203,11 +227,12 @@ def test_a_bundle_says_how_to_make_it_again(job: MakeJob, stages: Any, tmp_path:
         "recipes/base.yaml": "base's",
         "recipes/base.lock.json": "base's lock",
     }
-    assert json.loads(found["provenance.json"]) == {
-        "version": 1,
-        "recipe": NAME,
+    told = statement.read(work.out / NAME)
+    assert told.asked == Asked(recipe=NAME)
+    assert told.toolchain == {
         "tinybuild": tinybuild.__version__,
-        "toolchain": {"python": "3.11", "torch": "2.13.0"},
+        "python": "3.11",
+        "torch": "2.13.0",
     }
     assert set(found) - {"SHA256SUMS"} == {
         line.partition("  ")[2] for line in found["SHA256SUMS"].decode().splitlines()
@@ -287,8 +312,7 @@ def test_the_cards_of_what_is_published(job: MakeJob, stages: Any) -> None:
     assert "dist/" not in body
     _, rows = card(work.out / NAME / "dataset")
     assert 'load_dataset("my-org/rows")' in rows
-    made = json.loads((work.out / NAME / "provenance.json").read_text())
-    assert made["zoo"] == {"repo": "my-org/tiny-{name}"}
+    assert statement.read(work.out / NAME).asked.zoo == {"repo": "my-org/tiny-{name}"}
 
 
 def test_the_card_carries_what_the_pin_knows(job: MakeJob, stages: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from kit.hub import Hub, connected
 
 from tinybuild import network
 from tinybuild.errors import SourceFault
+from tinybuild.publish.hub import publish
 from tinybuild.publish.identity import ISSUER, RESOURCE, trusted
 from tinybuild.publish.target import Kind, Target
 
@@ -63,6 +66,27 @@ def test_a_workflow_that_is_not_trusted(hub: Hub) -> None:
     assert "the Hub does not trust this workflow for org/y" in str(caught.value)
     assert "Trusted Publishers" in str(caught.value)
     assert "identity-of-a-run" not in str(caught.value)
+
+
+def test_a_workflow_does_not_create_a_repository(hub: Hub, tmp_path: Path) -> None:
+    """The Hub trusts it for one that is there."""
+    hub.trusts = {"org/x"}
+    files = {"config.json": "{}", "report.json": '{"checks": [{"name": "a", "state": "passed"}]}'}
+    receipt = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()}
+    sums = "".join(f"{receipt[name]}  {name}\n" for name in files)
+    receipt["SHA256SUMS"] = hashlib.sha256(sums.encode()).hexdigest()
+    for name, text in {**files, "SHA256SUMS": sums}.items():
+        (tmp_path / "x").mkdir(exist_ok=True)
+        (tmp_path / "x" / name).write_text(text)
+    made = dataclasses.replace(
+        target("org/x"), folder=str(tmp_path / "x"), receipt=receipt, dry=False
+    )
+    with pytest.raises(SourceFault) as caught:
+        publish(made)
+    assert "org/x is not on the Hub yet" in str(caught.value)
+    assert "hf auth login" in str(caught.value)
+    assert "doit publish x" in str(caught.value)
+    assert not hub.asked("repos/create")
 
 
 def test_a_token_that_was_given_is_taken(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

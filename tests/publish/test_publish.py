@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import json
@@ -129,6 +130,37 @@ def test_a_direct_change_is_a_commit(hub: Hub, tmp_path: Path) -> None:
     assert done.state == "committed"
     assert published(hub) == on_disk(tmp_path)
     assert hub.repos[REPO].discussions == []
+
+
+def sign(tmp_path: Path, files: Mapping[str, str], salt: str = "") -> None:
+    """A signature as OpenSSF Model Signing lays it out; what signs it is not looked at here."""
+    folder = tmp_path / "dist" / "x"
+    names = (*files, "SHA256SUMS")
+    told = [{"name": name, "digest": sha256(folder / name)} for name in names]
+    payload = base64.b64encode(json.dumps({"predicate": {"resources": told}}).encode()).decode()
+    text = json.dumps({"dsseEnvelope": {"payload": payload, "signatures": [salt]}})
+    (folder / "model.sig").write_text(text)
+
+
+def test_a_signature_goes_along(hub: Hub, tmp_path: Path) -> None:
+    publish.publish(target(tmp_path))
+    made = target(tmp_path)
+    sign(tmp_path, FILES)
+    done = publish.publish(dataclasses.replace(made, direct=True))
+    assert [(c.path, c.what) for c in done.changes] == [("model.sig", "added")]
+    assert "model.sig" in published(hub)
+    sign(tmp_path, FILES, salt="signed once more")
+    assert publish.publish(made).state == "same"
+    made = target(tmp_path, CHANGED, direct=True)
+    sign(tmp_path, CHANGED)
+    publish.publish(made)
+    assert published(hub)["model.sig"] == (tmp_path / "dist/x/model.sig").read_bytes()
+    made = target(tmp_path, FILES, direct=True)  # not signed: the old signature goes
+    publish.publish(made)
+    assert "model.sig" not in published(hub)
+    sign(tmp_path, {"README.md": CARD})
+    with pytest.raises(Fault, match=r"model\.sig is not of these files: sign the bundle again"):
+        publish.publish(made)
 
 
 def test_files_that_are_gone_are_deleted_and_those_of_others_stay(hub: Hub, tmp_path: Path) -> None:
@@ -381,6 +413,40 @@ def _cut(hub: Hub, place: Path, way: str, stop: tuple[int, str]) -> bool:
     return cut
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            ConnectionError("error sending request for url (http://x:secret@h/)"),
+            "cannot be reached",
+        ),
+        (TimeoutError("timed out"), "cannot be reached"),
+        (PermissionError("401"), "does not take the token"),
+    ],
+)
+def test_the_library_for_large_files_cannot_go_on(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+) -> None:
+    """hf_xet raises Python's own errors."""
+    from huggingface_hub import _commit_api as client
+
+    calls, waited = list[object](), list[float]()
+    monkeypatch.setattr("time.sleep", waited.append)
+
+    def upload(**more: object) -> None:
+        calls.append(more)
+        if len(calls) < 9:
+            raise error
+
+    monkeypatch.setattr(client, "_upload_lfs_files", upload)
+    files = {**FILES, "model.safetensors": "x" * 100}
+    text = refused(target(tmp_path, files))
+    assert said in text
+    assert "secret" not in text
+    assert ("do the same again" in text) == ("reached" in said)
+    assert len(calls) == (4 if "reached" in said else 1)
+
+
 def test_a_busy_hub_is_waited_for(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,7 +455,7 @@ def test_a_busy_hub_is_waited_for(
     busy = Trouble(where="repos/create", status=429, headers={"Retry-After": "7"}, body=b"{}")
     hub.troubles += [busy, Trouble(where="commit/main", status=503, body=b"{}")]
     assert publish.publish(target(tmp_path)).state == "created"
-    assert 7 in waited
+    assert 8 in waited
 
 
 # --- collections ----------------------------------------------------------------------------------

@@ -241,31 +241,28 @@ def test_a_token_that_is_not_accepted(
     assert "hf_saved" not in refusal.text
 
 
-def test_a_commit_that_vanished(
-    job: MakeJob, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "said",
+    [
+        "owner/name no longer has the locked commit {}",  # the history was squashed
+        "owner/name has no file tokenizer.json at the locked commit",
+    ],
+)
+def test_what_a_lock_names_vanished(
+    job: MakeJob, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
-    """The history was squashed: the branch is there, the locked commit is not."""
     repo = hub.repo("owner/name")
     _, pin = fetch(job)
-    repo.commits.clear()
-    repo.commit({"config.json": b"{}"})
+    if "no longer" in said:
+        repo.commits.clear()
+        repo.commit({"config.json": b"{}"})
+    else:
+        del repo.commits[pin["commit"]]["tokenizer.json"]
     elsewhere(monkeypatch, tmp_path)
     refusal = refused(job, lock=pin)
-    assert f"owner/name no longer has the locked commit {pin['commit'][:12]}" in refusal.what
+    assert said.format(pin["commit"][:12]) in refusal.what
     assert "doit update x" in refusal.hint
     assert "main" not in refusal.text
-
-
-def test_a_file_that_vanished(
-    job: MakeJob, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    repo = hub.repo("owner/name")
-    _, pin = fetch(job)
-    del repo.commits[pin["commit"]]["tokenizer.json"]
-    elsewhere(monkeypatch, tmp_path)
-    refusal = refused(job, lock=pin)
-    assert "owner/name has no file tokenizer.json at the locked commit" in refusal.what
-    assert "doit update x" in refusal.hint
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinybuild import bundle, wire
+from tinybuild import bundle, statement
 from tinybuild.engine import receipts
 from tinybuild.engine.stages import STAGES
 from tinybuild.errors import BuildFault, Finding
@@ -67,46 +66,47 @@ def rebuild(folder: Path) -> Rebuilt:
     """Build what a bundle's folder tells in a temporary zoo, and compare file by file. Raises Fault
     where it cannot be built here."""
     made = told(folder)
+    name = made.asked.recipe
     with tempfile.TemporaryDirectory(prefix="tinybuild-") as aside:
         root = Path(aside).resolve() / "zoo"
         _lay(folder, made, root)
-        _build(root, made.recipe)
-        again = root / "dist" / made.recipe
+        _build(root, name)
+        again = root / "dist" / name
         toolchain = tuple(_moved(made, told(again)))
-        others = {path.stem for path in (root / "recipes").glob("*.yaml")} - {made.recipe}
+        others = {path.stem for path in (root / "recipes").glob("*.yaml")} - {name}
         return Rebuilt(
-            recipe=made.recipe,
+            recipe=name,
             made_from=tuple(sorted(others)),
             files=len(bundle.listed(folder)),
-            differences=tuple(_differences(folder, again, _stages(root, made.recipe), toolchain)),
+            differences=tuple(_differences(folder, again, _stages(root, name), toolchain)),
             toolchain=toolchain,
         )
 
 
-def told(folder: Path) -> bundle.Made:
+def told(folder: Path) -> statement.Statement:
     """What a bundle says of how it was made. Raises Fault."""
     try:
-        return wire.load(bundle.Made, json.loads((folder / bundle.MADE).read_bytes()))
+        return statement.read(folder)
     except FileNotFoundError:
         what = f"there is no {bundle.MADE}: an older tinybuild packed it, or another program"
         raise BuildFault.of(what, where=folder.name) from None
-    except (wire.Misshapen, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise BuildFault.of(f"{bundle.MADE} cannot be read: {error}", where=folder.name) from None
 
 
-def _lay(folder: Path, made: bundle.Made, root: Path) -> None:
+def _lay(folder: Path, made: statement.Statement, root: Path) -> None:
     """A zoo of the bundle's recipes, with the locks of those upstreams that others can change."""
     from tinybuild.recipe.reading import check
 
     recipes = root / "recipes"
     recipes.mkdir(parents=True)
-    for name, path in bundle.makings(folder, made.recipe):
+    for name, path in bundle.makings(folder, made.asked.recipe):
         if not _NAMED.fullmatch(name) or path.is_symlink() or not path.is_file():
             what = f"{path.relative_to(folder).as_posix()} is missing, or not a file of a recipe"
             raise BuildFault.of(what, where=folder.name)
         copy(path, recipes / name)
-    if made.zoo:  # cards name the repository that it gives
-        write(root / zoofile.FILE, pretty({"version": 1, "publish": dict(made.zoo)}))
+    if made.asked.zoo:  # cards name the repository that it gives
+        write(root / zoofile.FILE, pretty({"version": 1, "publish": dict(made.asked.zoo)}))
     absent = list[Finding]()
     for file in sorted(recipes.glob("*.yaml")):
         data = check(file.read_bytes(), f"recipes/{file.name}")
@@ -127,7 +127,7 @@ def _build(root: Path, name: str) -> None:
     package = str(Path(__file__).parents[2])
     paths = [package, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     done = subprocess.run(
-        [sys.executable, "-m", "tinybuild", "build", name],
+        [sys.executable, "-m", "tinybuild", "build", "-a", name],  # the store proves nothing
         cwd=root,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, paths))},
         capture_output=True,
@@ -145,10 +145,9 @@ def _build(root: Path, name: str) -> None:
     raise BuildFault.of(f"the recipe {name} does not build here:\n" + "\n".join(said))
 
 
-def _moved(there: bundle.Made, here: bundle.Made) -> Iterator[Moved]:
+def _moved(there: statement.Statement, here: statement.Statement) -> Iterator[Moved]:
     """What differs between two toolchains."""
-    first = {"tinybuild": there.tinybuild, **there.toolchain}
-    second = {"tinybuild": here.tinybuild, **here.toolchain}
+    first, second = there.toolchain, here.toolchain
     for name in sorted({*first, *second}):
         if first.get(name) != second.get(name):
             yield Moved(name=name, there=first.get(name, ""), here=second.get(name, ""))
@@ -166,12 +165,18 @@ def _stages(root: Path, name: str) -> dict[str, str]:
 def _differences(
     there: Path, here: Path, stages: Mapping[str, str], moved: tuple[Moved, ...]
 ) -> Iterator[Difference]:
-    """The files of two bundles that are not the same; SHA256SUMS only says so once more."""
+    """The files of two bundles that are not the same; SHA256SUMS only says so once more. Of a
+    dataset that was published by itself, the files that are published so."""
     first, second = bundle.listed(there), bundle.listed(here)
+    below = f"{bundle.DATASET}/"
+    whole = any(name.startswith(below) for name in first)
+    alone = not whole and any(name.startswith(below) for name in second)
+    names = bundle.alone(second) if alone else {name: name for name in second}
+    second = {name: second[at] for name, at in names.items()}
     for file in sorted({*first, *second}):
         if first.get(file) == second.get(file):
             continue
-        stage = stages.get(file, "pack")
+        stage = stages.get(names.get(file, file), "pack")
         deciding = {"tinybuild", "python", *STAGES[stage].libraries}
         if stage == "model":  # its ids and its vocabulary are the tokenizer's
             deciding |= {*STAGES["tokenizer"].libraries}

@@ -1,4 +1,4 @@
-"""Whether a bundle is, file for file, what its SHA256SUMS says."""
+"""Whether a bundle is, file for file, what its SHA256SUMS and its statement say."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinybuild import bundle
+from tinybuild import bundle, statement
+from tinybuild.artefact import signature
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.files import archive, sha256
 
@@ -35,17 +36,19 @@ class Problem:
 @dataclass(frozen=True, kw_only=True)
 class Verified:
     """What was looked at, and what is wrong with it. sums: sha256 of SHA256SUMS itself, which
-    stands for all the files when nothing is wrong."""
+    stands for all the files when nothing is wrong. signed: whether there is a signature; it was
+    verified where the signer's key was given."""
 
     files: int
     bytes: int
     sums: str
+    signed: bool
     problems: tuple[Problem, ...]
 
 
-def verify(folder: Path) -> Verified:
-    """Read every file of a bundle. Raises Fault where the folder holds no SHA256SUMS, or one that
-    is none."""
+def verify(folder: Path, key: Path | None = None) -> Verified:
+    """Read every file of a bundle. key: the signer's public one. Raises Fault where the folder
+    holds no SHA256SUMS, or one that is none, and where the key is none."""
     if not (folder / bundle.SUMS).is_file():
         what = f"there is no {bundle.SUMS}: this is not a bundle of tinybuild"
         raise BuildFault.of(what, where=folder.name, hint="give a bundle's folder, as dist/NAME is")
@@ -54,12 +57,18 @@ def verify(folder: Path) -> Verified:
         what = f"{bundle.SUMS} does not hold a line `SHA256  FILE` for each file"
         raise BuildFault.of(what, where=folder.name, hint="build or download the bundle again")
     files = dict(_files(folder))
-    problems = [*_files_that_differ(files, listed)] or [*_archive(folder)]
+    signed = files.pop(bundle.SIGNATURE, None)
+    problems = [*_files_that_differ(files, listed)]
+    problems = problems or [*_statement(folder, listed), *_archive(folder)]
+    if key is not None:
+        wrong = signature.verify(folder, key, folder.name, ABROAD)
+        problems += [Problem(file=bundle.SIGNATURE, what=wrong)] if wrong else []
     known = [name for name in listed if name in files]
     return Verified(
         files=len(known),
         bytes=sum(files[name].lstat().st_size for name in known),
         sums=sha256(folder / bundle.SUMS),
+        signed=signed is not None,
         problems=tuple(sorted(problems, key=lambda problem: problem.file)),
     )
 
@@ -108,6 +117,19 @@ def _files_that_differ(files: dict[str, Path], listed: dict[str, str]) -> Iterat
             yield Problem(file=name, what=f"has the mode {stat.S_IMODE(mode):04o}, not 0644")
 
 
+def _statement(folder: Path, listed: dict[str, str]) -> Iterator[Problem]:
+    """What the statement of how it was made says otherwise, where there is one."""
+    if bundle.MADE not in listed:
+        return
+    try:
+        told = statement.read(folder)
+    except (ValueError, RecursionError) as error:
+        yield Problem(file=bundle.MADE, what=f"cannot be read: {error}")
+        return
+    for file, what in statement.unlike(told, listed):
+        yield Problem(file=file, what=what)
+
+
 def _archive(folder: Path) -> Iterator[Problem]:
     """The archive beside a folder of plain files, where there is one, must hold the same."""
     beside = folder.resolve().with_name(f"{folder.resolve().name}.tar.gz")
@@ -116,7 +138,8 @@ def _archive(folder: Path) -> Iterator[Problem]:
     try:
         with tempfile.TemporaryDirectory() as aside:
             top = beside.name.removesuffix(".tar.gz")
-            same = _unpacked(beside) == archive(folder, Path(aside) / "tar.gz", top)
+            again = archive(folder, Path(aside) / "tar.gz", top, without=bundle.SIGNATURE)
+            same = _unpacked(beside) == again
     except (gzip.BadGzipFile, EOFError, zlib.error):
         same = False
     if not same:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from tinybuild import progress, wire
-from tinybuild.artefact import place, rebuild, verify
+from tinybuild.artefact import place, rebuild, signature, verify
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.errors import RecipeFault
@@ -22,8 +23,9 @@ def _one(command: str, words: Sequence[str]) -> str:
 
 
 def _verify(here: Session, words: Sequence[str], options: Options) -> Lines:
+    key = Path(options["public-key"]) if options["public-key"] else None
     with place.found(_one("verify", words), here.root, here.pool) as found:
-        told = verify.verify(found.folder)
+        told = verify.verify(found.folder, key)
     at = f" at commit {found.commit}" if found.commit else ""
     if told.problems:
         yield f"{found.shown}{at} is not what its SHA256SUMS says:"
@@ -31,6 +33,10 @@ def _verify(here: Session, words: Sequence[str], options: Options) -> Lines:
     else:
         size = progress.size(told.bytes)
         yield f"{found.shown}{at} is whole: {told.files} files, {size}, as its SHA256SUMS says"
+        if key is not None:
+            yield f"its signature is that of {key}"
+        elif told.signed:
+            yield "it is signed; --public-key FILE verifies the signature"
     data = {"bundle": found.shown, "commit": found.commit or None, **wire.dump(told)}
     return Answer(data=data, code=1 if told.problems else 0)
 
@@ -39,9 +45,36 @@ VERIFY = Command(
     doc="read every file of a bundle, and say what is not as its SHA256SUMS says",
     do=_verify,
     words=WORDS,
+    options={
+        "public-key": Option(value="FILE", help="verify its signature, too, by the signer's key"),
+    },
     zoo=False,
     more="Also files that it does not name, links, modes, and the archive beside the folder.\n"
     "NAME is a recipe's, for dist/NAME. Exit code 1 where anything is not so.",
+)
+
+
+def _sign(here: Session, words: Sequence[str], options: Options) -> Lines:
+    if not options["key"]:
+        raise RecipeFault.of("sign needs a private key", hint=f"--key FILE; {signature.MAKE}")
+    names = here.named(words) or here.zoo.groups[""]
+    signed = list[str]()
+    for name in names:
+        folder, shown = here.root / "dist" / name, f"dist/{name}"
+        verify.intact(folder, shown)
+        made = signature.sign(folder, Path(options["key"]), shown)
+        signed.append(made.relative_to(here.root).as_posix())
+        yield f"signed {signed[-1]}"
+    return Answer(data={"signed": [*signed]})
+
+
+SIGN = Command(
+    doc="sign bundles with a key of your own, in the format of OpenSSF Model Signing",
+    do=_sign,
+    options={"key": Option(value="FILE", help="the private key, an elliptic one (PEM)")},
+    group="hub",
+    more="The signature is dist/NAME/model.sig; publish takes it along. A bundle that is built\n"
+    "anew has none. `verify --public-key FILE` verifies it, and so does any reader of the format.",
 )
 
 

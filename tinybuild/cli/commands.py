@@ -13,11 +13,13 @@ from tinybuild.cli import (
     ci,
     compare,
     drift,
+    editors,
     paging,
     planning,
     publish,
     showing,
     starting,
+    storing,
 )
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
@@ -33,8 +35,13 @@ def _why(here: Session, words: Sequence[str], options: Options) -> Lines:
         for task, reasons in _explained(here, name):
             if task not in told:
                 told[task] = reasons
-                yield from (f"{task:<24} {reason}" for reason in reasons or ["is up to date"])
+                yield from (f"{task:<24} {said}" for said in reasons or [_settled(here, task)])
     return Answer(data={task: [*reasons] for task, reasons in told.items()})
+
+
+def _settled(here: Session, task: str) -> str:
+    """What is said of a task that does not run."""
+    return f"is up to date{', restored from the store' if here.builder.restored(task) else ''}"
 
 
 def _explained(here: Session, name: str) -> Iterator[tuple[str, list[str]]]:
@@ -122,6 +129,7 @@ COMMANDS: Mapping[str, Command] = {
     "diff": compare.DIFF,
     "build": building.BUILD,
     "clean": building.CLEAN,
+    "store": storing.STORE_COMMAND,
     "list": building.LIST,
     "path": building.PATH,
     "why": Command(
@@ -138,8 +146,9 @@ COMMANDS: Mapping[str, Command] = {
     "ci": ci.CI,
     "init": starting.INIT,
     "new": starting.NEW,
-    "schema": starting.WRITE_SCHEMA,
+    "schema": editors.WRITE,
     "verify": artefact.VERIFY,
+    "sign": artefact.SIGN,
     "publish": publish.PUBLISH,
     "rebuild": artefact.REBUILD,
     "import": artefact.IMPORT,

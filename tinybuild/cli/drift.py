@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tinybuild import drift
+from tinybuild import drift, named
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session, placed
 from tinybuild.drift import Moved
@@ -17,7 +17,7 @@ from tinybuild.errors import Fault, RecipeFault, did_you_mean
 from tinybuild.files import digest
 from tinybuild.paths import Json
 from tinybuild.recipe import Recipe, lock
-from tinybuild.source import KINDS, Pin, Wish
+from tinybuild.source import KINDS, Pin, Wish, kind_of
 from tinybuild.source.pins import title
 
 NOTHING = "nothing moved"
@@ -27,12 +27,31 @@ Without a name: all recipes. `--json` tells all that changed; see docs/hub.md.""
 
 
 def _outdated(here: Session, words: Sequence[str], options: Options) -> Lines:
-    every = [one for recipe in _recipes(here, words) for one in locked(recipe)]
-    told = look(every, here.pool, here.memo)
+    names = here.named(words) or (*here.zoo.recipes, *(one.name for one in here.zoo.broken))
+    recipes = [here.zoo.recipes[name] for name in names if name in here.zoo.recipes]
+    every = [one for recipe in recipes for one in locked(recipe)]
+    told = (*look(every, here.pool, here.memo), *_broken(here, names))
     yield from drift.lines(told)
     if all(one.state == "same" for one in told):
         yield NOTHING
     return Answer(data=dict(drift.data(told)), code=_code(told))
+
+
+def _broken(here: Session, names: Sequence[str]) -> Iterator[Moved]:
+    """Of recipes that cannot be read nothing can be known; the others are told all the same."""
+    for recipe in here.zoo.broken:
+        if recipe.name in names:
+            findings = here.refusal(recipe).findings
+            refusals = tuple(
+                drift.Said(
+                    what=f"{one.where}: {one.what}" if one.where else one.what, hint=one.hint
+                )
+                for one in findings
+            )
+            where = recipe.file.relative_to(here.root).as_posix()
+            yield Moved(
+                recipe=recipe.name, slot="source", source=where, state="refused", refusals=refusals
+            )
 
 
 def _recipes(here: Session, words: Sequence[str]) -> list[Recipe]:
@@ -128,11 +147,14 @@ def _renew(here: Session, recipe: Recipe, told: Mapping[str, Moved], done: Renew
     held = [slot for slot in told if done.parts and slot not in anew and _in_parts(wishes[slot])]
     pins = {slot: pin for slot, pin in recipe.pins.items() if slot in wishes}
     keys = {slot: digest(dict(wishes[slot].data)) for slot in anew if not _in_parts(wishes[slot])}
-    pins |= {slot: done.pins[key] for slot, key in keys.items() if key in done.pins}
-    missing = [slot for slot in anew if keys.get(slot) not in done.pins]
+    now = {slot: done.pins[key] for slot, key in keys.items() if key in done.pins}
+    missing = [slot for slot in anew if slot not in now]
     if fetch is not None and (missing or held):
-        pins |= _resolved(here, fetch, [*missing, *held], held)
-        done.pins |= {key: pins[slot] for slot, key in keys.items()}
+        now |= _resolved(here, fetch, [*missing, *held], held)
+        if not any(map(named.is_part, now)):  # else another recipe would lack what it names
+            done.pins |= {key: now[slot] for slot, key in keys.items()}
+    # A config that was resolved anew may name others than before.
+    pins = {slot: pin for slot, pin in pins.items() if named.owner(slot) not in now} | now
     if pins == recipe.pins and lock.place(recipe.file).exists() == bool(pins):
         return
     lock.save(recipe.file, pins)
@@ -151,15 +173,16 @@ def _in_parts(wish: Wish) -> bool:
 def _resolved(
     here: Session, fetch: Task, slots: Sequence[str], held: Sequence[str]
 ) -> dict[str, Pin]:
-    """With the places of faults in the recipe's file."""
+    """Those of them that are to be locked, with the places of faults in the recipe's file."""
     from tinybuild.recipe.reading import locate
 
     file = fetch.recipe.file
     shown = file.relative_to(here.root).as_posix()
     try:
-        return renew.resolve(here.builder, fetch, slots, held)
+        now = renew.resolve(here.builder, fetch, slots, held)
     except Fault as fault:
         raise placed(locate(fault, file, shown), shown) from None
+    return {slot: pin for slot, pin in now.items() if KINDS[kind_of(pin.wish)].locked}
 
 
 def _rebuilt(here: Session, done: Renewal) -> list[str]:

@@ -13,10 +13,10 @@ from tinybuild.cli.building import state
 from tinybuild.cli.command import Answer, Command, Lines, Options
 from tinybuild.cli.session import Session
 from tinybuild.errors import RecipeFault
-from tinybuild.page.modules import Module, modules
-from tinybuild.page.pictures import shapes
+from tinybuild.modules import Module, modules
 from tinybuild.paths import Json, get, mapping
 from tinybuild.progress import BAR, count, size, table
+from tinybuild.tensors import shapes
 
 DEEPEST = 3  # modules in modules that are listed
 

@@ -8,18 +8,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
+from tinybuild.cli import editors
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
+from tinybuild.cli.editors import SCHEMA
 from tinybuild.cli.session import Session
 from tinybuild.config import heads
 from tinybuild.engine.plan import load
 from tinybuild.errors import Fault, RecipeFault, nearest
-from tinybuild.files import pretty, write
+from tinybuild.files import write
+from tinybuild.forge import callers
 from tinybuild.paths import Json, mapping
-from tinybuild.recipe.contract import contract
 
-SCHEMA = "schemas/recipe.v1.schema.json"
 VOCABULARY = 2000  # tokens; of the smallest models of all families, few need more
 DODO = '"""`doit` builds recipes/ into dist/; `doit help` lists the commands."""\n\n'
 FILES: Mapping[str, str] = {
@@ -45,7 +45,11 @@ def _init(here: Session, words: Sequence[str], options: Options) -> Lines:
     root = Path(*words)
     first = "recipes/llama.yaml"
     llama = Found(model_type="llama", class_="LlamaForCausalLM", tasks=("causal-lm",), words=True)
-    files = {**FILES, SCHEMA: _schema(), first: recipe("transformers", "llama", llama)}
+    files = {**FILES, SCHEMA: editors.schema(), first: recipe("transformers", "llama", llama)}
+    if options["ci"]:
+        files |= callers.workflows(callers.Place.read(options["ci"]))
+    if options["pre-commit"]:
+        files[callers.PRE_COMMIT] = callers.HOOK
     wrote = list[Json]()
     for name, content in files.items():
         if (root / name).exists():
@@ -65,48 +69,17 @@ INIT = Command(
     doc="make a folder a zoo: a dodo.py, a first recipe, the schema for editors",
     do=_init,
     words="[DIR]",
+    options={
+        "pre-commit": Option(help=f"also {callers.PRE_COMMIT}: `tinybuild check` before a commit"),
+        "ci": Option(
+            help="also workflows of GitHub, which call those of this repository of tinybuild",
+            value="OWNER/REPO",
+        ),
+    },
     zoo=False,
     group="zoo",
-    more="Files that are there already stay as they are.",
-)
-
-
-def _schema() -> str:
-    """The contract of recipes, as an editor reads it: it completes model types and tasks."""
-    rules = cast("Mapping[str, Json]", contract("recipe"))
-    offers = {"transformers": heads.types(), "architecture": [heads.AUTO, *heads.TASKS]}
-    return pretty(_offering(rules, offers))
-
-
-def _offering(rules: Json, offers: Mapping[str, Sequence[str]]) -> Json:
-    """Rules in which keys that hold a text say which values an editor should offer."""
-    if isinstance(rules, Mapping):
-        changed = {name: _offering(inner, offers) for name, inner in rules.items()}
-        for key in offers.keys() & rules.keys():
-            own = mapping(rules, (key,))
-            if own.get("type") == "string":
-                changed[key] = {**own, "anyOf": [{"enum": [*offers[key]]}, {"type": "string"}]}
-        return changed
-    if isinstance(rules, Sequence) and not isinstance(rules, str):
-        return [_offering(inner, offers) for inner in rules]
-    return rules
-
-
-def _write_schema(here: Session, words: Sequence[str], options: Options) -> Lines:
-    (here.root / SCHEMA).parent.mkdir(exist_ok=True)
-    write(here.root / SCHEMA, _schema())
-    yield f"wrote {SCHEMA}"
-    yield "the first line of a recipe that names it:"
-    yield f"# yaml-language-server: $schema=../{SCHEMA}"
-    return Answer(data={"wrote": [SCHEMA]})
-
-
-WRITE_SCHEMA = Command(
-    doc=f"write {SCHEMA}, which editors check and complete recipes with",
-    do=_write_schema,
-    words="",
-    group="zoo",
-    more="It knows the model types of the transformers that is installed.",
+    more="Files that are there already stay as they are. GitHub and pre-commit read their files\n"
+    "at the top of a repository: move them there where DIR is a folder in one.",
 )
 
 
@@ -130,6 +103,7 @@ def _new(here: Session, words: Sequence[str], options: Options) -> Lines:
         file.unlink()
         raise
     write(file, recipe(kind, value, found, int(size), _line(here)))
+    editors.learn(here, kind, value, name)
     shown = file.relative_to(here.root).as_posix()
     yield f"wrote {shown}: {found.class_ or 'a tokenizer'} of {words[0]}"
     yield f"now build it: tinybuild build {name}"

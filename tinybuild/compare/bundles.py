@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from tinybuild import bundle
-from tinybuild.compare import rows, tensors, tokens
+from tinybuild import bundle, tensors
+from tinybuild.compare import rows, tokens
 from tinybuild.compare.causes import Made, causes, lines
 from tinybuild.compare.differences import (
+    Change,
     Check,
-    Column,
     Comparison,
     File,
     Moved,
@@ -318,7 +318,7 @@ def _split(name: str, files: Sequence[Sequence[Path]]) -> Rows:
         added=added,
         removed=removed,
         columns=tuple(
-            Column(name=column, before=columns[0].get(column), after=columns[1].get(column))
+            Change(name=column, before=columns[0].get(column), after=columns[1].get(column))
             for column in sorted({*columns[0], *columns[1]})
             if columns[0].get(column) != columns[1].get(column)
         ),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tinybuild import bundle, wire
+from tinybuild import bundle, statement
 from tinybuild.compare.differences import Cause, Comparison, Part
 from tinybuild.engine import receipts
 from tinybuild.engine.stages import STAGES
@@ -83,7 +83,6 @@ class Made:
     def of(cls, folder: Path, build: Path | None) -> Made:
         """From what stands in the bundle, and from build/NAME of the zoo beside it."""
         below = sorted((folder / bundle.RECIPES).glob("*.yaml"))
-        told = receipts.data(receipts.read(str(folder / bundle.MADE)))
         code = dict[str, Data]()
         for stage in STAGES if build is not None else ():
             state = receipts.papers(f"{build}/{stage}")[1]
@@ -91,9 +90,8 @@ class Made:
                 kept = receipts.read(f"{build.parent}/.code-{state.code[:16]}.json")
                 code[stage] = mapping(receipts.data(kept))
         try:
-            known = wire.load(bundle.Made, told)
-            toolchain = {**known.toolchain, "tinybuild": known.tinybuild}
-        except wire.Misshapen:
+            toolchain = statement.read(folder).toolchain
+        except (OSError, ValueError, RecursionError):
             toolchain = {}
         return cls(
             recipe=Recipe.read(folder / bundle.RECIPE),
@@ -168,7 +166,7 @@ def _recipe(title: str, before: Recipe, after: Recipe) -> Iterator[_Known]:
 def _upstream(before: Made, after: Made) -> Iterator[_Known]:
     for slot in sorted({*before.pins, *after.pins}):
         old, new = mapping(before.pins, (slot,)), mapping(after.pins, (slot,))
-        stages = _enters(slot.partition("-")[0])
+        stages = ("model",) if "." in slot else _enters(slot.partition("-")[0])
         title = _title(mapping(new or old, ("wish",)))
         for where, a, b in differences(_facts(old), _facts(new)):
             said = f"{slot} ({title}), {where[0]}: {_short(a)} -> {_short(b)}"

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tinybuild.compare.tensors import Tensor
 from tinybuild.files import Entry
 from tinybuild.paths import Json
+from tinybuild.tensors import Tensor
 
 # What a difference is of, in the order in which people read it.
 Part = Literal[
@@ -84,8 +84,8 @@ class Tensors:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Column:
-    """A column's type; None where there is no such column."""
+class Change:
+    """What something of a name is, such as a column's type; None, or "", where it is not there."""
 
     name: str
     before: str | None
@@ -102,7 +102,7 @@ class Rows:
     after: int | None
     added: int | None
     removed: int | None
-    columns: tuple[Column, ...]
+    columns: tuple[Change, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

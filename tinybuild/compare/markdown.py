@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from tinybuild.compare.differences import Comparison, Part
-from tinybuild.compare.tensors import Tensor
 from tinybuild.paths import Json
 from tinybuild.progress import count, size
+from tinybuild.tensors import Tensor
 
 LIMIT = 60_000  # characters of a comment; GitHub takes 65,536, the Hub as many
 BUNDLES = 200  # that are named

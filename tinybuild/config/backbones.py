@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from tinybuild.keys import configs
+from tinybuild.named import TIMM
 from tinybuild.paths import Data, Json, Path, mapping, whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-TIMM = "timm_backbone"
 # timm counts the map of their stem among the maps that can be taken, as transformers does; with
 # the others its first is that of the first stage.
 STEMMED = ("resnet", "rt_detr_resnet", "bit")
@@ -23,7 +23,8 @@ def described(data: Data) -> dict[str, Json]:
     """A config (JSON data) that describes, as timm's, each backbone that it only names.
 
     transformers would ask the Hub whether the name is a repository's. Left as it is where the class
-    describes it by itself, and where the name is a repository's of a kind that no class here has.
+    describes it by itself, and where the name is a repository's (`found` reads what fetch has of
+    that).
     """
     made: dict[str, Json] = {
         n: described(v) if isinstance(v, Mapping) else v for n, v in data.items()
@@ -32,14 +33,10 @@ def described(data: Data) -> dict[str, Json]:
     if not isinstance(name, str) or data.get("backbone_config") or data.get("model_type") == TIMM:
         return made
     usual = _usual(data.get("model_type"))
-    repository = "/" in name
-    if repository and _kind(name) is None:
+    if "/" in name or (usual and not more and data.get("use_timm_backbone", True)):
         return made
-    if usual and not more and not repository and data.get("use_timm_backbone", True):
-        return made
-    known: dict[str, Json] = {} if repository else dict(usual)
     given = {"model_type": TIMM, "backbone": name, **(more if isinstance(more, Mapping) else {})}
-    made["backbone_config"] = {**known, **given}
+    made["backbone_config"] = {**usual, **given}
     return {n: v for n, v in made.items() if n not in ("backbone", "backbone_kwargs")}
 
 
@@ -57,8 +54,8 @@ def _usual(model_type: Json) -> Data:
 
 
 def own(config: PreTrainedConfig, wishes: Data) -> tuple[PreTrainedConfig, dict[Path, str]]:
-    """The config with transformers' own backbone wherever it names one of timm's or of a repository
-    whose kind transformers has, and why, by path.
+    """The config with transformers' own backbone wherever it names one of timm's whose kind
+    transformers has, and why, by path.
 
     It takes the maps that the source takes; its sizes are the kind's usual ones. What the recipe
     gives a type itself stays, and so does a name of another kind.
@@ -105,7 +102,7 @@ def _same(named: PreTrainedConfig) -> PreTrainedConfig | None:
     more = {"layer_type": "basic"} if deep and kind == "resnet" and int(deep[1]) < DEEP else {}
     made = CONFIG_MAPPING[kind](num_channels=data.get("in_chans", named.num_channels), **more)
     stages, taken = data.get("out_features"), data.get("out_indices")
-    shift = 0 if "/" in name or kind in STEMMED else 1
+    shift = 0 if kind in STEMMED else 1
     try:
         if stages:
             made.out_features = stages
@@ -118,10 +115,10 @@ def _same(named: PreTrainedConfig) -> PreTrainedConfig | None:
 
 def _kind(name: str) -> str | None:
     """The model type of transformers whose backbone a name speaks of: swin of
-    swin_tiny_patch4_window7_224, resnet of microsoft/resnet-50."""
+    swin_tiny_patch4_window7_224."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING_NAMES as KNOWN
 
-    last = name.rpartition("/")[2].lower()
+    last = name.lower()
     patterns = {kind: re.sub("[-_]", "[-_]?", kind) for kind in KNOWN}
     kinds = [k for k, p in patterns.items() if k != TIMM and re.match(rf"{p}(?![a-z])", last)]
     return max(kinds, key=len, default=None)

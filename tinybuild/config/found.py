@@ -16,20 +16,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from tinybuild import network
-from tinybuild.config import backbones
-from tinybuild.config.matched import matched, named
+from tinybuild import named, network
+from tinybuild.config import backbones, bounds
+from tinybuild.config.matched import matched
+from tinybuild.config.matched import named as class_named
 from tinybuild.config.overrides import reason, refusals
 from tinybuild.config.precision import DTYPES, WRITTEN, Dtype, own_dtype
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.keys import START, elsewhere, is_config, is_id, measures, says
 from tinybuild.paths import Data, Json, having, items, mapping, mappings, without
 from tinybuild.paths import Path as Place
+from tinybuild.reading import reading
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 ROPE = ("rope_scaling", "rope_parameters")
+# What a config.json says of its own checkpoint, and not of the model.
+WHOLE = ("architectures", "transformers_version", "torch_dtype", "dtype", "_name_or_path")
 TRIES = 40  # values of a config that its class does not take
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 WORDS: Mapping[str, bool] = {"true": True, "false": False}
@@ -60,10 +64,15 @@ def load(folder: Path) -> PreTrainedConfig:
     return read(folder).config
 
 
+@reading("the source's config.json", "source")
 def read(folder: Path) -> Found:
     """A folder's config.json, put right and loaded. Raises BuildFault."""
     data = _json(folder)
+    bounds.hold(data, "the source's config.json", ("source",))
     dtype, mended = own_dtype(data), list[Mended]()
+    for one in list(_fetched(data, folder)):
+        data = _put(data, one)
+        mended.append(one)
     for rule in (_dropped, _legacy):
         for one in list(rule(data)):
             data = _put(data, one)
@@ -88,7 +97,7 @@ def read(folder: Path) -> Found:
     config, softened = _loaded(known)
     mended += softened
     _started(config, folder / "generation_config.json")
-    before, why = config.architectures, named(config)
+    before, why = config.architectures, class_named(config)
     if why:
         mended.append(
             Mended(path=("architectures",), old=before, new=config.architectures, reason=why)
@@ -110,6 +119,45 @@ def _json(folder: Path) -> dict[str, Json]:
         raise BuildFault.of("the source's config.json is not JSON", key=("source",)) from None
     if not isinstance(data, dict):
         raise BuildFault.of("the source's config.json is not a JSON object", key=("source",))
+    return data
+
+
+def _fetched(data: Data, folder: Path) -> Iterator[Mended]:
+    """The parts that a config only names, as fetch has them beside it. Raises BuildFault."""
+    for key, repo in named.parts(data).items():
+        *above, name = key.split(".")
+        if not named.place(folder, key).is_file():
+            continue  # `_near` says so
+        told = _part(named.place(folder, key), repo)
+        more = mapping(data, (*above, f"{name}_kwargs"))
+        reason = f"rule backbone: the config.json of {repo}"
+        at = (*above, name)
+        if "model_type" not in told:  # timm's, which `backbones.described` knows by its name
+            yield Mended(path=at, old=repo, new=told["architecture"], reason=reason)
+            continue
+        made = {n: v for n, v in told.items() if n not in WHOLE}
+        yield Mended(path=at, old=repo, new=None, reason=reason)
+        if more:
+            yield Mended(path=(*above, f"{name}_kwargs"), old=more, new=None, reason=reason)
+        at = (*above, f"{name}_config")
+        yield Mended(path=at, old=None, new={**made, **more}, reason=reason)
+
+
+def _part(file: Path, repo: str) -> Data:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING_NAMES as KNOWN
+
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        raise BuildFault.of(f"config.json of {repo} is not a JSON object", key=("source",))
+    kind = data.get("model_type")
+    of_timm = "model_type" not in data and isinstance(data.get("architecture"), str)
+    if kind not in KNOWN and not of_timm:
+        what = f"{repo}, which the source's config.json names as a backbone, is of the type {kind}"
+        hint = "types that can be one: " + ", ".join(sorted(KNOWN))
+        raise BuildFault.of(f"{what}, which cannot be one", key=("source",), hint=hint)
     return data
 
 
@@ -177,7 +225,7 @@ def _near(data: Data) -> None:
         node = mapping(data, path[:-1])
         if not (path[-1].startswith("backbone") and elsewhere(path[-1], value)):
             continue
-        if not mapping(node, (f"{path[-1]}_config",)) and node.get("model_type") != backbones.TIMM:
+        if not mapping(node, (f"{path[-1]}_config",)) and node.get("model_type") != named.TIMM:
             raise named_only(path, str(value))
 
 

@@ -3,6 +3,6 @@
 `upstream.ask` runs in a worker that may reach the Hub: it takes `Questions` and gives `Answers`.
 """
 
-from tinybuild.drift.moved import Answers, Fact, Moved, Question, Questions, Said, data, lines
+from tinybuild.drift.moved import Answers, Moved, Question, Questions, Said, data, lines
 
-__all__ = ["Answers", "Fact", "Moved", "Question", "Questions", "Said", "data", "lines"]
+__all__ = ["Answers", "Moved", "Question", "Questions", "Said", "data", "lines"]

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tinybuild import source, wire
-from tinybuild.drift.moved import Answers, Fact, Moved, Question, Questions, Said, State
+from tinybuild.compare.differences import Change
+from tinybuild.drift.moved import Answers, Moved, Question, Questions, Said, State
 from tinybuild.files import Memo
 from tinybuild.paths import get, mapping
 from tinybuild.recipe import Recipe, lock
@@ -44,11 +45,7 @@ class Locked:
 
 def locked(recipe: Recipe) -> tuple[Locked, ...]:
     """What of a recipe is locked, or is to be."""
-    wishes = {
-        wish.slot: wish
-        for wish in source.wishes(recipe.data, recipe.file.parent)
-        if KINDS[wish.kind].locked
-    }
+    wishes = lock.wanted(recipe)
     pins = lock.holding(recipe.pins, {slot: wish.data for slot, wish in wishes.items()})
     return tuple(
         Locked(recipe=recipe.name, wish=wish, pin=pins.get(slot)) for slot, wish in wishes.items()
@@ -90,7 +87,7 @@ def _here(one: Locked, pin: Pin, memo: Memo) -> Moved:
     version, now = pin.facts.get("version", ""), str(get(looked, ("version",)) or "")
     if not changed and version == now:
         return one.moved("same", now=now)
-    facts = (Fact(name="version", before=version, after=now),) if version != now else ()
+    facts = (Change(name="version", before=version, after=now),) if version != now else ()
     moved = one.moved("moved" if changed else "commit", now=now)
     return dataclasses.replace(moved, files=changed, facts=facts if changed else ())
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tinybuild import wire
-from tinybuild.compare.differences import Rows, Setting, Template, Vocabulary
+from tinybuild.compare.differences import Change, Rows, Setting, Template, Vocabulary
 from tinybuild.files import digest
 from tinybuild.paths import Data, Json
 
@@ -34,15 +34,6 @@ class Questions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fact:
-    """What an upstream says of itself (license, gated, version); "" where it says nothing."""
-
-    name: str
-    before: str
-    after: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Said:
     """Why something cannot be known, and what to do."""
 
@@ -55,7 +46,8 @@ class Moved:
     """What became of the upstream of one slot of one recipe.
 
     source: as messages call it. locked, now: commits, or versions. files: those that are used and
-    are not the same. unread: what of the difference cannot be said, and why.
+    are not the same. facts: what the upstream says of itself (license, language, gated, version);
+    "" where it says nothing. unread: what of the difference cannot be said, and why.
     """
 
     recipe: str
@@ -66,7 +58,7 @@ class Moved:
     locked: str = ""
     now: str = ""
     files: tuple[str, ...] = ()
-    facts: tuple[Fact, ...] = ()
+    facts: tuple[Change, ...] = ()
     settings: tuple[Setting, ...] = ()
     templates: tuple[Template, ...] = ()
     vocabularies: tuple[Vocabulary, ...] = ()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tinybuild.compare.differences import Column, Rows
+from tinybuild.compare.differences import Change, Rows
 from tinybuild.compare.rows import split_of
 from tinybuild.dataset import card
 from tinybuild.dataset.groups import Groups
@@ -71,7 +71,7 @@ def _differences(old: Mapping[str, Table], new: Mapping[str, Table]) -> Iterator
     for split in sorted({*old, *new}):
         before, after = old.get(split, nothing), new.get(split, nothing)
         columns = tuple(
-            Column(name=name, before=before.columns.get(name), after=after.columns.get(name))
+            Change(name=name, before=before.columns.get(name), after=after.columns.get(name))
             for name in sorted({*before.columns, *after.columns})
             if before.columns.get(name) != after.columns.get(name)
         )

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tinybuild.compare import Side, compare
+from tinybuild.compare.differences import Change
 from tinybuild.dataset import formats
 from tinybuild.drift import rows
-from tinybuild.drift.moved import Answers, Fact, Moved, Questions, Said, State
+from tinybuild.drift.moved import Answers, Moved, Questions, Said, State
 from tinybuild.drift.pair import Asked, Pair
 from tinybuild.errors import Fault
 from tinybuild.files import copy, digest, inside, sha256
@@ -83,8 +84,8 @@ def _compared(asked: Asked, now: Head, known: Moved) -> Moved:
         except Fault as fault:
             unread.append(fault.findings[0].what)
     changes = tuple(
-        Fact(name=name, before=before[name], after=now.facts.get(name, ""))
-        for name in ("license", "gated")
+        Change(name=name, before=before[name], after=now.facts.get(name, ""))
+        for name in ("license", "language", "gated")
         if name in before and before[name] != now.facts.get(name, "")
     )
     known = dataclasses.replace(known, facts=changes)

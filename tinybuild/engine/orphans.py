@@ -79,7 +79,7 @@ def _packed(root: Path, name: str) -> Iterator[Path]:
     listed = dict.fromkeys(receipt.files if receipt is not None else ())
     if not folder.is_symlink() and (folder / bundle.RECIPE).is_file():
         sums = bundle.listed(folder)
-        listed |= dict.fromkeys(f"{name}/{file}" for file in (*sums, bundle.SUMS) if sums)
+        listed |= dict.fromkeys(f"{name}/{file}" for file in (*sums, *bundle.ADDED) if sums)
         listed |= {archive.name: None} if sums else {}
     for file in listed:
         path, top = root / "dist" / file, (root / "dist").resolve()

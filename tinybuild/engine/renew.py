@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Iterable, Mapping
 
+from tinybuild import named
 from tinybuild.engine.run import Builder, limits, sort
 from tinybuild.engine.stages import STAGES, Need, Task
 from tinybuild.files import fresh
@@ -16,15 +17,17 @@ from tinybuild.workers import Job
 def resolve(
     builder: Builder, fetch: Task, slots: Collection[str], held: Collection[str] = ()
 ) -> dict[str, Pin]:
-    """What some of a fetch task's wishes resolve to; those that are held stay at their commit, and
-    other parts of it may be read. What is fetched for that is not kept, no lock is written.
-    Raises Fault."""
+    """What some of a fetch task's wishes resolve to, and what their configs name; those that are
+    held stay at their commit, and other parts of it may be read. What is fetched for that is not
+    kept, no lock is written. Raises Fault."""
     wishes = mapping(fetch.settings["wishes"])
     settings = {
         **fetch.settings,
-        "wishes": {slot: wishes[slot] for slot in slots},
+        "wishes": {slot: wishes[slot] for slot in map(named.owner, slots)},
         "locks": {
-            slot: pin for slot, pin in mapping(fetch.settings["locks"]).items() if slot in held
+            slot: pin
+            for slot, pin in mapping(fetch.settings["locks"]).items()
+            if slot in held or slot not in slots
         },
     }
     place = builder.place(fetch.name).with_name("update")

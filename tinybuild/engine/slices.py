@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from tinybuild import bundle, facts, source
-from tinybuild.dataset.parts import AMOUNT, NUMBERS
+from tinybuild import bundle, facts, named, source
+from tinybuild.dataset.parts import AMOUNT, NUMBERS, parts
+from tinybuild.dataset.select import WAYS
 from tinybuild.engine.stages import STAGES, Need, Slice, Task, seed
 from tinybuild.keys import PROCESSORS
 from tinybuild.paths import Data, Json, mapping
@@ -22,6 +23,8 @@ MADE: Mapping[str, tuple[str, ...]] = {
     "model": ("config.json", "generation_config.json", *PROCESSORS, "chat_template.json"),
     "dataset": ("",),
 }
+
+PARTS = named.slot("source", "")  # the folders of the parts that a source's config only names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +83,7 @@ def tasks(asked: Asked) -> Iterator[Task]:
                 stage=stage,
                 recipe=recipe,
                 slice=part,
-                seed=seed(given, recipe.name, stage),
+                seed=seed(given, recipe.name, stage) if part.draws else 0,
             )
 
 
@@ -105,12 +108,23 @@ def fetch(asked: Asked) -> Slice | None:
         for stage in (("dataset",) if wish.slot == "dataset" else ("tokenizer", "model"))
         if stage in asked.others[wish.text()].data
     ]
+    made = any(source.KINDS[wish.kind].blank for wish in asked.fetched)
+    makers = (STAGES["tokenizer"].libraries, STAGES["model"].libraries) if made else ()
     return Slice(
         settings=settings,
         needs=tuple(needs),
         wishes=asked.fetched,
         after=tuple(f"pack:{wish.text()}" for wish in asked.upstreams),
+        libraries=tuple(sorted({library for libraries in makers for library in libraries})),
+        draws="rows" in settings and _drawn(recipe),
     )
+
+
+def _drawn(recipe: Recipe) -> bool:
+    """Whether rows of the recipe's dataset are drawn at random."""
+    section = cast("Mapping[str, Mapping[str, object]]", recipe.data)["dataset"]
+    ways = (str(part.wish.get("select") or "first") for part in parts(section))
+    return any(WAYS[way].draws for way in ways)
 
 
 def dataset(asked: Asked) -> Slice | None:
@@ -123,7 +137,7 @@ def dataset(asked: Asked) -> Slice | None:
         section["source"], settings["origin"] = wish, source.rows_of(wish)
     fetched = any(wish.slot == "dataset" for wish in asked.fetched)
     needs = (asked.need("fetch", "dataset/"),) if fetched else ()
-    return Slice(settings=settings, needs=needs, wishes=asked.here)
+    return Slice(settings=settings, needs=needs, wishes=asked.here, draws=_drawn(asked.recipe))
 
 
 def tokenizer(asked: Asked) -> Slice | None:
@@ -157,13 +171,13 @@ def model(asked: Asked) -> Slice | None:
         section["max_parameters"] = amount(data["model"]["max_parameters"])
     if "max_bytes" in data["model"]:
         section["max_bytes"] = size(data["model"]["max_bytes"])
-    needs = [asked.need("fetch", "source/")]
+    needs = [asked.need("fetch", "source/", PARTS)]
     if "tokenizer" in data:
         files = ("",) if "gguf" in section else ()  # what a format is made from
         needs.append(asked.need("tokenizer", *files, facts=facts.TokenizerIds))
     most = amount(data["checks"]["max_parameters"])
     settings: dict[str, Json] = {"model": section, "max_parameters": most, **_compat(asked)}
-    return Slice(settings=settings, needs=tuple(needs))
+    return Slice(settings=settings, needs=tuple(needs), draws=True)
 
 
 def validate(asked: Asked) -> Slice | None:
@@ -181,7 +195,7 @@ def validate(asked: Asked) -> Slice | None:
         origin.append(f"{slot}/")
         settings["source"] = {"slot": slot, "class": data["tokenizer"].get("class")}
     if "model" in data:
-        origin += ["source/config", "source/generation_config"]
+        origin += ["source/config", "source/generation_config", PARTS]
         section = _json(data["model"])
         kept = ("config", "shrink", "size", "sentence_transformer")
         settings["model"] = {key: section[key] for key in kept if key in section}
@@ -193,7 +207,7 @@ def validate(asked: Asked) -> Slice | None:
     needs = [asked.need(s, "", facts=read) for s, read in looked.items() if s in data]
     if origin:
         needs.append(asked.need("fetch", *origin))
-    return Slice(settings=settings, needs=tuple(needs))
+    return Slice(settings=settings, needs=tuple(needs), draws=True)
 
 
 def _compat(asked: Asked) -> dict[str, Json]:
@@ -231,7 +245,8 @@ def pack(asked: Asked) -> Slice | None:
         and not METHODS[recipe.data["tokenizer"]["method"]].source,
         **_told(recipe),
     }
-    made = [STAGES[stage].libraries for stage in shown if stage in recipe.data]
+    ran = (*(stage for stage in shown if stage in recipe.data), "validate")
+    made = [STAGES[stage].libraries for stage in ran]
     return Slice(
         settings=settings,
         needs=(*needs, asked.need("validate", "report.json", "expected.")),

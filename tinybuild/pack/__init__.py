@@ -6,16 +6,19 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import tinybuild
-from tinybuild import bundle, corpus, wire
+from tinybuild import bundle, corpus, statement, wire
 from tinybuild.errors import BuildFault
 from tinybuild.expected import format as expected
 from tinybuild.facts import DatasetFacts, FetchShown, ModelShown, PackFacts, TokenizerShown
-from tinybuild.files import archive, copy, digest, pretty, tree
+from tinybuild.files import archive, copy, digest, pretty, sha256, tree
+from tinybuild.modules import modules, picture
 from tinybuild.pack.card import card
 from tinybuild.pack.told import Changed, Checked, Places, Told
+from tinybuild.paths import Data
+from tinybuild.tensors import shapes
 from tinybuild.workers import Job
 
 
@@ -65,9 +68,11 @@ def make(job: Job) -> PackFacts:
         (home / bundle.RECIPE).write_text(text, encoding="utf-8", newline="")
     fetched = job.find("fetch", FetchShown) or FetchShown(pins={}, credits={})
     pins = {**fetched.pins, **_local(settings, dataset)}
-    (folder / bundle.LOCK).write_text(pretty({"version": 1, "pins": pins}), encoding="utf-8")
-    _made_from(job, folder, settings.zoo)
+    lock = cast("Data", {"version": 1, "pins": pins})
+    (folder / bundle.LOCK).write_text(pretty(lock), encoding="utf-8")
+    _made_from(job, folder)
     _home(folder, settings.places.dataset_repo)
+    drawn = _drawn(folder, model)
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     told = Told(
         name=settings.name,
@@ -87,12 +92,22 @@ def make(job: Job) -> PackFacts:
         places=settings.places,
         versions=_versions(report["checks"]),
         bytes=bundle.size(folder),
+        drawn=drawn,
     )
     (folder / "README.md").write_text(card(told), encoding="utf-8")
-    sums = "".join(f"{entry['sha256']}  {path}\n" for path, entry in tree(folder).items())
-    (folder / bundle.SUMS).write_text(sums, encoding="utf-8")
+    _seal(folder, statement.Asked(recipe=settings.name, zoo=settings.zoo), job, lock)
     tar = archive(folder, job.out / f"{settings.name}.tar.gz", settings.name)
     return PackFacts(bytes=bundle.size(folder), tar=tar)
+
+
+def _drawn(folder: Path, model: ModelShown | None) -> bool:
+    """Draw the model, where its tensors can be listed without loading them."""
+    held = shapes(folder)
+    if model is None or not held:
+        return False
+    drawing = picture(modules(held), f"The modules of {model.class_}")
+    (folder / bundle.DRAWING).write_text(drawing, encoding="utf-8")
+    return True
 
 
 def _home(folder: Path, repo: str) -> None:
@@ -122,21 +137,24 @@ def _credits(fetched: FetchShown, settings: Settings) -> dict[str, Mapping[str, 
     return credits
 
 
-def _made_from(job: Job, folder: Path, zoo: Mapping[str, str]) -> None:
-    """What a rebuild wants beside recipe and lock: the recipe's name, which the seeds depend on,
-    those of the recipes it was made from, and the toolchain."""
+def _made_from(job: Job, folder: Path) -> None:
+    """Recipe and lock of the recipes that it was made from, which a rebuild wants as well."""
     for need, laid in job.inputs.items():
         top, _, other = need.partition("/")
         for name, path in bundle.makings(laid / other, other) if top == bundle.RECIPES else ():
             copy(path, folder / bundle.RECIPES / name)
-    told = bundle.Made(
-        version=1,
-        recipe=folder.name,
-        tinybuild=tinybuild.__version__,
-        toolchain={name: str(version) for name, version in job.versions.items() if version},
-        zoo=zoo,
-    )
-    (folder / bundle.MADE).write_text(pretty(wire.dump(told)), encoding="utf-8")
+
+
+def _seal(folder: Path, asked: statement.Asked, job: Job, lock: Data) -> None:
+    """How it was made, with the digests of all files, and then those of all files."""
+    toolchain = {name: str(version) for name, version in job.versions.items() if version}
+    toolchain["tinybuild"] = tinybuild.__version__
+    sums = {path: str(entry["sha256"]) for path, entry in tree(folder).items()}
+    made = folder / bundle.MADE
+    made.write_text(pretty(statement.write(sums, asked, toolchain, lock)), encoding="utf-8")
+    sums[bundle.MADE] = sha256(made)
+    lines = "".join(f"{sums[path]}  {path}\n" for path in sorted(sums))
+    (folder / bundle.SUMS).write_text(lines, encoding="utf-8")
 
 
 def _versions(checks: Sequence[Mapping[str, Any]]) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 import tinybuild
-from tinybuild.bundle import DATASET
+from tinybuild.bundle import DATASET, DRAWING
 from tinybuild.facts import TokenizerShown
 from tinybuild.pack.front import front
 from tinybuild.pack.told import Changed, Checked, Told
@@ -47,6 +47,7 @@ def card(told: Told) -> str:
         "## Load it\n\n```python\n" + _loading(told) + "\n```",
         *([f"## Other forms\n\n{forms}"] if forms else []),
         "## Made from\n\n" + ("\n".join(_origins(told)) or "Nothing but the recipe."),
+        *([f"## Architecture\n\n{_drawing(told)}"] if told.drawn else []),
         f"## Sizes\n\n| | |\n| --- | --- |\n{rows}",
         *([f"## What differs from the source\n\n{differs}"] if differs else []),
         "## Checks\n\n" + _checks(told.checks),
@@ -70,6 +71,12 @@ def _paragraph(told: Told) -> str:
     if model:
         text += " The weights are random: this is not for what it says."
     return text
+
+
+def _drawing(told: Told) -> str:
+    """The Hub shows pictures that are files beside the card; it takes an SVG out of its text."""
+    name = told.model.class_ if told.model else told.name
+    return f"![The modules of {name}, layers that are alike drawn once]({DRAWING})"
 
 
 def _number(number: int, noun: str) -> str:
@@ -132,8 +139,9 @@ def _origins(told: Told) -> Iterator[str]:
         fed.append("tokenizer")
     made = {"source": " and ".join(fed), "tokenizer": "tokenizer", "dataset": "dataset"}
     for slot, credit in told.credits.items():
-        if made.get(slot):
-            yield f"- {made[slot]}: {credit['words']}"
+        what = made.get(slot) or slot.partition(".")[2]  # of a part that the config names, its key
+        if what:
+            yield f"- {what}: {credit['words']}"
     if told.tokenizer and told.given:
         yield "- tokenizer: the vocabulary in the recipe"
     if told.dataset and "dataset" not in told.credits:

@@ -30,7 +30,7 @@ def _entries(told: Told) -> Iterator[tuple[str, object]]:
     yield from _license(told)
     yield "language", _languages(told)
     repos = {slot: credit["repo"] for slot, credit in told.credits.items() if "repo" in credit}
-    yield "base_model", sorted({repo for slot, repo in repos.items() if slot != "dataset"})
+    yield "base_model", sorted({repos[slot] for slot in ("source", "tokenizer") if slot in repos})
     yield "datasets", [repos["dataset"]] if "dataset" in repos else []
     yield "tags", ["tinybuild", "tiny", *(["random-weights"] if model else [])]
 

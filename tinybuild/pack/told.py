@@ -43,7 +43,8 @@ class Told:
     """All that a card tells. recipe: its text. given: whether the vocabulary stands in it. credits:
     slot -> what the kind of its source says (`words`, the `repo` of the Hub that it is, `license`,
     `language`). changed: what differs from the source's config. languages: of the text that a
-    vocabulary was learned from. versions: which transformers reads the bundle alike."""
+    vocabulary was learned from. versions: which transformers reads the bundle alike. drawn:
+    whether there is a drawing of the model."""
 
     name: str
     summary: str
@@ -58,6 +59,7 @@ class Told:
     languages: tuple[str, ...]
     versions: str
     bytes: int
+    drawn: bool = False
     places: Places = field(default_factory=Places)
 
     @property

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinybuild.compare.tensors import SUFFIX, Placed, placed
+from tinybuild.tensors import SUFFIX, Placed, placed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,16 +60,6 @@ def pictures(folder: Path) -> list[Picture]:
                 data = file.read(tensor.data_offsets[1] - tensor.data_offsets[0])
                 made.append(_picture(name, tensor, data))
     return sorted(made, key=lambda picture: _by_number(picture.name))
-
-
-def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of the tensors of a bundle's model, by their names."""
-    made = {}
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        with path.open("rb") as file:
-            _, tensors = placed(file, path.stat().st_size)
-        made.update({name: tensor.shape for name, tensor in tensors.items()})
-    return made
 
 
 def _by_number(name: str) -> tuple[tuple[int, str], ...]:

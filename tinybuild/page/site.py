@@ -15,8 +15,8 @@ from tinybuild import bundle, wire
 from tinybuild.catalog import contents
 from tinybuild.catalog.rows import Row
 from tinybuild.files import digest, pretty, sha256, write
+from tinybuild.modules import drawing, modules
 from tinybuild.page import samples
-from tinybuild.page.modules import drawing, modules
 from tinybuild.page.pictures import Picture, pictures
 from tinybuild.progress import size
 

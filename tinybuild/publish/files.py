@@ -8,13 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinybuild.bundle import DATASET, LOCK, MADE, RECIPES, SUMS
+from tinybuild.artefact.signature import covered
+from tinybuild.bundle import REPORT, SIGNATURE, SUMS, alone
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.files import tree
 from tinybuild.publish.target import Target
-
-REPORT = "report.json"
-PAPERS = (LOCK, MADE, REPORT, f"{RECIPES}/")  # what a dataset by itself takes along
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +44,9 @@ def ready(target: Target) -> dict[str, Local]:
         where = f"dist/{target.name}"
         raise BuildFault(Finding(what=what, where=where, hint=hint) for what in wrong)
     if target.kind == "model":
-        return {name: Local.of(folder / name) for name in sorted(target.receipt)}
-    inside = f"{DATASET}/"
-    names = [name for name in target.receipt if name.startswith(inside)]
-    files = {name.removeprefix(inside): Local.of(folder / name) for name in names}
-    papers = [name for name in target.receipt if name.startswith(PAPERS)]
-    files |= {name: Local.of(folder / name) for name in papers}
+        signed = [SIGNATURE] if (folder / SIGNATURE).is_file() else []
+        return {name: Local.of(folder / name) for name in sorted((*target.receipt, *signed))}
+    files = {name: Local.of(folder / at) for name, at in alone(target.receipt).items()}
     sums = "".join(f"{files[name].sha256}  {name}\n" for name in sorted(files))
     return {**files, SUMS: Local.of(sums.encode())}
 
@@ -62,6 +57,8 @@ def _wrong(folder: Path, receipt: Mapping[str, str]) -> Iterator[str]:
         yield "it is not there"
         return
     here = {name: entry["sha256"] for name, entry in tree(folder).items()}
+    if here.pop(SIGNATURE, None) and covered(folder) != here:
+        yield f"{SIGNATURE} is not of these files: sign the bundle again, or delete it"
     sums = listed((folder / SUMS).read_text(encoding="utf-8")) if SUMS in here else {}
     for name in sorted({*here, *receipt}):
         if name not in receipt:

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinybuild.bundle import SUMS
+from tinybuild.bundle import SIGNATURE, SUMS
 from tinybuild.errors import Fault, SourceFault
 from tinybuild.publish import terms
 from tinybuild.publish.asking import persistently
 from tinybuild.publish.changes import changed, described
 from tinybuild.publish.difference import difference
 from tinybuild.publish.files import Local, listed, ready
-from tinybuild.publish.identity import trusted
+from tinybuild.publish.identity import alone, trusted
 from tinybuild.publish.target import Change, Published, State, Target
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """What a revision of a repository holds. ours: SHA256SUMS and the names in it."""
+    """What a revision of a repository holds. ours: SHA256SUMS, the names in it, the signature."""
 
     commit: str = ""
     files: Mapping[str, Entry] = field(default_factory=dict)
@@ -95,6 +95,8 @@ class Publishing:
         if target.dry:
             return self.of("would commit" if direct else "would propose")
         terms.allowed(target, self.warnings)
+        if self.main is None and alone():
+            raise _absent(target)
         if self.main is None:
             self.api.create_repo(
                 target.repo, repo_type=target.kind, private=target.private or None, exist_ok=True
@@ -127,15 +129,16 @@ class Publishing:
         return Held(commit=commit, files=files, ours=self.ours(commit, files))
 
     def ours(self, commit: str, files: Mapping[str, Entry]) -> frozenset[str]:
-        """SHA256SUMS and the names in it; nothing where there is none, or it is not one of ours."""
+        """SHA256SUMS, the names in it, and the signature; nothing where there is none, or it is
+        not one of ours."""
         if SUMS not in files:
             return frozenset()
         if files[SUMS].holds(self.files[SUMS]):  # ours of today: nothing to fetch
-            return frozenset(self.files)
+            return frozenset((*self.files, SIGNATURE))
         with tempfile.TemporaryDirectory(prefix="tinybuild-") as folder:
             text = self.fetched(SUMS, commit, folder).read_text(encoding="utf-8", errors="replace")
         names = listed(text)
-        return frozenset((SUMS, *names) if names.keys() >= PAPERS else ())
+        return frozenset((SUMS, SIGNATURE, *names) if names.keys() >= PAPERS else ())
 
     def others(self, held: Held) -> dict[str, Entry]:
         """What a revision holds that is neither ours nor to be."""
@@ -148,8 +151,11 @@ class Publishing:
         return tuple(sorted(name for name in others if name not in ITS_OWN))
 
     def changes(self, held: Held) -> tuple[Change, ...]:
-        """What has to be done to what a revision holds, so that it holds the bundle."""
-        return tuple(changed(held.files, self.files, held.ours))
+        """What has to be done to what a revision holds, so that it holds the bundle. The same files
+        signed once more are the same."""
+        found = tuple(changed(held.files, self.files, held.ours))
+        again = [(change.path, change.what) for change in found] == [(SIGNATURE, "changed")]
+        return () if again else found
 
     # --- what is done -----------------------------------------------------------------------------
 
@@ -256,6 +262,14 @@ class Publishing:
             warnings=self.warnings,
             description=self.description,
         )
+
+
+def _absent(target: Target) -> Fault:
+    return SourceFault.of(
+        f"{target.repo} is not on the Hub yet, and a workflow that the Hub trusts cannot create it",
+        hint=f"a person does, once, with a token of their own (hf auth login): doit publish "
+        f"{target.name}",
+    )
 
 
 def _taken(target: Target, names: Sequence[str]) -> Fault:

@@ -25,13 +25,13 @@ def trusted(target: Target) -> Iterator[None]:
         return
     os.environ[RESOURCE] = target.repo if target.kind == "model" else f"datasets/{target.repo}"
     try:
-        _exchanged(target.repo)
+        _exchanged(target.repo, target.name)
         yield
     finally:
         del os.environ[RESOURCE]
 
 
-def _exchanged(repo: str) -> None:
+def _exchanged(repo: str, name: str) -> None:
     """The trade, whose token the client keeps until it expires; first, so that a refusal of it is
     not taken for one of the repository."""
     from huggingface_hub import get_token
@@ -43,5 +43,12 @@ def _exchanged(repo: str) -> None:
         raise SourceFault.of(
             f"the Hub does not trust this workflow for {repo}",
             hint="in the settings of that repository on the Hub, add this repository and workflow "
-            "under Trusted Publishers; a new repository is made by a person first",
+            "under Trusted Publishers; a repository that is not there yet is made by a person "
+            "first, from a checkout and with a token of their own (hf auth login): "
+            f"doit publish {name}",
         ) from None
+
+
+def alone() -> bool:
+    """Whether what publishes is trusted for one repository, which has to be there."""
+    return RESOURCE in os.environ

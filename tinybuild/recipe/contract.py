@@ -44,12 +44,15 @@ Rules = TypedDict(
 
 @functools.cache
 def contract(name: str) -> Rules:
+    """What schemas/NAME.v1.schema.json says."""
+    return cast(Rules, json.loads(file(name).read_text(encoding="utf-8")))
+
+
+def file(name: str) -> Path:
     """schemas/NAME.v1.schema.json."""
     package = Path(__file__).parents[1]
     folders = (package / "schemas", package.parent / "schemas")  # installed; a working copy
-    folder = next(folder for folder in folders if folder.is_dir())
-    text = (folder / f"{name}.v1.schema.json").read_text(encoding="utf-8")
-    return cast(Rules, json.loads(text))
+    return next(one for one in folders if one.is_dir()) / f"{name}.v1.schema.json"
 
 
 def _referred(reference: str) -> Rules:

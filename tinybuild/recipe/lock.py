@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from tinybuild import source
+from tinybuild import named, source
 from tinybuild.errors import Fault, Finding, RecipeFault
 from tinybuild.files import pretty, write
 from tinybuild.paths import Json
@@ -131,7 +131,9 @@ def _unread(entry: Entry) -> Iterator[str]:
 
 
 def holding(pins: Mapping[str, Pin], wishes: Mapping[str, Mapping[str, Json]]) -> dict[str, Pin]:
-    """The pins that still answer to the recipe's wishes; an edited wish is resolved anew."""
+    """The pins that still answer to the recipe's wishes; an edited wish is resolved anew. Whether
+    those of parts that a source's config names do, fetch sees where they are not among the wishes.
+    """
 
     def upstream(wish: Mapping[str, Json]) -> dict[str, Json]:
         return {key: value for key, value in wish.items() if key not in PARTS}
@@ -139,18 +141,31 @@ def holding(pins: Mapping[str, Pin], wishes: Mapping[str, Mapping[str, Json]]) -
     return {
         slot: pin
         for slot, pin in pins.items()
-        if slot in wishes and upstream(wishes[slot]) == upstream(pin.wish)
+        if (
+            upstream(wishes[slot]) == upstream(pin.wish)
+            if slot in wishes
+            else named.is_part(slot) and named.owner(slot) in wishes
+        )
     }
+
+
+def wanted(recipe: Recipe) -> dict[str, Wish]:
+    """What of a recipe is to be locked, as far as that is known without a fetch: a config that has
+    to be fetched names what its lock says."""
+    wishes = dict[str, Wish]()
+    for wish in source.wishes(recipe.data, recipe.file.parent):
+        if KINDS[wish.kind].locked:
+            wishes[wish.slot] = wish
+        wishes |= {part.slot: part for part in source.parts(wish)}
+        for slot, pin in recipe.pins.items() if not KINDS[wish.kind].here else ():
+            if named.is_part(slot) and named.owner(slot) == wish.slot:
+                wishes[slot] = Wish(slot=slot, kind="hub", data=pin.wish, base=wish.base)
+    return wishes
 
 
 def unfit(recipe: Recipe) -> tuple[Finding, ...]:
     """Why a recipe's lock does not answer to its wishes; nothing where it does."""
-    wishes = {
-        wish.slot: wish
-        for wish in source.wishes(recipe.data, recipe.file.parent)
-        if KINDS[wish.kind].locked
-    }
-    what = list[str]()
+    wishes, what = wanted(recipe), list[str]()
     for slot, wish in wishes.items():
         pin = recipe.pins.get(slot)
         if pin is None:

@@ -81,7 +81,7 @@ class Reviewer:
         fetched, origins = self._fetched(task.recipe), dict[str, Origin]()
         if fetched is None:
             origin = self._origin(wish)
-            if origin is None or origin.through:
+            if origin is None or origin.through or source.parts(wish):
                 return None
             origins["source"] = origin
         asked = wire.dump(Asked(stage=task.settings, origins=origins))
@@ -139,6 +139,9 @@ class Reviewer:
         fetched = self._fetched(task.recipe) if wishes else None
         settings, origins = dict(task.settings), dict[str, Origin]()
         for wish in wishes if fetched is None else ():
+            if task.stage == "model" and (parts := source.parts(wish)):
+                seen.unseen += map(_unfetched, parts)
+                return
             origin = self._origin(wish)
             if origin is None or (origin.through and task.stage == "tokenizer"):
                 seen.unseen.append(_unfetched(wish))

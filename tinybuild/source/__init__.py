@@ -7,13 +7,16 @@ copied.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from tinybuild.errors import SourceFault
+from tinybuild import named
+from tinybuild.errors import Fault, SourceFault
 from tinybuild.files import POINTER, PUSH, Memo, copy, inside, is_pointer, sha256
 from tinybuild.paths import Data, Json, mapping
+from tinybuild.reading import reading
 from tinybuild.sections import Sections
 from tinybuild.source import another, folder, hub, modeltype, package, repository
 from tinybuild.source.family import blank_tokenizer
@@ -38,6 +41,7 @@ __all__ = [
     "kind_of",
     "local",
     "look",
+    "parts",
     "rows_of",
     "stamps",
     "wishes",
@@ -129,35 +133,80 @@ def fetch(job: Job) -> dict[str, Json]:
 
     Settings: wishes (slot -> mapping), base (the recipe's folder below the
     zoo's), locks (slot -> pin), rows (where only rows of a dataset are fetched: the recipe's
-    dataset section, which says how much of it is needed).
+    dataset section, which says how much of it is needed). Beside a source, what its config names.
     Facts: pins (slot -> pin), credits (slot -> what a card says of it); read ({bytes, limit,
     parts}) for a dataset of which only rows were fetched.
     Raises SourceFault.
     """
-    pins: dict[str, Json] = {}
-    credits: dict[str, Json] = {}
-    more: dict[str, Json] = {}
+    pins, more = dict[str, Pin](), dict[str, Json]()
     for slot, data in job.settings["wishes"].items():
-        serves = None
-        if slot == "tokenizer":
-            serves = job.settings["wishes"].get("source", {}).get("transformers")
-        base, lock = job.root / job.settings["base"], job.settings["locks"].get(slot)
-        request = Request(
-            wish=Wish(slot=slot, kind=kind_of(data), data=data, base=base, serves=serves),
-            lock=Pin.read(lock) if lock is not None else None,
-            out=job.out / slot,
-            inputs=job.inputs,
-            rows=job.settings.get("rows", {}),
-            seed=job.seed,
-            recipe=job.task.partition(":")[2],
-        )
+        request = _request(job, slot, data)
         kind = KINDS[request.wish.kind]
-        if slot == "dataset" and kind.rows is not None:
-            pin, more["read"] = kind.rows(request)
-        else:
-            pin = _taken(request, kind.resolve(request))
-        pins[slot], credits[slot] = pin.json(), dict(credit(pin.wish, pin.facts))
-    return {"pins": pins, "credits": credits, **more}
+        with reading(title(request.wish), *slot_key(request.wish), request.wish.kind):
+            if slot == "dataset" and kind.rows is not None:
+                pins[slot], more["read"] = kind.rows(request)
+            else:
+                pins[slot] = _taken(request, kind.resolve(request))
+            if slot == "source":
+                pins |= _parts(job, job.out / slot)
+    credits: dict[str, Json] = {
+        slot: dict(credit(pin.wish, pin.facts)) for slot, pin in pins.items()
+    }
+    return {"pins": {slot: pin.json() for slot, pin in pins.items()}, "credits": credits, **more}
+
+
+def _request(job: Job, slot: str, data: Data) -> Request:
+    serves = None
+    if slot == "tokenizer":
+        serves = job.settings["wishes"].get("source", {}).get("transformers")
+    base, lock = job.root / job.settings["base"], job.settings["locks"].get(slot)
+    return Request(
+        wish=Wish(slot=slot, kind=kind_of(data), data=data, base=base, serves=serves),
+        lock=Pin.read(lock) if lock is not None else None,
+        out=job.out / slot,
+        inputs=job.inputs,
+        rows=job.settings.get("rows", {}),
+        seed=job.seed,
+        recipe=job.task.partition(":")[2],
+    )
+
+
+def _parts(job: Job, folder: Path) -> Iterator[tuple[str, Pin]]:
+    """The pins of the parts that a source's config only names; the config of each is fetched beside
+    it. A pin of another repository than is named now does not hold."""
+    every = named.read(folder / named.CONFIG)
+    if len(every) > named.MOST:
+        what = (
+            f"the source's config.json names {len(every)} parts; at most {named.MOST} are fetched"
+        )
+        raise SourceFault.of(what, key=("source",))
+    for key, repo in every.items():
+        request = _request(job, named.slot(folder.name, key), {"hub": repo})
+        if request.lock is not None and request.lock.wish != request.wish.data:
+            request = replace(request, lock=None)
+        try:
+            yield request.wish.slot, _taken(request, KINDS["hub"].resolve(request))
+        except Fault as fault:
+            names = f"the source's config.json names it ({key})"
+            raise SourceFault(
+                replace(finding, what=f"{finding.what}; {names}") for finding in fault.findings
+            ) from None
+
+
+def parts(wish: Wish) -> tuple[Wish, ...]:
+    """The parts that the config of a source on this machine only names; of one that has to be
+    fetched nobody knows them before that."""
+    if wish.slot != "source" or not KINDS[wish.kind].here:
+        return ()
+    try:
+        files = KINDS[wish.kind].resolve(Request(wish=wish, lock=None, out=Path())).files
+        every = named.read(files[named.CONFIG]()) if named.CONFIG in files else {}
+    except Fault:
+        return ()  # the fetch will say what is wrong
+    return tuple(
+        Wish(slot=named.slot(wish.slot, key), kind="hub", data={"hub": repo}, base=wish.base)
+        for key, repo in every.items()
+    )
 
 
 def _taken(request: Request, resolved: Resolved) -> Pin:

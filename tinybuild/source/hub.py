@@ -5,27 +5,24 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tinybuild.errors import Fault
 from tinybuild.files import Memo, sha256
 from tinybuild.paths import Data, Json
+from tinybuild.source.asking import Manner, heed, of_the_hub, persistently
 from tinybuild.source.kinds import Request, Resolved
 from tinybuild.source.pins import Listed, Pin, Wish, check_sizes, fault, taken, title
-from tinybuild.source.refusal import Address, Later, refusal, unready
+from tinybuild.source.refusal import Address, refusal, unready
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import DatasetInfo, ModelInfo
 
 T = TypeVar("T")
-
-TRIES = 6  # as many as huggingface_hub makes for a file
-BUSY = (408, 429, 500, 502, 503, 504)  # the statuses after which one asks again
-LONGEST = 60  # seconds that anybody waits because the Hub says so
 
 
 def look(wish: Wish, memo: Memo) -> Json:
@@ -84,7 +81,7 @@ def _hold_sizes(request: Request, lock: Pin, api: HfApi) -> None:
 @dataclass(frozen=True, kw_only=True)
 class Head:
     """What one request tells of a repository at a revision. facts: what a pin keeps of it: commit,
-    gated (no, auto or manual), and license where the card says one."""
+    gated (no, auto, manual, or private), and license and language where the card says them."""
 
     facts: Mapping[str, str]
     files: Mapping[str, Listed]
@@ -106,7 +103,8 @@ def head(address: Address, revision: str, *, files: bool = True) -> Head:
 
 def _told(info: ModelInfo | DatasetInfo) -> Head:
     """Raises ValueError or TypeError for what is not the Hub's answer."""
-    facts = {"commit": full(info.sha), "gated": str(info.gated or "no")}
+    gated = "private" if info.private else str(info.gated or "no")
+    facts = {"commit": full(info.sha), "gated": gated}
     said = info.card_data.to_dict() if info.card_data is not None else {}
     given = said.get("license") or ()
     names = [given] if isinstance(given, str) else given
@@ -114,6 +112,9 @@ def _told(info: ModelInfo | DatasetInfo) -> Head:
         names = [f"other ({said['license_name']})"]
     if names:
         facts["license"] = ", ".join(map(str, names))
+    spoken = said.get("language") or ()
+    if spoken:
+        facts["language"] = ", ".join(map(str, [spoken] if isinstance(spoken, str) else spoken))
     listed = {
         file.rfilename: Listed(
             size=file.size or 0, oid=file.lfs.sha256 if file.lfs else file.blob_id or ""
@@ -171,25 +172,12 @@ def ask(address: Address, question: Callable[[], T], file: str = "") -> T:
 
     file: the file that is asked for. Tokens and passwords never appear in a fault.
     """
-    import httpx2
-    from huggingface_hub import errors
 
-    refused = (
-        *(errors.HfHubHTTPError, errors.EntryNotFoundError, httpx2.HTTPError, httpx2.InvalidURL),
-        *(Later, OSError, ValueError, KeyError, TypeError),  # the last three: another's answer
-    )
-    for tried in range(TRIES):
-        _prepare(address)
-        try:
-            return question()
-        except refused as error:
-            seconds = _wait(error, tried)
-            if seconds is None or tried == TRIES - 1:
-                if _of_this_machine(error):
-                    raise
-                raise refusal(address, error, file) from None
-            time.sleep(seconds)
-    raise AssertionError("not reached")
+    def told(error: Exception) -> Fault | None:
+        known = of_the_hub(error) or isinstance(error, ValueError | KeyError | TypeError)
+        return refusal(address, error, file) if known else None  # those: another's answer
+
+    return persistently(question, told, Manner(), lambda: _prepare(address))
 
 
 def _prepare(address: Address) -> None:
@@ -203,8 +191,8 @@ def _prepare(address: Address) -> None:
         raise unready(address, error) from None
     client.timeout = _seconds()
     hooks = client.event_hooks
-    if _heed not in hooks["response"]:
-        client.event_hooks = {**hooks, "response": [*hooks["response"], _heed]}
+    if heed not in hooks["response"]:
+        client.event_hooks = {**hooks, "response": [*hooks["response"], heed]}
 
 
 def _seconds() -> float:
@@ -212,63 +200,6 @@ def _seconds() -> float:
     from huggingface_hub import constants
 
     return float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
-
-
-def _heed(response: Any) -> None:
-    """Stop at once where the Hub asks for a pause that nobody waits for."""
-    if response.status_code in BUSY and (seconds := _pause(response.headers) or 0) > LONGEST:
-        raise Later(seconds)
-
-
-def _pause(headers: Mapping[str, str]) -> float | None:
-    """The seconds that an answer asks to wait: RateLimit (RFC draft), then Retry-After."""
-    from huggingface_hub.utils import parse_ratelimit_headers
-
-    limit = parse_ratelimit_headers(headers)
-    if limit is not None and limit.remaining == 0:
-        return float(limit.reset_in_seconds)
-    after = headers.get("Retry-After", "")
-    return float(after) if after.isdigit() else None
-
-
-def _wait(error: Exception, tried: int) -> float | None:
-    """The seconds after which one may ask again; None where it would not help, or where the Hub's
-    client has tried as often."""
-    import httpx2
-    from huggingface_hub import errors
-
-    usual = float(min(2**tried, 8))
-    if isinstance(error, errors.HfHubHTTPError):
-        response = error.response
-        if response.status_code in BUSY:
-            pause = _pause(response.headers)
-            return usual if pause is None else pause + 1
-        expired = response.status_code in (401, 403) and _elsewhere(response)
-        return usual if expired else None
-    if isinstance(error, httpx2.ProxyError | httpx2.UnsupportedProtocol):
-        return None
-    cut = isinstance(error, OSError) and "Consistency check" in str(error)
-    return usual if cut or isinstance(error, httpx2.TransportError) else None
-
-
-def _elsewhere(response: Any) -> bool:
-    """Whether an answer is of the place where large files are kept: the link to it has expired."""
-    from urllib.parse import urlsplit
-
-    from huggingface_hub import constants
-
-    return bool(response.url.host != urlsplit(constants.ENDPOINT).hostname)
-
-
-def _of_this_machine(error: Exception) -> bool:
-    """Whether it is the disk's, not the network's."""
-    import httpx2
-    from huggingface_hub import errors
-
-    if not isinstance(error, OSError) or error.errno is None:
-        return False
-    network = (httpx2.HTTPError, errors.HfHubHTTPError, ConnectionError, TimeoutError)
-    return not isinstance(error, network)
 
 
 def made_from(wish: Data, facts: Mapping[str, str]) -> str:

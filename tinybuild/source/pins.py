@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tinybuild import wire
+from tinybuild import named, wire
 from tinybuild.errors import Fault, SourceFault
 from tinybuild.paths import Data, Json, mapping
 
@@ -30,7 +30,8 @@ class Wish:
     """What a recipe asks for: `kind` is one of KINDS, `data` the recipe's mapping as it stands.
 
     `slot` is the part of the recipe it feeds: source, tokenizer, dataset, or keep-0, text-3 for a
-    file of text in a list of the tokenizer section. Paths are relative to `base`, the recipe's
+    file of text in a list of the tokenizer section; source.backbone for a part that the source's
+    config names. Paths are relative to `base`, the recipe's
     folder. `serves` is the model type whose processor a blank tokenizer is to know the tokens of.
     """
 
@@ -100,10 +101,10 @@ class _Files:
 
 
 def slot_key(wish: Wish) -> tuple[str | int, ...]:
-    name, _, number = wish.slot.partition("-")
+    name, _, number = named.owner(wish.slot).partition("-")
     if number:
         return ("tokenizer", name, int(number))
-    return ("source",) if wish.slot == "source" else (wish.slot, "source")
+    return ("source",) if name == "source" else (name, "source")
 
 
 def is_text(slot: str) -> bool:
@@ -142,6 +143,8 @@ def taken(wish: Wish, name: str) -> bool:
     """Whether a file of an upstream, by its path there, is one that the wish may stand for: of a
     model those at the top, and chat templates at any depth; of a dataset neither code nor pickles,
     the card says the rest."""
+    if named.is_part(wish.slot):
+        return name == named.CONFIG
     if "files" in wish.data:
         return name in mapping(wish.data["files"])
     if wish.slot == "dataset":

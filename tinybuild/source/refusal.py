@@ -15,10 +15,10 @@ from tinybuild.source.pins import slot_key
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
 
-AGAIN = "then run doit again"
-OUTAGE = "run doit again when it is back: https://status.huggingface.co"
-NETWORK = f"check the network (and HF_ENDPOINT, HTTPS_PROXY, HTTP_PROXY, NO_PROXY), {AGAIN}"
-SETTINGS = f"check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and SSL_CERT_FILE, {AGAIN}"
+AGAIN = "run doit again"
+BACK = "when it is back: https://status.huggingface.co"
+NETWORK = "check the network (and HF_ENDPOINT, HTTPS_PROXY, HTTP_PROXY, NO_PROXY), then"
+SETTINGS = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and SSL_CERT_FILE, then"
 ENDPOINT = "HF_ENDPOINT is an address such as https://huggingface.co"
 ALIKE = 1000  # repositories of an owner among which a mistyped name is looked for
 
@@ -40,7 +40,7 @@ class Address:
     """The repository that a question is about, and where its refusal is told.
 
     commit: the one that a lock holds, if one does. key: the place in the recipe. anew: what accepts
-    the upstream as it is now.
+    the upstream as it is now. again: how the same is done once more.
     """
 
     repo: str
@@ -49,6 +49,7 @@ class Address:
     commit: str | None = None
     key: tuple[str | int, ...] = ()
     anew: str = ""
+    again: str = AGAIN
 
     @classmethod
     def of(cls, request: Request) -> Address:
@@ -75,7 +76,7 @@ def refusal(address: Address, error: Exception, file: str = "") -> Refused:
 def unready(address: Address, error: Exception) -> Refused:
     """The fault of settings with which no connection can be made."""
     what = f"no connection can be made for {address.repo}: {scrubbed(str(error))}"
-    return Refused(address.fault(what, SETTINGS).findings)
+    return Refused(address.fault(what, f"{SETTINGS} {address.again}").findings)
 
 
 def _refusal(address: Address, error: Exception, file: str) -> Fault:
@@ -115,7 +116,7 @@ def _answered(address: Address, error: HfHubHTTPError, file: str) -> Fault:
         hint = "give the token the right to read it: https://huggingface.co/settings/tokens"
         return address.fault(what, hint)
     words = f"it answers {status} {responses.get(status, '')}".strip()
-    return address.fault(f"{_unreached(repo, file)}: {words}", OUTAGE)
+    return address.fault(f"{_unreached(repo, file)}: {words}", f"{address.again} {BACK}")
 
 
 def _unanswered(address: Address, error: Exception, file: str) -> Fault:
@@ -127,21 +128,23 @@ def _unanswered(address: Address, error: Exception, file: str) -> Fault:
     if isinstance(error, Later):
         what = f"the Hub takes no more requests for {error.seconds:,.0f} s ({of})"
         more = "" if _signed_in() else "; with a token it takes more: hf auth login"
-        return address.fault(what, f"run doit again after that{more}")
+        return address.fault(what, f"{address.again} after that{more}")
     if isinstance(error, errors.OfflineModeIsEnabled):
         what = f"HF_HUB_OFFLINE is set, and {of} is not in the cache of this machine"
-        return address.fault(what, f"unset HF_HUB_OFFLINE, {AGAIN}")
+        return address.fault(what, f"unset HF_HUB_OFFLINE, then {address.again}")
+    if isinstance(error, PermissionError):  # hf_xet's
+        return _token(address)
     if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol):
         return address.fault(f"{repo} cannot be asked for: HF_ENDPOINT is not an address", ENDPOINT)
     if isinstance(error, httpx2.HTTPError | ConnectionError | TimeoutError):
         lines = scrubbed(str(error)).splitlines()
         reason = lines[0] if lines else type(error).__name__
-        return address.fault(f"{_unreached(repo, file)}: {reason}", NETWORK)
+        return address.fault(f"{_unreached(repo, file)}: {reason}", f"{NETWORK} {address.again}")
     if isinstance(error, OSError) and "Consistency check" in str(error):
         what = f"{of} came with more or fewer bytes than the Hub lists"
-        return address.fault(what, f"check whether a proxy alters it, {AGAIN}")
+        return address.fault(what, f"check whether a proxy alters it, then {address.again}")
     what = f"what answers for {of} is not the Hub"
-    hint = f"a proxy or a login page may stand between; check HF_ENDPOINT, {AGAIN}"
+    hint = f"a proxy or a login page may stand between; check HF_ENDPOINT, then {address.again}"
     return address.fault(what, hint)
 
 
@@ -163,7 +166,7 @@ def _token(address: Address) -> Fault:
     given = [name for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN") if os.environ.get(name)]
     if given:
         what = f"the Hub does not accept the token of {given[0]} (401)"
-        return address.fault(what, f"correct {given[0]}, or unset it, {AGAIN}")
+        return address.fault(what, f"correct {given[0]}, or unset it, then {address.again}")
     return address.fault("the Hub does not accept the saved token (401)", "hf auth login")
 
 

@@ -78,7 +78,7 @@ class Upstream:
                 tries = tries + 1 if at == begun else 0
                 if at < stop and tries > RETRIES:
                     what = f"{name} breaks off at byte {at:,} of {stop:,}"
-                    raise self.address.fault(what, NETWORK)
+                    raise self.address.fault(what, f"{NETWORK} {self.address.again}")
         if start == 0 and sink.begun == POINTS:
             raise self.address.fault(f"{name} of {self.label} {POINTER}", PUSH)
         self.used += stop - start

@@ -12,6 +12,7 @@ from tinybuild.errors import CheckFault, Finding
 from tinybuild.expected.format import FILES
 from tinybuild.facts import ValidateFacts
 from tinybuild.files import copy, pretty
+from tinybuild.reading import reading
 from tinybuild.validate import (
     alive,
     coherent,
@@ -106,6 +107,7 @@ class Settings:
     compat: bool = False
 
 
+@reading("what was made of the source", "source")
 def make(job: Job) -> ValidateFacts:
     """The validate stage: report.json, and what a port of the model is held to. All checks run and
     are reported, also where one of them fails, which fails the task (CheckFault).

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinybuild.page.modules import Module, drawing, modules
+from tinybuild.modules import Module, drawing, modules, picture
 
 LAYER = {"attn.q.weight": (4, 8), "attn.q.bias": (4,), "norm.weight": (8,)}
 SHAPES = {
@@ -61,3 +61,13 @@ def test_any_names_give_a_well_formed_drawing(shapes: dict[str, tuple[int, ...]]
     for box in image.iter("{http://www.w3.org/2000/svg}rect"):
         assert float(box.attrib["y"]) + float(box.attrib["height"]) <= height + 4
         assert float(box.attrib["width"]) > 0
+
+
+def test_a_picture_is_a_drawing_with_its_own_colours() -> None:
+    text = picture(modules(SHAPES), "five")
+    image = ElementTree.fromstring(text)
+    title, style, ground = list(image)[:3]
+    assert title.text == "five"
+    assert "prefers-color-scheme:dark" in (style.text or "")
+    assert ground.attrib["class"] == "ground"
+    assert picture(modules(dict(reversed(SHAPES.items()))), "five") == text

@@ -46,6 +46,16 @@ def held(folder: Path) -> dict[str, Tensor]:
     return found
 
 
+def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors of a bundle's model, by their names. Raises ValueError."""
+    made = dict[str, tuple[int, ...]]()
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        with path.open("rb") as file:
+            _, tensors = placed(file, path.stat().st_size)
+        made |= {name: tensor.shape for name, tensor in tensors.items()}
+    return made
+
+
 def read(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by their names; raises ValueError for what is not safetensors."""
     with path.open("rb") as file:

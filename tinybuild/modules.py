@@ -51,7 +51,7 @@ def modules(shapes: Shapes, name: str = "") -> Module:
     if not own and len(folded) == 1 and folded[0].name.startswith("0 to "):  # layers that are alike
         return dataclasses.replace(folded[0], name=name)
     size = sum(map(math.prod, shapes.values()))
-    return Module(name=name, weights=own, inside=folded, parameters=size)
+    return Module(name=name, weights=dict(sorted(own.items())), inside=folded, parameters=size)
 
 
 def _place(item: tuple[str, object]) -> tuple[int, int, str]:
@@ -99,6 +99,20 @@ class Canvas:
 
     y: int = 0
     shapes: list[str] = field(default_factory=list)
+
+
+# Of a drawing that is a file: it has a ground of its own, for it cannot know the page's.
+STYLE = (
+    "svg{color:#1f2328}.ground{fill:#fff}.box{fill:#f3f5f7}.depth-1,.depth-3,.depth-5{fill:#fff}"
+    "@media(prefers-color-scheme:dark){svg{color:#e6edf3}.ground{fill:#0d1117}.box{fill:#1b222b}"
+    ".depth-1,.depth-3,.depth-5{fill:#0d1117}}"
+)
+
+
+def picture(model: Module, title: str) -> str:
+    """The drawing as a file of its own, readable on a light and on a dark page."""
+    ground = f'<style>{STYLE}</style><rect class="ground" width="100%" height="100%" rx="8"/>'
+    return drawing(model, title).replace("</title>", f"</title>{ground}", 1) + "\n"
 
 
 def drawing(model: Module, title: str) -> str:
