@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from kit.files import SHARED
 from kit.stage import MakeJob
 
@@ -19,6 +20,9 @@ os.environ["TINYBUILD_STORE"] = (
     "off"  # what tests build is made, and the user's store is not theirs
 )
 os.environ.update(SETTINGS)  # what workers run with; before anybody imports torch
+# The same examples each time, as many as find something, however long a loaded machine takes.
+settings.register_profile("tests", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("tests")
 
 
 @pytest.fixture

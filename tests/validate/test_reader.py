@@ -18,11 +18,11 @@ NOTHING = Batches(first={}, second={}, alone={})
 
 
 @pytest.fixture
-def reader() -> Iterator[Worker]:
+def reader() -> Worker:
+    """The one of all tests in this process: it imported torch, and ends with them."""
     made = beside()
     assert isinstance(made, Worker)
-    yield made
-    made.stop()
+    return made
 
 
 @contextlib.contextmanager
