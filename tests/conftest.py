@@ -9,13 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from kit.files import SHARED
 from kit.stage import MakeJob
 
 from tinybuild.workers import SETTINGS, Job
 
 os.environ.pop("CI", None)  # else every lock would have to be there
+os.environ["TINYBUILD_STORE"] = (
+    "off"  # what tests build is made, and the user's store is not theirs
+)
 os.environ.update(SETTINGS)  # what workers run with; before anybody imports torch
+# The same examples each time, as many as find something, however long a loaded machine takes.
+settings.register_profile("tests", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("tests")
 
 
 @pytest.fixture

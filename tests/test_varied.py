@@ -33,6 +33,11 @@ TYPES = [
 # fmt: on
 
 
+# One of each sort; the others with -m slow.
+QUICK = (
+    *("albert", "clip", "deepseek_v3", "detr", "encodec", "jamba", "layoutlmv3", "llava"),
+    *("mt5", "patchtst", "sam", "videomae", "whisper"),
+)
 STAGES = {
     "fetch": source.fetch,
     "tokenizer": tokenizer.make,
@@ -47,7 +52,10 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
     return plan.load(ROOT, Memo(), Cache(folder / "recipes.json", Memo()))
 
 
-@pytest.mark.parametrize("model_type", TYPES)
+@pytest.mark.parametrize(
+    "model_type",
+    [one if one in QUICK else pytest.param(one, marks=pytest.mark.slow) for one in TYPES],
+)
 def test_architecture(model_type: str, zoo: Zoo, job: MakeJob) -> None:
     """Small, alive and coherent: the recipe that is committed passes all checks."""
     facts: dict[str, dict[str, object]] = {}

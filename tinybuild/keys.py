@@ -243,6 +243,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         *("text_config", "llm_config", "language_config", "text_encoder", "decoder"),
         *("thinker_config", "vlm_config"),
     ),
+    "text alone": ("text_config", "llm_config", "language_config"),  # of these, what is text only
     "beside text": ("qformer_config",),  # has a vocabulary of its own in a source, and takes text
 }
 

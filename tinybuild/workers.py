@@ -17,6 +17,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from tinybuild import network, wire
+from tinybuild import network, reading, wire
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.paths import Data
 
@@ -88,8 +89,9 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one call may take: seconds of wall time (None: another call around it bounds it), and
-    bytes of memory for its whole process."""
+    """What one call may take: seconds of its own (None: another call around it bounds it), and
+    bytes of memory for its whole process. While it waits for a processor that others use, no
+    second passes."""
 
     seconds: float | None = 600.0
     memory: int = 8_000_000_000
@@ -122,17 +124,28 @@ def serve(connection: Connection, sort: Sort, other: Connection | None) -> None:
         network.shut()
     if other is not None:
         _beside.append(Remote(other))
+
+    def tell(suspect: reading.Suspect | None) -> None:
+        with contextlib.suppress(OSError):
+            connection.send(("at", suspect, True))
+
     while True:
         try:
             function, argument, memory = connection.recv()
         except EOFError:
             return
+        reading.listen(tell)
         answer = _answer(function, argument, memory)
         host = None if answer[0] == "fault" else network.tried()
         if host is not None:
             answer = _fault(network.fault(host))
+        whole = other is None or bool(_beside)
         try:
-            connection.send((*answer, other is None or bool(_beside)))
+            try:
+                connection.send((*answer, whole))
+            except MemoryError:  # the answer itself is too large
+                bound(None)
+                connection.send((*_fault(_out_of_memory(memory)), whole))
         except BrokenPipeError:
             return
 
@@ -149,8 +162,9 @@ def _answer(function: str, argument: object, memory: int) -> Answer:
     except Fault as fault:
         return _fault(fault)
     except MemoryError:
+        bound(None)  # what is left to say needs some, too
         return _fault(_out_of_memory(memory))
-    except Exception as error:  # noqa: BLE001 - the parent raises it again
+    except BaseException as error:  # noqa: BLE001 - the parent raises it again
         wanted = network.offline(error)
         if wanted is not None:
             return _fault(network.fault(wanted))
@@ -167,28 +181,44 @@ def _answer(function: str, argument: object, memory: int) -> Answer:
 
 
 def _fault(fault: Fault) -> Answer:
-    return "fault", (type(fault), fault.findings)
+    """A fault, with the trace of what it was made of where nobody foresaw that."""
+    return "fault", (type(fault), fault.findings, network.scrubbed(_cause(fault)))
 
 
-def bound(memory: int) -> None:
+def _cause(fault: Fault) -> str:
+    """The trace of the error that a fault, or one that it was placed from, was made of."""
+    at: BaseException | None = fault
+    while isinstance(at, Fault):
+        if at.__cause__ is not None:
+            return "".join(traceback.format_exception(at.__cause__))
+        at = at.__context__
+    return ""
+
+
+def bound(memory: int | None) -> None:
     """Let this process allocate at most so many bytes, all together (not what files are mapped to).
 
     An allocation beyond it fails here, where it can be told, instead of waking the system's own
     killer, which ends whatever process it likes. macOS knows the limit but does not keep to it.
+    None: as many as the system lets it.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    most = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
+    bounds = [limit for limit in (memory, hard) if limit not in (None, resource.RLIM_INFINITY)]
+    most = min(bounds, default=resource.RLIM_INFINITY)
     resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
 
 
-def out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: BaseException) -> bool:
     """Whether an error is torch's way to say MemoryError."""
     return "DefaultCPUAllocator" in str(error)
 
 
 def _out_of_memory(memory: int) -> Fault:
+    at = reading.suspect() or reading.failed()
     return BuildFault.of(
-        f"this needs more memory than there is, or than the {memory / 1e9:.3g} GB it may take",
+        f"{at.file if at else 'this'} needs more memory than there is, or than the "
+        f"{memory / 1e9:.3g} GB it may take",
+        key=at.key if at else (),
         hint="make the model or its source smaller, or raise limits.memory in the recipe",
     )
 
@@ -198,33 +228,56 @@ class Remote:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.at: reading.Suspect | None = None  # what it is at work on, as far as it told
 
     def call(self, function: str, argument: object, limits: Limits) -> Any:
         """What a function gives there. Raises Fault, OSError, Bug."""
+        self.at = reading.suspect()
         try:
             self.connection.send((function, argument, limits.memory))
-            if not self.connection.poll(limits.seconds):
-                self.stop()
-                raise _late(limits.seconds)
-            how, value, whole = self.connection.recv()
+            how, value, whole = self._answer(limits.seconds)
         except KeyboardInterrupt:
             self.stop()  # it would go on to write into a folder that is being removed
             raise
         except (EOFError, BrokenPipeError, ConnectionResetError):
-            raise _died(self.stop(5)) from None
+            raise _died(self.stop(5), self.at) from None
         if how == "bug" or not whole:
             self.stop()  # whatever went wrong may have left something behind in the libraries
         if how == "done":
             return value
         if how == "fault":
-            fault, findings = value
-            raise fault(findings)
+            kind, findings, trace = value
+            fault = kind(findings)
+            if trace:
+                fault.add_note(trace)
+            raise fault
         if how == "os":
             number, text, filename, trace = value
             error = OSError(number, text, filename)
             error.add_note(trace)
             raise error
         raise Bug(value)
+
+    def _answer(self, seconds: float | None) -> tuple[str, Any, bool]:
+        """How the call ended; on the way, which file it is at work on. Raises Fault when its
+        seconds are over."""
+        begun, waited = time.monotonic(), self.waited()
+        while True:
+            left = seconds
+            if seconds is not None:
+                left = seconds - (time.monotonic() - begun) + (self.waited() - waited)
+            if left is not None and left <= 0:
+                self.stop()
+                raise _late(seconds, self.at)
+            if self.connection.poll(left):
+                answer: tuple[str, Any, bool] = self.connection.recv()
+                if answer[0] != "at":
+                    return answer
+                self.at = answer[1]
+
+    def waited(self) -> float:
+        """Seconds that it could have worked in all its life, had a processor been free."""
+        return 0.0
 
     def stop(self, patience: float = 0) -> int | None:
         """Have no more to do with it. Its exit code, where it is ours and ends by itself within so
@@ -246,6 +299,10 @@ class Worker(Remote):
         if other is not None:
             other[1].close()
         super().__init__(connection)
+
+    def waited(self) -> float:
+        both = (self.process, self.other)
+        return sum(_waited(process.pid) for process in both if process is not None)
 
     def stop(self, patience: float = 0) -> int | None:
         self.process.join(patience)
@@ -287,22 +344,46 @@ def beside() -> Remote:
     return _beside[0]
 
 
-def _late(seconds: float | None) -> Fault:
+def _waited(pid: int | None) -> float:
+    """Seconds that a process was ready to work and no processor was free; 0 where the system does
+    not say."""
+    try:
+        _, nanoseconds, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+    except (OSError, ValueError):
+        return 0.0
+    return int(nanoseconds) / 1e9
+
+
+def _late(seconds: float | None, at: reading.Suspect | None) -> Fault:
+    work = f", at work on {at.file}," if at else ""
     return BuildFault.of(
-        f"this took longer than {seconds:g} s and was stopped",
+        f"this took longer than {seconds:g} s{work} and was stopped",
+        key=at.key if at else (),
         hint="raise limits.seconds in the recipe if it only needs more time",
     )
 
 
-def _died(code: int | None) -> Fault:
-    if code is not None and code < 0:
+# What a library does to its own process: it would do it again.
+CRASHES = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+
+
+def _died(code: int | None, at: reading.Suspect | None) -> Fault:
+    who = f"the process that worked on {at.file}" if at else "the process that did this"
+    key = at.key if at else ()
+    if code is not None and -code in CRASHES:
+        hint = f"{reading.HINT}, or raise limits.memory in the recipe if it is only large"
+        if at is None:
+            hint = "a library crashed: raise limits.memory in the recipe, or report it"
         name = signal.Signals(-code).name
+        return BuildFault.of(f"{who} crashed ({name})", key=key, hint=hint)
+    if code is not None and code < 0:
         hint = "run doit again to go on"
         if -code == signal.SIGKILL:
             hint = "often this is the system running out of memory; " + hint
-        return BuildFault.of(f"the process that did this was killed ({name})", hint=hint)
+        return BuildFault.of(f"{who} was killed ({signal.Signals(-code).name})", key=key, hint=hint)
     known = "" if code is None else f" (exit code {code})"
-    return BuildFault.of(f"the process that did this ended early{known}")
+    hint = reading.REPORT if at else "report it with the recipe"
+    return BuildFault.of(f"{who} ended early{known}", key=key, hint=hint)
 
 
 @contextlib.contextmanager

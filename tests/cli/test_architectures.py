@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from cli.test_commands import said
 from kit.zoo import doit, make
 
 from tinybuild.cli import architectures
 from tinybuild.cli.architectures import Row, table
+from tinybuild.cli.session import Session
 from tinybuild.config import heads
 
 ROOT = Path(__file__).parents[2]
@@ -70,22 +71,21 @@ def test_types_are_those_of_transformers_and_cost_no_import() -> None:
     assert "'tinybuild.config.heads'" in done.stdout
 
 
-def test_missing_recipes_are_written_and_no_other_is_touched(tmp_path: Path) -> None:
+def test_missing_recipes_are_written_and_no_other_is_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads, "types", lambda: ("bert", "gpt2", "vit"))
     root = make(tmp_path / "zoo")
     mine = root / "recipes/architectures/arch-bert.yaml"
-    shutil.copytree(ROOT / "recipes/architectures", mine.parent)
-    gone = [mine.parent / f"arch-{kind}.yaml" for kind in ("vit", "gpt2")]
-    for path in gone:
-        path.unlink()
+    mine.parent.mkdir()
     mine.write_text("version: 1\nsummary: mine\ndataset: {samples: 3}\n")
-    result = doit(root, "missing")
-    assert result.code == 0, result.out
+    written = [f"recipes/architectures/arch-{kind}.yaml" for kind in ("gpt2", "vit")]
+    assert said(Session(root), "missing")[0] == [f"wrote {name}" for name in written]
     assert "summary: mine" in mine.read_text()
-    written = [path for path in gone if path.exists()]
-    assert len(written) == len(gone)
-    assert result.out.count("wrote recipes/architectures/") == len(written)
-    assert doit(root, "check").code == 0
-    assert doit(root, "missing").out == "every model type has its recipe\n"
+    for name in written:
+        assert (root / name).read_text() == (ROOT / name).read_text()
+    assert said(Session(root), "check")[0] == ["3 recipes have nothing wrong"]
+    assert said(Session(root), "missing")[0] == ["every model type has its recipe"]
 
 
 LLAMA = """\

@@ -575,6 +575,11 @@ def test_align_leaves_a_sub_config_with_another_vocabulary_alone() -> None:
     assert carry.align(data, facts(), {}) == {"eos_token_id": 2}
 
 
+def test_align_of_a_text_part_with_more_rows_than_the_whole_counts() -> None:
+    data = {"vocab_size": 200, "text_config": {"vocab_size": 210, "eos_token_id": 150}}
+    assert carry.align(data, facts(), {}) == {"text_config": {"eos_token_id": 2}}
+
+
 def test_align_is_at_rest_when_nothing_moved() -> None:
     data = {"vocab_size": 50, "eos_token_id": 2, "bos_token_id": 1, "pad_token_id": 3}
     tokenizer = facts(moved={"1": 1, "2": 2, "3": 3})
@@ -623,6 +628,9 @@ def test_sizes_leave_another_vocabulary_alone() -> None:
             {"vocab_size": 200, "qformer_config": {"vocab_size": 30}},
             ("qformer_config", "vocab_size"),
         ),
+        # Ovis 2: the whole counts the rows of the head, the text's part those of the embedding.
+        ({"vocab_size": 200, "text_config": {"vocab_size": 210}}, ("text_config", "vocab_size")),
+        ({"text_encoder": {}, "vocab_size": 200, "decoder": {"vocab_size": 210}}, ()),
         ({"vocab_size": 200, "codebook_size": 200, "type_vocab_size": 2}, ()),
     ],
 )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tinybuild.config.allot import widths
 from tinybuild.config.pyramids import doubled_widths, pyramids
+from tinybuild.config.shrink import plain_sizes
 from tinybuild.config.sizes import SIZES
 from tinybuild.config.tree import Alike, Tree
 from tinybuild.paths import Data, mapping
@@ -96,6 +97,18 @@ def test_a_barred_width_that_doubles_becomes_a_little_less() -> None:
     tree.data["embed_dim"] = 96
     doubled_widths(tree)
     assert tree.data["embed_dim"] == 6
+
+
+def test_attention_behind_the_last_stage_is_as_wide() -> None:
+    stages = {"base_channels": 256, "channel_multiplier": [1, 2, 2, 4]}
+    tree = Tree({**stages, "hidden_size": 1024}, {}, SIZES["tiny"], None)
+    for rule in (widths, plain_sizes, pyramids):
+        rule(tree)
+    last = [*tree.data["channel_multiplier"]][-1]
+    assert (
+        tree.data["hidden_size"] == tree.data["base_channels"] * last != tree.data["base_channels"]
+    )
+    assert ruled({**stages, "hidden_size": 512})["channel_multiplier"] == [1, 2, 2, 1]
 
 
 def test_heads_differ_by_stage_as_far_as_there_is_place() -> None:

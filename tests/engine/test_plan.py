@@ -59,8 +59,8 @@ def test_a_stage_may_have_a_seed_of_its_own(tmp_path: Path) -> None:
     zoo = load(make(tmp_path / "zoo", a=own, b=FULL + "seed: 7\n"))
     tasks = zoo.tasks
     assert tasks["model:a"].seed == stages.seed(7, "a", "model")
-    assert tasks["dataset:a"].seed == stages.seed(0, "a", "dataset")
-    assert tasks["dataset:b"].seed == stages.seed(7, "b", "dataset")
+    assert tasks["dataset:a"].seed == tasks["tokenizer:a"].seed == 0  # nothing is drawn there
+    assert tasks["validate:b"].seed == stages.seed(7, "b", "validate")
     assert "seed" not in str(tasks["model:a"].settings)
 
 
@@ -83,3 +83,16 @@ def test_a_lock_that_cannot_be_used_breaks_its_recipe(
     assert broken.name == "a"
     assert message in str(broken.fault)
     assert set(zoo.recipes) == {"b"}
+
+
+def test_only_what_draws_has_the_recipe_s_own_seed(tmp_path: Path) -> None:
+    """What does not depend on the seed must not depend on the recipe's name: recipes share it."""
+    rows = "version: 1\nsummary: rows\ndataset: {samples: 5%s}\n"
+    parted = rows % ", splits: {train: {}, test: {select: random}}"
+    zoo = load(
+        make(tmp_path / "zoo", first=rows % "", drawn=rows % ", select: random", parted=parted)
+    )
+    assert zoo.tasks["dataset:first"].seed == 0
+    for name in ("drawn", "parted"):
+        assert zoo.tasks[f"dataset:{name}"].seed == stages.seed(0, name, "dataset")
+    assert zoo.tasks["validate:first"].seed == stages.seed(0, "first", "validate")

@@ -332,6 +332,18 @@ def test_a_vocabulary_of_special_tokens_only_is_used_as_it_is() -> None:
     assert int(batch["input_ids"].max()) < 3
 
 
+def test_ids_of_a_part_are_of_its_own_vocabulary() -> None:
+    with torch.device("meta"):
+        model = transformers.EvollaForProteinText2Text(
+            transformers.EvollaConfig(
+                **{**TEXT, "vocab_size": 90},
+                protein_encoder_config={"vocab_size": 30},
+            )
+        )
+    assert text.vocabulary(Facts(model), "protein_input_ids") == 30
+    assert text.vocabulary(Facts(model), "input_ids") == 90
+
+
 def test_a_choice_has_an_axis_of_its_own() -> None:
     batch = inputs.batch(made("BertForMultipleChoice"), 3)
     assert batch["input_ids"].shape == (ROWS, 2, text.LENGTH)

@@ -247,6 +247,13 @@ SQUARE = {"height": 32, "width": 32}
             id="as large a share of the patches is masked",
         ),
         pytest.param(
+            {"video_processor_type": "X", "num_frames": 32, "size": SQUARE},
+            VIT,
+            TINY,
+            {"num_frames": 8},
+            id="no more frames than a short video has",
+        ),
+        pytest.param(
             {"do_resize": True, "resample": 3, "image_mean": [0.5, 0.5, 0.5], "fps": 2},
             VIT,
             TINY,
@@ -369,6 +376,7 @@ def test_a_type_without_a_processor_has_none(job: MakeJob) -> None:
         ("qwen2_vl", {"image_token": "<|image_pad|>", "vision_start_token": "<vision_start>"}),
         ("gemma3", {"image_token": "<image>", "boi_token": "<boi>", "eoi_token": "<eoi>"}),
         ("aya_vision", {"image_token": "<|IMG_PATCH|>"}),
+        ("ovis2", {"image_token": "<IMG_ATOM>"}),  # what stands for an image becomes these
         ("idefics2", {"image_token": "<image>", "image_boundary_token": "<image_boundary>"}),
     ],
 )

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from kit import warm
 from kit.zoo import environment
 
 
@@ -36,7 +37,7 @@ def pytest_in(folder: Path, *arguments: str, **env: str) -> Ran:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", *arguments],
         cwd=folder,
-        env=environment(**env),
+        env=warm.joined(environment(**env)),
         capture_output=True,
         text=True,
         timeout=300,

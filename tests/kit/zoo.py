@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from kit import warm
 
 DODO = "from tinybuild.tasks import *\n"
 STAGES = ("fetch", "dataset", "tokenizer", "model", "validate", "pack")
@@ -66,11 +68,20 @@ def tinybuild(root: Path, *arguments: str, **env: str) -> Result:
 
 
 def run(root: Path, words: Sequence[str], **env: str) -> Result:
-    """Run a command in a zoo, with more in its environment."""
+    """Run a command in a zoo, with more in its environment; see `kit.warm`."""
+    return _run(root, words, warm.joined(environment(**env)))
+
+
+def alone(root: Path, words: Sequence[str], **env: str) -> Result:
+    """The same with no process but its own: what is asked is which there are, or what they load."""
+    return _run(root, words, environment(**env))
+
+
+def _run(root: Path, words: Sequence[str], env: Mapping[str, str]) -> Result:
     done = subprocess.run(
         words,
         cwd=root,
-        env=environment(**env),
+        env=env,
         capture_output=True,
         text=True,
         timeout=300,
@@ -95,6 +106,7 @@ def interrupt(root: Path, task: str, number: signal.Signals, *arguments: str) ->
     patience = time.monotonic() + 120
     while process.poll() is None and not list(folder.glob(f".{stage}.*")):
         assert time.monotonic() < patience, f"{task} never began"
+        time.sleep(0.005)  # the other processes want the machine
     os.killpg(process.pid, number)
     out, err = process.communicate(timeout=60)
     return Result(code=process.returncode, out=out, err=err)

@@ -87,6 +87,17 @@ def test_transformers_type_that_reads_text_has_a_blank_tokenizer(job: MakeJob) -
     assert set(pin["files"]) == {"config.json", "preprocessor_config.json"}
 
 
+@pytest.mark.parametrize(("kind", "segments"), [("git", False), ("bert", True)])
+def test_transformers_a_blank_tokenizer_gives_what_the_model_takes(
+    job: MakeJob, kind: str, segments: bool
+) -> None:
+    from transformers import AutoTokenizer
+
+    folder, _ = fetch(job, {"transformers": kind})
+    made = AutoTokenizer.from_pretrained(folder)
+    assert ("token_type_ids" in made("", return_tensors="pt")) == segments
+
+
 def test_transformers_unknown_type(job: MakeJob) -> None:
     text = refused(job, {"transformers": "lama"})
     assert "has no model type 'lama'" in text

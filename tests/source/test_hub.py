@@ -93,12 +93,15 @@ def test_longer_than_anybody_waits(job: MakeJob, hub: Hub, waits: list[float], w
     assert len(hub.log) < 8
 
 
-def test_a_reset_at_every_byte(job: MakeJob, hub: Hub, waits: list[float], tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [31, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_reset_at_any_byte(
+    job: MakeJob, hub: Hub, waits: list[float], tmp_path: Path, step: int
+) -> None:
     """Of what is said of the repository, and of a small file: the same bytes come in the end."""
     from huggingface_hub import constants
 
     for where, size in (("GET /api/models", 500), ("GET /owner/name/resolve", 300)):
-        for at in range(1, size, 11):
+        for at in range(1, size, step):
             constants.HF_HUB_CACHE = str(tmp_path / f"cache-{where[5:8]}-{at}")
             hub.troubles = [Trouble(where=where, reset=at)]
             assert fetch(job)[0] == FILES

@@ -150,14 +150,15 @@ def test_rows_that_cost_too_much_are_not_read_again(job: MakeJob, hub: Hub, repo
 SMALL = b'{"text": "a"}\n{"text": "b"}\n'
 
 
-def test_a_reset_at_every_byte(
-    job: MakeJob, hub: Hub, repo: Repo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_reset_at_any_byte(
+    job: MakeJob, hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: int
 ) -> None:
     from huggingface_hub import constants
 
-    repo.commit({"train.jsonl": SMALL})
+    hub.dataset("owner/rows").commit({"train.jsonl": SMALL})
     first = fetch(job, samples=2)
-    for at in range(1, 230, 3):
+    for at in range(1, 230, step):
         monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / f"home-{at}"))
         hub.troubles = [Trouble(where="/resolve/", reset=at)]
         assert fetch(job, samples=2) == first

@@ -132,6 +132,13 @@ def test_what_a_class_leaves_out_or_writes_in_bytes_is_its_own(job: MakeJob, kin
     assert round_trip.run(subject).ok
 
 
+def test_what_fills_a_row_is_token_0_where_the_config_pads_with_that(job: MakeJob) -> None:
+    """ProphetNet's positions are counted from it."""
+    made, _ = build(job, "prophetnet")
+    assert made.pad_token_id == 0
+    assert made.get_vocab()["[UNK]"] == made.unk_token_id == 1
+
+
 def test_letters_that_get_lost_are_a_fault(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import ProphetNetTokenizer
 

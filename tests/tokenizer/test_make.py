@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kit import faults
-from kit.files import contents, edit
+from kit import faults, trained
+from kit.files import ROOT, contents, edit
 from kit.stage import MakeJob
 
 from tinybuild import wire
@@ -602,41 +602,22 @@ def test_train_repoints_a_sequence(job: MakeJob, tmp_path: Path) -> None:
 
 # --- the same bytes -------------------------------------------------------------------------------
 
-PROGRAM = """
-import sys
-from pathlib import Path
-from tinybuild.tokenizer import stage as tokenizer
-from tinybuild.source import blank_tokenizer
-from tinybuild.workers import Job
-
-out = Path(sys.argv[1])
-for name, size in (("gpt2", 500), ("llama", 600), ("clip", 650), ("bert", 2100),
-                   ("albert", 3000)):
-    blank_tokenizer(name).save_pretrained(out / "fetch" / name)
-    section = {"method": "train", "vocab_size": size, "text": "multilingual"}
-    settings = {"tokenizer": section, "slot": name, "kind": "transformers", "blank": True,
-                "related": True}
-    (out / name).mkdir(parents=True)
-    tokenizer.make(Job(task="t", settings=settings, inputs={"fetch": out / "fetch"}, facts={},
-                       root=out, out=out / name, seed=0))
-"""
-
 
 @pytest.fixture(scope="module")
-def twice(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """What two fresh processes with other hash seeds made."""
+def twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """What this process made, and a fresh one with another hash seed."""
     folder = tmp_path_factory.mktemp("twice")
-    running = []
-    for seed in ("1", "271828"):
-        environment = {**os.environ, "PYTHONHASHSEED": seed}
-        command = [sys.executable, "-c", PROGRAM, str(folder / seed)]
-        running.append(subprocess.Popen(command, env=environment))
-    assert [process.wait(100) for process in running] == [0, 0]
-    return [folder / seed for seed in ("1", "271828")]
+    here, there = folder / "here", folder / "there"
+    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
+    environment = {**os.environ, "PYTHONHASHSEED": "271828", "PYTHONPATH": path}
+    command = [sys.executable, "-m", "kit.trained", str(there)]
+    subprocess.run(command, env=environment, check=True)
+    trained.train(here)
+    return here, there
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "llama", "clip", "bert", "albert"])
-def test_trained_twice_gives_the_same_bytes(twice: list[Path], kind: str) -> None:
+@pytest.mark.parametrize("kind", trained.SIZES)
+def test_trained_twice_gives_the_same_bytes(twice: tuple[Path, Path], kind: str) -> None:
     first, second = (contents(folder / kind) for folder in twice)
     assert set(first) == {"tokenizer.json", "tokenizer_config.json"}
     assert first == second

@@ -19,6 +19,7 @@ from tinybuild.cli import (
     publish,
     showing,
     starting,
+    storing,
 )
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
@@ -29,13 +30,21 @@ from tinybuild.files import write
 
 def _why(here: Session, words: Sequence[str], options: Options) -> Lines:
     told: dict[str, list[str]] = {}  # task -> reasons; two recipes may be made from a third
-    for name in here.named(words) or here.zoo.groups[""]:
-        here.recipe(name)
+    names = here.named(words) or here.zoo.groups[""]
+    broken = [recipe for recipe in here.zoo.broken if recipe.name in names]
+    for name in [name for name in names if name in here.zoo.recipes]:
         for task, reasons in _explained(here, name):
             if task not in told:
                 told[task] = reasons
-                yield from (f"{task:<24} {reason}" for reason in reasons or ["is up to date"])
+                yield from (f"{task:<24} {said}" for said in reasons or [_settled(here, task)])
+    if broken:
+        raise RecipeFault([one for recipe in broken for one in here.refusal(recipe).findings])
     return Answer(data={task: [*reasons] for task, reasons in told.items()})
+
+
+def _settled(here: Session, task: str) -> str:
+    """What is said of a task that does not run."""
+    return f"is up to date{', restored from the store' if here.builder.restored(task) else ''}"
 
 
 def _explained(here: Session, name: str) -> Iterator[tuple[str, list[str]]]:
@@ -123,6 +132,7 @@ COMMANDS: Mapping[str, Command] = {
     "diff": compare.DIFF,
     "build": building.BUILD,
     "clean": building.CLEAN,
+    "store": storing.STORE_COMMAND,
     "list": building.LIST,
     "path": building.PATH,
     "why": Command(

@@ -90,7 +90,7 @@ def _perform(task: Task) -> BaseFail | None:
     here = session()
 
     def work() -> None:
-        if not here.builder.perform(task, here.screen.say):
+        if here.builder.perform(task, here.screen.say) == "elsewhere":
             here.elsewhere.add(task.name)
 
     return _outcome(task.name, work)

@@ -101,6 +101,7 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no types
         from tinybuild.cli.session import session, unknown
 
         zoo = session().zoo
+        session().builder.stored.reads = not params.get("always")  # in any case means: made here
         known = {*zoo.recipes, *zoo.groups, *(broken.name for broken in zoo.broken)}
         patterns = {word for word in args if set(word) & set("*?[") and word not in zoo.tasks}
         try:
@@ -111,6 +112,8 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no types
         except InvalidCommand as error:
             if error.not_found is None:
                 raise
+            if (none := session().fault) is not None:  # no recipe was read
+                return _refused(none)
             stage, _, name = error.not_found.rpartition(":")
             for broken in zoo.broken:
                 if broken.name == name:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
 
 from tinybuild import progress, wire
-from tinybuild.cli.session import session
+from tinybuild.cli.session import nothing, session
 from tinybuild.engine.orphans import orphans
 from tinybuild.files import pretty, write
 from tinybuild.paths import Json
@@ -67,7 +67,9 @@ class Reporter:
         if task.name in here.elsewhere:
             return
         here.built[task.name] = took
-        here.screen.say(f"{task.name:<32} {progress.seconds(took):>8}  {_gist(task.name)}".rstrip())
+        how = "restored: " if here.builder.restored(task.name) else ""
+        gist = f"{how}{_gist(task.name)}"
+        here.screen.say(f"{task.name:<32} {progress.seconds(took):>8}  {gist}".rstrip())
 
     def add_failure(self, task: Task, fail: BaseFail) -> None:
         here = session()
@@ -107,6 +109,8 @@ class Reporter:
         rows = [_row(name) for name in self.selected]
         if rows and finished:
             here.screen.say(_summary(rows))
+        elif finished and not (here.screen.total or self.faults or here.shard):
+            here.screen.say(nothing(here.zoo))
         for text in self.errors:
             here.screen.warn(text)
         if self.faults:
@@ -198,17 +202,19 @@ GISTS: Mapping[str, Callable[[Facts, str], str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What became of a recipe. parameters, vocabulary and bytes: None where there are none."""
+    """What became of a recipe. restored: how many of its stages the store had. parameters,
+    vocabulary and bytes: None where there are none."""
 
     recipe: str
     outcome: str
     seconds: float
+    restored: int
     parameters: int | None
     vocabulary: int | None
     bytes: int | None
 
 
-BUILT, FRESH, FAILED = "built", "up to date", "FAILED"
+BUILT, RESTORED, FRESH, FAILED = "built", "restored", "up to date", "FAILED"
 
 
 def _summary(rows: Sequence[Row]) -> str:
@@ -225,7 +231,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         progress.count(row.parameters),
         progress.count(row.vocabulary),
         progress.size(row.bytes),
-        progress.seconds(row.seconds) if row.outcome == BUILT else "-",
+        progress.seconds(row.seconds) if row.outcome in (BUILT, RESTORED) else "-",
         row.outcome,
     )
 
@@ -234,10 +240,11 @@ def _last(rows: Sequence[Row], faults: Sequence[str]) -> str:
     """How many of each outcome, how long it took, and where to look; "" where nothing ran.
     faults: the tasks that failed; those of broken recipes are in no row."""
     counts, told = Counter(row.outcome for row in rows), {row.recipe for row in rows}
-    counts[FAILED] += len({task.rpartition(":")[2] for task in faults} - told)
-    if not counts[BUILT] and not counts[FAILED]:
+    counts += Counter({FAILED: len({task.rpartition(":")[2] for task in faults} - told)})
+    if not counts.keys() - {FRESH}:
         return ""
-    said = [f"{counts[kind]} {kind.lower()}" for kind in (BUILT, FRESH, FAILED) if counts[kind]]
+    kinds = (BUILT, RESTORED, FRESH, FAILED)
+    said = [f"{counts[kind]} {kind.lower()}" for kind in kinds if counts[kind]]
     took = progress.seconds(time.monotonic() - session().begun)
     where = "mend what is said above, then run doit again" if counts[FAILED] else "look in dist/"
     return f"{', '.join(said)} in {took}: {where}"
@@ -251,10 +258,13 @@ def _row(name: str) -> Row:
     told = {key: value for receipt in receipts for key, value in receipt.facts.items()}
     numbers = {key: value for key, value in told.items() if isinstance(value, int) and not failed}
     ran = [task for task in tasks if task in here.built]
+    restored = sum(map(here.builder.restored, ran))
+    done = BUILT if len(ran) > restored else RESTORED if ran else FRESH
     return Row(
         recipe=name,
-        outcome=FAILED if failed else BUILT if ran else FRESH,
+        outcome=FAILED if failed else done,
         seconds=round(sum(here.built[task] for task in ran), 1),
+        restored=restored,
         parameters=numbers.get("parameters"),
         vocabulary=numbers.get("vocab_size"),
         bytes=numbers.get("bytes"),

@@ -21,11 +21,13 @@ from tinybuild.engine.plan import Zoo, load
 from tinybuild.engine.run import Builder
 from tinybuild.engine.shards import Shard, deal, remembered
 from tinybuild.engine.stages import STAGES, Task
+from tinybuild.engine.stored import Stored
 from tinybuild.errors import Fault, Finding, RecipeFault, did_you_mean, nearest
 from tinybuild.files import Memo, write
 from tinybuild.paths import Json
 from tinybuild.progress import Progress
 from tinybuild.recipe import Broken, Cache, Recipe
+from tinybuild.store.place import place
 from tinybuild.workers import Pool
 
 SHARD = "TINYBUILD_SHARD"  # I/N: what is selected is shared by N machines, and we are the I-th
@@ -54,6 +56,7 @@ class Session:
         try:
             if given := os.environ.get(SHARD):
                 self.shard = Shard.read(given, SHARD)
+            self.builder.stored = Stored(place(os.environ, root), self.pool)
             if given := os.environ.get(COSTS):
                 self.took = remembered(root / given, COSTS)
             self.zoo = load(root, self.memo, self.cache)
@@ -160,6 +163,14 @@ def unknown(name: str, known: Collection[str]) -> Fault:
     listed = len(known) <= FEW or nearest(name, known)
     hint = did_you_mean(name, known) if listed else "see doit list"
     return RecipeFault.of(f"there is no recipe {name}", hint=hint)
+
+
+def nothing(zoo: Zoo) -> str:
+    """What is said where recipes/ itself holds none."""
+    groups = sorted(group for group in zoo.groups if group)
+    if groups:
+        return f"there is no recipe in recipes/ itself\n  hint: build a group: doit {groups[0]}"
+    return "there is no recipe in recipes/\n  hint: tinybuild new SOURCE writes one"
 
 
 def placed(fault: Fault, where: str) -> Fault:

@@ -37,11 +37,17 @@ def sizes(data: Data, tokenizer: Ids) -> dict[str, Json]:
     return _sizes(data, tokenizer, vocabulary(data))
 
 
+def _reads(name: str, data: Data) -> bool:
+    """Whether a part of a config reads the text's ids, however many rows it has in the source: what
+    stands beside the text, and the text's part where the whole counts rows too (Ovis 2's head)."""
+    return name in NAMES["beside text"] or (name in NAMES["text alone"] and "vocab_size" in data)
+
+
 def _sizes(data: Data, tokenizer: Ids, text: Json, *, beside: bool = False) -> dict[str, Json]:
     result: dict[str, Json] = {}
     for name, value in data.items():
         if isinstance(value, Mapping):
-            inner = _sizes(value, tokenizer, text, beside=name in NAMES["beside text"])
+            inner = _sizes(value, tokenizer, text, beside=_reads(name, data))
             if inner:
                 result[name] = inner
         elif whole(value):
@@ -105,8 +111,9 @@ class _Carrying:
     def node(self, data: Data, given: Data) -> dict[str, Json]:
         """Overrides for one config and those in it."""
         result: dict[str, Json] = {}
-        beside = bool(self.path) and self.path[-1] in NAMES["beside text"]  # follows: see sizes
-        if data.get("vocab_size", self.text) != self.text and not beside:
+        above = mapping(self.top, self.path[:-1])
+        reads = bool(self.path) and _reads(self.path[-1], above)
+        if data.get("vocab_size", self.text) != self.text and not reads:
             return result
         special = self.tokenizer.special
         startless = data.get("is_encoder_decoder") and data.get(START) is None

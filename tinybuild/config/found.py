@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from tinybuild import named, network
-from tinybuild.config import backbones
+from tinybuild.config import backbones, bounds
 from tinybuild.config.matched import matched
 from tinybuild.config.matched import named as class_named
 from tinybuild.config.overrides import reason, refusals
@@ -26,6 +26,7 @@ from tinybuild.errors import BuildFault, Fault
 from tinybuild.keys import START, elsewhere, is_config, is_id, measures, says
 from tinybuild.paths import Data, Json, having, items, mapping, mappings, without
 from tinybuild.paths import Path as Place
+from tinybuild.reading import reading
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -63,9 +64,11 @@ def load(folder: Path) -> PreTrainedConfig:
     return read(folder).config
 
 
+@reading("the source's config.json", "source")
 def read(folder: Path) -> Found:
     """A folder's config.json, put right and loaded. Raises BuildFault."""
     data = _json(folder)
+    bounds.hold(data, "the source's config.json", ("source",))
     dtype, mended = own_dtype(data), list[Mended]()
     for one in list(_fetched(data, folder)):
         data = _put(data, one)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tinybuild.config.sizes import BLOCKS
 from tinybuild.config.tree import Number, Tree, divisor
-from tinybuild.keys import NAMES, measures, numbers_layers, says, width
+from tinybuild.keys import NAMES, first, measures, numbers_layers, says, width
 from tinybuild.paths import Data, Json, Path, items, mapping, whole, wholes
 
 LEAST = 8  # what groups and heads divide: of a width, and of a head
@@ -165,9 +165,25 @@ def _tables(tree: Tree, became: Mapping[int, int], listed: set[Path]) -> None:
             turns = [1]  # a shortcut is where a width changes: three widths were twice as large
             for before, now in itertools.pairwise(value):
                 turns.append(turns[-1] if before == now else 3 - turns[-1])
+            base = _attended(tree, at)
+            if base is not None and turns[-1] == 1:
+                turns = [3 - turn for turn in turns]
             tree.set(at, turns, "rule pyramid: single and double widths in turn")
+            if base is not None:
+                wide = first(mapping(tree.data, path), "width")
+                reason = "rule pyramid: as wide as its last stage"
+                tree.set((*path, str(wide)), base.value * turns[-1], reason)
         elif name == "num_res_blocks" and whole(value):
             tree.set(at, 1, "rule blocks in a stage")
+
+
+def _attended(tree: Tree, at: Path) -> Number | None:
+    """The width that has a factor for each stage, where the last stage's is the config's own width:
+    that of the attention behind it (Emu 3's)."""
+    factors, wide = tree.was(at), tree.width_was(at[:-1])
+    last = factors[-1] if isinstance(factors, list | tuple) else None
+    beside = (number for number in tree.numbers("norm channels") if number.at[:-1] == at[:-1])
+    return next((number for number in beside if whole(last) and number.was * last == wide), None)
 
 
 def _is_table(value: Sequence[Json]) -> bool:

@@ -409,16 +409,18 @@ class Way:
 
     take: keeps so many rows, with a seed for draws. before, after: what a card says around how many
     they are. Of files that are read by ranges, `groups` takes only the row groups that it can name;
-    else as many as may be read, among which `take` chooses.
+    else as many as may be read, among which `take` chooses. draws: whether the seed decides
+    anything.
     """
 
     take: Callable[[_Rows, int, int], _Kept]
     before: str = ""
     after: str = ""
+    draws: bool = False
 
 
 WAYS: Mapping[str, Way] = {
     "first": Way(take=lambda rows, wanted, seed: _first(rows, wanted), before="the first "),
-    "random": Way(take=_random, after=" drawn at random"),
+    "random": Way(take=_random, after=" drawn at random", draws=True),
     "spread": Way(take=lambda rows, wanted, seed: _spread(rows, wanted), after=" spread evenly"),
 }

@@ -7,20 +7,24 @@ import json
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinybuild.dataset import discover, formats
 from tinybuild.dataset.archives import KEY, is_archive
 from tinybuild.dataset.card import carried
 from tinybuild.dataset.formats import FORMATS, File
-from tinybuild.dataset.rows import Config, Open, Source, Split
+from tinybuild.dataset.rows import Config, Open, Shard, Source, Split
 from tinybuild.dataset.schemas import storable, together
 from tinybuild.dataset.suffixes import CARDS, LAYOUT
 from tinybuild.errors import BuildFault, did_you_mean
 from tinybuild.files import POINTER, PULL, is_pointer
 from tinybuild.paths import Data, Json
+from tinybuild.reading import each, reading
+
+if TYPE_CHECKING:
+    import pyarrow
 
 GIGABYTE = 10**9
 IMPLIED = {"sep": "csv", "field": "json"}  # an option of a reader -> the format that it is of
@@ -246,6 +250,11 @@ def _regular(folder: Path, name: str) -> None:
 # --- splits ---------------------------------------------------------------------------------------
 
 
+def _watched(shard: Shard) -> Shard:
+    """A shard, whose file is named whatever goes wrong as its rows are read."""
+    return replace(shard, read=lambda start: each(shard.read(start), shard.name, *KEY))
+
+
 def _split(config: Config, split: str, how: Open) -> Split:
     files, entry = config.splits[split], FORMATS[config.module]
     if not files:
@@ -255,13 +264,18 @@ def _split(config: Config, split: str, how: Open) -> Split:
     assert entry.schema is not None
     assert entry.shard is not None
     opened = [File(config=config, name=name, how=how) for name in files]
-    schemas = [(file, schema) for file in opened if (schema := entry.schema(file)) is not None]
+    schemas: list[tuple[File, pyarrow.Schema]] = []
+    for file in opened:
+        with reading(file.name, *KEY):
+            schema = entry.schema(file)
+        if schema is not None:
+            schemas.append((file, schema))
     if schemas:
         features = config.features
         if features is None:
             features = together(config.module, [(file.name, schema) for file, schema in schemas])
         features = storable(features)
-        shards = tuple(entry.shard(file, features) for file, _ in schemas)
+        shards = tuple(_watched(entry.shard(file, features)) for file, _ in schemas)
         if any(shard.rows != 0 for shard in shards):
             return Split(shards=shards, features=features)
     raise BuildFault.of(f"split {split!r} of the source has no rows: {files[0]}", key=KEY)

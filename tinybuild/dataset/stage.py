@@ -15,6 +15,7 @@ from tinybuild.dataset.parts import Part, numbers, parts
 from tinybuild.dataset.rows import Place, Source, Split
 from tinybuild.dataset.schemas import caster, kept
 from tinybuild.errors import BuildFault, Fault, Finding
+from tinybuild.reading import reading
 from tinybuild.workers import Job
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 GROUP, GROUPS = 100, 10
 
 
+SOURCE = "the dataset's source"
+
+
+@reading(SOURCE, "dataset")
 def make(job: Job) -> dict[str, Any]:
     """The dataset stage: the rows that each part of the section asks for, as Parquet with a card.
 
@@ -103,6 +108,7 @@ def _files(job: Job) -> dict[str, dict[str, Any]]:
     }
 
 
+@reading(SOURCE, "dataset")
 def unpack(job: Job) -> dict[str, Any]:
     """Rows of a source as records, before anything is made small.
 
@@ -121,6 +127,7 @@ def unpack(job: Job) -> dict[str, Any]:
     return {"rows": rows, "columns": list(split.features)}
 
 
+@reading(SOURCE, "dataset")
 def review(job: Job) -> None:
     """Refuse what `make` would refuse before it reads a row: a source that holds no rows, configs
     and splits that it does not have. Settings and inputs as for `make`."""

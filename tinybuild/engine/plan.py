@@ -46,6 +46,7 @@ RESERVED = frozenset(
             "update",
             "diff",
             "page",
+            "store",
         ),
         *("run", "list", "clean", "forget", "ignore", "info", "help", "auto", "dumpdb"),
         *("strace", "tabcompletion", "reset-dep"),

@@ -58,7 +58,8 @@ class Said:
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """Why a task failed. kind: the fault's class. state: digest of the state it failed in: of
-    another state it says nothing. report: what the validate stage measured, if it came to that."""
+    another state it says nothing. report: what the validate stage measured, if it came to that.
+    trace: of what a library raised of a source's file, where nobody foresaw that."""
 
     version: int
     task: str
@@ -66,6 +67,7 @@ class Failure:
     state: str
     findings: tuple[Said, ...]
     report: Data | None
+    trace: str = ""
 
 
 def papers(folder: str) -> tuple[Receipt, State] | tuple[None, None]:

@@ -10,17 +10,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from tinybuild import named, source, wire
-from tinybuild.engine import code, receipts, views, why
+from tinybuild import named, reading, source, wire
+from tinybuild.engine import code, receipts, stored, views, why
 from tinybuild.engine.receipts import Failure, Receipt, Said, State
 from tinybuild.engine.stages import STAGES, Need, Task
-from tinybuild.errors import BuildFault, Fault, RecipeFault
+from tinybuild.errors import BuildFault, Fault, RecipeFault, printable
 from tinybuild.files import (
     PROVENANCE,
     RECEIPT,
     Memo,
     below,
+    canonical,
     digest,
     explain,
     fresh,
@@ -36,6 +38,8 @@ from tinybuild.recipe import lock, size
 from tinybuild.workers import Bug, Job, Limits, Pool, Sort
 
 REPORT = "report.json"  # what the validate stage leaves, also where a check failed
+# How a task came to be done: a worker did it, the store had it, or another doit had just done it.
+Done = Literal["built", "restored", "elsewhere"]
 
 
 @dataclass
@@ -63,6 +67,7 @@ class Builder:
         self.places: dict[str, Path] = {}
         self.busy: set[str] = set()
         self.stopping = False
+        self.stored = stored.Stored(None, pool)  # until the environment is asked
         self.frozen = lock.frozen(os.environ)  # locks must hold, and none is written
         # The code as it is before any worker loads it: an edit made later is seen next time.
         self.code = {name: code.closure(stage.function) for name, stage in STAGES.items()}
@@ -141,8 +146,8 @@ class Builder:
 
     # --- doing -----------------------------------------------------------------------------------
 
-    def perform(self, task: Task, say: Callable[[str], None]) -> bool:
-        """Run a task; False if another doit had just done it. Raises Fault, or what a bug raises.
+    def perform(self, task: Task, say: Callable[[str], None]) -> Done:
+        """Do a task. Raises Fault, or what a bug raises.
 
         The state is taken before the work begins: a change made meanwhile is seen next time.
         """
@@ -160,7 +165,7 @@ class Builder:
             self.receipts.pop(task.name, None)
             self.busy.discard(task.name)
 
-    def _do(self, attempt: Attempt, say: Callable[[str], None]) -> bool:
+    def _do(self, attempt: Attempt, say: Callable[[str], None]) -> Done:
         """Wait for the place, and do the work unless somebody else has."""
         task = attempt.task
         place = self.place(task.name)
@@ -171,19 +176,71 @@ class Builder:
             if waited or (attempt.known and attempt.receipt != now):
                 self.receipts.clear()
                 if not self.reasons(task):
-                    return False
+                    return "elsewhere"
+            if self.frozen and task.stage == "fetch" and (unfit := lock.unfit(task.recipe)):
+                raise RecipeFault(unfit)
             with fresh(place) as work:
                 made = work / "made"
                 made.mkdir()
-                facts = self._work(attempt, self._job(task, made, work / "inputs"))
-                self._leave(attempt, made, Receipt(files=tree(made), facts=facts))
-        return True
+                return self._make(attempt, work, lambda said: say(f"{task.name}: {said}"))
+
+    def _make(self, attempt: Attempt, work: Path, say: Callable[[str], None]) -> Done:
+        """Take it from the store, or have a worker do it; one of those that want the same does."""
+        task, made, store = attempt.task, work / "made", self.stored
+        state = self.state(task)
+        key = stored.key(task.stage, state)
+        shared = stored.settled(task, state) and not self._closed(task, state.settings)
+        receipt = store.take(key, made, say) if shared else None
+        with contextlib.ExitStack() as stack:
+            if shared and receipt is None:
+                waiting = functools.partial(say, "waits: the same is being made for another")
+                if stack.enter_context(store.making(key, waiting)):
+                    receipt = store.take(key, made, say)
+            if receipt is not None:
+                attempt.state = self._pinned(task, state, mapping(receipt.facts, ("pins",)))
+                self._leave(attempt, made, receipt)
+                write(self._note_of_store(task.name), f"{key}\n")
+                return "restored"
+            facts = self._work(attempt, self._job(task, made, work / "inputs"))
+            receipt = Receipt(files=tree(made), facts=facts)
+            self._leave(attempt, made, receipt)
+            assert attempt.state is not None
+            if not self._closed(task, facts):
+                kept = stored.kept(task.stage, attempt.state, receipt)
+                store.keep(kept, self.files_of(task.name), say)
+        return "built"
+
+    def _closed(self, task: Task, told: Data) -> bool:
+        """Whether what a task makes may not be kept. told: a fetch's settings, or its facts."""
+        if task.stage == "fetch" and "wishes" in told:  # what it will take
+            locks, wishes = mapping(told, ("locks",)), mapping(told, ("wishes",))
+            wished = {
+                slot: {**mapping(locks, (slot,)), "wish": wish} for slot, wish in wishes.items()
+            }
+            pins: Data = {**locks, **wished}
+        elif task.stage == "fetch":
+            pins = mapping(told, ("pins",))
+        else:
+            pins = self._pins(task.recipe.name)
+        return stored.closed(pins, self._pins)
+
+    def _pins(self, recipe: str) -> Data:
+        """What the sources of a recipe resolved to."""
+        receipt = self.receipt(f"fetch:{recipe}")
+        return mapping(receipt.facts, ("pins",)) if receipt is not None else {}
+
+    def restored(self, task: str) -> bool:
+        """Whether what there is of a task is from the store."""
+        return self._note_of_store(task).is_file()
+
+    def _note_of_store(self, task: str) -> Path:
+        """build/NAME/.STAGE.restored: the key, where the store had it. `fresh` removes it."""
+        place = self.place(task)
+        return place.with_name(f".{place.name}.restored")
 
     def _work(self, attempt: Attempt, job: Job) -> dict[str, Json]:
         """Have a worker do it, and hold what it read to what it was when it began; the facts."""
         task, stage = attempt.task, STAGES[attempt.task.stage]
-        if self.frozen and task.stage == "fetch" and (unfit := lock.unfit(task.recipe)):
-            raise RecipeFault(unfit)
         stamps = {wish.slot: source.stamps(wish) for wish in task.wishes if source.in_place(wish)}
         state = attempt.state = self.state(task)
         looked = {slot: mapping(state.upstream, (slot,)) for slot in stamps}
@@ -200,13 +257,15 @@ class Builder:
         for wish in task.wishes:
             if wish.slot in stamps and stamps[wish.slot] != source.stamps(wish):
                 raise _edited(wish)
-        if "pins" in facts:
-            attempt.state = self._pinned(task, state, mapping(facts, ("pins",)))
+        _sayable(task, facts)
+        attempt.state = self._pinned(task, state, mapping(facts, ("pins",)))
         return facts
 
     def _pinned(self, task: Task, state: State, pins: Data) -> State:
         """The state after a fetch: with the lock that it wrote. What was copied must be what was
-        looked at."""
+        looked at. After another stage it is as it was."""
+        if task.stage != "fetch":
+            return state
         for wish in task.wishes:
             looked = state.upstream[wish.slot]
             if source.KINDS[wish.kind].local is not None and looked is not None:
@@ -285,10 +344,10 @@ class Builder:
             from tinybuild.recipe.reading import locate
 
             placed = locate(fault, file, file.relative_to(self.root).as_posix())
-            self._note(attempt, placed)
+            self._note(attempt, placed, "\n".join(getattr(fault, "__notes__", ())))
             raise placed from None
         except Bug as bug:
-            self._note(attempt, Fault.of(f"a bug: {str(bug).strip().splitlines()[-1]}"))
+            self._note(attempt, Fault.of(f"a bug: {str(bug).strip().splitlines()[-1]}"), str(bug))
             raise
         except OSError as error:
             if error.filename is not None:
@@ -299,7 +358,7 @@ class Builder:
                 raise
             raise expected from None
 
-    def _note(self, attempt: Attempt, fault: Fault) -> None:
+    def _note(self, attempt: Attempt, fault: Fault, trace: str = "") -> None:
         """Keep why a task failed, for whoever asks later; a full disk must not hide the reason."""
         if attempt.state is None or self.stopping:
             return  # it was not the task's own work that failed
@@ -310,6 +369,7 @@ class Builder:
             state=digest(wire.dump(attempt.state)),
             findings=tuple(Said(what=f.what, where=f.where, hint=f.hint) for f in fault.findings),
             report=attempt.report,
+            trace=printable(trace),
         )
         with contextlib.suppress(OSError):
             write(self._failure(attempt.task.name), pretty(wire.dump(note)))
@@ -367,10 +427,22 @@ class Builder:
         place = self.place(task)
         remove(place)
         remove(self._failure(task))
+        remove(self._note_of_store(task))
         remove(place.with_name(f".lock.{place.name}"))
         for folder in (place.parent, place.parent.parent, self.root / "dist"):
             if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
                 folder.rmdir()
+
+
+def _sayable(task: Task, facts: Data) -> None:
+    """Refuse facts that no receipt can hold: a source gave a number that is none, or half of a
+    character."""
+    try:
+        canonical(facts)
+    except ValueError as error:
+        slot = next((wish.slot for wish in task.wishes), "source")
+        at = reading.Suspect(file=f"what {task.stage} read", key=(slot,))
+        raise reading.blamed(error, at) from error
 
 
 def _edited(wish: source.Wish) -> Fault:

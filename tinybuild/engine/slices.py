@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import cast
 
 from tinybuild import bundle, facts, named, source
-from tinybuild.dataset.parts import AMOUNT, NUMBERS
+from tinybuild.dataset.parts import AMOUNT, NUMBERS, parts
+from tinybuild.dataset.select import WAYS
 from tinybuild.engine.stages import STAGES, Need, Slice, Task, seed
 from tinybuild.keys import PROCESSORS
 from tinybuild.paths import Data, Json, mapping
@@ -82,7 +83,7 @@ def tasks(asked: Asked) -> Iterator[Task]:
                 stage=stage,
                 recipe=recipe,
                 slice=part,
-                seed=seed(given, recipe.name, stage),
+                seed=seed(given, recipe.name, stage) if part.draws else 0,
             )
 
 
@@ -107,12 +108,23 @@ def fetch(asked: Asked) -> Slice | None:
         for stage in (("dataset",) if wish.slot == "dataset" else ("tokenizer", "model"))
         if stage in asked.others[wish.text()].data
     ]
+    made = any(source.KINDS[wish.kind].blank for wish in asked.fetched)
+    makers = (STAGES["tokenizer"].libraries, STAGES["model"].libraries) if made else ()
     return Slice(
         settings=settings,
         needs=tuple(needs),
         wishes=asked.fetched,
         after=tuple(f"pack:{wish.text()}" for wish in asked.upstreams),
+        libraries=tuple(sorted({library for libraries in makers for library in libraries})),
+        draws="rows" in settings and _drawn(recipe),
     )
+
+
+def _drawn(recipe: Recipe) -> bool:
+    """Whether rows of the recipe's dataset are drawn at random."""
+    section = cast("Mapping[str, Mapping[str, object]]", recipe.data)["dataset"]
+    ways = (str(part.wish.get("select") or "first") for part in parts(section))
+    return any(WAYS[way].draws for way in ways)
 
 
 def dataset(asked: Asked) -> Slice | None:
@@ -125,7 +137,7 @@ def dataset(asked: Asked) -> Slice | None:
         section["source"], settings["origin"] = wish, source.rows_of(wish)
     fetched = any(wish.slot == "dataset" for wish in asked.fetched)
     needs = (asked.need("fetch", "dataset/"),) if fetched else ()
-    return Slice(settings=settings, needs=needs, wishes=asked.here)
+    return Slice(settings=settings, needs=needs, wishes=asked.here, draws=_drawn(asked.recipe))
 
 
 def tokenizer(asked: Asked) -> Slice | None:
@@ -165,7 +177,7 @@ def model(asked: Asked) -> Slice | None:
         needs.append(asked.need("tokenizer", *files, facts=facts.TokenizerIds))
     most = amount(data["checks"]["max_parameters"])
     settings: dict[str, Json] = {"model": section, "max_parameters": most, **_compat(asked)}
-    return Slice(settings=settings, needs=tuple(needs))
+    return Slice(settings=settings, needs=tuple(needs), draws=True)
 
 
 def validate(asked: Asked) -> Slice | None:
@@ -195,7 +207,7 @@ def validate(asked: Asked) -> Slice | None:
     needs = [asked.need(s, "", facts=read) for s, read in looked.items() if s in data]
     if origin:
         needs.append(asked.need("fetch", *origin))
-    return Slice(settings=settings, needs=tuple(needs))
+    return Slice(settings=settings, needs=tuple(needs), draws=True)
 
 
 def _compat(asked: Asked) -> dict[str, Json]:
@@ -237,7 +249,7 @@ def pack(asked: Asked) -> Slice | None:
     made = [STAGES[stage].libraries for stage in ran]
     return Slice(
         settings=settings,
-        needs=(*needs, asked.need("validate", "report.json")),
+        needs=(*needs, asked.need("validate", "report.json", "expected.")),
         libraries=tuple(sorted({library for libraries in made for library in libraries})),
     )
 

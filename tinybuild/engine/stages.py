@@ -86,13 +86,15 @@ class Need:
 class Slice:
     """What one stage needs of a recipe: settings (JSON data), parts of receipts, sources that it
     looks at itself, and tasks that come first although nothing of them is read. libraries: those
-    whose version it takes note of, beside those of its stage."""
+    whose version it takes note of, beside those of its stage. draws: whether it makes use of its
+    seed, which is the recipe's own; else the seed is 0, and recipes share what it makes."""
 
     settings: Mapping[str, Json]
     needs: tuple[Need, ...] = ()
     wishes: tuple[source.Wish, ...] = ()
     after: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
+    draws: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

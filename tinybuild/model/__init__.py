@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinybuild import wire
-from tinybuild.config import found, heads, overrides, precision, reads, relations
+from tinybuild.config import bounds, found, heads, overrides, precision, reads, relations
 from tinybuild.config.meta import count
 from tinybuild.config.spread import SPREADS, tried
 from tinybuild.config.tags import tag
@@ -21,6 +21,7 @@ from tinybuild.keys import parallel
 from tinybuild.model import formats, saved
 from tinybuild.model.draw import DRAWS, Batch, Said, batch_of, calibrate, drawn, said
 from tinybuild.model.resized import Change, Resized, possible, resize
+from tinybuild.reading import reading
 from tinybuild.sections import Model
 from tinybuild.workers import Job
 
@@ -73,6 +74,10 @@ def _first(
     return best[1]
 
 
+CONFIG = "the source's config.json"
+
+
+@reading(CONFIG, "source")
 def make(job: Job) -> ModelFacts:
     """The model stage: config.json, generation_config.json, model.safetensors, processor files,
     config_changes.json (what differs from the source's config, and why), and the formats that the
@@ -126,6 +131,7 @@ def make(job: Job) -> ModelFacts:
     )
 
 
+@reading(CONFIG, "source")
 def review(job: Job) -> None:
     """Refuse what the model stage would refuse, as far as that shows without a tokenizer and
     without weights: no such class, overrides that the config does not have or that cannot be.
@@ -145,6 +151,7 @@ class Size:
     bytes: int
 
 
+@reading(CONFIG, "source")
 def sized(job: Job) -> Size:
     """How large the model stage's model would be: its config is made, its weights are not.
 
@@ -181,6 +188,7 @@ class Building:
     def of(cls, job: Job) -> Building:
         asked, folder = job.asked(Settings), job.inputs["fetch"] / "source"
         told = job.facts.get("tokenizer")
+        bounds.hold(asked.model["config"], "the recipe", ("model", "config"))
         read = found.read(folder)
         changes = heads.labelled(asked.model["architecture"], asked.model["config"])
         model_class, source = heads.choose(asked.model["architecture"], read.config)

@@ -16,6 +16,7 @@ from tinybuild import named
 from tinybuild.errors import Fault, SourceFault
 from tinybuild.files import POINTER, PUSH, Memo, copy, inside, is_pointer, sha256
 from tinybuild.paths import Data, Json, mapping
+from tinybuild.reading import reading
 from tinybuild.sections import Sections
 from tinybuild.source import another, folder, hub, modeltype, package, repository
 from tinybuild.source.family import blank_tokenizer
@@ -141,12 +142,13 @@ def fetch(job: Job) -> dict[str, Json]:
     for slot, data in job.settings["wishes"].items():
         request = _request(job, slot, data)
         kind = KINDS[request.wish.kind]
-        if slot == "dataset" and kind.rows is not None:
-            pins[slot], more["read"] = kind.rows(request)
-        else:
-            pins[slot] = _taken(request, kind.resolve(request))
-        if slot == "source":
-            pins |= _parts(job, job.out / slot)
+        with reading(title(request.wish), *slot_key(request.wish), request.wish.kind):
+            if slot == "dataset" and kind.rows is not None:
+                pins[slot], more["read"] = kind.rows(request)
+            else:
+                pins[slot] = _taken(request, kind.resolve(request))
+            if slot == "source":
+                pins |= _parts(job, job.out / slot)
     credits: dict[str, Json] = {
         slot: dict(credit(pin.wish, pin.facts)) for slot, pin in pins.items()
     }

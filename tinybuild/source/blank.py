@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -291,6 +292,9 @@ def _name(tokenizer: Tokenizer, made: Processor | None, whole: Class) -> None:
         _add(tokenizer, text)
     if lacking:
         return
+    places = _repeated(made, tokenizer)
+    if places is not None:
+        give(tokenizer, "image_token", places)
     for name, value in sorted(vars(made).items()):
         if name.endswith("_token_id") and isinstance(value, int):
             # What it repeats may not be what stands in a text (AyaVision's image_token).
@@ -298,6 +302,29 @@ def _name(tokenizer: Tokenizer, made: Processor | None, whole: Class) -> None:
     for name, value in sorted(vars(made).items()):
         if _is_token(name, value) and isinstance(value, str):  # others the class adds by itself
             give(tokenizer, name, value)
+
+
+class _Ones(dict[str, Any]):
+    """What an image processor might make of an image: one of everything."""
+
+    def __missing__(self, name: str) -> Any:
+        import numpy
+
+        return numpy.ones((1, 2), dtype=int)
+
+
+def _repeated(made: Any, tokenizer: Tokenizer) -> str | None:
+    """The token that a processor writes in place of its image_token, once for each feature
+    (Ovis 2's); None where that is image_token itself, or nobody can say."""
+    own = getattr(made, "image_token", None)
+    try:
+        text = str(made.replace_image_token(_Ones(), 0))
+    except (AttributeError, TypeError, ValueError, LookupError, RuntimeError):
+        return None
+    tokens = Counter(re.findall(r"<[^<>]+>", text))
+    token, times = next(iter(tokens.most_common(1)), ("", 0))
+    known = token in tokenizer.get_vocab()
+    return token if times > 1 and known and isinstance(own, str) and own not in tokens else None
 
 
 def _is_token(name: str, value: Any) -> bool:

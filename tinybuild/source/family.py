@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from tinybuild.keys import NAMES, says, vocabulary
 from tinybuild.paths import Data, mapping
 
+SEGMENTS = "token_type_ids"
+TAKEN = re.compile(rf"\b{SEGMENTS}(: [^\n]*)? ?= ?None")  # as an argument
 COMMON = {"eos": "</s>", "bos": "<s>", "unk": "<unk>", "pad": "<pad>", "mask": "<mask>"}
 
 
@@ -34,6 +39,24 @@ def blank_tokenizer(kind: str, config: Any | None = None) -> Any | None:
     data = config.to_dict()
     reads = vocabulary(data) is not None or any(says(name, "rows of text") for name in data)
     return byte_level(data) if reads else None
+
+
+def unread(tokenizer: Any, kind: str) -> None:
+    """Let a blank tokenizer give no segments where the type's model does not take them: pipelines
+    hand on all that a tokenizer gives, and GIT's generate refuses them."""
+    from transformers.models.auto.configuration_auto import model_type_to_module_name
+
+    module = model_type_to_module_name(kind)
+    try:
+        code = importlib.util.find_spec(f"transformers.models.{module}.modeling_{module}")
+    except ImportError:
+        return
+    names = [*tokenizer.model_input_names]
+    if code is None or not code.origin or SEGMENTS not in names:
+        return
+    if not TAKEN.search(Path(code.origin).read_text(encoding="utf-8")):
+        names.remove(SEGMENTS)
+        tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
 
 
 def _classes(kind: str) -> Iterator[Any]:

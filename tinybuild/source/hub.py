@@ -81,7 +81,7 @@ def _hold_sizes(request: Request, lock: Pin, api: HfApi) -> None:
 @dataclass(frozen=True, kw_only=True)
 class Head:
     """What one request tells of a repository at a revision. facts: what a pin keeps of it: commit,
-    gated (no, auto or manual), and license and language where the card says them."""
+    gated (no, auto, manual, or private), and license and language where the card says them."""
 
     facts: Mapping[str, str]
     files: Mapping[str, Listed]
@@ -103,7 +103,8 @@ def head(address: Address, revision: str, *, files: bool = True) -> Head:
 
 def _told(info: ModelInfo | DatasetInfo) -> Head:
     """Raises ValueError or TypeError for what is not the Hub's answer."""
-    facts = {"commit": full(info.sha), "gated": str(info.gated or "no")}
+    gated = "private" if info.private else str(info.gated or "no")
+    facts = {"commit": full(info.sha), "gated": gated}
     said = info.card_data.to_dict() if info.card_data is not None else {}
     given = said.get("license") or ()
     names = [given] if isinstance(given, str) else given

@@ -13,7 +13,7 @@ from tinybuild.errors import did_you_mean
 from tinybuild.files import Memo, pretty
 from tinybuild.paths import Data, Json
 from tinybuild.source import blank
-from tinybuild.source.family import blank_tokenizer
+from tinybuild.source.family import blank_tokenizer, unread
 from tinybuild.source.kinds import Kind, Request, Resolved
 from tinybuild.source.pins import Wish, fault
 
@@ -70,6 +70,7 @@ def resolve(request: Request) -> Resolved:
         data = json.loads(CONFIG_MAPPING[served]().to_json_string(use_diff=False))
         generation = blank.languages(tokenizer, data)
         blank.roles(tokenizer, data)
+        unread(tokenizer, served)
         files |= {"generation_config.json": generation} if generation else {}
     for name, data in files.items() if served == kind else ():
         (out / name).write_text(pretty(data))

@@ -105,7 +105,8 @@ def native(work: Work) -> PreTrainedTokenizerBase | None:
     it wants files of other kinds: the byte-level source is trained instead.
     """
     source, folder = work.origin.loaded, work.folder
-    class_ = _class(str(vocabulary.read(folder / "config.json").get("model_type")))
+    config = vocabulary.read(folder / "config.json")
+    class_ = _class(str(config.get("model_type")))
     if class_ is None or len(source) > len(source.get_added_vocab()):
         return None
     texts = list(sample.texts(work.section, work.inputs, work.text))
@@ -113,7 +114,8 @@ def native(work: Work) -> PreTrainedTokenizerBase | None:
     for learn in _ways(class_):
         try:
             learned = functools.partial(learn, texts)
-            made = _sized(class_, source, work.section["vocab_size"], learned)
+            lists = functools.partial(_made, class_, padded=config.get("pad_token_id") == 0)
+            made = _sized(lists, source, work.section["vocab_size"], learned)
             if made is None:
                 continue
             unknown = _unknown(made, texts[:TRIED])
@@ -156,16 +158,16 @@ def _ways(class_: type[PreTrainedTokenizerBase]) -> Sequence[Learn]:
 
 
 def _sized(
-    class_: type[PreTrainedTokenizerBase],
+    make: Callable[[Words, int], PreTrainedTokenizerBase],
     source: PreTrainedTokenizerBase,
     size: int,
     learn: Callable[[int], Words],
 ) -> PreTrainedTokenizerBase | None:
-    """The class with exactly `size` tokens, those of the source that have no common role among
-    them; None where that cannot be."""
+    """What `make` makes, with exactly `size` tokens, those of the source that have no common role
+    among them; None where that cannot be."""
     count = size
     for _ in range(TRIES):
-        made = _made(class_, learn(count), count)
+        made = make(learn(count), count)
         _add(made, source)
         if len(made) == size:
             return made if sorted(made.get_vocab().values()) == list(range(size)) else None
@@ -190,12 +192,17 @@ def _add(made: PreTrainedTokenizerBase, source: PreTrainedTokenizerBase) -> None
 
 
 def _made(
-    class_: type[PreTrainedTokenizerBase], words: Words, count: int
+    class_: type[PreTrainedTokenizerBase], words: Words, count: int, *, padded: bool
 ) -> PreTrainedTokenizerBase:
-    """The class with files of these tokens, and unused ones where they are fewer than `count`."""
+    """The class with files of these tokens, and unused ones where they are fewer than `count`.
+
+    padded: the type's config pads with token 0, from which some models count positions
+    (ProphetNet).
+    """
     arguments = inspect.signature(class_.__init__).parameters
-    named = (p.default for name, p in arguments.items() if name.endswith("_token"))
-    special = [token for token in named if isinstance(token, str)]
+    named = [name for name in arguments if name.endswith("_token")]
+    named.sort(key=lambda name: not padded or name != "pad_token")
+    special = [token for n in named if isinstance(token := arguments[n].default, str)]
     known = dict.fromkeys([*special, *words.tokens])
     unused = (token for n in itertools.count() if (token := f"<unused{n}>") not in known)
     known |= dict.fromkeys(itertools.islice(unused, max(0, count - len(known))))

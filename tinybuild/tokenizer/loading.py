@@ -10,6 +10,7 @@ from unittest import mock
 
 from tinybuild.errors import BuildFault, Fault, did_you_mean
 from tinybuild.keys import PROCESSORS
+from tinybuild.reading import reading
 from tinybuild.tokenizer import ranks, spm
 from tinybuild.tokenizer.segmenter import LETTERS
 from tinybuild.tokenizer.tokenizer_json import Document
@@ -31,14 +32,16 @@ def load(folder: Path, name: str | None, kind: str) -> PreTrainedTokenizerBase:
             what = "this model type has no blank tokenizer of its own"
             hint = "take another family's: tokenizer: {source: {transformers: gpt2}, ...}"
         raise BuildFault.of(what, key=("tokenizer",), hint=hint)
-    try:
-        made, empty = _loaded(folder, name, files)
-    except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
-        raise _unloadable(error, folder, files, name) from None
-    except Exception as error:
-        if type(error).__module__ == "builtins":  # tokenizers raises bare Exception for bad files
+    read = " and ".join(file for file in files if not file.endswith(".md")) or "files"
+    with reading(f"the source's {read}", "tokenizer"):
+        try:
+            made, empty = _loaded(folder, name, files)
+        except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
             raise _unloadable(error, folder, files, name) from None
-        raise
+        except Exception as error:
+            if type(error).__module__ == "builtins":  # tokenizers raises bare Exception
+                raise _unloadable(error, folder, files, name) from None
+            raise
     if empty:
         # transformers gives the special tokens alone where a class finds none of its files.
         told = made if name is not None else _by_files(folder)

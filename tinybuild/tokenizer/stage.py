@@ -11,6 +11,7 @@ from tinybuild import sections
 from tinybuild.facts import Ids, TokenizerFacts
 from tinybuild.files import pretty
 from tinybuild.keys import elsewhere
+from tinybuild.reading import reading
 from tinybuild.tokenizer import chat, choose, order, upstream, vocabulary
 from tinybuild.tokenizer.chat import Given
 from tinybuild.tokenizer.loading import load
@@ -28,6 +29,7 @@ TRANSIENT = (
     *("special_tokens_map_file", "tokenizer_file"),
 )
 
+SOURCE = "the source's tokenizer"
 FAST = "PreTrainedTokenizerFast"  # a tokenizer that is its tokenizer.json, in every version
 
 
@@ -81,6 +83,7 @@ def older(folder: Path, loaded: PreTrainedTokenizerBase) -> None:
     path.write_text(pretty(data))
 
 
+@reading(SOURCE, "tokenizer")
 def review(job: Job) -> None:
     """Refuse what `make` would refuse, as far as that shows before a vocabulary is chosen or
     learned: no tokenizer in the source, no such class, tokens or a size that the source lacks.
@@ -111,6 +114,7 @@ def review(job: Job) -> None:
         choose.within(ids, section["vocab_size"])
 
 
+@reading(SOURCE, "tokenizer")
 def make(job: Job) -> TokenizerFacts:
     """The tokenizer stage. Inputs: fetch, and dataset where the method reads it. Raises Fault."""
     asked = job.asked(Asked)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinybuild.errors import BuildFault
+from tinybuild.reading import reading
 from tinybuild.tokenizer import ranks, sample, slow, spm, tokenizer_json
 from tinybuild.tokenizer.choose import ALPHABET, TEXT, Space, ranked
 from tinybuild.tokenizer.format import AnyHeld, Format, Held
@@ -54,8 +55,10 @@ def read(folder: Path) -> Files:
     for path in sorted(filter(Path.is_file, folder.iterdir())) if folder.is_dir() else ():
         format_ = format_of(path)
         if format_ is not None and path != own:
-            beside[path.name] = Held(format=format_, content=format_.read(path))
-    json_ = tokenizer_json.read(own) if own.is_file() else None
+            with reading(f"the source's {path.name}", "tokenizer"):
+                beside[path.name] = Held(format=format_, content=format_.read(path))
+    with reading(f"the source's {tokenizer_json.NAME}", "tokenizer"):
+        json_ = tokenizer_json.read(own) if own.is_file() else None
     return Files(folder=folder, json=json_, beside=beside)
 
 

@@ -73,7 +73,15 @@ def whole(
     ids = {m: number for m, number in placeholders(model.config, media).items() if tokens[m]}
     every = {*RETURNED.values()} <= Facts(model).takes.keys()
     more = dict.fromkeys(RETURNED, True) if every else {}
-    inputs = _call(model.config, loaded, tokens, ids, seed, **more)
+    try:
+        inputs = _call(model.config, loaded, tokens, ids, seed, **more)
+    except ValueError:
+        frames = placeholder_id(model.config, "image")
+        if media != ("video",) or frames is None:
+            raise
+        # The frames of a video by itself stand in the text as images, too.
+        ids = {"video": frames}
+        inputs = _call(model.config, loaded, tokens, ids, seed, **more)
     if "image" in media and "video" in ids and not (inputs["input_ids"] == ids["video"]).any():
         # The frames of a video stand in the text as images (GLM-4V): never both at once.
         tokens.pop("video")
@@ -101,8 +109,13 @@ def _call(
     twice = {name: [value[0], value[0]] for name, value in samples.items()}
     marked, plain = {"text": [marks + WORDS], **samples}, {"text": [WORDS], **samples}
     attempts = (plain, samples, twice, marked) if ids else (marked, plain, samples, twice)
-    more |= {"video_metadata": [features.film()]} if "video" in tokens else {}
-    return asked(loaded, ids, attempts, marked, **more)
+    blamed = -1 if ids else 0
+    known = {"video_metadata": [features.film()]}
+    # Some classes want what is known of a video and do not ask their part for it; the parts of
+    # others take none (TVP's).
+    ways = (known, {**known, "return_metadata": True}, {}) if "video" in tokens else ({},)
+    every = [{**one, **way} for way in ways for one in attempts]
+    return asked(loaded, ids, every, every[: len(attempts)][blamed], **more)
 
 
 def asked(

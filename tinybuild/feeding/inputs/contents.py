@@ -83,7 +83,7 @@ def _other(facts: Facts, draw: Draw, name: str, old: Tensor) -> Tensor:
         return draw.normal(name, *old.shape).to(old.dtype)
     if name not in MORE["text"]:
         return draw.whole(name, int(old.min()), int(old.max()) + 1, *old.shape)
-    among = text.plain(facts, text.side(name))
+    among = text.plain(facts, name)
     new = draw.chosen(name, among, *old.shape)
     return torch.where(torch.isin(old, torch.tensor(among)), new, old)
 

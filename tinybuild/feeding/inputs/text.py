@@ -42,13 +42,20 @@ class Words:
     sorts: Tensor
 
 
-def side(name: str) -> str:
+def _side(name: str) -> str:
     """Whether an argument is of the decoder."""
     return "decoder" if name.startswith("decoder") else "encoder"
 
 
-def vocabulary(facts: Facts, side: str) -> int:
-    """The number of token ids that may be used: what the config says and the embedding holds."""
+def vocabulary(facts: Facts, name: str) -> int:
+    """The number of token ids that the argument `name` may hold: what the config says and the
+    embedding holds. protein_input_ids are those of a part of its own, protein_encoder_config."""
+    other = name.removesuffix("input_ids").rstrip("_")
+    for path, node in facts.nodes if other and not name.startswith("decoder") else ():
+        own = getattr(node, "vocab_size", None)
+        if path and path[-1].startswith(other) and isinstance(own, int):
+            return own
+    side = _side(name)
     size = getattr(_text(facts.config, side), "vocab_size", None)
     if side == "encoder":
         size = facts.find("src_vocab_size") or size
@@ -77,9 +84,10 @@ def _text(config: PretrainedConfig, side: str) -> PretrainedConfig:
         return config
 
 
-def plain(facts: Facts, side: str) -> list[int]:
-    """The ids of a vocabulary that no key of the config names; all where that leaves too few."""
-    ids = range(vocabulary(facts, side))
+def plain(facts: Facts, name: str) -> list[int]:
+    """The ids for the argument `name` that no key of the config names; all where that leaves too
+    few."""
+    ids = range(vocabulary(facts, name))
     named = [number for number in ids if number not in facts.special]
     return named if len(named) > 1 else list(ids)
 
@@ -108,7 +116,7 @@ def words(
     """
     import torch
 
-    size, among = vocabulary(facts, side(name)), plain(facts, side(name))
+    size, among = vocabulary(facts, name), plain(facts, name)
     spare = sum(max(run.counts) for run in runs)
     drawn = draw.chosen(name, among, ROWS, length + spare + len(runs)).tolist()
     rows, sorts = [], []

@@ -53,7 +53,23 @@ def fit(files: Files, source: Data, tiny: Data, model: Model) -> dict[str, dict[
     def counted(part: str, node: dict[str, Json]) -> dict[str, Json]:
         return {name: counts.get(name, value) for name, value in node.items()}
 
-    return {name: parts.changed(data, counted) for name, data in made.items()}
+    made = {name: parts.changed(data, counted) for name, data in made.items()}
+    return {name: _squared(data, tiny, model) for name, data in made.items()}
+
+
+def _squared(data: dict[str, Json], tiny: Data, model: Model) -> dict[str, Json]:
+    """A processor whose class writes patch_size ** 2 placeholders for each tile: its image
+    processor's patch_size is how many of them stand along a side (Cohere 2's)."""
+    from transformers.models.auto.processing_auto import processor_class_from_name
+
+    known = processor_class_from_name(str(data.get("processor_class")))
+    images = data.get("image_processor")
+    if known is None or not isinstance(images, Mapping) or "patch_size" not in images:
+        return data
+    if "self.patch_size**2" not in inspect.getsource(known):
+        return data
+    each = _each([images], (3, *Geometry.of(tiny).side), model)
+    return {**data, "image_processor": {**images, "patch_size": math.isqrt(each)}} if each else data
 
 
 def write(files: Files, folder: Path, out: Path) -> None:
@@ -106,6 +122,12 @@ def _counts(nodes: list[Data], tiny: Data, model: Model) -> dict[str, int]:
         each = _each(nodes, shape, model)
     if MORE in names and now.patch is not None:
         more = features.extra(model, shape, now.patch)
+        if find(tiny, ("vision_feature_select_strategy",), "image") is None:
+            # The class chooses among the tower's rows itself (VipLlava takes none but patches).
+            rows = (_each(nodes, shape, model) or 0) - math.prod(
+                side // patch for side, patch in zip(now.side, now.patch, strict=True)
+            )
+            more = rows if 0 <= rows <= (more or 0) else more
     counts = {**dict.fromkeys(COUNTS, each), MORE: more}
     return {name: count for name, count in counts.items() if count is not None}
 

@@ -19,6 +19,7 @@ FUSED = {True: "fusion", False: "rand_trunc"}  # four views of a long sound, or 
 MANY = 100_000  # from here a longest_edge is a number of pixels in all, not along an edge
 LEAST, MOST = 4, 16  # tokens of an image where a processor chooses its size
 FRAMES_MORE = 4  # times as many in a video
+FRAMES = 8  # of a video
 SECONDS = 30  # of sound in a window of fixed length, at most
 # What one image is, as the model gets it: the first of these.
 ONE: tuple[str, ...] = (
@@ -154,6 +155,12 @@ def _patches(view: View, name: str, value: Json) -> Json:
     return LEAST * LEAST if name.startswith("min") else 4 * MOST
 
 
+def _frames(view: View, name: str, value: Json) -> Json:
+    """Frames of a video that are looked at: no more than a short one has."""
+    value = _same(view, name, value)
+    return min(value, FRAMES) if view.video and whole(value) else value
+
+
 def _divisor(view: View, name: str, value: Json) -> Json:
     value = _same(view, name, value)
     return min(value, view.now.unit) if whole(value) and view.now.patch is None else value
@@ -259,6 +266,7 @@ SETTINGS: dict[str, Setting] = {
         ("total_mask_patches", "mask_group_min_patches", "mask_group_max_patches"),
         Setting(rule=_covered),
     ),
+    "num_frames": Setting(rule=_frames),
     "size_divisor": Setting(rule=_divisor),
     "audio_seq_length": Setting(keys=("audio_soft_tokens_per_image",)),
     # Of a sound as it is, without a spectrogram.
