@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from kit import hub
 from kit.zoo import FULL, LIGHT, command, doit, edit, environment, make, snapshot, tinybuild
 
 from tinybuild.engine import stored
@@ -197,6 +198,54 @@ def test_only_what_was_signed_off_is_taken(top: Path, filled: Path) -> None:
     result = doit(zoo, "rows", TINYBUILD_STORE=store, TINYBUILD_STORE_SUMS="none.sums")
     assert result.code == 1
     assert "none.sums cannot be read (No such file or directory)" in result.err
+
+
+ROWS = """\
+version: 1
+summary: rows of the Hub
+dataset: {source: {hub: owner/rows}, samples: 2}
+"""
+
+
+def clone(root: Path, name: str) -> Path:
+    """What is committed of a zoo: recipes and locks."""
+    other = root.with_name(name)
+    shutil.copytree(root / "recipes", other / "recipes")
+    shutil.copy(root / "dodo.py", other)
+    return other
+
+
+def test_a_locked_source_of_the_hub_is_restored_without_the_hub(tmp_path: Path) -> None:
+    root, store = make(tmp_path / "zoo", a=ROWS), str(tmp_path / "store")
+    away = {"HF_HOME": str(tmp_path / "none"), "HF_ENDPOINT": "http://hub.invalid"}
+    with hub.serve() as server:
+        server.dataset("owner/rows").commit({"data.jsonl": b'{"text": "a"}\n{"text": "b"}\n'})
+        home = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": server.url}
+        assert doit(root, TINYBUILD_STORE=store, HF_HUB_OFFLINE="0", **home).code == 0
+    result = doit(clone(root, "locked"), TINYBUILD_STORE=store, CI="true", **away)
+    assert "1 restored in " in result.out, result.out + result.err
+    assert snapshot(tmp_path / "locked") == snapshot(root)
+    # Without a lock nobody but the Hub knows what the wish stands for.
+    unlocked = clone(root, "unlocked")
+    (unlocked / "recipes/a.lock.json").unlink()
+    assert doit(unlocked, TINYBUILD_STORE=store, HF_HUB_OFFLINE="1", **away).code == 1
+
+
+@pytest.mark.parametrize("told", [{"gated": "auto"}, {"private": True}], ids=str)
+def test_a_store_gives_nothing_that_the_hub_would_not_give_to_all(
+    tmp_path: Path, told: dict[str, str | bool]
+) -> None:
+    root, store = make(tmp_path / "zoo", a=ROWS), tmp_path / "store"
+    with hub.serve() as server:
+        rows = server.dataset("owner/rows")
+        rows.commit({"data.jsonl": b'{"text": "a"}\n{"text": "b"}\n'})
+        rows.told = told
+        home = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": server.url}
+        result = doit(root, TINYBUILD_STORE=str(store), HF_HUB_OFFLINE="0", **home)
+    assert result.code == 0, result.out + result.err
+    assert not [path for path in store.rglob("*") if path.is_file() and "making" not in path.parts]
+    lock = json.loads((root / "recipes/a.lock.json").read_text())
+    assert lock["pins"]["dataset"]["gated"] == told.get("gated", "private")
 
 
 STATE = State(settings={"a": 1}, seed=0, inputs={}, upstream={}, code="c", versions={"torch": "2"})
