@@ -94,6 +94,8 @@ CASES: dict[str, tuple[set[str], Callable[[Path], object]]] = {
     "stage": ({"rows"}, lambda root: shutil.rmtree(root / "build/rows/validate")),
     "added": ({"rows"}, lambda root: (root / "build/rows/dataset/x").write_text("")),
     "added-below": ({"rows"}, lambda root: (root / "build/rows/dataset/data/x").write_text("")),
+    "added-to-bundle": ({"rows"}, lambda root: (root / "dist/rows/dataset/x").write_text("")),
+    "mode": ({"rows"}, lambda root: (root / "dist/rows/README.md").chmod(0o755)),
     "source": ({"rows"}, lambda root: unseen(root / "rows/a.txt")),
     "source-more": ({"rows"}, lambda root: (root / "rows/b.txt").write_text("four\n")),
     "source-below": ({"rows"}, lambda root: (root / "rows/more").mkdir()),
@@ -110,6 +112,15 @@ def test_nothing_is_known_of_what_moved(zoo: Path, case: str) -> None:
     lost, happen = CASES[case]
     happen(zoo)
     assert clean(zoo) == {*NAMES} - lost
+
+
+@pytest.mark.parametrize("place", ["build/rows/dataset", "dist/rows", "rows"])
+def test_a_file_in_a_folder_that_was_empty_is_seen(zoo: Path, place: str) -> None:
+    (zoo / place / "empty").mkdir()
+    verify(zoo, "rows")
+    assert clean(zoo) == {*NAMES}
+    (zoo / place / "empty/x.txt").write_text("x")
+    assert clean(zoo) == {*NAMES} - {"rows"}
 
 
 def test_a_change_of_code_or_of_a_library_is_one_of_all(

@@ -7,12 +7,12 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tinybuild import named, reading, source, wire
+from tinybuild import bundle, named, reading, source, wire
 from tinybuild.engine import code, receipts, stored, views, why
 from tinybuild.engine.receipts import Failure, Receipt, Said, State
 from tinybuild.engine.stages import STAGES, Need, Task
@@ -32,6 +32,8 @@ from tinybuild.files import (
     pretty,
     put,
     remove,
+    strange,
+    sweep,
     tree,
     write,
 )
@@ -69,7 +71,7 @@ class Builder:
         self.seen: dict[str, Mapping[str, Stamp | None]] = {}  # of tasks that are up to date
         self.places: dict[str, Path] = {}
         self.busy: set[str] = set()
-        self.stopping = False
+        self.stopping = self.swept = False
         self.stored = stored.Stored(None, pool)  # until the environment is asked
         self.frozen = lock.frozen(os.environ)  # locks must hold, and none is written
         # The code as it is before any worker loads it: an edit made later is seen next time.
@@ -134,13 +136,23 @@ class Builder:
     def _altered(self, task: str, receipt: Receipt, memo: Memo) -> Iterator[str]:
         """Artefacts that are not what the receipt says."""
         folder, packed = str(self.files_of(task)), task.startswith("pack:")
-        memo.see(str(self.place(task)))  # and each folder in it: where a file was added or deleted
-        for above in _folders(() if packed else receipt.files):
-            memo.see(f"{folder}/{above}")
+        # Where a file was added or deleted, the ctime of its folder moved.
+        bundled = [f"{folder}/{task.partition(':')[2]}"] if packed else []
+        for inner in (str(self.place(task)), *bundled):
+            memo.see(inner)
+            for above in _folders(inner):
+                memo.see(above)
         for name, entry in receipt.files.items():
             now = memo.sha256(f"{folder}/{name}")
             if now != entry["sha256"]:
                 yield f"{name} was deleted" if now is None else f"{name} was altered"
+        if packed:
+            name = task.partition(":")[2]
+            known = {
+                *receipt.files,
+                f"{name}/{bundle.SIGNATURE}",
+            }  # a signature is nobody's stage's
+            yield from strange(f"{folder}/{name}", known, f"{name}/")
         for name in below(str(self.place(task))):
             if name not in (RECEIPT, PROVENANCE) and (packed or name not in receipt.files):
                 yield f"{name} was added"
@@ -180,6 +192,9 @@ class Builder:
 
     def _do(self, attempt: Attempt, say: Callable[[str], None]) -> Done:
         """Wait for the place, and do the work unless somebody else has."""
+        if not self.swept:
+            self.swept = True
+            sweep(self.root / "build", self.root / "dist")
         task = attempt.task
         place = self.place(task.name)
         self._folders(place.parent)
@@ -447,9 +462,9 @@ class Builder:
                 folder.rmdir()
 
 
-def _folders(names: Iterable[str]) -> list[str]:
-    """The folders that files are in, sorted; not the one that all are in."""
-    return sorted({name[:end] for name in names for end in range(len(name)) if name[end] == "/"})
+def _folders(folder: str) -> list[str]:
+    """All folders below a folder, also empty ones, sorted."""
+    return sorted(f"{above}/{name}" for above, names, _ in os.walk(folder) for name in names)
 
 
 def _sayable(task: Task, facts: Data) -> None:
