@@ -362,6 +362,7 @@ def test_a_model_of_features_gets_what_makes_them(job: MakeJob) -> None:
         made = read(fetch(job, source=kind) / "source" / "processor_config.json")
         extractor = made["feature_extractor"]["feature_extractor_type"]
         assert extractor == f"{name}FeatureExtractor"
+    assert fetch(job, source="granite_speech5_ctc").exists()  # whose own may want torchaudio
 
 
 def test_a_type_with_one_part_has_that(job: MakeJob) -> None:
