@@ -70,4 +70,14 @@ def test_a_picture_is_a_drawing_with_its_own_colours() -> None:
     assert title.text == "five"
     assert "prefers-color-scheme:dark" in (style.text or "")
     assert ground.attrib["class"] == "ground"
+    assert image.attrib["width"] == "520"
     assert picture(modules(dict(reversed(SHAPES.items()))), "five") == text
+
+
+def test_a_picture_is_not_taller_than_a_screen() -> None:
+    """Of a model with many kinds of layers it has fewer boxes in boxes."""
+    layers = {f"a.{n}.b.{n}.c.d{n}.weight": (n, 1) for n in range(1, 40)}
+    image = ElementTree.fromstring(picture(modules(layers), "many"))
+    assert int(image.attrib["height"]) <= 900
+    words = [text.text for text in image.iter("{http://www.w3.org/2000/svg}text")]
+    assert words[0] == "a"

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tinybuild.use.loaded import Bundle
+    from tinybuild.use.ported import assert_matches_expected
 
 __version__ = "0.1.0"
 
@@ -23,3 +24,15 @@ def load(name: str, zoo: str | Path | None = None) -> Bundle:
 def path(name: str, zoo: str | Path | None = None) -> Path:
     """The folder of a bundle, built if need be."""
     return load(name, zoo).path
+
+
+def __getattr__(name: str) -> object:
+    """`assert_matches_expected` is imported when it is asked for: with numpy and safetensors."""
+    if name == "assert_matches_expected":
+        from tinybuild.use.ported import assert_matches_expected
+
+        return assert_matches_expected
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = ["__version__", "assert_matches_expected", "load", "path"]

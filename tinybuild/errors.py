@@ -120,6 +120,7 @@ EXTRAS = {
     "media": ("pillow", "soundfile", "soxr"),
     "architectures": ("scipy", "timm"),
     "formats": ("gguf", "peft", "sentence-transformers"),
+    "store": ("s3fs",),
 }
 
 

@@ -57,11 +57,12 @@ POINTER, PULL = "is a pointer of Git LFS, not the file itself", "run `git lfs pu
 
 PUSH = "its owner must push the file itself (git lfs push --all); until then, take another revision"
 POINTS = b"version https://git-lfs.github.com/spec/"  # how a pointer begins
+LARGEST_POINTER = 1024  # bytes
 
 
 def is_pointer(path: Path) -> bool:
-    """Whether a file only says where Git LFS keeps the real one; such files have at most 1 KB."""
-    if path.stat().st_size > 1024:
+    """Whether a file only says where Git LFS keeps the real one."""
+    if path.stat().st_size > LARGEST_POINTER:
         return False
     with path.open("rb") as file:
         return file.read(len(POINTS)) == POINTS

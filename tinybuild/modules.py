@@ -90,14 +90,15 @@ def _counted(run: Sequence[Module]) -> Module:
 # --- the drawing ----------------------------------------------------------------------------------
 
 LINE, PAD, GAP, WIDTH = 20, 8, 6, 520  # pixels: a line of text, inside a box, between, of all
-DEEPEST = 6
+DEEPEST, TALLEST = 6, 900  # boxes in boxes; pixels of a file
 
 
 @dataclass
 class Canvas:
-    """Where the next box goes, and what has been drawn."""
+    """Where the next box goes, and what has been drawn. deepest: boxes in boxes."""
 
     y: int = 0
+    deepest: int = DEEPEST
     shapes: list[str] = field(default_factory=list)
 
 
@@ -110,22 +111,41 @@ STYLE = (
 
 
 def picture(model: Module, title: str) -> str:
-    """The drawing as a file of its own, readable on a light and on a dark page."""
-    ground = f'<style>{STYLE}</style><rect class="ground" width="100%" height="100%" rx="8"/>'
-    return drawing(model, title).replace("</title>", f"</title>{ground}", 1) + "\n"
+    """The drawing as a file of its own, readable on a light and on a dark page, with boxes in boxes
+    as long as it is not taller than a screen."""
+    canvases = (_drawn(model, deepest) for deepest in range(DEEPEST, 0, -1))
+    canvas = next((one for one in canvases if one.y <= TALLEST), _drawn(model, 0))
+    ground = '<rect class="ground" x="-2" width="100%" height="100%" rx="8"/>'
+    return (
+        _svg(
+            canvas,
+            title,
+            f' width="{WIDTH}" height="{canvas.y}"',
+            f"<style>{STYLE}</style>{ground}",
+        )
+        + "\n"
+    )
 
 
 def drawing(model: Module, title: str) -> str:
     """An SVG of boxes in boxes. It has no colours of its own: classes depth-N, box, stack and
     count are styled where it is shown, and it is readable without."""
-    canvas = Canvas(y=PAD)
+    return _svg(_drawn(model, DEEPEST), title)
+
+
+def _drawn(model: Module, deepest: int) -> Canvas:
+    canvas = Canvas(y=PAD, deepest=deepest)
     for module in model.inside:
         _draw(canvas, module, 0, WIDTH)
+    return canvas
+
+
+def _svg(canvas: Canvas, title: str, sides: str = "", ground: str = "") -> str:
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {canvas.y}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-2 0 {WIDTH + 2} {canvas.y}"{sides} '
         f'role="img" class="drawing" font-family="system-ui, sans-serif" font-size="13">'
     )
-    return f"{head}<title>{escape(title)}</title>{''.join(canvas.shapes)}</svg>"
+    return f"{head}<title>{escape(title)}</title>{ground}{''.join(canvas.shapes)}</svg>"
 
 
 def _draw(canvas: Canvas, module: Module, x: int, right: int) -> None:
@@ -133,7 +153,7 @@ def _draw(canvas: Canvas, module: Module, x: int, right: int) -> None:
     top, depth = canvas.y, x // PAD
     place = len(canvas.shapes)
     canvas.y += LINE + PAD // 2
-    inside = module.inside if depth < DEEPEST else ()
+    inside = module.inside if depth < canvas.deepest else ()
     for one in inside:
         _draw(canvas, one, x + PAD, right - PAD)
     height = canvas.y - top - (GAP if inside else 0) + (PAD if inside else 2)

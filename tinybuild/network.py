@@ -33,6 +33,10 @@ ENVIRONMENT: dict[str, str | None] = {
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN": None,
     "GH_TOKEN": None,
     "GITHUB_TOKEN": None,
+    # What a store in a bucket asks for.
+    "AWS_ACCESS_KEY_ID": None,
+    "AWS_SECRET_ACCESS_KEY": None,
+    "AWS_SESSION_TOKEN": None,
 }
 _EVENTS = ("socket.connect", "socket.sendto", "socket.sendmsg")
 _NAMES = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")

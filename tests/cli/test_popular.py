@@ -27,7 +27,10 @@ resnet dinov2 segformer detr sam whisper wav2vec2 hubert clap layoutlmv3
 """
 POPULAR = tuple(NAMES.split())
 # At most two of a hundred, each with the reason.
-LEFT = {"gemma3n": "its image tower is timm's, and what of it is fixed in code is not tiny"}
+LEFT = {
+    "gemma3n": "its image tower is timm's, and what of it is fixed in code is not tiny",
+    "paligemma": "it takes no text without an image: `chat_template: none` in the recipe",
+}
 PIECE = 10
 
 

@@ -98,7 +98,9 @@ def test_a_poisoned_file_is_noticed_and_replaced(tmp_path: Path, how: str) -> No
 def test_a_poisoned_entry_is_noticed_and_replaced(tmp_path: Path) -> None:
     store = Folder(tmp_path / "store")
     kept, places = made(tmp_path / "made", a="one")
-    for text in ("", "{", "[]", "null", '{"version": 1}', kept.text().replace(KEY, "cd" * 32)):
+    edited = [kept.text().replace(*edit) for edit in ((KEY, "cd" * 32), ("3}", "NaN}"))]
+    edited.append(kept.text().replace("3}", '"\\ud800"}'))
+    for text in ("", "{", "[]", "null", '{"version": 1}', *edited):
         store.keep(kept, places)
         store.entry(KEY).write_text(text)
         with pytest.raises(Damaged):

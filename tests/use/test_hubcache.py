@@ -16,8 +16,8 @@ USES = """
 import os
 from pathlib import Path
 import pytest
-from huggingface_hub import hf_hub_download, snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub import HfApi, HfFileSystem, file_exists, hf_hub_download, snapshot_download
+from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
 
 @pytest.mark.parametrize("n", range(3))
 def test_public(n):
@@ -38,6 +38,32 @@ def test_a_file_that_is_changed_is_no_file_of_the_bundle():
     path.write_text("changed")
     assert Path(os.environ["DIST"], "rows", "README.md").read_text() != "changed"
 
+def test_what_a_bundle_lacks_is_not_there():
+    assert not file_exists("org/Public-1", "adapter_config.json")
+    with pytest.raises(EntryNotFoundError):
+        hf_hub_download("org/Public-1", "adapter_config.json")
+    with pytest.raises(RevisionNotFoundError):
+        hf_hub_download("org/Public-1", "README.md", revision="v2")
+
+def test_what_is_told_of_a_repository():
+    told = HfApi().model_info("org/Public-1", files_metadata=True)
+    sizes = {one.rfilename: one.size for one in told.siblings}
+    assert sizes["report.json"] == Path(os.environ["DIST"], "rows", "report.json").stat().st_size
+    assert "refs/pr/1" in {one.name for one in HfApi().list_repo_refs("old-name").branches}
+    assert HfApi().get_paths_info("org/Public-1", ["report.json"])[0].size == sizes["report.json"]
+    text = HfFileSystem().read_text("org/Public-1/README.md")
+    assert text == Path(hf_hub_download("org/Public-1", "README.md")).read_text()
+
+def test_rows():
+    from datasets import load_dataset
+    assert load_dataset("org/Public-1", split="train").num_rows == 5
+    assert next(iter(load_dataset("org/Public-1", split="train", streaming=True)))
+
+def test_offline(monkeypatch):
+    import huggingface_hub.constants as constants
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert hf_hub_download("org/other", "README.md", revision="0" * 40)
+
 def test_unmapped():
     hf_hub_download("org/unmapped", "config.json")
 
@@ -55,16 +81,21 @@ def test_names_of_the_hub_are_bundles(dist: Path, tmp_path: Path) -> None:
     (folder / "zoo").symlink_to(dist)
     more = ("org/Public-1=rows", f"org/other@{'0' * 40}=rows")
     options = [word for text in more for word in ("--tiny-as", text)]
-    ran = pytest_in(folder, *options, DIST=str(dist), HF_HUB_OFFLINE="0")
+    ran = pytest_in(folder, *options, DIST=str(dist), HF_HUB_OFFLINE="1")
     assert ran.outcomes == {
         **{f"test_public[{n}]": "PASSED" for n in range(3)},
         "test_revision": "PASSED",
         "test_commit": "PASSED",
         "test_a_file_that_is_changed_is_no_file_of_the_bundle": "PASSED",
+        "test_what_a_bundle_lacks_is_not_there": "PASSED",
+        "test_what_is_told_of_a_repository": "PASSED",
+        "test_rows": "PASSED",
+        "test_offline": "PASSED",
         "test_unmapped": "FAILED",
         "test_network": "FAILED",
     }, ran.out
-    assert "org/unmapped" in ran.out
+    assert "asked of the Hub, and named by no --tiny-as" in ran.out
+    assert "\norg/unmapped\n" in ran.out
     assert "test_network asked for example.com" in ran.out
     assert "tinybuild: org/Public-1 is rows" in ran.out
 
@@ -80,7 +111,7 @@ def test_what_cannot_be_laid_out_ends_the_run(dist: Path, tmp_path: Path) -> Non
     "text", ["x", "=x", "a/b/c=x", "datasets/a/b=x", "a/../b=x", "a/b=", "/a=x"]
 )
 def test_what_is_no_alias(text: str) -> None:
-    with pytest.raises(RecipeFault, match="does not name a model of the Hub"):
+    with pytest.raises(RecipeFault, match="does not name a repository of the Hub"):
         Alias.read(text)
 
 

@@ -184,7 +184,8 @@ def test_the_check_tells_what_the_reader_found(
         scratch=str(tmp_path / "read"),
     )
     (tmp_path / "read").mkdir()
-    shape = reader.pack(subject.batch, tmp_path / "read" / "batch.safetensors")
+    batches = {"first": subject.batch, "second": subject.batch_of(1), "alone": {}}
+    shape = reader.pack(batches, tmp_path / "read" / "batches.safetensors")
     answer = wire.load(reader.Answer, wire.dump(reader.read((wire.dump(question), shape))))
     told = Used(worked=("text",), failed={"chat": "ValueError: no"}, lacking={})
     lacks = Used(worked=("text",), failed={}, lacking={"media": "it wants torchaudio"})
@@ -195,7 +196,8 @@ def test_the_check_tells_what_the_reader_found(
     ):
         given = {**vars(answer), "used": one}
         subject = Subject(folder=folder, scratch=tmp_path, facts=facts, seed=0)
-        monkeypatch.setattr(reader, "ask", lambda *_, given=given: (reader.Answer(**given), {}))
+        made = reader.Found(reader.Answer(**given), {}, ())
+        monkeypatch.setattr(reader, "ask", lambda *_, made=made: made)
         found = loaded.from_bundle.run(subject)
         assert found is not None
         assert (found.state, found.measured) == (state, words)

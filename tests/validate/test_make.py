@@ -160,15 +160,16 @@ def test_a_sound_bundle_passes_every_check(job: MakeJob, sound: Built) -> None:
     work = validating(job, sound, max_bytes=4_000_000)
     facts = validate.make(work)
     report = json.loads((work.out / "report.json").read_text())
-    assert [path.name for path in work.out.iterdir()] == ["report.json"]
+    names = ["expected.json", "expected.safetensors", "report.json"]
+    assert sorted(path.name for path in work.out.iterdir()) == names
     names = [check["name"] for check in report["checks"]]
     assert names == [
         *("tokenizer_loads", "ids_without_holes", "special_tokens", "one_cutting", "round_trip"),
         *("reload", "dtype", "initialised", "max_parameters"),
         *("overrides_read", "ids_in_vocabulary", "coherent_ids", "no_dimension_left"),
         *("forward", "backward", "gradients", "inputs_matter", "generate", "generation_differs"),
-        *("trains", "fresh_process", "from_bundle", "self_contained", "dataset_loads"),
-        *("rows_train", "least_version", "max_bytes"),
+        *("trains", "fresh_process", "from_bundle", "expected_outputs"),
+        *("self_contained", "dataset_loads", "rows_train", "least_version", "max_bytes"),
     ]
     assert report["version"] == 1
     for check in report["checks"]:
@@ -179,12 +180,13 @@ def test_a_sound_bundle_passes_every_check(job: MakeJob, sound: Built) -> None:
     laid = work.out / "laid"
     laid.mkdir()
     bundle.lay(sound.inputs, laid, sound.facts["model"]["length"])
-    assert facts.bytes == bundle.size(laid)
+    port = sum((work.out / f"expected.{kind}").stat().st_size for kind in ("json", "safetensors"))
+    assert facts.bytes == bundle.size(laid) + port
 
 
 @pytest.mark.usefixtures("no_network")
 def test_nothing_is_asked_of_the_network(job: MakeJob, sound: Built) -> None:
-    assert validate.make(validating(job, sound)).checks == 26
+    assert validate.make(validating(job, sound)).checks == 27
 
 
 def test_the_report_is_the_same_twice_and_names_no_place(
@@ -579,7 +581,8 @@ def test_another_process_reads_other_weights(
 
     monkeypatch.setattr(Subject, "load_model", drifting)
     found = failures(job, built, "model")
-    assert list(found) == ["fresh_process"]
+    assert list(found) == ["fresh_process", "expected_outputs"]
+    assert "output logits at row 0, position 0: expected " in found["expected_outputs"]
     assert "other weights in model.norm.weight; other outputs in " in found["fresh_process"]
 
 
@@ -676,7 +679,14 @@ def test_every_check_has_a_mutant() -> None:
         *("vocabulary_mapped", "same_pipeline", "segmentation", "special_strings"),
         *("chat_template", "batches", "formats_agree"),
         *("reload", "dtype", "max_parameters", "ids_in_vocabulary", "forward", "backward"),
-        *("generate", "fresh_process", "dataset_loads", "max_bytes", "least_version"),
+        *(
+            "generate",
+            "fresh_process",
+            "expected_outputs",
+            "dataset_loads",
+            "max_bytes",
+            "least_version",
+        ),
         "one_cutting",  # here, and in tests/tokenizer/test_cutting.py
         # tests/validate/test_model.py
         *("weights_tied", "initialised", "overrides_read", "coherent_ids", "every_layer_kind"),

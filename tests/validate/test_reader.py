@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from tinybuild.errors import BuildFault
-from tinybuild.validate.reader import Question, ask, pack, unpack
+from tinybuild.validate.reader import Batches, Question, ask, pack, unpack
 from tinybuild.workers import Worker, beside
+
+NOTHING = Batches(first={}, second={}, alone={})
 
 
 @pytest.fixture
@@ -48,14 +50,14 @@ def test_the_limit_is_that_of_each_recipe(reader: Worker, tmp_path: Path) -> Non
     """(It kept the limit of the recipe that the worker did when it was started.)"""
     for memory in (6_000_000_000, 7_000_000_000):
         with limited(memory), pytest.raises(BuildFault, match="the bundle"):
-            ask(question(tmp_path), {})
+            ask(question(tmp_path), NOTHING)
         assert resource.prlimit(reader.process.pid, resource.RLIMIT_DATA)[0] == memory
 
 
 def test_memory_that_the_reader_lacks_is_the_recipes(reader: Worker, tmp_path: Path) -> None:
     """It is told as the worker's own: with the limit, and what to do."""
     with pytest.raises(BuildFault, match="the bundle"):
-        ask(question(tmp_path), {})  # by now it has imported all that it wants
+        ask(question(tmp_path), NOTHING)  # by now it has imported all that it wants
     (tmp_path / "bundle").mkdir()
     wide = '"vocab_size": 100, "hidden_size": 8000, "intermediate_size": 80000'
     config = f'{{"model_type": "llama", "architectures": ["LlamaForCausalLM"], {wide}}}'
@@ -67,7 +69,7 @@ def test_memory_that_the_reader_lacks_is_the_recipes(reader: Worker, tmp_path: P
         limited(used * 1024 + 50_000_000),
         pytest.raises(BuildFault, match="needs more memory than there is, or than the"),
     ):
-        ask(question(tmp_path), {})
+        ask(question(tmp_path), NOTHING)
 
 
 def write_weights(path: Path) -> None:

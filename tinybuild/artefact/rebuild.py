@@ -15,6 +15,7 @@ from tinybuild import bundle, statement
 from tinybuild.engine import receipts
 from tinybuild.engine.stages import STAGES
 from tinybuild.errors import BuildFault, Finding
+from tinybuild.expected.format import FILES
 from tinybuild.files import copy, pretty, write
 from tinybuild.recipe import lock, zoofile
 from tinybuild.source import KINDS, kind_of, wishes
@@ -158,7 +159,7 @@ def _stages(root: Path, name: str) -> dict[str, str]:
     for stage, below in (("tokenizer", ""), ("model", ""), ("dataset", f"{bundle.DATASET}/")):
         receipt, _ = receipts.papers(str(root / "build" / name / stage))
         made |= {f"{below}{file}": stage for file in (receipt.files if receipt else ())}
-    return {**made, "report.json": "validate"}
+    return {**made, **dict.fromkeys(("report.json", *FILES), "validate")}
 
 
 def _differences(

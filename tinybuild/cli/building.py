@@ -9,7 +9,7 @@ from tinybuild.catalog.query import matching
 from tinybuild.catalog.rows import is_bundle, row
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.planning import PLAN
-from tinybuild.cli.session import Session
+from tinybuild.cli.session import Session, nothing
 from tinybuild.engine import orphans
 from tinybuild.engine.shards import Shard
 from tinybuild.errors import RecipeFault, did_you_mean
@@ -142,7 +142,7 @@ def _list(here: Session, words: Sequence[str], options: Options) -> Lines:
     if not rows and wanted:
         yield "no bundle in dist/ is all of that"
     elif not rows and not groups:
-        yield "there is no recipe in recipes/"
+        yield nothing(zoo)
     return Answer(data={"recipes": [{**one} for one in told], "groups": {**groups}})
 
 
@@ -177,6 +177,7 @@ LIST = Command(
     words="[NAME | GROUP | PATTERN ...]",
     options={
         "all": Option(help="the recipes of all groups", short="a"),
+        "status": Option(help="nothing more: the state is always shown", short="s"),
         "shard": SHARD,
         **{key: Option(help=f"only bundles: {help}", value="X") for key, help in ASKED.items()},
     },

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tinybuild import source
 from tinybuild.cli.command import Answer, Command, Lines, Options
-from tinybuild.cli.session import Session
+from tinybuild.cli.session import Session, nothing
 from tinybuild.errors import Finding, RecipeFault, did_you_mean
 from tinybuild.paths import Json
 from tinybuild.recipe import Broken, Recipe, lock, zoofile
@@ -19,6 +19,9 @@ FEW = 12  # lines on what was not looked at
 
 def _check(here: Session, words: Sequence[str], options: Options) -> Lines:
     names = list(dict.fromkeys(_meant(here, words)))
+    if not words and not names:
+        yield nothing(here.zoo)
+        return Answer(data={"recipes": [], "unseen": {}})
     broken = {recipe.name: recipe for recipe in here.zoo.broken if recipe.name in names}
     unseen = dict[str, list[Json]]()
     with tempfile.TemporaryDirectory(prefix="tinybuild-") as scratch:
@@ -55,6 +58,10 @@ def _meant(here: Session, words: Sequence[str]) -> Iterator[str]:
             continue  # it was read with the zoo
         if (here.root / word).exists() and "/" in word:
             yield from _of_file(here, word)
+        elif word.endswith((".yaml", ".yml")):
+            every: Sequence[Recipe | Broken] = (*here.zoo.recipes.values(), *here.zoo.broken)
+            files = [one.file.relative_to(here.root).as_posix() for one in every]
+            raise RecipeFault.of(f"there is no file {word}", hint=did_you_mean(word, files))
         else:
             yield from here.named([word])
 

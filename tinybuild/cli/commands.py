@@ -30,12 +30,15 @@ from tinybuild.files import write
 
 def _why(here: Session, words: Sequence[str], options: Options) -> Lines:
     told: dict[str, list[str]] = {}  # task -> reasons; two recipes may be made from a third
-    for name in here.named(words) or here.zoo.groups[""]:
-        here.recipe(name)
+    names = here.named(words) or here.zoo.groups[""]
+    broken = [recipe for recipe in here.zoo.broken if recipe.name in names]
+    for name in [name for name in names if name in here.zoo.recipes]:
         for task, reasons in _explained(here, name):
             if task not in told:
                 told[task] = reasons
                 yield from (f"{task:<24} {said}" for said in reasons or [_settled(here, task)])
+    if broken:
+        raise RecipeFault([one for recipe in broken for one in here.refusal(recipe).findings])
     return Answer(data={task: [*reasons] for task, reasons in told.items()})
 
 

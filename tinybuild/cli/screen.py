@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
 
 from tinybuild import progress, wire
-from tinybuild.cli.session import session
+from tinybuild.cli.session import nothing, session
 from tinybuild.engine.orphans import orphans
 from tinybuild.files import pretty, write
 from tinybuild.paths import Json
@@ -109,6 +109,8 @@ class Reporter:
         rows = [_row(name) for name in self.selected]
         if rows and finished:
             here.screen.say(_summary(rows))
+        elif finished and not (here.screen.total or self.faults or here.shard):
+            here.screen.say(nothing(here.zoo))
         for text in self.errors:
             here.screen.warn(text)
         if self.faults:

@@ -165,6 +165,14 @@ def unknown(name: str, known: Collection[str]) -> Fault:
     return RecipeFault.of(f"there is no recipe {name}", hint=hint)
 
 
+def nothing(zoo: Zoo) -> str:
+    """What is said where recipes/ itself holds none."""
+    groups = sorted(group for group in zoo.groups if group)
+    if groups:
+        return f"there is no recipe in recipes/ itself\n  hint: build a group: doit {groups[0]}"
+    return "there is no recipe in recipes/\n  hint: tinybuild new SOURCE writes one"
+
+
 def placed(fault: Fault, where: str) -> Fault:
     """The same fault; findings without a place get this one."""
     return type(fault)(

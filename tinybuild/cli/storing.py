@@ -65,12 +65,16 @@ def _gc(here: Session, store: Place, zoos: Sequence[str], options: Options) -> L
     dry = bool(options["dry-run"])
     swept = sweep(Folder(store.folder), bounds, time.time(), dry=dry)
     said = "would remove" if dry else "removed"
-    yield f"{said} {swept.entries:,} entries and {size(swept.bytes)} of files"
-    yield f"{swept.left:,} entries stay: {size(swept.left_bytes)}"
+    yield f"{said} {_entries(swept.entries)} and {size(swept.bytes)} of files"
+    yield f"left: {_entries(swept.left)}, {size(swept.left_bytes)}"
     if store.far:
         yield f"{network.scrubbed(store.far)} is left alone: give its bucket a rule for old objects"
     data = {"removed": swept.entries, "freed": swept.bytes}
     return Answer(data={**data, "entries": swept.left, "bytes": swept.left_bytes})
+
+
+def _entries(count: int) -> str:
+    return f"{count:,} {'entry' if count == 1 else 'entries'}"
 
 
 def _roots(here: Session, zoos: Sequence[str]) -> Iterator[Path]:

@@ -249,7 +249,7 @@ def pack(asked: Asked) -> Slice | None:
     made = [STAGES[stage].libraries for stage in ran]
     return Slice(
         settings=settings,
-        needs=(*needs, asked.need("validate", "report.json")),
+        needs=(*needs, asked.need("validate", "report.json", "expected.")),
         libraries=tuple(sorted({library for libraries in made for library in libraries})),
     )
 

@@ -133,7 +133,8 @@ class Stored:
             fault = explain(error) if isinstance(error, OSError) else error
             said = str(fault or error).strip().splitlines()
             why = said[-1] if isinstance(error, Bug) else said[0]
-            say(f"the store is not used from here on: {network.scrubbed(why)}")
+            where = f" at {with_far}" if with_far else ""
+            say(network.scrubbed(f"the store{where} is not used from here on: {why}"))
 
 
 def closed(pins: Data, others: Callable[[str], Data]) -> bool:

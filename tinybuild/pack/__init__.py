@@ -11,6 +11,7 @@ from typing import Any, cast
 import tinybuild
 from tinybuild import bundle, corpus, statement, wire
 from tinybuild.errors import BuildFault
+from tinybuild.expected import format as expected
 from tinybuild.facts import DatasetFacts, FetchShown, ModelShown, PackFacts, TokenizerShown
 from tinybuild.files import archive, copy, digest, pretty, sha256, tree
 from tinybuild.modules import modules, picture
@@ -56,7 +57,9 @@ def make(job: Job) -> PackFacts:
     folder = job.out / settings.name
     folder.mkdir()
     bundle.lay(job.inputs, folder, model.length if model else None)
-    copy(job.inputs["validate"] / "report.json", folder / "report.json")
+    for name in ("report.json", *expected.FILES):
+        if (job.inputs["validate"] / name).is_file():
+            copy(job.inputs["validate"] / name, folder / name)
     text = job.inputs["recipe"].read_bytes().decode("utf-8-sig")
     if digest(text) != settings.recipe:
         raise BuildFault.of("the recipe was edited while it was built", hint="run doit again")

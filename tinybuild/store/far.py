@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinybuild.errors import BuildFault, PackageFault
+from tinybuild.errors import BuildFault, PackageFault, install
 from tinybuild.files import sha256
 from tinybuild.store.folder import LAYOUT, Damaged, Folder
 from tinybuild.store.kept import Blob, Kept, read
@@ -87,7 +87,8 @@ def _opened(url: str) -> tuple[Any, str]:
         files, top = url_to_fs(url)
     except ImportError:
         hint = str(known_implementations.get(kind, {}).get("err", ""))
-        raise PackageFault.of(f"a store at {kind}:// needs a package", hint=hint) from None
+        hint = install("s3fs") if "s3fs" in hint else hint
+        raise PackageFault.of(f"a store at {kind}:// needs another package", hint=hint) from None
     except ValueError as error:
         hint = "such as s3://BUCKET/FOLDER, or a folder of this machine"
         raise BuildFault.of(f"no store can be at {kind}:// ({error})", hint=hint) from None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from tinybuild import wire
-from tinybuild.files import Entry
+from tinybuild.files import Entry, canonical
 from tinybuild.paths import Data
 from tinybuild.wire import Misshapen
 
@@ -41,7 +41,7 @@ class Kept:
 
     def text(self) -> str:
         """As it stands in a store: equal work has equal bytes."""
-        return json.dumps(wire.dump(self), sort_keys=True, ensure_ascii=False) + "\n"
+        return canonical(wire.dump(self)).decode() + "\n"
 
     def sha256(self) -> str:
         """What signs it off: with the digests of the files, all that is taken."""
@@ -53,6 +53,7 @@ def read(text: bytes, key: str) -> Kept | None:
     belong: nobody knows who wrote it."""
     try:
         kept = wire.load(Kept, json.loads(text))
+        kept.text()  # numbers and letters that no receipt can hold
     except (Misshapen, ValueError, RecursionError):
         return None
     sound = kept.version == VERSION and kept.key == key

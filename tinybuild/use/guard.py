@@ -42,7 +42,8 @@ def _hear(event: str, arguments: tuple[object, ...]) -> None:
         return
     host = network.host(event, arguments)
     if host is not None and not _here(host):
-        _on[-1].append(host)
+        if not host.endswith(".127.0.0.1"):  # the viewer of rows, beside our own Hub: there is none
+            _on[-1].append(host)
         raise Refused(f"a test with tiny models asked for {host}: they need no network")
 
 

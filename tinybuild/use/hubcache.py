@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinybuild.bundle import DATASET
 from tinybuild.errors import RecipeFault
 from tinybuild.files import below, copy, write
 
@@ -18,7 +20,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True, kw_only=True)
 class Alias:
-    """A model of the Hub, and the bundle that stands for it. revision: beside main."""
+    """A repository of the Hub, and the bundle that stands for it. revision: beside main."""
 
     repo: str
     bundle: str
@@ -30,26 +32,33 @@ class Alias:
         found = _ALIAS.fullmatch(text)
         if found is None or text.startswith(("datasets/", "spaces/")) or ".." in text:
             raise RecipeFault.of(
-                f"--tiny-as {text} does not name a model of the Hub and a bundle",
+                f"--tiny-as {text} does not name a repository of the Hub and a bundle",
                 hint="--tiny-as meta-llama/Llama-3.1-8B=llama, for example",
             )
         return cls(repo=found[1], revision=found[2] or "", bundle=found[3])
 
 
-def environment(cache: Path) -> Mapping[str, str]:
-    """What libraries must be told, before they are imported, to look nowhere else."""
-    offline = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
-    return {"HF_HUB_CACHE": str(cache), **dict.fromkeys(offline, "1")}
+def environment(cache: Path, url: str) -> Mapping[str, str]:
+    """What libraries must be told, before they are imported, to ask the Hub at `url` alone."""
+    online = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+    direct = ",".join(filter(None, [os.environ.get("NO_PROXY", ""), "127.0.0.1"]))
+    told = {"HF_HUB_CACHE": str(cache), "HF_ENDPOINT": url, "HF_HUB_DISABLE_XET": "1"}
+    rows = {"HF_DATASETS_CACHE": str(cache / "prepared")}  # of earlier runs there may be others
+    return {**told, **rows, **dict.fromkeys(online, "0"), "NO_PROXY": direct, "no_proxy": direct}
 
 
 def lay(aliases: Iterable[Alias], bundles: Path, cache: Path) -> None:
-    """Copies the bundle of each alias to where huggingface_hub looks for its snapshot."""
+    """Copies the bundle of each alias to where huggingface_hub looks for its snapshot; its rows, if
+    it has some, to where it looks for those of a dataset of that name."""
     for alias in aliases:
-        home = cache / f"models--{alias.repo.replace('/', '--')}"
         source = bundles / alias.bundle
         commit = hashlib.sha1((source / "SHA256SUMS").read_bytes()).hexdigest()
         commit = alias.revision if _COMMIT.fullmatch(alias.revision) else commit
-        for name in below(str(source)):
-            copy(source / name, home / "snapshots" / commit / name)
-        for ref in {"main", alias.revision or "main"} - {commit}:
-            write(home / "refs" / ref, commit)
+        for kind, folder in (("models", source), ("datasets", source / DATASET)):
+            home = cache / f"{kind}--{alias.repo.replace('/', '--')}"
+            if not folder.is_dir():
+                continue
+            for name in below(str(folder)):
+                copy(folder / name, home / "snapshots" / commit / name)
+            for ref in {"main", alias.revision or "main"} - {commit}:
+                write(home / "refs" / ref, commit)

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from tinybuild import bundle
 from tinybuild.errors import BuildFault
+from tinybuild.expected import format
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
     from transformers.processing_utils import ProcessorMixin
+
+    from tinybuild.expected.format import Expected
 
 PROCESSORS = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
 
@@ -89,6 +92,11 @@ class Bundle:
         from datasets import load_dataset
 
         return load_dataset(str(self.path / bundle.DATASET), cache_dir=str(self._folder()))
+
+    @functools.cached_property
+    def expected(self) -> Expected:
+        """Sample inputs, and what the model gives for them."""
+        return format.read(self.path)
 
     def copy(self) -> Bundle:
         """The same files in a new folder, to change."""

@@ -254,6 +254,7 @@ def _asked(item: pytest.Item, tried: Sequence[str]) -> str:
 # --- bundles by the Hub's names -------------------------------------------------------------------
 
 LAID = pytest.StashKey[contextlib.ExitStack]()
+LACKED = pytest.StashKey[Mapping[str, None]]()  # what was asked of the Hub that no option names
 
 
 def _aliases(config: pytest.Config) -> list[str]:
@@ -271,7 +272,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 def _lay(config: pytest.Config, texts: Sequence[str]) -> None:
     """Builds and lays out the bundles, for this process and those it starts."""
     from tinybuild.errors import Fault
-    from tinybuild.use import hubcache
+    from tinybuild.use import hubcache, hubserver
 
     if "huggingface_hub.constants" in sys.modules:
         what = "--tiny-as: huggingface_hub was imported before, by another plugin of pytest"
@@ -285,10 +286,10 @@ def _lay(config: pytest.Config, texts: Sequence[str]) -> None:
         with contextlib.ExitStack() as stack:
             cache = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tinybuild-hub-")))
             hubcache.lay(aliases, zoo.bundles, cache)
-            stack.enter_context(
-                _environment({**hubcache.environment(cache), VARIABLE: "\n".join(texts)})
-            )
-            config.stash[LAID] = stack.pop_all()
+            hub = stack.enter_context(hubserver.serve(cache))
+            told = {**hubcache.environment(cache, hub.url), VARIABLE: "\n".join(texts)}
+            stack.enter_context(_environment(told))
+            config.stash[LAID], config.stash[LACKED] = stack.pop_all(), hub.lacked
     except Fault as fault:
         raise pytest.UsageError(f"--tiny-as: {fault}") from None
 
@@ -308,6 +309,15 @@ def _environment(new: Mapping[str, str]) -> Iterator[None]:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if LAID in config.stash:
         config.stash[LAID].close()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    lacked = config.stash.get(LACKED, {})
+    if lacked:
+        terminalreporter.section("asked of the Hub, and named by no --tiny-as")
+        terminalreporter.write_line("  ".join(sorted(lacked)))
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

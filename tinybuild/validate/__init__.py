@@ -9,8 +9,9 @@ from pathlib import Path
 
 from tinybuild import bundle
 from tinybuild.errors import CheckFault, Finding
+from tinybuild.expected.format import FILES
 from tinybuild.facts import ValidateFacts
-from tinybuild.files import pretty
+from tinybuild.files import copy, pretty
 from tinybuild.reading import reading
 from tinybuild.validate import (
     alive,
@@ -24,6 +25,7 @@ from tinybuild.validate import (
     loaded,
     pairs,
     places,
+    ported,
     processor,
     shrunk,
     tokenizer,
@@ -71,6 +73,7 @@ CHECKS: tuple[Check, ...] = (
     alive.trains,
     loaded.fresh_process,
     loaded.from_bundle,
+    ported.expected_outputs,
     formats.shards,
     formats.pickled,
     formats.adapters,
@@ -106,8 +109,8 @@ class Settings:
 
 @reading("what was made of the source", "source")
 def make(job: Job) -> ValidateFacts:
-    """The validate stage: report.json. All checks run and are reported, also where one of them
-    fails, which fails the task (CheckFault).
+    """The validate stage: report.json, and what a port of the model is held to. All checks run and
+    are reported, also where one of them fails, which fails the task (CheckFault).
 
     Inputs: tokenizer, model, dataset, as far as the recipe makes them, and fetch: the config of the
     model's source, and the files of a shrunken tokenizer's.
@@ -130,8 +133,11 @@ def make(job: Job) -> ValidateFacts:
             compat=settings.compat,
         )
         results = {check.name: check.run(subject) for check in CHECKS}
-        size = bundle.size(packed)
-    done = {name: result for name, result in results.items() if result is not None}
+        size = subject.bytes
+        done = {name: result for name, result in results.items() if result is not None}
+        whole = all(result.state != "failed" for result in done.values())
+        for name in FILES if ported.expected_outputs.name in done and whole else ():
+            copy(subject.read_in / name, job.out / name)
     (job.out / "report.json").write_text(pretty(report(done)), encoding="utf-8")
     named = {state: [n for n, result in done.items() if result.state == state] for state in STATES}
     if named["failed"]:
@@ -142,7 +148,7 @@ def make(job: Job) -> ValidateFacts:
         checks=len(named["passed"]),
         untried=len(named["not tried"]),
         bytes=size,
-        from_bundle=done[whole].state if (whole := loaded.from_bundle.name) in done else "",
+        from_bundle=done[name].state if (name := loaded.from_bundle.name) in done else "",
         given_up={what: why for one in done.values() for what, why in one.given_up.items()},
     )
 

@@ -11,7 +11,6 @@ from tinybuild.feeding.inputs import (
     MARGIN,
     NEW_TOKENS,
     Continued,
-    apart,
     covered,
     modalities,
     varied,
@@ -60,8 +59,6 @@ def _finite(subject: Subject, bad: Sequence[str]) -> str:
 @check("model")
 def backward(subject: Subject) -> Result:
     """The gradients of the loss (or of the outputs' mean square) are finite, and there are some."""
-    import torch
-
     model = subject.model
     model.zero_grad()
     loss, _ = learn(model, subject.batch, subject.seed)
@@ -71,8 +68,7 @@ def backward(subject: Subject) -> Result:
     alive = sum(bool(grad.any()) for grad in given.values())
     model.zero_grad(set_to_none=True)
     ok = not bad and alive > 0 and bool(loss.isfinite())
-    with torch.no_grad(), exactly():  # the same number on every machine
-        value = float(objective(subject.exact, subject.exact_batch(), subject.seed))
+    value = subject.elsewhere.answer.loss  # the same number on every machine
     return Result.of(
         ok,
         measured=f"not finite: {', '.join(bad[:5])}"
@@ -357,7 +353,7 @@ def every_modality(subject: Subject) -> Result | None:
         return None  # what the checks above say of
     here = covered(model, given)
     faults: list[str] = []
-    alone = apart(model, given, subject.seed)
+    alone = subject.alone
     for kind, batch in alone.items():
         if kind not in covered(model, batch):
             faults.append(f"no batch holds {kind}")
@@ -416,7 +412,7 @@ def generation_differs(subject: Subject) -> Result | None:
     made = subject.generated_exactly
     if made is None:
         return None
-    seen = subject.computed(subject.exact_batch(), subject.exact)
+    seen = subject.exact_outputs
     count, prompts, margin = verdict(Continued(parts=tuple(made)), seen.get("logits"))
     least = MARGIN if subject.wish.shrink == "auto" else 0.0
     ok = count > 1 and margin >= least

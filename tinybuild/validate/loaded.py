@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tinybuild import bundle
 from tinybuild.config.precision import DTYPES, keeps
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.keys import configs, says
@@ -44,7 +43,8 @@ def fresh_process(subject: Subject) -> Result:
 
     How far outputs are apart is not told in numbers: memory alignment decides it (`TOLERANCE`).
     """
-    answer, outputs = subject.elsewhere
+    found = subject.elsewhere
+    answer, outputs = found.answer, found.outputs
     here, there, ties = digests(subject.model.state_dict()), answer.weights, tied(subject.model)
     tolerance = TOLERANCE[subject.made.dtype]
     different = sorted(n for n in {*here, *there} if here.get(n) != there.get(n))
@@ -86,7 +86,7 @@ def from_bundle(subject: Subject) -> Result | None:
     reads = "input_ids" in Facts(subject.model).takes
     if not {"tokenizer", *(() if reads else ("processor",))} & subject.parts:
         return None
-    used = subject.elsewhere[0].used
+    used = subject.elsewhere.answer.used
     faults = [f"{step}: {said}" for step, said in used.failed.items()]
     if used.lacking and not faults:
         raise NotTried("; ".join(f"{step}: {said}" for step, said in used.lacking.items()))
@@ -262,7 +262,7 @@ def max_bytes(subject: Subject) -> Result | None:
     most = subject.bounds.max_bytes
     if most is None:
         return None
-    size = bundle.size(subject.folder)
+    size = subject.bytes
     files = [path for path in subject.folder.rglob("*") if path.is_file()]
     sizes = sorted(((path.stat().st_size, path.name) for path in files), reverse=True)
     largest = ", ".join(f"{name} {size:,}" for size, name in sizes[:3])

@@ -18,13 +18,15 @@ import resource
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from tinybuild import wire
 from tinybuild.config import heads
 from tinybuild.errors import BuildFault, Fault
+from tinybuild.feeding import inputs
 from tinybuild.paths import Data, Json
-from tinybuild.validate import client
+from tinybuild.portable.arithmetic import each
+from tinybuild.validate import client, vectors
 from tinybuild.workers import Limits, beside, out_of_memory
 
 if TYPE_CHECKING:
@@ -37,7 +39,8 @@ KEYS = ("missing_keys", "unexpected_keys", "mismatched_keys")
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """The folder of a bundle, its class and model type. scratch: an empty folder, or none yet."""
+    """The folder of a bundle, its class and model type. scratch: an empty folder, or none yet: what
+    a port is held to is left there."""
 
     folder: str
     class_: str
@@ -47,28 +50,63 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Batches:
+    """What a model is given. first, second: the same arguments with other contents. alone: modality
+    -> a batch that holds it, where the first cannot."""
+
+    first: Mapping[str, object]
+    second: Mapping[str, object]
+    alone: Mapping[str, Mapping[str, object]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Went:
+    """Greedy continuations of two batches. parts: of how many there are tokens and logits. refused:
+    what the class raised; lacking: the package that it wants."""
+
+    parts: int
+    refused: str = ""
+    lacking: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a plain reader finds. weights: name -> digest. tied: names that share memory. used: what
-    became of what a client does."""
+    """What a plain reader finds. weights: name -> digest. tied: names that share memory. loss: of
+    the first batch, the same on every machine. used: what became of what a client does."""
 
     weights: Mapping[str, str]
     tied: tuple[tuple[str, ...], ...]
     missing_keys: tuple[str, ...]
     unexpected_keys: tuple[str, ...]
     mismatched_keys: tuple[str, ...]
+    loss: float
+    went: Went
     used: client.Used
 
 
-def ask(question: Question, batch: Mapping[str, object]) -> tuple[Answer, dict[str, Tensor]]:
-    """Load a bundle in the other process and run one batch: what was found, and the floating-point
-    outputs. Raises BuildFault, also with what the other process raised."""
+@dataclass(frozen=True)
+class Found:
+    """An answer with its tensors: the floating-point outputs of the first batch, and the new tokens
+    and logits of each continuation."""
+
+    answer: Answer
+    outputs: Mapping[str, Tensor]
+    continued: tuple[tuple[Tensor, Tensor], ...]
+
+
+def ask(question: Question, batches: Batches) -> Found:
+    """Load a bundle in the other process and run batches: what was found. Raises BuildFault, also
+    with what the other process raised."""
     from safetensors.torch import load_file
 
     scratch = Path(question.scratch)
     scratch.mkdir(exist_ok=True)
-    shape = pack(batch, scratch / "batch.safetensors")
-    answer = call(f"{__name__}:read", (wire.dump(question), shape))
-    return wire.load(Answer, answer), load_file(scratch / "outputs.safetensors")
+    shape = pack(vars(batches), scratch / "batches.safetensors")
+    answer = wire.load(Answer, call(f"{__name__}:read", (wire.dump(question), shape)))
+    outputs = load_file(scratch / "outputs.safetensors")
+    went = load_file(scratch / "continued.safetensors")
+    parts = tuple((went[f"{n}/new"], went[f"{n}/logits"]) for n in range(answer.went.parts))
+    return Found(answer, outputs, parts)
 
 
 def call(function: str, argument: object) -> object:
@@ -170,32 +208,78 @@ def _exact(model: PreTrainedModel, kind: type[PreTrainedModel], folder: str) -> 
 
 
 def _read(question: Question, shape: Json) -> Answer:
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    from tinybuild.feeding.inputs import tensors
+    from safetensors.torch import load_file
 
     scratch = Path(question.scratch)
     kind = heads.find(question.class_, question.model_type)
     assert kind is not None
     model, info = kind.from_pretrained(question.folder, dtype="auto", output_loading_info=True)
     model.eval()
-    batch = unpack(shape, load_file(scratch / "batch.safetensors"))
-    assert isinstance(batch, Mapping)
-    with torch.no_grad():
-        torch.manual_seed(question.seed)
-        outputs = tensors(model(**batch))
-    contiguous = {name: tensor.clone().contiguous() for name, tensor in outputs.items()}
-    save_file(contiguous, scratch / "outputs.safetensors")
+    batches = Batches(**cast(Any, unpack(shape, load_file(scratch / "batches.safetensors"))))
+    seed = question.seed
+    outputs = _plain(model, batches.first, seed)
+    save(outputs, scratch / "outputs.safetensors")
     report = {name: tuple(sorted(str(key) for key in info.get(name) or ())) for name in KEYS}
     weights, ties = digests(model.state_dict()), tied(model)
+    given = {"forward": batches.first, **batches.alone}
+    given = {name: vectors.repeated(batch) for name, batch in given.items()}
+    coarse = {name: vectors.rounded(model, batch, seed) for name, batch in given.items()}
+    exact = _exact(model, kind, question.folder)
+    made = {name: vectors.forward(exact, _float(batch), seed) for name, batch in given.items()}
+    went = inputs.continued(exact, [_float(given["forward"]), _float(batches.second)], seed)
+    kept = vectors.Vectors(question.class_, seed)
+    for name, one in made.items():
+        kept.add(name, exact, one, coarse[name], went if name == "forward" else None)
+    kept.save(scratch)
+    parts = {f"{n}/new": part[0] for n, part in enumerate(went.parts)}
+    parts |= {f"{n}/logits": part[1] for n, part in enumerate(went.parts)}
+    save(parts, scratch / "continued.safetensors")
     used = client.used(
         client.Client(
             folder=Path(question.folder),
-            model=_exact(model, kind, question.folder),
+            model=exact,
             seed=question.seed,
             learns="loss" in outputs,
-            batch=batch,
+            batch=batches.first,
         )
     )
-    return Answer(weights=weights, tied=ties, used=used, **report)
+    loss = made["forward"].outputs.get("loss")
+    return Answer(
+        weights=weights,
+        tied=ties,
+        loss=0.0 if loss is None else float(loss.float().mean()),
+        went=_went(went),
+        used=used,
+        **report,
+    )
+
+
+def _plain(model: PreTrainedModel, batch: Mapping[str, Any], seed: int) -> dict[str, Tensor]:
+    import torch
+
+    with torch.no_grad():
+        torch.manual_seed(seed)
+        return inputs.tensors(model(**batch))
+
+
+def save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, path)
+
+
+def _float(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """A batch for a model in float32."""
+    return {
+        name: each(v, lambda t: t.float() if t.is_floating_point() else t)
+        for name, v in batch.items()
+    }
+
+
+def _went(made: inputs.Continued) -> Went:
+    if made.error is None:
+        return Went(parts=len(made.parts))
+    first = str(made.error).partition("\n")[0]
+    if isinstance(made.error, ImportError):
+        return Went(parts=0, lacking=first)
+    return Went(parts=0, refused=f"{type(made.error).__name__}: {first}")

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-from tinybuild import wire
+from tinybuild import bundle, wire
 from tinybuild.config import backbones, found, heads, reads
-from tinybuild.errors import Fault
+from tinybuild.errors import BuildFault, Fault
+from tinybuild.expected import format as expected
+from tinybuild.expected.format import Expected
 from tinybuild.facts import ModelShown
 from tinybuild.feeding import inputs
 from tinybuild.feeding.inputs.contents import contents, renewed
@@ -210,16 +212,35 @@ class Subject:
         return int(size)
 
     @functools.cached_property
-    def elsewhere(self) -> tuple[reader.Answer, Batch]:
-        """What the process that only reads bundles finds in this one, and its outputs."""
+    def elsewhere(self) -> reader.Found:
+        """What the process that only reads bundles finds in this one, and its outputs. What a port
+        is held to is left in `read_in`."""
         question = reader.Question(
             folder=str(self.folder),
             class_=self.made.class_,
             model_type=self.model.config.model_type,
             seed=self.seed,
-            scratch=str(self.scratch / "read"),
+            scratch=str(self.read_in),
         )
-        return reader.ask(question, self.batch)
+        batches = reader.Batches(first=self.batch, second=self.batch_of(1), alone=self.alone)
+        return reader.ask(question, batches)
+
+    @property
+    def read_in(self) -> Path:
+        """Where that process leaves its files."""
+        return self.scratch / "read"
+
+    @functools.cached_property
+    def expected(self) -> Expected:
+        """What a port is held to."""
+        assert self.elsewhere
+        return expected.read(self.read_in)
+
+    @property
+    def bytes(self) -> int:
+        """Of the bundle, with what a port is held to where that was made."""
+        made = (self.read_in / name for name in expected.FILES)
+        return bundle.size(self.folder) + sum(p.stat().st_size for p in made if p.is_file())
 
     # --- inputs and outputs -----------------------------------------------------------------------
 
@@ -265,6 +286,11 @@ class Subject:
         return _as(self.batch_of(number), torch.float32)
 
     @functools.cached_property
+    def alone(self) -> Mapping[str, Batch]:
+        """modality -> a batch for `exact` that holds it, of those that `batch` does not hold."""
+        return inputs.apart(self.exact, self.exact_batch(), self.seed)
+
+    @functools.cached_property
     def special(self) -> frozenset[int]:
         """The ids that config and generation config name."""
         generation = self.file("generation_config.json")
@@ -274,6 +300,11 @@ class Subject:
     def outputs(self) -> Batch:
         """The model's floating-point outputs for the batch, name -> tensor, without gradients."""
         return self.computed(self.batch)
+
+    @functools.cached_property
+    def exact_outputs(self) -> Batch:
+        """Those of the model in float32."""
+        return self.computed(self.exact_batch(), self.exact)
 
     def computed(self, batch: Batch, model: PreTrainedModel | None = None) -> Batch:
         """The outputs for another batch (of another model), drawn with the same random numbers."""
@@ -288,24 +319,26 @@ class Subject:
         """A greedy continuation of the batch: the new tokens and the logits (steps, rows, ids);
         None for a class that generates nothing from token ids. Raises what it raised, and NotTried
         where a package is missing."""
-        return self._continued(self.model, [self.batch])
-
-    @functools.cached_property
-    def generated_exactly(self) -> list[tuple[Tensor, Tensor]] | None:
-        """The same of two batches, in float32."""
-        return self._continued(self.exact, [self.exact_batch(number) for number in range(2)])
-
-    def _continued(
-        self, model: PreTrainedModel, batches: list[Batch]
-    ) -> list[tuple[Tensor, Tensor]] | None:
         if self.rows is None:
             return None
-        made = inputs.continued(model, batches, self.seed)
+        made = inputs.continued(self.model, [self.batch], self.seed)
         if isinstance(made.error, ImportError):  # of what only generation needs
             raise NotTried(str(made.error).partition("\n")[0])
         if made.error is not None:
             raise made.error
         return list(made.parts) or None
+
+    @property
+    def generated_exactly(self) -> list[tuple[Tensor, Tensor]] | None:
+        """The same of two batches, in float32, as the process that only reads bundles has it."""
+        if self.rows is None:
+            return None
+        went = self.elsewhere.answer.went
+        if went.lacking:
+            raise NotTried(went.lacking)
+        if went.refused:
+            raise BuildFault.of(went.refused)
+        return [*self.elsewhere.continued] or None
 
 
 def _as(batch: Batch, dtype: torch.dtype) -> dict[str, Any]:

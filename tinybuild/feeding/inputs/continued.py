@@ -18,10 +18,12 @@ MARGIN = 0.1  # logits between the first token and the second, below which round
 @dataclass(frozen=True, kw_only=True)
 class Continued:
     """Greedy continuations of some batches: for each the new tokens, and the logits (steps, rows,
-    ids). `error` is what the class raised for every way of asking; None also where it was not
-    asked. No parts and no error: it generates nothing from token ids."""
+    ids). `asked` is what `generate` was given for each. `error` is what the class raised for every
+    way of asking; None also where it was not asked. No parts and no error: it generates nothing
+    from token ids."""
 
     parts: tuple[tuple[Tensor, Tensor], ...] = ()
+    asked: tuple[Given, ...] = ()
     error: Exception | None = None
 
 
@@ -31,29 +33,31 @@ def continued(model: Model, batches: Sequence[Given], seed: int) -> Continued:
         return Continued()
     if any(n.endswith("_generation_config") for n in inspect.signature(model.generate).parameters):
         return Continued()  # a stage of several, which only all together can be told what to make
-    parts = []
+    parts, ways = [], []
     for given in batches:
-        made = _first(model, given, seed)
+        asked, made = _first(model, given, seed)
         if isinstance(made, Exception):
             return Continued(error=made)
         part = _part(made)
         if part is None:
             return Continued()
         parts.append(part)
-    return Continued(parts=tuple(parts))
+        ways.append(asked)
+    return Continued(parts=tuple(parts), asked=tuple(ways))
 
 
-def _first(model: Model, given: Given, seed: int) -> Any:
-    """What a model generates when it is asked the first way that it takes, or its first error."""
+def _first(model: Model, given: Given, seed: int) -> tuple[Given, Any]:
+    """The first way to ask that a model takes, and what it generates, or its first error."""
     first: Exception | None = None
     for asked in _ways(model, given):
+        asked = {"min_new_tokens": NEW_TOKENS, **asked}
         try:
-            return _generate(model, asked, seed)
+            return asked, _generate(model, asked, seed)
         except ImportError as error:
-            return error
+            return {}, error
         except Exception as error:  # noqa: BLE001 - another way may be the class's own
             first = first or error
-    return first
+    return {}, first
 
 
 def _part(made: Any) -> tuple[Tensor, Tensor] | None:
@@ -78,7 +82,7 @@ def _generate(model: Model, asked: Given, seed: int) -> Any:
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return model.generate(
-            **{"min_new_tokens": NEW_TOKENS, **asked},
+            **asked,
             max_new_tokens=NEW_TOKENS,
             do_sample=False,
             num_beams=1,

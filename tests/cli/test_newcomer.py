@@ -1,0 +1,129 @@
+"""What people who were new to it typed and wrote: each gets an answer that they can act on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from kit.zoo import LIGHT, command, doit, environment, make
+
+SAID = Path(__file__).with_name("newcomer.txt").read_text()
+HEAD = "version: 1\nsummary: s\n"
+RECIPES = {
+    "absolute": "source: {path: /models/llama}\nmodel: {}\n",
+    "class": "source: {transformers: gpt2}\nmodel: {architecture: GPT2LMHead}\n",
+    "class-of-another": "source: {transformers: gpt2}\nmodel: {architecture: LlamaForCausalLM}\n",
+    "dtype": "source: {transformers: gpt2}\nmodel: {dtype: bf16}\n",
+    "fill-mask": "source: {transformers: bert}\nmodel: {architecture: fill-mask}\n",
+    "heads": "source: {transformers: gpt2}\nmodel: {config: {n_embd: 30, n_head: 4}}\n",
+    "hidden-size": "source: {transformers: qwen2_5_vl}\nmodel: {config: {hidden_size: 32}}\n",
+    "home": "source: {path: ~/models/llama}\nmodel: {}\n",
+    "hub-address": "source: {hub: https://huggingface.co/google/mt5-small}\nmodel: {}\n",
+    "key": "source: {transformers: llama}\nmodel: {config: {num_layers: 2}}\n",
+    "layers": "source: {transformers: gpt2}\nmodel: {layers: 100}\n",
+    "max-bytes": "source: {transformers: gpt2}\nmodel: {}\nchecks: {max_bytes: ten}\n",
+    "misspelt": "source: {transformers: gpt2}\nmodle: {}\n",
+    "misspelt-inside": "source: {transformers: gpt2}\nmodel: {archtecture: auto}\n",
+    "model-empty": "source: {transformers: gpt2}\nmodel:\n",
+    "no-path": "source: {path: ../my-modle}\nmodel: {}\n",
+    "no-recipe": "source: {recipe: lama}\nmodel: {}\n",
+    "no-samples": "dataset: {source: {path: data}}\n",
+    "no-tokenizer": "source: {transformers: vit}\ntokenizer: {vocab_size: 300}\n",
+    "package": "source: {package: mistral-comon, files: {a: a}}\ntokenizer: {method: keep}\n",
+    "pipeline": "source: {transformers: gpt2}\nmodel: {architecture: text-generation}\n",
+    "tab": "source: {transformers: gpt2}\nmodel:\n\tconfig: {}\n",
+    "truncate": "source: {transformers: llama}\ntokenizer: {method: truncate, vocab_size: 300}\n",
+    "type": "source: {transformers: lama}\nmodel: {}\n",
+    "vocab-size": "source: {transformers: gpt2}\ntokenizer: {vocab_size: 5k}\n",
+}
+
+
+def test_broken_recipes_are_told_from_their_text_alone(tmp_path: Path) -> None:
+    """In one `doit check`: what, where, and what to do, of each; newcomer.txt has the words."""
+    root = make(tmp_path / "zoo", **{name: HEAD + text for name, text in RECIPES.items()})
+    said = doit(root, "check")
+    assert said.code == 1
+    assert "Traceback" not in said.err
+    assert said.err.strip() == SAID.strip()
+    told = re.findall(r"^recipes/([\w-]+)\.yaml:\d+:\d+: \S.*\n  hint: \S", said.err, re.MULTILINE)
+    assert sorted(told) == sorted(RECIPES)
+    assert str(tmp_path) not in said.err
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = make(
+        tmp_path_factory.mktemp("newcomer") / "zoo", mt5=LIGHT, t5=LIGHT, bad="version: 1\n"
+    )
+    (root / "recipes/many").mkdir()
+    for number in range(40):
+        (root / f"recipes/many/arch-{number}.yaml").write_text(LIGHT)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("list",), 0, "many   "),
+        (("list", "-s"), 0, "mt5     not built  rows only"),
+        (("mt6",), 1, "there is no recipe mt6\n  hint: did you mean mt5?"),
+        (("why", "many"), 0, "dataset:arch-39"),
+        (("why", "bad", "mt5"), 1, "recipes/bad.yaml:1:1: the recipe has no summary"),
+        (("why", "nix"), 1, "there is no recipe nix\n  hint: see doit list"),
+        (
+            ("check", "recipes/mt6.yaml"),
+            1,
+            "no file recipes/mt6.yaml\n  hint: did you mean recipes/mt5",
+        ),
+        (("check", "mt5"), 0, "1 recipe has nothing wrong"),
+        (("fetch:bad",), 1, "recipes/bad.yaml:1:1: the recipe has no summary"),
+    ],
+)
+def test_what_is_typed(root: Path, words: tuple[str, ...], code: int, says: str) -> None:
+    said = doit(root, *words)
+    assert said.code == code, said
+    assert says in said.out + said.err
+    assert len((said.out + said.err).splitlines()) < 130
+    assert "Traceback" not in said.err
+
+
+def test_a_zoo_without_recipes_says_what_to_do(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo")
+    for words in ((), ("list",), ("check",)):
+        said = doit(root, *words)
+        assert said.code == 0
+        assert (
+            said.out == "there is no recipe in recipes/\n  hint: tinybuild new SOURCE writes one\n"
+        )
+    (root / "recipes/hub").mkdir()
+    (root / "recipes/hub/a.yaml").write_text(LIGHT)
+    assert "no recipe in recipes/ itself\n  hint: build a group: doit hub" in doit(root).out
+
+
+def test_nothing_is_drawn_anew_on_a_terminal_that_cannot(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", a=LIGHT)
+    shown = terminal(root, TERM="dumb")
+    assert "1 built in" in shown
+    assert "\x1b" not in shown
+    assert not re.search(r"\r(?!\n)", shown)
+
+
+def terminal(root: Path, **env: str) -> str:
+    """What `doit` shows where its output is a terminal."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        command(), cwd=root, env=environment(**env), stdout=theirs, stderr=theirs
+    ) as run:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other side is closed
+            while piece := os.read(ours, 4096):
+                shown += piece
+        os.close(ours)
+        assert run.wait(60) == 0
+    return shown.decode()

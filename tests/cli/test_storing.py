@@ -1,0 +1,111 @@
+"""`tinybuild store`: where it is, what goes, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tinybuild.cli.command import Answer, Options
+from tinybuild.cli.session import Session
+from tinybuild.cli.storing import STORE_COMMAND
+from tinybuild.engine import stored
+from tinybuild.engine.receipts import Receipt, State, written
+from tinybuild.errors import Fault
+from tinybuild.files import tree
+from tinybuild.store.folder import Folder
+
+
+@pytest.fixture
+def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which one stage was built, and a store with that and two more."""
+    monkeypatch.setenv("TINYBUILD_STORE", "store")
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/x.yaml").write_text("version: 1\nsummary: x\ndataset: {samples: 5}\n")
+    built = tmp_path / "build/x/dataset"
+    built.mkdir(parents=True)
+    (built / "a.txt").write_text("one")
+    receipt = Receipt(files=tree(built), facts={})
+    for seed in range(3):
+        state = State(settings={}, seed=seed, inputs={}, upstream={}, code="c", versions={})
+        kept = stored.kept("dataset", state, receipt)
+        places = {blob.sha256: built / name for name, blob in kept.files.items()}
+        Folder(tmp_path / "store").keep(kept, places)
+    for name, text in written("dataset:x", receipt, state).items():
+        (built / name).write_text(text)
+    return tmp_path
+
+
+def said(root: Path, *words: str, **options: str) -> tuple[list[str], Answer]:
+    every: Mapping[str, str] = dict.fromkeys(STORE_COMMAND.options, "")
+    given: Options = {**every, **{name.replace("_", "-"): text for name, text in options.items()}}
+    here, lines = Session(root), list[str]()
+    asked = STORE_COMMAND.do(here, words, given)
+    while True:
+        try:
+            lines.append(next(asked))
+        except StopIteration as end:
+            return lines, end.value
+
+
+def test_where_it_is_and_how_large(zoo: Path) -> None:
+    lines, answer = said(zoo)
+    assert lines == [
+        f"folder   {zoo / 'store'}",
+        "mode     written to",
+        "entries  3, 1 of them built in this folder",
+        "files    3 B",
+    ]
+    assert answer.data == {
+        "folder": str(zoo / "store"),
+        "far": "",
+        "writes": True,
+        "entries": 3,
+        "here": 1,
+        "bytes": 3,
+    }
+
+
+def test_what_is_built_here_stays(zoo: Path) -> None:
+    dry, _ = said(zoo, "gc", age="0h", size="0B", dry_run="yes")
+    assert dry == ["would remove 2 entries and 0 B of files", "left: 1 entry, 3 B"]
+    lines, answer = said(zoo, "gc", age="0h", size="0B")
+    assert lines == ["removed 2 entries and 0 B of files", "left: 1 entry, 3 B"]
+    assert answer.data == {"removed": 2, "freed": 0, "entries": 1, "bytes": 3}
+    (line,), _ = said(zoo, "sums")
+    assert line.endswith("  dataset:x")
+    assert Folder(zoo / "store").find(line.split()[1]) is not None
+
+
+def test_a_far_store_is_named_without_its_password(
+    zoo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINYBUILD_STORE", "sftp://me:secret@host/tiny")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(zoo / "cache"))
+    lines, answer = said(zoo)
+    assert lines[:2] == [f"folder   {zoo / 'cache/tinybuild/store'}", "behind   sftp://host/tiny"]
+    assert "secret" not in str(answer.data)
+    assert "sftp://host/tiny is left alone" in said(zoo, "gc")[0][-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "why"),
+    [
+        (["gcc"], {}, "store gcc is not known"),
+        (["gc"], {"age": "30"}, "--age 30 is not an age"),
+        (["gc"], {"size": "5 GB"}, "--size 5 GB is not a size"),
+        (["gc", "nowhere"], {}, "nothing was built in nowhere"),
+        (["sums", "y"], {}, "there is no recipe y"),
+    ],
+)
+def test_what_is_not_known_is_refused(
+    zoo: Path, words: list[str], options: dict[str, str], why: str
+) -> None:
+    with pytest.raises(Fault, match=why):
+        said(zoo, *words, **options)
+
+
+def test_it_may_be_off(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYBUILD_STORE", "off")
+    assert said(zoo)[0] == ["the store is off (TINYBUILD_STORE=off)"]
