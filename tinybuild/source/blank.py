@@ -170,9 +170,9 @@ def _heard(kind: str, mapped: Sequence[str]) -> list[str]:
 
     module = model_type_to_module_name(kind)
     transformers = importlib.import_module("transformers")
-    known = [getattr(transformers, one, None) for one in mapped]
-    known = [one for one in known if one is not None and not getattr(one, "is_dummy", False)]
-    if not any("input_values" in one.model_input_names for one in known):
+    known: list[Any] = [getattr(transformers, one) for one in mapped if hasattr(transformers, one)]
+    there = [one for one in known if not getattr(one, "is_dummy", False)]
+    if not any("input_values" in one.model_input_names for one in there):
         return []
     if 'main_input_name = "input_features"' not in code(module, "modeling"):
         return []
