@@ -16,7 +16,7 @@ import stat
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, TypedDict
 
@@ -174,6 +174,28 @@ def below(folder: str, prefix: str = "") -> Iterator[str]:
         return
 
 
+# Modes that no bundle's file has, whatever umask it was written under.
+UNUSUAL = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH | stat.S_IWOTH | stat.S_ISUID | stat.S_ISGID
+
+
+def strange(folder: str, known: Container[str], prefix: str = "") -> Iterator[str]:
+    """What a folder of known files has that nobody put there: other files, links, modes."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = prefix + entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    yield from strange(entry.path, known, f"{name}/")
+                elif entry.is_symlink():
+                    yield f"{name} is a link"
+                elif name not in known:
+                    yield f"{name} was added"
+                elif entry.stat(follow_symlinks=False).st_mode & UNUSUAL:
+                    yield f"the mode of {name} was altered"
+    except (FileNotFoundError, NotADirectoryError):
+        return
+
+
 def inside(folder: Path, name: str) -> Path:
     """`folder/name`, refused when the name is absolute, climbs out, or leaves through a link."""
     pure = PurePosixPath(name)
@@ -201,6 +223,22 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def sweep(build: Path, dist: Path) -> None:
+    """Remove what killed builds left in build/ and dist/: of each stage whose lock nobody holds."""
+    for lock in build.glob("*/.lock.*"):
+        stage, name = lock.name.removeprefix(".lock."), lock.parent.name
+        left = list(lock.parent.glob(f".{stage}.*"))
+        if stage == "pack":
+            aside = re.compile(rf"\.{re.escape(name)}(\.tar\.gz)?\.(old|new)-[0-9]+")
+            left += [p for p in dist.glob(f".{name}.*") if aside.fullmatch(p.name)]
+        if not left:
+            continue
+        with contextlib.suppress(OSError), lock.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: it is at work
+            for path in left:
+                remove(path)
 
 
 @contextlib.contextmanager

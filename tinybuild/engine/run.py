@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tinybuild import named, reading, source, wire
+from tinybuild import bundle, named, reading, source, wire
 from tinybuild.engine import code, receipts, stored, views, why
 from tinybuild.engine.receipts import Failure, Receipt, Said, State
 from tinybuild.engine.stages import STAGES, Need, Task
@@ -30,6 +30,8 @@ from tinybuild.files import (
     pretty,
     put,
     remove,
+    strange,
+    sweep,
     tree,
     write,
 )
@@ -66,7 +68,7 @@ class Builder:
         self.receipts: dict[str, Receipt | None] = {}
         self.places: dict[str, Path] = {}
         self.busy: set[str] = set()
-        self.stopping = False
+        self.stopping = self.swept = False
         self.stored = stored.Stored(None, pool)  # until the environment is asked
         self.frozen = lock.frozen(os.environ)  # locks must hold, and none is written
         # The code as it is before any worker loads it: an edit made later is seen next time.
@@ -129,6 +131,13 @@ class Builder:
             if now != entry["sha256"]:
                 yield f"{name} was deleted" if now is None else f"{name} was altered"
         packed = task.startswith("pack:")
+        if packed:
+            name = task.partition(":")[2]
+            known = {
+                *receipt.files,
+                f"{name}/{bundle.SIGNATURE}",
+            }  # a signature is nobody's stage's
+            yield from strange(f"{folder}/{name}", known, f"{name}/")
         for name in below(str(self.place(task))):
             if name not in (RECEIPT, PROVENANCE) and (packed or name not in receipt.files):
                 yield f"{name} was added"
@@ -167,6 +176,9 @@ class Builder:
 
     def _do(self, attempt: Attempt, say: Callable[[str], None]) -> Done:
         """Wait for the place, and do the work unless somebody else has."""
+        if not self.swept:
+            self.swept = True
+            sweep(self.root / "build", self.root / "dist")
         task = attempt.task
         place = self.place(task.name)
         self._folders(place.parent)
