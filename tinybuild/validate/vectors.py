@@ -1,8 +1,8 @@
 """What a port is held to: expected.json and expected.safetensors, made from a model as loaded.
 
 Everything is computed in float32, each operation in float64 and rounded, as what a report measures
-(`portable.arithmetic`), and told in steps of 2**-16 of the largest number: the same numbers on
-any CPU. How far rounding moves an output is measured by rounding what each operation gives to bfloat16,
+(`portable.arithmetic`), and told in steps of 2**-16 of the largest number: the same numbers on any
+CPU. How far rounding moves an output is measured by rounding what each operation gives to bfloat16,
 and told as a power of two.
 """
 
