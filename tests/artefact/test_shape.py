@@ -61,6 +61,31 @@ def test_the_overrides_are_the_difference(job: MakeJob, tmp_path: Path) -> None:
     assert "n_positions_of_old: LlamaConfig has no 'n_positions_of_old'" in seen.unknown
 
 
+def test_another_way_to_scale_positions(job: MakeJob, tmp_path: Path) -> None:
+    """TRL's tiny Phi-3 has none; the lists of its source's longrope go with the way itself."""
+    factors = [1.0 + n / 10 for n in range(48)]
+    longrope = {"type": "longrope", "long_factor": factors, "short_factor": factors}
+    named = {"model_type": "phi3", "architectures": ["Phi3ForCausalLM"], "vocab_size": 32064}
+    more = {"max_position_embeddings": 131072, "original_max_position_embeddings": 4096}
+    small = {**SMALL, "vocab_size": 32011, "num_key_value_heads": 2, "pad_token_id": 0}
+    tiny = {key: value for key, value in small.items() if key not in LLAMA or key in named}
+    seen = read(job, tmp_path, {**tiny, **named}, {**named, **more, "rope_scaling": longrope})
+    assert seen.other == ()
+    assert seen.overrides["rope_parameters"] == {"rope_type": "default"}
+
+
+def test_what_is_large_and_what_cannot_be_is_said(job: MakeJob, tmp_path: Path) -> None:
+    """TRL's tiny Gemma keeps the heads of its source; ids beyond the tokens are in no bundle."""
+    named = {"model_type": "gemma", "architectures": ["GemmaForCausalLM"]}
+    small = {**SMALL, **named, "head_dim": 256, "bos_token_id": 700, "pad_token_id": 0}
+    seen = read(job, tmp_path, small, named)
+    assert seen.other == ()
+    assert seen.overrides["head_dim"] == 256
+    assert "bos_token_id" in seen.overrides
+    assert seen.overrides["bos_token_id"] is None
+    assert "bos_token_id: 700 is not below its 600 tokens" in seen.unknown
+
+
 def test_parts_of_a_config(job: MakeJob, tmp_path: Path) -> None:
     part = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1}
     text = {"model_type": "llama", "vocab_size": 500, "intermediate_size": 24, **part}

@@ -9,13 +9,14 @@ import random
 import struct
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kit import faults
-from kit.archives import PACK, tar, tar_of, zipped
+from kit.archives import PACK, Files, tar, tar_of, zipped
 
 from tinybuild.dataset.archives import Meter, check_zip, inner_name, is_archive, leaves, members
 from tinybuild.errors import BuildFault
@@ -63,6 +64,20 @@ def test_every_kind_gives_its_files_in_order(
     if not name.endswith(".zip"):
         found = members(path, name, meter=Meter(most=10**6))
         assert [(file, stream.read()) for file, stream in found] == FILES
+
+
+@pytest.mark.parametrize(("name", "pack"), [("x.tar", tar), ("x.zip", zipped)])
+def test_a_pointer_of_git_lfs_in_an_archive(
+    name: str, pack: Callable[[Files], bytes], tmp_path: Path, scratch: Path
+) -> None:
+    begun = b"version https://git-lfs.github.com/spec/v1\n"
+    pointer = begun + b"oid sha256:0\nsize 9\n"
+    text = refused(tmp_path / name, pack([*FILES, ("c.png", pointer)]), scratch)
+    assert f"{name}!c.png is a pointer of Git LFS, not the file itself" in text
+    assert "git lfs pull" in text
+    long = [("about.txt", begun + b"is how a pointer begins. " * 99)]
+    (tmp_path / name).write_bytes(pack(long))
+    assert unpacked(tmp_path / name, scratch) == [(f"{name}!about.txt", long[0][1])]
 
 
 @pytest.mark.parametrize("suffix", PACK)

@@ -33,7 +33,12 @@ PRELOADED = {
 }
 # What says nothing to what is imported, or is not the same in two tests. A worker gets the path of
 # its doit, and imports from there what was not imported: a tinybuild with something added, say.
-FREE = ("CI", "PYTEST_CURRENT_TEST", "PYTHONDONTWRITEBYTECODE", "KIT_WARM")
+FREE = (
+    *("CI", "PYTEST_CURRENT_TEST", "PYTHONDONTWRITEBYTECODE", "KIT_WARM"),
+    # These the process that runs doit reads; no stage does.
+    *("TINYBUILD_STORE", "TINYBUILD_STORE_MODE", "TINYBUILD_STORE_SUMS"),
+    *("TINYBUILD_SHARD", "TINYBUILD_COSTS", "TINYBUILD_LOCKED"),
+)
 FREE_OF = {"tinybuild.warm": FREE, "light": (*FREE, "PYTHONPATH")}
 # It imports when the first doit asks for a worker; it ends with the tests, which hold the pipe.
 PROGRAM = """

@@ -19,7 +19,7 @@ from tinybuild.tokenizer.ranks import Ranks
 from tinybuild.tokenizer.segmenter import BYTES, LETTERS
 from tinybuild.tokenizer.tokenizer_json import TokenizerJson
 
-EASY = settings(deadline=None, derandomize=True, max_examples=60)
+EASY = settings(max_examples=60)
 # (continuing_subword_prefix, end_of_word_suffix); z is in no merge, so it separates.
 FORMS = (("", ""), ("##", ""), ("", "</w>"), ("##", "</w>"))
 LETTERS_HERE = "abc"

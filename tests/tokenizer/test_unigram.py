@@ -17,7 +17,7 @@ from tinybuild.tokenizer.segmenter import BYTES
 from tinybuild.tokenizer.tokenizer_json import TokenizerJson
 from tinybuild.tokenizer.unigram import Unigram
 
-EASY = settings(deadline=None, derandomize=True, max_examples=60)
+EASY = settings(max_examples=60)
 
 
 def every_text(letters: str, longest: int) -> list[str]:

@@ -17,7 +17,7 @@ from tinybuild.tokenizer.choose import Space
 from tinybuild.tokenizer.tokenizer_json import TokenizerJson
 from tinybuild.tokenizer.words import Words
 
-EASY = settings(deadline=None, derandomize=True, max_examples=60)
+EASY = settings(max_examples=60)
 UNKNOWN = "[UNK]"
 USED = st.dictionaries(st.integers(0, 40), st.integers(1, 9), max_size=6)
 SIZE = st.floats(0, 1)

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinybuild.config import found, heads, meta, overrides, relations
+from tinybuild.config.sizes import SIZES
 from tinybuild.config.spread import SPREADS
 from tinybuild.errors import BuildFault, Fault
-from tinybuild.keys import LABELS, first, is_id, measures, says, vocabulary
+from tinybuild.keys import LABELS, configs, first, is_id, measures, numbers, says, vocabulary
 from tinybuild.model import Building
 from tinybuild.model.resized import resize
-from tinybuild.paths import Data, Json, leaves, merge, put, without
+from tinybuild.paths import Data, Json, leaves, merge, put, whole, without
 from tinybuild.paths import Path as Place
 from tinybuild.workers import Job
 
@@ -28,6 +29,8 @@ TOKENIZERS = (
     *("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt"),
     *("spiece.model", "sentencepiece.bpe.model", "source.spm", "tekken.json"),
 )
+AXES = ("width", "head dim", "ffn width", "expert width", "rank")
+LARGE = 3 * SIZES["tiny"].width  # the check no_dimension_left asks for wider ones to be said
 MOST = 200_000_000  # parameters of something tiny; weights are drawn once to see what is read
 
 
@@ -131,13 +134,34 @@ class _Work:
         whole = self._taken(merge(whole, _untried(again, unknown)), unknown)
         follow = _following(whole)
         wishes = self._within(self._fewest(_less(whole, follow), follow), follow, unknown)
-        wishes = self._read(wishes, follow, unknown)
+        wishes = self._read(merge(self._large(), wishes), follow, unknown)
         left = difference(self.made(merge(follow, wishes)), self.target)
         for path, value in leaves(_untried(left, unknown)):
             unknown.append(f"{'.'.join(path)}: {_short(value)} cannot be said")
         if tokenizer and follow:
             return wishes, unknown
-        return merge(wishes, follow), unknown
+        return merge(merge(wishes, follow), self._beyond(unknown)), unknown
+
+    def _large(self) -> dict[str, Json]:
+        """What makes axes as large as the source's: a recipe has to say that it wants them so."""
+        said: dict[str, Json] = {}
+        for path, node in configs(overrides.plain(self.target)):
+            for name, value in numbers(node, *AXES):
+                if value > LARGE:
+                    put(said, (*path, name), value)
+        return said
+
+    def _beyond(self, unknown: list[str]) -> dict[str, Json]:
+        """Ids that are no rows of the embedding, which no bundle may hold, as none."""
+        none: dict[str, Json] = {}
+        for path, node in configs(overrides.plain(self.target)):
+            rows = node.get("vocab_size")
+            for name, value in node.items() if whole(rows) else ():
+                if is_id(name) and whole(value) and whole(rows) and value >= rows:
+                    put(none, (*path, name), None)
+                    shown = ".".join((*path, name))
+                    unknown.append(f"{shown}: {value} is not below its {rows:,} tokens")
+        return none
 
     def made(self, wishes: Data) -> PreTrainedConfig:
         """The source with overrides, and with what follows the tokenizer as the target has it."""
@@ -245,8 +269,6 @@ def difference(source: PreTrainedConfig, target: PreTrainedConfig) -> dict[str, 
         elif name != LABELS[1] and (more := _json(value)) != (held := _json(before.get(name))):
             if isinstance(more, Mapping) and isinstance(held, Mapping):  # they are merged
                 more = {key: item for key, item in more.items() if held.get(key) != item}
-                if "type" in held and "rope_type" in more:  # its older name is read first
-                    more["type"] = more["rope_type"]
             if more != {}:
                 wishes[name] = more
     return wishes

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 # transformers writes these itself: nobody wishes them.
+# How rotary positions are scaled, and what one way or another has of its own for that.
+SCALED = ("rope_type", "type")
+SCALING = (
+    *("factor", "attention_factor", "original_max_position_embeddings", "truncate"),
+    *("low_freq_factor", "high_freq_factor", "short_factor", "long_factor"),
+    *("beta_fast", "beta_slow", "mscale", "mscale_all_dim"),
+)
 OURS = ("transformers_version", "_name_or_path", "model_type")
 
 Key = tuple[str | int, ...]
@@ -279,10 +286,24 @@ def _arguments(config: PreTrainedConfig, wanted: Data) -> dict[str, Json]:
             # Of the class: upstreams name another one here (idefics in a vision_config).
             arguments[name] = {**_arguments(sub, value), "model_type": type(sub).model_type}
         elif isinstance(value, Mapping) and name not in (BY_LAYER, *LABELS):
-            arguments[name] = merge(mapping(arguments.get(name)), value)
+            arguments[name] = _merged(mapping(arguments.get(name)), value)
         else:
             arguments[name] = value
     return arguments
+
+
+def _merged(held: Data, given: Data) -> dict[str, Json]:
+    """Both, deeply, what is given last. Of another way to scale rotary positions nothing is left,
+    such as longrope's lists of factors."""
+    before, after = ({of[n] for n in SCALED if isinstance(of.get(n), str)} for of in (held, given))
+    if before and after and before != after:
+        held = {name: value for name, value in held.items() if name not in (*SCALED, *SCALING)}
+    made = dict(held)
+    for name, value in given.items():
+        inner = made.get(name)
+        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        made[name] = _merged(mapping(inner), mapping(value)) if both else value
+    return made
 
 
 def _labelled(wanted: Data) -> Data:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Self, TypeAlias
 
 from tinybuild.errors import BuildFault, Fault
+from tinybuild.files import LARGEST_POINTER, POINTER, POINTS
 
 KEY = ("dataset", "source")
 Bytes: TypeAlias = "IO[bytes] | io.RawIOBase"
@@ -336,6 +337,8 @@ def _tar(stream: Bytes, name: str, most: int) -> Iterator[tuple[str, Bytes]]:
                 if len(data) != info.size:
                     raise tarfile.ReadError("unexpected end of data")
                 content = io.BytesIO(data)
+                if info.size <= LARGEST_POINTER:
+                    _no_pointer(data, shown)
         if info.size > SMALL:
             content = io.BufferedReader(_Stream(content, shown, None), CHUNK)
         yield member, content
@@ -359,7 +362,17 @@ def _zip(stream: Bytes, name: str, meter: Meter, scratch: Path) -> Iterator[tupl
             shown = f"{name}!{member}"
             with _reading(shown):
                 content = archive.open(info)
-            yield member, io.BufferedReader(_Stream(content, shown, meter), CHUNK)
+            reader = io.BufferedReader(_Stream(content, shown, meter), CHUNK)
+            if info.file_size <= LARGEST_POINTER:
+                _no_pointer(reader.peek(len(POINTS)), shown)
+            yield member, reader
+
+
+def _no_pointer(begun: bytes, shown: str) -> None:
+    """Refuse a file by its first bytes that only says where Git LFS keeps the real one."""
+    if begun.startswith(POINTS):
+        hint = "run `git lfs pull` where it was packed, and make the archive again"
+        raise BuildFault.of(f"{shown} {POINTER}", key=KEY, hint=hint)
 
 
 def _check_zip_member(info: zipfile.ZipInfo, name: str, most: int) -> str:
