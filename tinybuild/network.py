@@ -33,6 +33,13 @@ ENVIRONMENT: dict[str, str | None] = {
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN": None,
     "GH_TOKEN": None,
     "GITHUB_TOKEN": None,
+    # What would carry a question past the hook: a process that a library starts inherits these.
+    "HTTP_PROXY": None,
+    "HTTPS_PROXY": None,
+    "ALL_PROXY": None,
+    "http_proxy": None,
+    "https_proxy": None,
+    "all_proxy": None,
     # What a store in a bucket asks for.
     "AWS_ACCESS_KEY_ID": None,
     "AWS_SECRET_ACCESS_KEY": None,

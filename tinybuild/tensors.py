@@ -70,7 +70,10 @@ def placed(file: BinaryIO, size: int) -> tuple[int, dict[str, Placed]]:
     begin = LENGTH + length
     if size < LENGTH or length > LONGEST or begin > size:
         raise ValueError("it is cut off, or not safetensors")
-    header = json.loads(file.read(length))
+    try:
+        header = json.loads(file.read(length))
+    except RecursionError:
+        raise ValueError("its header is nested too deeply") from None
     if not isinstance(header, dict):
         raise Misshapen("the header must be a mapping")
     header.pop(METADATA, None)

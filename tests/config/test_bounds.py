@@ -12,7 +12,7 @@ from kit.found import configs
 from kit.stage import MakeJob
 
 from tinybuild import model
-from tinybuild.config import bounds
+from tinybuild.config import bounds, found
 from tinybuild.errors import BuildFault
 
 LLAMA = {"model_type": "llama", "vocab_size": 32000, "hidden_size": 64}
@@ -56,3 +56,23 @@ def test_nothing_is_made_before(job: MakeJob, tmp_path: Path, key: str) -> None:
 def test_real_configs_are_within(name: str) -> None:
     data = json.loads((found_config(name) / "config.json").read_text())
     bounds.hold(data, "it", ("source",))
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            {"model_type": ["llama"]},
+            "model_type of the source's config.json is ['llama'], not",
+        ),
+        ({"model_type": float("nan")}, "is nan, not text"),
+        ({"architectures": "LlamaForCausalLM"}, "is 'LlamaForCausalLM', not a list of names"),
+        ({"architectures": [None]}, "is [None], not a list of names"),
+    ],
+)
+def test_what_names_a_class_has_its_type(tmp_path: Path, more: dict[str, Any], said: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({**LLAMA, **more}))
+    with pytest.raises(BuildFault) as caught:
+        found.read(tmp_path)
+    assert said in str(caught.value)
+    assert caught.value.findings[0].hint

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from tinybuild.engine.plan import load
 from tinybuild.engine.run import Builder
 from tinybuild.engine.stages import Task
 from tinybuild.errors import BuildFault
-from tinybuild.files import Memo, locked, put
+from tinybuild.files import Memo, locked, put, sweep
 from tinybuild.recipe import Cache
 from tinybuild.workers import Job, Limits, Pool, Sort
 
@@ -73,6 +73,68 @@ def test_an_added_file_never_reaches_a_bundle(copy: Path) -> None:
     edit(copy, "x", "rows only", "rows, only")
     assert doit(copy).code == 0
     assert not (copy / "dist/x/dataset/notes.txt").exists()
+
+
+def add(bundle: Path) -> None:
+    (bundle / "dataset/notes.txt").write_text("mine")
+
+
+def link(bundle: Path) -> None:
+    """A link to the same bytes."""
+    (bundle / "README.md").rename(bundle.parent / "elsewhere")
+    (bundle / "README.md").symlink_to("../elsewhere")
+
+
+def executable(bundle: Path) -> None:
+    (bundle / "recipe.yaml").chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (add, "x/dataset/notes.txt was added"),
+        (link, "x/README.md is a link"),
+        (executable, "the mode of x/recipe.yaml was altered"),
+    ],
+)
+def test_what_is_foreign_in_a_bundle_is_noticed(
+    copy: Path, built: Path, change: Callable[[Path], None], said: str
+) -> None:
+    (copy / "dist/x/model.sig").write_text("a signature is no stage's")
+    assert reasons(copy, "pack:x") == ()
+    change(copy / "dist/x")
+    assert reasons(copy, "pack:x") == (said,)
+    pool = Pool()
+    try:
+        Builder(copy, Memo(), pool).perform(tasks(copy)["pack:x"], print)
+    finally:
+        pool.stop()
+    assert reasons(copy, "pack:x") == ()
+    assert snapshot(copy / "dist/x") == snapshot(built / "dist/x")
+    assert not (copy / "dist/x/recipe.yaml").stat().st_mode & 0o111
+
+
+def test_what_killed_builds_left_goes_whichever_stage_runs(copy: Path) -> None:
+    """Of any recipe, also one that is no more; but not what another doit is at work on."""
+    left = ["build/x/.model.k", "build/gone/.fetch.k", "dist/.x.old-1", "dist/.x.tar.gz.new-1"]
+    busy, mine = "build/x/.validate.k", "dist/.x.mine"
+    for name in (*left, busy, mine):
+        (copy / name).mkdir(parents=True)
+    for name in ("x/.lock.model", "gone/.lock.fetch"):
+        (copy / "build" / name).touch()
+    with locked(copy / "build/x/validate", lambda: None):
+        sweep(copy / "build", copy / "dist")
+    assert [name for name in left if (copy / name).exists()] == []
+    assert (copy / busy).exists()
+    assert (copy / mine).exists()
+    (copy / "build/x/.model.k").mkdir()
+    pool = Pool()
+    try:
+        Builder(copy, Memo(), pool).perform(tasks(copy)["dataset:x"], print)
+    finally:
+        pool.stop()
+    assert not (copy / "build/x/.model.k").exists()
+    assert not (copy / busy).exists()
 
 
 @pytest.mark.parametrize("text", ['{"%s": 5}', '{"%s": [1]}', "[]", "[" * 200_000])

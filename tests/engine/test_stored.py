@@ -73,6 +73,27 @@ def test_recipes_that_ask_the_same_share_the_stage(filled: Path) -> None:
 
 
 @pytest.mark.slow
+def test_three_shards_over_one_store_are_one_build(tmp_path: Path) -> None:
+    """Each in a folder of its own, and a build after them has nothing to make."""
+    rows = {f"r{n}": LIGHT.replace("samples: 5", f"samples: {n}") for n in range(4, 10)}
+    one, store = make(tmp_path / "one", **rows), str(tmp_path / "store")
+    assert doit(one).code == 0
+    made = dict[str, bytes]()
+    for number in range(1, 4):
+        part = make(tmp_path / f"part-{number}", **rows)
+        result = doit(part, TINYBUILD_SHARD=f"{number}/3", TINYBUILD_STORE=store)
+        assert "2 built in " in result.out, result.out + result.err
+        found = snapshot(part / "dist")
+        assert not found.keys() & made.keys()
+        made |= found
+    assert made == snapshot(one / "dist")
+    whole = make(tmp_path / "whole", **rows)
+    result = doit(whole, TINYBUILD_STORE=store)
+    assert "6 restored in " in result.out
+    assert snapshot(whole) == snapshot(one)
+
+
+@pytest.mark.slow
 def test_a_tokenizer_is_made_once_and_a_model_is_the_recipes_own(tmp_path: Path) -> None:
     zoo, store = make(tmp_path / "zoo", one=FULL, two=FULL), str(tmp_path / "store")
     assert doit(zoo, "-n", "2", TINYBUILD_STORE=store).code == 0
@@ -106,6 +127,7 @@ def test_a_fresh_clone_is_restored_without_a_worker(top: Path, filled: Path) -> 
     assert snapshot(top / "zoo") == snapshot(filled / "zoo")
 
 
+@pytest.mark.slow
 def test_a_deleted_artefact_is_restored_and_an_edit_is_built(top: Path) -> None:
     zoo, store = top / "zoo", str(top / "store")
     doit(zoo, "rows", "more", TINYBUILD_STORE=store)
@@ -173,6 +195,7 @@ def test_a_store_that_is_read_only_or_off_is_not_written(top: Path) -> None:
     assert "TINYBUILD_STORE_MODE: 'rad' is not a mode of the store\n  hint: set it to" in result.err
 
 
+@pytest.mark.slow
 def test_only_what_was_signed_off_is_taken(top: Path, filled: Path) -> None:
     zoo, store = top / "zoo", str(top / "store")
     told = tinybuild(filled / "zoo", "store", "sums", "rows", TINYBUILD_STORE=store).out
@@ -215,6 +238,7 @@ def clone(root: Path, name: str) -> Path:
     return other
 
 
+@pytest.mark.slow
 def test_a_locked_source_of_the_hub_is_restored_without_the_hub(tmp_path: Path) -> None:
     root, store = make(tmp_path / "zoo", a=ROWS), str(tmp_path / "store")
     away = {"HF_HOME": str(tmp_path / "none"), "HF_ENDPOINT": "http://hub.invalid"}
@@ -231,6 +255,7 @@ def test_a_locked_source_of_the_hub_is_restored_without_the_hub(tmp_path: Path) 
     assert doit(unlocked, TINYBUILD_STORE=store, HF_HUB_OFFLINE="1", **away).code == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("told", [{"gated": "auto"}, {"private": True}], ids=str)
 def test_a_store_gives_nothing_that_the_hub_would_not_give_to_all(
     tmp_path: Path, told: dict[str, str | bool]

@@ -859,3 +859,21 @@ def test_a_decoder_of_several_codebooks_begins_in_each() -> None:
     for one, seen, shape in wanted:
         made = complete(one, ids, {"decoder_input_ids": seen})
         assert tuple(made["decoder_input_ids"].shape) == shape
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {
+            "audio_tokenizer": {
+                "audio_tokenizer_class": "DacModel",
+                "audio_tokenizer_name_or_path": "descript/dac_44khz",
+            }
+        },
+        {"repo_path": "shi-labs/oneformer_demo", "class_info_file": "ade20k_panoptic.json"},
+    ],
+)
+def test_what_a_processor_would_load_from_the_hub_is_not_in_a_bundle(named: Any) -> None:
+    assert shrink({"num_text": 234, **named}, {}, {}) == {"num_text": 234}
+    alone = {"class_info_file": "classes.json"}
+    assert shrink(alone, {}, {}) == alone

@@ -515,7 +515,8 @@ def wrong(fault: Fault) -> str:
     """What is wrong with a refusal; "" where nothing is."""
     for finding in fault.findings:
         text = f"{finding.what} {finding.hint}"
-        if not finding.what or not finding.hint:
+        advised = finding.hint or " must " in finding.what  # which says it
+        if not finding.what or not advised:
             return f"no hint: {finding.what}"
         if "Traceback" in text or "run doit again" in text or tempfile.gettempdir() in text:
             return f"says what it must not: {text}"

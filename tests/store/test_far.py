@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,13 +21,14 @@ from tinybuild.store.place import Place
 from tinybuild.workers import Pool
 
 STATE = State(settings={}, seed=0, inputs={}, upstream={}, code="c", versions={})
+BUCKETS = itertools.count()  # all servers of a process have the same ones
 TEXTS = {"a.txt": "one", "b/c.txt": "two", "d.txt": "one"}
 
 
 @contextlib.contextmanager
 def bucket() -> Iterator[str]:
     """The URL of a folder in a bucket of a server that speaks S3, on this machine."""
-    pytest.importorskip("s3fs", reason="s3fs is not installed")
+    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
     server = pytest.importorskip("moto.server", reason="moto is not installed")
     import fsspec
 
@@ -38,9 +40,11 @@ def bucket() -> Iterator[str]:
         patch.setenv("AWS_ACCESS_KEY_ID", "key")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        fsspec.filesystem("s3").mkdir("tiny")
+        s3fs.S3FileSystem.clear_instance_cache()  # of another test's server
+        name = f"tiny-{next(BUCKETS)}"
+        fsspec.filesystem("s3").mkdir(name)
         try:
-            yield "s3://tiny/zoo"
+            yield f"s3://{name}/zoo"
         finally:
             running.stop()
 

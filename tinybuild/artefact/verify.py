@@ -15,10 +15,9 @@ from pathlib import Path
 from tinybuild import bundle, statement
 from tinybuild.artefact import signature
 from tinybuild.errors import BuildFault, Fault
-from tinybuild.files import archive, sha256
+from tinybuild.files import UNUSUAL, archive, sha256
 
 ABROAD = (".gitattributes", ".git/", ".cache/huggingface/")  # what git and the Hub's client add
-UNUSUAL = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH | stat.S_IWOTH | stat.S_ISUID | stat.S_ISGID
 BLOCK = 1 << 20
 
 

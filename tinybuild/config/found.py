@@ -119,6 +119,15 @@ def _json(folder: Path) -> dict[str, Json]:
         raise BuildFault.of("the source's config.json is not JSON", key=("source",)) from None
     if not isinstance(data, dict):
         raise BuildFault.of("the source's config.json is not a JSON object", key=("source",))
+    names, type_ = data.get("architectures"), data.get("model_type")
+    listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    for key, fits, wanted in (
+        ("model_type", isinstance(type_, str | None), "text"),
+        ("architectures", names is None or listed, "a list of names"),
+    ):
+        if not fits:
+            what = f"{key} of the source's config.json is {data[key]!r}, not {wanted}"
+            raise BuildFault.of(what, key=("source",))
     return data
 
 

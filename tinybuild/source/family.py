@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,12 @@ def unread(tokenizer: Any, kind: str) -> None:
     if not TAKEN.search(Path(code.origin).read_text(encoding="utf-8")):
         names.remove(SEGMENTS)
         tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
+
+
+def takes_text(tokenizer: Any | None) -> bool:
+    """Whether a tokenizer is one of texts: LayoutLM's wants words, each with its box on a page."""
+    called = inspect.signature(type(tokenizer).__call__).parameters if tokenizer else {}
+    return bool(called) and "boxes" not in called
 
 
 def _classes(kind: str) -> Iterator[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -289,12 +289,24 @@ def _shrunk(data: Data, source: Data, tiny: Data, part: str) -> dict[str, Json]:
     """The mapping of one part."""
     views = {prefix: View.of(data, source, tiny, prefix, part) for prefix in ("", *_prefixes(data))}
     made: dict[str, Json] = {}
+    abroad = set(_abroad(data))
     for name, value in data.items():
         own = (p for p in views if name.startswith(p) and name.removeprefix(p) in SETTINGS)
         prefix = max(own, default="")
-        if not elsewhere(name, value):
+        if name not in abroad:
             made[name] = _follows(views[prefix], name.removeprefix(prefix), value)
     return {**made, **_folded(made, tiny), **_window(made, source, tiny)}
+
+
+def _abroad(data: Data) -> Iterator[str]:
+    """What leads to a repository: a name of one, a part that is loaded from one (audio_tokenizer),
+    and the files that are looked for in it (class_info_file beside repo_path)."""
+    named = [name for name, value in data.items() if elsewhere(name, value)]
+    yield from named
+    for name, value in data.items():
+        inner = value.items() if isinstance(value, Mapping) else ()
+        if any(elsewhere(*item) for item in inner) or (named and name.endswith("_file")):
+            yield name
 
 
 def _prefixes(data: Data) -> list[str]:

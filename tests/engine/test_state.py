@@ -1,0 +1,331 @@
+"""Whatever happens to a zoo between builds, the next build leaves what a build from nothing leaves.
+
+Stages are stood in for by one that writes down all it was given (`Echo`): anything that a task
+sees and does not depend on shows as stale bytes. Three recipes are made from one another, three
+deep, with configs, tokenizers and rows of different ones. `TINYBUILD_STEPS` says how many steps the
+slow test takes, `TINYBUILD_SEED` which ones; it prints its seed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from kit.files import contents
+from kit.zoo import make, snapshot
+
+from tinybuild import source, wire
+from tinybuild.engine.plan import load
+from tinybuild.engine.run import Builder
+from tinybuild.facts import ModelFacts, TokenizerFacts
+from tinybuild.files import Memo, digest, sha256
+from tinybuild.recipe import Cache
+from tinybuild.workers import Job, Limits, Pool, Sort
+
+HEAD = "version: 1\nsummary: of a chain\nseed: 0\n"
+MODEL = "model: {architecture: LlamaForCausalLM}\n"
+RECIPES = {
+    "up": HEAD
+    + "source: {path: ../from}\ndataset: {samples: 3, source: {path: ../rows}}\n"
+    + "tokenizer: {method: truncate, vocab_size: 300}\n"
+    + MODEL,
+    "mid": HEAD
+    + "source: {recipe: up}\ndataset: {samples: 2, source: {recipe: up}}\n"
+    + "tokenizer: {method: truncate, vocab_size: 200}\n"
+    + MODEL,
+    "low": HEAD
+    + "source: {recipe: mid}\ndataset: {samples: 1, source: {recipe: mid}}\n"
+    + "tokenizer: {method: truncate, vocab_size: 100, source: {recipe: up}}\n"
+    + MODEL,
+}
+EDITS = (
+    ("samples: 1", "samples: 2"),
+    ("seed: 0", "seed: 1"),
+    ("vocab_size: 100", "vocab_size: 99"),
+)
+FILES = ("from/config.json", "from/tokenizer.json", "from/generation_config.json", "rows/a.jsonl")
+MADE = {
+    "dataset": ("README.md", "data/train-00000-of-00001.parquet"),
+    "tokenizer": ("tokenizer.json", "tokenizer_config.json"),
+    "model": ("config.json", "generation_config.json", "model.safetensors", "config_changes.json"),
+    "validate": ("report.json",),
+}
+FACTS = {
+    "dataset": ("rows", "columns", "configs", "source"),
+    "tokenizer": wire.keys(TokenizerFacts),
+    "model": wire.keys(ModelFacts),
+    "validate": ("checks", "bytes"),
+    "pack": ("bytes", "tar"),
+}
+
+
+class Echo(Pool):
+    """Stages that leave, in each file and fact, the digest of all that they were given. `falls`:
+    the number of the call that does not come to its end, and with what."""
+
+    def __init__(self, falls: tuple[int, BaseException] | None = None) -> None:
+        super().__init__()
+        self.calls, self.falls = 0, falls
+
+    def call(
+        self, function: str, argument: object, limits: Limits | None = None, sort: Sort = "light"
+    ) -> object:
+        assert isinstance(argument, Job)
+        job, stage = argument, argument.task.partition(":")[0]
+        self.calls += 1
+        if stage == "fetch":
+            return wire.dump(source.fetch(job))
+        given = digest([*job_seen(job)])
+        for name in self.leaves(stage, job):
+            (job.out / name).parent.mkdir(parents=True, exist_ok=True)
+            (job.out / name).write_text(f"{given} {name}\n")
+            if self.falls is not None and self.calls == self.falls[0]:
+                raise self.falls[1]
+        return {fact: f"{given} {fact}" for fact in FACTS[stage]}
+
+    def leaves(self, stage: str, job: Job) -> Iterator[str]:
+        if stage == "pack":
+            name = job.task.partition(":")[2]
+            yield f"{name}.tar.gz"
+            yield from (f"{name}/{file}" for file in ("config.json", "recipe.yaml", "SHA256SUMS"))
+            yield from (f"{name}/{file}" for file in ("recipe.lock.json", "provenance.json"))
+        yield from MADE.get(stage, ())
+
+
+def job_seen(job: Job) -> Iterator[object]:
+    """All that a stage could read of its job, as JSON."""
+    yield [job.task, wire.dump(job.settings), wire.dump(job.facts), job.seed]
+    yield [wire.dump(job.upstream), wire.dump(job.versions)]
+    for name, place in sorted(job.inputs.items()):
+        if place.is_dir():
+            yield [name, sorted((file, data.hex()) for file, data in contents(place).items())]
+        else:
+            yield [name, sha256(place)]
+
+
+def built(root: Path, pool: Pool) -> None:
+    """Each task that must run, in order, as doit does it."""
+    memo = Memo(root / "build/.memo.json")
+    zoo = load(root, memo, Cache(root / "build/.recipes.json", memo))
+    assert not zoo.broken, [str(one.fault) for one in zoo.broken]
+    builder = Builder(root, memo, pool)
+    for name in zoo.one_by_one(["zoo"]):
+        for task in zoo.tasks_of(name) if name in zoo.recipes else ():
+            if builder.reasons(task):
+                builder.perform(task, lambda _: None)
+    memo.save()
+
+
+def left(root: Path) -> Mapping[str, bytes]:
+    """Artefacts and papers of a zoo."""
+    return {
+        f"{top}/{name}": data
+        for top in ("build", "dist")
+        for name, data in snapshot(root / top).items()
+    }
+
+
+def from_nothing(root: Path) -> Mapping[str, bytes]:
+    """What a build of the same recipes and sources leaves that has nothing but them."""
+    tops = [contents(root / top) for top in ("from", "rows", "recipes")]
+    asked = digest([{n: d.hex() for n, d in top.items() if ".lock." not in n} for top in tops])
+    if asked not in KNOWN:
+        KNOWN[asked] = _from_nothing(root)
+    return KNOWN[asked]
+
+
+KNOWN = dict[str, Mapping[str, bytes]]()
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # thousands of small files
+
+
+def _from_nothing(root: Path) -> Mapping[str, bytes]:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        other = Path(folder) / "zoo"
+        for top in ("from", "rows"):
+            shutil.copytree(root / top, other / top)
+        (other / "recipes").mkdir()
+        for recipe in (root / "recipes").glob("*.yaml"):
+            shutil.copy(recipe, other / "recipes")
+        built(other, Echo())
+        return left(other)
+
+
+def zoo(root: Path) -> Path:
+    make(root, **RECIPES)
+    for name in FILES:
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text('{"text": "a", "model_type": "llama"}\n')
+    return root
+
+
+def deleted(path: Path) -> None:
+    path.unlink()
+
+
+def altered(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b" ")
+
+
+def flipped(path: Path) -> None:
+    """Other bytes of the same number, and the same time."""
+    data, info = path.read_bytes(), path.stat()
+    path.write_bytes(data[:-2] + b"~" + data[-1:])
+    os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def linked(path: Path) -> None:
+    """A link to the same bytes elsewhere."""
+    aside = path.with_name(f".aside-{path.name}")
+    path.rename(aside)
+    path.symlink_to(aside.name)
+
+
+def joined(path: Path) -> None:
+    path.with_name("foreign.txt").write_text("mine")
+
+
+def aged(path: Path) -> None:
+    """A clock that was moved."""
+    os.utime(path, (0, 4_000_000_000))
+
+
+DAMAGES: tuple[Callable[[Path], None], ...] = (*(deleted, altered, flipped, emptied, joined, aged),)
+
+
+class Zoo(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
+        self.root = zoo(Path(self.folder.name) / "zoo")
+        self.before: list[tuple[Path, bytes]] = []
+
+    def teardown(self) -> None:
+        self.folder.cleanup()
+
+    def write(self, path: Path, text: bytes) -> None:
+        self.before.append((path, path.read_bytes()))
+        path.write_bytes(text)
+
+    @rule(name=st.sampled_from(FILES), letter=st.sampled_from("abc"), same=st.booleans())
+    def edit_source(self, name: str, letter: str, same: bool) -> None:
+        """Also to the same size, at the same time."""
+        path = self.root / name
+        info = path.stat()
+        self.write(path, f'{{"text": "{letter}", "model_type": "llama"}}\n'.encode())
+        if same:
+            os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+    @rule(name=st.sampled_from(sorted(RECIPES)), edit=st.sampled_from(EDITS), back=st.booleans())
+    def edit_recipe(self, name: str, edit: tuple[str, str], back: bool) -> None:
+        path = self.root / f"recipes/{name}.yaml"
+        old, new = reversed(edit) if back else edit
+        self.write(path, path.read_bytes().replace(old.encode(), new.encode()))
+
+    @rule()
+    def revert(self) -> None:
+        if self.before:
+            path, data = self.before.pop()
+            path.write_bytes(data)
+
+    @rule(number=st.integers(0, 10**6), damage=st.sampled_from(DAMAGES))
+    def damage(self, number: int, damage: Callable[[Path], None]) -> None:
+        """An artefact, a paper, a memo or a lock is not what it was."""
+        paths = [*(self.root / "build").rglob("*"), *(self.root / "dist").rglob("*")]
+        paths += [*(self.root / "recipes").glob("*.lock.json")]
+        files = sorted(path for path in paths if path.is_file() and not path.is_symlink())
+        if files:
+            damage(files[number % len(files)])
+
+    @rule(number=st.integers(0, 10**6))
+    def remove(self, number: int) -> None:
+        folders = sorted(p for p in (self.root / "build").glob("*/*") if p.is_dir())
+        folders += [path for path in (self.root / "dist").glob("*") if path.is_dir()]
+        if folders:
+            shutil.rmtree(folders[number % len(folders)])
+
+    @rule(name=st.sampled_from(sorted(RECIPES)), stage=st.sampled_from(sorted(MADE)))
+    def killed(self, name: str, stage: str) -> None:
+        """A build that could not clean up after itself."""
+        half = self.root / f"build/{name}/.{stage}.k1ll3d/made"
+        half.mkdir(parents=True, exist_ok=True)
+        (half / "config.json").write_text("{")
+
+    @rule(call=st.integers(1, 18), full=st.booleans())
+    def interrupted(self, call: int, full: bool) -> None:
+        """Ctrl-C, or a full disk, in the middle of a stage."""
+        end: BaseException = OSError(28, "No space left on device") if full else KeyboardInterrupt()
+        try:
+            built(self.root, Echo((call, end)))
+        except KeyboardInterrupt:
+            assert not full
+        except Exception as fault:  # noqa: BLE001 - the assertion says which it may be
+            assert "the disk is full" in str(fault)  # noqa: PT017
+
+    @rule()
+    def build(self) -> None:
+        built(self.root, Echo())
+        now, wanted = left(self.root), from_nothing(self.root)
+        assert sorted(now) == sorted(wanted)
+        assert [name for name in now if now[name] != wanted[name]] == []
+        again = Echo()
+        built(self.root, again)
+        assert again.calls == 0, "nothing is left to do"
+
+
+def walk(steps: int, number: int) -> None:
+    each = 30
+    limits = settings(
+        max_examples=max(1, steps // each),
+        stateful_step_count=each,
+        deadline=None,
+        database=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    seed(number)(Zoo)
+    run_state_machine_as_test(Zoo, settings=limits)
+
+
+def test_a_walk_of_a_zoo() -> None:
+    walk(30, 18)
+
+
+@pytest.mark.slow
+def test_a_long_walk_of_a_zoo() -> None:
+    number = int(os.environ.get("TINYBUILD_SEED") or random.randrange(2**32))
+    print(f"TINYBUILD_SEED={number}")  # noqa: T201 - to walk it again
+    walk(int(os.environ.get("TINYBUILD_STEPS", "300")), number)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_source_of_the_first_of_three(tmp_path: Path, name: str) -> None:
+    """Any edit, three recipes away from what is made of it."""
+    root = zoo(tmp_path / "zoo")
+    built(root, Echo())
+    (root / name).write_text('{"text": "other", "model_type": "llama"}\n')
+    built(root, Echo())
+    assert left(root) == from_nothing(root)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit[0].partition(":")[0])
+def test_an_edit_of_any_of_three(tmp_path: Path, recipe: str, edit: tuple[str, str]) -> None:
+    root = zoo(tmp_path / "zoo")
+    built(root, Echo())
+    path = root / f"recipes/{recipe}.yaml"
+    path.write_text(path.read_text().replace(*edit).replace("samples: 3", "samples: 2"))
+    built(root, Echo())
+    assert left(root) == from_nothing(root)
