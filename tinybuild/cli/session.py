@@ -219,19 +219,21 @@ class Session:
         """Those of a selection that are ours: all, or a shard's. Raises RecipeFault."""
         from tinybuild.engine.shards import Shard, deal
 
+        zoo = self.zoo  # what is read with it says which shard is ours
         given = Shard.read(shard, "--shard") if shard else self.shard
-        return tuple(names) if given is None else deal(self.zoo, names, given, self.took)
+        return tuple(names) if given is None else deal(zoo, names, given, self.took)
 
     def ours(self, selected: Sequence[str]) -> list[str]:
         """Those of the tasks that doit selected which are ours; a group stands for its recipes."""
+        zoo = self.zoo  # what is read with it says which shard is ours
         if self.shard is None:
             return list(selected)
         recipes = dict[str, str]()  # task -> recipe
         for name in selected:
             if name in STAGES:
-                names = [task for task in self.zoo.tasks if task.startswith(f"{name}:")]
+                names = [task for task in zoo.tasks if task.startswith(f"{name}:")]
             else:
-                names = [*self.zoo.groups.get("" if name == "zoo" else name, [name])]
+                names = [*zoo.groups.get("" if name == "zoo" else name, [name])]
             recipes |= {task: task.rpartition(":")[2] for task in names}
         mine = {*self.share(list(dict.fromkeys(recipes.values())))}
         return [task for task, recipe in recipes.items() if recipe in mine]
