@@ -120,6 +120,7 @@ EXTRAS = {
     "media": ("pillow", "soundfile", "soxr"),
     "architectures": ("scipy", "timm"),
     "formats": ("gguf", "peft", "sentence-transformers"),
+    "sign": ("model-signing", "pyopenssl"),
     "store": ("s3fs",),
 }
 

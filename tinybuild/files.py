@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import gzip
 import hashlib
 import io
 import json
@@ -13,14 +12,16 @@ import os
 import re
 import shutil
 import stat
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from tinybuild.errors import BuildFault, Fault, SourceFault
+
+if TYPE_CHECKING:
+    import gzip
 
 # A file changed within this many nanoseconds of being hashed may change again without its ctime
 # moving (coarse clocks of file systems); such an entry is not remembered. This is git's rule for
@@ -74,6 +75,18 @@ def sha256(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+Stamp = tuple[int, int, int, int]  # inode, size, mtime and ctime (ns) of a file or folder
+
+
+def stamp(path: str) -> Stamp | None:
+    """What a file or folder, or that which a link leads to, looks like; None where nothing is."""
+    try:
+        info = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
+
+
 class Memo:
     """Digests of files remembered by inode, size, mtime and ctime, so that nothing is read twice.
 
@@ -98,6 +111,7 @@ class Memo:
 
     def sha256(self, path: str) -> str | None:
         """sha256 of a regular file, or None where there is none."""
+        self.see(path)
         try:
             info = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -115,10 +129,31 @@ class Memo:
             self.dirty = True
         return result
 
+    def see(self, path: str) -> None:
+        """Take note, where anybody wants to know, of what is looked at; before it is read."""
+
     def save(self) -> None:
         if self.path is not None and self.dirty:
             write(self.path, json.dumps(self.entries, separators=(",", ":")))
             self.dirty = False
+
+
+class Watch(Memo):
+    """A memo that shares its digests with another one, and says what it was asked for: the stamp of
+    each path before it was read the first time."""
+
+    def __init__(self, memo: Memo):
+        super().__init__()
+        self.memo, self.entries = memo, memo.entries
+        self.seen: dict[str, Stamp | None] = {}
+
+    def see(self, path: str) -> None:
+        self.seen.setdefault(path, stamp(path))
+
+    def sha256(self, path: str) -> str | None:
+        found = super().sha256(path)
+        self.memo.dirty |= self.dirty
+        return found
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -325,6 +360,9 @@ def archive(folder: Path, target: Path, top: str, without: str = "") -> str:
     without name or time: the same files give the same bytes (the tar always; the gzip with the
     same zlib). The tar is streamed through, never held in memory.
     """
+    import gzip
+    import tarfile
+
     hasher = hashlib.sha256()
 
     class Tee(io.RawIOBase):

@@ -77,7 +77,11 @@ def test_init_writes_the_files_of_ci_and_of_pre_commit(
 
 @pytest.mark.parametrize(
     ("source", "class_", "words"),
-    [("gpt2", "GPT2LMHeadModel", True), ("resnet", "ResNetForImageClassification", False)],
+    [
+        ("gpt2", "GPT2LMHeadModel", True),
+        ("resnet", "ResNetForImageClassification", False),
+        ("layoutlmv3", "LayoutLMv3ForTokenClassification", False),
+    ],
 )
 def test_a_model_type(here: Session, source: str, class_: str, words: bool) -> None:
     lines, answer = said(here, "new", source, "mine")

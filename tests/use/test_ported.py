@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.files import ROOT
 from kit.vectors import CONFIG, held
 
 from tinybuild import assert_matches_expected
@@ -38,6 +39,17 @@ def test_the_model_itself_passes_in_each_dtype(llama: Path, dtype: str) -> None:
     assert (matched.dtype, matched.left) == (dtype, ())
     names = ("hidden_states.0", "hidden_states.1", "hidden_states.2", "logits", "loss", "greedy")
     assert matched.compared == tuple(f"forward/{name}" for name in names)
+
+
+def test_the_schema_describes_the_file(llama: Path) -> None:
+    import jsonschema
+
+    schema = json.loads((ROOT / "schemas" / "expected.v1.schema.json").read_text())
+    told = json.loads((llama / "expected.json").read_text())
+    jsonschema.validate(told, schema)
+    told["cases"][0]["outputs"][0]["kept"] = "none"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(told, schema)
 
 
 def test_what_the_fixture_tells(llama: Path) -> None:

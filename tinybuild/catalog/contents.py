@@ -44,6 +44,20 @@ def checks(place: Path) -> list[Data]:
     return _listed(place / "report.json", "checks")
 
 
+def expected(place: Path) -> Iterator[tuple[str, str]]:
+    """What a port is held to: each case with its modalities, and its outputs."""
+    for case in _listed(place / "expected.json", "cases"):
+        outputs, told = case.get("outputs"), list[str]()
+        for one in map(mapping, outputs if isinstance(outputs, list) else []):
+            value = one.get("value")
+            if not one.get("trace"):
+                told.append(f"{one['name']}{f' {value:.4g}' if isinstance(value, float) else ''}")
+        told += ["greedy ids"] if case.get("greedy") else []
+        takes = case.get("modalities")
+        takes = ", ".join(map(str, takes)) if isinstance(takes, list) else ""
+        yield f"{case.get('name')} ({takes})", ", ".join(told)
+
+
 def files(place: Path) -> list[tuple[str, int]]:
     """(name, bytes) of each file of a bundle, the largest first."""
     paths = [path for path in place.rglob("*") if path.is_file()]

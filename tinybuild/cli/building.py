@@ -162,6 +162,8 @@ def _told(here: Session, recipe: Recipe | Broken) -> Mapping[str, str]:
 
 
 def state(here: Session, name: str) -> str:
+    if here.clean.find(name) is not None:
+        return "up to date"
     tasks = here.zoo.tasks_of(name)
     todo = [task for task in tasks if here.builder.reasons(task)]
     if not todo:

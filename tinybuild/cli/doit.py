@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING
 
 from doit.exceptions import BaseFail, TaskError, TaskFailed
 
 from tinybuild.cli.screen import Reporter
-from tinybuild.cli.session import placed, session
+from tinybuild.cli.session import Session, placed, session
 from tinybuild.engine.stages import STAGES, Task
 from tinybuild.errors import Fault
-from tinybuild.recipe import Broken
-from tinybuild.workers import Bug
+
+if TYPE_CHECKING:
+    from tinybuild.recipe import Broken
 
 __all__ = ["DOIT_CONFIG", "task_recipes"]
 
@@ -24,38 +26,54 @@ Definition = dict[str, object]  # of a task, as doit takes it
 
 
 def task_recipes() -> Iterator[Definition]:
-    """Every stage of every recipe, a task for each recipe, one for each group, and the zoo."""
+    """Every stage of every recipe that may have something to do, a task for each recipe, one for
+    each group, and the zoo."""
     here = session()
-    zoo = here.zoo
+    todo = here.todo
     for stage in STAGES:
         yield {"basename": stage, "name": None, "doc": f"the {stage} stage of every recipe"}
-    for task in zoo.tasks.values():
-        yield {
-            "basename": task.stage,
-            "name": task.recipe.name,
-            "actions": [functools.partial(_perform, task)],
-            "task_dep": list(task.before),
-            "uptodate": [_UpToDate(task)],
-            "clean": [functools.partial(here.builder.clean, task.name)],
-            "doc": f"{task.stage} of {task.recipe.name}",
-        }
-    for name, recipe in zoo.recipes.items():
-        yield {
-            "basename": name,
-            "actions": None,
-            "task_dep": [f"pack:{name}"],
-            "clean": [functools.partial(here.builder.clean, t.name) for t in zoo.tasks_of(name)],
-            "doc": recipe.summary,
-        }
-    for broken in zoo.broken:
-        refuse = functools.partial(_refuse, broken)
-        yield {"basename": broken.name, "actions": [refuse], "doc": "(a broken recipe)"}
-    if here.fault is not None:
+    if todo is None or todo:
+        yield from _of_recipes(here, todo)
+    if todo is not None:
+        for word in {*(here.asked or ())} - {"zoo", *here.groups, *todo}:
+            yield {"basename": word, "actions": None, "doc": "(up to date)"}
+    if todo is None and here.fault is not None:
         yield {"basename": "zoo", "actions": [functools.partial(TaskFailed, str(here.fault))]}
         return
-    for group, names in zoo.groups.items():
+    for group, names in here.groups.items():
         doc = f"the recipes in recipes/{group}/" if group else "the recipes in recipes/"
-        yield {"basename": group or "zoo", "actions": None, "task_dep": list(names), "doc": doc}
+        needed = [name for name in names if todo is None or name in todo]
+        yield {"basename": group or "zoo", "actions": None, "task_dep": needed, "doc": doc}
+
+
+def _of_recipes(here: Session, todo: Collection[str] | None) -> Iterator[Definition]:
+    """The tasks of recipes, of all where none are named."""
+    zoo = here.zoo
+    for task in zoo.tasks.values():
+        if todo is None or task.recipe.name in todo:
+            yield {
+                "basename": task.stage,
+                "name": task.recipe.name,
+                "actions": [functools.partial(_perform, task)],
+                "task_dep": list(task.before),
+                "uptodate": [_UpToDate(task)],
+                "clean": [functools.partial(here.builder.clean, task.name)],
+                "doc": f"{task.stage} of {task.recipe.name}",
+            }
+    for name, recipe in zoo.recipes.items():
+        if todo is None or name in todo:
+            clean = [functools.partial(here.builder.clean, t.name) for t in zoo.tasks_of(name)]
+            yield {
+                "basename": name,
+                "actions": None,
+                "task_dep": [f"pack:{name}"],
+                "clean": clean,
+                "doc": recipe.summary,
+            }
+    for broken in zoo.broken:
+        if todo is None or broken.name in todo:
+            refuse = functools.partial(_refuse, broken)
+            yield {"basename": broken.name, "actions": [refuse], "doc": "(a broken recipe)"}
 
 
 class _UpToDate:
@@ -76,6 +94,8 @@ class _UpToDate:
 
 def _outcome(name: str, work: Callable[[], None]) -> BaseFail | None:
     """Expected trouble becomes TaskFailed (exit 1), a bug TaskError (exit 2)."""
+    from tinybuild.workers import Bug
+
     try:
         work()
     except Fault as fault:

@@ -11,7 +11,6 @@ from tinybuild.cli.session import Session, placed
 from tinybuild.drift import Moved
 from tinybuild.drift.locks import Locked, locked, look
 from tinybuild.engine import renew
-from tinybuild.engine.plan import load
 from tinybuild.engine.stages import Task
 from tinybuild.errors import Fault, RecipeFault, did_you_mean
 from tinybuild.files import digest
@@ -95,7 +94,7 @@ class Renewal:
 
 def _update(here: Session, words: Sequence[str], options: Options) -> Lines:
     here.cache.forgiving = True  # a lock that cannot be read is written anew
-    here.zoo = load(here.root, here.memo, here.cache)
+    here.reread()
     recipes = _recipes(here, words)
     every = _only(recipes, options["only"])
     told = look(every, here.pool, here.memo)
@@ -189,7 +188,7 @@ def _rebuilt(here: Session, done: Renewal) -> list[str]:
     """The tasks that a build would do now."""
     if not done.changed:
         return []
-    here.zoo = load(here.root, here.memo, here.cache)
+    here.reread()
     ordered = here.with_upstreams(here.zoo.tasks.values())
     return list(renew.rebuilt(here.builder, ordered, done.changed))
 

@@ -8,7 +8,8 @@ which doit asks for all that it does not know.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from doit.cmd_base import Command
@@ -73,6 +74,10 @@ def _moot(name: str) -> type[Command]:
 
 def _is_command(word: str) -> bool:
     """Importing all commands takes half a second: it is done for a word that no recipe may be."""
+    from tinybuild.cli.session import session
+
+    if any(word in names for names in (session().clean.groups or {}).values()):
+        return False
     from tinybuild.engine.plan import RESERVED
 
     if word not in RESERVED:
@@ -98,29 +103,56 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no types
     def execute(self, params: Mapping[str, object], args: list[str]) -> object:
         if not zoo_here() or params.get("dodoFile", "dodo.py") != "dodo.py":
             return super().execute(params, args)
-        from tinybuild.cli.session import session, unknown
+        from tinybuild.cli.session import session
 
-        zoo = session().zoo
-        session().builder.stored.reads = not params.get("always")  # in any case means: made here
-        known = {*zoo.recipes, *zoo.groups, *(broken.name for broken in zoo.broken)}
-        patterns = {word for word in args if set(word) & set("*?[") and word not in zoo.tasks}
+        self.loader.load_tasks = functools.partial(_load, self.loader.load_tasks, params)
+        if params.get("always") and session().fault is None:  # in any case means: made here
+            session().builder.stored.reads = False
         try:
-            for word in patterns:
-                places = session().named([word])
-                args = [name for one in args for name in (places if one == word else [one])]
+            for word in {word for word in args if set(word) & set("*?[")}:
+                if word not in session().zoo.tasks:
+                    places = session().named([word])
+                    args = [name for one in args for name in (places if one == word else [one])]
             return super().execute(params, args)
         except InvalidCommand as error:
             if error.not_found is None:
                 raise
-            if (none := session().fault) is not None:  # no recipe was read
-                return _refused(none)
-            stage, _, name = error.not_found.rpartition(":")
-            for broken in zoo.broken:
-                if broken.name == name:
-                    return _refused(session().refusal(broken))
-            return _refused(unknown(name or stage, known - {""}))
+            return _refused(_unknown(error.not_found))
         except Fault as fault:
             return _refused(fault)
+
+
+def _load(
+    load: Callable[..., object], params: Mapping[str, object], cmd: Run, pos_args: object
+) -> object:
+    """Has doit make its tasks. It needs no more of ours than it was asked for, unless there are
+    others, which may depend on any, or all stages are to be done or told of."""
+    from tinybuild.cli.doit import DOIT_CONFIG
+    from tinybuild.cli.session import session
+
+    creators = [
+        name
+        for name, one in cmd.loader.namespace.items()
+        if name.startswith("task_") or hasattr(one, "create_doit_tasks")
+    ]
+    ours = params["reporter"] is DOIT_CONFIG["reporter"]
+    if creators == ["task_recipes"] and ours and not (params["always"] or params["single"]):
+        session().asked = cmd.sel_tasks
+    return load(cmd=cmd, pos_args=pos_args)
+
+
+def _unknown(task: str) -> Fault:
+    """What is wrong with the name of a task that is none."""
+    from tinybuild.cli.session import session, unknown
+
+    if (none := session().fault) is not None:  # no recipe was read
+        return none
+    zoo, (stage, _, name) = session().zoo, task.rpartition(":")
+    for broken in zoo.broken:
+        if broken.name == name:
+            return session().refusal(broken)
+    known = {*zoo.recipes, *zoo.groups, *(broken.name for broken in zoo.broken)}
+    return unknown(name or stage, known - {""})
 
 
 Clean, Help, List = map(_ours, ("clean", "help", "list"))

@@ -6,15 +6,15 @@ import contextlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO, cast
 
 from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
 
 from tinybuild import progress, wire
-from tinybuild.cli.session import nothing, session
-from tinybuild.engine.orphans import orphans
+from tinybuild.cli.session import Session, nothing, session
+from tinybuild.engine.orphans import leftovers, orphans
 from tinybuild.files import pretty, write
 from tinybuild.paths import Json
 
@@ -37,7 +37,10 @@ class Reporter:
 
     def initialize(self, tasks: Mapping[str, Task], selected: list[str]) -> None:
         # doit has not begun to take them up.
-        selected[:] = session().zoo.one_by_one(session().ours(selected))
+        here = session()
+        if here.planned:
+            every = here.zoo.one_by_one(here.ours(selected))
+            selected[:] = [name for name in every if name in tasks]
         todo, stages = list(selected), set()
         seen = set(todo)
         while todo:
@@ -48,19 +51,20 @@ class Reporter:
                 if before not in seen:
                     seen.add(before)
                     todo.append(before)
-        self.selected = [name for name in session().zoo.recipes if f"pack:{name}" in stages]
-        session().screen.total = len(stages)
+        self.selected = _rows_of(here, stages)
+        here.screen.total = len(stages)
 
     def get_status(self, task: Task) -> None:
         pass
 
     def execute_task(self, task: Task) -> None:
-        if task.name in session().zoo.tasks:
-            session().screen.start(task.name)
+        here = session()
+        if here.planned and task.name in here.zoo.tasks:
+            here.screen.start(task.name)
 
     def add_success(self, task: Task) -> None:
         here = session()
-        if task.name not in here.zoo.tasks:
+        if not here.planned or task.name not in here.zoo.tasks:
             return
         took = here.screen.finish(task.name)
         here.builder.receipts.pop(task.name, None)  # doit -P process: it was done elsewhere
@@ -82,8 +86,12 @@ class Reporter:
         here.screen.say(f"{task.name:<32} FAILED\n{_message(fail)}")
 
     def skip_uptodate(self, task: Task) -> None:
-        if task.name in session().zoo.tasks:
-            session().screen.finish(task.name)
+        here = session()
+        if task.name in here.zoo.tasks:
+            here.screen.finish(task.name)
+            stage, _, name = task.name.partition(":")
+            if stage == "pack":
+                here.settle(name)
 
     def skip_ignore(self, task: Task) -> None:
         session().screen.finish(task.name)
@@ -142,9 +150,29 @@ class Reporter:
                 write(here.root / "build" / "run.json", text)
 
 
+def _rows_of(here: Session, stages: Collection[str]) -> list[str]:
+    """The recipes that a build tells of: those whose stages were selected, and those that are known
+    to have nothing to do, with what they are made from."""
+    wanted = [name for name in here.selected or () if name not in (here.todo or ())]
+    fresh = set[str]()
+    while wanted:
+        name = wanted.pop()
+        kept = here.clean.find(name) if here.todo is not None else None
+        if kept is not None and name not in fresh:
+            fresh.add(name)
+            wanted += kept.upstream
+    if not here.planned:
+        return [name for names in here.groups.values() for name in names if name in fresh]
+    return [name for name in here.zoo.recipes if name in fresh or f"pack:{name}" in stages]
+
+
 def _left() -> Iterator[str]:
     """What is said of bundles whose recipe is gone."""
-    names = [str(orphan) for orphan in orphans(session().zoo) if orphan.bundle]
+    here = session()
+    known = [name for names in here.groups.values() for name in names]
+    if not here.planned and not any(leftovers(here.root, known)):
+        return
+    names = [str(orphan) for orphan in orphans(here.zoo) if orphan.bundle]
     if names:
         have = "bundle has" if len(names) == 1 else "bundles have"
         yield f"{len(names)} {have} no recipe: {', '.join(names)}"
@@ -215,6 +243,7 @@ class Row:
 
 
 BUILT, RESTORED, FRESH, FAILED = "built", "restored", "up to date", "FAILED"
+NOTHING: Mapping[str, int | None] = dict.fromkeys(("parameters", "vocabulary", "bytes"))
 
 
 def _summary(rows: Sequence[Row]) -> str:
@@ -252,11 +281,18 @@ def _last(rows: Sequence[Row], faults: Sequence[str]) -> str:
 
 def _row(name: str) -> Row:
     here = session()
+    if here.todo is not None and name not in here.todo and (kept := here.clean.find(name)):
+        return Row(
+            recipe=name,
+            outcome=FRESH,
+            seconds=0.0,
+            restored=0,
+            parameters=kept.parameters,
+            vocabulary=kept.vocabulary,
+            bytes=kept.bytes,
+        )
     tasks = [task.name for task in here.zoo.tasks_of(name)]
     failed = bool(here.failed.intersection(tasks))
-    receipts = [receipt for task in tasks if (receipt := here.builder.receipt(task))]
-    told = {key: value for receipt in receipts for key, value in receipt.facts.items()}
-    numbers = {key: value for key, value in told.items() if isinstance(value, int) and not failed}
     ran = [task for task in tasks if task in here.built]
     restored = sum(map(here.builder.restored, ran))
     done = BUILT if len(ran) > restored else RESTORED if ran else FRESH
@@ -265,7 +301,5 @@ def _row(name: str) -> Row:
         outcome=FAILED if failed else done,
         seconds=round(sum(here.built[task] for task in ran), 1),
         restored=restored,
-        parameters=numbers.get("parameters"),
-        vocabulary=numbers.get("vocab_size"),
-        bytes=numbers.get("bytes"),
+        **(NOTHING if failed else here.numbers(name)),
     )

@@ -14,38 +14,34 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from tinybuild.engine.code import closure
-from tinybuild.engine.plan import Zoo, load
-from tinybuild.engine.run import Builder
-from tinybuild.engine.shards import Shard, deal, remembered
+from tinybuild.engine.clean import Clean
 from tinybuild.engine.stages import STAGES, Task
-from tinybuild.engine.stored import Stored
 from tinybuild.errors import Fault, Finding, RecipeFault, did_you_mean, nearest
 from tinybuild.files import Memo, write
 from tinybuild.paths import Json
 from tinybuild.progress import Progress
-from tinybuild.recipe import Broken, Cache, Recipe
-from tinybuild.store.place import place
-from tinybuild.workers import Pool
+
+if TYPE_CHECKING:
+    from tinybuild.engine.plan import Zoo
+    from tinybuild.engine.run import Builder
+    from tinybuild.engine.shards import Shard
+    from tinybuild.recipe import Broken, Cache, Recipe
+    from tinybuild.workers import Pool
 
 SHARD = "TINYBUILD_SHARD"  # I/N: what is selected is shared by N machines, and we are the I-th
 COSTS = "TINYBUILD_COSTS"  # a build's run.json: what recipes cost
 
 
 class Session:
-    """What one run of doit shares. `fault`: why there is no zoo here."""
+    """What one run of doit shares. What reads the zoo is made when somebody asks for it: where
+    nothing is to do, nobody does."""
 
     def __init__(self, root: Path):
         self.root = root
-        self.memo = Memo(root / "build" / ".digests.json")
-        readers = closure("tinybuild.recipe")
-        self.cache = Cache(root / "build" / ".recipes.json", self.memo, readers)
-        self.pool = Pool()
-        self.builder = Builder(root, self.memo, self.pool)
+        self.clean = Clean(root)  # it looks at everything before anybody reads it
         self.screen = Progress()
-        self.fault: Fault | None = None
         self.built: dict[str, float] = {}  # task -> seconds
         self.elsewhere: set[str] = set()  # tasks that another doit did while we waited
         self.failed: set[str] = set()
@@ -53,26 +49,151 @@ class Session:
         self.begun = time.monotonic()
         self.shard: Shard | None = None  # of the machines that share what is selected
         self.took: Mapping[str, float] = {}  # by recipes in a past build, where a file tells
+        self.asked: Sequence[str] | None = None  # what a build selects; None: nobody knows yet
+
+    @functools.cached_property
+    def memo(self) -> Memo:
+        return Memo(self.root / "build" / ".digests.json")
+
+    @functools.cached_property
+    def cache(self) -> Cache:
+        from tinybuild.engine.code import closure
+        from tinybuild.recipe import Cache
+
+        readers = closure("tinybuild.recipe")
+        return Cache(self.root / "build" / ".recipes.json", self.memo, readers)
+
+    @functools.cached_property
+    def pool(self) -> Pool:
+        from tinybuild.workers import Pool
+
+        return Pool()
+
+    @functools.cached_property
+    def builder(self) -> Builder:
+        from tinybuild.engine.run import Builder
+
+        return Builder(self.root, self.memo, self.pool)
+
+    @property
+    def zoo(self) -> Zoo:
+        return self._read[0]
+
+    @property
+    def fault(self) -> Fault | None:
+        """Why there is no zoo here."""
+        return self._read[1]
+
+    @functools.cached_property
+    def _read(self) -> tuple[Zoo, Fault | None]:
+        from tinybuild.engine.plan import Zoo, load
+        from tinybuild.engine.shards import Shard, remembered
+        from tinybuild.engine.stored import Stored
+        from tinybuild.store.place import place
+
+        assert self.builder  # the code as it is now is what tasks are made by
         try:
             if given := os.environ.get(SHARD):
                 self.shard = Shard.read(given, SHARD)
-            self.builder.stored = Stored(place(os.environ, root), self.pool)
+            self.builder.stored = Stored(place(os.environ, self.root), self.pool)
             if given := os.environ.get(COSTS):
-                self.took = remembered(root / given, COSTS)
-            self.zoo = load(root, self.memo, self.cache)
+                self.took = remembered(self.root / given, COSTS)
+            return load(self.root, self.memo, self.cache), None
         except Fault as fault:
-            self.fault = fault
-            self.zoo = Zoo(root=root, recipes={}, broken=(), tasks={}, groups={"": ()})
+            return Zoo(root=self.root, recipes={}, broken=(), tasks={}, groups={"": ()}), fault
+
+    @property
+    def planned(self) -> bool:
+        """Whether the zoo was read."""
+        return "_read" in self.__dict__
+
+    def reread(self) -> None:
+        """Forget the zoo: locks were written, or are to be read otherwise."""
+        self.__dict__.pop("_read", None)
 
     def close(self) -> None:
-        self.builder.stop()
+        if "builder" in self.__dict__:
+            self.builder.stop()
         self.screen.close()
-        # The memo and the cache only save time; a full disk must not hide what went before.
+        # What is kept only saves time; a full disk must not hide what went before.
         with contextlib.suppress(OSError):
-            if (self.root / "build").is_dir():
+            if self.planned and (self.root / "build").is_dir():
                 self.memo.save()
                 if self.cache.dirty:
                     write(self.cache.path, self.cache.content())
+                self._keep()
+
+    def _keep(self) -> None:
+        """Save which recipes are known to have nothing to do."""
+        libraries = set[str]()
+        for task in self.zoo.tasks.values():
+            libraries.update(task.libraries)
+            libraries.update(wish.text() for wish in task.wishes if wish.kind == "package")
+        whole = not (self.zoo.broken or self.cache.forgiving)
+        if self.fault is None:
+            self.clean.save(self.zoo.groups, libraries, whole=whole)
+
+    # --- what is to do ---------------------------------------------------------------------------
+
+    @functools.cached_property
+    def groups(self) -> Mapping[str, Sequence[str]]:
+        """The recipes by group; the zoo is read only where its recipes are not as they were."""
+        known = None if self.planned else self.clean.groups
+        return self.zoo.groups if known is None else known
+
+    @functools.cached_property
+    def selected(self) -> tuple[str, ...] | None:
+        """The recipes that a build selects; None where it selects something else, such as stages,
+        or a shard."""
+        if self.asked is None or self.shard is not None or os.environ.get(SHARD):
+            return None
+        known = {name for names in self.groups.values() for name in names}
+        selected = list[str]()
+        for word in self.asked:
+            group = "" if word == "zoo" else word
+            if word not in known and group not in self.groups:
+                return None
+            selected += self.groups.get(group, [word])
+        return tuple(dict.fromkeys(selected))
+
+    @functools.cached_property
+    def todo(self) -> frozenset[str] | None:
+        """The recipes whose stages doit asks one by one: those that are not known to have nothing
+        to do, and all that they are made from. None: every recipe of the zoo."""
+        if self.selected is None:
+            return None
+        todo = {name for name in self.selected if self.clean.find(name) is None}
+        if todo or self.planned:
+            if self.fault is not None:
+                return None
+            # Whoever was fine may be broken by another one that is new.
+            todo |= {broken.name for broken in self.zoo.broken}.intersection(self.selected)
+            made = (task for name in todo for task in self.zoo.tasks_of(name))
+            todo |= {task.recipe.name for task in self.with_upstreams(made)}
+        return frozenset(todo)
+
+    def numbers(self, name: str) -> dict[str, int | None]:
+        """What tables say of a recipe: parameters, vocabulary, bytes; None where it has none."""
+        tasks = [task.name for task in self.zoo.tasks_of(name)]
+        receipts = [receipt for task in tasks if (receipt := self.builder.receipt(task))]
+        told = {key: value for receipt in receipts for key, value in receipt.facts.items()}
+        numbers = {key: value for key, value in told.items() if isinstance(value, int)}
+        return {
+            "parameters": numbers.get("parameters"),
+            "vocabulary": numbers.get("vocab_size"),
+            "bytes": numbers.get("bytes"),
+        }
+
+    def settle(self, name: str) -> None:
+        """Take note of a recipe all of whose stages were found up to date."""
+        tasks = self.zoo.tasks_of(name)
+        found = [self.builder.seen.pop(task.name, None) for task in tasks]
+        seen = {path: stamp for one in found if one is not None for path, stamp in one.items()}
+        if None not in found:
+            others = {before.partition(":")[2] for task in tasks for before in task.before}
+            self.clean.keep(name, tasks[0].recipe.file, seen, others - {name}, **self.numbers(name))
+
+    # --- names -----------------------------------------------------------------------------------
 
     def named(self, words: Sequence[str]) -> tuple[str, ...]:
         """The recipes that words name, each once; a group's name stands for its recipes, and a
@@ -96,6 +217,8 @@ class Session:
 
     def share(self, names: Sequence[str], shard: str = "") -> tuple[str, ...]:
         """Those of a selection that are ours: all, or a shard's. Raises RecipeFault."""
+        from tinybuild.engine.shards import Shard, deal
+
         given = Shard.read(shard, "--shard") if shard else self.shard
         return tuple(names) if given is None else deal(self.zoo, names, given, self.took)
 
@@ -215,9 +338,10 @@ def _last_words(
         otherwise(kind, error, trace)
         return
     screen = Progress()
-    if session.cache_info().currsize:  # the recipes were read
-        session().builder.stop()
+    if session.cache_info().currsize:
         screen = session().screen
+        if "builder" in session().__dict__:
+            session().builder.stop()
     screen.close()
     screen.warn(
         "interrupted: finished stages are kept, nothing half-made is left\n"

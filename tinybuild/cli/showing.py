@@ -51,6 +51,8 @@ def _parts(here: Session, name: str, place: Path) -> Iterator[str]:
     if tokens := _tokens(here, name):
         kept = [(count(number), reason) for reason, number in tokens.items()]
         yield "\n" + table(("tokens", "kept for"), kept, right=[0])
+    if expected := [*contents.expected(place)]:
+        yield "\n" + table(("a port is held to", "outputs"), expected)
     files = [(file, size(count)) for file, count in contents.files(place)]
     yield "\n" + table(("file", "bytes"), files, right=[1])
     others = [check for check in contents.checks(place) if check["state"] != "passed"]
@@ -69,6 +71,7 @@ def _told(here: Session, name: str, place: Path) -> Json:
             for one in contents.changes(place, 32)
         ],
         "tokens": {**_tokens(here, name)},
+        "expected": dict(contents.expected(place)),
         "files": dict(contents.files(place)),
     }
 

@@ -19,6 +19,8 @@ from tinybuild.errors import Fault, RecipeFault, nearest
 from tinybuild.files import write
 from tinybuild.forge import callers
 from tinybuild.paths import Json, mapping
+from tinybuild.source import blank_tokenizer
+from tinybuild.source.family import takes_text
 
 VOCABULARY = 2000  # tokens; of the smallest models of all families, few need more
 DODO = '"""`doit` builds recipes/ into dist/; `doit help` lists the commands."""\n\n'
@@ -154,8 +156,10 @@ def _found(here: Session, kind: str, value: str, name: str) -> Found:
     from transformers import CONFIG_MAPPING
 
     if kind == "transformers":
-        model, _ = heads.choose(heads.AUTO, CONFIG_MAPPING[value]())
-        return _of(value, model.__name__, heads.speaks(value))
+        config = CONFIG_MAPPING[value]()
+        model, _ = heads.choose(heads.AUTO, config)
+        words = heads.speaks(value) and takes_text(blank_tokenizer(value, config))
+        return _of(value, model.__name__, words)
     zoo = load(here.root, here.memo, here.cache)
     for broken in zoo.broken:
         if broken.name == name:

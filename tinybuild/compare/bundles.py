@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from tinybuild import bundle, tensors
-from tinybuild.compare import rows, tokens
+from tinybuild.compare import outputs, rows, tokens
 from tinybuild.compare.causes import Made, causes, lines
 from tinybuild.compare.differences import (
     Change,
     Check,
     Comparison,
+    Expectation,
     File,
     Moved,
     Number,
@@ -30,6 +31,7 @@ from tinybuild.compare.differences import (
     Vocabulary,
 )
 from tinybuild.errors import Fault
+from tinybuild.expected import format as expected
 from tinybuild.files import Entry, digest, tree
 from tinybuild.keys import is_id
 from tinybuild.paths import Data, Json, differences, get, mapping, without
@@ -40,7 +42,7 @@ TOKENIZERS = ("tokenizer.json", tokens.TOKENIZER, "special_tokens_map.json", "ad
 CHANGES, REPORT, DATA = "config_changes.json", "report.json", ".parquet"
 # JSON files whose values are told as another part, or follow from others.
 TOLD = (
-    *(CHANGES, REPORT, bundle.LOCK, bundle.MADE),
+    *(CHANGES, REPORT, expected.FILE, bundle.LOCK, bundle.MADE),
     *("vocab_map.json", "model.safetensors.index.json"),
 )
 # Keys whose values are told as vocabulary and templates.
@@ -116,6 +118,7 @@ def compare(name: str, before: Side | None, after: Side | None) -> Comparison:
         templates=tuple(_templates(pair)),
         tensors=_tensors(pair),
         rows=tuple(_rows(pair)),
+        expected=tuple(_expected(pair)),
         checks=tuple(_checks(pair)),
         unread=tuple(dict.fromkeys(pair.unread)),
     )
@@ -323,6 +326,19 @@ def _split(name: str, files: Sequence[Sequence[Path]]) -> Rows:
             if columns[0].get(column) != columns[1].get(column)
         ),
     )
+
+
+# --- what a port is held to -----------------------------------------------------------------------
+
+
+def _expected(pair: Pair) -> Iterator[Expectation]:
+    if not pair.differs(*expected.FILES):
+        return
+    if not all(expected.has(side.folder) for side in (pair.before, pair.after)):
+        return  # the files tell which side has none
+    nothing = dict[str, outputs.Side]()
+    old, new = pair.read("what a port is held to", outputs.read, nothing)
+    yield from outputs.changed(old, new)
 
 
 # --- checks ---------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ MADE: Mapping[str, tuple[Part, ...]] = {
     "dataset": ("dataset",),
     "tokenizer": ("tokenizer", "vocabulary", "template"),
     "model": ("config", "ids", "processor", "tensors"),
-    "validate": ("checks",),
+    "validate": ("expected", "checks"),
 }
 FEEDS: Mapping[str, frozenset[str]] = {
     "dataset": frozenset(("tokenizer", "validate")),

@@ -20,6 +20,7 @@ Part = Literal[
     "template",
     "tensors",
     "dataset",
+    "expected",
     "checks",
 ]
 
@@ -125,6 +126,18 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """An output that a port is held to (CASE/OUTPUT; CASE/greedy: ids), and differs. before, after:
+    its value, where it is one number or ids. far: the largest difference of its numbers, as a share
+    of the largest; None where it is not of the same places or choices."""
+
+    output: str
+    before: Json
+    after: Json
+    far: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class File:
     """A file; None where it is not there."""
 
@@ -156,6 +169,7 @@ class Comparison:
     templates: tuple[Template, ...] = ()
     tensors: Tensors | None = None
     rows: tuple[Rows, ...] = ()
+    expected: tuple[Expectation, ...] = ()
     checks: tuple[Check, ...] = ()
     causes: tuple[Cause, ...] = ()
     unread: tuple[str, ...] = ()
@@ -177,5 +191,6 @@ class Comparison:
         counts["template"] = len(self.templates)
         counts["tensors"] = len(self.tensors.changed) if self.tensors else 0
         counts["dataset"] = len(self.rows)
+        counts["expected"] = len(self.expected)
         counts["checks"] = len(self.checks)
         return {part: count for part, count in counts.items() if count}

@@ -219,6 +219,19 @@ def _checks(one: Comparison) -> str:
     return _titled("checks", ("check", "state", "measured"), rows)
 
 
+def _expected(one: Comparison) -> str:
+    rows = [
+        (
+            code(change.output),
+            _value(change.before),
+            _value(change.after),
+            "other places or choices" if change.far is None else f"{change.far:.3g} of the largest",
+        )
+        for change in one.expected
+    ]
+    return _titled("expected of a port", ("output", "before", "after", "apart"), rows)
+
+
 def _files(one: Comparison) -> str:
     rows = [
         (code(file.path), *(size(side and side["size"]) for side in (file.before, file.after)))
@@ -236,5 +249,6 @@ SECTIONS: Mapping[str, Callable[[Comparison], str]] = {
     "template": _templates,
     "tensors": _tensors,
     "dataset": _dataset,
+    "expected": _expected,
     "checks": _checks,
 }

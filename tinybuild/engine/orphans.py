@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import dataclasses
+import os
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tinybuild import bundle
 from tinybuild.engine import receipts
-from tinybuild.engine.plan import Zoo
 from tinybuild.engine.stages import STAGES
 from tinybuild.files import digest, remove
+
+if TYPE_CHECKING:
+    from tinybuild.engine.plan import Zoo
 
 ARCHIVE = ".tar.gz"
 
@@ -32,12 +37,16 @@ class Orphan:
 def orphans(zoo: Zoo) -> tuple[Orphan, ...]:
     """The leftovers of a zoo, sorted by name: only what a build wrote, by its own papers."""
     made = {*zoo.recipes, *(broken.file.stem for broken in zoo.broken)}
-    found = list[Orphan]()
-    for name in sorted({*_names(zoo.root / "dist"), *_names(zoo.root / "build")} - made):
-        packed = any(path.exists() for path in _packed(zoo.root, name))
-        if packed or any(_stages(zoo.root, name)):
-            found.append(Orphan(name=name, bundle=packed, now=_renamed(zoo, name)))
-    return tuple(found)
+    left = (dataclasses.replace(o, now=_renamed(zoo, o.name)) for o in leftovers(zoo.root, made))
+    return tuple(left)
+
+
+def leftovers(root: Path, made: Collection[str]) -> Iterator[Orphan]:
+    """What is left of recipes that are not among those of these names, sorted."""
+    for name in sorted({*_names(root / "dist"), *_names(root / "build")}.difference(made)):
+        packed = any(path.exists() for path in _packed(root, name))
+        if packed or any(_stages(root, name)):
+            yield Orphan(name=name, bundle=packed)
 
 
 def clean(root: Path, orphan: Orphan) -> tuple[str, ...]:
@@ -67,9 +76,9 @@ def clean(root: Path, orphan: Orphan) -> tuple[str, ...]:
 def _names(folder: Path) -> Iterator[str]:
     """The recipes that things directly below dist/ or build/ may be of."""
     if folder.is_dir():
-        for path in folder.iterdir():
-            if not path.name.startswith("."):
-                yield path.name.removesuffix(ARCHIVE)
+        for name in os.listdir(folder):
+            if not name.startswith("."):
+                yield name.removesuffix(ARCHIVE)
 
 
 def _packed(root: Path, name: str) -> Iterator[Path]:

@@ -21,6 +21,8 @@ from tinybuild.files import (
     PROVENANCE,
     RECEIPT,
     Memo,
+    Stamp,
+    Watch,
     below,
     canonical,
     digest,
@@ -66,6 +68,7 @@ class Builder:
     def __init__(self, root: Path, memo: Memo, pool: Pool):
         self.root, self.memo, self.pool = root, memo, pool
         self.receipts: dict[str, Receipt | None] = {}
+        self.seen: dict[str, Mapping[str, Stamp | None]] = {}  # of tasks that are up to date
         self.places: dict[str, Path] = {}
         self.busy: set[str] = set()
         self.stopping = self.swept = False
@@ -96,21 +99,28 @@ class Builder:
 
     def reasons(self, task: Task) -> tuple[str, ...]:
         """Why a task must run; empty when it is up to date. Tasks before it are taken as done."""
-        place = self.place(task.name)
+        place, watch = self.place(task.name), Watch(self.memo)
+        for paper in (RECEIPT, PROVENANCE):
+            watch.see(f"{place}/{paper}")
         receipt, before = receipts.papers(str(place))
         self.receipts[task.name] = receipt
         if receipt is None or before is None:
             edited = (place / RECEIPT).exists()
             return (f"{RECEIPT} or {PROVENANCE} was altered" if edited else "not built yet",)
-        changes = tuple(why.reasons(before, self.state(task), self._files_of_code))
-        return changes or tuple(self._altered(task.name, receipt))
+        changes = tuple(why.reasons(before, self.state(task, watch), self._files_of_code))
+        changes = changes or tuple(self._altered(task.name, receipt, watch))
+        if not changes:
+            self.seen[task.name] = watch.seen
+        return changes
 
-    def state(self, task: Task) -> State:
+    def state(self, task: Task, memo: Memo | None = None) -> State:
+        """memo: through which upstreams are looked at."""
+        memo = self.memo if memo is None else memo
         return State(
             settings=task.settings,
             seed=task.seed,
             inputs={need.name: self._digest(need) for need in task.needs},
-            upstream={wish.slot: source.look(wish, self.memo) for wish in task.wishes},
+            upstream={wish.slot: source.look(wish, memo) for wish in task.wishes},
             code=self.codes[task.stage],
             versions=code.versions(task.libraries),
         )
@@ -123,14 +133,19 @@ class Builder:
         files = {name: entry for name, entry in receipt.files.items() if need.covers(name)}
         return digest([files, {name: receipt.facts.get(name) for name in need.facts}])
 
-    def _altered(self, task: str, receipt: Receipt) -> Iterator[str]:
+    def _altered(self, task: str, receipt: Receipt, memo: Memo) -> Iterator[str]:
         """Artefacts that are not what the receipt says."""
-        folder = str(self.files_of(task))
+        folder, packed = str(self.files_of(task)), task.startswith("pack:")
+        # Where a file was added or deleted, the ctime of its folder moved.
+        bundled = [f"{folder}/{task.partition(':')[2]}"] if packed else []
+        for inner in (str(self.place(task)), *bundled):
+            memo.see(inner)
+            for above in _folders(inner):
+                memo.see(above)
         for name, entry in receipt.files.items():
-            now = self.memo.sha256(f"{folder}/{name}")
+            now = memo.sha256(f"{folder}/{name}")
             if now != entry["sha256"]:
                 yield f"{name} was deleted" if now is None else f"{name} was altered"
-        packed = task.startswith("pack:")
         if packed:
             name = task.partition(":")[2]
             known = {
@@ -164,6 +179,7 @@ class Builder:
         if task.name in self.receipts:  # what the decision to run was made on
             attempt.known, attempt.receipt = True, self.receipts[task.name]
         self.busy.add(task.name)
+        self.seen.pop(task.name, None)
         # `doit -P process` forks: what we know may be from before another process did a need.
         for need in task.needs:
             self.receipts.pop(need.task, None)
@@ -444,6 +460,11 @@ class Builder:
         for folder in (place.parent, place.parent.parent, self.root / "dist"):
             if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
                 folder.rmdir()
+
+
+def _folders(folder: str) -> list[str]:
+    """All folders below a folder, also empty ones, sorted."""
+    return sorted(f"{above}/{name}" for above, names, _ in os.walk(folder) for name in names)
 
 
 def _sayable(task: Task, facts: Data) -> None:

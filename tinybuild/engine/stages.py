@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tinybuild import source, wire
+from tinybuild import wire
 from tinybuild.paths import Json
-from tinybuild.recipe import Recipe
+
+if TYPE_CHECKING:
+    from tinybuild import source
+    from tinybuild.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

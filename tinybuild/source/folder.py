@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tinybuild.errors import Fault
@@ -35,10 +36,22 @@ def _local(wish: Wish) -> dict[str, Path]:
 
 
 def look(wish: Wish, memo: Memo) -> Json:
+    for folder in _folders(wish):
+        memo.see(folder)
     try:
         return {name: memo.sha256(str(path)) for name, path in _local(wish).items()}
     except (Fault, OSError):
         return None  # the fetch will say what is wrong
+
+
+def _folders(wish: Wish) -> Iterator[str]:
+    """The folders that decide which files a wish stands for: a file that comes or goes moves the
+    ctime of the one that holds it."""
+    if wish.slot != "dataset":
+        yield from (str(wish.place), str(wish.place / TEMPLATES.partition("/")[0]))
+        return
+    for folder, _, _ in os.walk(wish.place):
+        yield folder
 
 
 def resolve(request: Request) -> Resolved:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import importlib.metadata
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def _files(wish: Wish) -> list[tuple[str, str]]:
 
 
 def look(wish: Wish, memo: Memo) -> Json:
+    for folder in sys.path:  # another distribution of the name would be an entry there
+        memo.see(folder or ".")
     try:
         distribution = importlib.metadata.distribution(wish.text())
     except importlib.metadata.PackageNotFoundError:

@@ -223,10 +223,11 @@ def _read(question: Question, shape: Json) -> Answer:
     weights, ties = digests(model.state_dict()), tied(model)
     given = {"forward": batches.first, **batches.alone}
     given = {name: vectors.repeated(batch) for name, batch in given.items()}
-    coarse = {name: vectors.rounded(model, batch, seed) for name, batch in given.items()}
+    given = {name: _float(batch) for name, batch in given.items()}
     exact = _exact(model, kind, question.folder)
-    made = {name: vectors.forward(exact, _float(batch), seed) for name, batch in given.items()}
-    went = inputs.continued(exact, [_float(given["forward"]), _float(batches.second)], seed)
+    made = {name: vectors.forward(exact, batch, seed) for name, batch in given.items()}
+    coarse = {name: vectors.rounded(exact, batch, seed) for name, batch in given.items()}
+    went = inputs.continued(exact, [given["forward"], _float(batches.second)], seed)
     kept = vectors.Vectors(question.class_, seed)
     for name, one in made.items():
         kept.add(name, exact, one, coarse[name], went if name == "forward" else None)

@@ -1,17 +1,19 @@
 """What a port is held to: expected.json and expected.safetensors, made from a model as loaded.
 
 Everything is computed in float32, each operation in float64 and rounded, as what a report measures
-(`portable.arithmetic`), and told in steps of 2**-16 of the largest number: the same bytes on any
-CPU. How far rounding moves an output is measured with the same model in bfloat16.
+(`portable.arithmetic`), and told in steps of 2**-16 of the largest number: the same numbers on any
+CPU. How far rounding moves an output is measured by rounding what each operation gives to bfloat16,
+and told as a power of two.
 """
 
 from __future__ import annotations
 
-import copy
+import functools
 import inspect
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,7 +22,7 @@ from tinybuild import wire
 from tinybuild.expected.format import FILE, NEVER, TENSORS, Case, Greedy, Output, Told
 from tinybuild.feeding.inputs import NEW_TOKENS, Continued, covered, tensors
 from tinybuild.files import pretty
-from tinybuild.portable.arithmetic import each, exactly
+from tinybuild.portable.arithmetic import calling, each, exactly, in_float64, written
 
 if TYPE_CHECKING:
     import numpy
@@ -37,7 +39,6 @@ LARGE = 8192  # numbers of an argument; of a larger one the first PERIOD are rep
 PERIOD = 4093  # a prime: no two rows or patches are alike
 PLACES, ROWS, TOP = 64, 32, 4  # of an output: numbers, places of choices, choices of each
 BITS = 16  # that a number keeps, of the largest of its output
-ROUNDING = {"bfloat16": 1.0, "float16": 8.0}  # its noise, as bfloat16's
 OPTIONS = ("min_new_tokens", "suppress_tokens")  # of a continuation, beside its inputs
 LEAST, UNKNOWN = 2**-8, 2**-5  # noise: of one rounding, and where none was measured
 _TRACE = re.compile(r"(^|[._])hidden_states\.\d+$")
@@ -73,7 +74,12 @@ def repeated(batch: Batch) -> dict[str, Any]:
     return {name: each(value, short) for name, value in batch.items()}
 
 
-def forward(model: PreTrainedModel, batch: Batch, seed: int) -> Forward:
+def forward(
+    model: PreTrainedModel,
+    batch: Batch,
+    seed: int,
+    arithmetic: Callable[[], AbstractContextManager[None]] = exactly,
+) -> Forward:
     """The outputs for a batch, and the hidden states on the way where the class tells them."""
     import torch
 
@@ -84,7 +90,7 @@ def forward(model: PreTrainedModel, batch: Batch, seed: int) -> Forward:
     ways = [{"output_hidden_states": True}, {}] if told else [{}]
     while True:
         try:
-            with torch.no_grad(), torch.random.fork_rng(devices=[]), exactly():
+            with torch.no_grad(), torch.random.fork_rng(devices=[]), arithmetic():
                 torch.manual_seed(seed)
                 before = torch.get_rng_state()
                 made = tensors(model(**batch, **ways[0]))
@@ -104,23 +110,19 @@ def _order(item: tuple[str, Tensor]) -> int:
     return 1 if _FIRST.match(name) else 4 if name == "loss" else 3
 
 
-def rounded(model: PreTrainedModel, batch: Batch, seed: int) -> tuple[Outputs, float]:
-    """The same of a model whose operations are rounded to its own dtype, or to bfloat16 where that
-    is float32; and what its noise is to be multiplied by. Nothing where it does not run so."""
+def rounded(model: PreTrainedModel, batch: Batch, seed: int) -> Outputs:
+    """The same, where what each operation gives is rounded to bfloat16 as well."""
+    return forward(model, batch, seed, functools.partial(calling, _rounding)).outputs
+
+
+def _rounding(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     import torch
 
-    dtype = str(model.dtype).removeprefix("torch.")
-    try:
-        if dtype not in ROUNDING:
-            model = copy.deepcopy(model).to(torch.bfloat16)
-        cast = {name: each(value, lambda t: _cast(t, model.dtype)) for name, value in batch.items()}
-        return forward(model, cast, seed).outputs, ROUNDING.get(dtype, 1.0)
-    except Exception:  # noqa: BLE001 - a class may have no such kernel: its noise is not known
-        return {}, 1.0
+    def short(tensor: Tensor) -> Tensor:
+        return tensor.bfloat16().float() if tensor.dtype is torch.float32 else tensor
 
-
-def _cast(tensor: Tensor, dtype: Any) -> Tensor:
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+    made = in_float64(func, args, kwargs)
+    return made if func.is_view or written(func) else each(made, short)
 
 
 class Vectors:
@@ -137,7 +139,7 @@ class Vectors:
         name: str,
         model: PreTrainedModel,
         made: Forward,
-        coarse: tuple[Outputs, float],
+        coarse: Outputs,
         went: Continued | None = None,
     ) -> None:
         """A case: what a model in float32 made of a batch, the same rounded, and how it went on."""
@@ -261,17 +263,17 @@ def _told(number: Any, digits: int) -> float | None:
     return float(f"{float(number):.{digits}g}") if math.isfinite(number) else None
 
 
-def _noise(tensor: Tensor, coarse: tuple[Outputs, float], name: str) -> float:
+def _noise(tensor: Tensor, coarse: Outputs, name: str) -> float:
     """How far rounding moves an output, as a share of its largest number."""
-    other = coarse[0].get(name)
+    other = coarse.get(name)
     if other is None or other.shape != tensor.shape:
         return UNKNOWN
     one, other = tensor.double(), other.double()
     told = one.isfinite() & other.isfinite() & (one.abs() < NEVER)
     if not told.any():
         return UNKNOWN
-    far = float((one - other)[told].abs().max()) / _largest(tensor) * coarse[1]
-    return max(float(f"{far:.2g}"), LEAST)
+    far = float((one - other)[told].abs().max()) / _largest(tensor)
+    return 2.0 ** math.ceil(math.log2(max(far, LEAST)))
 
 
 def _largest(tensor: Tensor) -> float:
