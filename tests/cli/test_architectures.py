@@ -173,7 +173,10 @@ def test_the_table_says_what_was_built_and_why_the_rest_was_not(tmp_path: Path) 
     passed, _, checks = cells[6].partition(" of ")
     assert 0 < int(passed) < int(checks)
     assert cells[7].startswith("max_bytes: ")
-    assert line(root, "qwen2")[-1] == "this took longer than 1 s and was stopped"
+    # Whichever stage it is that a loaded machine needs so long for.
+    assert re.fullmatch(
+        r"this took longer than 1 s(, .*)? and was stopped", line(root, "qwen2")[-1]
+    )
     cells = line(root, "higgs_audio_v2_tokenizer")
     assert "needs the package torchaudio" in cells[-1]
     assert "pip install -c constraints.txt torchaudio" in cells[-1]

@@ -356,6 +356,15 @@ def test_a_type_has_its_default_processor_with_all_parts(job: MakeJob) -> None:
     assert made["image_processor"]["crop_size"] == {"height": 224, "width": 224}
 
 
+def test_a_model_of_features_gets_what_makes_them(job: MakeJob) -> None:
+    """Of wav2vec 2.0 BERT transformers maps what gives waves; checkpoints have SeamlessM4T's."""
+    for kind, name in (("wav2vec2-bert", "SeamlessM4T"), ("wav2vec2", "Wav2Vec2")):
+        made = read(fetch(job, source=kind) / "source" / "processor_config.json")
+        extractor = made["feature_extractor"]["feature_extractor_type"]
+        assert extractor == f"{name}FeatureExtractor"
+    assert fetch(job, source="granite_speech5_ctc").exists()  # whose own may want torchaudio
+
+
 def test_a_type_with_one_part_has_that(job: MakeJob) -> None:
     folder = fetch(job, source="vit") / "source"
     assert not (folder / "processor_config.json").exists()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinybuild.keys import ROLES, START, is_config, role, vocabulary
@@ -145,7 +147,10 @@ def part(kind: str, name: str) -> dict[str, Any] | None:
 
     None where the type has none, or its class cannot be made here.
     """
-    for candidate in _mapped(kind, name):
+    mapped = _mapped(kind, name)
+    if name == "feature_extractor":
+        mapped = [*_heard(kind, mapped), *mapped]
+    for candidate in mapped:
         found = getattr(importlib.import_module("transformers"), candidate, None)
         if found is None or getattr(found, "is_dummy", False):
             continue
@@ -156,6 +161,31 @@ def part(kind: str, name: str) -> dict[str, Any] | None:
             continue  # it needs a package, or files
         return dict(data) if name != "image_processor" or _complete(made) else None
     return None
+
+
+def _heard(kind: str, mapped: Sequence[str]) -> list[str]:
+    """The feature extractors that a type's processor speaks of, where the mapped one makes waves
+    and the type's model takes features (wav2vec 2.0 BERT); [] elsewhere."""
+    from transformers.models.auto.configuration_auto import model_type_to_module_name
+
+    module = model_type_to_module_name(kind)
+    transformers = importlib.import_module("transformers")
+    known: list[Any] = [getattr(transformers, one) for one in mapped if hasattr(transformers, one)]
+    there = [one for one in known if not getattr(one, "is_dummy", False)]
+    if not any("input_values" in one.model_input_names for one in there):
+        return []
+    if 'main_input_name = "input_features"' not in code(module, "modeling"):
+        return []
+    return sorted({*re.findall(r"\w+FeatureExtractor\b", code(module, "processing"))})
+
+
+def code(module: str, part: str) -> str:
+    """The text of a part (modeling, processing) of a module of transformers; "" without one."""
+    try:
+        spec = importlib.util.find_spec(f"transformers.models.{module}.{part}_{module}")
+    except ImportError:
+        return ""
+    return Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else ""
 
 
 def _complete(made: Callable[..., object]) -> bool:
@@ -319,7 +349,7 @@ def _repeated(made: Any, tokenizer: Tokenizer) -> str | None:
     own = getattr(made, "image_token", None)
     try:
         text = str(made.replace_image_token(_Ones(), 0))
-    except (AttributeError, TypeError, ValueError, LookupError, RuntimeError):
+    except (AttributeError, TypeError, ValueError, LookupError, RuntimeError, ArithmeticError):
         return None
     tokens = Counter(re.findall(r"<[^<>]+>", text))
     token, times = next(iter(tokens.most_common(1)), ("", 0))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from tinybuild.keys import NAMES, says, vocabulary
 from tinybuild.paths import Data, mapping
+from tinybuild.source.blank import code
 
 SEGMENTS = "token_type_ids"
 TAKEN = re.compile(rf"\b{SEGMENTS}(: [^\n]*)? ?= ?None")  # as an argument
@@ -47,15 +46,8 @@ def unread(tokenizer: Any, kind: str) -> None:
     hand on all that a tokenizer gives, and GIT's generate refuses them."""
     from transformers.models.auto.configuration_auto import model_type_to_module_name
 
-    module = model_type_to_module_name(kind)
-    try:
-        code = importlib.util.find_spec(f"transformers.models.{module}.modeling_{module}")
-    except ImportError:
-        return
-    names = [*tokenizer.model_input_names]
-    if code is None or not code.origin or SEGMENTS not in names:
-        return
-    if not TAKEN.search(Path(code.origin).read_text(encoding="utf-8")):
+    text, names = code(model_type_to_module_name(kind), "modeling"), [*tokenizer.model_input_names]
+    if text and SEGMENTS in names and not TAKEN.search(text):
         names.remove(SEGMENTS)
         tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
 
