@@ -209,6 +209,23 @@ def test_the_toolchain_is_listed_and_audited(runner: Runner, tmp_path: Path) -> 
     assert audit.startswith("pip-audit --require-hashes ")
 
 
+def test_what_takes_long_is_tried_every_week(runner: Runner, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for name in ("pip", "pytest", "python"):
+        runner.program(name, LOGGED)
+    for name in ("install", "walk", "damage", "slow tests"):
+        runner.run(script("deep", name), LOG=str(log))
+    install, *tried = log.read_text().splitlines()
+    assert install == "pip install --quiet -c constraints.txt -e .[test]"
+    assert tried == [
+        "pytest -m slow -s tests/engine/test_state.py",
+        "python -m kit.fuzz 10000",
+        "pytest -m slow --deselect tests/engine/test_state.py",
+    ]
+    assert "TINYBUILD_STEPS" in (ROOT / "tests/engine/test_state.py").read_text()
+    assert (ROOT / "tests/kit/fuzz.py").is_file()
+
+
 def test_the_hashed_requirements_are_the_constraints() -> None:
     hashed = (ROOT / "requirements.hashes.txt").read_text().replace(" \\\n", "")
     pins = {line.split()[0]: line.split()[1:] for line in hashed.splitlines()}

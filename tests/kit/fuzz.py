@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tinybuild.errors import Fault
 from tinybuild.workers import Job, Limits, Pool, Sort
@@ -548,13 +548,13 @@ def attack(name: str, numbers: range, pool: Pool) -> Figures:
     return figures
 
 
-def main(count: str, *names: str) -> None:
-    pool = Pool()
-    begin = 0
+def main(count: str, *names: str) -> NoReturn:
+    pool, wrong = Pool(), 0
     try:
         for name in names or READERS:
             begun = time.monotonic()
-            done = attack(name, range(begin, begin + int(count)), pool)
+            done = attack(name, range(int(count)), pool)
+            wrong += len(done.wrong)
             took = time.monotonic() - begun
             print(  # noqa: T201 - it is a command
                 f"{name}: {done.inputs} inputs, {done.taken} taken, {done.refused} refused, "
@@ -564,6 +564,7 @@ def main(count: str, *names: str) -> None:
             )
     finally:
         pool.stop()
+    sys.exit(1 if wrong else 0)
 
 
 if __name__ == "__main__":
