@@ -224,6 +224,9 @@ class Files(Protocol):
         """Let a file, or what stands for it, be at a path."""
 
 
+MEND = "mend what stands between the two lines --- at its top (YAML, in UTF-8), or take that away"
+
+
 def read(files: Files) -> dict[str, Any]:
     """The metadata of README.md, what .huggingface.yaml says over it, and the citation and homepage
     that the README's text has under such words. Raises BuildFault."""
@@ -239,13 +242,16 @@ def read(files: Files) -> dict[str, Any]:
             said |= data if isinstance(data, dict) else {}
         except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
             raise BuildFault.of(
-                f"{files.called(name)}: its metadata cannot be read: {reason(error)}", key=KEY
+                f"{files.called(name)}: its metadata cannot be read: {reason(error)}",
+                key=KEY,
+                hint=MEND,
             ) from None
         if _larger(said, LARGEST):
             raise BuildFault.of(
                 f"{files.called(name)}: its metadata grows without end where its aliases are "
                 "followed",
                 key=KEY,
+                hint=MEND,
             )
         for pattern in _texts(said.get("configs")):
             # datasets would fetch what "hf://..." and "https://..." name.

@@ -88,7 +88,8 @@ def folder(config: Config, split: str, how: Open) -> Split:
             kwargs = {**parts, "files": ((named, inside, downloaded),)}
             shards.append(reader.shard(kwargs, shorten(original), rows))
     if not shards:
-        raise BuildFault.of(f"split {split!r} of the source has no rows", key=KEY)
+        what = f"split {split!r} of the source has no rows"
+        raise BuildFault.of(what, key=KEY, hint="fill its files, or ask for another split")
     return Split(shards=tuple(shards), features=reader.features)
 
 
