@@ -140,8 +140,8 @@ def test_kept_text_is_cut_alike(prefix: str, suffix: str) -> None:
         covered.update(compared(tokens_of(source, words), tokens_of(tiny, words), kept))
 
     exact()
-    assert covered[True] > 500
-    assert covered[False] > 500
+    assert covered[True] > 100
+    assert covered[False] > 100
 
 
 @pytest.mark.parametrize(

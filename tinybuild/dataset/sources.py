@@ -278,4 +278,5 @@ def _split(config: Config, split: str, how: Open) -> Split:
         shards = tuple(_watched(entry.shard(file, features)) for file, _ in schemas)
         if any(shard.rows != 0 for shard in shards):
             return Split(shards=shards, features=features)
-    raise BuildFault.of(f"split {split!r} of the source has no rows: {files[0]}", key=KEY)
+    what = f"split {split!r} of the source has no rows: {files[0]}"
+    raise BuildFault.of(what, key=KEY, hint="fill its files, or ask for another split")
