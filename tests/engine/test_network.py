@@ -37,28 +37,26 @@ HEAD = {
 
 
 def test_a_config_that_names_another_repository(tmp_path: Path) -> None:
-    """It is refused without a question to the Hub, and what the hint says works."""
+    """Fetch asks for its config and for no weights, and locks it; no other stage asks anybody."""
     root = make(tmp_path / "zoo", a=RECIPE)
     config = root / "from/config.json"
     config.parent.mkdir()
     config.write_text(json.dumps(HEAD))
     with hub.serve() as server:
-        files = {"config.json": json.dumps(BACKBONE).encode()}
+        files = {"config.json": json.dumps(BACKBONE).encode(), "model.safetensors": b"weights"}
         server.repo("owner/backbone").commit(files)
         online = {"HF_ENDPOINT": server.url, "HF_TOKEN": "hf_secret", "HF_HUB_OFFLINE": "0"}
         result = doit(root, **online)
-        assert result.code == 1, result.out + result.err
-        assert "Traceback" not in result.out + result.err
-        assert (
-            "recipes/a.yaml:3:1: backbone of the source's config.json is a repository of the Hub, "
-            "owner/backbone, and only fetch reaches the Hub"
-        ) in result.out
-        assert "delete backbone and say what owner/backbone has" in result.out
-        assert "as backbone_config: {model_type: ...}" in result.out
-        head = {key: value for key, value in HEAD.items() if key != "backbone"}
-        config.write_text(json.dumps({**head, "backbone_config": BACKBONE}))
-        result = doit(root, **online)
         assert result.code == 0, result.out + result.err
+        asked = {line.rpartition("/")[2] for line in server.asked("/resolve/")}
+        assert asked == {"config.json"}
+        pins = json.loads((root / "recipes/a.lock.json").read_text())["pins"]
+        assert "source.backbone" in pins
+        server.log.clear()
+        server.tokens.clear()
+        shutil.rmtree(root / "build/a/model")
+        result = doit(root, **online)
+        assert (result.code, result.ran & {"model:a"}) == (0, {"model:a"}), result.out
         assert server.log == []
         assert server.tokens == []
 

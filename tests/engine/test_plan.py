@@ -32,7 +32,7 @@ def test_each_task_has_its_own_slice(tmp_path: Path) -> None:
     assert tasks["dataset"].needs == ()
     assert tasks["dataset"].settings == {"dataset": {"samples": 60}}
     needs = {need.name: need for need in tasks["model"].needs}
-    assert needs["fetch"].files == ("source/",)
+    assert needs["fetch"].files == ("source/", "source.")  # and what the source only names
     assert (needs["tokenizer"].files, needs["tokenizer"].facts) == ((), ("ids",))
     assert "vocab_size" not in str(tasks["model"].settings)
     needs = {need.name: need for need in tasks["validate"].needs}
