@@ -509,6 +509,7 @@ def test_a_modality_that_is_never_beside_another(deaf: str, said: str) -> None:
     assert inputs.covered(made, batch) == ("image", "text")
 
     subject: Any = SimpleNamespace(exact=made, exact_batch=lambda: batch, seed=3)
+    subject.alone = inputs.apart(made, batch, 3)
     subject.computed = lambda given, model: model(**given)
     found = every_modality.measure(subject)
     assert found is not None
