@@ -12,12 +12,12 @@ from tinybuild.errors import BuildFault, Finding
 from tinybuild.keys import LABELS, measures, says
 from tinybuild.paths import Data, Json, Path, wholes
 
-LAYERS, COUNT, SIZE = 10_000, 100_000, 10**12
+LAYERS, EXPERTS, COUNT, SIZE = 10_000, 2**15, 100_000, 10**12  # Doge has 2**14 experts
 NUMBER, STAGES = "num_labels", "depths"
 # What is made one by one, for each that a number says; every other size is of a tensor.
 ONE_BY_ONE: Mapping[str, int] = {
     "depth": LAYERS,
-    "experts": LAYERS,
+    "experts": EXPERTS,
     "kv heads": COUNT,
     "heads": COUNT,
     "groups": COUNT,

@@ -197,12 +197,13 @@ def told(folder: str) -> Iterator[None]:
 
 def _exact(model: PreTrainedModel, kind: type[PreTrainedModel], folder: str) -> PreTrainedModel:
     """The model in float32: some CPUs take eighty times as long with bfloat16. Loaded once more
-    where a module keeps a tensor that is neither parameter nor buffer, which no cast reaches
-    (Mimi's)."""
+    where it holds numbers that its class computed in the dtype of its weights, which no cast makes
+    finer: buffers, and tensors that are neither parameter nor buffer (Mimi's)."""
     import torch
 
     kept = (value for module in model.modules() for value in vars(module).values())
-    if any(isinstance(value, torch.Tensor) for value in kept):
+    tables = [value for value in (*kept, *model.buffers()) if isinstance(value, torch.Tensor)]
+    if any(table.is_floating_point() and table.dtype != torch.float32 for table in tables):
         return kind.from_pretrained(folder, dtype=torch.float32).eval()
     return model.float()
 
