@@ -516,6 +516,18 @@ def test_a_modality_that_is_never_beside_another(deaf: str, said: str) -> None:
     assert (found.ok, said in found.measured) == (not deaf, True)
 
 
+def test_tables_that_a_class_computes_in_the_dtype_of_its_weights(
+    build: Build, tmp_path: Path
+) -> None:
+    """What a port is held to is what the class gives in float32: CTRL's table of positions, read in
+    bfloat16 and cast, was too coarse."""
+    small = {"n_embd": 16, "dff": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}
+    wish = {**small, "vocab_size": 50}
+    bundle = build("CTRLConfig", "CTRLLMHeadModel", wish, dtype="bfloat16")
+    found = failing(bundle, tmp_path / "s")
+    assert "expected_outputs" not in found, found["expected_outputs"]
+
+
 def test_tokens_that_rounding_decides(build: Build, tmp_path: Path) -> None:
     bundle = build("LlamaConfig", "LlamaForCausalLM", LLAMA)  # drawn with 0.02
     bundle.wish["shrink"] = "auto"

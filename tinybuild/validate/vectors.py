@@ -41,7 +41,7 @@ PLACES, ROWS, TOP = 64, 32, 4  # of an output: numbers, places of choices, choic
 BITS = 16  # that a number keeps, of the largest of its output
 OPTIONS = ("min_new_tokens", "suppress_tokens")  # of a continuation, beside its inputs
 LEAST, UNKNOWN = 2**-8, 2**-5  # noise: of one rounding, and where none was measured
-_TRACE = re.compile(r"(^|[._])hidden_states\.\d+$")
+_TRACE = re.compile(r"(^|[._])hidden_states(\.\d+)+$")
 _FIRST = re.compile(r"(encoder|image|vision|audio|video)_")
 
 
