@@ -27,7 +27,7 @@ SECTION = {"architecture": "auto", "shrink": "auto", "size": "tiny"}
         ({"depths": [2, 10**9]}, "asks for 1,000,000,002; at most 10,000"),
         ({"num_labels": 10**9}, "num_labels of the source's config.json asks for 1,000,000,000"),
         ({"id2label": {str(n): "x" for n in range(300_000)}}, "asks for 300,000; at most 100,000"),
-        ({"num_local_experts": 10**9}, "asks for 1,000,000,000; at most 10,000"),
+        ({"num_local_experts": 10**9}, "asks for 1,000,000,000; at most 32,768"),
         ({"hidden_size": 10**400}, "asks for more than 10^18; at most"),
         ({"layer_types": ["full_attention"] * 20_000}, "asks for 20,000; at most 10,000"),
         ({"text_config": {"num_hidden_layers": 10**9}}, "text_config.num_hidden_layers of"),

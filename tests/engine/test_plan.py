@@ -37,7 +37,7 @@ def test_each_task_has_its_own_slice(tmp_path: Path) -> None:
     assert "vocab_size" not in str(tasks["model"].settings)
     needs = {need.name: need for need in tasks["validate"].needs}
     assert set(needs) == {"tokenizer", "model", "dataset", "fetch"}
-    assert needs["fetch"].files == ("source/config", "source/generation_config")
+    assert needs["fetch"].files == ("source/config", "source/generation_config", "source.")
     assert tasks["pack"].before[0] == "fetch:a"
 
 
