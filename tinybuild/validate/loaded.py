@@ -263,9 +263,8 @@ def max_bytes(subject: Subject) -> Result | None:
     if most is None:
         return None
     size = subject.bytes
-    files = [path for path in subject.folder.rglob("*") if path.is_file()]
-    sizes = sorted(((path.stat().st_size, path.name) for path in files), reverse=True)
-    largest = ", ".join(f"{name} {size:,}" for size, name in sizes[:3])
+    sizes = sorted(((of, name) for name, of in subject.sizes.items()), reverse=True)
+    largest = ", ".join(f"{name} {of:,}" for of, name in sizes[:3])
     return Result.of(
         size <= most,
         measured=f"{size:,} bytes",

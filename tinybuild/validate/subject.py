@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-from tinybuild import bundle, wire
+from tinybuild import wire
 from tinybuild.config import backbones, found, heads, reads
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.expected import format as expected
@@ -237,10 +237,15 @@ class Subject:
         return expected.read(self.read_in)
 
     @property
+    def sizes(self) -> Mapping[str, int]:
+        """file of the bundle -> bytes, with what a port is held to where that was made."""
+        found = {path.relative_to(self.folder).as_posix(): path for path in self.folder.rglob("*")}
+        found |= {name: self.read_in / name for name in expected.FILES}
+        return {name: path.stat().st_size for name, path in found.items() if path.is_file()}
+
+    @property
     def bytes(self) -> int:
-        """Of the bundle, with what a port is held to where that was made."""
-        made = (self.read_in / name for name in expected.FILES)
-        return bundle.size(self.folder) + sum(p.stat().st_size for p in made if p.is_file())
+        return sum(self.sizes.values())
 
     # --- inputs and outputs -----------------------------------------------------------------------
 
