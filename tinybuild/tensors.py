@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tinybuild import wire
+from tinybuild import bundle, wire
 from tinybuild.wire import Misshapen
 
 # https://huggingface.co/docs/safetensors: eight bytes of length, a header in JSON, the bytes.
@@ -35,11 +35,16 @@ class Placed:
     data_offsets: tuple[int, int]
 
 
+def weights(folder: Path, pattern: str = f"*{SUFFIX}") -> list[Path]:
+    """The files of weights in a bundle, sorted: all but what a port of the model is held to."""
+    return sorted(path for path in folder.glob(pattern) if path.name not in bundle.EXPECTED)
+
+
 def held(folder: Path) -> dict[str, Tensor]:
     """All tensors of a bundle: of the model, however many files it has, by their names; of an
     adapter in a folder below, with the folder before the name. Raises ValueError."""
     found = dict[str, Tensor]()
-    for path in sorted(folder.rglob(f"*{SUFFIX}")):
+    for path in weights(folder, f"**/*{SUFFIX}"):
         below = path.parent.relative_to(folder).as_posix()
         prefix = "" if below == "." else f"{below}/"
         found |= {f"{prefix}{name}": tensor for name, tensor in read(path).items()}
@@ -49,7 +54,7 @@ def held(folder: Path) -> dict[str, Tensor]:
 def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """The shapes of the tensors of a bundle's model, by their names. Raises ValueError."""
     made = dict[str, tuple[int, ...]]()
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
+    for path in weights(folder):
         with path.open("rb") as file:
             _, tensors = placed(file, path.stat().st_size)
         made |= {name: tensor.shape for name, tensor in tensors.items()}

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = "NDArray[numpy.generic]"
 
-FILE, TENSORS = "expected.json", "expected.safetensors"
-FILES = (FILE, TENSORS)
+FILES = bundle.EXPECTED
+FILE, TENSORS = FILES
 NEVER = 1e30  # what is larger stands for "never": the number of a mask
 
 

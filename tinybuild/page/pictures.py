@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinybuild.tensors import SUFFIX, Placed, placed
+from tinybuild.tensors import Placed, placed, weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +52,7 @@ class Picture:
 def pictures(folder: Path) -> list[Picture]:
     """The tensors of a bundle's model, in the order of their names, numbers by value."""
     made = []
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
+    for path in weights(folder):
         with path.open("rb") as file:
             begin, tensors = placed(file, path.stat().st_size)
             for name, tensor in tensors.items():
