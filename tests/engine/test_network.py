@@ -46,6 +46,7 @@ def test_a_config_that_names_another_repository(tmp_path: Path) -> None:
         files = {"config.json": json.dumps(BACKBONE).encode(), "model.safetensors": b"weights"}
         server.repo("owner/backbone").commit(files)
         online = {"HF_ENDPOINT": server.url, "HF_TOKEN": "hf_secret", "HF_HUB_OFFLINE": "0"}
+        online["HF_HOME"] = str(tmp_path / "hf")  # what another run kept is not asked for
         result = doit(root, **online)
         assert result.code == 0, result.out + result.err
         asked = {line.rpartition("/")[2] for line in server.asked("/resolve/")}
