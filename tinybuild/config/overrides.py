@@ -286,24 +286,22 @@ def _arguments(config: PreTrainedConfig, wanted: Data) -> dict[str, Json]:
             # Of the class: upstreams name another one here (idefics in a vision_config).
             arguments[name] = {**_arguments(sub, value), "model_type": type(sub).model_type}
         elif isinstance(value, Mapping) and name not in (BY_LAYER, *LABELS):
-            arguments[name] = _merged(mapping(arguments.get(name)), value)
+            arguments[name] = merge(_rescaled(mapping(arguments.get(name)), value), value)
         else:
             arguments[name] = value
     return arguments
 
 
-def _merged(held: Data, given: Data) -> dict[str, Json]:
-    """Both, deeply, what is given last. Of another way to scale rotary positions nothing is left,
-    such as longrope's lists of factors."""
+def _rescaled(held: Data, given: Data) -> Data:
+    """What is held without what belongs to another way to scale rotary positions than the given
+    one, such as longrope's lists of factors."""
     before, after = ({of[n] for n in SCALED if isinstance(of.get(n), str)} for of in (held, given))
     if before and after and before != after:
         held = {name: value for name, value in held.items() if name not in (*SCALED, *SCALING)}
-    made = dict(held)
-    for name, value in given.items():
-        inner = made.get(name)
-        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
-        made[name] = _merged(mapping(inner), mapping(value)) if both else value
-    return made
+    return {
+        name: _rescaled(value, mapping(given.get(name))) if isinstance(value, Mapping) else value
+        for name, value in held.items()
+    }
 
 
 def _labelled(wanted: Data) -> Data:
