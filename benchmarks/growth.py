@@ -85,7 +85,8 @@ def spent(*command: str, root: Path, runs: int = 5) -> float:
 def peak(*command: str, root: Path) -> float:
     """MB that a command takes at most."""
     program = (
-        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
+        "import resource, subprocess, sys;"
+        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000)"
     )
     done = subprocess.run(
