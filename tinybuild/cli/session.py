@@ -223,6 +223,16 @@ class Session:
         given = Shard.read(shard, "--shard") if shard else self.shard
         return tuple(names) if given is None else deal(zoo, names, given, self.took)
 
+    def longest_first(self, names: Sequence[str]) -> list[str]:
+        """Recipes in the order in which they are begun, by what they took in the last build."""
+        from tinybuild.engine.shards import longest_first, remembered
+
+        took = self.took
+        if not took:
+            with contextlib.suppress(Fault):  # there was none
+                took = remembered(self.root / "build" / "run.json", "")
+        return longest_first(self.zoo, names, took)
+
     def ours(self, selected: Sequence[str]) -> list[str]:
         """Those of the tasks that doit selected which are ours; a group stands for its recipes."""
         zoo = self.zoo  # what is read with it says which shard is ours
