@@ -43,8 +43,6 @@ def task_recipes() -> Iterator[Definition]:
     for group, names in here.groups.items():
         doc = f"the recipes in recipes/{group}/" if group else "the recipes in recipes/"
         needed = [name for name in names if todo is None or name in todo]
-        if needed:
-            needed = here.longest_first(needed)
         yield {"basename": group or "zoo", "actions": None, "task_dep": needed, "doc": doc}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -85,7 +85,12 @@ def deal(
     without tasks, such as a broken recipe's, costs nothing.
     """
     every = {name: {task.name: task for task in _all(zoo, name)} for name in names}
-    seconds = _seconds(zoo, took)
+    made = {task.recipe.name for tasks in every.values() for task in tasks.values()}
+    rates = {name: took[name] / cost(zoo.tasks_of(name)) for name in made if name in took}
+
+    def seconds(tasks: Iterable[Task]) -> float:
+        return sum(rates.get(task.recipe.name, 1) * cost([task]) for task in tasks)
+
     costs = {name: seconds(tasks.values()) for name, tasks in every.items()}
     loads, held = [0.0] * shard.count, [set[str]() for _ in range(shard.count)]
     dealt = dict[str, int]()
@@ -103,15 +108,12 @@ def deal(
 
 def longest_first(zoo: Zoo, names: Iterable[str], took: Mapping[str, float]) -> list[str]:
     """The names of recipes, the dearest first with those that they are made from, equals in their
-    order: begun last, it would be waited for alone. A name without tasks costs nothing."""
-    seconds = _seconds(zoo, took)
-    return sorted(names, key=lambda name: -seconds(_all(zoo, name)))
+    order: begun last, it would be waited for alone. took: task -> the seconds of its last time."""
 
+    def seconds(name: str) -> float:
+        return sum(took.get(task.name, cost([task])) for task in _all(zoo, name))
 
-def _seconds(zoo: Zoo, took: Mapping[str, float]) -> Callable[[Iterable[Task]], float]:
-    """What tasks cost: a recipe's as recipes tell, all together as much as they took."""
-    rates = {name: took[name] / cost(zoo.tasks_of(name)) for name in took if name in zoo.recipes}
-    return lambda tasks: sum(rates.get(task.recipe.name, 1) * cost([task]) for task in tasks)
+    return sorted(names, key=seconds, reverse=True)
 
 
 def _all(zoo: Zoo, name: str) -> list[Task]:
