@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinybuild.expected.format import FILES
 from tinybuild.paths import Data, Json, mapping
 
 
@@ -46,7 +47,7 @@ def checks(place: Path) -> list[Data]:
 
 def expected(place: Path) -> Iterator[tuple[str, str]]:
     """What a port is held to: each case with its modalities, and its outputs."""
-    for case in _listed(place / "expected.json", "cases"):
+    for case in _listed(place / FILES[0], "cases"):
         outputs, told = case.get("outputs"), list[str]()
         for one in map(mapping, outputs if isinstance(outputs, list) else []):
             value = one.get("value")
