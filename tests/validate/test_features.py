@@ -55,6 +55,7 @@ def make(tmp_path: Path) -> Make:
             **{
                 "dtype": "float32",
                 "processor": [],
+                "without": [],
                 "forms": [],
                 "modalities": [],
                 "vocab_size": None,
