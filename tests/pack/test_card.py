@@ -220,3 +220,13 @@ def test_what_was_not_tried() -> None:
     text = card(told(checks=checks))
     assert "1 passed, 1 not tried" in text
     assert "- `b` was not tried: no timm here" in text
+
+
+def test_what_a_port_must_give() -> None:
+    """The code fetches what a repository has; without expected outputs there is no section."""
+    here = told(expected=True)
+    assert 'tinybuild.assert_matches_expected(port, "dist/x")' in card(here)
+    there = card(dataclasses.replace(here, places=Places(repo="me/x")))
+    assert 'assert_matches_expected(port, huggingface_hub.snapshot_download("me/x"))' in there
+    assert "import huggingface_hub\nimport tinybuild\n" in there
+    assert "What a port must give" not in card(TOLD)

@@ -258,3 +258,20 @@ def test_features_of_real_configs_act(job: MakeJob, tmp_path: Path, name: str) -
     result = found(subject)
     assert result.state == "passed", result.measured
     assert int(result.values["acted"]) >= REAL[name]
+
+
+def test_labels_grow_with_what_they_are_of() -> None:
+    """A window of a decoder is looked at in a text that is longer, as its labels are then."""
+    from types import SimpleNamespace
+
+    import torch
+
+    from tinybuild.validate.features import _longer
+
+    ids = torch.arange(8).view(2, 4) + 3
+    subject: Any = SimpleNamespace(seed=0, special=frozenset({0}), exact=None)
+    subject.computed = lambda made, _: made
+    batch = {"input_ids": ids, "labels": ids}
+    decoded = {"input_ids": ids[:, :3], "decoder_input_ids": ids, "labels": ids}
+    assert {value.shape[1] for value in _longer(subject, batch, 16).values()} == {16}
+    assert {value.shape[1] for value in _longer(subject, decoded, 16).values()} == {16}

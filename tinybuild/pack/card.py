@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 import tinybuild
-from tinybuild.bundle import DATASET, DRAWING
+from tinybuild.bundle import DATASET, DRAWING, EXPECTED
 from tinybuild.facts import TokenizerShown
 from tinybuild.pack.front import front
 from tinybuild.pack.told import Changed, Checked, Told
@@ -51,6 +51,7 @@ def card(told: Told) -> str:
         f"## Sizes\n\n| | |\n| --- | --- |\n{rows}",
         *([f"## What differs from the source\n\n{differs}"] if differs else []),
         "## Checks\n\n" + _checks(told.checks),
+        *([f"## What a port must give\n\n{_expected(told)}"] if told.expected else []),
         f"## Make it again\n\nBuilt by tinybuild {tinybuild.__version__} from this recipe "
         "(`recipe.yaml`; upstream files with their sha256 are in `recipe.lock.json`):\n\n"
         + _fenced(told.recipe),
@@ -122,6 +123,19 @@ def _checks(checks: Sequence[Checked]) -> str:
     text = f"{passed} passed, {len(untried)} not tried" if untried else f"{passed} passed"
     whys = [f"- `{check.name}` was not tried: {check.note}" for check in untried]
     return "\n".join([f"{text}; `report.json` says what each measured.", *whys])
+
+
+def _expected(told: Told) -> str:
+    fetched = 'huggingface_hub.snapshot_download("{}")' if told.places.repo else '"{}"'
+    place = fetched.format(told.home)
+    lines = [*(["import huggingface_hub"] if told.places.repo else []), "import tinybuild", ""]
+    lines += [f"tinybuild.assert_matches_expected(port, {place})"]
+    return (
+        f"`{EXPECTED}/` holds sample inputs and what this model gives for them. A module, an "
+        "export or a function of arrays is held to that, layer by layer:\n\n```python\n"
+        + "\n".join(lines)
+        + "\n```"
+    )
 
 
 def _fenced(text: str) -> str:

@@ -500,6 +500,11 @@ def _beyond(nodes: Sequence[Data]) -> int:
     return MORE + max(value for value in held if value < MOST - MORE)
 
 
+def _written(name: str, batch: Batch) -> bool:
+    """Whether an argument goes with what a decoder writes: labels do, where there is one."""
+    return name.startswith("decoder") or (name == "labels" and "decoder_input_ids" in batch)
+
+
 def _longer(subject: Subject, batch: Batch, length: int) -> Batch:
     """A batch whose texts are longer, by plain tokens at the end; as it is, where the model does
     not take that."""
@@ -515,7 +520,7 @@ def _longer(subject: Subject, batch: Batch, length: int) -> Batch:
             of = isinstance(value, torch.Tensor) and value.shape[:2] == (rows, count)
             if (
                 of
-                and name.startswith("decoder") == ids.startswith("decoder")
+                and _written(name, batch) == _written(ids, batch)
                 and (not value.is_floating_point() or "mask" in name)
             ):
                 last = value[:, :1] if name == ids else value[:, -1:]
