@@ -122,6 +122,7 @@ EXTRAS = {
     "formats": ("gguf", "peft", "sentence-transformers"),
     "sign": ("model-signing", "pyopenssl"),
     "store": ("s3fs",),
+    "dask": ("distributed",),
 }
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tinybuild.engine.plan import Zoo
     from tinybuild.engine.run import Builder
     from tinybuild.engine.shards import Shard
+    from tinybuild.machines.dispatch import Result
     from tinybuild.recipe import Broken, Cache, Recipe
     from tinybuild.workers import Pool
 
@@ -47,6 +48,7 @@ class Session:
         self.built: dict[str, float] = {}  # task -> seconds
         self.elsewhere: set[str] = set()  # tasks that another doit did while we waited
         self.failed: set[str] = set()
+        self.sent: Mapping[str, Result] = {}  # what became of recipes on other machines
         self.outcome: Json = None  # of a build, when it is over
         self.begun = time.monotonic()
         self.shard: Shard | None = None  # of the machines that share what is selected
