@@ -93,6 +93,7 @@ def test_facts_and_files(job: MakeJob, tmp_path: Path) -> None:
         "modalities": ["text"],
         "vocab_size": 50,
         "processor": [],
+        "without": [],
         "forms": [],
         "draw": 0,
     }

@@ -44,7 +44,10 @@ WEEKLY = """
 CALLERS: Mapping[str, tuple[str, str]] = {
     "pull-request": (" pull_request", "contents: read, pull-requests: write"),
     "schedule": (WEEKLY, "contents: write, pull-requests: write"),
-    "publish": (" { push: { branches: [main] } }", "contents: read, id-token: write"),
+    "publish": (
+        " { push: { branches: [main] } }",
+        "contents: read, actions: read, id-token: write",
+    ),
 }
 
 

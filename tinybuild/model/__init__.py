@@ -16,6 +16,7 @@ from tinybuild.config.tags import tag
 from tinybuild.errors import BuildFault
 from tinybuild.facts import Ids, ModelFacts
 from tinybuild.feeding import inputs, processor
+from tinybuild.feeding.processor import abroad
 from tinybuild.files import pretty
 from tinybuild.keys import parallel
 from tinybuild.model import formats, saved
@@ -124,6 +125,7 @@ def make(job: Job) -> ModelFacts:
         length=saved.longest(model),
         draw=built.number,
         processor=tuple(processor.classes(files)),
+        without=abroad.without(processor.read(building.folder), files),
         forms=formats.write(work),
         tag=tag(building.model_class.__name__, model.config.model_type, modalities),
         modalities=tuple(modalities),
