@@ -110,21 +110,24 @@ def test_an_adapter_of_the_hub():
         assert torch.allclose(adapted(ids).logits, plain, atol=1e-5)
 
 
-def arguments(kind, folder):
+def arguments(kind, folder, **more):
     return kind(
         output_dir=str(folder), max_steps=2, per_device_train_batch_size=2, report_to="none",
-        use_cpu=True, bf16=False, learning_rate=0.1,
+        use_cpu=True, bf16=False, learning_rate=0.1, **more,
     )
 
 
-@pytest.mark.parametrize("name", ["standard", "chats"])
-def test_sft(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("standard", {}), ("chats", {}), ("chats", {"assistant_only_loss": True})],
+)
+def test_sft(name, more, tmp_path):
     import datasets
     from trl import SFTConfig, SFTTrainer
 
     rows = datasets.load_dataset("trl-internal-testing/zen", name, split="train")
     before = transformers.AutoModelForCausalLM.from_pretrained(OPT)
-    made = SFTTrainer(model=OPT, args=arguments(SFTConfig, tmp_path), train_dataset=rows)
+    made = SFTTrainer(model=OPT, args=arguments(SFTConfig, tmp_path, **more), train_dataset=rows)
     made.train()
     assert any(
         not torch.equal(one, other.to(one.dtype))
@@ -178,4 +181,4 @@ def test_suites_of_peers_run_on_bundles(tmp_path: Path) -> None:
     )
     ran = Ran(code=done.returncode, out=done.stdout + done.stderr)
     assert ran.code == 0, ran.out
-    assert len(ran.outcomes) == 7
+    assert len(ran.outcomes) == 8
