@@ -15,7 +15,8 @@ def test_what_a_port_is_held_to_is_not_of_the_model(tmp_path: Path) -> None:
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter/a.safetensors").write_bytes(safetensors({"x": TENSORS["lm_head.weight"]}))
     beside = {"forward/outputs/logits": TENSORS["lm_head.weight"]}
-    (tmp_path / "expected.safetensors").write_bytes(safetensors(beside))
+    (tmp_path / "expected").mkdir()
+    (tmp_path / "expected/expected.safetensors").write_bytes(safetensors(beside))
     assert set(tensors.shapes(tmp_path)) == {*TENSORS}
     assert set(tensors.held(tmp_path)) == {*TENSORS, "adapter/x"}
     assert {picture.name for picture in pictures(tmp_path)} == {*TENSORS}

@@ -19,7 +19,8 @@ SUMS, REPORT = "SHA256SUMS", "report.json"
 MADE = "provenance.json"  # `statement` says what it holds
 SIGNATURE = "model.sig"  # where a bundle was signed after it was built
 ADDED = (SUMS, SIGNATURE)  # what SHA256SUMS does not name
-EXPECTED = ("expected.json", "expected.safetensors")  # what a port of the model is held to
+# What a port of the model is held to: tensors that are no weights, so not beside the weights.
+EXPECTED = "expected"
 DRAWING = "architecture.svg"  # of the model's modules; the card shows it
 _SUM = re.compile(r"([0-9a-f]{64})  (.+)")
 TOKENIZER = "tokenizer_config.json"

@@ -37,7 +37,8 @@ class Placed:
 
 def weights(folder: Path, pattern: str = f"*{SUFFIX}") -> list[Path]:
     """The files of weights in a bundle, sorted: all but what a port of the model is held to."""
-    return sorted(path for path in folder.glob(pattern) if path.name not in bundle.EXPECTED)
+    beside = folder / bundle.EXPECTED
+    return sorted(path for path in folder.glob(pattern) if path.parent != beside)
 
 
 def held(folder: Path) -> dict[str, Tensor]:

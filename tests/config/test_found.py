@@ -104,6 +104,10 @@ def test_what_leads_elsewhere_is_dropped(more: dict[str, Any], tmp_path: Path) -
     assert not any(made.config.to_dict().get(name) for name in more)
 
 
+def test_what_leads_nowhere_is_no_change(tmp_path: Path) -> None:
+    assert changes(read(tmp_path, _name_or_path="", auto_map={}, vocab_file=None)) == {}
+
+
 @pytest.mark.parametrize("more", [{"prefix": "</s>"}, {"save": "a word"}, {"save": "1/2 of it"}])
 def test_words_lead_nowhere(more: dict[str, Any], tmp_path: Path) -> None:
     assert changes(read(tmp_path, **more)) == {}

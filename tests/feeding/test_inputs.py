@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -507,3 +509,30 @@ def test_a_model_that_says_a_placeholder_is_asked_again_without() -> None:
     model = made("LlavaForConditionalGeneration")
     ways = list(_ways(model, inputs.batch(model, 1)))
     assert ways[1] == {**ways[0], "suppress_tokens": [model.config.image_token_id]}
+
+
+def test_what_an_encoder_reads_is_continued_too() -> None:
+    """A transcriber has no prompt but its sound: two sounds, two texts."""
+    model = made("WhisperForConditionalGeneration")
+    went = inputs.continued(model, [inputs.batch(model, 1)], 1)
+    assert went.error is None
+    ((new, logits),) = went.parts
+    assert new.shape == (2, inputs.NEW_TOKENS)
+    assert logits.shape[:2] == (inputs.NEW_TOKENS, 2)
+    assert (went.asked[0].keys() & {"input_ids", "decoder_input_ids", "labels"}) == set()
+
+
+def test_tiles_of_which_a_mask_says_what_is_seen_come_first() -> None:
+    """Phi-4 computes nothing of an image without the mask of its patches."""
+
+    def forward(image_pixel_values: object, image_sizes: object, image_attention_mask: object):
+        raise NotImplementedError
+
+    facts = Facts(SimpleNamespace(config=SimpleNamespace(image_size=32, patch_size=8)))  # type: ignore[arg-type]
+    facts.__dict__["takes"] = inspect.signature(forward).parameters
+    facts.__dict__["nodes"] = [((), facts.config)]
+    facts.__dict__["model"].modules = lambda: ()
+    facts.__dict__["model"].named_modules = lambda: ()
+    first = next(vision.images(facts, Draw(0, torch.float32), "image_pixel_values"))
+    assert {*first} == {*facts.takes}
+    assert first["image_attention_mask"].shape[1] == first["image_pixel_values"].shape[1] == 3

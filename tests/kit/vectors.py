@@ -22,7 +22,7 @@ CONFIG = {
 
 
 def held(folder: Path, kind: str = "Llama", head: str = "ForCausalLM", **config: Any) -> Path:
-    """A folder with a model of a class, and its expected.json."""
+    """A folder with a model of a class, and its expected outputs."""
     import torch
     import transformers
 

@@ -57,6 +57,10 @@ def entry(tmp_path: Path) -> Callable[..., Entry]:
         (place / "SHA256SUMS").write_text(f"{name}\n")
         changes = '[{"key": "n_layer", "from": 12, "to": 2, "reason": "rule depth"}]'
         (place / "config_changes.json").write_text(f'{{"changes": {changes}}}')
+        outputs = '[{"name": "logits"}, {"name": "loss", "value": 3.5}]'
+        case = f'{{"name": "forward", "modalities": ["text"], "outputs": {outputs}}}'
+        (place / "expected").mkdir()
+        (place / "expected" / "expected.json").write_text(f'{{"cases": [{case}]}}')
         words(place, "The", "quick")
         words(tmp_path / "fetched" / name, "The", "quick", "brown")
         return Entry(

@@ -58,6 +58,7 @@ def test_pages_are_whole_and_need_nothing_from_elsewhere(
     one = (tmp_path / "dist/one.html").read_text()
     assert "Model.from_pretrained(&#34;dist/one&#34;)" in one
     assert "<td>12</td><td>2</td><td>rule depth</td>" in one
+    assert "<td>forward (text)</td><td>logits, loss 3.5</td>" in one
     assert "&lt;b&gt;one&lt;/b&gt;" in one
     assert '<img src="data:image/png;base64,' in one
     assert "&lt;2&gt; &amp; 3" in one

@@ -45,7 +45,7 @@ def test_the_schema_describes_the_file(llama: Path) -> None:
     import jsonschema
 
     schema = json.loads((ROOT / "schemas" / "expected.v1.schema.json").read_text())
-    told = json.loads((llama / "expected.json").read_text())
+    told = json.loads((llama / format.FILES[0]).read_text())
     jsonschema.validate(told, schema)
     told["cases"][0]["outputs"][0]["kept"] = "none"
     with pytest.raises(jsonschema.ValidationError):
@@ -193,16 +193,20 @@ def test_nothing_else_writes_what_is_expected(llama: Path, tmp_path: Path) -> No
     import shutil
 
     folder = shutil.copytree(llama, tmp_path / "edited")
-    sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    sums = {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
     (folder / "SHA256SUMS").write_text("".join(f"{sums[n]}  {n}\n" for n in sorted(sums)))
     assert format.read(folder).cases
-    told = json.loads((folder / "expected.json").read_text())
+    told = json.loads((folder / format.FILES[0]).read_text())
     told["cases"][0]["outputs"][-1]["value"] = 1.0
-    (folder / "expected.json").write_text(json.dumps(told))
-    with pytest.raises(BuildFault, match=r"expected\.json is not what SHA256SUMS says"):
+    (folder / format.FILES[0]).write_text(json.dumps(told))
+    with pytest.raises(BuildFault, match=r"expected/expected\.json is not what SHA256SUMS says"):
         assert_matches_expected(loaded(llama), folder)
-    (folder / "expected.json").unlink()
-    with pytest.raises(BuildFault, match=r"has no expected\.json"):
+    (folder / format.FILES[0]).unlink()
+    with pytest.raises(BuildFault, match=r"has no expected/expected\.json"):
         assert_matches_expected(loaded(llama), folder)
 
 

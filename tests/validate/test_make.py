@@ -17,6 +17,7 @@ from kit.vocabularies import pieces
 from tinybuild import bundle, corpus, model, validate, wire
 from tinybuild.dataset import stage as dataset
 from tinybuild.errors import CheckFault
+from tinybuild.expected.format import FILES
 from tinybuild.source import blank_tokenizer
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.validate.subject import Subject
@@ -160,8 +161,7 @@ def test_a_sound_bundle_passes_every_check(job: MakeJob, sound: Built) -> None:
     work = validating(job, sound, max_bytes=4_000_000)
     facts = validate.make(work)
     report = json.loads((work.out / "report.json").read_text())
-    names = ["expected.json", "expected.safetensors", "report.json"]
-    assert sorted(path.name for path in work.out.iterdir()) == names
+    assert {*contents(work.out)} == {*FILES, "report.json"}
     names = [check["name"] for check in report["checks"]]
     assert names == [
         *("tokenizer_loads", "ids_without_holes", "special_tokens", "one_cutting", "round_trip"),
@@ -180,7 +180,7 @@ def test_a_sound_bundle_passes_every_check(job: MakeJob, sound: Built) -> None:
     laid = work.out / "laid"
     laid.mkdir()
     bundle.lay(sound.inputs, laid, sound.facts["model"]["length"])
-    port = sum((work.out / f"expected.{kind}").stat().st_size for kind in ("json", "safetensors"))
+    port = sum((work.out / name).stat().st_size for name in FILES)
     assert facts.bytes == bundle.size(laid) + port
 
 

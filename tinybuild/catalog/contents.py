@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinybuild.expected.format import FILES
 from tinybuild.paths import Data, Json, mapping
 
 
@@ -33,8 +34,8 @@ def changes(place: Path, longest: int) -> Iterator[Changed]:
     for change in _listed(place / "config_changes.json", "changes"):
         yield Changed(
             key=str(change["key"]),
-            before=_short(change["from"], longest),
-            after=_short(change["to"], longest),
+            before=short(change["from"], longest),
+            after=short(change["to"], longest),
             reason=str(change["reason"]),
         )
 
@@ -46,7 +47,7 @@ def checks(place: Path) -> list[Data]:
 
 def expected(place: Path) -> Iterator[tuple[str, str]]:
     """What a port is held to: each case with its modalities, and its outputs."""
-    for case in _listed(place / "expected.json", "cases"):
+    for case in _listed(place / FILES[0], "cases"):
         outputs, told = case.get("outputs"), list[str]()
         for one in map(mapping, outputs if isinstance(outputs, list) else []):
             value = one.get("value")
@@ -70,6 +71,7 @@ def _listed(file: Path, key: str) -> list[Data]:
     return [mapping(value) for value in values] if isinstance(values, list) else []
 
 
-def _short(value: Json, longest: int) -> str:
+def short(value: Json, longest: int) -> str:
+    """A value as text; longest: its characters at most."""
     text = "" if value is None else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= longest else text[: longest - 3] + "..."

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from tinybuild import progress
 from tinybuild.catalog.query import matching
 from tinybuild.catalog.rows import is_bundle, row
+from tinybuild.cli import machines
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.planning import PLAN
 from tinybuild.cli.session import Session, nothing
@@ -46,6 +47,8 @@ def _build(here: Session, words: Sequence[str], options: Options) -> Lines:
     if options["shard"]:
         here.shard = Shard.read(options["shard"], "--shard")
     here.builder.frozen |= bool(options["locked"])
+    if options["on"]:
+        yield from machines.build(here, words, options)
     given = [*(["-n", jobs] if jobs else []), *(["-a"] if options["always"] else [])]
     loader = None if (here.root / "dodo.py").is_file() else ModuleTaskLoader(vars(doit))
     try:
@@ -63,6 +66,7 @@ BUILD = Command(
         "jobs": Option(help="recipes at a time [1]", value="N", short="n"),
         "always": Option(help="also what is up to date", short="a"),
         "shard": SHARD,
+        "on": Option(help="build on workers of Dask", value="dask[:ADDRESS]"),
         "locked": Option(help="resolve nothing and write no lock, as with CI=true"),
         "plan": Option(help="only say what would run, why, and how large the models would be"),
     },

@@ -96,6 +96,8 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no types
         if zoo_here() and in_args:
             if _is_command(in_args[0]):
                 return _face(in_args)
+            if any(word.partition("=")[0] == "--on" for word in in_args):
+                return _face(["build", *in_args])
             if {"-h", "--help"} & {*in_args}:
                 return _face(["help"])
         return super().parse_execute(in_args)

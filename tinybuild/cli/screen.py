@@ -39,7 +39,7 @@ class Reporter:
         # doit has not begun to take them up.
         here = session()
         if here.planned:
-            every = here.zoo.one_by_one(here.ours(selected))
+            every = here.zoo.one_by_one(here.ours(selected), here.longest_first)
             selected[:] = [name for name in every if name in tasks]
         todo, stages = list(selected), set()
         seen = set(todo)
@@ -71,7 +71,10 @@ class Reporter:
         if task.name in here.elsewhere:
             return
         here.built[task.name] = took
-        how = "restored: " if here.builder.restored(task.name) else ""
+        restored = here.builder.restored(task.name)
+        if restored and task.name.partition(":")[2] in here.sent:
+            return  # its line was said when another machine did it
+        how = "restored: " if restored else ""
         gist = f"{how}{_gist(task.name)}"
         here.screen.say(f"{task.name:<32} {progress.seconds(took):>8}  {gist}".rstrip())
 
@@ -296,10 +299,14 @@ def _row(name: str) -> Row:
     ran = [task for task in tasks if task in here.built]
     restored = sum(map(here.builder.restored, ran))
     done = BUILT if len(ran) > restored else RESTORED if ran else FRESH
+    seconds = round(sum(here.built[task] for task in ran), 1)
+    told = here.sent[name].built if name in here.sent else None
+    if told is not None and done == RESTORED:  # what another machine says of it
+        done, seconds = told.outcome, told.seconds
     return Row(
         recipe=name,
         outcome=FAILED if failed else done,
-        seconds=round(sum(here.built[task] for task in ran), 1),
+        seconds=seconds,
         restored=restored,
         **(NOTHING if failed else here.numbers(name)),
     )

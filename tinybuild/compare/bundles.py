@@ -42,7 +42,7 @@ TOKENIZERS = ("tokenizer.json", tokens.TOKENIZER, "special_tokens_map.json", "ad
 CHANGES, REPORT, DATA = "config_changes.json", "report.json", ".parquet"
 # JSON files whose values are told as another part, or follow from others.
 TOLD = (
-    *(CHANGES, REPORT, expected.FILE, bundle.LOCK, bundle.MADE),
+    *(CHANGES, REPORT, expected.FILES[0], bundle.LOCK, bundle.MADE),
     *("vocab_map.json", "model.safetensors.index.json"),
 )
 # Keys whose values are told as vocabulary and templates.

@@ -193,7 +193,7 @@ def _dropped(data: Data) -> Iterator[Mended]:
             elif says(name, "helped generation") and value:
                 reason = "rule generation: one token after another, by the layers that are built"
                 yield Mended(path=at, old=value, new=None, reason=reason)
-            elif elsewhere(name, value) and not name.startswith("backbone"):
+            elif value and elsewhere(name, value) and not name.startswith("backbone"):
                 reason = "rule elsewhere: code, a file or a repository that is not in the bundle"
                 yield Mended(path=at, old=value, new=None, reason=reason)
 

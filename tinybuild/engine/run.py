@@ -73,6 +73,9 @@ class Builder:
         self.busy: set[str] = set()
         self.stopping = self.swept = False
         self.stored = stored.Stored(None, pool)  # until the environment is asked
+        # Recipes that other machines built: task -> what went wrong, "" for all others. What the
+        # store does not have of these is not made here.
+        self.away: Mapping[str, Mapping[str, str]] = {}
         self.frozen = lock.frozen(os.environ)  # locks must hold, and none is written
         # The code as it is before any worker loads it: an edit made later is seen next time.
         self.code = {name: code.closure(stage.function) for name, stage in STAGES.items()}
@@ -229,6 +232,8 @@ class Builder:
                 self._leave(attempt, made, receipt)
                 write(self._note_of_store(task.name), f"{key}\n")
                 return "restored"
+            if task.recipe.name in self.away:
+                raise _told(task, self.away[task.recipe.name])
             facts = self._work(attempt, self._job(task, made, work / "inputs"))
             receipt = Receipt(files=tree(made), facts=facts)
             self._leave(attempt, made, receipt)
@@ -241,11 +246,7 @@ class Builder:
     def _closed(self, task: Task, told: Data) -> bool:
         """Whether what a task makes may not be kept. told: a fetch's settings, or its facts."""
         if task.stage == "fetch" and "wishes" in told:  # what it will take
-            locks, wishes = mapping(told, ("locks",)), mapping(told, ("wishes",))
-            wished = {
-                slot: {**mapping(locks, (slot,)), "wish": wish} for slot, wish in wishes.items()
-            }
-            pins: Data = {**locks, **wished}
+            pins = stored.wished(told)
         elif task.stage == "fetch":
             pins = mapping(told, ("pins",))
         else:
@@ -341,6 +342,7 @@ class Builder:
             root=self.root if stage.outside else out,
             out=out,
             seed=task.seed,
+            closed=tuple(self.root / top for top in ("build", "dist", "recipes")),
         )
 
     def _leave(self, attempt: Attempt, made: Path, receipt: Receipt) -> None:
@@ -481,6 +483,13 @@ def _sayable(task: Task, facts: Data) -> None:
 def _edited(wish: source.Wish) -> Fault:
     what = f"{wish.text()} was edited while it was read"
     return BuildFault.of(what, hint="run doit again")
+
+
+def _told(task: Task, said: Mapping[str, str]) -> Fault:
+    """What another machine says of a task, with the place that it gave."""
+    text = said.get(task.name) or said[""]
+    where, divided, what = text.partition(": ")
+    return BuildFault.of(what, where=where) if divided and task.name in said else Fault.of(text)
 
 
 def sort(task: Task) -> Sort:

@@ -156,6 +156,15 @@ def closed(pins: Data, others: Callable[[str], Data]) -> bool:
     return False
 
 
+def wished(settings: Data) -> Data:
+    """Pins of what a fetch with these settings will take: as locked, or as far as wished."""
+    locks, wishes = mapping(settings, ("locks",)), mapping(settings, ("wishes",))
+    return {
+        **locks,
+        **{slot: {**mapping(locks, (slot,)), "wish": wish} for slot, wish in wishes.items()},
+    }
+
+
 def standing(root: Path, recipe: str = "*") -> Iterator[tuple[str, Kept]]:
     """What stands in a zoo's build folder as a store would keep it, by task."""
     for folder in sorted((root / "build").glob(f"{recipe}/*")):

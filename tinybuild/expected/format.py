@@ -1,7 +1,7 @@
-"""expected.json and expected.safetensors: sample inputs, and what the model gives for them.
+"""The folder expected/ of a bundle: sample inputs, and what its model gives for them.
 
-The JSON file tells what there is, the other one holds its numbers: `CASE/inputs/ARGUMENT` and
-`CASE/outputs/NAME/values`, with `/at` (flat places) or `/ids` (choices) beside them.
+expected.json tells what there is, expected.safetensors holds its numbers: `CASE/inputs/ARGUMENT`
+and `CASE/outputs/NAME/values`, with `/at` (flat places) or `/ids` (choices) beside them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = "NDArray[numpy.generic]"
 
-FILES = bundle.EXPECTED
-FILE, TENSORS = FILES
+FILE, TENSORS = "expected.json", "expected.safetensors"
+FILES = tuple(f"{bundle.EXPECTED}/{name}" for name in (FILE, TENSORS))  # in a bundle
 NEVER = 1e30  # what is larger stands for "never": the number of a mask
 
 
@@ -83,7 +83,7 @@ class Told:
 
 
 class Expected:
-    """Both files of a bundle."""
+    """What both files say."""
 
     def __init__(self, name: str, told: Told, tensors: Mapping[str, Array]):
         self.name, self.told, self.tensors = name, told, tensors
@@ -136,9 +136,10 @@ def has(folder: Path) -> bool:
 
 
 def read(folder: Path) -> Expected:
-    """What a bundle's folder holds, or one with just these two files. Raises BuildFault: they are
-    written by a build alone, and a bundle's SHA256SUMS says whether they are what that wrote."""
-    if not has(folder):
+    """What a bundle's folder holds, or its folder expected/ alone. Raises BuildFault: only a build
+    writes the two files, and a bundle's SHA256SUMS says whether they are what that wrote."""
+    place = folder / bundle.EXPECTED if has(folder) else folder
+    if not all((place / name).is_file() for name in (FILE, TENSORS)):
         what = f"the bundle {folder.name} has no {' and '.join(FILES)}"
         raise BuildFault.of(what, hint="its recipe has no model, or an older tinybuild built it")
     sums = bundle.listed(folder)
@@ -152,7 +153,7 @@ def read(folder: Path) -> Expected:
     from safetensors.numpy import load_file
 
     try:
-        told = wire.load(Told, json.loads((folder / FILE).read_bytes()))
-        return Expected(folder.name, told, load_file(folder / TENSORS))
+        told = wire.load(Told, json.loads((place / FILE).read_bytes()))
+        return Expected(folder.name, told, load_file(place / TENSORS))
     except (wire.Misshapen, ValueError, RecursionError) as error:
         raise BuildFault.of(f"{FILE} cannot be read: {error}", where=folder.name) from None

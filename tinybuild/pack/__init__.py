@@ -93,6 +93,7 @@ def make(job: Job) -> PackFacts:
         versions=_versions(report["checks"]),
         bytes=bundle.size(folder),
         drawn=drawn,
+        expected=expected.has(folder),
     )
     (folder / "README.md").write_text(card(told), encoding="utf-8")
     _seal(folder, statement.Asked(recipe=settings.name, zoo=settings.zoo), job, lock)

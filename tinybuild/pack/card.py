@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 import tinybuild
-from tinybuild.bundle import DATASET, DRAWING
+from tinybuild.bundle import DATASET, DRAWING, EXPECTED
 from tinybuild.facts import TokenizerShown
 from tinybuild.pack.front import front
 from tinybuild.pack.told import Changed, Checked, Told
@@ -51,6 +51,7 @@ def card(told: Told) -> str:
         f"## Sizes\n\n| | |\n| --- | --- |\n{rows}",
         *([f"## What differs from the source\n\n{differs}"] if differs else []),
         "## Checks\n\n" + _checks(told.checks),
+        *([f"## What a port must give\n\n{_expected(told)}"] if told.expected else []),
         f"## Make it again\n\nBuilt by tinybuild {tinybuild.__version__} from this recipe "
         "(`recipe.yaml`; upstream files with their sha256 are in `recipe.lock.json`):\n\n"
         + _fenced(told.recipe),
@@ -124,6 +125,19 @@ def _checks(checks: Sequence[Checked]) -> str:
     return "\n".join([f"{text}; `report.json` says what each measured.", *whys])
 
 
+def _expected(told: Told) -> str:
+    fetched = 'huggingface_hub.snapshot_download("{}")' if told.places.repo else '"{}"'
+    place = fetched.format(told.home)
+    lines = [*(["import huggingface_hub"] if told.places.repo else []), "import tinybuild", ""]
+    lines += [f"tinybuild.assert_matches_expected(port, {place})"]
+    return (
+        f"`{EXPECTED}/` holds sample inputs and what this model gives for them. A module, an "
+        "export or a function of arrays is held to that, layer by layer:\n\n```python\n"
+        + "\n".join(lines)
+        + "\n```"
+    )
+
+
 def _fenced(text: str) -> str:
     """A code block whose fence is longer than any in the text."""
     fence = "```"
@@ -157,6 +171,8 @@ def _sizes(told: Told) -> Iterator[tuple[str, str]]:
             yield "tensor parallel", f"up to {model.tensor_parallel}"
         if model.processor:
             yield "processor", _listed(model.processor)
+        if model.without:
+            yield "processor without", ", ".join(model.without)
     if tokenizer:
         yield "tokens", f"{count(tokenizer.vocab_size)} (`{tokenizer.class_}`)"
         if tokenizer.rows != tokenizer.vocab_size:

@@ -44,7 +44,7 @@ class Told:
     slot -> what the kind of its source says (`words`, the `repo` of the Hub that it is, `license`,
     `language`). changed: what differs from the source's config. languages: of the text that a
     vocabulary was learned from. versions: which transformers reads the bundle alike. drawn:
-    whether there is a drawing of the model."""
+    whether there is a drawing of the model. expected: whether a port can be held to it."""
 
     name: str
     summary: str
@@ -60,6 +60,7 @@ class Told:
     versions: str
     bytes: int
     drawn: bool = False
+    expected: bool = False
     places: Places = field(default_factory=Places)
 
     @property

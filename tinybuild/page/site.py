@@ -170,6 +170,7 @@ def _told(place: Path, entry: Entry) -> dict[str, object]:
         "cuts": _cuts(place, entry),
         "tables": list(samples.tables(place / bundle.DATASET)),
         "checks": contents.checks(place),
+        "expected": list(contents.expected(place)),
         "files": list(_files(place)),
         "pictures": seen,
         "recipe": _text(place / bundle.RECIPE).rstrip(),

@@ -50,13 +50,13 @@ def assert_matches_expected(
     dtype: str = "",
     generate: Continue | None = None,
 ) -> Matched:
-    """Hold a port to a bundle's expected.json. Raises Divergence, an AssertionError, at the first
-    place that differs.
+    """Hold a port to a bundle's expected outputs. Raises Divergence, an AssertionError, at the
+    first place that differs.
 
     port: a module of torch, called with the arguments of forward; or anything else that takes a
     mapping of numpy arrays, and gives one of arrays by the names of outputs. It must give one of
     them at least; what it does not give is told in `left`.
-    bundle: its folder, or one that holds expected.json and expected.safetensors alone.
+    bundle: its folder, or a copy of the folder expected/ in it.
     dtype: that the port computes in, float32 where it does not say: how far it may be away.
     generate: takes arguments and options, and gives the new ids of each row; a model of
     transformers has its own.

@@ -204,7 +204,7 @@ def _exact(model: PreTrainedModel, kind: type[PreTrainedModel], folder: str) -> 
     kept = (value for module in model.modules() for value in vars(module).values())
     tables = [value for value in (*kept, *model.buffers()) if isinstance(value, torch.Tensor)]
     if any(table.is_floating_point() and table.dtype != torch.float32 for table in tables):
-        return kind.from_pretrained(folder, dtype=torch.float32).eval()
+        model = kind.from_pretrained(folder, dtype=torch.float32).eval()
     return model.float()
 
 

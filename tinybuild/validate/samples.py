@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tinybuild.feeding.inputs import beside
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.processor import features
 from tinybuild.feeding.processor.geometry import find
@@ -26,7 +27,10 @@ ATTRIBUTES = {
 SAMPLES = {"image": "images", "video": "videos", "audio": "audio"}  # arguments of a processor
 PROMPTS = ("prompt_images", "prompt_masks")  # what an image is told by (SegGPT)
 WORDS = "a cat"
-ASKED = {"language": "en"}  # arguments that a processor may want besides
+ASKED: Mapping[str, object] = {
+    "language": "en",
+    "task_inputs": ["semantic"],
+}  # arguments that a processor may want besides
 # What a processor makes only when it is asked -> the model's input of that kind (FLAVA).
 RETURNED = {
     "return_codebook_pixels": "codebook_pixel_values",
@@ -238,7 +242,8 @@ def complete(
     """
     import torch
 
-    takes = Facts(model).takes
+    facts = Facts(model)
+    takes = {*facts.takes, *beside.passed(facts)}
     given = {name: value for name, value in features.cast(model, inputs).items() if name in takes}
     given.pop("labels", None)  # are for training; some are of nothing but text that does not count
     begun = {"decoder_input_ids", "decoder_inputs_embeds"} & given.keys()

@@ -194,8 +194,10 @@ class Subject:
 
         if all(p.dtype == torch.float32 for p in self.model.parameters()):
             return self.model
-        kind = type(self.model)  # read anew: some classes remember what they computed before
-        return kind.from_pretrained(self.folder, dtype=torch.float32).eval()
+        # Read anew: some classes remember what they computed before. Cast, too: a class may give a
+        # part the dtype of the part's own config (T5Gemma 2).
+        kind = type(self.model)
+        return kind.from_pretrained(self.folder, dtype=torch.float32).float().eval()
 
     @property
     def rows(self) -> int | None:

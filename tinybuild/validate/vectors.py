@@ -1,4 +1,4 @@
-"""What a port is held to: expected.json and expected.safetensors, made from a model as loaded.
+"""What a port is held to: the folder expected/ of a bundle, made from a model as loaded.
 
 Everything is computed in float32, each operation in float64 and rounded, as what a report measures
 (`portable.arithmetic`), and told in steps of 2**-16 of the largest number: the same numbers on any
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tinybuild import wire
+from tinybuild.bundle import EXPECTED
 from tinybuild.expected.format import FILE, NEVER, TENSORS, Case, Greedy, Output, Told
 from tinybuild.feeding.inputs import NEW_TOKENS, Continued, covered, tensors
 from tinybuild.files import pretty
@@ -254,8 +255,10 @@ class Vectors:
         from safetensors.numpy import save_file
 
         told = Told(version=1, class_=self.class_, seed=self.seed, cases=tuple(self.cases))
-        (folder / FILE).write_text(pretty(wire.dump(told)), encoding="utf-8")
-        save_file(self.tensors, folder / TENSORS)
+        place = folder / EXPECTED
+        place.mkdir(exist_ok=True)
+        (place / FILE).write_text(pretty(wire.dump(told)), encoding="utf-8")
+        save_file(self.tensors, place / TENSORS)
 
 
 def _told(number: Any, digits: int) -> float | None:
