@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import responses
 from typing import TYPE_CHECKING, Literal
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from tinybuild.errors import Fault, SourceFault, did_you_mean, nearest
 from tinybuild.network import scrubbed
 from tinybuild.source.kinds import Request
-from tinybuild.source.pins import slot_key
+from tinybuild.source.pins import Wish, slot_key
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
@@ -54,11 +55,12 @@ class Address:
     @classmethod
     def of(cls, request: Request) -> Address:
         wish, lock = request.wish, request.lock
+        facts = lock.facts if lock is not None else {}
         return cls(
             repo=wish.text(),
-            noun="dataset" if wish.slot == "dataset" else "model",
+            noun=noun(wish, facts),
             revision=wish.text("revision", "main"),
-            commit=lock.facts["commit"] if lock is not None else None,
+            commit=facts.get("commit"),
             key=(*slot_key(wish), wish.kind),
             anew=request.anew,
         )
@@ -66,6 +68,11 @@ class Address:
     def fault(self, what: str, hint: str = "", key: str = "") -> Fault:
         place = (*self.key[:-1], key) if key and self.key else self.key
         return SourceFault.of(what, key=place, where="" if place else self.repo, hint=hint)
+
+
+def noun(wish: Wish, facts: Mapping[str, str]) -> Literal["model", "dataset"]:
+    """What kind of repository a wish is of; of a part that a source names, its pin's facts say."""
+    return "dataset" if "dataset" in (wish.slot, facts.get("type")) else "model"
 
 
 def refusal(address: Address, error: Exception, file: str = "") -> Refused:
