@@ -29,7 +29,7 @@ class Continued:
 
 def continued(model: Model, batches: Sequence[Given], seed: int) -> Continued:
     """Have a model continue the prompts of some batches of forward's arguments."""
-    if not model.can_generate() or "input_ids" not in batches[0]:
+    if not model.can_generate() or not _begins(model, batches[0]):
         return Continued()
     if any(n.endswith("_generation_config") for n in inspect.signature(model.generate).parameters):
         return Continued()  # a stage of several, which only all together can be told what to make
@@ -44,6 +44,15 @@ def continued(model: Model, batches: Sequence[Given], seed: int) -> Continued:
         parts.append(part)
         ways.append(asked)
     return Continued(parts=tuple(parts), asked=tuple(ways))
+
+
+def _begins(model: Model, given: Given) -> bool:
+    """Whether there is something to go on from: a text, or what an encoder reads instead of one."""
+    return "input_ids" in given or (
+        model.config.is_encoder_decoder
+        and model.main_input_name in given
+        and "decoder_input_ids" in given
+    )
 
 
 def _first(model: Model, given: Given, seed: int) -> tuple[Given, Any]:
@@ -96,7 +105,11 @@ def _ways(model: Model, given: Given) -> Iterator[dict[str, Any]]:
     import torch
 
     asked = {k: v for k, v in given.items() if "labels" not in k and not k.startswith("decoder_")}
-    ids = asked["input_ids"]
+    ids = asked.get("input_ids")
+    if ids is None:
+        yield asked
+        yield {**asked, "min_new_tokens": None}
+        return
     types = asked.get("token_type_ids")
     if types is not None and not types.any():
         # They say nothing, do not grow with the text, and in the first GPTs they are tokens, whose
