@@ -251,13 +251,29 @@ def _chat(client: Client) -> bool:
         said = [{**one, "content": [{"type": "text", "text": one["content"]}]} for one in CHAT]
     elif not client.reads.chat_template:
         return False
-    text = holder.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
     options = {"return_dict": True, "return_tensors": "pt", "add_generation_prompt": True}
-    made = holder.apply_chat_template(said, tokenize=True, **options)
+    try:
+        made = holder.apply_chat_template(said, tokenize=True, **options)
+    except ValueError:
+        if holder is not client.processor:
+            raise
+        said = _with_media(client, said)  # PaliGemma takes no text without an image
+        made = holder.apply_chat_template(said, tokenize=True, **options)
+    text = holder.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
     if not text or not made["input_ids"].numel():
         raise Unusable("the chat template writes nothing")
     client.any_way("chat", made, [text], add_special_tokens=False)
     return True
+
+
+def _with_media(client: Client, said: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """A conversation that begins with a sample of each medium that the processor takes."""
+    first, *others = said
+    shown = [
+        {"type": medium, medium: samples.sample(client.processor, medium, client.seed)[0]}
+        for medium in samples.senses(client.processor)
+    ]
+    return [{**first, "content": [*shown, *first["content"]]}, *others]
 
 
 def _media(client: Client) -> bool:
