@@ -536,3 +536,12 @@ def test_tiles_of_which_a_mask_says_what_is_seen_come_first() -> None:
     first = next(vision.images(facts, Draw(0, torch.float32), "image_pixel_values"))
     assert {*first} == {*facts.takes}
     assert first["image_attention_mask"].shape[1] == first["image_pixel_values"].shape[1] == 3
+
+
+def test_ids_of_a_smaller_book_stay_in_it() -> None:
+    """Kyutai's text stands beside codes of sounds, of which there are fewer."""
+    drawn = torch.Generator().manual_seed(0)
+    old = torch.tensor([[[90, 3], [50, 2], [70, 1]], [[11, 0], [99, 3], [12, 2]]])
+    new = renewed("input_ids", old, {0}, drawn)
+    assert not new[..., 0].equal(old[..., 0])
+    assert int(new[..., 1].max()) <= 3

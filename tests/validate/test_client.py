@@ -357,3 +357,30 @@ def test_float32_is_all_float32() -> None:
     subject: Any = SimpleNamespace(model=Mixed(), folder=None)
     exact = Subject.exact.func(subject)
     assert {p.dtype for p in exact.parameters()} == {torch.float32}
+
+
+def test_images_of_a_model_of_videos_are_frames_of_one() -> None:
+    """X-CLIP has a processor of images, and takes eight of them as a video."""
+    from types import SimpleNamespace
+
+    import torch
+
+    from tinybuild.validate import samples
+
+    class Model(torch.nn.Module):
+        config = SimpleNamespace(num_frames=3, to_dict=dict)
+        dtype = torch.float32
+
+        def get_video_features(self, pixel_values: torch.Tensor) -> torch.Tensor:
+            return pixel_values
+
+        def forward(self, input_ids: torch.Tensor, pixel_values: torch.Tensor) -> None: ...
+
+    class Processor:
+        image_processor = True
+
+        def __call__(self, *, images: list[object], text: str = "", return_tensors: str) -> Any:
+            return {"pixel_values": torch.zeros((len(images), 3, 4, 4)), "input_ids": text}
+
+    fed = samples.whole(Model(), Processor(), 0)  # type: ignore[arg-type]
+    assert fed.inputs["pixel_values"].shape == (1, 3, 3, 4, 4)
