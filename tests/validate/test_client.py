@@ -357,3 +357,59 @@ def test_float32_is_all_float32() -> None:
     subject: Any = SimpleNamespace(model=Mixed(), folder=None)
     exact = Subject.exact.func(subject)
     assert {p.dtype for p in exact.parameters()} == {torch.float32}
+
+
+def test_images_of_a_model_of_videos_are_frames_of_one() -> None:
+    """X-CLIP has a processor of images, and takes eight of them as a video."""
+    from types import SimpleNamespace
+
+    import torch
+
+    from tinybuild.validate import samples
+
+    class Model(torch.nn.Module):
+        config = SimpleNamespace(num_frames=3, to_dict=dict)
+        dtype = torch.float32
+
+        def get_video_features(self, pixel_values: torch.Tensor) -> torch.Tensor:
+            return pixel_values
+
+        def forward(self, input_ids: torch.Tensor, pixel_values: torch.Tensor) -> None: ...
+
+    class Processor:
+        image_processor = True
+
+        def __call__(self, *, images: list[object], text: str = "", return_tensors: str) -> Any:
+            return {"pixel_values": torch.zeros((len(images), 3, 4, 4)), "input_ids": text}
+
+    fed = samples.whole(Model(), Processor(), 0)  # type: ignore[arg-type]
+    assert fed.inputs["pixel_values"].shape == (1, 3, 3, 4, 4)
+
+
+def test_codes_are_begun_by_who_asks_for_them() -> None:
+    from types import SimpleNamespace
+
+    import torch
+
+    from tinybuild.validate.client import _begun
+
+    asked = {"input_ids": torch.ones((1, 4), dtype=torch.long)}
+    client: Any = SimpleNamespace(batch={"decoder_input_ids": torch.ones((2, 4))})
+    assert [*_begun(client, asked)] == [asked]
+    client.batch["decoder_input_ids"] = torch.ones((2, 4, 3))
+    assert [*_begun(client, asked)][1]["decoder_input_ids"].shape == (1, 4, 3)
+
+
+def test_a_class_that_takes_one_row_is_not_given_two(packed: Copy) -> None:
+    import torch
+
+    from tinybuild.validate.client import _padded
+
+    folder, _ = packed("llama")
+    kind = heads.find("LlamaForCausalLM", "llama")
+    assert kind is not None
+    model = kind.from_pretrained(folder).eval()
+    for rows in (2, 1):
+        batch = {"input_ids": torch.ones((rows, 3), dtype=torch.long)}
+        client = Client(folder=folder, model=model, seed=0, learns=False, batch=batch)
+        assert _padded(client) == (rows == 2)

@@ -77,5 +77,5 @@ def workflows(place: Place) -> dict[str, str]:
         )
         for name, (on, permissions) in CALLERS.items()
     }
-    package = f"tinybuild[zoo] @ git+https://github.com/{place.repo}@{place.ref}\n"
+    package = f"tinybuild-models[zoo] @ git+https://github.com/{place.repo}@{place.ref}\n"
     return {**made, REQUIREMENTS: package}

@@ -20,7 +20,7 @@ from tinybuild.feeding.processor import abroad
 from tinybuild.files import pretty
 from tinybuild.keys import parallel
 from tinybuild.model import formats, saved
-from tinybuild.model.draw import DRAWS, Batch, Said, batch_of, calibrate, drawn, said
+from tinybuild.model.draw import DRAWS, Batch, Said, batch_of, calibrate, drawn, said, widen
 from tinybuild.model.resized import Change, Resized, possible, resize
 from tinybuild.reading import reading
 from tinybuild.sections import Model
@@ -255,6 +255,8 @@ class Building:
             parameters = count(self.model_class, config, most, self.source, wishes)
         with reads.recording() as seen:
             model = drawn(self.model_class, config, self.seed + number)
+        if resized.unsaid and model.can_generate():
+            widen(model, self.seed + number, wide)
         kept = precision.keeps(self.model_class, config, self.dtype)
         batch = batch_of(model, self.seed, resized.batch)
         precision.cast(model, self.dtype, kept)
