@@ -25,6 +25,7 @@ TABLE: Mapping[str, tuple[tuple[str, ...], str]] = {
     "store": (("store.py", "--without"), "a clone over a filled store, against building"),
     "dataset": (("dataset.py",), "sampling, against plain datasets"),
     "shrink": (("shrink.py",), "shrinking, against load, save and retraining"),
+    "stages": (("stages.py",), "the stages of types of the zoo of architectures"),
     "memory": (("memory.py",), "the peak of a build, above the imports"),
 }
 

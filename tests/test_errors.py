@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import Path
 
 import pytest
 from kit.faults import refused
 from kit.files import ROOT
 
-from tinybuild.errors import EXTRAS, did_you_mean, install, nearest, require
+from tinybuild.errors import DISTRIBUTION, EXTRAS, did_you_mean, install, nearest, require
 
 
 def test_the_extras_are_those_of_the_project() -> None:
@@ -19,7 +20,7 @@ def test_the_extras_are_those_of_the_project() -> None:
     assert list(EXTRAS) == [name for name in extras if name not in ("test", "docs")]
     for name, packages in EXTRAS.items():
         listed = {re.split("[>=<]", package)[0] for package in extras[name]}
-        assert listed - {"tinybuild[media]"} == set(packages)
+        assert listed - {"tinybuild-models[media]"} == set(packages)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,15 @@ def test_the_extras_are_those_of_the_project() -> None:
 )
 def test_how_a_package_is_installed(package: str, wanted: str) -> None:
     assert install(package) == f"pip install -c constraints.txt {wanted}"
+
+
+def test_how_it_is_installed_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no constraints.txt, and `.` is somebody's own project."""
+    monkeypatch.chdir(tmp_path)
+    assert install("soxr") == "pip install 'tinybuild-models[media]'"
+    assert install("natten") == "pip install natten"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["name"] == DISTRIBUTION
 
 
 def test_a_package_that_is_required() -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import ctypes
+import json
+import math
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
+from kit.stage import MakeJob
 
 from tinybuild.errors import BuildFault, Fault, Finding, SourceFault, printable
-from tinybuild.reading import each, reading, suspect
-from tinybuild.workers import Limits, Pool, beside
+from tinybuild.reading import OURS, each, reading, suspect
+from tinybuild.workers import Job, Limits, Pool, beside
 
 FILE = "the source's config.json"
 
@@ -138,6 +144,106 @@ def test_messages_can_be_shown_and_written_anywhere(pool: Pool) -> None:
     assert finding.what == r"it says \ud800 and \x1b[31m"
     assert finding.hint, "what is said of a source without advice gets that of its files"
     str(caught.value).encode()
+
+
+class Model:
+    """What our own code reads of a file."""
+
+    heads = 0
+    names: Mapping[str, str] = {}
+    layers = ("a",)
+
+
+def ours(what: str, data: Any) -> object:
+    """Where our own code does what it should have asked about before."""
+    match what:
+        case "key":
+            return Model.names[data]
+        case "index":
+            return [][data]
+        case "divide":
+            return data / Model.heads
+        case "compare":
+            return max(data, "x")
+        case "attribute":
+            return data.lower()
+        case "convert":
+            return int(f"{data} heads")
+        case "arguments":
+            return suspect(data)  # type: ignore[call-arg]
+        case "method":
+            return Model.layers.index(data)
+        case _:
+            raise AssertionError(data)
+
+
+def libraries(what: str) -> object:
+    """Where a library refuses what it is given, also one that leaves no frame."""
+    import tokenizers
+
+    match what:
+        case "frame":
+            return json.loads("{")
+        case "rust":
+            return tokenizers.Tokenizer.from_str("{}")
+        case "c":
+            return zlib.decompress(b"x")
+        case "module":
+            return math.sqrt(-1)
+        case "bytes":
+            return b"\xff".decode()
+        case _:
+            return next(tokenizers.Tokenizer.from_str(text) for text in ["{}"])
+
+
+@pytest.fixture
+def within(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if this file were one of the package."""
+    monkeypatch.setattr("tinybuild.reading.HOME", Path(__file__).parent)
+
+
+@pytest.mark.usefixtures("within")
+@pytest.mark.parametrize(
+    "what",
+    ["key", "index", "divide", "compare", "attribute", "convert", "arguments", "method", "assert"],
+)
+def test_what_our_own_code_raises_is_our_fault(what: str) -> None:
+    """It names the file, too: who waits for the mend takes another."""
+    with pytest.raises(Fault) as caught, reading(FILE, "source"):
+        ours(what, 7)
+    (finding,) = caught.value.findings
+    assert finding.what.startswith(f"a bug of tinybuild, met in {FILE}: ")
+    assert "test_reading.py:" in finding.what
+    assert finding.hint == OURS
+    assert "STAGE.failure.json" in OURS
+    assert type(caught.value) is BuildFault
+    assert finding.key == ("source",)
+
+
+@pytest.mark.usefixtures("within")
+@pytest.mark.parametrize("what", ["frame", "rust", "c", "module", "bytes", "generator"])
+def test_what_a_library_raises_is_the_files_doing(what: str) -> None:
+    with pytest.raises(SourceFault, match="cannot be worked with") as caught, reading(FILE):
+        libraries(what)
+    assert caught.value.findings[0].hint != OURS
+
+
+def broken(job: Job) -> object:
+    """The dataset stage, with a bug in how its card is written."""
+    from tinybuild.dataset import card, stage
+
+    text = card.text
+    card.text = lambda told: text(None)  # type: ignore[arg-type]
+    return stage.make(job)
+
+
+def test_a_bug_of_ours_in_a_stage(pool: Pool, job: MakeJob) -> None:
+    """Whose it is, where it is, and its trace for whoever mends it."""
+    asked = job({"dataset": {"samples": 2}})
+    with pytest.raises(BuildFault, match=r"a bug of tinybuild, met in the dataset's") as caught:
+        pool.call("test_reading:broken", asked)
+    assert "(tinybuild/dataset/card.py:" in caught.value.findings[0].what
+    assert "Traceback" in "".join(caught.value.__notes__)
 
 
 def test_a_line_as_long_as_a_file_is_cut() -> None:

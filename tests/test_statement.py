@@ -25,6 +25,10 @@ SUMS = {
 FILES = {"config.json": {"sha256": A, "size": 1}}
 PINS = {
     "source": {"wish": {"hub": "org/full"}, "commit": "1" * 40, "files": FILES},
+    "source.class_info_file": {
+        "wish": {"hub": "org/classes", "file": "c.json"},
+        **{"commit": "3" * 40, "type": "dataset", "files": {}},
+    },
     "tokenizer": {"wish": {"package": "words", "path": "x"}, "version": "2.1", "files": FILES},
     "dataset": {"wish": {"hub": "org/rows"}, "commit": "2" * 40, "files": {}},
 }
@@ -58,6 +62,11 @@ def test_what_stands_in_it(folder: Path) -> None:
         },
         {"name": "source", "uri": f"hf://org/full@{'1' * 40}", "digest": {"gitCommit": "1" * 40}},
         {"name": "source/config.json", "digest": {"sha256": A}},
+        {
+            "name": "source.class_info_file",
+            "uri": f"hf://datasets/org/classes@{'3' * 40}",
+            "digest": {"gitCommit": "3" * 40},
+        },
         {"name": "tokenizer", "uri": "pkg:pypi/words@2.1"},
         {"name": "tokenizer/config.json", "digest": {"sha256": A}},
     ]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import multiprocessing
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -16,7 +19,7 @@ import pytest
 
 from tinybuild import network
 from tinybuild.errors import BuildFault
-from tinybuild.workers import Bug, Limits, Pool, beside
+from tinybuild.workers import Bug, Limits, Pool, Sort, _waited, beside
 
 
 @pytest.fixture
@@ -102,13 +105,103 @@ def test_a_call_that_takes_too_long_is_stopped(pool: Pool) -> None:
     assert pool.call("builtins:len", "abc") == 3
 
 
+def test_a_second_is_one_of_its_own(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a processor that others use is waited for, no second passes; the worker and the one
+    beside it both count."""
+    pool.call("builtins:len", "abc")
+    (worker,) = pool.all
+    waits = itertools.count()
+    monkeypatch.setattr("tinybuild.workers._waited", lambda pid: 0.2 * next(waits))
+    asked = list[float | None]()
+    poll = worker.connection.poll
+
+    def polled(seconds: float | None) -> bool:
+        asked.append(seconds)
+        return poll(0) if len(asked) < 4 else poll(60)
+
+    monkeypatch.setattr(worker.connection, "poll", polled, raising=False)
+    assert pool.call("time:sleep", 0.5, Limits(seconds=0.3)) is None
+    assert len(asked) == 4
+    monkeypatch.undo()
+    monkeypatch.setattr("tinybuild.workers._waited", lambda pid: 0.0)
+    with pytest.raises(BuildFault, match=r"longer than 0\.3 s"):
+        pool.call("time:sleep", 60, Limits(seconds=0.3))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc says it on Linux only")
+def test_waiting_is_what_the_system_says(tmp_path: Path) -> None:
+    """More processes than processors, tied to one of them, wait for it."""
+    code = f"import os, time; os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}})\n"
+    code += "end = time.monotonic() + 0.5\nwhile time.monotonic() < end: pass"
+    both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    most = [0.0, 0.0]
+    while any(process.poll() is None for process in both):
+        most = [max(old, _waited(one.pid)) for old, one in zip(most, both, strict=True)]
+        time.sleep(0.01)
+    assert sum(most) > 0.1
+    assert _waited(None) == 0.0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS does not keep to the limit")
+def test_a_limit_of_memory_is_of_one_call(pool: Pool) -> None:
+    """Also for the process that reads beside a worker: not the first recipe's for all."""
+    for most, fits in ((1, False), (4, True), (1, False)):
+        limits = Limits(memory=most * 1_000_000_000)
+        for function in ("test_workers:many", "test_workers:many_beside"):
+            asked = (1_500_000_000, limits)
+            if fits:
+                assert pool.call(function, asked, limits, "warm") == 1_500_000_000
+            else:
+                with pytest.raises(BuildFault, match="than the 1 GB it may take"):
+                    pool.call(function, asked, limits, "warm")
+    assert len(pool.all) == 1
+
+
+def many_beside(asked: tuple[int, Limits]) -> object:
+    return beside().call("test_workers:many", asked, asked[1])
+
+
+def handles() -> list[str]:
+    return sorted(os.readlink(f"/proc/self/fd/{n}") for n in _numbers())
+
+
+def _numbers() -> list[str]:
+    with os.scandir("/proc/self/fd") as found:
+        here = [entry.name for entry in found]
+    return [n for n in here if os.path.lexists(f"/proc/self/fd/{n}")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc lists handles on Linux only")
+@pytest.mark.parametrize("sort", ["light", "online"])
+def test_a_dead_worker_leaves_no_handle_and_no_process(sort: Sort) -> None:
+    """However it ends: killed, with an exit code, at its time limit, by a bug, with its pool."""
+    ends: tuple[tuple[str, object], ...] = (
+        *(("test_workers:die", signal.SIGKILL), ("os:_exit", 3), ("test_workers:divide", 0)),
+        ("time:sleep", 60),
+    )
+    pool = Pool()
+    pool.call("builtins:len", "what is opened once, is", sort=sort)
+    pool.stop()
+    before, threads = handles(), threading.active_count()
+    for function, argument in ends:
+        pool.call("builtins:len", "a worker", sort=sort)
+        with pytest.raises((BuildFault, Bug)):
+            pool.call(function, argument, Limits(seconds=0.2), sort)
+    pool.call("builtins:len", "the last", sort=sort)
+    pool.stop()
+    assert handles() == before
+    assert threading.active_count() == threads
+    assert multiprocessing.active_children() == []
+
+
 @pytest.mark.parametrize("function", ["builtins:bytearray", "test_workers:tensor"])
 def test_a_call_that_wants_too_much_memory_fails_by_itself(pool: Pool, function: str) -> None:
     """As Python says it, and as torch does. The worker lives on, and may take more another time."""
     with pytest.raises(BuildFault, match="than the 1 GB it may take") as caught:
         pool.call(function, 3_000_000_000, Limits(memory=1_000_000_000))
     assert "limits.memory" in caught.value.findings[0].hint
-    assert pool.call("test_workers:many", 1_500_000_000, Limits(memory=4_000_000_000)) > 0
+    more = Limits(memory=4_000_000_000)
+    assert pool.call("test_workers:many", (1_500_000_000, more), more) > 0
     assert len(pool.all) == 1
 
 
@@ -118,8 +211,8 @@ def tensor(size: int) -> None:
     torch.empty(size, dtype=torch.int8)
 
 
-def many(size: int) -> int:
-    return len(bytearray(size))
+def many(asked: tuple[int, Limits]) -> int:
+    return len(bytearray(asked[0]))
 
 
 def test_after_a_bug_nobody_trusts_the_worker(pool: Pool) -> None:

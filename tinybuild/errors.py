@@ -11,6 +11,7 @@ import importlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 LONGEST, HALF = 3_000, 200  # characters of a line of a message, and what is shown of a longer one
 # What no terminal, log or file takes as it is: halves of characters, and what steers a terminal.
@@ -114,6 +115,7 @@ PACKAGES = {
     "mistral_common": "mistral-common",
     "sentence_transformers": "sentence-transformers",
 }
+DISTRIBUTION = "tinybuild-models"  # tinybuild is somebody else's on PyPI
 # What each extra of pyproject.toml installs.
 EXTRAS = {
     "zoo": ("mistral-common", "protobuf", "sacremoses", "sentencepiece"),
@@ -127,11 +129,14 @@ EXTRAS = {
 
 
 def install(package: str) -> str:
-    """The command that installs a package: by the extra that brings it, or by itself. It is run in
-    a copy of the repository, whose constraints.txt names the versions."""
+    """The command that installs a package: by the extra that brings it, or by itself. In a copy of
+    the repository constraints.txt names the versions."""
     extra = next((extra for extra, names in EXTRAS.items() if package in names), None)
-    wanted = package if extra is None else f"-e '.[{extra}]'"
-    return f"pip install -c constraints.txt {wanted}"
+    if Path("tinybuild/errors.py").absolute() == Path(__file__).absolute():
+        wanted = package if extra is None else f"-e '.[{extra}]'"
+        return f"pip install -c constraints.txt {wanted}"
+    wanted = package if extra is None else f"'{DISTRIBUTION}[{extra}]'"
+    return f"pip install {wanted}"
 
 
 def require(what: str, module: str, key: Iterable[str | int] = ()) -> None:

@@ -120,7 +120,8 @@ class Form:
 class ModelShown:
     """What a card tells and the checks look at. tensor_parallel: on how many devices it can be
     split at most. length: tokens of a text that it has places for; None where its config bounds
-    none. processor: its classes. forms: other forms of it that the recipe asked for. tag: what the
+    none. processor: its classes; without: what of the source's is another repository's, and is not
+    in the bundle. forms: other forms of it that the recipe asked for. tag: what the
     Hub calls its task, "" where it has no word for it."""
 
     class_: str
@@ -129,6 +130,7 @@ class ModelShown:
     tensor_parallel: int
     length: int | None
     processor: tuple[str, ...]
+    without: tuple[str, ...]
     forms: tuple[Form, ...]
     tag: str
 

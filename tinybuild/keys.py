@@ -186,7 +186,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         *("image_size", "img_size", "resolution", "pretrain_image_size", "max_image_size"),
         *("max_img_size", "min_image_size", "spec_size", "crop_size"),
     ),
-    "image given": ("image_size", "img_size", "resolution"),  # of that side, whatever it shows
+    # Of that side, whatever it shows; or of one that is padded to it (TVP).
+    "image given": ("image_size", "img_size", "resolution", "max_img_size"),
     "patch side": ("patch_size", "encoder_patch_size", "model_patch_size"),
     # Into one token, along a side: as processors count them, and within the model.
     "patches merged": ("spatial_merge_size", "merge_size", "downsample_factor", "scale_factor"),

@@ -1,25 +1,37 @@
-"""Which parts a source's config only names: repositories of the Hub that hold the part's config.
+"""Which files of other repositories of the Hub a source's config and processor files name.
 
-transformers would ask the Hub for them while a model is made. Here fetch takes their config.json,
-each into a slot of its own, and later stages read it there (`place`).
+transformers would ask the Hub for them while a model or a processor is made. Here fetch takes them,
+each into a slot of its own, and later stages read them there (`place`).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from tinybuild.keys import configs
+from tinybuild.keys import PROCESSORS, configs
 from tinybuild.paths import Data
 
 CONFIG = "config.json"
 KEY = "backbone"  # the only key by which a class of transformers looks for a config on the Hub
+BESIDE = "repo_path"  # the only key by which a processor of transformers looks for another's file
 TIMM = "timm_backbone"  # whose names are timm's
-MOST = 8  # parts of one config
+MOST = 8  # parts of one source
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _NAME = re.compile(r"\w+", re.ASCII)
+_FILE = re.compile(r"(\w[\w.-]*/)*\w[\w.-]*[.]json", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A file of another repository, and the file of the source that names it."""
+
+    repo: str
+    file: str
+    by: str
 
 
 def parts(data: Data) -> dict[str, str]:
@@ -36,13 +48,42 @@ def parts(data: Data) -> dict[str, str]:
     return every
 
 
-def read(file: Path) -> dict[str, str]:
-    """`parts` of a config.json; nothing where it is not there, or cannot be read."""
-    try:
-        data = json.loads(file.read_bytes())
-        return parts(data) if isinstance(data, Mapping) else {}
-    except (OSError, ValueError, RecursionError):
+def beside(node: Data) -> dict[str, tuple[str, str]]:
+    """The key of each file that a part of a processor looks for in another repository
+    (class_info_file) -> the repository and the file, JSON as the processor's own."""
+    repo = node.get(BESIDE)
+    if not isinstance(repo, str) or not _REPO.fullmatch(repo) or ".." in repo:
         return {}
+    return {
+        key: (repo, file)
+        for key, file in node.items()
+        if key.endswith("_file") and _NAME.fullmatch(key)
+        if isinstance(file, str) and _FILE.fullmatch(file) and ".." not in file
+    }
+
+
+def read(files: Mapping[str, Path]) -> dict[str, Part]:
+    """What the files of a source (name -> path) name, by key; nothing of one that cannot be
+    read."""
+    every = dict[str, Part]()
+    for name in (CONFIG, *PROCESSORS):
+        try:
+            data = json.loads(files[name].read_bytes()) if name in files else None
+        except (OSError, ValueError, RecursionError):
+            continue
+        for key, (repo, file) in _told(name, data) if isinstance(data, Mapping) else ():
+            every.setdefault(key, Part(repo=repo, file=file, by=name))
+    return every
+
+
+def _told(name: str, data: Data) -> Iterator[tuple[str, tuple[str, str]]]:
+    if name == CONFIG:
+        yield from ((key, (repo, CONFIG)) for key, repo in parts(data).items())
+        return
+    yield from beside(data).items()
+    for part, node in data.items():
+        if isinstance(node, Mapping) and part.endswith(("processor", "extractor")):
+            yield from ((f"{part}.{key}", told) for key, told in beside(node).items())
 
 
 def slot(owner: str, key: str) -> str:
@@ -60,6 +101,6 @@ def is_part(slot: str) -> bool:
     return "." in slot
 
 
-def place(folder: Path, key: str) -> Path:
-    """The config.json of a part, fetched beside the folder of its source."""
-    return folder.with_name(slot(folder.name, key)) / CONFIG
+def place(folder: Path, key: str, file: str = CONFIG) -> Path:
+    """The file of a part, fetched beside the folder of its source."""
+    return folder.with_name(slot(folder.name, key)) / file

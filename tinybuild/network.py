@@ -2,14 +2,20 @@
 
 Libraries are told by their environment before they are imported (`ENVIRONMENT`), so that they do
 not even try, and find no token and no cache of earlier downloads: what a cache holds is in no lock.
-What tries all the same is stopped at the socket (`shut`), with a fault that names stage and host.
+What tries all the same is stopped at the socket (`shut`), with a fault that names stage and host;
+on Linux the kernel gives no socket either, also to processes that a library starts (`seal`).
 No secret of the one that may is ever shown (`scrubbed`).
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import errno
 import os
+import platform
 import re
+import struct
 import sys
 from collections.abc import Iterator
 
@@ -65,9 +71,47 @@ def scrubbed(text: str) -> str:
 def shut() -> None:
     """Let this process reach no host from now on, itself included; pipes and files stay.
 
-    An audit hook cannot be taken back, so a process that was shut stays so.
+    Neither a hook nor a filter can be taken back, so a process that was shut stays so.
     """
     sys.addaudithook(_refuse)
+    if SEALS:
+        with contextlib.suppress(OSError):
+            seal()
+
+
+# Machines whose system calls we know: the kernel's number of them, of `socket`, of
+# `io_uring_setup` (which makes sockets without asking), and where a second numbering begins.
+_MACHINES = {"x86_64": (0xC000003E, 41, 425, 1 << 30), "aarch64": (0xC00000B7, 198, 425, 1 << 30)}
+SEALS = sys.platform == "linux" and platform.machine() in _MACHINES
+
+
+def seal() -> None:
+    """Have the kernel refuse every socket of this thread, and of all that it begins, that is no
+    pipe between processes. Raises OSError where it does not know how (seccomp)."""
+    known, sockets, rings, second = _MACHINES[platform.machine()]
+    allow, deny = 0x7FFF0000, 0x00050000  # deny | errno
+    steps = (
+        (0x20, 0, 0, 4),  # the numbering
+        (0x15, 0, 7, known),
+        (0x20, 0, 0, 0),  # the system call
+        (0x35, 5, 0, second),
+        (0x15, 4, 0, rings),
+        (0x15, 0, 2, sockets),
+        (0x20, 0, 0, 16),  # its first argument, the family
+        (0x15, 0, 2, 1),  # AF_UNIX
+        (0x06, 0, 0, allow),
+        (0x06, 0, 0, deny | errno.EPERM),
+        (0x06, 0, 0, deny | errno.EAFNOSUPPORT),
+    )
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+    program = struct.pack("HP", len(steps), ctypes.addressof(code))
+    libc = ctypes.CDLL(None, use_errno=True)
+    unsigned, no_new_privileges, set_seccomp, filtered = ctypes.c_ulong, 38, 22, 2
+    nothing = unsigned(0)
+    if libc.prctl(no_new_privileges, unsigned(1), nothing, nothing, nothing) or libc.prctl(
+        set_seccomp, unsigned(filtered), program, nothing, nothing
+    ):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _refuse(event: str, arguments: tuple[object, ...]) -> None:
@@ -110,10 +154,19 @@ def tried() -> str | None:
 def offline(error: BaseException) -> str | None:
     """What a library wanted that was told to be offline, from the error it raised; else None."""
     for one in _chain(error):
+        if isinstance(one, OSError) and one.errno == errno.EAFNOSUPPORT:
+            return "a network"
         if type(one).__name__ in ("OfflineModeIsEnabled", "LocalEntryNotFoundError"):
             url = re.search(r"https?://[^\s'\"]+", str(one))
             return url[0].rstrip(".,:") if url else "the Hub"
+        if _SAID.search(str(one)):
+            return "the Hub"
     return None
+
+
+# How transformers and datasets say that they did not find what is on the Hub, after they have
+# caught what kept them from it.
+_SAID = re.compile(r"OfflineModeIsEnabled|trying to load it from 'https?://")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,19 +1,27 @@
 """Which file of a source a process is at work on: whatever fails there is told with its name.
 
 What comes from an upstream may make any library do anything: raise what nobody foresaw, panic,
-abort. A stage says what it reads (`reading`); nobody keeps a list of what can go wrong.
+abort. A stage says what it reads (`reading`); nobody keeps a list of what can go wrong. What our
+own code raised, and no library, is said to be a bug of ours (`bug`).
 """
 
 from __future__ import annotations
 
+import ast
+import builtins
 import contextlib
+import linecache
 import re
-from collections.abc import Callable, Iterator
+import types
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import FrameType, TracebackType
 from typing import TypeVar
 
 from tinybuild import network
-from tinybuild.errors import Fault, SourceFault
+from tinybuild.errors import BuildFault, Fault, SourceFault
 
 T = TypeVar("T")
 
@@ -37,6 +45,11 @@ REPORT = (
     f"{HINT}; if it is right as it is, report a bug of tinybuild, with the trace in "
     "build/NAME/STAGE.failure.json"
 )
+OURS = (
+    "report it, with the recipe and the trace in build/NAME/STAGE.failure.json; "
+    "until it is mended, take another source"
+)
+HOME = Path(__file__).parent
 
 
 def suspect() -> Suspect | None:
@@ -104,12 +117,24 @@ def foreign(error: BaseException) -> bool:
 
 
 def blamed(error: BaseException, at: Suspect) -> Fault:
-    """An error as the fault of the file that was read."""
-    what, hint = _told_as(error)
-    return SourceFault.of(f"{at.file} {what}", key=at.key, hint=hint)
+    """An error as the fault of the file that was read, or as a bug of ours."""
+    told = _told_as(error)
+    if told is not None:
+        what, hint = told
+        return SourceFault.of(f"{at.file} {what}", key=at.key, hint=hint)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kind = type(error).__name__
+    said = f"{kind}: {lines[0]}" if lines else kind
+    said = network.scrubbed(_FOLDERS.sub("", said))[:300]
+    place = bug(error)
+    if place:
+        what = f"a bug of tinybuild, met in {at.file}: {said} ({place})"
+        return BuildFault.of(what, key=at.key, hint=OURS)
+    return SourceFault.of(f"{at.file} cannot be worked with: {said}", key=at.key, hint=REPORT)
 
 
-def _told_as(error: BaseException) -> tuple[str, str]:
+def _told_as(error: BaseException) -> tuple[str, str] | None:
+    """What is known to be the file's doing, and what to do about it."""
     if isinstance(error, RecursionError):
         return "is nested too deeply", "make it flatter"
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
@@ -119,8 +144,71 @@ def _told_as(error: BaseException) -> tuple[str, str]:
         )
     if isinstance(error, ValueError) and "float values are not JSON compliant" in str(error):
         return "holds a number that is not finite", "write a number instead of NaN and Infinity"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kind = type(error).__name__
-    said = f"{kind}: {lines[0]}" if lines else kind
-    said = network.scrubbed(_FOLDERS.sub("", said))
-    return f"cannot be worked with: {said[:300]}", REPORT
+    return None
+
+
+# --- whose fault it is ----------------------------------------------------------------------------
+
+
+def bug(error: BaseException) -> str:
+    """The file and line of our own code that raised an error; "" where a library did.
+
+    It is ours where the innermost frame is, and what happened there was no call of a library's:
+    those that are not written in Python have no frame.
+    """
+    while error.__cause__ is not None:
+        error = error.__cause__
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    if at is None or isinstance(error, UnicodeError):  # bytes that are no text are data
+        return ""
+    file = Path(at.tb_frame.f_code.co_filename)
+    plain = type(error).__module__ == "builtins" and type(error) not in (Exception, BaseException)
+    if not plain or not file.is_relative_to(HOME) or not _own(_called(at), at.tb_frame):
+        return ""
+    return f"{HOME.name}/{file.relative_to(HOME).as_posix()}:{at.tb_lineno}"
+
+
+def _called(at: TracebackType) -> ast.expr | None:
+    """What was called where an error was raised, as it is written there; None where nothing was."""
+    code = at.tb_frame.f_code
+    first, last, begin, end = next(islice(code.co_positions(), at.tb_lasti // 2, None))
+    if first is None or last is None or begin is None or end is None:
+        return None
+    lines = [linecache.getline(code.co_filename, n).encode() for n in range(first, last + 1)]
+    lines[-1] = lines[-1][:end]
+    lines[0] = lines[0][begin:]
+    try:
+        node = ast.parse(b"(" + b"".join(lines) + b")", mode="eval").body
+    except SyntaxError:  # a statement
+        return None
+    return node.func if isinstance(node, ast.Call) else None
+
+
+def _own(called: ast.expr | None, frame: FrameType) -> bool:
+    """Whether what was called is ours, or Python's own and at work on what is Python's own."""
+    if called is None:
+        return True
+    names = {**vars(builtins), **frame.f_globals, **frame.f_locals}
+    known, what = _value(called, names)
+    if not known:
+        return False
+    if isinstance(what, types.BuiltinMethodType) and isinstance(what.__self__, types.ModuleType):
+        return what.__module__ == "builtins" and what not in (next, iter)
+    if isinstance(what, types.BuiltinMethodType):
+        return type(what.__self__).__module__ == "builtins"
+    module = str(getattr(what, "__module__", ""))
+    return module == "builtins" or module.partition(".")[0] == __package__
+
+
+def _value(written: ast.expr, names: Mapping[str, object]) -> tuple[bool, object]:
+    """(True, what a name, or an attribute of one, stands for); (False, None) for all else."""
+    if isinstance(written, ast.Name) and written.id in names:
+        return True, names[written.id]
+    if isinstance(written, ast.Attribute):
+        known, of = _value(written.value, names)
+        if known:
+            with contextlib.suppress(Exception):
+                return True, getattr(of, written.attr)
+    return False, None

@@ -136,7 +136,7 @@ def _pinned(pins: Data) -> Iterator[Resource]:
         told = mapping(pin)
         wish, commit = mapping(told["wish"]), told.get("commit")
         if isinstance(commit, str):
-            kind = "datasets/" if slot == DATASET else ""
+            kind = "datasets/" if DATASET in (slot, told.get("type")) else ""
             uri = f"hf://{kind}{wish['hub']}@{commit}"
             yield Resource(name=slot, uri=uri, digest={"gitCommit": commit})
         if isinstance(told.get("version"), str):

@@ -27,7 +27,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from tinybuild import network, reading, wire
+from tinybuild import fence, network, reading, wire
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.paths import Data
 
@@ -58,7 +58,7 @@ class Job:
     read and `facts` what their receipts say, as far as the task depends on it; `upstream` is, for
     each source that is read where it is, the sha256 of its files by name; `root` is the zoo's
     folder; `seed` is the stage's own (0 .. 2**32 - 1); `versions` are those of the toolchain, by
-    library (None: it is not installed).
+    library (None: it is not installed); `closed` are folders of which it opens nothing but its own.
 
     A stage reads settings and facts through dataclasses that name each of them (`asked`, `read`),
     and may return its own facts as one.
@@ -73,6 +73,7 @@ class Job:
     seed: int
     upstream: Mapping[str, Data] = field(default_factory=dict)
     versions: Data = field(default_factory=dict)
+    closed: tuple[Path, ...] = ()
 
     def asked(self, kind: type[T]) -> T:
         """The settings as a dataclass of them all."""
@@ -104,7 +105,12 @@ class Bug(Exception):
 def call(function: str, argument: object) -> Any:
     """Call "module:name" with one argument."""
     module, name = function.split(":")
-    return getattr(importlib.import_module(module), name)(argument)
+    asked = getattr(importlib.import_module(module), name)
+    if not isinstance(argument, Job) or not argument.closed:
+        return asked(argument)
+    within = (argument.out.parent, *argument.inputs.values())
+    with fence.around(argument.closed[0].parent, argument.closed, within):
+        return asked(argument)
 
 
 # What a process is for. light: it imports what it needs. warm: it was forked with torch and
@@ -120,6 +126,7 @@ def serve(connection: Connection, sort: Sort, other: Connection | None) -> None:
     """
     # Ctrl-C reaches the whole process group; the parent decides and stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    fence.stand()
     if sort != "online":
         network.shut()
     if other is not None:

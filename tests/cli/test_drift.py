@@ -103,6 +103,27 @@ def test_a_broken_recipe_leaves_the_others(hub: Hub, tmp_path: Path) -> None:
     assert here.said("outdated", "x", code=3)
 
 
+def test_an_update_goes_on(hub: Hub, tmp_path: Path) -> None:
+    """What is broken, or names what is not there, keeps nobody else from being pinned."""
+    gone = DATASET.replace("a/rows", "a/gone")
+    broken = "version: 1\nsummary: y\ndatset: {samples: 2}\n"
+    here = Zoo(tmp_path, a=gone, x=DATASET, y=broken, z=DATASET)
+    text, answer = here.do("update")
+    assert answer.code == 1
+    assert "recipes/a.yaml (a): cannot be known" in text
+    assert "the Hub has no dataset a/gone" in text
+    assert "recipes/y.yaml (y): cannot be known" in text
+    assert "wrote recipes/x.lock.json\nwrote recipes/z.lock.json" in text
+    assert [*here.pins("x")] == [*here.pins("z")] == ["dataset"]
+    assert not here.lock("a").exists()
+    data: Any = answer.data
+    assert data["wrote"] == ["recipes/x.lock.json", "recipes/z.lock.json"]
+    refused = [one["recipe"] for one in data["sources"] if one["state"] == "refused"]
+    assert refused == ["y", "a"]
+    text, answer = here.do("update", "y")
+    assert (answer.code, "datset" in text) == (1, True)
+
+
 def test_a_month_of_a_dataset(hub: Hub, tmp_path: Path) -> None:
     """Nothing moved; rows came; update; what it names is what is built."""
     here = Zoo(tmp_path, x=DATASET, y=DATASET)

@@ -139,3 +139,26 @@ def test_a_review_knows_what_is_named(hub: Hub, tmp_path: Path) -> None:
     findings, unseen = seen()
     assert findings == ["source.backbone.hub is 'org/bit' in the recipe; the lock has 'org/resnet'"]
     assert unseen == ["nothing of hub org/bit is here yet"]
+
+
+def test_a_file_that_a_processor_names(hub: Hub, tmp_path: Path) -> None:
+    """Of a dataset: it is told as files are, and not as rows."""
+    sees = {"repo_path": "org/classes", "class_info_file": "ade.json"}
+    files = {"config.json": b"{}", "preprocessor_config.json": json.dumps(sees).encode()}
+    hub.repo("org/sees").commit(files)
+    classes = hub.dataset("org/classes")
+    classes.commit({"ade.json": b'{"0": {"name": "wall"}}', "train.jsonl": b"{}"})
+    here = Zoo(tmp_path, x=RECIPE.replace("org/detr", "org/sees"))
+    here.said("update", code=3)
+    assert here.pins("x")["source.class_info_file"]["type"] == "dataset"
+    assert here.said("outdated") == "nothing moved"
+    classes.commit({"ade.json": b'{"0": {"name": "floor"}}', "train.jsonl": b"{}"})
+    said = here.said("outdated", code=3)
+    assert "hub org/classes at main (x.source.class_info_file)" in said
+    assert "ade.json" in said
+    assert "rows" not in said
+    classes.commit({"ade.json": b'{"0": {"name": "floor"}}'})
+    here.said("update", "x", code=3)
+    assert here.pins("x")["source.class_info_file"]["commit"] == classes.refs["main"]
+    classes.commit({**classes.files, "more.jsonl": b"{}"})
+    assert "only the commit moved" in here.said("outdated", code=3)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
-from kit.zoo import LIGHT, doit, make, tinybuild
+from kit.zoo import LIGHT, doit, make, run, tinybuild
 
 
 @pytest.fixture
@@ -87,3 +88,11 @@ def test_a_folder_that_is_no_zoo_keeps_its_doit(tmp_path: Path) -> None:
     assert "check   mine" in doit(tmp_path, "list").out
     assert doit(tmp_path, "check").out == ".  check\n"
     assert doit(tmp_path, "forget", "check").code == 0
+
+
+def test_what_transformers_warns_of_is_not_said(root: Path) -> None:
+    """A command looks at configs with it; what it warns of is for those who wrote them."""
+    script = "import os; from tinybuild.cli import face; face.main(['path', 'one'])\n"
+    script += "print(os.environ['TRANSFORMERS_VERBOSITY'])"
+    ran = run(root, [sys.executable, "-c", script], TRANSFORMERS_VERBOSITY="")
+    assert ran.out.endswith("error\n")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pty
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -105,12 +106,43 @@ def test_a_zoo_without_recipes_says_what_to_do(tmp_path: Path) -> None:
     assert "no recipe in recipes/ itself\n  hint: build a group: doit hub" in doit(root).out
 
 
-def test_nothing_is_drawn_anew_on_a_terminal_that_cannot(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "env", [{"TERM": "dumb"}, {"TERM": "xterm-256color", "CI": "true", "NO_COLOR": "1"}]
+)
+def test_nothing_is_drawn_anew_on_a_terminal_that_cannot(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
     root = make(tmp_path / "zoo", a=LIGHT)
-    shown = terminal(root, TERM="dumb")
+    shown = terminal(root, **env)
     assert "1 built in" in shown
     assert "\x1b" not in shown
     assert not re.search(r"\r(?!\n)", shown)
+
+
+@pytest.mark.parametrize("words", [(), ("list",)])
+def test_ctrl_c_while_recipes_are_read(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """A recipe that is a pipe is read until somebody writes: the reader is known to be there."""
+    root = make(tmp_path / "zoo", a=LIGHT)
+    pipe = root / "recipes/b.yaml"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        command(*words),
+        cwd=root,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with pipe.open("wb"):  # waits for a reader
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert out == ""
+    assert err == (
+        "interrupted: finished stages are kept, nothing half-made is left\n"
+        "  hint: run doit again to go on\n"
+    )
 
 
 def terminal(root: Path, **env: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from cli.test_commands import said
 from kit.laid import Bundle
-from kit.zoo import LIGHT, doit, make
+from kit.zoo import LIGHT, doit, make, tinybuild
 
 from tinybuild.cli import showing
 from tinybuild.cli.session import Session
@@ -49,3 +50,22 @@ def test_modules_have_bars_of_their_share_and_failed_checks_are_named(tmp_path: 
     assert "head                 2  █████\n" in text
     assert "n_layer  12      2     rule depth" in text
     assert text.endswith("loss  failed  nan")
+
+
+def test_a_source_without_a_recipe(tmp_path: Path) -> None:
+    """Where there is no zoo, too."""
+    folder = tmp_path / "mine/gpt"
+    folder.mkdir(parents=True)
+    config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_layer": 24}
+    (folder / "config.json").write_text(json.dumps(config))
+    shown = tinybuild(tmp_path, "show", "--source", "mine/gpt")
+    assert shown.code == 0, shown.err
+    assert shown.err == ""
+    lines = [" ".join(line.split()) for line in shown.out.splitlines()]
+    assert "class GPT2LMHeadModel" in lines
+    assert "parameters 149,248, of 209,494,272 in the source" in lines
+    assert "n_layer 24 2 rule depth: one layer of each kind" in lines
+    assert lines[-1] == "write the recipe: tinybuild new mine/gpt"
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    wrong = tinybuild(tmp_path, "show", "--source", "gtp2").err
+    assert wrong.startswith("show: gtp2 is not a model type, a folder, or a repository of the Hub")

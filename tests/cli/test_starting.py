@@ -64,7 +64,7 @@ def test_init_writes_the_files_of_ci_and_of_pre_commit(
     (ours,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     assert hook == {"repo": "local", "hooks": [{k: ours[k] for k in ours if k != "description"}]}
     installed = (tmp_path / "zoo/requirements.txt").read_text()
-    assert installed == "tinybuild[zoo] @ git+https://github.com/OWNER/tinybuild@main\n"
+    assert installed == "tinybuild-models[zoo] @ git+https://github.com/OWNER/tinybuild@main\n"
     _, answer = said(here, "init", "other", ci="a/b@v1.2")
     assert (
         "uses: a/b/.github/workflows/zoo-publish.yml@v1.2\n"

@@ -339,6 +339,21 @@ def test_a_table_of_blocks_shrinks_where_no_list_has_its_widths() -> None:
     assert config.stem_channels == rows[0][1]
 
 
+def test_widths_that_a_class_scales_and_rounds_stay_apart() -> None:
+    """What branches a block has hangs on whether its two widths are equal once they are rounded."""
+    from transformers.models.pp_lcnet_v3.modeling_pp_lcnet_v3 import make_divisible
+
+    config = small("pp_ocrv5_mobile_rec").backbone_config
+    for _, before, after, *_ in (row for stage in config.block_configs for row in stage):
+        made = [make_divisible(w * config.scale, config.divisor) for w in (before, after)]
+        assert (made[0] == made[1]) == (before == after)
+
+
+def test_maps_are_as_wide_as_those_of_masks() -> None:
+    config = small("mask2former")
+    assert config.feature_size == config.mask_feature_size == config.hidden_dim
+
+
 def test_other_tables_of_numbers_are_no_widths() -> None:
     points = [[48, 96], [96, 48], [96, 96], [144, 48], [48, 144]]
     assert [list(point) for point in small("llava_next").image_grid_pinpoints] == points
@@ -564,6 +579,14 @@ def test_a_model_that_only_has_channels_by_stage_is_drawn_wide_as_well() -> None
     assert spread({"base_attn_unit_dims": [8, 12], "initializer_range": 0.02}) == {
         "initializer_range": 0.25
     }
+
+
+def test_a_model_of_tokens_is_drawn_wide_though_its_class_declares_no_deviation() -> None:
+    """transformers reads one all the same; what has no tokens keeps what its class does."""
+    assert spread({"hidden_size": 64, "vocab_size": 9}) == {"initializer_range": 0.25}
+    assert spread({"hidden_size": 64}) == {}
+    inner = {"model_type": "x", "hidden_size": 64, "vocab_size": 9}
+    assert spread({"hidden_size": 16, "text_config": inner}) == {}
 
 
 def test_the_shape_of_a_backbones_map_follows_its_widths() -> None:

@@ -76,3 +76,41 @@ def _month(server: Hub, tmp_path: Path) -> None:
     rebuilt = zoo.doit(root, "rebuild", "dist/detr", **asked)
     assert rebuilt.code == 0, rebuilt.out + rebuilt.err
     assert "byte-identical" in rebuilt.out
+
+
+CLASSES = {str(n): {"name": f"class {n}", "isthing": n % 2} for n in range(150)}
+SEES = {
+    "image_processor_type": "OneFormerImageProcessor",
+    "repo_path": "org/classes",
+    "class_info_file": "ade.json",
+    "ignore_index": 255,
+    "num_text": 134,
+    "size": {"longest_edge": 1333, "shortest_edge": 800},
+}
+LOADED = """\
+import json, sys
+from transformers import OneFormerImageProcessorPil
+made = OneFormerImageProcessorPil.from_pretrained(sys.argv[1])
+print(json.dumps([made.metadata["class_names"], made.class_info_file]))
+"""
+
+
+@pytest.mark.slow
+def test_the_classes_that_a_processor_names(tmp_path: Path) -> None:
+    """The bundle's processor has them, and asks nobody."""
+    with serve() as server:
+        config = {"model_type": "vit", "architectures": ["ViTModel"]}  # OneFormer takes minutes
+        files = {"config.json": config, "preprocessor_config.json": SEES}
+        server.repo("org/sees").commit({n: json.dumps(v).encode() for n, v in files.items()})
+        server.dataset("org/classes").commit({"ade.json": json.dumps(CLASSES).encode()})
+        asked = {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
+        root = zoo.make(tmp_path / "zoo", sees=RECIPE.replace("org/detr", "org/sees"))
+        done = zoo.doit(root, "model:sees", **asked)
+        assert done.code == 0, done.out + done.err
+        made = root / "build/sees/model"
+        assert "org/" not in (made / "preprocessor_config.json").read_text()
+        server.log.clear()
+        looked = zoo.run(root, [zoo.sys.executable, "-c", LOADED, str(made)], **asked)
+        names, file = json.loads(looked.out.strip().splitlines()[-1])
+        assert (names[:2], len(names), file) == (["class 0", "class 1"], 150, "")
+        assert server.log == []

@@ -12,7 +12,7 @@ from kit import zoo
 from kit.files import ROOT
 
 from tinybuild.engine.plan import Zoo, load
-from tinybuild.engine.shards import Shard, cost, deal, remembered
+from tinybuild.engine.shards import Shard, cost, deal, longest_first, remembered
 from tinybuild.errors import RecipeFault
 from tinybuild.files import Memo
 from tinybuild.recipe import Cache
@@ -89,3 +89,24 @@ def test_a_run_that_tells_nothing(text: bytes, tmp_path: Path) -> None:
         remembered(tmp_path / "run.json", "COSTS")
     with pytest.raises(RecipeFault, match="COSTS: none: No such file"):
         remembered(tmp_path / "none", "COSTS")
+
+
+def test_what_takes_longest_begins_first(tmp_path: Path) -> None:
+    """As recipes tell, and as a build here found."""
+    learns = "source: {transformers: gpt2}\ntokenizer: {method: train, vocab_size: 9000}\n"
+    root = zoo.make(tmp_path / "zoo", a=zoo.LIGHT, b=zoo.LIGHT, c=zoo.LIGHT + learns)
+    assert longest_first(read(root), "abc", {}) == ["c", "a", "b"]
+    assert longest_first(read(root), "abc", {"dataset:b": 90.0}) == ["b", "c", "a"]
+
+
+def test_a_build_begins_with_what_took_longest_here(tmp_path: Path) -> None:
+    root = zoo.make(tmp_path / "zoo", a=zoo.LIGHT, b=zoo.LIGHT)
+    first = zoo.doit(root)
+    assert first.out.index("pack:a") < first.out.index("pack:b")
+    took = json.loads((root / "build/.seconds.json").read_text())
+    assert {"dataset:a", "pack:b"} <= took.keys()
+    (root / "build/.seconds.json").write_text(json.dumps({**took, "dataset:b": 90.0}))
+    for name in "ab":
+        zoo.edit(root, name, "samples: 5", "samples: 4")
+    again = zoo.doit(root)
+    assert again.out.index("pack:b") < again.out.index("pack:a")

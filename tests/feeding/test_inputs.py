@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -507,3 +509,64 @@ def test_a_model_that_says_a_placeholder_is_asked_again_without() -> None:
     model = made("LlavaForConditionalGeneration")
     ways = list(_ways(model, inputs.batch(model, 1)))
     assert ways[1] == {**ways[0], "suppress_tokens": [model.config.image_token_id]}
+
+
+def test_what_an_encoder_reads_is_continued_too() -> None:
+    """A transcriber has no prompt but its sound: two sounds, two texts."""
+    model = made("WhisperForConditionalGeneration")
+    went = inputs.continued(model, [inputs.batch(model, 1)], 1)
+    assert went.error is None
+    ((new, logits),) = went.parts
+    assert new.shape == (2, inputs.NEW_TOKENS)
+    assert logits.shape[:2] == (inputs.NEW_TOKENS, 2)
+    assert (went.asked[0].keys() & {"input_ids", "decoder_input_ids", "labels"}) == set()
+
+
+def test_tiles_of_which_a_mask_says_what_is_seen_come_first() -> None:
+    """Phi-4 computes nothing of an image without the mask of its patches."""
+
+    def forward(image_pixel_values: object, image_sizes: object, image_attention_mask: object):
+        raise NotImplementedError
+
+    facts = Facts(SimpleNamespace(config=SimpleNamespace(image_size=32, patch_size=8)))  # type: ignore[arg-type]
+    facts.__dict__["takes"] = inspect.signature(forward).parameters
+    facts.__dict__["nodes"] = [((), facts.config)]
+    facts.__dict__["model"].modules = lambda: ()
+    facts.__dict__["model"].named_modules = lambda: ()
+    first = next(vision.images(facts, Draw(0, torch.float32), "image_pixel_values"))
+    assert {*first} == {*facts.takes}
+    assert first["image_attention_mask"].shape[1] == first["image_pixel_values"].shape[1] == 3
+
+
+def test_ids_of_a_smaller_book_stay_in_it() -> None:
+    """Kyutai's text stands beside codes of sounds, of which there are fewer."""
+    drawn = torch.Generator().manual_seed(0)
+    old = torch.tensor([[[90, 3], [50, 2], [70, 1]], [[11, 0], [99, 3], [12, 2]]])
+    new = renewed("input_ids", old, {0}, drawn)
+    assert not new[..., 0].equal(old[..., 0])
+    assert int(new[..., 1].max()) <= 3
+
+
+def test_codes_that_the_asker_begins_are_continued() -> None:
+    """Dia's decoder has an id of each book at a step, and does not begin by itself."""
+    from tinybuild.feeding.inputs.continued import _part, _ways
+
+    class Model(torch.nn.Module):
+        config = SimpleNamespace(is_encoder_decoder=True)
+
+        def forward(self, input_ids: torch.Tensor, decoder_input_ids: torch.Tensor) -> None: ...
+
+    ids = torch.ones((2, 4), dtype=torch.long)
+    begun = torch.ones((2, 5, 3), dtype=torch.long)
+    plain = [*_ways(Model(), {"input_ids": ids, "decoder_input_ids": ids})]  # type: ignore[arg-type]
+    assert all("decoder_input_ids" not in way for way in plain)
+    ways = [*_ways(Model(), {"input_ids": ids, "decoder_input_ids": begun})]  # type: ignore[arg-type]
+    asked = next(way for way in ways if "decoder_input_ids" in way)
+
+    class Made(dict[str, Any]):
+        logits = (torch.zeros((6, 9)),) * 2
+        sequences = torch.arange(2 * 7 * 3).view(2, 7, 3)
+
+    found = _part(Made(), asked)
+    assert found is not None
+    assert found[0].tolist() == [[*range(15, 21)], [*range(36, 42)]]

@@ -15,6 +15,7 @@ from kit.files import contents, edit
 from kit.stage import MakeJob
 
 from tinybuild import bundle, model, source, wire
+from tinybuild.feeding.processor import abroad
 from tinybuild.feeding.processor.geometry import Geometry, find, pair
 from tinybuild.feeding.processor.rules import SETTINGS, Setting, shrink
 from tinybuild.source import blank
@@ -886,3 +887,49 @@ def test_what_a_processor_would_load_from_the_hub_is_not_in_a_bundle(named: Any)
     assert shrink({"num_text": 234, **named}, {}, {}) == {"num_text": 234}
     alone = {"class_info_file": "classes.json"}
     assert shrink(alone, {}, {}) == alone
+
+
+CLASSES = {"0": {"name": "wall", "isthing": 0}, "1": {"name": "cat", "isthing": 1}}
+SEES = {
+    "image_processor_type": "OneFormerImageProcessor",
+    "repo_path": "org/classes",
+    "class_info_file": "ade.json",
+    "num_text": 4,
+}
+
+
+@pytest.mark.parametrize("part", ["", "image_processor"])
+def test_what_a_class_takes_from_another_repository_is_kept(tmp_path: Path, part: str) -> None:
+    """The bundle's needs neither the repository nor the file."""
+    from transformers import OneFormerImageProcessorPil
+
+    files: dict[str, Any] = {"preprocessor_config.json": {part: SEES} if part else SEES}
+    plain = {name: shrink(data, {}, {}) for name, data in files.items()}
+    assert abroad.kept(files, plain, tmp_path / "source") == plain  # it was not fetched
+    assert abroad.without(files, plain) == ("`class_info_file` (ade.json)",)
+    place = tmp_path / f"source.{part}{'.' if part else ''}class_info_file/ade.json"
+    place.parent.mkdir()
+    place.write_text(json.dumps(CLASSES))
+    made = abroad.kept(files, plain, tmp_path / "source")
+    assert abroad.without(files, made) == ()
+    node: Any = made["preprocessor_config.json"]
+    node = node[part] if part else node
+    assert "repo_path" not in node
+    assert str(tmp_path) not in json.dumps(node)
+    loaded = OneFormerImageProcessorPil(**node)
+    assert loaded.metadata == {
+        **{"0": "wall", "1": "cat"},
+        **{"class_names": ["wall", "cat"], "thing_ids": [1]},
+    }
+    place.write_text('{"0": "wall"}')
+    said = refused(abroad.kept, files, plain, tmp_path / "source").what
+    assert "the source's processor does not take ade.json" in said
+
+
+def test_a_model_that_a_processor_names_is_said(tmp_path: Path) -> None:
+    named = {
+        "audio_tokenizer_class": "DacModel",
+        "audio_tokenizer_name_or_path": "descript/dac_44khz",
+    }
+    files = {"processor_config.json": {"audio_tokenizer": named, "num_text": 234}}
+    assert abroad.without(files, {}) == ("`audio_tokenizer` (descript/dac_44khz)",)

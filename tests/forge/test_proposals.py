@@ -93,13 +93,13 @@ def test_what_cannot_be_asked_is_said(forge: Forge, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_pull_request_says_what_changes(forge: Forge, tinybuild: Tinybuild) -> None:
-    said = propose(forge.root, "a", base="main", known=False)
+    said = propose(forge.root, "a", base="main", known=None)
     assert said == "a: https://github.com/o/r/pull/1"
     (pull,) = forge["pulls"]
     assert (pull["title"], pull["base"]) == ("a: its upstream moved", "main")
     assert "a: the template moved\n\n## In the bundle\n\n| chat template" in pull["body"]
     assert f"write `a: REASON` to `{SKIPPED}`" in pull["body"]
-    assert opened(forge.root) == ["a"]
+    assert opened(forge.root) == {"a": 1}
     shown = forge.git("show", "--stat", "--format=%an %s", "tinybuild/update/a", at=forge.root)
     assert shown.startswith("github-actions[bot] a: its upstream moved")
     assert "1 file changed" in shown
@@ -109,11 +109,11 @@ def test_a_pull_request_says_what_changes(forge: Forge, tinybuild: Tinybuild) ->
 
 
 def test_a_second_run_brings_it_up_to_date(forge: Forge, tinybuild: Tinybuild) -> None:
-    propose(forge.root, "a", base="main", known=False)
-    again = propose(forge.root, "a", base="main", known=True)
+    propose(forge.root, "a", base="main", known=None)
+    again = propose(forge.root, "a", base="main", known=1)
     assert again == "a: the branch tinybuild/update/a says so already"
     tinybuild.upstream, tinybuild.builds = "three", False
-    propose(forge.root, "a", base="main", known=True)
+    propose(forge.root, "a", base="main", known=1)
     (pull,) = forge["pulls"]
     assert pull["title"] == "a: its upstream moved, and it does not build any more"
     assert "vocab_size 300 is too small" in pull["body"]
@@ -123,16 +123,16 @@ def test_a_second_run_brings_it_up_to_date(forge: Forge, tinybuild: Tinybuild) -
 
 def test_what_changes_nothing_is_not_proposed(forge: Forge, tinybuild: Tinybuild) -> None:
     tinybuild.differs = False
-    said = propose(forge.root, "a", base="main", known=False)
+    said = propose(forge.root, "a", base="main", known=None)
     assert said == "a: its bundle stays as it is"
     tinybuild.upstream = "one"
-    said = propose(forge.root, "b", base="main", known=False)
+    said = propose(forge.root, "b", base="main", known=None)
     assert said == "b: its lock stays as it is"
     assert forge["pulls"] == []
 
 
 def test_nobodys_work_is_lost(forge: Forge, tinybuild: Tinybuild) -> None:
-    propose(forge.root, "a", base="main", known=False)
+    propose(forge.root, "a", base="main", known=None)
     forge.git("switch", "--quiet", "tinybuild/update/a", at=forge.root)
     (forge.root / "recipes/a.yaml").write_text("version: 1\n")
     forge.git("add", "--all", at=forge.root)
@@ -140,12 +140,27 @@ def test_nobodys_work_is_lost(forge: Forge, tinybuild: Tinybuild) -> None:
     forge.git("push", "--quiet", "origin", "HEAD:tinybuild/update/a", at=forge.root)
     forge.git("switch", "--quiet", "main", at=forge.root)
     tinybuild.upstream = "three"
-    said = propose(forge.root, "a", base="main", known=True)
+    said = propose(forge.root, "a", base="main", known=1)
     assert said == "a: somebody works on tinybuild/update/a"
     (forge.root / "recipes/b.lock.json").write_text("mine")
     with pytest.raises(BuildFault, match="something is not committed here"):
-        propose(forge.root, "a", base="main", known=True)
+        propose(forge.root, "a", base="main", known=1)
     assert (forge.root / "recipes/b.lock.json").read_text() == "mine"
+
+
+def test_a_branch_that_cannot_be_asked_for_is_not_written(
+    forge: Forge, tinybuild: Tinybuild
+) -> None:
+    """A private repository lets nobody read without a login: that is not an absent branch."""
+    propose(forge.root, "a", base="main", known=None)
+    held = forge.git("rev-parse", "tinybuild/update/a", at=forge.root.parent / "origin")
+    real = str(forge.root.parent / "origin")
+    forge.git("remote", "set-url", "--push", "origin", real, at=forge.root)
+    forge.git("remote", "set-url", "origin", str(forge.root.parent / "closed"), at=forge.root)
+    tinybuild.upstream = "three"
+    with pytest.raises(BuildFault, match="git ls-remote ended with 128"):
+        propose(forge.root, "a", base="main", known=1)
+    assert forge.git("rev-parse", "tinybuild/update/a", at=forge.root.parent / "origin") == held
 
 
 def test_who_is_skipped_has_a_reason(tmp_path: Path) -> None:

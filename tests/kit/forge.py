@@ -25,8 +25,13 @@ if words[0] == "api" and "--method" not in words:
     print(json.dumps([state["comments"][:1], state["comments"][1:]]))
 elif words[0] == "api":
     known = re.search(r"comments/(\\d+)$", words[3])
+    pull = re.search(r"pulls/(\\d+)$", words[3])
     body = sys.stdin.read()
-    if known:
+    if pull:
+        (title,) = (word[6:] for word in words if word.startswith("title="))
+        found = next(p for p in state["pulls"] if p["number"] == int(pull[1]))
+        found |= {{"title": title, "body": body}}
+    elif known:
         next(c for c in state["comments"] if c["id"] == int(known[1]))["body"] = body
     else:
         state["comments"].append({{"id": 100 + len(state["comments"]), "body": body}})
@@ -37,9 +42,10 @@ elif words[:2] == ["pr", "create"]:
     state["pulls"].append({{"number": number, "headRefName": option("--head"),
         "title": option("--title"), "body": sys.stdin.read(), "base": option("--base")}})
     print(f"https://github.com/o/r/pull/{{number}}")
-elif words[:2] == ["pr", "edit"]:
-    pull = next(p for p in state["pulls"] if p["headRefName"] == words[2])
-    pull |= {{"title": option("--title"), "body": sys.stdin.read()}}
+elif words[:2] == ["run", "list"]:
+    if state["runs"] is None:
+        sys.exit("HTTP 403: Resource not accessible by integration")
+    print(json.dumps([{{"headSha": sha}} for sha in state["runs"]]))
 else:
     sys.exit("gh: no such call: " + " ".join(words))
 place.write_text(json.dumps(state))
@@ -47,11 +53,12 @@ place.write_text(json.dumps(state))
 
 
 class Forge:
-    """root: a clone, at main. gh's state: calls, comments, pulls."""
+    """root: a clone, at main. gh's state: calls, comments, pulls, runs (commits of those that
+    succeeded, the last first; None where the token may not ask)."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch):
         self.state, self.root = folder / "state.json", folder / "clone"
-        self.state.write_text(json.dumps({"calls": [], "comments": [], "pulls": []}))
+        self.state.write_text(json.dumps({"calls": [], "comments": [], "pulls": [], "runs": []}))
         programs = folder / "bin"
         programs.mkdir()
         (programs / "gh").write_text(GH.format(python=sys.executable, state=str(self.state)))

@@ -6,6 +6,8 @@ An input is known by its reader and its number: what failed once is made again f
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import functools
 import io
 import json
@@ -67,7 +69,7 @@ def of_json(seed: bytes, chance: random.Random) -> bytes:
         elif chance.random() < 0.2 and isinstance(holder[path[-1]], int | float):
             holder[path[-1]] = chance.choice((0, 1, -1, 2, 3, 10**4, 10**6, 10**9, 0.5))
         else:
-            holder[path[-1]] = chance.choice(ODD)
+            holder[path[-1]] = copy.deepcopy(chance.choice(ODD))  # another goes into it, maybe
     many = 100_000 if chance.random() < 0.5 else 990
     return json.dumps(data).replace(f'"{DEEP}"', "[" * many + "]" * many).encode()
 
@@ -123,7 +125,8 @@ Damage = Callable[[bytes, random.Random], bytes]
 @dataclass(frozen=True, kw_only=True)
 class Reader:
     """What reads a kind of file. seed: whole files by name, those to damage first; `damaged` are
-    as many. function: of the worker, and its settings. slot: the input that the folder is."""
+    as many. function: of the worker, and its settings. slot: the input that the folder is. first:
+    whole files that make it import what others do not."""
 
     seed: Callable[[], Seed]
     damage: Damage
@@ -132,6 +135,7 @@ class Reader:
     sort: Sort = "warm"
     slot: str = "fetch"
     damaged: int = 1
+    first: tuple[Seed, ...] = ()
 
 
 CONFIG = {
@@ -182,6 +186,10 @@ MODEL = {
 
 def configs(data: object) -> Callable[[], Seed]:
     return lambda: {"source/config.json": json.dumps(data).encode()}
+
+
+# All types of transformers are compared with a config that has none: 5.5 s once a process.
+UNTYPED = configs({key: CONFIG[key] for key in ("hidden_size", "vocab_size")})()
 
 
 def _tokenizer() -> Seed:
@@ -454,10 +462,18 @@ READERS: Mapping[str, Reader] = {
     "wav": rows(_sound("WAV"), of_bytes, SOUNDS),
     "flac": rows(_sound("FLAC"), of_bytes, SOUNDS),
     "config": Reader(
-        seed=configs(CONFIG), damage=of_json, function="tinybuild.model:sized", settings=MODEL
+        seed=configs(CONFIG),
+        damage=of_json,
+        function="tinybuild.model:sized",
+        settings=MODEL,
+        first=(UNTYPED,),
     ),
     "config of parts": Reader(
-        seed=configs(VISION), damage=of_json, function="tinybuild.model:sized", settings=MODEL
+        seed=configs(VISION),
+        damage=of_json,
+        function="tinybuild.model:sized",
+        settings=MODEL,
+        first=(UNTYPED,),
     ),
     "tokenizer.json": tokens(_tokenizer, of_json, damaged=2),
     "unigram model": tokens(_pieces("unigram"), of_bytes),
@@ -511,6 +527,9 @@ def job(reader: Reader, files: Mapping[str, bytes], folder: Path) -> Job:
     )
 
 
+LATE = "took too long"
+
+
 def wrong(fault: Fault) -> str:
     """What is wrong with a refusal; "" where nothing is."""
     for finding in fault.findings:
@@ -518,14 +537,36 @@ def wrong(fault: Fault) -> str:
         advised = finding.hint or " must " in finding.what  # which says it
         if not finding.what or not advised:
             return f"no hint: {finding.what}"
+        if finding.what.startswith("a bug of tinybuild"):
+            return finding.what
         if "Traceback" in text or "run doit again" in text or tempfile.gettempdir() in text:
             return f"says what it must not: {text}"
         text.encode()
-    return "took too long" if any("longer than" in f.what for f in fault.findings) else ""
+    return LATE if any("longer than" in f.what for f in fault.findings) else ""
+
+
+def _warmed(reader: Reader, pool: Pool) -> None:
+    """What a process imports once, by the first file that needs it: no input's own time. Other
+    files may need more of it than the whole one."""
+    for files in (reader.seed(), *reader.first):
+        with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Exception):
+            asked = job(reader, files, Path(folder))
+            pool.call(reader.function, asked, Limits(seconds=12 * SLOW), reader.sort)
 
 
 def attack(name: str, numbers: range, pool: Pool) -> Figures:
-    """Have a reader read damaged inputs."""
+    """Have a reader read damaged inputs. One that took too long is read again by a worker that has
+    imported what it needs."""
+    figures = _attack(name, numbers, pool)
+    late = [number for number, what in figures.wrong if what == LATE]
+    figures.wrong = [(number, what) for number, what in figures.wrong if what != LATE]
+    for number in late:
+        _warmed(READERS[name], pool)
+        figures.wrong += _attack(name, range(number, number + 1), pool).wrong
+    return figures
+
+
+def _attack(name: str, numbers: range, pool: Pool) -> Figures:
     reader, figures = READERS[name], Figures()
     limits = Limits(seconds=SLOW, memory=MEMORY)
     pool.call("builtins:len", "warm up", limits, reader.sort)

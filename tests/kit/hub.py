@@ -26,6 +26,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 import pytest
 
 from kit.writes import Collection, Discussion, Writes
+from kit.xet import CAS_TOKEN, Xet
 
 IN_LFS = (".parquet", ".arrow", ".gz", ".xz", ".bz2", ".zst", ".tar", ".zip", ".safetensors")
 
@@ -100,7 +101,8 @@ class Hub:
     `moved`: old names of repositories -> new ones. `stop`: (n, when): n more requests are answered;
     then connections break, the first of them "before" anything was done or "after" all was,
     without its answer, and the Hub is `dead`. `stored`: files in LFS that were put.
-    `trusts`: what a workflow's run gets a token for ("datasets/OWNER/NAME").
+    `trusts`: what a workflow's run gets a token for ("datasets/OWNER/NAME"). `xet`: files in LFS
+    are offered by Xet; `xorbs`: chunks that were put so.
     """
 
     repos: dict[str, Repo] = field(default_factory=dict)
@@ -121,6 +123,8 @@ class Hub:
     stored: dict[str, bytes] = field(default_factory=dict)
     trusts: set[str] = field(default_factory=set)
     collections: list[Collection] = field(default_factory=list)
+    xet: bool = False
+    xorbs: dict[str, list[bytes]] = field(default_factory=dict)
     url: str = ""
 
     def repo(self, name: str) -> Repo:
@@ -208,7 +212,7 @@ class _Bad:
         pass
 
 
-class Handler(Writes, BaseHTTPRequestHandler):
+class Handler(Writes, Xet, BaseHTTPRequestHandler):
     hub: Hub  # set by `serve`
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # headers and body are sent one after the other
@@ -289,8 +293,8 @@ class Handler(Writes, BaseHTTPRequestHandler):
     def obey(self) -> None:
         url = urlsplit(self.path)
         self.hub.log.append(f"{self.command} {unquote(url.path)}")
-        elsewhere = url.path.startswith("/elsewhere/")
-        if "Authorization" in self.headers:
+        elsewhere = url.path.startswith(("/elsewhere/", "/cas/"))
+        if self.headers.get("Authorization", CAS_TOKEN) != CAS_TOKEN:
             (self.hub.leaked if elsewhere else self.hub.tokens).append(
                 self.headers["Authorization"]
             )
@@ -300,6 +304,8 @@ class Handler(Writes, BaseHTTPRequestHandler):
         if self.suffer():
             return
         parts = [unquote(part) for part in url.path.strip("/").split("/")]
+        if self.store(url.path):
+            return
         if elsewhere:
             self.body("/".join(parts[3:]), self.hub.repos[parts[1]].commits)
             return
@@ -423,12 +429,15 @@ class Handler(Writes, BaseHTTPRequestHandler):
             port = urlsplit(self.hub.url).port
             within = quote(f"datasets/{name}" if kind == "datasets" else name, safe="")
             place = f"http://localhost:{port}/elsewhere/{within}"
+            top = f"{self.hub.url}/api/{kind}/{name}/xet-read-token/{sha}"
+            offered = {"X_Xet_Hash": _sha256(data), "Link": f'<{top}>; rel="xet-auth"'}
             self.send(
                 302,
                 Location=f"{place}/x/{quote(path)}?at={sha}",
                 X_Repo_Commit=sha,
                 X_Linked_Size=str(len(data)),
                 X_Linked_ETag=f'"{_sha256(data)}"',
+                **(offered if self.hub.xet else {}),
             )
         else:
             self.part(path, data, X_Repo_Commit=sha, ETag=f'"{_etag(data)}"')

@@ -93,6 +93,7 @@ def test_facts_and_files(job: MakeJob, tmp_path: Path) -> None:
         "modalities": ["text"],
         "vocab_size": 50,
         "processor": [],
+        "without": [],
         "forms": [],
         "draw": 0,
     }
@@ -361,6 +362,24 @@ def test_a_draw_that_continues_all_prompts_alike_is_drawn_again(
     monkeypatch.setattr(model, "said", lambda *_: None)
     assert facts["draw"] == 2
     assert contents(out) == contents(build(job, tmp_path, architecture=LLAMA, seed=7)[1])
+
+
+def test_a_head_that_no_deviation_reaches_is_as_wide_as_others() -> None:
+    """RWKV's config has none: 4,000 tokens drawn so narrow have nearly the same logits."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, RwkvConfig, RwkvForCausalLM
+
+    made = RwkvForCausalLM(RwkvConfig(vocab_size=4000, hidden_size=64, num_hidden_layers=2))
+    assert made.head.weight.std() < 0.08
+    draw.widen(made, 0, 2.0)
+    assert made.head.weight.std().item() == pytest.approx(0.25, rel=0.01)
+    again = RwkvForCausalLM(made.config)
+    draw.widen(again, 0, 2.0)
+    assert torch.equal(made.head.weight, again.head.weight)
+    tied = LlamaForCausalLM(LlamaConfig(tie_word_embeddings=True, **TINY))
+    before = tied.lm_head.weight.clone()
+    draw.widen(tied, 0, 2.0)
+    assert torch.equal(tied.lm_head.weight, before)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ MODEL = ModelShown(
     tensor_parallel=1,
     length=64,
     processor=(),
+    without=(),
     forms=(),
     tag="text-generation",
 )
@@ -110,6 +111,13 @@ def test_languages_of_text_sources_and_rows() -> None:
     found = front(told(credits={"source": source}, languages=("en",), dataset=ROWS))
     assert found["language"] == ["code", "de", "en", "no"]
     assert "language" not in front(told(credits={"source": {"words": "w", "language": "Deutsch"}}))
+
+
+def test_what_a_processor_does_without_is_said() -> None:
+    model = dataclasses.replace(MODEL, without=("`audio_tokenizer` (descript/dac_44khz)",))
+    row = "| processor without | `audio_tokenizer` (descript/dac_44khz) |"
+    assert row in card(told(model=model))
+    assert "processor without" not in card(TOLD)
 
 
 def test_a_dataset_of_the_hub_is_named() -> None:

@@ -324,6 +324,28 @@ def test_forbidden(job: MakeJob, hub: Hub, waits: list[float]) -> None:
     assert "token" in refusal.hint
 
 
+@pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1/x"])
+@pytest.mark.parametrize("where", ["/api/", "/resolve/"])
+def test_a_redirect_to_what_is_not_the_web(job: MakeJob, hub: Hub, where: str, place: str) -> None:
+    away = {"Location": place}
+    hub.troubles.append(Trouble(where=where, status=302, headers=away, times=99))
+    refusal = refused(job)
+    assert "is not the Hub" in refusal.what
+    assert "HF_ENDPOINT is not" not in refusal.text
+
+
+@pytest.mark.parametrize("odd", ["é", "\u2028"])
+def test_a_token_that_cannot_be_sent(
+    job: MakeJob, hub: Hub, monkeypatch: pytest.MonkeyPatch, odd: str
+) -> None:
+    """The client's own message has it."""
+    monkeypatch.setenv("HF_TOKEN", f"{TOKEN}{odd}{TOKEN}")
+    refusal = refused(job)
+    assert "the token holds characters that no token of the Hub has" in refusal.what
+    assert "HF_TOKEN" in refusal.hint
+    assert TOKEN not in refusal.text
+
+
 @pytest.mark.parametrize("endpoint", ["huggingface.co", "htp://huggingface.co", "http://[::1"])
 def test_an_endpoint_that_is_no_address(
     job: MakeJob, hub: Hub, monkeypatch: pytest.MonkeyPatch, endpoint: str

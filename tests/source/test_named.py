@@ -119,7 +119,71 @@ def test_many_are_not_fetched(job: MakeJob, hub: Hub) -> None:
     assert not hub.asked("org/resnet")
 
 
+CLASSES = b'{"0": {"name": "wall", "isthing": 0}, "1": {"name": "cat", "isthing": 1}}'
+SEES = {"repo_path": "org/classes", "class_info_file": "of/ade.json", "num_text": 4}
+
+
+@pytest.mark.parametrize("noun", ["model", "dataset"])
+def test_a_file_that_a_processor_names(job: MakeJob, hub: Hub, noun: str) -> None:
+    """Of a dataset where there is one, as the class looks; that alone, and at its commit."""
+    place = {"model": hub.repo, "dataset": hub.dataset}[noun]("org/classes")
+    place.commit({"of/ade.json": CLASSES, "config.json": b"{}", "rows.parquet": WEIGHTS})
+    detr = hub.repo("org/detr")
+    detr.commit({"config.json": b"{}", "preprocessor_config.json": json.dumps(SEES).encode()})
+    files, pins = fetch(job, {"hub": "org/detr"})
+    slot = "source.class_info_file"
+    assert [name for name in files if name.startswith("source.")] == [f"{slot}/of/ade.json"]
+    assert files[f"{slot}/of/ade.json"] == CLASSES
+    assert pins[slot]["wish"] == {"hub": "org/classes", "file": "of/ade.json"}
+    assert (pins[slot]["type"], pins[slot]["commit"]) == (noun, place.refs["main"])
+    assert not hub.asked("parquet")
+    place.commit({"of/ade.json": b"{}"})
+    hub.log.clear()
+    assert fetch(job, {"hub": "org/detr"}, pins) == (files, pins)
+    assert not hub.log  # the cache has it
+    # One that is not there is refused, and said who names it.
+    place.commit({})
+    refusal = faults.refused(fetch, job, {"hub": "org/detr"})
+    assert "org/classes at main holds no of/ade.json" in refusal.what
+    assert "the source's preprocessor_config.json names it (class_info_file)" in refusal.what
+    del hub.repos[f"{'datasets/' if noun == 'dataset' else ''}org/classes"]
+    refusal = faults.refused(fetch, job, {"hub": "org/detr"})
+    assert "the Hub has no model org/classes that you may see" in refusal.what
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"repo_path": None},
+        {"repo_path": "/etc"},
+        {"repo_path": "org/../classes"},
+        {"class_info_file": "../../passwd.json"},
+        {"class_info_file": "/etc/passwd.json"},
+        {"class_info_file": "weights.bin"},
+        {"class_info_file": ".hidden.json"},
+        {"class_info_file": ["ade.json"]},
+    ],
+)
+def test_what_a_processor_may_not_name(told: dict[str, Any]) -> None:
+    assert named.beside(SEES) == {"class_info_file": ("org/classes", "of/ade.json")}
+    assert named.beside({**SEES, **told}) == {}
+
+
+def test_a_part_of_a_processor_may_name_one(tmp_path: Path) -> None:
+    path = tmp_path / "processor_config.json"
+    path.write_text(json.dumps({"image_processor": SEES, "processor_class": "OneFormerProcessor"}))
+    part = named.Part(repo="org/classes", file="of/ade.json", by=path.name)
+    assert named.read({path.name: path}) == {"image_processor.class_info_file": part}
+    path.write_text("[")
+    assert named.read({path.name: path}) == {}
+
+
 def test_a_lock_may_name_no_more_than_the_config() -> None:
     wish = source.Wish(slot="source.backbone", kind="hub", data={"hub": "a/b"}, base=Path())
     assert taken(wish, "config.json")
     assert not any(taken(wish, name) for name in ("tokenizer.json", "a/config.json", "x.jinja"))
+    data = {"hub": "a/b", "file": "c.json"}
+    wish = source.Wish(slot="source.class_info_file", kind="hub", data=data, base=Path())
+    assert [name for name in ("c.json", "config.json", "c.bin") if taken(wish, name)] == ["c.json"]
+    wish = source.Wish(slot="source.x", kind="hub", data={**data, "file": "w.bin"}, base=Path())
+    assert not taken(wish, "w.bin")

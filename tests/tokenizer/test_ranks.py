@@ -249,6 +249,8 @@ def test_a_tekken_file_holds_special_tokens_and_words(tmp_path: Path) -> None:
         (packed(tekken() | {"vocab": [{"token_bytes": "x"}]}), "is not a Tekken file: Error"),
         (packed(tekken() | {"vocab": [{"token_bytes": 5}]}), "is not a Tekken file: TypeError"),
         (packed(tekken(default_vocab_size="many")), "is not a Tekken file: TypeError"),
+        (packed(tekken(default_num_special_tokens=10**9)), "it counts 1,000,000,000 special"),
+        (packed(tekken(default_num_special_tokens=-1)), "it counts -1 special tokens"),
         (packed(tekken() | {"special_tokens": [{"rank": 0}]}), "is not a Tekken file: KeyError"),
         (packed(tekken([*BYTES, b"th", b"th"])), "holds a token twice"),
         (packed(tekken(special=["<s>", "<s>"])), "holds a token twice"),

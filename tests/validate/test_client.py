@@ -279,3 +279,137 @@ def test_a_tensor_that_no_cast_reaches_is_loaded_in_the_other_dtype(packed: Copy
     made = reader._exact(model, kind, str(folder))
     assert made is not model
     assert made.dtype == torch.float32
+
+
+def test_what_cuts_texts_is_not_for_the_sounds_beside_them(packed: Copy) -> None:
+    """PE's feature extractor refuses to pad and to truncate at once; its texts want both."""
+    import torch
+
+    folder, _ = packed("llama")
+    model = heads.find("LlamaForCausalLM", "llama")
+    assert model is not None
+    client = Client(folder=folder, model=model.from_pretrained(folder).eval(), seed=0, learns=False)
+
+    class Processor:
+        tokenizer = client.tokenizer
+
+        def __call__(self, *, text: list[str], text_kwargs: Any = None, **options: Any) -> Any:
+            if {"padding", "truncation"} <= options.keys():
+                raise ValueError("Both padding and truncation were set.")
+            return self.tokenizer(text, **(text_kwargs or {}), return_tensors="pt")
+
+    client.__dict__["processor"] = Processor()
+    client._beside("texts", {}, ["a b c d", "a"], {"padding": True, "truncation": True})
+    assert client.given["texts"]["input_ids"].shape[0] == 2
+    assert bool(torch.isfinite(model.from_pretrained(folder)(**client.given["texts"]).logits).all())
+
+
+def test_what_only_a_part_takes_is_passed_on(packed: Copy) -> None:
+    """Voxtral's realtime text goes by a time that forward does not name."""
+    import torch
+
+    from tinybuild.validate import samples
+
+    folder, _ = packed("llama")
+    kind = heads.find("LlamaForCausalLM", "llama")
+    assert kind is not None
+    model = kind.from_pretrained(folder).eval()
+    given = {"input_ids": torch.ones((1, 2), dtype=torch.long), "t_cond": torch.ones((1, 1, 16))}
+    assert "t_cond" not in samples.complete(model, given, {})
+
+    class Later(torch.nn.Module):
+        def forward(self, t_cond: torch.Tensor) -> torch.Tensor:
+            return t_cond
+
+    model.model.later = Later()
+    assert "t_cond" in samples.complete(model, given, {})
+
+
+def test_what_a_processor_wants_beside_is_given() -> None:
+    """OneFormer's wants to be told the task."""
+    from tinybuild.validate import samples
+
+    class Told:
+        def __call__(self, *, images: object, task_inputs: object, return_tensors: str) -> Any:
+            return {"pixel_values": images, "task_inputs": task_inputs}
+
+    given = {"images": ["an image"]}
+    made = samples.asked(Told(), {}, (given,), given)  # type: ignore[arg-type]
+    assert made["task_inputs"] == ["semantic"]
+
+
+def test_float32_is_all_float32() -> None:
+    """T5Gemma 2 gives a part the dtype of the part's own config, whatever is asked for."""
+    from types import SimpleNamespace
+
+    import torch
+
+    class Mixed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part = torch.nn.Linear(2, 2, dtype=torch.bfloat16)
+            self.whole = torch.nn.Linear(2, 2)
+
+        @classmethod
+        def from_pretrained(cls, *_: object, **__: object) -> Mixed:
+            return cls()
+
+    subject: Any = SimpleNamespace(model=Mixed(), folder=None)
+    exact = Subject.exact.func(subject)
+    assert {p.dtype for p in exact.parameters()} == {torch.float32}
+
+
+def test_images_of_a_model_of_videos_are_frames_of_one() -> None:
+    """X-CLIP has a processor of images, and takes eight of them as a video."""
+    from types import SimpleNamespace
+
+    import torch
+
+    from tinybuild.validate import samples
+
+    class Model(torch.nn.Module):
+        config = SimpleNamespace(num_frames=3, to_dict=dict)
+        dtype = torch.float32
+
+        def get_video_features(self, pixel_values: torch.Tensor) -> torch.Tensor:
+            return pixel_values
+
+        def forward(self, input_ids: torch.Tensor, pixel_values: torch.Tensor) -> None: ...
+
+    class Processor:
+        image_processor = True
+
+        def __call__(self, *, images: list[object], text: str = "", return_tensors: str) -> Any:
+            return {"pixel_values": torch.zeros((len(images), 3, 4, 4)), "input_ids": text}
+
+    fed = samples.whole(Model(), Processor(), 0)  # type: ignore[arg-type]
+    assert fed.inputs["pixel_values"].shape == (1, 3, 3, 4, 4)
+
+
+def test_codes_are_begun_by_who_asks_for_them() -> None:
+    from types import SimpleNamespace
+
+    import torch
+
+    from tinybuild.validate.client import _begun
+
+    asked = {"input_ids": torch.ones((1, 4), dtype=torch.long)}
+    client: Any = SimpleNamespace(batch={"decoder_input_ids": torch.ones((2, 4))})
+    assert [*_begun(client, asked)] == [asked]
+    client.batch["decoder_input_ids"] = torch.ones((2, 4, 3))
+    assert [*_begun(client, asked)][1]["decoder_input_ids"].shape == (1, 4, 3)
+
+
+def test_a_class_that_takes_one_row_is_not_given_two(packed: Copy) -> None:
+    import torch
+
+    from tinybuild.validate.client import _padded
+
+    folder, _ = packed("llama")
+    kind = heads.find("LlamaForCausalLM", "llama")
+    assert kind is not None
+    model = kind.from_pretrained(folder).eval()
+    for rows in (2, 1):
+        batch = {"input_ids": torch.ones((rows, 3), dtype=torch.long)}
+        client = Client(folder=folder, model=model, seed=0, learns=False, batch=batch)
+        assert _padded(client) == (rows == 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -55,6 +56,7 @@ def make(tmp_path: Path) -> Make:
             **{
                 "dtype": "float32",
                 "processor": [],
+                "without": [],
                 "forms": [],
                 "modalities": [],
                 "vocab_size": None,
@@ -95,6 +97,25 @@ def test_scaling_that_begins_at_the_first_token(make: Make, settings: dict[str, 
     # YaRN then leaves every pair as it is, and Llama 3's scaling slows all of them down.
     broken = found(subject, rope(original_max_position_embeddings=1))
     assert broken.measured.startswith("nothing changes without rope_parameters.")
+
+
+def test_a_window_that_no_text_here_fills(make: Make) -> None:
+    """A recipe may keep the source's, as those of other makers of tiny models do; that our rules
+    leave one so large is a fault."""
+    subject = make("gemma2")
+    assert found(subject).state == "passed"
+
+    def large(config: dict[str, Any]) -> None:
+        config["sliding_window"] = 4096
+
+    broken = found(subject, large)
+    assert broken.measured == "nothing changes without sliding_window"
+    asked = Wish(shrink="auto", config={"sliding_window": 4096})
+    for wish in (Wish(shrink="none"), asked):
+        result = found(dataclasses.replace(subject, wish=wish))
+        assert result.state == "passed"
+        assert "no text here is so long that it acts: sliding_window" in result.note
+        assert result.values["beyond"] == 1
 
 
 def test_long_factors_that_no_sequence_reaches(make: Make) -> None:
@@ -237,3 +258,20 @@ def test_features_of_real_configs_act(job: MakeJob, tmp_path: Path, name: str) -
     result = found(subject)
     assert result.state == "passed", result.measured
     assert int(result.values["acted"]) >= REAL[name]
+
+
+def test_labels_grow_with_what_they_are_of() -> None:
+    """A window of a decoder is looked at in a text that is longer, as its labels are then."""
+    from types import SimpleNamespace
+
+    import torch
+
+    from tinybuild.validate.features import _longer
+
+    ids = torch.arange(8).view(2, 4) + 3
+    subject: Any = SimpleNamespace(seed=0, special=frozenset({0}), exact=None)
+    subject.computed = lambda made, _: made
+    batch = {"input_ids": ids, "labels": ids}
+    decoded = {"input_ids": ids[:, :3], "decoder_input_ids": ids, "labels": ids}
+    assert {value.shape[1] for value in _longer(subject, batch, 16).values()} == {16}
+    assert {value.shape[1] for value in _longer(subject, decoded, 16).values()} == {16}

@@ -738,3 +738,21 @@ def test_what_cannot_be_kept_says_why(build: Build, tmp_path: Path, reason: str,
     assert (found.given_up.get(told) == reason) is ok
     assert (told in found.measured) is not ok
     assert found.data()["given_up"] == dict(found.given_up)
+
+
+def test_what_is_for_another_call_is_not_half_of_the_model() -> None:
+    """Janus makes images with a model of its own, which forward leaves out and is large."""
+    import transformers
+
+    from tinybuild.validate.alive import _apart
+
+    small = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 1}
+    config = transformers.LlamaConfig(**small, num_hidden_layers=1, vocab_size=9)
+    model = transformers.LlamaForCausalLM(config)
+    every = {name for name, _ in model.named_parameters()}
+    assert _apart(model, every) == set()  # what reads the text is the model itself
+    sight = {**small, "num_hidden_layers": 1, "image_size": 8, "patch_size": 4}
+    model.model.painter = transformers.ViTModel(transformers.ViTConfig(**sight))
+    painter = {f"model.painter.{name}" for name, _ in model.model.painter.named_parameters()}
+    assert _apart(model, painter) == painter
+    assert _apart(model, painter - {"model.painter.layernorm.bias"}) == set()

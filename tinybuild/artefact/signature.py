@@ -14,11 +14,10 @@ from pathlib import Path
 from types import ModuleType
 
 from tinybuild import bundle
-from tinybuild.errors import BuildFault
+from tinybuild.errors import BuildFault, install
 
 MAKE = "openssl ecparam -name prime256v1 -genkey -noout -out key.pem makes one"
 SHOW = "openssl ec -in key.pem -pubout -out key.pub makes that of a private key"
-HINT = "pip install 'tinybuild[sign]'"
 
 
 def sign(folder: Path, key: Path, shown: str) -> Path:
@@ -76,7 +75,7 @@ def _library(shown: str) -> ModuleType:
         import model_signing
     except ImportError:
         what = "signatures need the package model-signing, which is not installed"
-        raise BuildFault.of(what, where=shown, hint=HINT) from None
+        raise BuildFault.of(what, where=shown, hint=install("model-signing")) from None
     found: ModuleType = model_signing
     return found
 

@@ -34,8 +34,8 @@ def changes(place: Path, longest: int) -> Iterator[Changed]:
     for change in _listed(place / "config_changes.json", "changes"):
         yield Changed(
             key=str(change["key"]),
-            before=_short(change["from"], longest),
-            after=_short(change["to"], longest),
+            before=short(change["from"], longest),
+            after=short(change["to"], longest),
             reason=str(change["reason"]),
         )
 
@@ -71,6 +71,7 @@ def _listed(file: Path, key: str) -> list[Data]:
     return [mapping(value) for value in values] if isinstance(values, list) else []
 
 
-def _short(value: Json, longest: int) -> str:
+def short(value: Json, longest: int) -> str:
+    """A value as text; longest: its characters at most."""
     text = "" if value is None else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= longest else text[: longest - 3] + "..."

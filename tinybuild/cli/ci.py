@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.errors import Fault, RecipeFault, did_you_mean
-from tinybuild.forge import comments, proposals
+from tinybuild.forge import comments, merged, proposals
 from tinybuild.publish.wishes import repositories
 
 
@@ -31,14 +31,14 @@ def _propose(here: Session, words: Sequence[str], options: Options) -> Lines:
     if not words:
         told = proposals.outdated(root)
         wanted, unknown = told.moved, {**told.unknown}
-    chosen = proposals.choose(wanted, opened, skip, int(most))
+    chosen = proposals.choose(wanted, [*opened], skip, int(most))
     done = {**unknown, **chosen.left}
     yield from (f"{name}: {why}" for name, why in done.items())
     failed = int(bool(unknown))
     for name in chosen.propose:
         base = options["base"] or "main"
         try:
-            done[name] = proposals.propose(root, name, base=base, known=name in opened)
+            done[name] = proposals.propose(root, name, base=base, known=opened.get(name))
         except Fault as fault:
             done[name], failed = str(fault), 1
         yield done[name]
@@ -48,7 +48,15 @@ def _propose(here: Session, words: Sequence[str], options: Options) -> Lines:
 
 
 def _homes(here: Session, words: Sequence[str], options: Options) -> Lines:
-    names = [name for name in here.named(words) if repositories(here.recipe(name))]
+    chosen: Sequence[str] = here.named(words)
+    if not words:
+        for one in here.zoo.broken:
+            here.screen.warn(str(here.refusal(one)))
+        commit, why = merged.since(here.root, options["before"])
+        if why:
+            here.screen.warn(f"the last run that published cannot be asked for: {why}")
+        chosen = merged.affected(here.root, commit) if commit else [*here.zoo.recipes]
+    names = [name for name in chosen if repositories(here.recipe(name))]
     yield from names
     return Answer(data=[*names])
 
@@ -70,14 +78,16 @@ def _ci(here: Session, words: Sequence[str], options: Options) -> Lines:
 CI = Command(
     doc="what a workflow of GitHub says and proposes; needs gh and its token",
     do=_ci,
-    words="comment PULL FILE | homes NAME ... | propose [NAME ...]",
+    words="comment PULL FILE | homes [NAME ...] | propose [NAME ...]",
     options={
+        "before": Option(help="the commit before the merge, of homes", value="COMMIT"),
         "base": Option(help="the branch that pull requests are for [main]", value="BRANCH"),
         "most": Option(help="pull requests of this kind that are open at most [3]", value="N"),
     },
     group="hub",
     more="comment says a file of Markdown on a pull request, in one comment that is edited from\n"
-    "then on. homes names those of the recipes that are published. propose updates recipes of\n"
+    "then on. homes names those of the recipes that are published (without names, of those that\n"
+    "differ from the last run that succeeded, else from --before). propose updates recipes of\n"
     "which something that is used moved upstream (or those named), each on a branch of its own\n"
     "with a pull request that says what changes in the bundle; .github/tinybuild-skip.yaml names\n"
     "those to leave alone, each with its reason.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tinybuild import drift, named
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
@@ -26,41 +27,34 @@ Without a name: all recipes. `--json` tells all that changed; see docs/hub.md.""
 
 
 def _outdated(here: Session, words: Sequence[str], options: Options) -> Lines:
-    names = here.named(words) or (*here.zoo.recipes, *(one.name for one in here.zoo.broken))
-    recipes = [here.zoo.recipes[name] for name in names if name in here.zoo.recipes]
+    recipes, broken = _recipes(here, words)
     every = [one for recipe in recipes for one in locked(recipe)]
-    told = (*look(every, here.pool, here.memo), *_broken(here, names))
+    told = (*look(every, here.pool, here.memo), *broken)
     yield from drift.lines(told)
     if all(one.state == "same" for one in told):
         yield NOTHING
     return Answer(data=dict(drift.data(told)), code=_code(told))
 
 
-def _broken(here: Session, names: Sequence[str]) -> Iterator[Moved]:
-    """Of recipes that cannot be read nothing can be known; the others are told all the same."""
-    for recipe in here.zoo.broken:
-        if recipe.name in names:
-            findings = here.refusal(recipe).findings
-            refusals = tuple(
-                drift.Said(
-                    what=f"{one.where}: {one.what}" if one.where else one.what, hint=one.hint
-                )
-                for one in findings
-            )
-            where = recipe.file.relative_to(here.root).as_posix()
-            yield Moved(
-                recipe=recipe.name, slot="source", source=where, state="refused", refusals=refusals
-            )
+def _recipes(here: Session, words: Sequence[str]) -> tuple[list[Recipe], list[Moved]]:
+    """Those that are named, else all; and what is told of those of them that cannot be read."""
+    names = here.named(words) or (*here.zoo.recipes, *(one.name for one in here.zoo.broken))
+    broken = [
+        _refused(here, one.name, one.file, here.refusal(one))
+        for one in here.zoo.broken
+        if one.name in names
+    ]
+    return [here.zoo.recipes[name] for name in names if name in here.zoo.recipes], broken
 
 
-def _recipes(here: Session, words: Sequence[str]) -> list[Recipe]:
-    """Those that are named, else all. Raises RecipeFault for broken ones."""
-    broken = {recipe.name: recipe for recipe in here.zoo.broken}
-    names = here.named(words) or (*here.zoo.recipes, *broken)
-    refused = [here.refusal(broken[name]) for name in names if name in broken]
-    if refused:
-        raise RecipeFault(finding for fault in refused for finding in fault.findings)
-    return [here.zoo.recipes[name] for name in names]
+def _refused(here: Session, name: str, file: Path, fault: Fault) -> Moved:
+    """Of a recipe that is refused nothing can be known; the others are told all the same."""
+    refusals = tuple(
+        drift.Said(what=f"{one.where}: {one.what}" if one.where else one.what, hint=one.hint)
+        for one in fault.findings
+    )
+    where = file.relative_to(here.root).as_posix()
+    return Moved(recipe=name, slot="source", source=where, state="refused", refusals=refusals)
 
 
 def _code(told: Iterable[Moved]) -> int:
@@ -95,16 +89,20 @@ class Renewal:
 def _update(here: Session, words: Sequence[str], options: Options) -> Lines:
     here.cache.forgiving = True  # a lock that cannot be read is written anew
     here.reread()
-    recipes = _recipes(here, words)
-    every = _only(recipes, options["only"])
-    told = look(every, here.pool, here.memo)
+    recipes, refused = _recipes(here, words)
+    told = look(_only(recipes, options["only"]), here.pool, here.memo)
     done = Renewal(parts=bool(words))
     stale = list[str]()
     yield from drift.lines(told)
     for recipe in recipes:
         mine = {one.slot: one for one in told if one.recipe == recipe.name}
         stale += [said for said in _left_over(recipe) if not options["only"]]
-        _renew(here, recipe, mine, done)
+        try:
+            _renew(here, recipe, mine, done)
+        except Fault as fault:
+            refused.append(_refused(here, recipe.name, recipe.file, fault))
+    yield from drift.lines(refused)
+    told = (*told, *refused)
     yield from stale
     yield from (f"wrote {name}" for name in done.wrote)
     tasks = _rebuilt(here, done)

@@ -133,6 +133,8 @@ def _text(value: str | bool) -> str:
 def perform(name: str, words: Sequence[str], options: Options, *, as_json: bool) -> int:
     """Does a command here and says what it says; its exit code."""
     here, command = session(), COMMANDS[name]
+    # What transformers warns of configs is for those who wrote them.
+    os.environ["TRANSFORMERS_VERBOSITY"] = os.environ.get("TRANSFORMERS_VERBOSITY") or "error"
     if as_json:
         here.screen.hush()
     code = 1

@@ -20,7 +20,8 @@ def _page(here: Session, words: Sequence[str], options: Options) -> Lines:
     said = list[str]()
     site = make(here.root / "dist", here.root.resolve().name, entries, said.append)
     yield from said
-    yield f"{len(site.kept)} pages are as they were; look at dist/{INDEX}"
+    kept = f"{len(site.kept)} of {len(entries)} pages had nothing to change; " if site.kept else ""
+    yield f"{kept}look at dist/{INDEX}"
     return Answer(data={"wrote": [*site.wrote], "kept": [*site.kept]})
 
 

@@ -39,7 +39,7 @@ class Reporter:
         # doit has not begun to take them up.
         here = session()
         if here.planned:
-            every = here.zoo.one_by_one(here.ours(selected))
+            every = here.zoo.one_by_one(here.ours(selected), here.longest_first)
             selected[:] = [name for name in every if name in tasks]
         todo, stages = list(selected), set()
         seen = set(todo)

@@ -7,6 +7,7 @@ import contextlib
 import fnmatch
 import functools
 import gc
+import json
 import os
 import signal
 import sys
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 SHARD = "TINYBUILD_SHARD"  # I/N: what is selected is shared by N machines, and we are the I-th
 COSTS = "TINYBUILD_COSTS"  # a build's run.json: what recipes cost
+PAST = ".seconds.json"  # in build/: what each task took the last time
 
 
 class Session:
@@ -126,11 +128,16 @@ class Session:
                 self._keep()
 
     def _keep(self) -> None:
-        """Save which recipes are known to have nothing to do."""
+        """Save what tasks took, and which recipes are known to have nothing to do."""
         libraries = set[str]()
         for task in self.zoo.tasks.values():
             libraries.update(task.libraries)
             libraries.update(wish.text() for wish in task.wishes if wish.kind == "package")
+        done = {task: took for task, took in self.built.items() if not self.builder.restored(task)}
+        if done:
+            kept = {task: took for task, took in self.past.items() if task in self.zoo.tasks}
+            rounded = {task: round(took, 2) for task, took in done.items()}
+            write(self.root / "build" / PAST, json.dumps({**kept, **rounded}))
         whole = not (self.zoo.broken or self.cache.forgiving)
         if self.fault is None:
             self.clean.save(self.zoo.groups, libraries, whole=whole)
@@ -225,6 +232,22 @@ class Session:
         given = Shard.read(shard, "--shard") if shard else self.shard
         return tuple(names) if given is None else deal(zoo, names, given, self.took)
 
+    def longest_first(self, names: Sequence[str]) -> list[str]:
+        """Recipes in the order in which they are begun, by what each stage took the last time."""
+        from tinybuild.engine.shards import longest_first
+
+        return longest_first(self.zoo, names, self.past)
+
+    @functools.cached_property
+    def past(self) -> Mapping[str, float]:
+        """Task -> the seconds of the last time that it was done here."""
+        try:
+            told: Json = json.loads((self.root / "build" / PAST).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        listed = told.items() if isinstance(told, Mapping) else ()
+        return {task: took for task, took in listed if isinstance(took, float)}
+
     def ours(self, selected: Sequence[str]) -> list[str]:
         """Those of the tasks that doit selected which are ours; a group stands for its recipes."""
         zoo = self.zoo  # what is read with it says which shard is ours
@@ -235,7 +258,7 @@ class Session:
             if name in STAGES:
                 names = [task for task in zoo.tasks if task.startswith(f"{name}:")]
             else:
-                names = [*zoo.groups.get("" if name == "zoo" else name, [name])]
+                names = self.longest_first(zoo.groups.get("" if name == "zoo" else name, [name]))
             recipes |= {task: task.rpartition(":")[2] for task in names}
         mine = {*self.share(list(dict.fromkeys(recipes.values())))}
         return [task for task, recipe in recipes.items() if recipe in mine]

@@ -10,8 +10,9 @@ from tinybuild import wire
 from tinybuild.catalog import contents
 from tinybuild.catalog.rows import Row, is_bundle, row
 from tinybuild.cli.building import state
-from tinybuild.cli.command import Answer, Command, Lines, Options
+from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
+from tinybuild.cli.sketching import sketch
 from tinybuild.errors import RecipeFault
 from tinybuild.modules import Module, modules
 from tinybuild.paths import Json, get, mapping
@@ -22,9 +23,14 @@ DEEPEST = 3  # modules in modules that are listed
 
 
 def _show(here: Session, words: Sequence[str], options: Options) -> Lines:
+    if options["source"]:
+        return (yield from sketch(options["source"]))
+    if here.fault is not None:
+        raise here.fault
     names = here.named(words)
     if not names:
-        raise RecipeFault.of("show takes the name of a recipe", hint="see doit list")
+        hint = "see doit list; --source TYPE for one that has no recipe"
+        raise RecipeFault.of("show takes the name of a recipe", hint=hint)
     told = list[Json]()
     for name in names:
         recipe = here.recipe(name)
@@ -83,7 +89,7 @@ def _facts(here: Session, name: str, about: Row) -> Iterator[tuple[str, str]]:
         yield "class", about.class_
         yield "takes", ", ".join(about.modalities)
         yield "parameters", count(about.parameters)
-        yield "split", f"on {about.tensor_parallel} devices at most"
+        yield "devices", f"{about.tensor_parallel} at most, by tensor parallelism"
     if about.kinds:
         yield "layers", ", ".join(about.kinds)
     if about.vocabulary:
@@ -124,4 +130,11 @@ SHOW = Command(
     doc="what a bundle is: sources, config beside the source's, modules, tokens, files, checks",
     do=_show,
     words="NAME ...",
+    options={
+        "source": Option(
+            help="what a recipe for a source would make of it, before there is one",
+            value="TYPE|OWNER/NAME|DIR",
+        )
+    },
+    zoo=False,
 )

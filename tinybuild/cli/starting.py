@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tinybuild.cli import editors
@@ -88,7 +89,6 @@ INIT = Command(
 def _new(here: Session, words: Sequence[str], options: Options) -> Lines:
     if not 1 <= len(words) <= 2:
         raise RecipeFault.of("new takes a source and a name", hint="new SOURCE [NAME]")
-    kind, value = _source(here, words[0])
     name = words[1] if len(words) == 2 else _name(words[0])
     file = here.root / "recipes" / f"{name}.yaml"
     if name in {*here.zoo.recipes, *(broken.name for broken in here.zoo.broken)}:
@@ -96,20 +96,28 @@ def _new(here: Session, words: Sequence[str], options: Options) -> Lines:
     size = options["vocab-size"] or str(VOCABULARY)
     if not size.isdecimal():
         raise RecipeFault.of(f"--vocab-size {size} is not a number")
-    # A first text, of which the source is fetched; then one that says what was found.
-    plain = Found(model_type="", class_="", tasks=(), words=False)
-    write(file, recipe(kind, value, plain, int(size)))
-    try:
-        found = _found(here, kind, value, name)
-    except Fault:
-        file.unlink()
-        raise
-    write(file, recipe(kind, value, found, int(size), _line(here)))
-    editors.learn(here, kind, value, name)
+    found = written(here, words[0], file, int(size))
     shown = file.relative_to(here.root).as_posix()
     yield f"wrote {shown}: {found.class_ or 'a tokenizer'} of {words[0]}"
     yield f"now build it: tinybuild build {name}"
     return Answer(data={"recipe": name, "file": shown, "class": found.class_})
+
+
+def written(here: Session, word: str, file: Path, size: int = VOCABULARY) -> Found:
+    """What the source that a word means turned out to be, and its recipe in a file.
+    Raises Fault."""
+    kind, value = _source(here, word)
+    # A first text, of which the source is fetched; then one that says what was found.
+    plain = Found(model_type="", class_="", tasks=(), words=False)
+    write(file, recipe(kind, value, plain, size))
+    try:
+        found = _found(here, kind, value, file.stem)
+    except Fault as fault:
+        file.unlink()  # and with it the places in it
+        raise type(fault)(replace(finding, where="") for finding in fault.findings) from None
+    write(file, recipe(kind, value, found, size, _line(here)))
+    editors.learn(here, kind, value, file.stem)
+    return found
 
 
 NEW = Command(
@@ -204,8 +212,9 @@ def _sections(kind: str, value: str, found: Found, size: int) -> Iterator[str]:
         yield f"  vocab_size: {size}"
     if found.model_type:
         yield "model:"
-        tasks = ", ".join(found.tasks)
-        yield f"  # auto: {found.class_ or 'the base class'}. Or a class, or a task: {tasks}"
+        said = f"auto: {found.class_ or 'the base class'}. Or a class, or a task: "
+        for line in textwrap.wrap(said + ", ".join(found.tasks), 96, break_on_hyphens=False):
+            yield f"  # {line}"
         yield "  architecture: auto"
         yield "  # The sizes are chosen by rule. What should be otherwise stands here:"
         yield "  # config: {num_hidden_layers: 4}"

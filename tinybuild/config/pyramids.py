@@ -13,6 +13,7 @@ from tinybuild.keys import NAMES, first, measures, numbers_layers, says, width
 from tinybuild.paths import Data, Json, Path, items, mapping, whole, wholes
 
 LEAST = 8  # what groups and heads divide: of a width, and of a head
+ROUND = 2  # what widths are multiples of, where a class scales a table's and rounds them
 PLAIN = 8  # a number in a table of blocks up to this is a kernel, a stride or a switch
 
 
@@ -161,6 +162,8 @@ def _tables(tree: Tree, became: Mapping[int, int], listed: set[Path]) -> None:
             for other, now in list(mapping(tree.data, path).items()) if own else ():
                 if whole(now) and measures(other) == "channels" and now in widths:
                     tree.set((*path, other), widths[now], "rule pyramid: its table")
+            if own and whole(mapping(tree.data, path).get("divisor")):
+                tree.set((*path, "divisor"), ROUND, "rule pyramid: rounded widths stay apart")
         elif wholes(value) and says(name, "factor by stage"):
             turns = [1]  # a shortcut is where a width changes: three widths were twice as large
             for before, now in itertools.pairwise(value):

@@ -123,6 +123,16 @@ def layout(tree: Tree) -> None:
             tree.set((*path, "shape_size"), (wide - 4 * part) // 2, reason)
 
 
+def maps(tree: Tree) -> None:
+    """Maps that masks are made of are as wide as the masks' own, where they were: what joins the
+    two is made only where they differ (Mask2Former). Elsewhere a feature_size counts mel bins."""
+    for path, node in tree.nodes():
+        own = ("feature_size", "mask_feature_size")
+        was = [tree.was((*path, name)) for name in own]
+        if all(whole(node.get(name)) for name in own) and was[0] == was[1]:
+            tree.set((*path, own[0]), node[own[1]], "rule maps: those of the masks")
+
+
 def exceptions(tree: Tree) -> None:
     """What no rule sees: a small file of keys by model type, each with its reason."""
     for path, node in tree.nodes():
@@ -153,6 +163,7 @@ RULES: tuple[Callable[[Tree], None], ...] = (
     doubled_widths,
     images,
     layout,
+    maps,
     exceptions,
     token_ids,
 )

@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from tinybuild.drift.moved import Question
 from tinybuild.files import sha256
 from tinybuild.source import Pin, Wish
 from tinybuild.source.hub import Head, ask
 from tinybuild.source.pins import LARGEST
-from tinybuild.source.refusal import Address
+from tinybuild.source.refusal import Address, noun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +29,7 @@ class Asked:
 
     @property
     def dataset(self) -> bool:
+        """Whether its rows are of interest, and not its files."""
         return self.wish.slot == "dataset"
 
     @property
@@ -39,8 +39,8 @@ class Asked:
     @property
     def address(self) -> Address:
         """Where a refusal is told; the next build says what to do about it."""
-        noun: Literal["model", "dataset"] = "dataset" if self.dataset else "model"
-        return Address(repo=self.wish.text(), noun=noun, revision=self.revision)
+        kind = noun(self.wish, self.pin.facts)
+        return Address(repo=self.wish.text(), noun=kind, revision=self.revision)
 
     @property
     def commit(self) -> str:
@@ -75,7 +75,7 @@ class Pair:
         that does not stay; None where it is not there, too large, or gone with its commit."""
         from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
-        repo, kind = self.asked.wish.text(), "dataset" if self.asked.dataset else "model"
+        repo, kind = self.asked.wish.text(), self.asked.address.noun
         cached = try_to_load_from_cache(repo, name, revision=commit, repo_type=kind)
         if isinstance(cached, str):
             return Path(cached)

@@ -25,14 +25,14 @@ AT_ONCE = 8  # repositories that are asked at the same time
 def ask(questions: Questions) -> Answers:
     """What became of the upstream of each pin, in their order. Writes nothing."""
     asked = [Asked.of(question) for question in questions.every]
-    heads = {(one.dataset, one.wish.text(), one.revision): one for one in asked}
+    heads = {(one.address.noun, one.wish.text(), one.revision): one for one in asked}
     # Pins that are the same are compared once.
     keys = [digest([one.dataset, dict(one.wish.data), one.pin.json()]) for one in asked]
     with ThreadPoolExecutor(AT_ONCE) as threads:
         told = dict(zip(heads, threads.map(_head_or_fault, heads.values()), strict=True))
         alike = dict(zip(keys, asked, strict=True))
         compared = [
-            (one, told[one.dataset, one.wish.text(), one.revision]) for one in alike.values()
+            (one, told[one.address.noun, one.wish.text(), one.revision]) for one in alike.values()
         ]
         moved = dict(zip(alike, threads.map(_moved, compared), strict=True))
     return Answers(

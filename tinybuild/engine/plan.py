@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -72,17 +72,20 @@ class Zoo:
         names = (f"{stage}:{name}" for stage in STAGES)
         return [self.tasks[task] for task in names if task in self.tasks]
 
-    def one_by_one(self, selected: Iterable[str]) -> list[str]:
+    def one_by_one(
+        self, selected: Iterable[str], order: Callable[[Sequence[str]], Iterable[str]] = iter
+    ) -> list[str]:
         """What is selected, with the recipes of each group in its place, one after another.
 
-        A recipe comes after those that it builds on. doit takes up what is selected in this order,
-        and the next only when there is nothing to do for those before it: so each recipe is packed
-        as soon as it can be, and an interrupted run leaves whole bundles.
+        order: in which a group's are begun; a recipe comes after those that it builds on. doit
+        takes up what is selected in this order, and the next only when there is nothing to do for
+        those before it: so each recipe is packed as soon as it can be, and an interrupted run
+        leaves whole bundles.
         """
         names = list[str]()
         for name in selected:
             group = "" if name == "zoo" else name
-            names += [*self._in_order(self.groups.get(group, ())), name]
+            names += [*self._in_order(order(self.groups.get(group, ()))), name]
         return list(dict.fromkeys(names))
 
     def _in_order(self, names: Iterable[str]) -> Iterable[str]:

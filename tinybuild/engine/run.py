@@ -342,6 +342,7 @@ class Builder:
             root=self.root if stage.outside else out,
             out=out,
             seed=task.seed,
+            closed=tuple(self.root / top for top in ("build", "dist", "recipes")),
         )
 
     def _leave(self, attempt: Attempt, made: Path, receipt: Receipt) -> None:

@@ -106,6 +106,16 @@ def deal(
     return tuple(name for name in names if dealt[name] == shard.number)
 
 
+def longest_first(zoo: Zoo, names: Iterable[str], took: Mapping[str, float]) -> list[str]:
+    """The names of recipes, the dearest first with those that they are made from, equals in their
+    order: begun last, it would be waited for alone. took: task -> the seconds of its last time."""
+
+    def seconds(name: str) -> float:
+        return sum(took.get(task.name, cost([task])) for task in _all(zoo, name))
+
+    return sorted(names, key=seconds, reverse=True)
+
+
 def _all(zoo: Zoo, name: str) -> list[Task]:
     """The tasks of a recipe and of those that it is made from."""
     todo, found = zoo.tasks_of(name), dict[str, Task]()

@@ -44,7 +44,10 @@ WEEKLY = """
 CALLERS: Mapping[str, tuple[str, str]] = {
     "pull-request": (" pull_request", "contents: read, pull-requests: write"),
     "schedule": (WEEKLY, "contents: write, pull-requests: write"),
-    "publish": (" { push: { branches: [main] } }", "contents: read, id-token: write"),
+    "publish": (
+        " { push: { branches: [main] } }",
+        "contents: read, actions: read, id-token: write",
+    ),
 }
 
 
@@ -74,5 +77,5 @@ def workflows(place: Place) -> dict[str, str]:
         )
         for name, (on, permissions) in CALLERS.items()
     }
-    package = f"tinybuild[zoo] @ git+https://github.com/{place.repo}@{place.ref}\n"
+    package = f"tinybuild-models[zoo] @ git+https://github.com/{place.repo}@{place.ref}\n"
     return {**made, REQUIREMENTS: package}

@@ -21,6 +21,7 @@ To leave this recipe alone, write `{{name}}: REASON` to `{SKIPPED}` and close th
 """
 EMAIL = "41898282+github-actions[bot]@users.noreply.github.com"  # of who writes what workflows do
 AUTHOR = ("-c", "user.name=github-actions[bot]", "-c", f"user.email={EMAIL}")
+ABSENT = 2  # how git ends where a branch is not there
 LOGIN = ("-c", "credential.helper=!gh auth git-credential")  # nothing is kept in the clone
 
 
@@ -105,13 +106,14 @@ def outdated(root: Path) -> Outdated:
     )
 
 
-def opened(root: Path) -> list[str]:
-    """The recipes of our open pull requests, the oldest first."""
+def opened(root: Path) -> dict[str, int]:
+    """The recipes of our open pull requests, the oldest first, and the number of each."""
     fields = ("--state", "open", "--limit", "200", "--json", "headRefName,number")
     rows = _rows([programs.gh(root, "pr", "list", *fields).data()])
     rows.sort(key=lambda row: int(str(row["number"])))
-    heads = [str(row["headRefName"]) for row in rows]
-    return [head.removeprefix(BRANCH) for head in heads if head.startswith(BRANCH)]
+    heads = {str(row["headRefName"]): int(str(row["number"])) for row in rows}
+    ours = {head: number for head, number in heads.items() if head.startswith(BRANCH)}
+    return {head.removeprefix(BRANCH): number for head, number in ours.items()}
 
 
 def _rows(lists: Sequence[Json]) -> list[Mapping[str, Json]]:
@@ -120,9 +122,9 @@ def _rows(lists: Sequence[Json]) -> list[Mapping[str, Json]]:
     return [one for one in every if isinstance(one, Mapping)]
 
 
-def propose(root: Path, name: str, *, base: str, known: bool) -> str:
+def propose(root: Path, name: str, *, base: str, known: int | None) -> str:
     """Updates a recipe's lock on a branch of its own, builds it, and has a pull request to the
-    branch `base` say what that changes; what was done. known: whether there is one already.
+    branch `base` say what that changes; what was done. known: the number of the one that there is.
 
     The folder is left at the commit at which it was. Raises BuildFault.
     """
@@ -138,7 +140,7 @@ def propose(root: Path, name: str, *, base: str, known: bool) -> str:
         programs.git(root, "switch", "--quiet", "--force", "--detach", was).held()
 
 
-def _proposed(root: Path, name: str, was: str, base: str, *, known: bool) -> str:
+def _proposed(root: Path, name: str, was: str, base: str, *, known: int | None) -> str:
     branch = f"{BRANCH}{name}"
     updated = programs.tinybuild(root, "update", name)
     if updated.code not in (0, programs.MOVED):
@@ -152,8 +154,11 @@ def _proposed(root: Path, name: str, was: str, base: str, *, known: bool) -> str
         title += ", and it does not build any more"
     elif differs.code == 0:
         return f"{name}: its bundle stays as it is"
-    there = programs.git(root, "fetch", "--quiet", "origin", branch)
-    if there.code == 0:
+    place = f"refs/heads/{branch}"
+    asked = programs.git(root, *LOGIN, "ls-remote", "--exit-code", "origin", place)
+    there = asked.held(0, ABSENT).out.partition("\t")[0]
+    if there:
+        programs.git(root, *LOGIN, "fetch", "--quiet", "origin", there).held()
         author = programs.git(root, "log", "-1", "--format=%ae", "FETCH_HEAD").held().out.strip()
         if author != EMAIL:
             return f"{name}: somebody works on {branch}"
@@ -163,12 +168,15 @@ def _proposed(root: Path, name: str, was: str, base: str, *, known: bool) -> str
         ):
             return f"{name}: the branch {branch} says so already"
     programs.git(root, *AUTHOR, "commit", "--quiet", "--message", title).held()
-    programs.git(root, *LOGIN, "push", "--quiet", "--force", "origin", f"HEAD:{branch}").held()
+    ours = ("--quiet", f"--force-with-lease={place}:{there}")  # nobody has pushed meanwhile
+    programs.git(root, *LOGIN, "push", *ours, "origin", f"HEAD:{place}").held()
     text = (updated.out.strip(), "## In the bundle", (differs.out + differs.err).strip())
     body = "\n\n".join(text)[:LONGEST] + ASIDE.format(name=name)
-    if known:
-        programs.gh(root, "pr", "edit", branch, "--title", title, "--body-file", "-", text=body)
+    if known is not None:  # `gh pr edit` asks for more than a workflow's token may see
+        pull = f"repos/{{owner}}/{{repo}}/pulls/{known}"
+        fields = ("--raw-field", f"title={title}", "--field", "body=@-")
+        programs.gh(root, "api", "--method", "PATCH", pull, "--silent", *fields, text=body)
         return f"{name}: the pull request is brought up to date"
-    place = ("--head", branch, "--base", base, "--title", title, "--body-file", "-")
-    made = programs.gh(root, "pr", "create", *place, text=body)
+    words = ("--head", branch, "--base", base, "--title", title, "--body-file", "-")
+    made = programs.gh(root, "pr", "create", *words, text=body)
     return f"{name}: {made.out.strip()}"

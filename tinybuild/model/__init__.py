@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from tinybuild import wire
 from tinybuild.config import bounds, found, heads, overrides, precision, reads, relations
-from tinybuild.config.meta import count
+from tinybuild.config.meta import count, on_meta
 from tinybuild.config.spread import SPREADS, tried
 from tinybuild.config.tags import tag
 from tinybuild.errors import BuildFault
 from tinybuild.facts import Ids, ModelFacts
 from tinybuild.feeding import inputs, processor
+from tinybuild.feeding.processor import abroad
 from tinybuild.files import pretty
 from tinybuild.keys import parallel
 from tinybuild.model import formats, saved
-from tinybuild.model.draw import DRAWS, Batch, Said, batch_of, calibrate, drawn, said
+from tinybuild.model.draw import DRAWS, Batch, Said, batch_of, calibrate, drawn, said, widen
 from tinybuild.model.resized import Change, Resized, possible, resize
 from tinybuild.reading import reading
 from tinybuild.sections import Model
@@ -124,6 +125,7 @@ def make(job: Job) -> ModelFacts:
         length=saved.longest(model),
         draw=built.number,
         processor=tuple(processor.classes(files)),
+        without=abroad.without(processor.read(building.folder), files),
         forms=formats.write(work),
         tag=tag(building.model_class.__name__, model.config.model_type, modalities),
         modalities=tuple(modalities),
@@ -151,6 +153,16 @@ class Size:
     bytes: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sketch:
+    """A model before it is made. source: the parameters that it has at the source's sizes. changes:
+    what its config has otherwise, and why."""
+
+    size: Size
+    source: int
+    changes: tuple[Change, ...]
+
+
 @reading(CONFIG, "source")
 def sized(job: Job) -> Size:
     """How large the model stage's model would be: its config is made, its weights are not.
@@ -158,16 +170,27 @@ def sized(job: Job) -> Size:
     Settings and facts as for `make`; of the inputs, fetch needs to hold the source's config only.
     Raises Fault.
     """
+    return _sized(Building.of(job))[0]
+
+
+@reading(CONFIG, "source")
+def sketched(job: Job) -> Sketch:
+    """The same, beside the source's own size, which is counted without memory, too."""
     building = Building.of(job)
+    size, changes = _sized(building)
+    whole = on_meta(building.model_class, building.source).parameters()
+    source = sum(tensor.numel() for tensor in whole)
+    return Sketch(size=size, source=source, changes=(*building.mended, *changes))
+
+
+def _sized(building: Building) -> tuple[Size, list[Change]]:
     source, section, made = building.source, building.asked.model, building.model_class
-    config, _ = resize(source, section, building.tokenizer, made, building.seed).spread()
+    resized = resize(source, section, building.tokenizer, made, building.seed)
+    config, changes = resized.spread()
     most = building.asked.max_parameters
     parameters = count(made, config, most, source, section["config"])
-    return Size(
-        class_=made.__name__,
-        parameters=parameters,
-        bytes=parameters * building.dtype.itemsize,
-    )
+    size = parameters * building.dtype.itemsize
+    return Size(class_=made.__name__, parameters=parameters, bytes=size), changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,6 +255,8 @@ class Building:
             parameters = count(self.model_class, config, most, self.source, wishes)
         with reads.recording() as seen:
             model = drawn(self.model_class, config, self.seed + number)
+        if resized.unsaid and model.can_generate():
+            widen(model, self.seed + number, wide)
         kept = precision.keeps(self.model_class, config, self.dtype)
         batch = batch_of(model, self.seed, resized.batch)
         precision.cast(model, self.dtype, kept)

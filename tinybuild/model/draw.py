@@ -56,10 +56,7 @@ def _fill(model: PreTrainedModel, seed: int) -> None:
     """
     import torch
 
-    def fill(name: str, tensor: torch.Tensor, std: float) -> None:
-        numbers = std * chance.normal(tensor.numel(), seed, name, "filled")
-        tensor.copy_(torch.from_numpy(numbers.reshape(tensor.shape)))
-
+    fill = functools.partial(_normal, seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if not parameter.any() and not name.endswith("bias"):
@@ -72,6 +69,27 @@ def _fill(model: PreTrainedModel, seed: int) -> None:
         for name, tensor in model.state_dict().items():
             if says(name.rpartition(".")[2], "router's bias") and not tensor.any():
                 fill(name, tensor, GATES)
+
+
+def _normal(seed: int, name: str, tensor: torch.Tensor, std: float) -> None:
+    import torch
+
+    numbers = std * chance.normal(tensor.numel(), seed, name, "filled")
+    tensor.copy_(torch.from_numpy(numbers.reshape(tensor.shape)))
+
+
+def widen(model: PreTrainedModel, seed: int, wide: float) -> None:
+    """Draw a model's head `wide` / sqrt(width) wide, where it is not its embedding, too: a class
+    whose config says no deviation (RWKV, xLSTM) leaves it as torch draws layers, so narrow that
+    the best token is hardly better than the next."""
+    import torch
+
+    head = getattr(model.get_output_embeddings(), "weight", None)
+    tied = any(isinstance(m, torch.nn.Embedding) and m.weight is head for m in model.modules())
+    for name, parameter in model.named_parameters():
+        if head is not None and parameter is head and not tied:
+            with torch.no_grad():
+                _normal(seed, name, parameter, wide / parameter.shape[-1] ** 0.5)
 
 
 def batch_of(

@@ -58,6 +58,11 @@ class Resized:
     named: Mapping[Path, str]
     batch: Mapping[str, torch.Tensor] | None = None
 
+    @property
+    def unsaid(self) -> bool:
+        """Whether the rules are asked and no config of the tree says how wide weights are drawn."""
+        return self.tree is not None and not spread(self.small(self.tree.overrides).to_dict())
+
     def spread(self, wide: float = SPREADS[0]) -> tuple[PreTrainedConfig, list[Change]]:
         """The config, its weights drawn as `wide` as config.spread says; and each changed key."""
         if self.tree is None:

@@ -11,6 +11,7 @@ from tinybuild.config import carry, heads, older, overrides
 from tinybuild.errors import BuildFault
 from tinybuild.facts import Ids
 from tinybuild.feeding import processor
+from tinybuild.feeding.processor import abroad
 from tinybuild.files import pretty
 from tinybuild.keys import elsewhere, is_id, measures, says, vocabulary
 from tinybuild.paths import Data, Json, whole
@@ -30,7 +31,8 @@ def processor_files(
             new = carry.align(named, tokenizer, {}, model.config.to_dict())
             files[name] = {**data, **new}
     before = json.loads(source.to_json_string(use_diff=False))
-    return processor.fit(files, before, model.config.to_dict(), model)
+    made = processor.fit(files, before, model.config.to_dict(), model)
+    return abroad.kept(files, made, folder)
 
 
 def generation(model: PreTrainedModel, folder: Path, tokenizer: Ids | None, wishes: Data) -> None:

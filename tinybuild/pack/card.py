@@ -171,6 +171,8 @@ def _sizes(told: Told) -> Iterator[tuple[str, str]]:
             yield "tensor parallel", f"up to {model.tensor_parallel}"
         if model.processor:
             yield "processor", _listed(model.processor)
+        if model.without:
+            yield "processor without", ", ".join(model.without)
     if tokenizer:
         yield "tokens", f"{count(tokenizer.vocab_size)} (`{tokenizer.class_}`)"
         if tokenizer.rows != tokenizer.vocab_size:

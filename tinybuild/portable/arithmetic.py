@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 # What runs in place of an operator of torch, with its arguments.
@@ -56,6 +57,54 @@ def exactly() -> contextlib.AbstractContextManager[None]:
     return calling(in_float64)
 
 
+def products(kind: torch.dtype) -> contextlib.AbstractContextManager[object]:
+    """Where numbers are shorter than float32, products of matrices are computed in float32 and
+    rounded once, as processors do that know such numbers: others take ten times as long, forward
+    and backward. All else is computed as it is."""
+    import torch
+
+    short = kind in (torch.bfloat16, torch.float16)
+    return _products()(kind) if short else contextlib.nullcontext()
+
+
+@functools.cache
+def _products() -> Any:
+    import torch
+    from torch.nn import functional
+    from torch.overrides import TorchFunctionMode
+
+    functions = {
+        *(functional.linear, functional.scaled_dot_product_attention, torch.einsum),
+        *(torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.mm, torch.Tensor.mm),
+        *(torch.bmm, torch.Tensor.bmm, torch.addmm, torch.baddbmm),
+        *(functional.conv1d, functional.conv2d, functional.conv3d),
+        *(functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d),
+    }
+
+    class Mode(TorchFunctionMode):  # type: ignore[misc]
+        def __init__(self, kind: torch.dtype) -> None:
+            super().__init__()
+            self.kind = kind
+
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            options = kwargs or {}
+            if func not in functions:
+                return func(*args, **options)
+            given = tensors((args, options))
+            if {one.dtype for one in given if one.is_floating_point()} != {self.kind}:
+                return func(*args, **options)  # of several dtypes torch makes no product
+            made = func(*each(args, _float), **each(options, _float))
+            return made.to(self.kind)
+
+    return Mode
+
+
+def _float(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
 def in_float64(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What an operator of torch gives, computed in float64.
 
@@ -66,41 +115,60 @@ def in_float64(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return func(*args, **kwargs)
     if written(func):
         return _in_place(func, args, kwargs)
-    kind = _kind(func, args, kwargs)
-    if kind is not None:
-        return _once(func, args, kwargs, kind)
+    if not _named(func):
+        found = set[Any]()
+        wide = [_widened(value, found) for value in args]
+        more = {name: _widened(value, found) for name, value in kwargs.items()}
+        if len(found) == 1 and not found.isdisjoint(_wider()):
+            return _once(func, wide, more, found.pop(), (args, kwargs))
     given = func(*args, **kwargs)
     kinds = [tensor.dtype for tensor in tensors(given)]
     if not any(kind in _wider() for kind in kinds):
         return given
-    wide = {**each(kwargs, _wide), **_dtype(func, args, kwargs)}
+    options = {**each(kwargs, _wide), **_dtype(func, args, kwargs)}
     try:
-        made = func(*each(args, _wide), **wide)
+        made = func(*each(args, _wide), **options)
     except (RuntimeError, NotImplementedError):
         return given
     left = iter(kinds)
     return each(made, lambda tensor: tensor.to(next(left)))
 
 
-def _kind(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The dtype of all real numbers that an operator gets, and gives; None where that is not
-    known before it is called."""
-    kinds = {t.dtype for t in tensors((args, kwargs)) if t.is_floating_point() or t.is_complex()}
-    (kind,) = kinds if len(kinds) == 1 else (None,)
-    return kind if kind in _wider() and not _named(func) else None
+def _widened(value: Any, kinds: set[Any]) -> Any:
+    """An argument of an operator with each tensor widened; `kinds` grows by the dtypes of real and
+    complex numbers in it."""
+    if type(value) in _LEAVES:  # most of them
+        return value
+    if isinstance(value, _tensor()):
+        kind = value.dtype
+        if kind.is_floating_point or kind.is_complex:
+            kinds.add(kind)
+        wider = _wider().get(kind)
+        return value if wider is None else value.to(wider)
+    if isinstance(value, list | tuple):
+        return type(value)([_widened(item, kinds) for item in value])
+    return value
 
 
-def _once(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], kind: Any) -> Any:
-    """What an operator of one dtype gives: it is called in float64 alone."""
+def _once(
+    func: Any, wide: list[Any], more: dict[str, Any], kind: Any, narrow: tuple[Any, Any]
+) -> Any:
+    """What an operator of one dtype gives: it is called in float64 alone, or with the arguments as
+    they are (`narrow`) where it takes no float64."""
     import torch
 
     try:
-        made = func(*each(args, _wide), **each(kwargs, _wide))
+        made = func(*wide, **more)
     except (RuntimeError, NotImplementedError):
-        return func(*args, **kwargs)
+        return func(*narrow[0], **narrow[1])
     real = torch.float32 if kind.is_complex else kind
-    narrow = {torch.float64: real, torch.complex128: torch.complex64}
-    return each(made, lambda tensor: tensor.to(narrow.get(tensor.dtype, tensor.dtype)))
+
+    def back(tensor: Tensor) -> Tensor:
+        if tensor.dtype is torch.float64:
+            return tensor.to(real)
+        return tensor.to(torch.complex64) if tensor.dtype is torch.complex128 else tensor
+
+    return each(made, back)
 
 
 @functools.cache
@@ -170,7 +238,8 @@ def _wider() -> dict[Any, Any]:
 
 
 def _wide(tensor: Tensor) -> Tensor:
-    return tensor.to(_wider().get(tensor.dtype, tensor.dtype))
+    wider = _wider().get(tensor.dtype)
+    return tensor if wider is None else tensor.to(wider)
 
 
 @functools.cache
@@ -196,12 +265,23 @@ def tensors(value: object) -> list[Tensor]:
 
 def each(value: Any, change: Callable[[Tensor], Any]) -> Any:
     """An operator's arguments or answer with each tensor changed."""
-    import torch
-
-    if isinstance(value, torch.Tensor):
+    kind = type(value)
+    if kind in _LEAVES:  # most arguments
+        return value
+    if isinstance(value, _tensor()):
         return change(value)
     if isinstance(value, dict):
-        return {name: each(item, change) for name, item in value.items()}
+        return {name: each(item, change) for name, item in value.items()} if value else value
     if isinstance(value, list | tuple):
-        return type(value)([each(item, change) for item in value])
+        return kind([each(item, change) for item in value])
     return value
+
+
+_LEAVES = frozenset((int, float, bool, str, type(None)))
+
+
+@functools.cache
+def _tensor() -> Any:
+    import torch
+
+    return torch.Tensor

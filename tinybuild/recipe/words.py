@@ -193,7 +193,7 @@ def _number(words: str) -> Callable[[Wrong], Findings]:
 
 
 def _empty(wrong: Wrong) -> Findings:
-    yield wrong.finding(f"{wrong.name} is empty", wrong.asked)
+    yield wrong.finding(f"{wrong.name} is empty", wrong.asked or "say what it holds, or delete it")
 
 
 def _long(wrong: Wrong) -> Findings:

@@ -16,7 +16,7 @@ from tinybuild.engine.run import Builder, limits
 from tinybuild.engine.stages import Task
 from tinybuild.errors import Fault, Finding, PackageFault
 from tinybuild.facts import Ids
-from tinybuild.model import Size
+from tinybuild.model import Size, Sketch
 from tinybuild.paths import Data, Json, get, mapping, whole
 from tinybuild.recipe import Recipe, lock
 from tinybuild.review.stages import Asked, Origin
@@ -75,6 +75,16 @@ class Reviewer:
     def size(self, name: str) -> Size | None:
         """How large a recipe's model would be; None where only a network can tell. A tokenizer that
         is not built is taken to be as large as the recipe says. Raises Fault."""
+        told = self._told(name, "sized")
+        return None if told is None else wire.load(Size, told)
+
+    def sketch(self, name: str) -> Sketch | None:
+        """The same, with what of its config would be otherwise than in the source."""
+        told = self._told(name, "sketched")
+        return None if told is None else wire.load(Sketch, told)
+
+    def _told(self, name: str, function: str) -> Json:
+        """What a question of review.stages about a recipe's model is answered."""
         task = self.zoo.tasks[f"model:{name}"]
         wishes = source.wishes(task.recipe.data, task.recipe.file.parent)
         (wish,) = (wish for wish in wishes if wish.slot == "source")
@@ -91,8 +101,8 @@ class Reviewer:
             ids = Ids(sizes={"vocab_size": wanted}, special={}, moved={}, keep=False, missing="any")
             job = replace(job, facts={"tokenizer": {"ids": wire.dump(ids)}})
         call = self.builder.pool.call
-        told: Json = call("tinybuild.review.stages:sized", job, limits(task), "warm")
-        return wire.load(Size, told)
+        told: Json = call(f"tinybuild.review.stages:{function}", job, limits(task), "warm")
+        return told
 
     # --- locks -----------------------------------------------------------------------------------
 

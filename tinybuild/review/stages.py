@@ -57,6 +57,12 @@ def sized(job: Job) -> models.Size:
         return models.sized(_laid(job, Path(scratch), config=True))
 
 
+def sketched(job: Job) -> models.Sketch:
+    """The same, with what would be otherwise than in the source. Raises Fault."""
+    with tempfile.TemporaryDirectory(dir=job.out) as scratch:
+        return models.sketched(_laid(job, Path(scratch), config=True))
+
+
 def tokenizer(job: Job) -> str:
     """Whether the source has a tokenizer, of such a class, as large; why that was not looked at, ""
     where it was. Raises Fault."""

@@ -172,40 +172,44 @@ def _request(job: Job, slot: str, data: Data) -> Request:
 
 
 def _parts(job: Job, folder: Path) -> Iterator[tuple[str, Pin]]:
-    """The pins of the parts that a source's config only names; the config of each is fetched beside
-    it. A pin of another repository than is named now does not hold."""
-    every = named.read(folder / named.CONFIG)
+    """The pins of the parts that a source only names; the file of each is fetched beside it. A pin
+    of another repository or file than is named now does not hold."""
+    every = named.read({path.name: path for path in folder.glob("*.json")})
     if len(every) > named.MOST:
-        what = (
-            f"the source's config.json names {len(every)} parts; at most {named.MOST} are fetched"
-        )
+        names = " and ".join(sorted({part.by for part in every.values()}))
+        what = f"the source's {names} names {len(every)} parts; at most {named.MOST} are fetched"
         raise SourceFault.of(what, key=("source",))
-    for key, repo in every.items():
-        request = _request(job, named.slot(folder.name, key), {"hub": repo})
+    for key, part in every.items():
+        request = _request(job, named.slot(folder.name, key), _wish(part))
         if request.lock is not None and request.lock.wish != request.wish.data:
             request = replace(request, lock=None)
         try:
             yield request.wish.slot, _taken(request, KINDS["hub"].resolve(request))
         except Fault as fault:
-            names = f"the source's config.json names it ({key})"
+            names = f"the source's {part.by} names it ({key})"
             raise SourceFault(
                 replace(finding, what=f"{finding.what}; {names}") for finding in fault.findings
             ) from None
 
 
+def _wish(part: named.Part) -> dict[str, Json]:
+    """What is asked of the Hub for a part; a config is what is fetched where no file is said."""
+    return {"hub": part.repo, **({"file": part.file} if part.file != named.CONFIG else {})}
+
+
 def parts(wish: Wish) -> tuple[Wish, ...]:
-    """The parts that the config of a source on this machine only names; of one that has to be
-    fetched nobody knows them before that."""
+    """The parts that a source on this machine only names; of one that has to be fetched nobody
+    knows them before that."""
     if wish.slot != "source" or not KINDS[wish.kind].here:
         return ()
     try:
         files = KINDS[wish.kind].resolve(Request(wish=wish, lock=None, out=Path())).files
-        every = named.read(files[named.CONFIG]()) if named.CONFIG in files else {}
+        every = named.read({name: get() for name, get in files.items() if "/" not in name})
     except Fault:
         return ()  # the fetch will say what is wrong
     return tuple(
-        Wish(slot=named.slot(wish.slot, key), kind="hub", data={"hub": repo}, base=wish.base)
-        for key, repo in every.items()
+        Wish(slot=named.slot(wish.slot, key), kind="hub", data=_wish(part), base=wish.base)
+        for key, part in every.items()
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,6 +16,9 @@ T = TypeVar("T")
 
 TRIES = 6  # as many as huggingface_hub makes for a file
 BUSY = (408, 429, 500, 502, 503, 504)  # the statuses after which one asks again
+# What hf_xet reads when it begins: by itself it asks for two and a half minutes where its store
+# refuses connections. With this it gives up after 9 s, or 40 s where nothing answers.
+XET = {"HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "2", "HF_XET_CLIENT_CONNECT_TIMEOUT": "10s"}
 LONGEST = 60  # seconds that anybody waits because the Hub says so
 
 
@@ -33,23 +38,57 @@ def persistently(
     prepare: Callable[[], None] = lambda: None,
 ) -> T:
     """What a question gives. told: the fault that an error stands for; None where it is a bug.
-    prepare: what comes before each try. Raises Fault."""
-    for tried in range(manner.tries):
+    prepare: what comes before each try. Where the store of large files (Xet) does not answer,
+    the next try goes without it. Raises Fault."""
+    for name, value in XET.items():
+        os.environ.setdefault(name, value)
+    tried, plain = 0, False
+    while True:
         prepare()
         try:
-            return question()
+            with _plainly() if plain else contextlib.nullcontext():
+                return question()
         except Fault:
             raise
         except Exception as error:
             cause = _cause(error)
-            seconds = _wait(cause, tried, manner)
-            if seconds is None or tried == manner.tries - 1:
+            if not plain and _of_xet(cause):
+                plain = True
+                continue
+            seconds, tried = _wait(cause, tried, manner), tried + 1
+            if seconds is None or tried == manner.tries:
                 fault = told(cause)
                 if fault is None:
                     raise
                 raise fault from None
             time.sleep(seconds)
-    raise AssertionError("not reached")
+
+
+@contextlib.contextmanager
+def _plainly() -> Iterator[None]:
+    """Large files come and go by HTTP, as they do where hf_xet is not installed."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_DISABLE_XET
+    constants.HF_HUB_DISABLE_XET = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_DISABLE_XET = before
+
+
+def _of_xet(error: Exception) -> bool:
+    """Whether an error may be of hf_xet or of its store, which a firewall may not let through: it
+    raises errors of its own, and Python's, without a number."""
+    from huggingface_hub import constants, errors
+
+    if constants.HF_HUB_DISABLE_XET or isinstance(error, errors.OfflineModeIsEnabled):
+        return False
+    if isinstance(error, errors.HfHubHTTPError):
+        return "/xet-" in error.response.url.path  # where one gets a token for the store
+    own = type(error).__module__ in ("builtins", "hf_xet")
+    plain = (RuntimeError, ConnectionError, TimeoutError, PermissionError)
+    return own and isinstance(error, plain) and getattr(error, "errno", None) is None
 
 
 def of_the_hub(error: Exception) -> bool:

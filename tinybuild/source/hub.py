@@ -6,7 +6,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,6 +34,9 @@ def resolve(request: Request) -> Resolved:
 
     wish, lock = request.wish, request.lock
     address, api = Address.of(request), HfApi()
+    if lock is None and "file" in wish.data:  # of a dataset, if there is one, as the classes look
+        asked = functools.partial(api.repo_exists, address.repo, repo_type="dataset")
+        address = replace(address, noun="dataset" if ask(address, asked) else "model")
     right: Mapping[str, Callable[[Path], bool]]
     if lock is not None:
         facts = lock.facts
@@ -43,11 +46,11 @@ def resolve(request: Request) -> Resolved:
         }
     else:
         now = head(address, address.revision)
-        facts = now.facts
+        facts = {**now.facts, **({"type": address.noun} if "file" in wish.data else {})}
         chosen = {name: file for name, file in now.files.items() if taken(wish, name)}
         if not chosen:
-            what = f"{address.repo} at {address.revision} holds no config or tokenizer file"
-            raise fault(wish, what)
+            lacks = wish.text("file", "config or tokenizer file")
+            raise fault(wish, f"{address.repo} at {address.revision} holds no {lacks}")
         check_sizes(wish, ((name, file.size) for name, file in chosen.items()))
         right = {name: functools.partial(is_listed, file) for name, file in chosen.items()}
     files = {
@@ -63,13 +66,13 @@ def _hold_sizes(request: Request, lock: Pin, api: HfApi) -> None:
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.hf_api import RepoFile
 
-    repo, commit = request.wish.text(), lock.facts["commit"]
-    cached = {name: try_to_load_from_cache(repo, name, revision=commit) for name in lock.files}
+    address, repo = Address.of(request), request.wish.text()
+    at = {"revision": lock.facts["commit"], "repo_type": address.noun}
+    cached = {name: try_to_load_from_cache(repo, name, **at) for name in lock.files}
     missing = [name for name, path in cached.items() if not isinstance(path, str)]
     if not missing:
         return
-    address = Address.of(request)
-    for entry in ask(address, lambda: api.get_paths_info(repo, missing, revision=commit)):
+    for entry in ask(address, lambda: api.get_paths_info(repo, missing, **at)):
         size = entry.size if isinstance(entry, RepoFile) else None
         locked = lock.files[entry.path].size if entry.path in lock.files else size
         if size is not None and size != locked:
@@ -152,8 +155,9 @@ def _download(
     from huggingface_hub import errors
 
     def get(**more: Any) -> Path:
+        at = {"revision": commit, "repo_type": address.noun}
         try:
-            return Path(api.hf_hub_download(address.repo, name, revision=commit, **more))
+            return Path(api.hf_hub_download(address.repo, name, **at, **more))
         except (httpx2.ConnectError, httpx2.TimeoutException, httpx2.RemoteProtocolError) as error:
             raise errors.LocalEntryNotFoundError("") from error  # it has tried as often as we do
 

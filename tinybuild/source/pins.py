@@ -30,8 +30,8 @@ class Wish:
     """What a recipe asks for: `kind` is one of KINDS, `data` the recipe's mapping as it stands.
 
     `slot` is the part of the recipe it feeds: source, tokenizer, dataset, or keep-0, text-3 for a
-    file of text in a list of the tokenizer section; source.backbone for a part that the source's
-    config names. Paths are relative to `base`, the recipe's
+    file of text in a list of the tokenizer section; source.backbone for a part that the source
+    names. Paths are relative to `base`, the recipe's
     folder. `serves` is the model type whose processor a blank tokenizer is to know the tokens of.
     """
 
@@ -144,7 +144,7 @@ def taken(wish: Wish, name: str) -> bool:
     model those at the top, and chat templates at any depth; of a dataset neither code nor pickles,
     the card says the rest."""
     if named.is_part(wish.slot):
-        return name == named.CONFIG
+        return name == wish.text("file", named.CONFIG) and name.endswith(".json")
     if "files" in wish.data:
         return name in mapping(wish.data["files"])
     if wish.slot == "dataset":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import responses
 from typing import TYPE_CHECKING, Literal
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from tinybuild.errors import Fault, SourceFault, did_you_mean, nearest
 from tinybuild.network import scrubbed
 from tinybuild.source.kinds import Request
-from tinybuild.source.pins import slot_key
+from tinybuild.source.pins import Wish, slot_key
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
@@ -54,11 +55,12 @@ class Address:
     @classmethod
     def of(cls, request: Request) -> Address:
         wish, lock = request.wish, request.lock
+        facts = lock.facts if lock is not None else {}
         return cls(
             repo=wish.text(),
-            noun="dataset" if wish.slot == "dataset" else "model",
+            noun=noun(wish, facts),
             revision=wish.text("revision", "main"),
-            commit=lock.facts["commit"] if lock is not None else None,
+            commit=facts.get("commit"),
             key=(*slot_key(wish), wish.kind),
             anew=request.anew,
         )
@@ -66,6 +68,11 @@ class Address:
     def fault(self, what: str, hint: str = "", key: str = "") -> Fault:
         place = (*self.key[:-1], key) if key and self.key else self.key
         return SourceFault.of(what, key=place, where="" if place else self.repo, hint=hint)
+
+
+def noun(wish: Wish, facts: Mapping[str, str]) -> Literal["model", "dataset"]:
+    """What kind of repository a wish is of; of a part that a source names, its pin's facts say."""
+    return "dataset" if "dataset" in (wish.slot, facts.get("type")) else "model"
 
 
 def refusal(address: Address, error: Exception, file: str = "") -> Refused:
@@ -134,8 +141,13 @@ def _unanswered(address: Address, error: Exception, file: str) -> Fault:
         return address.fault(what, f"unset HF_HUB_OFFLINE, then {address.again}")
     if isinstance(error, PermissionError):  # hf_xet's
         return _token(address)
-    if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol):
+    if isinstance(error, UnicodeError):  # in a header; its text holds the token
+        what = "the token holds characters that no token of the Hub has"
+        return address.fault(what, "correct HF_TOKEN, or log in anew: hf auth login")
+    if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol) and not _is_address():
         return address.fault(f"{repo} cannot be asked for: HF_ENDPOINT is not an address", ENDPOINT)
+    if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol):  # it redirects there
+        return _another(of, address)
     if isinstance(error, httpx2.HTTPError | ConnectionError | TimeoutError):
         lines = scrubbed(str(error)).splitlines()
         reason = lines[0] if lines else type(error).__name__
@@ -143,9 +155,27 @@ def _unanswered(address: Address, error: Exception, file: str) -> Fault:
     if isinstance(error, OSError) and "Consistency check" in str(error):
         what = f"{of} came with more or fewer bytes than the Hub lists"
         return address.fault(what, f"check whether a proxy alters it, then {address.again}")
+    return _another(of, address)
+
+
+def _another(of: str, address: Address) -> Fault:
+    """The answer is nobody's whom one asked."""
     what = f"what answers for {of} is not the Hub"
     hint = f"a proxy or a login page may stand between; check HF_ENDPOINT, then {address.again}"
     return address.fault(what, hint)
+
+
+def _is_address() -> bool:
+    """Whether HF_ENDPOINT is one: else an answer led to what is none."""
+    from urllib.parse import urlsplit
+
+    from huggingface_hub import constants
+
+    try:
+        url = urlsplit(constants.ENDPOINT)
+    except ValueError:
+        return False
+    return url.scheme in ("http", "https") and bool(url.hostname)
 
 
 def _unreached(repo: str, file: str) -> str:

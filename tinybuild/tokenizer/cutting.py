@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ from tinybuild.tokenizer.format import Cut
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+# Vocabulary files, and how their library cuts a text; None where nothing here reads them.
+Reader = tuple[tuple[str, ...], Cut | None]
 LISTS = ("vocab.txt", "vocab.json", "merges.txt")  # that a class reads where it has nothing else
 # The lists that a model of the tokenizers library reads.
 READ = {
@@ -51,25 +53,25 @@ def texts() -> list[str]:
 
 
 def differences(
-    folder: Path, made: PreTrainedTokenizerBase, texts: Sequence[str]
+    readers: Iterable[Reader], made: PreTrainedTokenizerBase, texts: Sequence[str]
 ) -> dict[str, str]:
     """File of a folder -> how its library cuts these texts otherwise than `made`, which is what
     AutoTokenizer makes of the folder."""
-    told, cut = dict[str, str](), sample.cut(made, texts)
-    for names, read in readers(folder, made):
+    named, cut = sample.naming(made), sample.cut(made, texts)
+    tokens = [None if ids is None else [*map(named, ids)] for ids in cut]
+    told = dict[str, str]()
+    for names, read in readers:
         if read is None:
             continue
-        pairs = zip(texts, cut, strict=True)
-        other = [t for t, ids in pairs if ids is None or made.convert_ids_to_tokens(ids) != read(t)]
+        pairs = zip(texts, tokens, strict=True)
+        other = [text for text, cut in pairs if cut is None or cut != read(text)]
         if other:
             how = f"cuts {len(other)} of {len(texts)} texts otherwise, such as {other[0][:40]!r}"
             told |= dict.fromkeys(names, how)
     return told
 
 
-def readers(
-    folder: Path, made: PreTrainedTokenizerBase
-) -> Iterator[tuple[tuple[str, ...], Cut | None]]:
+def readers(folder: Path, made: PreTrainedTokenizerBase) -> Iterator[Reader]:
     """The vocabulary files of a folder, and how their library cuts a text into tokens; None where
     it is not installed, or cannot read them. Without those of a class that is not fast: it is what
     reads them."""
@@ -95,7 +97,8 @@ def _by_class(folder: Path, made: PreTrainedTokenizerBase) -> Cut | None:
             return None
     if len(other) != len(made):
         return None
-    return lambda text: list(other.convert_ids_to_tokens(sample.cut(other, [text])[0] or []))
+    named = sample.naming(other)
+    return lambda text: [*map(named, sample.cut(other, [text])[0] or [])]
 
 
 def _by_model(folder: Path, made: PreTrainedTokenizerBase, lists: Sequence[str]) -> Cut | None:
@@ -112,6 +115,5 @@ def _by_model(folder: Path, made: PreTrainedTokenizerBase, lists: Sequence[str])
     data["model"].update(zip(("vocab", "merges"), parts, strict=False))
     data |= {"padding": None, "truncation": None}  # a loaded one holds those of the last call
     other = Tokenizer.from_str(json.dumps(data))
-    return lambda text: list(
-        made.convert_ids_to_tokens(other.encode(text, add_special_tokens=False).ids)
-    )
+    named = sample.naming(made)
+    return lambda text: [*map(named, other.encode(text, add_special_tokens=False).ids)]

@@ -28,6 +28,7 @@ from tinybuild.tokenizer.segmenter import LETTERS, Segmenter
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+MOST = 100_000  # special tokens that a file may count: each is made; Mistral's count 1,000
 FILLER = re.compile(r"<SPECIAL_\d+>")  # the special tokens that mistral-common looks up by no name
 
 
@@ -99,6 +100,8 @@ def _read_tekken(path: Path) -> Ranks:
         if special is None:
             special = _defaults(path)
         count = config.get("default_num_special_tokens", len(special))
+        if not 0 <= count <= MOST:
+            raise ValueError(f"it counts {count:,} special tokens; at most {MOST:,} are allowed")
         size = config.get("default_vocab_size", len(data["vocab"]) + count)
         entries = data["vocab"][: size - count]
         words = [_letters(base64.b64decode(e["token_bytes"], validate=True)) for e in entries]

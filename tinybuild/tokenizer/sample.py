@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -83,6 +84,17 @@ def cut(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[i
             return [None]
         half = len(texts) // 2
         return cut(tokenizer, texts[:half]) + cut(tokenizer, texts[half:])
+
+
+def naming(tokenizer: PreTrainedTokenizerBase) -> Callable[[int], str]:
+    """The token of an id, which is asked for once: texts have the same few again and again."""
+
+    @functools.cache
+    def named(number: int) -> str:
+        token: str = tokenizer.convert_ids_to_tokens([number])[0]
+        return token
+
+    return named
 
 
 def words(texts: Iterable[str], backend: Backend) -> Counter[str]:

@@ -103,7 +103,8 @@ def _one_cutting(folder: Path, made: PreTrainedTokenizerBase) -> dict[str, str]:
     too. Others are left out.
     """
     told = {}
-    for name, how in cutting.differences(folder, made, cutting.texts()).items():
+    readers = cutting.readers(folder, made)
+    for name, how in cutting.differences(readers, made, cutting.texts()).items():
         path, what = folder / name, "left out"
         if made.is_fast and name == tokenizer_json.NAME:
             data, own = json.loads(path.read_bytes()), json.loads(made.backend_tokenizer.to_str())

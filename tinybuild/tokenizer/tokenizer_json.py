@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +31,13 @@ class TokenizerJson:
 
     data: Document
 
-    @cached_property
+    @functools.cached_property
     def pairs(self) -> Sequence[Sequence[str]]:
         """The merges of a BPE, which stand as "a b" or as ["a", "b"], in their order."""
         merges = self.data["model"].get("merges") or ()
         return [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
 
-    @cached_property
+    @functools.cached_property
     def names(self) -> Mapping[int, str]:
         """id -> token, as the file numbers them: what an id in its post-processor means."""
         vocab, added = self.data["model"]["vocab"], self.data.get("added_tokens") or ()
@@ -360,10 +360,8 @@ def _by_tokenizers(path: Path, beside: PreTrainedTokenizerBase) -> Cut:
     backend.no_padding()
     backend.no_truncation()
     # (The tokens of an encoding have the text of an unknown one, not its name.)
-    return lambda text: [
-        str(backend.id_to_token(number))
-        for number in backend.encode(text, add_special_tokens=False).ids
-    ]
+    named = functools.cache(lambda number: str(backend.id_to_token(number)))
+    return lambda text: [*map(named, backend.encode(text, add_special_tokens=False).ids)]
 
 
 def _tokens(made: TokenizerJson) -> list[str]:

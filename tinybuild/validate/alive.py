@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from tinybuild.feeding.inputs import (
     verdict,
 )
 from tinybuild.feeding.inputs.contents import contents, renewed
-from tinybuild.portable.arithmetic import exactly
+from tinybuild.portable.arithmetic import exactly, products
 from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.learning import MASKED, kept, learn, objective
 from tinybuild.validate.subject import Batch, Subject
@@ -61,7 +62,8 @@ def backward(subject: Subject) -> Result:
     """The gradients of the loss (or of the outputs' mean square) are finite, and there are some."""
     model = subject.model
     model.zero_grad()
-    loss, _ = learn(model, subject.batch, subject.seed)
+    with products(model.dtype):
+        loss, _ = learn(model, subject.batch, subject.seed)
     named = dict(model.named_parameters())
     given = {name: p.grad for name, p in named.items() if p.grad is not None}
     bad = [name for name, grad in given.items() if not grad.isfinite().all()]
@@ -178,11 +180,29 @@ def _without_gradient(
         UNUSED: [name for name in idle if name not in acting],
         "acts without a gradient (it selects, or is fixed)": sorted(acting),
     }
-    total = sum(p.numel() for p in named.values())
+    apart = _apart(subject.exact, {*reasons[UNUSED]})
+    total = sum(p.numel() for name, p in named.items() if name not in apart)
     for reason in (UNUSED, CUT_OFF):
-        if 2 * sum(named[name].numel() for name in reasons[reason]) > total:
+        if 2 * sum(named[name].numel() for name in reasons[reason] if name not in apart) > total:
             faults += reasons.pop(reason)
     return faults, reasons
+
+
+def _apart(model: PreTrainedModel, unused: Collection[str]) -> set[str]:
+    """Parameters of whole models inside that this forward leaves out, and that read no text: they
+    are for another call, such as the one that makes images (Janus)."""
+    from transformers import PreTrainedModel
+
+    made, reader = set[str](), None
+    with contextlib.suppress(NotImplementedError):
+        reader = model.get_input_embeddings()
+    for name, part in model.named_modules():
+        if not name or not isinstance(part, PreTrainedModel):
+            continue
+        own = {f"{name}.{key}" for key, _ in part.named_parameters()}
+        if own <= {*unused} and all(module is not reader for module in part.modules()):
+            made |= own
+    return made
 
 
 def _learning(

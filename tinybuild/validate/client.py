@@ -11,12 +11,12 @@ import functools
 import inspect
 import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinybuild.feeding.inputs import labels, tensors
+from tinybuild.feeding.inputs import beside, labels, tensors
 from tinybuild.feeding.inputs.attempt import attempt
 from tinybuild.feeding.inputs.draw import ROWS, Draw
 from tinybuild.feeding.inputs.facts import Facts
@@ -186,7 +186,12 @@ class Client:
         }
         if options.get("truncation"):  # a processor may take some of it for what it puts in
             options = {**options, "max_length": self.processor.tokenizer.model_max_length}
-        self.run(what, dict(self.processor(text=texts, **many, **options, return_tensors="pt")))
+        asked = functools.partial(self.processor, text=texts, **many, return_tensors="pt")
+        try:
+            made = asked(**options)
+        except (ValueError, TypeError):  # what cuts texts is not for the sounds beside them
+            made = asked(text_kwargs=options)
+        self.run(what, dict(made))
 
     def _drawn(self, what: str, coded: Inputs, texts: list[str], options: Data) -> None:
         """Beside what no class of transformers makes (the features of LXMERT's regions)."""
@@ -226,8 +231,9 @@ def _long(client: Client) -> bool:
 
 
 def _padded(client: Client) -> bool:
-    """Two texts of different lengths; where no token pads, the last one does, as in scripts."""
-    if client.reads is None:
+    """Two texts of different lengths; where no token pads, the last one does, as in scripts. Not of
+    a class that takes one row at a time (TVP's places of pixels are of one)."""
+    if client.reads is None or len(client.batch.get("input_ids", (0, 0))) == 1:
         return False
     if client.reads.pad_token is None:
         client.reads.pad_token = client.reads.eos_token
@@ -246,13 +252,29 @@ def _chat(client: Client) -> bool:
         said = [{**one, "content": [{"type": "text", "text": one["content"]}]} for one in CHAT]
     elif not client.reads.chat_template:
         return False
-    text = holder.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
     options = {"return_dict": True, "return_tensors": "pt", "add_generation_prompt": True}
-    made = holder.apply_chat_template(said, tokenize=True, **options)
+    try:
+        made = holder.apply_chat_template(said, tokenize=True, **options)
+    except ValueError:
+        if holder is not client.processor:
+            raise
+        said = _with_media(client, said)  # PaliGemma takes no text without an image
+        made = holder.apply_chat_template(said, tokenize=True, **options)
+    text = holder.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
     if not text or not made["input_ids"].numel():
         raise Unusable("the chat template writes nothing")
     client.any_way("chat", made, [text], add_special_tokens=False)
     return True
+
+
+def _with_media(client: Client, said: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """A conversation that begins with a sample of each medium that the processor takes."""
+    first, *others = said
+    shown = [
+        {"type": medium, medium: samples.sample(client.processor, medium, client.seed)[0]}
+        for medium in samples.senses(client.processor)
+    ]
+    return [{**first, "content": [*shown, *first["content"]]}, *others]
 
 
 def _media(client: Client) -> bool:
@@ -348,20 +370,31 @@ def _generated(client: Client, options: Data) -> Any:
     for what in ("media", "text", "texts"):
         given = client.given.get(what, {})
         asked = {name: value for name, value in given.items() if not name.startswith("decoder_")}
-        if not asked:
-            continue
-        try:
-            with torch.no_grad():
-                return client.model.generate(**asked, **options)
-        except (ValueError, TypeError, RuntimeError, IndexError, AttributeError) as error:
-            refused = refused or error
+        for way in _begun(client, asked) if asked else ():
+            try:
+                with torch.no_grad():
+                    return client.model.generate(**way, **options)
+            except (ValueError, TypeError, RuntimeError, IndexError, AttributeError) as error:
+                refused = refused or error
     assert refused is not None
     raise refused
 
 
+def _begun(client: Client, asked: Inputs) -> Iterator[Inputs]:
+    """What is asked, and the same with codes to go on from: some decoders of them do not begin by
+    themselves (Dia)."""
+    yield asked
+    codes = client.batch.get("decoder_input_ids")
+    if codes is not None and codes.dim() == 3:
+        rows = max(len(value) for value in asked.values() if hasattr(value, "shape"))
+        yield {**asked, "decoder_input_ids": codes[:rows]}
+
+
 def _pipeline(client: Client) -> bool:
+    """No pipeline gives the places of words on a page, nor what only a part of a model takes."""
     task = pipelines.task(client.model)
-    if task is None or ("bbox" in client.takes and task in pipelines.READ):  # words alone
+    read = task in pipelines.READ and ("bbox" in client.takes or beside.passed(Facts(client.model)))
+    if task is None or read:
         return False
     loaded = pipelines.Loaded(
         model=client.model, tokenizer=client.tokenizer, processor=client.processor, seed=client.seed

@@ -32,7 +32,7 @@ class Off:
     """A feature switched off: what it is called, the keys of the config that do it, or which
     weights are zero then. extreme: keys that make it act whatever the weights, if the class heeds
     it at all. apart: the axes of positions must differ. bound: it acts on large numbers alone.
-    switch: there is no more of it than on."""
+    switch: there is no more of it than on. after: it acts on texts of more tokens alone."""
 
     what: str
     changes: Mapping[Path, Json] = field(default_factory=dict)
@@ -41,6 +41,7 @@ class Off:
     apart: bool = False
     bound: bool = False
     switch: bool = False
+    after: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,10 @@ def _frequencies(part: Part) -> Iterator[Off]:
         kind, original = rope.get("rope_type"), rope.get(ORIGINAL)
         most = part.node.get(first(part.node, "positions") or "")
         if kind == "longrope":
-            yield part.turned(at, {**rope, "long_factor": rope["short_factor"]}, ".long_factor")
+            changed = {**rope, "long_factor": rope["short_factor"]}
+            given = original if whole(original) else part.node.get(ORIGINAL)
+            made = part.turned(at, changed, ".long_factor")
+            yield replace(made, after=given if whole(given) else 0)
         elif kind == "llama3":  # as if all pairs were slow
             slow = {"rope_type": "linear", "type": "linear"}
             yield part.turned(at, {**rope, **slow}, ".high_freq_factor")
@@ -163,9 +167,10 @@ def _windows(part: Part) -> Iterator[Off]:
             if sizes and min(sizes) > 0:
                 far = 2 ** (2 * max(part.length, *sizes)).bit_length()
                 off, least = [far] * len(sizes), [2] * len(sizes)
-                yield part.off(name, far, 2) if whole(value) else part.off(name, off, least)
+                made = part.off(name, far, 2) if whole(value) else part.off(name, off, least)
+                yield replace(made, after=min(sizes))
         if whole(value) and measures(name) == "floor":
-            yield part.off(name, FAR, 1)
+            yield replace(part.off(name, FAR, 1), after=value)
 
 
 def _attention_scales(part: Part) -> Iterator[Off]:
@@ -286,6 +291,7 @@ PROBES: tuple[Probe, ...] = (
 ACTED, IDLE = "acts", "idle"
 UNHEEDED = "its class does nothing with"  # whatever it is
 BELOW = "nothing is near the bound of"
+BEYOND = "no text here is so long that it acts:"
 REFUSED = "its class refuses to be without"
 
 
@@ -405,7 +411,14 @@ class Trial:
         most = self.without(off.extreme, off) if off.extreme else None
         if off.extreme and most is not None and not differ(before, most):
             return UNHEEDED
+        if off.after > MOST - MORE and self._wished(off):
+            return BEYOND
         return BELOW if off.bound else IDLE
+
+    def _wished(self, off: Off) -> bool:
+        """Whether the recipe keeps what the source says, or says so itself."""
+        wish, paths = self.subject.wish, [*off.changes]
+        return wish.shrink == "none" or all(has(self.subject.overrides, at) for at in paths)
 
     def _heeded(self, off: Off) -> bool:
         """Whether a switch acts where it would act most; outputs that are normed have no scale."""
@@ -487,6 +500,11 @@ def _beyond(nodes: Sequence[Data]) -> int:
     return MORE + max(value for value in held if value < MOST - MORE)
 
 
+def _written(name: str, batch: Batch) -> bool:
+    """Whether an argument goes with what a decoder writes: labels do, where there is one."""
+    return name.startswith("decoder") or (name == "labels" and "decoder_input_ids" in batch)
+
+
 def _longer(subject: Subject, batch: Batch, length: int) -> Batch:
     """A batch whose texts are longer, by plain tokens at the end; as it is, where the model does
     not take that."""
@@ -502,7 +520,7 @@ def _longer(subject: Subject, batch: Batch, length: int) -> Batch:
             of = isinstance(value, torch.Tensor) and value.shape[:2] == (rows, count)
             if (
                 of
-                and name.startswith("decoder") == ids.startswith("decoder")
+                and _written(name, batch) == _written(ids, batch)
                 and (not value.is_floating_point() or "mask" in name)
             ):
                 last = value[:, :1] if name == ids else value[:, -1:]
@@ -530,7 +548,8 @@ def features_matter(subject: Subject) -> Result | None:
     computes a batch whose text is longer than windows and original positions.
     """
     trial = Trial(subject)
-    found: dict[str, list[str]] = {ACTED: [], IDLE: [], UNHEEDED: [], BELOW: [], REFUSED: []}
+    kinds = (ACTED, IDLE, UNHEEDED, BELOW, BEYOND, REFUSED)
+    found: dict[str, list[str]] = {kind: [] for kind in kinds}
     for off in trial.on():
         try:
             how = trial.how(off)
@@ -556,6 +575,7 @@ def features_matter(subject: Subject) -> Result | None:
             "lost": len(lost),
             "unheeded": len(found[UNHEEDED]),
             "below": len(found[BELOW]),
+            "beyond": len(found[BEYOND]),
             "refused": len(found[REFUSED]),
         },
         note="; ".join(notes),

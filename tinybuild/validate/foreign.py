@@ -77,7 +77,7 @@ def adapt(asked: tuple[Data, Json, Sequence[str]]) -> dict[str, Adapted]:
     with told(question.folder), torch.no_grad():
         for path in ("", *asked[2]):
             # In float32, which hides no small difference.
-            model = kind.from_pretrained(question.folder, dtype=torch.float32)
+            model = kind.from_pretrained(question.folder, dtype=torch.float32).float()
             if path:
                 home = Path(question.folder, path)
                 model = PeftModel.from_pretrained(model, home)

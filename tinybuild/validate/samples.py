@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tinybuild.feeding.inputs import beside
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.processor import features
 from tinybuild.feeding.processor.geometry import find
@@ -26,7 +27,10 @@ ATTRIBUTES = {
 SAMPLES = {"image": "images", "video": "videos", "audio": "audio"}  # arguments of a processor
 PROMPTS = ("prompt_images", "prompt_masks")  # what an image is told by (SegGPT)
 WORDS = "a cat"
-ASKED = {"language": "en"}  # arguments that a processor may want besides
+ASKED: Mapping[str, object] = {
+    "language": "en",
+    "task_inputs": ["semantic"],
+}  # arguments that a processor may want besides
 # What a processor makes only when it is asked -> the model's input of that kind (FLAVA).
 RETURNED = {
     "return_codebook_pixels": "codebook_pixel_values",
@@ -73,23 +77,37 @@ def whole(
     ids = {m: number for m, number in placeholders(model.config, media).items() if tokens[m]}
     every = {*RETURNED.values()} <= Facts(model).takes.keys()
     more = dict.fromkeys(RETURNED, True) if every else {}
+    film = filmed(model)
+    shown = {medium: sample(loaded, medium, seed) * (film or 1) for medium in media}
     try:
-        inputs = _call(model.config, loaded, tokens, ids, seed, **more)
+        inputs = _call(model.config, loaded, tokens, ids, shown, **more)
     except ValueError:
         frames = placeholder_id(model.config, "image")
         if media != ("video",) or frames is None:
             raise
         # The frames of a video by itself stand in the text as images, too.
         ids = {"video": frames}
-        inputs = _call(model.config, loaded, tokens, ids, seed, **more)
+        inputs = _call(model.config, loaded, tokens, ids, shown, **more)
     if "image" in media and "video" in ids and not (inputs["input_ids"] == ids["video"]).any():
         # The frames of a video stand in the text as images (GLM-4V): never both at once.
         tokens.pop("video")
         media = tuple(medium for medium in media if medium != "video")
         ids = {medium: ids[medium] for medium in media if medium in ids}
-        inputs = _call(model.config, loaded, tokens, ids, seed, **more)
+        inputs = _call(model.config, loaded, tokens, ids, shown, **more)
         note = "a video is not tried beside an image"
+    if film and inputs["pixel_values"].dim() == 4:
+        inputs["pixel_values"] = inputs["pixel_values"][None]  # frames of one video
     return Fed(inputs=inputs, media=media, ids=ids, note=note)
+
+
+def filmed(model: PreTrainedModel) -> int:
+    """Of how many frames a model wants its images, which are then a video's (X-CLIP); or 0."""
+    facts = Facts(model)
+    method = facts.method("get_video_features", "pixel_values")
+    named = method is not None and "pixel_values" in inspect.signature(method).parameters
+    if not named or "pixel_values_videos" in facts.takes:
+        return 0
+    return facts.integer("num_frames", near="image", default=0)
 
 
 def _call(
@@ -97,15 +115,17 @@ def _call(
     loaded: ProcessorMixin,
     tokens: Mapping[str, str],
     ids: Mapping[str, int],
-    seed: int,
+    shown: Mapping[str, list[object]],
     **more: object,
 ) -> dict[str, Tensor]:
-    """What a processor makes of the samples and a text with marks where they belong.
+    """What a processor makes of samples and a text with marks where they belong.
 
-    tokens: medium -> its mark. Some take images or text (ColPali's), some two images (LightGlue's).
+    tokens: medium -> its mark. shown: medium -> samples.
+
+    Some take images or text (ColPali's), some two images (LightGlue's).
     """
     marks = "".join(between(config, loaded, medium, token) for medium, token in tokens.items())
-    samples = {SAMPLES[medium]: sample(loaded, medium, seed) for medium in tokens}
+    samples = {SAMPLES[medium]: shown[medium] for medium in tokens}
     twice = {name: [value[0], value[0]] for name, value in samples.items()}
     marked, plain = {"text": [marks + WORDS], **samples}, {"text": [WORDS], **samples}
     attempts = (plain, samples, twice, marked) if ids else (marked, plain, samples, twice)
@@ -238,7 +258,8 @@ def complete(
     """
     import torch
 
-    takes = Facts(model).takes
+    facts = Facts(model)
+    takes = {*facts.takes, *beside.passed(facts)}
     given = {name: value for name, value in features.cast(model, inputs).items() if name in takes}
     given.pop("labels", None)  # are for training; some are of nothing but text that does not count
     begun = {"decoder_input_ids", "decoder_inputs_embeds"} & given.keys()

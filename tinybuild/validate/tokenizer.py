@@ -110,12 +110,13 @@ def one_cutting(subject: Subject) -> Result:
     from transformers import AutoTokenizer
 
     made, texts = subject.tokenizer, cutting.texts()
-    told = cutting.differences(subject.folder, made, texts)
+    readers = [*cutting.readers(subject.folder, made)]
+    told = cutting.differences(readers, made, texts)
     if (subject.folder / "tekken.json").is_file():  # AutoTokenizer asks who can read it
         called = AutoTokenizer.from_pretrained(subject.folder)
         if any(called(text)["input_ids"] != made(text)["input_ids"] for text in texts):
             told["tekken.json"] = f"makes {type(called).__name__} of AutoTokenizer, which differs"
-    read = {names: reader is None for names, reader in cutting.readers(subject.folder, made)}
+    read = {names: reader is None for names, reader in readers}
     files = [" and ".join(names) for names in read]
     lacking = [name for names, none in read.items() if none for name in names]
     if lacking and not told:

@@ -123,4 +123,7 @@ def renewed(name: str, value: Tensor, special: Collection[int], drawn: Generator
             flat[plain] = torch.tensor(pool, dtype=flat.dtype)[at]
     elif len(plain) > 1:
         flat[plain] = flat[plain].roll(1)
-    return flat.reshape(value.shape)
+    made = flat.reshape(value.shape)
+    if made.dim() == 3:  # an id of each book at each place: some books are smaller
+        return torch.where(made > value.amax((0, 1)), value, made)
+    return made

@@ -29,7 +29,7 @@ class Continued:
 
 def continued(model: Model, batches: Sequence[Given], seed: int) -> Continued:
     """Have a model continue the prompts of some batches of forward's arguments."""
-    if not model.can_generate() or "input_ids" not in batches[0]:
+    if not model.can_generate() or not _begins(model, batches[0]):
         return Continued()
     if any(n.endswith("_generation_config") for n in inspect.signature(model.generate).parameters):
         return Continued()  # a stage of several, which only all together can be told what to make
@@ -38,12 +38,21 @@ def continued(model: Model, batches: Sequence[Given], seed: int) -> Continued:
         asked, made = _first(model, given, seed)
         if isinstance(made, Exception):
             return Continued(error=made)
-        part = _part(made)
+        part = _part(made, asked)
         if part is None:
             return Continued()
         parts.append(part)
         ways.append(asked)
     return Continued(parts=tuple(parts), asked=tuple(ways))
+
+
+def _begins(model: Model, given: Given) -> bool:
+    """Whether there is something to go on from: a text, or what an encoder reads instead of one."""
+    return "input_ids" in given or (
+        model.config.is_encoder_decoder
+        and model.main_input_name in given
+        and "decoder_input_ids" in given
+    )
 
 
 def _first(model: Model, given: Given, seed: int) -> tuple[Given, Any]:
@@ -60,7 +69,7 @@ def _first(model: Model, given: Given, seed: int) -> tuple[Given, Any]:
     return {}, first
 
 
-def _part(made: Any) -> tuple[Tensor, Tensor] | None:
+def _part(made: Any, asked: Given) -> tuple[Tensor, Tensor] | None:
     """The new tokens and their logits; None where a class makes something else."""
     import torch
 
@@ -70,6 +79,8 @@ def _part(made: Any) -> tuple[Tensor, Tensor] | None:
         return None  # numbers, sound or images; the ids only hold their places
     # Some classes give what they were given back, some do not: the last ones are new.
     new = made.sequences[..., -len(made.logits) :]
+    if made.sequences.dim() == 3 and "decoder_input_ids" in asked:  # (rows, steps, books)
+        new = made.sequences[:, -len(made.logits) :].flatten(1)
     spoken = made.get("audio_sequences")
     if spoken is not None and len(spoken):  # codes; the ids only hold their places
         new = torch.nn.utils.rnn.pad_sequence([row.flatten() for row in spoken], batch_first=True)
@@ -96,7 +107,11 @@ def _ways(model: Model, given: Given) -> Iterator[dict[str, Any]]:
     import torch
 
     asked = {k: v for k, v in given.items() if "labels" not in k and not k.startswith("decoder_")}
-    ids = asked["input_ids"]
+    ids = asked.get("input_ids")
+    if ids is None:
+        yield asked
+        yield {**asked, "min_new_tokens": None}
+        return
     types = asked.get("token_type_ids")
     if types is not None and not types.any():
         # They say nothing, do not grow with the text, and in the first GPTs they are tokens, whose
@@ -117,6 +132,9 @@ def _ways(model: Model, given: Given) -> Iterator[dict[str, Any]]:
     if "decoder_input_ids" in given and "input_values" in asked:
         # A sound that the decoder goes on from, or else from its own codes: it may begin anew.
         yield {k: v for k, v in asked.items() if k not in ("input_values", "padding_mask")}
+    begun = given.get("decoder_input_ids")
+    if begun is not None and begun.dim() == 3:  # codes, which its processor begins (Dia)
+        yield {**asked, "decoder_input_ids": begun, "min_new_tokens": None}
     sounds = [name for name in ("input_features", "input_values") if name in asked]
     if sounds:  # as many tokens as are heard, and no more: the prompt's, and the new ones
         yield asked | {name: torch.cat([asked[name]] * 2, -1) for name in sounds}

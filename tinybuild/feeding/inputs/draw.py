@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tinybuild.errors import BuildFault
 from tinybuild.feeding import Tensor
 from tinybuild.portable import chance
 
@@ -49,9 +50,15 @@ class Draw:
         return torch.randint(low, max(high, low + 1), shape, generator=self._generator(name))
 
     def chosen(self, name: str, among: list[int], *shape: int) -> Tensor:
-        """Integers out of a list; int64."""
+        """Integers out of a list; int64. Raises BuildFault where it has none."""
         import torch
 
+        if not among:
+            raise BuildFault.of(
+                f"there is nothing to draw {name} from: all ids that the config counts are special",
+                key=("model",),
+                hint="give the config a larger vocab_size",
+            )
         return torch.tensor(among)[self.whole(name, 0, len(among), *shape)]
 
 

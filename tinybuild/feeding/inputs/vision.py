@@ -233,6 +233,8 @@ def sized(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator[
 
     deep = channels(facts)
     points = facts.find("image_grid_pinpoints")
+    if "image_attention_mask" in facts.takes:  # without it, forward computes nothing
+        yield from _seen_in_part(facts, draw, name, arg)
     for high, wide in sizes(facts):
         parts: tuple[int, ...] = ()
         image = [high, wide]
@@ -245,9 +247,13 @@ def sized(facts: Facts, draw: Draw, name: str, arg: str, near: str) -> Iterator[
             yield {name: pixels, arg: each(image).repeat(2, 1)}
         if math.prod(parts) <= 32:
             yield {name: draw.normal(name, ROWS, *parts, deep, high, wide), arg: each(image)}
+
+
+def _seen_in_part(facts: Facts, draw: Draw, name: str, arg: str) -> Iterator[Given]:
+    """The whole image and two tiles of it, with a mask of the patches that are of the image."""
     for high, wide in sizes(facts):
         yield {
-            name: draw.normal(name, ROWS, 3, deep, high, wide),
+            name: draw.normal(name, ROWS, 3, channels(facts), high, wide),
             arg: each([high, 2 * wide]),
             "image_attention_mask": yes(ROWS, 3, high // patch(facts), wide // patch(facts)),
         }

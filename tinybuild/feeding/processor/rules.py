@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from tinybuild.feeding.processor import parts
+from tinybuild.feeding.processor import abroad, parts
 from tinybuild.feeding.processor.geometry import Geometry, find, pair, strides
-from tinybuild.keys import NAMES, elsewhere
+from tinybuild.keys import NAMES
 from tinybuild.paths import Data, Json, whole
 
 # A backbone that is cut in so many windows a side takes images of its own shape only, and so do
@@ -289,24 +289,13 @@ def _shrunk(data: Data, source: Data, tiny: Data, part: str) -> dict[str, Json]:
     """The mapping of one part."""
     views = {prefix: View.of(data, source, tiny, prefix, part) for prefix in ("", *_prefixes(data))}
     made: dict[str, Json] = {}
-    abroad = set(_abroad(data))
+    away = set(abroad.leads(data))
     for name, value in data.items():
         own = (p for p in views if name.startswith(p) and name.removeprefix(p) in SETTINGS)
         prefix = max(own, default="")
-        if name not in abroad:
+        if name not in away:
             made[name] = _follows(views[prefix], name.removeprefix(prefix), value)
     return {**made, **_folded(made, tiny), **_window(made, source, tiny)}
-
-
-def _abroad(data: Data) -> Iterator[str]:
-    """What leads to a repository: a name of one, a part that is loaded from one (audio_tokenizer),
-    and the files that are looked for in it (class_info_file beside repo_path)."""
-    named = [name for name, value in data.items() if elsewhere(name, value)]
-    yield from named
-    for name, value in data.items():
-        inner = value.items() if isinstance(value, Mapping) else ()
-        if any(elsewhere(*item) for item in inner) or (named and name.endswith("_file")):
-            yield name
 
 
 def _prefixes(data: Data) -> list[str]:
