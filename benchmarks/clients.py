@@ -80,6 +80,9 @@ CLIENTS = (
     Client(title="transformers.js", module="javascript", environment=HERE, needs="TINYBUILD_NODE"),
 )
 
+# What transformers does with Mistral's own repositories, too, where mistral-common is installed.
+TEKKEN = "transformers: beside tekken.json it takes mistral-common's class, as with Mistral's own"
+
 # Whose it is where a client does not work: (environment, item, bundle or "") -> in words.
 WHOSE: Mapping[tuple[str, str, str], str] = {
     ("transformers-4", "tokens", "mistral-1k"): "the card says 5.0: extra_special_tokens is a list",
@@ -91,18 +94,18 @@ WHOSE: Mapping[tuple[str, str, str], str] = {
     ("transformers-4", "outputs", "mt5"): "the card says 5.0: outputs are scaled there",
     ("transformers-4", "outputs", "llava"): "the card says 5.23: names of weights",
     ("transformers-5.0", "outputs", "llava"): "the card says 5.23: names of weights",
-    ("clients", "trainer", "nemo-2k"): "ours: beside tekken.json it is mistral-common's class",
+    ("clients", "trainer", "nemo-2k"): TEKKEN,
     (
         "clients",
         "trl_sft_chat",
         "nemo-2k",
     ): "mistral-common refuses a chat that ends with an answer",
     ("clients", "tensor_parallel_4", "qwen2-600"): "its sizes: `tensor_parallel: 4` in the recipe",
-    ("llama.cpp", "converter", "nemo-2k"): "ours: beside tekken.json it is mistral-common's class",
+    ("llama.cpp", "converter", "nemo-2k"): TEKKEN,
     ("llama.cpp", "converter", ""): "llama.cpp: give the family's name",
     ("llama.cpp", "converter_with_the_name", "gpt2"): "llama.cpp: transformers 5 has no n_ctx",
-    ("llama.cpp", "converter_with_the_name", "nemo-2k"): "ours: as above",
-    (HERE, "tokenizers", "nemo-2k"): "ours: as above; tokenizer.json alone gives the same",
+    ("llama.cpp", "converter_with_the_name", "nemo-2k"): TEKKEN,
+    (HERE, "tokenizers", "nemo-2k"): f"{TEKKEN}; tokenizer.json alone gives the same",
 }
 
 

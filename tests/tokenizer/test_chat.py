@@ -22,6 +22,8 @@ CHAT = [
 ]
 PARTS = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is it?"}]}]
 
+ENDS = {"chatml": "<|im_end|>", "gemma": "<end_of_turn>", "llama3": "<|eot_id|>"}
+
 
 @pytest.fixture
 def fetched(job: MakeJob) -> Any:
@@ -79,6 +81,13 @@ def test_a_shipped_template_writes_texts_images_and_a_prompt(
     assert prompt.startswith(text)
     for token in chat.Given.of(section, {}, None).written:  # type: ignore[typeddict-item]
         assert tokenizer.tokenize(token) == [token]
+    asked = {"return_dict": True, "return_assistant_tokens_mask": True}
+    told = tokenizer.apply_chat_template(CHAT, **asked)
+    masks = zip(told["input_ids"], told["assistant_masks"], strict=True)
+    trained = [token for token, of_assistant in masks if of_assistant]
+    end = tokenizer.convert_tokens_to_ids(ENDS.get(name, "<|end|>"))
+    assert trained.index(end) == len(trained) - 1, "an answer is trained to its end"
+    assert tokenizer.decode(trained[:-1]).strip() == CHAT[1]["content"]
 
 
 def test_the_tokens_of_a_recipe_are_special_and_count(job: MakeJob, fetched: Any) -> None:

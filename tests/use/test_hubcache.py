@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from kit.suites import pytest_in, suite
 
 from tinybuild.errors import RecipeFault
-from tinybuild.use.hubcache import Alias
+from tinybuild.files import below
+from tinybuild.use.hubcache import Alias, lay
 
 # A conftest that imports the library before any test is collected, as people's do.
 CONFTEST = "import huggingface_hub\n"
@@ -81,7 +83,8 @@ def test_names_of_the_hub_are_bundles(dist: Path, tmp_path: Path) -> None:
     (folder / "zoo").symlink_to(dist)
     more = ("org/Public-1=rows", f"org/other@{'0' * 40}=rows")
     options = [word for text in more for word in ("--tiny-as", text)]
-    ran = pytest_in(folder, *options, DIST=str(dist), HF_HUB_OFFLINE="1")
+    counted = {"HF_UPDATE_DOWNLOAD_COUNTS": "AUTO"}  # as it is where nothing is set
+    ran = pytest_in(folder, *options, DIST=str(dist), HF_HUB_OFFLINE="1", **counted)
     assert ran.outcomes == {
         **{f"test_public[{n}]": "PASSED" for n in range(3)},
         "test_revision": "PASSED",
@@ -108,7 +111,11 @@ def test_what_cannot_be_laid_out_ends_the_run(dist: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["x", "=x", "a/b/c=x", "datasets/a/b=x", "a/../b=x", "a/b=", "/a=x"]
+    "text",
+    [
+        *("x", "=x", "a/b/c=x", "datasets/a/b=x", "a/../b=x", "a/b=", "/a=x"),
+        *("a/b=x/", "a/b=x/../y", "a/b=x/dataset", "a/b=x/adapters", "a/b=x/adapters/y/z"),
+    ],
 )
 def test_what_is_no_alias(text: str) -> None:
     with pytest.raises(RecipeFault, match="does not name a repository of the Hub"):
@@ -118,3 +125,49 @@ def test_what_is_no_alias(text: str) -> None:
 def test_aliases() -> None:
     assert Alias.read("gpt2=tiny") == Alias(repo="gpt2", bundle="tiny")
     assert Alias.read("a/b.c@v1=t-1") == Alias(repo="a/b.c", revision="v1", bundle="t-1")
+    assert Alias.read("a/b=t/adapters/x") == Alias(repo="a/b", bundle="t", adapter="x")
+
+
+def adapted(root: Path) -> Path:
+    """A folder of bundles with one, which has an adapter."""
+    adapter = root / "t/adapters/formal"
+    adapter.mkdir(parents=True)
+    (root / "t/SHA256SUMS").write_text("0 config.json\n")
+    (root / "t/config.json").write_text("{}")
+    (adapter / "adapter_config.json").write_text('{"base_model_name_or_path": null, "r": 4}')
+    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    return root
+
+
+def laid(cache: Path, repo: str) -> dict[str, str]:
+    home = cache / f"models--{repo.replace('/', '--')}"
+    snapshot = home / "snapshots" / (home / "refs/main").read_text()
+    return {name: (snapshot / name).read_text() for name in below(str(snapshot))}
+
+
+def test_an_adapter_is_a_repository_that_names_its_base(tmp_path: Path) -> None:
+    bundles, cache = adapted(tmp_path / "dist"), tmp_path / "cache"
+    texts = ("org/lora=t/adapters/formal", "org/base=t", "org/again=t")
+    lay(map(Alias.read, texts), bundles, cache)
+    files = laid(cache, "org/lora")
+    assert files.keys() == {"adapter_config.json", "adapter_model.safetensors"}
+    assert json.loads(files["adapter_config.json"]) == {
+        "base_model_name_or_path": "org/base",
+        "r": 4,
+    }
+    assert "null" in (bundles / "t/adapters/formal/adapter_config.json").read_text()
+    assert "config.json" in laid(cache, "org/base")
+
+
+def test_an_adapter_without_its_base_names_none(tmp_path: Path) -> None:
+    bundles, cache = adapted(tmp_path / "dist"), tmp_path / "cache"
+    lay([Alias.read("org/lora=t/adapters/formal")], bundles, cache)
+    told = json.loads(laid(cache, "org/lora")["adapter_config.json"])
+    assert told["base_model_name_or_path"] is None
+
+
+def test_an_adapter_that_a_bundle_does_not_have(tmp_path: Path) -> None:
+    bundles = adapted(tmp_path / "dist")
+    with pytest.raises(RecipeFault, match="t has no adapter frmal") as caught:
+        lay([Alias.read("org/lora=t/adapters/frmal")], bundles, tmp_path / "cache")
+    assert "did you mean formal?" in str(caught.value)

@@ -21,6 +21,7 @@ def builds(zoo: Path) -> Path:
 USES = """
 import socket, sys
 import pytest
+from datasets import load_dataset
 
 @pytest.mark.tiny("rows", "more")
 def test_each(tiny):
@@ -42,6 +43,11 @@ def test_copy(tiny):
 def test_server(tiny):
     with socket.create_server(("127.0.0.1", 0)) as server:
         socket.create_connection(("localhost", server.getsockname()[1])).close()
+
+def test_rows_of_a_file(tiny, tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"text": "a"}')
+    rows = load_dataset("json", data_files=str(tmp_path / "rows.jsonl"), cache_dir=str(tmp_path))
+    assert rows["train"]["text"][:] == ["a"]
 
 def test_asks(tiny):
     try:
@@ -76,6 +82,7 @@ OUTCOMES = {
     "test_named": "PASSED",
     "test_copy": "PASSED",
     "test_server": "PASSED",
+    "test_rows_of_a_file": "PASSED",
     "test_of_others": "PASSED",
     "test_asks": "FAILED",
     "test_asks_and_fails": "FAILED",
@@ -87,7 +94,8 @@ OUTCOMES = {
 
 
 def test_bundles_in_tests_and_the_guard(zoo: Path, tmp_path: Path) -> None:
-    ran = pytest_in(suite(tmp_path / "suite", USES), "--tiny-zoo", str(zoo))
+    counted = {"HF_UPDATE_DOWNLOAD_COUNTS": "AUTO"}  # as it is where nothing is set
+    ran = pytest_in(suite(tmp_path / "suite", USES), "--tiny-zoo", str(zoo), **counted)
     assert ran.outcomes == OUTCOMES, ran.out
     told = "asked for huggingface.co; tests with tiny models need no network"
     assert f"test_it.py::test_asks {told}" in ran.out
