@@ -54,6 +54,7 @@ class Runner:
             env={
                 **os.environ,
                 "CI": "true",
+                "READ": "",
                 "GITHUB_OUTPUT": str(self.output),
                 "GITHUB_STEP_SUMMARY": str(self.summary),
                 **env,
@@ -158,6 +159,10 @@ def test_a_merge_publishes_what_it_affects(runner: Runner, tmp_path: Path) -> No
         "tinybuild build --jobs 2 edited",
         "tinybuild publish edited",
     ]
+    runner.program("tinybuild", '#!/bin/sh\necho "$1 ${HF_TOKEN-none}" >> "$LOG"\necho edited\n')
+    runner.run(text, LOG=str(log), BEFORE="HEAD^1", READ="hf_reads", HF_TOKEN="")
+    assert log.read_text().splitlines()[-3:] == ["ci ", "build hf_reads", "publish "]
+    runner.program("tinybuild", LOGGED + f'case "$1" in ci) {real};; esac\n')
     runner.program("model_signing", LOGGED)
     runner.run(text, LOG=str(log), BEFORE="HEAD^1", SIGN="true")
     signature = "--signature dist/edited/model.sig --use_ambient_credentials"
@@ -294,7 +299,9 @@ def test_permissions_are_the_least_and_actions_are_pinned() -> None:
     publish = WORKFLOWS["zoo-publish"]["jobs"]["publish"]
     wanted = {"contents": "read", "actions": "read", "id-token": "write"}
     assert publish["permissions"] == wanted
-    assert "secrets" not in (FOLDER / "zoo-publish.yml").read_text()
+    secrets = WORKFLOWS["zoo-publish"][True]["workflow_call"]["secrets"]
+    assert [*secrets] == ["hf_token"]
+    assert (FOLDER / "zoo-publish.yml").read_text().count("secrets.") == 1
 
 
 def test_ten_lines_are_enough() -> None:
