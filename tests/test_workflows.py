@@ -54,6 +54,7 @@ class Runner:
             env={
                 **os.environ,
                 "CI": "true",
+                "READ": "",
                 "GITHUB_OUTPUT": str(self.output),
                 "GITHUB_STEP_SUMMARY": str(self.summary),
                 **env,
@@ -158,6 +159,10 @@ def test_a_merge_publishes_what_it_affects(runner: Runner, tmp_path: Path) -> No
         "tinybuild build --jobs 2 edited",
         "tinybuild publish edited",
     ]
+    runner.program("tinybuild", '#!/bin/sh\necho "$1 ${HF_TOKEN-none}" >> "$LOG"\necho edited\n')
+    runner.run(text, LOG=str(log), BEFORE="HEAD^1", READ="hf_reads", HF_TOKEN="")
+    assert log.read_text().splitlines()[-3:] == ["ci ", "build hf_reads", "publish "]
+    runner.program("tinybuild", LOGGED + f'case "$1" in ci) {real};; esac\n')
     runner.program("model_signing", LOGGED)
     runner.run(text, LOG=str(log), BEFORE="HEAD^1", SIGN="true")
     signature = "--signature dist/edited/model.sig --use_ambient_credentials"
@@ -254,6 +259,21 @@ def test_what_takes_long_is_tried_every_week(runner: Runner, tmp_path: Path) -> 
     assert (ROOT / "tests/kit/fuzz.py").is_file()
 
 
+def test_benchmarks_are_run_and_their_history_goes_on(runner: Runner, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for name in ("pip", "python", "gh"):
+        runner.program(name, LOGGED)
+    for name in ("history", "measure"):
+        runner.run(script("benchmarks", name), LOG=str(log))
+    assert log.read_text().splitlines()[-1] == (
+        "python -m benchmarks --history history.jsonl growth noop cold store dataset memory"
+    )
+    # The next run takes up what the last one left.
+    runner.program("gh", '#!/bin/sh\n[ "$2" = list ] && echo 7 || echo "$@" >> "$LOG"\n')
+    runner.run(script("benchmarks", "history"), LOG=str(log))
+    assert log.read_text().endswith("run download 7 --name benchmarks\n")
+
+
 def test_the_hashed_requirements_are_the_constraints() -> None:
     hashed = (ROOT / "requirements.hashes.txt").read_text().replace(" \\\n", "")
     pins = {line.split()[0]: line.split()[1:] for line in hashed.splitlines()}
@@ -294,7 +314,9 @@ def test_permissions_are_the_least_and_actions_are_pinned() -> None:
     publish = WORKFLOWS["zoo-publish"]["jobs"]["publish"]
     wanted = {"contents": "read", "actions": "read", "id-token": "write"}
     assert publish["permissions"] == wanted
-    assert "secrets" not in (FOLDER / "zoo-publish.yml").read_text()
+    secrets = WORKFLOWS["zoo-publish"][True]["workflow_call"]["secrets"]
+    assert [*secrets] == ["hf_token"]
+    assert (FOLDER / "zoo-publish.yml").read_text().count("secrets.") == 1
 
 
 def test_ten_lines_are_enough() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tinybuild.catalog.query import matching
+from tinybuild.catalog.query import matching, unknown
 from tinybuild.catalog.rows import Row, row, rows
 from tinybuild.errors import RecipeFault
 
@@ -132,6 +132,16 @@ def test_queries(tmp_path: Path, asked: Mapping[str, Any], names: list[str]) -> 
     (tmp_path / "other").mkdir()
     (tmp_path / "moe.tar.gz").touch()
     assert [one.name for one in matching(rows(tmp_path), asked)] == names
+
+
+def test_words_that_no_bundle_has(tmp_path: Path) -> None:
+    bundle(tmp_path / "moe", MOE, CHECKS)
+    held = rows(tmp_path)
+    assert [*unknown(held, {"kind": "mo", "tp": 3, "model_type": "Mixtral"})] == [
+        "none has the kind mo: did you mean moe?"
+    ]
+    (told,) = unknown(held, {"modality": "smell"})
+    assert told == "none has the modality smell: known: text"
 
 
 @pytest.mark.parametrize(

@@ -51,9 +51,7 @@ def test_one_of_each_kind_builds_at_the_first_try(tmp_path: Path) -> None:
     attention, states, images beside text, patches, convolutions, sounds, images in a text."""
     assert {*TWELVE} <= {*POPULAR} - {*LEFT}
     (tmp_path / "recipes").mkdir()
-    here = Session(tmp_path)
-    made = [str(said(here, "new", name)[1].data["recipe"]) for name in TWELVE]
-    here.close()
+    made = written(tmp_path, *((name,) for name in TWELVE))
     ran = tinybuild(tmp_path, "build", "--json")
     outcomes = {row["recipe"]: row["outcome"] for row in json.loads(ran.out)["recipes"]}
     assert outcomes == dict.fromkeys(made, "built"), ran.err
@@ -63,7 +61,7 @@ def test_one_of_each_kind_builds_at_the_first_try(tmp_path: Path) -> None:
 @pytest.mark.parametrize("first", range(0, len(POPULAR), PIECE))
 def test_a_popular_type_builds_at_the_first_try(tmp_path: Path, first: int) -> None:
     (tmp_path / "recipes").mkdir()
-    made = [written(tmp_path, name) for name in POPULAR[first : first + PIECE]]
+    made = written(tmp_path, *((name,) for name in POPULAR[first : first + PIECE]))
     ran = tinybuild(tmp_path, "build", "-n", "2", "--json")
     outcomes = {row["recipe"]: row["outcome"] for row in json.loads(ran.out)["recipes"]}
     left = {name: "FAILED" for name in made if name in LEFT}
@@ -81,15 +79,16 @@ def test_a_folder_with_real_files_builds_at_the_first_try(tmp_path: Path, first:
         pytest.skip("there are no real upstream files in ../shared here")
     (tmp_path / "recipes").mkdir()
     folders = FOLDERS[first : first + PIECE]
-    made = [written(tmp_path, str(path), f"{path.parent.name}-{path.name}") for path in folders]
+    made = written(tmp_path, *((str(path), f"{path.parent.name}-{path.name}") for path in folders))
     ran = tinybuild(tmp_path, "build", "-n", "2", "--json")
     outcomes = {row["recipe"]: row["outcome"] for row in json.loads(ran.out)["recipes"]}
     assert outcomes == dict.fromkeys(made, "built"), ran.err
 
 
-def written(root: Path, *words: str) -> str:
-    """The name of the recipe that `new` writes for a source."""
+def written(root: Path, *sources: tuple[str, ...]) -> list[str]:
+    """The names of the recipes that `new` writes for sources, each with a name where it has one."""
     here = Session(root)
-    _, answer = said(here, "new", *words)
-    here.close()
-    return str(answer.data["recipe"])
+    try:
+        return [str(said(here, "new", *words)[1].data["recipe"]) for words in sources]
+    finally:
+        here.close()

@@ -545,3 +545,28 @@ def test_ids_of_a_smaller_book_stay_in_it() -> None:
     new = renewed("input_ids", old, {0}, drawn)
     assert not new[..., 0].equal(old[..., 0])
     assert int(new[..., 1].max()) <= 3
+
+
+def test_codes_that_the_asker_begins_are_continued() -> None:
+    """Dia's decoder has an id of each book at a step, and does not begin by itself."""
+    from tinybuild.feeding.inputs.continued import _part, _ways
+
+    class Model(torch.nn.Module):
+        config = SimpleNamespace(is_encoder_decoder=True)
+
+        def forward(self, input_ids: torch.Tensor, decoder_input_ids: torch.Tensor) -> None: ...
+
+    ids = torch.ones((2, 4), dtype=torch.long)
+    begun = torch.ones((2, 5, 3), dtype=torch.long)
+    plain = [*_ways(Model(), {"input_ids": ids, "decoder_input_ids": ids})]  # type: ignore[arg-type]
+    assert all("decoder_input_ids" not in way for way in plain)
+    ways = [*_ways(Model(), {"input_ids": ids, "decoder_input_ids": begun})]  # type: ignore[arg-type]
+    asked = next(way for way in ways if "decoder_input_ids" in way)
+
+    class Made(dict[str, Any]):
+        logits = (torch.zeros((6, 9)),) * 2
+        sequences = torch.arange(2 * 7 * 3).view(2, 7, 3)
+
+    found = _part(Made(), asked)
+    assert found is not None
+    assert found[0].tolist() == [[*range(15, 21)], [*range(36, 42)]]

@@ -148,6 +148,21 @@ def test_nobodys_work_is_lost(forge: Forge, tinybuild: Tinybuild) -> None:
     assert (forge.root / "recipes/b.lock.json").read_text() == "mine"
 
 
+def test_a_branch_that_cannot_be_asked_for_is_not_written(
+    forge: Forge, tinybuild: Tinybuild
+) -> None:
+    """A private repository lets nobody read without a login: that is not an absent branch."""
+    propose(forge.root, "a", base="main", known=None)
+    held = forge.git("rev-parse", "tinybuild/update/a", at=forge.root.parent / "origin")
+    real = str(forge.root.parent / "origin")
+    forge.git("remote", "set-url", "--push", "origin", real, at=forge.root)
+    forge.git("remote", "set-url", "origin", str(forge.root.parent / "closed"), at=forge.root)
+    tinybuild.upstream = "three"
+    with pytest.raises(BuildFault, match="git ls-remote ended with 128"):
+        propose(forge.root, "a", base="main", known=1)
+    assert forge.git("rev-parse", "tinybuild/update/a", at=forge.root.parent / "origin") == held
+
+
 def test_who_is_skipped_has_a_reason(tmp_path: Path) -> None:
     assert skipped(tmp_path, ["a"]) == {}
     path = tmp_path / SKIPPED

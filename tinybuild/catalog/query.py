@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from tinybuild.catalog.rows import Row
 from tinybuild.errors import RecipeFault, did_you_mean
@@ -25,14 +25,18 @@ def _one_of(have: Callable[[Row], Iterable[str]]) -> Says:
     return lambda row, wanted: str(wanted).lower() in {word.lower() for word in have(row)}
 
 
+# The words of a bundle, by what they say of it.
+WORDS: Mapping[str, Callable[[Row], Iterable[str]]] = {
+    "kind": lambda row: row.kinds,
+    "modality": lambda row: row.modalities,
+    "task": lambda row: [row.task],
+    "class": lambda row: [row.class_],
+    "model_type": lambda row: [row.model_type],
+    "licence": lambda row: [row.licence],
+}
 # What can be asked for; with a list, all of it is.
 QUERIES: Mapping[str, Says] = {
-    "kind": _one_of(lambda row: row.kinds),
-    "modality": _one_of(lambda row: row.modalities),
-    "task": _one_of(lambda row: [row.task]),
-    "class": _one_of(lambda row: [row.class_]),
-    "model_type": _one_of(lambda row: [row.model_type]),
-    "licence": _one_of(lambda row: [row.licence]),
+    **{key: _one_of(have) for key, have in WORDS.items()},
     "tp": lambda row, wanted: row.tensor_parallel > 0 and row.tensor_parallel % number(wanted) == 0,
     "max_bytes": _at_most(lambda row: row.bytes),
     "max_parameters": _at_most(lambda row: row.parameters),
@@ -45,6 +49,16 @@ def matching(rows: Iterable[Row], wanted: Mapping[str, Json]) -> tuple[Row, ...]
     """The rows that are all that is wanted. Raises RecipeFault for what cannot be asked."""
     asked = [(_says(key), item) for key, value in wanted.items() for item in _items(value)]
     return tuple(row for row in rows if all(says(row, item) for says, item in asked))
+
+
+def unknown(rows: Collection[Row], wanted: Mapping[str, Json]) -> Iterator[str]:
+    """What of the wanted words no bundle has: each with the nearest that one has."""
+    for key in (key for key in wanted if key.removesuffix("_") in WORDS):
+        have = WORDS[key.removesuffix("_")]
+        known = {word for row in rows for word in have(row) if word}
+        for item in map(str, _items(wanted[key])):
+            if item.lower() not in {word.lower() for word in known}:
+                yield f"none has the {key.replace('_', ' ')} {item}: {did_you_mean(item, known)}"
 
 
 def _says(key: str) -> Says:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tinybuild import progress
-from tinybuild.catalog.query import matching
-from tinybuild.catalog.rows import is_bundle, row
+from tinybuild.catalog.query import matching, unknown
+from tinybuild.catalog.rows import Row, is_bundle, row
 from tinybuild.cli import machines
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.planning import PLAN
-from tinybuild.cli.session import Session, nothing
+from tinybuild.cli.session import FEW, Session, nothing
 from tinybuild.engine import orphans
 from tinybuild.engine.shards import Shard
 from tinybuild.errors import RecipeFault, did_you_mean
@@ -131,10 +131,12 @@ def _list(here: Session, words: Sequence[str], options: Options) -> Lines:
     wanted = {key: options[key] for key in ASKED if options[key]}
     every = [*zoo.recipes, *broken] if options["all"] or wanted else zoo.groups[""]
     names = here.share(here.named(words) or every, options["shard"])
+    asked = {key.replace("-", "_"): value for key, value in wanted.items()}
+    bundles = list[Row]()
     if wanted:  # of what is built
-        bundles = (here.root / "dist" / name for name in names)
-        asked = {key.replace("-", "_"): value for key, value in wanted.items()}
-        names = tuple(one.name for one in matching(map(row, filter(is_bundle, bundles)), asked))
+        places = (here.root / "dist" / name for name in names)
+        bundles = [row(place) for place in places if is_bundle(place)]
+        names = tuple(one.name for one in matching(bundles, asked))
     told = [_told(here, broken.get(name) or zoo.recipes[name]) for name in names]
     rows = [(one["name"], one["state"], one["summary"]) for one in told]
     if rows:
@@ -145,6 +147,7 @@ def _list(here: Session, words: Sequence[str], options: Options) -> Lines:
         yield ("\n" if rows else "") + progress.table(("group", "recipes"), counts, right=[1])
     if not rows and wanted:
         yield "no bundle in dist/ is all of that"
+        yield from (f"  {one}" for one in unknown(bundles, asked))
     elif not rows and not groups:
         yield nothing(zoo)
     return Answer(data={"recipes": [{**one} for one in told], "groups": {**groups}})
@@ -194,7 +197,8 @@ LIST = Command(
 def _path(here: Session, words: Sequence[str], options: Options) -> Lines:
     names = here.named(words)
     if len(names) != 1:
-        raise RecipeFault.of("path takes the name of one recipe", hint="see doit list")
+        hint = f"one of {', '.join(names)}" if 1 < len(names) <= FEW else "see doit list"
+        raise RecipeFault.of("path takes the name of one recipe", hint=hint)
     place = here.root / "dist" / here.recipe(names[0]).name
     if not is_bundle(place):
         raise RecipeFault.of(f"{names[0]} is not built", hint=f"doit {names[0]}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tinybuild.errors import BuildFault
@@ -57,7 +57,9 @@ def run(root: Path, *words: str, text: str = "") -> Said:
 
 
 def git(root: Path, *words: str) -> Said:
-    return run(root, "git", *words)
+    said = run(root, "git", *words)
+    command = next(word for word in words if word != "-c" and "=" not in word)
+    return replace(said, name=f"git {command}")
 
 
 def gh(root: Path, *words: str, text: str = "") -> Said:

@@ -21,6 +21,7 @@ To leave this recipe alone, write `{{name}}: REASON` to `{SKIPPED}` and close th
 """
 EMAIL = "41898282+github-actions[bot]@users.noreply.github.com"  # of who writes what workflows do
 AUTHOR = ("-c", "user.name=github-actions[bot]", "-c", f"user.email={EMAIL}")
+ABSENT = 2  # how git ends where a branch is not there
 LOGIN = ("-c", "credential.helper=!gh auth git-credential")  # nothing is kept in the clone
 
 
@@ -153,8 +154,11 @@ def _proposed(root: Path, name: str, was: str, base: str, *, known: int | None) 
         title += ", and it does not build any more"
     elif differs.code == 0:
         return f"{name}: its bundle stays as it is"
-    there = programs.git(root, "fetch", "--quiet", "origin", branch)
-    if there.code == 0:
+    place = f"refs/heads/{branch}"
+    asked = programs.git(root, *LOGIN, "ls-remote", "--exit-code", "origin", place)
+    there = asked.held(0, ABSENT).out.partition("\t")[0]
+    if there:
+        programs.git(root, *LOGIN, "fetch", "--quiet", "origin", there).held()
         author = programs.git(root, "log", "-1", "--format=%ae", "FETCH_HEAD").held().out.strip()
         if author != EMAIL:
             return f"{name}: somebody works on {branch}"
@@ -164,13 +168,14 @@ def _proposed(root: Path, name: str, was: str, base: str, *, known: int | None) 
         ):
             return f"{name}: the branch {branch} says so already"
     programs.git(root, *AUTHOR, "commit", "--quiet", "--message", title).held()
-    programs.git(root, *LOGIN, "push", "--quiet", "--force", "origin", f"HEAD:{branch}").held()
+    ours = ("--quiet", f"--force-with-lease={place}:{there}")  # nobody has pushed meanwhile
+    programs.git(root, *LOGIN, "push", *ours, "origin", f"HEAD:{place}").held()
     text = (updated.out.strip(), "## In the bundle", (differs.out + differs.err).strip())
     body = "\n\n".join(text)[:LONGEST] + ASIDE.format(name=name)
     if known is not None:  # `gh pr edit` asks for more than a workflow's token may see
-        place = f"repos/{{owner}}/{{repo}}/pulls/{known}"
+        pull = f"repos/{{owner}}/{{repo}}/pulls/{known}"
         fields = ("--raw-field", f"title={title}", "--field", "body=@-")
-        programs.gh(root, "api", "--method", "PATCH", place, "--silent", *fields, text=body)
+        programs.gh(root, "api", "--method", "PATCH", pull, "--silent", *fields, text=body)
         return f"{name}: the pull request is brought up to date"
     words = ("--head", branch, "--base", base, "--title", title, "--body-file", "-")
     made = programs.gh(root, "pr", "create", *words, text=body)

@@ -11,7 +11,7 @@ import functools
 import inspect
 import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -231,8 +231,9 @@ def _long(client: Client) -> bool:
 
 
 def _padded(client: Client) -> bool:
-    """Two texts of different lengths; where no token pads, the last one does, as in scripts."""
-    if client.reads is None:
+    """Two texts of different lengths; where no token pads, the last one does, as in scripts. Not of
+    a class that takes one row at a time (TVP's places of pixels are of one)."""
+    if client.reads is None or len(client.batch.get("input_ids", (0, 0))) == 1:
         return False
     if client.reads.pad_token is None:
         client.reads.pad_token = client.reads.eos_token
@@ -369,15 +370,24 @@ def _generated(client: Client, options: Data) -> Any:
     for what in ("media", "text", "texts"):
         given = client.given.get(what, {})
         asked = {name: value for name, value in given.items() if not name.startswith("decoder_")}
-        if not asked:
-            continue
-        try:
-            with torch.no_grad():
-                return client.model.generate(**asked, **options)
-        except (ValueError, TypeError, RuntimeError, IndexError, AttributeError) as error:
-            refused = refused or error
+        for way in _begun(client, asked) if asked else ():
+            try:
+                with torch.no_grad():
+                    return client.model.generate(**way, **options)
+            except (ValueError, TypeError, RuntimeError, IndexError, AttributeError) as error:
+                refused = refused or error
     assert refused is not None
     raise refused
+
+
+def _begun(client: Client, asked: Inputs) -> Iterator[Inputs]:
+    """What is asked, and the same with codes to go on from: some decoders of them do not begin by
+    themselves (Dia)."""
+    yield asked
+    codes = client.batch.get("decoder_input_ids")
+    if codes is not None and codes.dim() == 3:
+        rows = max(len(value) for value in asked.values() if hasattr(value, "shape"))
+        yield {**asked, "decoder_input_ids": codes[:rows]}
 
 
 def _pipeline(client: Client) -> bool:

@@ -38,7 +38,7 @@ def continued(model: Model, batches: Sequence[Given], seed: int) -> Continued:
         asked, made = _first(model, given, seed)
         if isinstance(made, Exception):
             return Continued(error=made)
-        part = _part(made)
+        part = _part(made, asked)
         if part is None:
             return Continued()
         parts.append(part)
@@ -69,7 +69,7 @@ def _first(model: Model, given: Given, seed: int) -> tuple[Given, Any]:
     return {}, first
 
 
-def _part(made: Any) -> tuple[Tensor, Tensor] | None:
+def _part(made: Any, asked: Given) -> tuple[Tensor, Tensor] | None:
     """The new tokens and their logits; None where a class makes something else."""
     import torch
 
@@ -79,6 +79,8 @@ def _part(made: Any) -> tuple[Tensor, Tensor] | None:
         return None  # numbers, sound or images; the ids only hold their places
     # Some classes give what they were given back, some do not: the last ones are new.
     new = made.sequences[..., -len(made.logits) :]
+    if made.sequences.dim() == 3 and "decoder_input_ids" in asked:  # (rows, steps, books)
+        new = made.sequences[:, -len(made.logits) :].flatten(1)
     spoken = made.get("audio_sequences")
     if spoken is not None and len(spoken):  # codes; the ids only hold their places
         new = torch.nn.utils.rnn.pad_sequence([row.flatten() for row in spoken], batch_first=True)
@@ -130,6 +132,9 @@ def _ways(model: Model, given: Given) -> Iterator[dict[str, Any]]:
     if "decoder_input_ids" in given and "input_values" in asked:
         # A sound that the decoder goes on from, or else from its own codes: it may begin anew.
         yield {k: v for k, v in asked.items() if k not in ("input_values", "padding_mask")}
+    begun = given.get("decoder_input_ids")
+    if begun is not None and begun.dim() == 3:  # codes, which its processor begins (Dia)
+        yield {**asked, "decoder_input_ids": begun, "min_new_tokens": None}
     sounds = [name for name in ("input_features", "input_values") if name in asked]
     if sounds:  # as many tokens as are heard, and no more: the prompt's, and the new ones
         yield asked | {name: torch.cat([asked[name]] * 2, -1) for name in sounds}
