@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tinybuild.portable.arithmetic import exactly
+from tinybuild.portable.arithmetic import exactly, products
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,3 +44,28 @@ def test_it_is_computed_in_float64() -> None:
         made = given.exp()
     assert torch.equal(made, given.double().exp().float())
     assert not torch.equal(made, given.exp())
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16"])
+def test_products_of_short_numbers_are_rounded_once(kind: str) -> None:
+    """Forward and backward; what torch refuses it refuses here, and nothing else is touched."""
+    import torch
+
+    short = getattr(torch, kind)
+    drawn = torch.Generator().manual_seed(0)
+    given = torch.randn(1, 2, 8, 16, generator=drawn).to(short).requires_grad_()
+    with products(short):
+        made = given @ given.transpose(-1, -2)
+        attended = torch.nn.functional.scaled_dot_product_attention(given, given, given)
+        (made.sum() + attended.sum()).backward()
+        root = given.exp()
+        with pytest.raises(RuntimeError, match="scalar type"):
+            given @ given.float().transpose(-1, -2)
+    wide = given.detach().float()
+    assert torch.equal(made, (wide @ wide.transpose(-1, -2)).to(short))
+    assert made.dtype == attended.dtype == short
+    assert given.grad is not None
+    assert given.grad.dtype == short
+    assert torch.equal(root, given.exp())
+    with products(torch.float32):
+        assert torch.equal(wide @ wide.transpose(-1, -2), wide @ wide.transpose(-1, -2))

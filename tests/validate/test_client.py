@@ -398,3 +398,18 @@ def test_codes_are_begun_by_who_asks_for_them() -> None:
     assert [*_begun(client, asked)] == [asked]
     client.batch["decoder_input_ids"] = torch.ones((2, 4, 3))
     assert [*_begun(client, asked)][1]["decoder_input_ids"].shape == (1, 4, 3)
+
+
+def test_a_class_that_takes_one_row_is_not_given_two(packed: Copy) -> None:
+    import torch
+
+    from tinybuild.validate.client import _padded
+
+    folder, _ = packed("llama")
+    kind = heads.find("LlamaForCausalLM", "llama")
+    assert kind is not None
+    model = kind.from_pretrained(folder).eval()
+    for rows in (2, 1):
+        batch = {"input_ids": torch.ones((rows, 3), dtype=torch.long)}
+        client = Client(folder=folder, model=model, seed=0, learns=False, batch=batch)
+        assert _padded(client) == (rows == 2)

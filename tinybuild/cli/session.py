@@ -243,10 +243,10 @@ class Session:
         """Task -> the seconds of the last time that it was done here."""
         try:
             told: Json = json.loads((self.root / "build" / PAST).read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         listed = told.items() if isinstance(told, Mapping) else ()
-        return {task: float(took) for task, took in listed if isinstance(took, int | float)}
+        return {task: took for task, took in listed if isinstance(took, float)}
 
     def ours(self, selected: Sequence[str]) -> list[str]:
         """Those of the tasks that doit selected which are ours; a group stands for its recipes."""

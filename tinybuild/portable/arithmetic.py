@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 # What runs in place of an operator of torch, with its arguments.
@@ -54,6 +55,54 @@ def _mode() -> Any:
 def exactly() -> contextlib.AbstractContextManager[None]:
     """Every operator of torch computes in float64, and rounds to the dtype that it gives."""
     return calling(in_float64)
+
+
+def products(kind: torch.dtype) -> contextlib.AbstractContextManager[object]:
+    """Where numbers are shorter than float32, products of matrices are computed in float32 and
+    rounded once, as processors do that know such numbers: others take ten times as long, forward
+    and backward. All else is computed as it is."""
+    import torch
+
+    short = kind in (torch.bfloat16, torch.float16)
+    return _products()(kind) if short else contextlib.nullcontext()
+
+
+@functools.cache
+def _products() -> Any:
+    import torch
+    from torch.nn import functional
+    from torch.overrides import TorchFunctionMode
+
+    functions = {
+        *(functional.linear, functional.scaled_dot_product_attention, torch.einsum),
+        *(torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.mm, torch.Tensor.mm),
+        *(torch.bmm, torch.Tensor.bmm, torch.addmm, torch.baddbmm),
+        *(functional.conv1d, functional.conv2d, functional.conv3d),
+        *(functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d),
+    }
+
+    class Mode(TorchFunctionMode):  # type: ignore[misc]
+        def __init__(self, kind: torch.dtype) -> None:
+            super().__init__()
+            self.kind = kind
+
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            options = kwargs or {}
+            if func not in functions:
+                return func(*args, **options)
+            given = tensors((args, options))
+            if {one.dtype for one in given if one.is_floating_point()} != {self.kind}:
+                return func(*args, **options)  # of several dtypes torch makes no product
+            made = func(*each(args, _float), **each(options, _float))
+            return made.to(self.kind)
+
+    return Mode
+
+
+def _float(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def in_float64(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -18,7 +18,7 @@ from tinybuild.feeding.inputs import (
     verdict,
 )
 from tinybuild.feeding.inputs.contents import contents, renewed
-from tinybuild.portable.arithmetic import exactly
+from tinybuild.portable.arithmetic import exactly, products
 from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.learning import MASKED, kept, learn, objective
 from tinybuild.validate.subject import Batch, Subject
@@ -62,7 +62,8 @@ def backward(subject: Subject) -> Result:
     """The gradients of the loss (or of the outputs' mean square) are finite, and there are some."""
     model = subject.model
     model.zero_grad()
-    loss, _ = learn(model, subject.batch, subject.seed)
+    with products(model.dtype):
+        loss, _ = learn(model, subject.batch, subject.seed)
     named = dict(model.named_parameters())
     given = {name: p.grad for name, p in named.items() if p.grad is not None}
     bad = [name for name, grad in given.items() if not grad.isfinite().all()]

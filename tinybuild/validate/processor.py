@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tinybuild.feeding.inputs import tensors
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.processor import features, parts
+from tinybuild.portable.arithmetic import products
 from tinybuild.validate import samples
 from tinybuild.validate.check import Result, check
 from tinybuild.validate.subject import Batch, NotTried, Subject
@@ -31,10 +32,11 @@ def processor_feeds_model(subject: Subject) -> Result | None:
     model, made = subject.model, dict[str, "Tensor"]()
     told, wrong = list[str](), list[str]()
     given = features.cast(model, fed.inputs)
-    made_of = {
-        medium: features.rows(model, medium, given) if medium in fed.ids else None
-        for medium in fed.media
-    }
+    with products(model.dtype):
+        made_of = {
+            medium: features.rows(model, medium, given) if medium in fed.ids else None
+            for medium in fed.media
+        }
     text = fed.inputs.get("input_ids")
     counts = dict[str, int]()
     if fed.whole and text is not None:
@@ -49,7 +51,7 @@ def processor_feeds_model(subject: Subject) -> Result | None:
             if counts[medium] != rows:
                 wrong.append(medium)
     if fed.whole or not fed.ids:
-        with torch.no_grad():
+        with torch.no_grad(), products(model.dtype):
             made = tensors(model(**samples.complete(model, fed.inputs, subject.batch)))
     if not fed.whole and not made and not any(made_of.values()):
         raise NotTried(f"{fed.note}; it makes features with a text only")

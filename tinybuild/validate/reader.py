@@ -25,7 +25,7 @@ from tinybuild.config import heads
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.feeding import inputs
 from tinybuild.paths import Data, Json
-from tinybuild.portable.arithmetic import each
+from tinybuild.portable.arithmetic import each, products
 from tinybuild.validate import client, vectors
 from tinybuild.workers import Limits, beside, out_of_memory
 
@@ -259,7 +259,7 @@ def _read(question: Question, shape: Json) -> Answer:
 def _plain(model: PreTrainedModel, batch: Mapping[str, Any], seed: int) -> dict[str, Tensor]:
     import torch
 
-    with torch.no_grad():
+    with torch.no_grad(), products(model.dtype):
         torch.manual_seed(seed)
         return inputs.tensors(model(**batch))
 

@@ -21,7 +21,7 @@ from tinybuild.feeding.inputs.contents import contents, renewed
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.keys import PROCESSORS, mentioned
 from tinybuild.paths import Data
-from tinybuild.portable.arithmetic import each
+from tinybuild.portable.arithmetic import each, products
 from tinybuild.tokenizer.loading import load
 from tinybuild.validate import reader
 
@@ -256,7 +256,7 @@ class Subject:
         try:
             made = inputs.batch(self.exact, self.seed)  # some CPUs are slow with shorter numbers
             given = _as(made, self.model.dtype)
-            with inputs.quiet(self.model):
+            with inputs.quiet(self.model), products(self.model.dtype):
                 if inputs.attempt(self.model, given).error is None:
                     return given
             return inputs.batch(self.model, self.seed)  # what a loss computes has no such kernel
@@ -317,9 +317,10 @@ class Subject:
         """The outputs for another batch (of another model), drawn with the same random numbers."""
         import torch
 
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        made = model or self.model
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), products(made.dtype):
             torch.manual_seed(self.seed)
-            return inputs.tensors((model or self.model)(**batch))
+            return inputs.tensors(made(**batch))
 
     @property
     def generated(self) -> list[tuple[Tensor, Tensor]] | None:
@@ -328,7 +329,8 @@ class Subject:
         where a package is missing."""
         if self.rows is None:
             return None
-        made = inputs.continued(self.model, [self.batch], self.seed)
+        with products(self.model.dtype):
+            made = inputs.continued(self.model, [self.batch], self.seed)
         if isinstance(made.error, ImportError):  # of what only generation needs
             raise NotTried(str(made.error).partition("\n")[0])
         if made.error is not None:
