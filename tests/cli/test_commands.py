@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -135,3 +137,13 @@ def test_a_recipe_is_found_by_its_name(here: Session) -> None:
     assert found.name == "a"
     with pytest.raises(RecipeFault, match="hint: known: a, b, c"):
         here.recipe("xyz")
+
+
+@pytest.mark.parametrize("name", ["list", "why", "plan"])
+def test_what_is_said_is_data_too(here: Session, name: str) -> None:
+    """What `--json` prints of recipes tells of each that the lines tell of."""
+    lines, answer = said(here, name, "a", "b")
+    told = json.dumps(answer.data)
+    for one in ("a", "b"):
+        assert re.search(rf"(?m)^(\w+:)?{one} ", "\n".join(lines))
+        assert re.search(rf'[":]{one}"', told), told

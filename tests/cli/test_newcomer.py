@@ -106,9 +106,14 @@ def test_a_zoo_without_recipes_says_what_to_do(tmp_path: Path) -> None:
     assert "no recipe in recipes/ itself\n  hint: build a group: doit hub" in doit(root).out
 
 
-def test_nothing_is_drawn_anew_on_a_terminal_that_cannot(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "env", [{"TERM": "dumb"}, {"TERM": "xterm-256color", "CI": "true", "NO_COLOR": "1"}]
+)
+def test_nothing_is_drawn_anew_on_a_terminal_that_cannot(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
     root = make(tmp_path / "zoo", a=LIGHT)
-    shown = terminal(root, TERM="dumb")
+    shown = terminal(root, **env)
     assert "1 built in" in shown
     assert "\x1b" not in shown
     assert not re.search(r"\r(?!\n)", shown)

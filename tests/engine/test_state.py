@@ -2,7 +2,8 @@
 
 Stages are stood in for by one that writes down all it was given (`Echo`): anything that a task
 sees and does not depend on shows as stale bytes. Three recipes are made from one another, three
-deep, with configs, tokenizers and rows of different ones. `TINYBUILD_STEPS` says how many steps the
+deep, with configs, tokenizers and rows of different ones; all is done beside a store, too.
+`TINYBUILD_STEPS` says how many steps the
 slow test takes, `TINYBUILD_SEED` which ones; it prints its seed.
 """
 
@@ -23,11 +24,14 @@ from kit.files import contents
 from kit.zoo import make, snapshot
 
 from tinybuild import source, wire
+from tinybuild.engine.orphans import clean, orphans
 from tinybuild.engine.plan import load
 from tinybuild.engine.run import Builder
+from tinybuild.engine.stored import Stored
 from tinybuild.facts import ModelFacts, TokenizerFacts
-from tinybuild.files import Memo, digest, sha256
+from tinybuild.files import Memo, digest, remove, sha256
 from tinybuild.recipe import Cache
+from tinybuild.store.place import Place
 from tinybuild.workers import Job, Limits, Pool, Sort
 
 HEAD = "version: 1\nsummary: of a chain\nseed: 0\n"
@@ -101,8 +105,11 @@ class Echo(Pool):
 
 
 def job_seen(job: Job) -> Iterator[object]:
-    """All that a stage could read of its job, as JSON."""
-    yield [job.task, wire.dump(job.settings), wire.dump(job.facts), job.seed]
+    """All that a stage could read of its job, as JSON. Its recipe's name is for pack alone: what
+    others make is made once for all who ask the same."""
+    stage = job.task.partition(":")[0]
+    task = job.task if stage == "pack" else stage
+    yield [task, wire.dump(job.settings), wire.dump(job.facts), job.seed]
     yield [wire.dump(job.upstream), wire.dump(job.versions)]
     for name, place in sorted(job.inputs.items()):
         if place.is_dir():
@@ -111,16 +118,21 @@ def job_seen(job: Job) -> Iterator[object]:
             yield [name, sha256(place)]
 
 
-def built(root: Path, pool: Pool) -> None:
+def built(root: Path, pool: Pool, store: Path | None = None) -> None:
     """Each task that must run, in order, as doit does it."""
     memo = Memo(root / "build/.memo.json")
     zoo = load(root, memo, Cache(root / "build/.recipes.json", memo))
     assert not zoo.broken, [str(one.fault) for one in zoo.broken]
     builder = Builder(root, memo, pool)
+    builder.stored = Stored(Place(folder=store) if store is not None else None, pool)
     for name in zoo.one_by_one(["zoo"]):
         for task in zoo.tasks_of(name) if name in zoo.recipes else ():
             if builder.reasons(task):
                 builder.perform(task, lambda _: None)
+    for orphan in orphans(zoo):
+        for foreign in clean(root, orphan):
+            assert foreign.endswith("foreign.txt"), foreign
+            remove(root / foreign)
     memo.save()
 
 
@@ -205,10 +217,13 @@ DAMAGES: tuple[Callable[[Path], None], ...] = (*(deleted, altered, flipped, empt
 
 
 class Zoo(RuleBasedStateMachine):
+    stores = False
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
         self.root = zoo(Path(self.folder.name) / "zoo")
+        self.store = Path(self.folder.name) / "store" if self.stores else None
         self.before: list[tuple[Path, bytes]] = []
 
     def teardown(self) -> None:
@@ -230,6 +245,8 @@ class Zoo(RuleBasedStateMachine):
     @rule(name=st.sampled_from(sorted(RECIPES)), edit=st.sampled_from(EDITS), back=st.booleans())
     def edit_recipe(self, name: str, edit: tuple[str, str], back: bool) -> None:
         path = self.root / f"recipes/{name}.yaml"
+        if not path.is_file():  # it has another name
+            return
         old, new = reversed(edit) if back else edit
         self.write(path, path.read_bytes().replace(old.encode(), new.encode()))
 
@@ -239,11 +256,22 @@ class Zoo(RuleBasedStateMachine):
             path, data = self.before.pop()
             path.write_bytes(data)
 
+    @rule()
+    def rename(self) -> None:
+        """The last recipe gets another name, or its old one back."""
+        old, new = (self.root / f"recipes/{name}.yaml" for name in ("low", "leaf"))
+        if old.exists() and new.exists():  # the old text was put back
+            new.unlink()
+        else:
+            old, new = (old, new) if old.exists() else (new, old)
+            old.rename(new)
+
     @rule(number=st.integers(0, 10**6), damage=st.sampled_from(DAMAGES))
     def damage(self, number: int, damage: Callable[[Path], None]) -> None:
-        """An artefact, a paper, a memo or a lock is not what it was."""
+        """An artefact, a paper, a memo, a lock or an entry of the store is not what it was."""
         paths = [*(self.root / "build").rglob("*"), *(self.root / "dist").rglob("*")]
         paths += [*(self.root / "recipes").glob("*.lock.json")]
+        paths += self.store.rglob("*") if self.store is not None else []
         files = sorted(path for path in paths if path.is_file() and not path.is_symlink())
         if files:
             damage(files[number % len(files)])
@@ -267,7 +295,7 @@ class Zoo(RuleBasedStateMachine):
         """Ctrl-C, or a full disk, in the middle of a stage."""
         end: BaseException = OSError(28, "No space left on device") if full else KeyboardInterrupt()
         try:
-            built(self.root, Echo((call, end)))
+            built(self.root, Echo((call, end)), self.store)
         except KeyboardInterrupt:
             assert not full
         except Exception as fault:  # noqa: BLE001 - the assertion says which it may be
@@ -275,16 +303,22 @@ class Zoo(RuleBasedStateMachine):
 
     @rule()
     def build(self) -> None:
-        built(self.root, Echo())
+        built(self.root, Echo(), self.store)
         now, wanted = left(self.root), from_nothing(self.root)
         assert sorted(now) == sorted(wanted)
         assert [name for name in now if now[name] != wanted[name]] == []
         again = Echo()
-        built(self.root, again)
+        built(self.root, again, self.store)
         assert again.calls == 0, "nothing is left to do"
 
 
-def walk(steps: int, number: int) -> None:
+class Shared(Zoo):
+    """The same beside a store, which is damaged like the rest."""
+
+    stores = True
+
+
+def walk(steps: int, number: int, kind: type[Zoo] = Zoo) -> None:
     each = 30
     limits = settings(
         max_examples=max(1, steps // each),
@@ -294,19 +328,21 @@ def walk(steps: int, number: int) -> None:
         print_blob=True,
         suppress_health_check=list(HealthCheck),
     )
-    seed(number)(Zoo)
-    run_state_machine_as_test(Zoo, settings=limits)
+    seed(number)(kind)
+    run_state_machine_as_test(kind, settings=limits)
 
 
-def test_a_walk_of_a_zoo() -> None:
-    walk(30, 18)
+@pytest.mark.parametrize("kind", [Zoo, Shared])
+def test_a_walk_of_a_zoo(kind: type[Zoo]) -> None:
+    walk(30, 18, kind)
 
 
 @pytest.mark.slow
-def test_a_long_walk_of_a_zoo() -> None:
+@pytest.mark.parametrize("kind", [Zoo, Shared])
+def test_a_long_walk_of_a_zoo(kind: type[Zoo]) -> None:
     number = int(os.environ.get("TINYBUILD_SEED") or random.randrange(2**32))
     print(f"TINYBUILD_SEED={number}")  # noqa: T201 - to walk it again
-    walk(int(os.environ.get("TINYBUILD_STEPS", "300")), number)
+    walk(int(os.environ.get("TINYBUILD_STEPS", "300")), number, kind)
 
 
 @pytest.mark.parametrize("name", FILES)
