@@ -1,14 +1,17 @@
-"""`doit` with nothing to do on zoos of growing size, in CPU seconds, beside starting doit alone.
+"""`doit` with nothing to do on zoos of growing size: CPU seconds and memory, beside their floors.
 
-One recipe is built for real; the stages of all others are copies of its own, under their own
-papers, so that a zoo of 1,000 stands in a minute.
+One recipe is built for real. What the stages of all others are taken to have made are copies of its
+files, under papers of their own that the engine writes: states, receipts and provenance are what a
+build of them would leave. So a zoo of 1,000 stands in a minute, and one of 10,000 in ten.
 
-    python benchmarks/growth.py [--sizes 30 200 1000]
+    python benchmarks/growth.py [--sizes 30 200 1000] [--keep FOLDER]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import resource
 import shutil
 import subprocess
@@ -21,49 +24,51 @@ from noop import generate
 
 from tinybuild.engine import receipts
 from tinybuild.engine.plan import load
+from tinybuild.engine.receipts import Receipt
 from tinybuild.engine.run import Builder
+from tinybuild.engine.stages import Task
 from tinybuild.files import Memo
 from tinybuild.recipe import Cache
-from tinybuild.workers import Job, Limits, Pool, Sort
+from tinybuild.workers import Pool
 
 FIRST = "r0"
 DOIT = (sys.executable, "-m", "doit")
 
 
-class Copies(Pool):
-    """A pool whose work was done for the first recipe."""
-
-    def __init__(self, root: Path):
-        super().__init__()
-        self.root = root
-
-    def call(
-        self, function: str, argument: object, limits: Limits | None = None, sort: Sort = "light"
-    ) -> object:
-        assert isinstance(argument, Job)
-        stage, _, name = argument.task.partition(":")
-        receipt, _ = receipts.papers(str(self.root / "build" / FIRST / stage))
-        assert receipt is not None
-        for file in receipt.files:
-            made = self.root / "build" / FIRST / stage / file
-            target = argument.out / file
-            if stage == "pack":
-                made = self.root / "dist" / file
-                target = argument.out / f"{name}{file.removeprefix(FIRST)}"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(made, target)
-        return dict(receipt.facts)
-
-
 def fill(root: Path, count: int) -> None:
+    """A zoo of so many recipes, all built; those that are there already stay."""
     generate(root, count)
     subprocess.run([*DOIT, FIRST], cwd=root, check=True, stdout=subprocess.DEVNULL)
     memo = Memo()
     zoo = load(root, memo, Cache(root / "none", memo))
-    builder = Builder(root, memo, Copies(root))
+    builder = Builder(root, memo, Pool())
     for task in zoo.tasks.values():
-        if builder.reasons(task):
-            builder.perform(task, print)
+        if not (builder.place(task.name) / "receipt.json").is_file():
+            lay(builder, task)
+
+
+def lay(builder: Builder, task: Task) -> None:
+    """What a task would leave, had it made what it made of the first recipe."""
+    first, name = f"{task.stage}:{FIRST}", task.recipe.name
+    made = builder.receipt(first)
+    assert made is not None
+
+    def own(file: str) -> str:
+        return f"{name}{file.removeprefix(FIRST)}" if task.stage == "pack" else file
+
+    receipt = Receipt(
+        files={own(file): entry for file, entry in made.files.items()}, facts=made.facts
+    )
+    place = builder.place(task.name)
+    place.mkdir(parents=True)
+    for file in made.files:
+        target = builder.files_of(task.name) / own(file)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(builder.files_of(first) / file, target)
+    papers = receipts.written(task.name, receipt, builder.state(task))
+    for paper, text in papers.items():
+        (place / paper).write_text(text, encoding="utf-8")
+    builder.receipts[task.name] = receipt
 
 
 def spent(*command: str, root: Path, runs: int = 5) -> float:
@@ -77,22 +82,68 @@ def spent(*command: str, root: Path, runs: int = 5) -> float:
     return min(times)
 
 
+def peak(*command: str, root: Path) -> float:
+    """MB that a command takes at most."""
+    program = (
+        "import resource, subprocess, sys;"
+        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command],
+        cwd=root,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return float(done.stdout)
+
+
+def touched(root: Path) -> float:
+    """CPU seconds of `doit` when the text of one recipe of many was touched, and says the same."""
+    time.sleep(3)
+    os.utime(root / "recipes" / f"{FIRST}.yaml")
+    return spent(*DOIT, root=root, runs=1)
+
+
+def stats(root: Path) -> float:
+    """CPU seconds to ask the stat of each file and folder of the zoo, in one Python: the floor."""
+    paths = [
+        path for top in ("recipes", "build", "dist") for path in map(str, (root / top).rglob("*"))
+    ]
+    begun = time.process_time()
+    for path in paths:
+        os.stat(path)
+    return time.process_time() - begun
+
+
+def measure(root: Path, count: int) -> dict[str, float]:
+    fill(root, count)
+    time.sleep(3)  # what is younger than two seconds is not kept
+    python = (sys.executable, "-c", "pass")
+    return {
+        "recipes": count,
+        "by content": spent(*DOIT, root=root, runs=1),
+        "known": spent(*DOIT, root=root, runs=3),
+        "touched": touched(root),
+        "MB": peak(*DOIT, root=root),
+        "stat": stats(root),
+        "doit": spent(*DOIT, "--version", root=root, runs=3),
+        "python": spent(*python, root=root, runs=3),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[30, 200, 1000])
+    parser.add_argument("--keep", type=Path, help="where the zoo is, and stays")
+    given = parser.parse_args()
+    os.environ["TINYBUILD_STORE"] = "off"
     with tempfile.TemporaryDirectory() as temporary:
-        root = Path(temporary).resolve() / "zoo"
-        for count in sorted(parser.parse_args().sizes):
-            fill(root, count)
-            time.sleep(3)  # what is younger than two seconds is not kept
-            first = spent(*DOIT, root=root, runs=1)
-            known = spent(*DOIT, root=root)
-            start = spent(*DOIT, "--version", root=root)
-            print(
-                f"{count:6} recipes: by content {first:6.2f} s, known {known:6.2f} s "
-                f"({first / known:4.1f} times less), starting doit {start:5.2f} s",
-                flush=True,
-            )
+        root = (given.keep or Path(temporary) / "zoo").resolve()
+        for count in sorted(given.sizes):
+            row = measure(root, count)
+            print(json.dumps({key: round(value, 3) for key, value in row.items()}), flush=True)
 
 
 if __name__ == "__main__":

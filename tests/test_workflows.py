@@ -259,6 +259,21 @@ def test_what_takes_long_is_tried_every_week(runner: Runner, tmp_path: Path) -> 
     assert (ROOT / "tests/kit/fuzz.py").is_file()
 
 
+def test_benchmarks_are_run_and_their_history_goes_on(runner: Runner, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for name in ("pip", "python", "gh"):
+        runner.program(name, LOGGED)
+    for name in ("history", "measure"):
+        runner.run(script("benchmarks", name), LOG=str(log))
+    assert log.read_text().splitlines()[-1] == (
+        "python -m benchmarks --history history.jsonl growth noop cold store dataset memory"
+    )
+    # The next run takes up what the last one left.
+    runner.program("gh", '#!/bin/sh\n[ "$2" = list ] && echo 7 || echo "$@" >> "$LOG"\n')
+    runner.run(script("benchmarks", "history"), LOG=str(log))
+    assert log.read_text().endswith("run download 7 --name benchmarks\n")
+
+
 def test_the_hashed_requirements_are_the_constraints() -> None:
     hashed = (ROOT / "requirements.hashes.txt").read_text().replace(" \\\n", "")
     pins = {line.split()[0]: line.split()[1:] for line in hashed.splitlines()}

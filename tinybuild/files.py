@@ -14,7 +14,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -260,20 +260,36 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+LOCK = ".lock."
+ASIDE = re.compile(r"\.(.+)\.(?:old|new)(?:-[0-9]+)?")  # what `put` lays beside a place
+
+
 def sweep(build: Path, dist: Path) -> None:
-    """Remove what killed builds left in build/ and dist/: of each stage whose lock nobody holds."""
-    for lock in build.glob("*/.lock.*"):
-        stage, name = lock.name.removeprefix(".lock."), lock.parent.name
-        left = list(lock.parent.glob(f".{stage}.*"))
-        if stage == "pack":
-            aside = re.compile(rf"\.{re.escape(name)}(\.tar\.gz)?\.(old|new)-[0-9]+")
-            left += [p for p in dist.glob(f".{name}.*") if aside.fullmatch(p.name)]
-        if not left:
-            continue
-        with contextlib.suppress(OSError), lock.open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: it is at work
-            for path in left:
-                remove(path)
+    """Remove what killed builds left in build/ and dist/: of each stage whose lock nobody holds.
+
+    Each folder is listed once: there may be 10,000 recipes.
+    """
+    aside = dict[str, list[Path]]()
+    for path in dist.glob(".*"):
+        if match := ASIDE.fullmatch(path.name):
+            aside.setdefault(match[1].removesuffix(".tar.gz"), []).append(path)
+    for folder in (path for path in build.glob("*") if path.is_dir()):
+        hidden = [path for path in folder.iterdir() if path.name.startswith(".")]
+        for lock in hidden:
+            if not lock.name.startswith(LOCK):
+                continue
+            stage = lock.name.removeprefix(LOCK)
+            left = [path for path in hidden if path.name.startswith(f".{stage}.")]
+            left += aside.get(folder.name, ()) if stage == "pack" else ()
+            if left:
+                _remove_unless_held(lock, left)
+
+
+def _remove_unless_held(lock: Path, left: Iterable[Path]) -> None:
+    with contextlib.suppress(OSError), lock.open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: it is at work
+        for path in left:
+            remove(path)
 
 
 @contextlib.contextmanager
@@ -300,15 +316,14 @@ def put(made: Path, place: Path) -> None:
     A folder cannot be replaced in one step: between the two renames there is nothing at `place`,
     which is noticed and rebuilt; there is never a mixture. On another file system (dist/ as a link
     to a larger disk) a complete copy is made beside the place first. What a killed `put` left
-    beside it is removed; the caller holds the lock.
+    beside it is removed; the caller holds the lock, so its name needs no number, and the folder,
+    which may hold 10,000 others, is not looked through.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    ours = re.compile(rf"\.{re.escape(place.name)}\.(old|new)-[0-9]+")
-    for leftover in place.parent.glob(f".{place.name}.*"):
-        if ours.fullmatch(leftover.name):
-            remove(leftover)
+    old, new = (place.with_name(f".{place.name}.{what}") for what in ("old", "new"))
+    remove(old)
+    remove(new)
     if made.stat().st_dev != place.parent.stat().st_dev:
-        new = place.with_name(f".{place.name}.new-{os.getpid()}")
         if made.is_dir():
             shutil.copytree(made, new)
             remove(made)
@@ -316,7 +331,6 @@ def put(made: Path, place: Path) -> None:
             copy(made, new)
         made = new
     if os.path.lexists(place) and (made.is_dir() or place.is_dir()):
-        old = place.with_name(f".{place.name}.old-{os.getpid()}")
         os.rename(place, old)
         os.rename(made, place)
         remove(old)

@@ -116,7 +116,13 @@ def test_what_is_foreign_in_a_bundle_is_noticed(
 
 def test_what_killed_builds_left_goes_whichever_stage_runs(copy: Path) -> None:
     """Of any recipe, also one that is no more; but not what another doit is at work on."""
-    left = ["build/x/.model.k", "build/gone/.fetch.k", "dist/.x.old-1", "dist/.x.tar.gz.new-1"]
+    left = [
+        "build/x/.model.k",
+        "build/gone/.fetch.k",
+        "dist/.x.old-1",
+        "dist/.x.tar.gz.new-1",
+        "dist/.x.new",
+    ]
     busy, mine = "build/x/.validate.k", "dist/.x.mine"
     for name in (*left, busy, mine):
         (copy / name).mkdir(parents=True)
@@ -190,7 +196,7 @@ def test_put_replaces_whatever_stands_there(tmp_path: Path, old: str, new: str) 
     mine.mkdir()
     (mine / "file").write_text("mine")
     place.parent.mkdir()
-    (place.parent / ".place.old-77").mkdir()  # of a killed process
+    (place.parent / ".place.old").mkdir()  # of a killed process
     (place.parent / ".place.old-x").mkdir()
     if new == "folder":
         made.mkdir()

@@ -69,10 +69,10 @@ def orders(zoo: Zoo, names: Sequence[str], took: Mapping[str, float]) -> Orders:
     home, away = dict[str, str](), dict[str, Order]()
     for name in names:
         upstream = made_from(zoo, name)
-        why = _stays(zoo, name, local[name])
-        lost = next((other for other in upstream if other in home), None)
-        if why or lost:
-            home[name] = why or f"it is made from {lost}"
+        here = next((other for other in upstream if other in home), None)
+        why = f"it is made from {here}" if here else _stays(zoo, name, local[name])
+        if why:
+            home[name] = why
             continue
         recipe, tasks = zoo.recipes[name], zoo.tasks_of(name)
         paths = [recipe.file, lock.place(recipe.file), zoo.root / zoofile.FILE, *local[name]]
