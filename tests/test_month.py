@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -174,7 +175,7 @@ def propose(here: Month) -> None:
 
 
 def upgrade(here: Month, scratch: Path) -> None:
-    """Another transformers is a reason, by name."""
+    """Another transformers is a reason, by name, and what it changed is told."""
     fake = scratch / "fake/transformers-99.0.0.dist-info"
     fake.mkdir(parents=True)
     (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: transformers\nVersion: 99.0.0\n")
@@ -182,6 +183,13 @@ def upgrade(here: Month, scratch: Path) -> None:
     why = doit(here.root, "why", "words-b", **here.more, **path)
     assert 'transformers: "' in why.out
     assert '-> "99.0.0"' in why.out
+    shutil.copytree(here.root / "dist/words-b", scratch / "before/words-b")
+    built = doit(here.root, "words-b", **here.more, **path)
+    assert built.code == 0, built.out + built.err
+    told = doit(here.root, "diff", str(scratch / "before"), "words-b", **here.more, **path)
+    assert told.code == 3, told.out + told.err
+    assert "library: transformers" in told.out
+    assert '-> "99.0.0"' in told.out
 
 
 def rename(here: Month) -> None:

@@ -159,6 +159,22 @@ def test_an_adapter_is_a_repository_that_names_its_base(tmp_path: Path) -> None:
     assert "config.json" in laid(cache, "org/base")
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_main_is_what_is_named_without_a_revision(tmp_path: Path, order: int) -> None:
+    bundles, cache = adapted(tmp_path / "dist"), tmp_path / "cache"
+    (bundles / "old").mkdir()
+    (bundles / "old/SHA256SUMS").write_text("1 config.json\n")
+    (bundles / "old/config.json").write_text('{"old": true}')
+    texts = ("org/base=t", "org/base@v1=old", f"org/base@{'0' * 40}=old", "org/other@v1=old")
+    lay(map(Alias.read, texts[::order]), bundles, cache)
+    assert laid(cache, "org/base")["config.json"] == "{}"
+    home = cache / "models--org--base"
+    old = home / "snapshots" / (home / "refs/v1").read_text() / "config.json"
+    assert old.read_text() == (home / "snapshots" / ("0" * 40) / "config.json").read_text()
+    assert "old" in old.read_text()
+    assert "old" in laid(cache, "org/other")["config.json"]
+
+
 def test_an_adapter_without_its_base_names_none(tmp_path: Path) -> None:
     bundles, cache = adapted(tmp_path / "dist"), tmp_path / "cache"
     lay([Alias.read("org/lora=t/adapters/formal")], bundles, cache)

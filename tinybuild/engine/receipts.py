@@ -72,13 +72,15 @@ class Failure:
 
 def papers(folder: str) -> tuple[Receipt, State] | tuple[None, None]:
     """The receipt and the state that a stage's folder tells; None and None unless they belong
-    together: the provenance holds the receipt's digest, so an edited one is none."""
-    text, before = read(f"{folder}/{RECEIPT}"), data(read(f"{folder}/{PROVENANCE}"))
+    together: the provenance holds the receipt's digest, so an edited one is none, and is as it was
+    written, to the byte."""
+    text, paper = read(f"{folder}/{RECEIPT}"), read(f"{folder}/{PROVENANCE}")
+    before = data(paper)
     try:
         told = wire.load(Provenance, before)
-        if told.receipt == sha256(text):
+        if told.receipt == sha256(text) and pretty(before).encode() == paper:
             return wire.load(Receipt, data(text)), told
-    except Misshapen:
+    except (Misshapen, ValueError):  # NaN, half of a character
         pass
     return None, None
 

@@ -40,7 +40,7 @@ class Cluster:
         require("--on dask", "distributed")
         import distributed
 
-        for name in ("distributed", "tornado", "asyncio"):
+        for name in ("distributed", "distributed.client", "tornado", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self.address, self.topic = address or "this machine", topic
         self.events = queue.SimpleQueue[Event]()

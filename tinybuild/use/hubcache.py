@@ -63,26 +63,25 @@ def lay(aliases: Iterable[Alias], bundles: Path, cache: Path) -> None:
     it has some, to where it looks for those of a dataset of that name. Raises RecipeFault."""
     given = [*aliases]
     whole = {alias.bundle: alias.repo for alias in reversed(given) if not alias.adapter}
+    plain = {alias.repo for alias in given if not alias.revision}
     for alias in given:
-        source = bundles / alias.bundle
+        source, name = bundles / alias.bundle, alias.repo.replace("/", "--")
         commit = hashlib.sha1((source / "SHA256SUMS").read_bytes()).hexdigest()
         commit = alias.revision if _COMMIT.fullmatch(alias.revision) else commit
+        refs = {alias.revision or "main", *(() if alias.repo in plain else ("main",))} - {commit}
+        folder = _adapter(source, alias.adapter) if alias.adapter else source
+        snapshot = _copied(folder, cache / f"models--{name}", commit, refs)
         if alias.adapter:
-            adapter = _adapter(source, alias.adapter)
-            snapshot = _copied(alias, "models", adapter, cache, commit)
             _base(snapshot / "adapter_config.json", whole.get(alias.bundle))
-            continue
-        _copied(alias, "models", source, cache, commit)
-        if (source / DATASET).is_dir():
-            _copied(alias, "datasets", source / DATASET, cache, commit)
+        elif (source / DATASET).is_dir():
+            _copied(source / DATASET, cache / f"datasets--{name}", commit, refs)
 
 
-def _copied(alias: Alias, kind: str, folder: Path, cache: Path, commit: str) -> Path:
+def _copied(folder: Path, home: Path, commit: str, refs: Iterable[str]) -> Path:
     """The snapshot of a repository, whose files are those of a folder."""
-    home = cache / f"{kind}--{alias.repo.replace('/', '--')}"
     for name in below(str(folder)):
         copy(folder / name, home / "snapshots" / commit / name)
-    for ref in {"main", alias.revision or "main"} - {commit}:
+    for ref in refs:
         write(home / "refs" / ref, commit)
     return home / "snapshots" / commit
 
