@@ -860,8 +860,9 @@ def test_a_decoder_of_several_codebooks_begins_in_each() -> None:
 
     def forward(input_ids: Any = None, decoder_input_ids: Any = None) -> None: ...
 
-    speaks: Any = SimpleNamespace(forward=forward, config=MusicgenConfig(), dtype=torch.float32)
-    writes: Any = SimpleNamespace(forward=forward, config=T5Config(), dtype=torch.float32)
+    made_of: Any = {"forward": forward, "dtype": torch.float32, "modules": lambda: ()}
+    speaks: Any = SimpleNamespace(config=MusicgenConfig(), **made_of)
+    writes: Any = SimpleNamespace(config=T5Config(), **made_of)
     ids = {"input_ids": torch.ones(1, 3, dtype=torch.long)}
     flat, deep = torch.zeros(8, 5), torch.zeros(2, 5, 4)
     books = speaks.config.decoder.num_codebooks
