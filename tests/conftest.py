@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ os.environ["TINYBUILD_STORE"] = (
     "off"  # what tests build is made, and the user's store is not theirs
 )
 os.environ.update(SETTINGS)  # what workers run with; before anybody imports torch
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as behind nohup: children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # The same examples each time, as many as find something, however long a loaded machine takes.
 settings.register_profile("tests", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("tests")

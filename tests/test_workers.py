@@ -183,6 +183,7 @@ def test_a_dead_worker_leaves_no_handle_and_no_process(sort: Sort) -> None:
     pool.call("builtins:len", "what is opened once, is", sort=sort)
     pool.stop()
     before, threads = handles(), threading.active_count()
+    others = {*multiprocessing.active_children()}
     for function, argument in ends:
         pool.call("builtins:len", "a worker", sort=sort)
         with pytest.raises((BuildFault, Bug)):
@@ -191,7 +192,7 @@ def test_a_dead_worker_leaves_no_handle_and_no_process(sort: Sort) -> None:
     pool.stop()
     assert handles() == before
     assert threading.active_count() == threads
-    assert multiprocessing.active_children() == []
+    assert {*multiprocessing.active_children()} <= others
 
 
 @pytest.mark.parametrize("function", ["builtins:bytearray", "test_workers:tensor"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,9 +15,6 @@ T = TypeVar("T")
 
 TRIES = 6  # as many as huggingface_hub makes for a file
 BUSY = (408, 429, 500, 502, 503, 504)  # the statuses after which one asks again
-# What hf_xet reads when it begins: by itself it asks for two and a half minutes where its store
-# refuses connections. With this it gives up after 9 s, or 40 s where nothing answers.
-XET = {"HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "2", "HF_XET_CLIENT_CONNECT_TIMEOUT": "10s"}
 LONGEST = 60  # seconds that anybody waits because the Hub says so
 
 
@@ -40,8 +36,6 @@ def persistently(
     """What a question gives. told: the fault that an error stands for; None where it is a bug.
     prepare: what comes before each try. Where the store of large files (Xet) does not answer,
     the next try goes without it. Raises Fault."""
-    for name, value in XET.items():
-        os.environ.setdefault(name, value)
     tried, plain = 0, False
     while True:
         prepare()
