@@ -1,7 +1,7 @@
 """What a worker of Dask does with a parcel: an ordinary build, in a process of its own.
 
-The process ends when the worker does: it reads a pipe that nobody writes to. What it finished is in
-the store by then, so whoever builds it again goes on from there.
+The process ends when the worker does (`leashed`). What it finished is in the store by then, so
+whoever builds it again goes on from there.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tinybuild.engine.stages import STAGES
 from tinybuild.files import inside
+from tinybuild.machines import leashed
 from tinybuild.machines.parcel import (
     Built,
     Outcome,
@@ -30,17 +31,6 @@ from tinybuild.machines.parcel import (
 from tinybuild.paths import Json, get
 from tinybuild.store.place import MODE, STORE, SUMS
 
-BUILD = """
-import os, signal, sys, threading
-
-def leash():
-    sys.stdin.buffer.read()
-    os.kill(os.getpid(), signal.SIGTERM)
-
-threading.Thread(target=leash, daemon=True).start()
-from tinybuild.cli.face import main
-sys.exit(main(["build", "--locked", *sys.argv[1:]]))
-"""
 # What of a worker's environment is not for the build of a parcel.
 OTHERS = (MODE, SUMS, "TINYBUILD_SHARD", "TINYBUILD_COSTS", "TINYBUILD_LOCKED")
 LINE = re.compile(rf"(?:{'|'.join(STAGES)}):(\S+) +[\d.]+ s\b")
@@ -86,7 +76,7 @@ def _begun(parcel: Parcel, root: Path) -> subprocess.Popen[str]:
         environment[STORE] = parcel.store
     return subprocess.Popen(
         # -P: what lies in the folder of the zoo is no module.
-        [sys.executable, "-P", "-c", BUILD, *parcel.names],
+        [sys.executable, "-P", "-m", leashed.__name__, *parcel.names],
         cwd=root,
         env=environment,
         stdin=subprocess.PIPE,
