@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from kit.zoo import make
+from kit.zoo import environment, make
 
 from tinybuild.engine.plan import load
 from tinybuild.engine.run import Builder
@@ -88,29 +89,8 @@ def build(root: Path, pool: Deadly, number: int, kills: bool) -> None:
     memo.save()
 
 
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    monkeypatch.setenv("TMPDIR", str(scratch))
-    made = make(tmp_path / "zoo", x=ROWS)
-    (made / "rows").mkdir()
-    return made
-
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc says it on Linux only")
-
-
-@pytest.mark.parametrize(
-    ("builds", "every"),
-    [
-        (4, 4),
-        pytest.param(int(os.environ.get("TINYBUILD_BUILDS", "200")), 100, marks=pytest.mark.slow),
-    ],
-)
-def test_nothing_grows_with_the_number_of_builds(root: Path, builds: int, every: int) -> None:
-    """Also where some lose their worker."""
+def repeat(root: Path, builds: int, every: int) -> tuple[Used, Used]:
+    """What this process and its worker hold before so many builds, and after."""
     pool = Deadly()
     try:
         for number in range(3):
@@ -118,9 +98,45 @@ def test_nothing_grows_with_the_number_of_builds(root: Path, builds: int, every:
         before = used(pool)
         for number in range(builds):
             build(root, pool, number, kills=number % every == 1)
-        after = used(pool)
+        return before, used(pool)
     finally:
         pool.stop()
+
+
+PROGRAM = """
+import dataclasses, json, sys
+from pathlib import Path
+from engine.test_long import repeat
+root, builds, every = sys.argv[1:]
+made = repeat(Path(root), int(builds), int(every))
+print(json.dumps([dataclasses.asdict(one) for one in made]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc says it on Linux only")
+@pytest.mark.parametrize(
+    ("builds", "every"),
+    [
+        (4, 4),
+        pytest.param(int(os.environ.get("TINYBUILD_BUILDS", "200")), 100, marks=pytest.mark.slow),
+    ],
+)
+def test_nothing_grows_with_the_number_of_builds(tmp_path: Path, builds: int, every: int) -> None:
+    """Also where some lose their worker. In a process that does nothing else."""
+    scratch, root = tmp_path / "scratch", make(tmp_path / "zoo", x=ROWS)
+    for folder in (scratch, root / "rows"):
+        folder.mkdir()
+    words = [sys.executable, "-c", PROGRAM, str(root), str(builds), str(every)]
+    path = os.pathsep.join(filter(None, sys.path))
+    done = subprocess.run(
+        words,
+        env=environment(TMPDIR=str(scratch), PYTHONPATH=path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    before, after = (Used(**one) for one in json.loads(done.stdout))
     print(f"{builds} builds: {before} -> {after}")  # noqa: T201 - the figures are kept
     assert after.handles <= before.handles
     assert after.threads <= before.threads
