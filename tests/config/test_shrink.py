@@ -581,14 +581,6 @@ def test_a_model_that_only_has_channels_by_stage_is_drawn_wide_as_well() -> None
     }
 
 
-def test_a_model_of_tokens_is_drawn_wide_though_its_class_declares_no_deviation() -> None:
-    """transformers reads one all the same; what has no tokens keeps what its class does."""
-    assert spread({"hidden_size": 64, "vocab_size": 9}) == {"initializer_range": 0.25}
-    assert spread({"hidden_size": 64}) == {}
-    inner = {"model_type": "x", "hidden_size": 64, "vocab_size": 9}
-    assert spread({"hidden_size": 16, "text_config": inner}) == {}
-
-
 def test_the_shape_of_a_backbones_map_follows_its_widths() -> None:
     widths = [64, 128, 256, 512]
     tree = ruled({"backbone_config": {"hidden_sizes": widths}, "featmap_shape": [1, 256, 24, 24]})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tinybuild.config.overrides import fields, sub_config
 from tinybuild.errors import BuildFault
 from tinybuild.keys import configs, says, width
-from tinybuild.paths import Data, Json, whole
+from tinybuild.paths import Data, Json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -49,8 +49,6 @@ def spread(data: Data, around: int | None = None, wide: float = SPREADS[0]) -> d
             inner = spread(value, own, wide)
             if inner:
                 made[name] = inner
-    if not made and around is None and whole(data.get("vocab_size")):
-        made[DEVIATIONS[0]] = deviation  # told or not, PreTrainedModel._init_weights reads it
     return made
 
 
