@@ -44,7 +44,8 @@ def stand() -> None:
 def around(root: Path, closed: Iterable[Path], within: Iterable[Path]) -> Iterator[None]:
     """Refuse what is in closed folders and not in (or one of) `within`. Raises BuildFault at the
     end as well, where the first was hidden."""
-    fence = _Fence(root=f"{root}/", closed=tuple(map(str, closed)), within=tuple(map(str, within)))
+    here = {name for path in within for name in (os.path.abspath(path), os.path.realpath(path))}
+    fence = _Fence(root=f"{root}/", closed=tuple(map(str, closed)), within=tuple(here))
     _opened.clear()
     _fences[:] = [fence]
     try:

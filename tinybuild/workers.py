@@ -62,7 +62,8 @@ class Job:
     read and `facts` what their receipts say, as far as the task depends on it; `upstream` is, for
     each source that is read where it is, the sha256 of its files by name; `root` is the zoo's
     folder; `seed` is the stage's own (0 .. 2**32 - 1); `versions` are those of the toolchain, by
-    library (None: it is not installed); `closed` are folders of which it opens nothing but its own.
+    library (None: it is not installed); `closed` are folders of which it opens nothing but its own
+    and `sources`, those of its sources that are on this machine.
 
     A stage reads settings and facts through dataclasses that name each of them (`asked`, `read`),
     and may return its own facts as one.
@@ -78,6 +79,7 @@ class Job:
     upstream: Mapping[str, Data] = field(default_factory=dict)
     versions: Data = field(default_factory=dict)
     closed: tuple[Path, ...] = ()
+    sources: tuple[Path, ...] = ()
 
     def asked(self, kind: type[T]) -> T:
         """The settings as a dataclass of them all."""
@@ -112,7 +114,7 @@ def call(function: str, argument: object) -> Any:
     asked = getattr(importlib.import_module(module), name)
     if not isinstance(argument, Job) or not argument.closed:
         return asked(argument)
-    within = (argument.out.parent, *argument.inputs.values())
+    within = (argument.out.parent, *argument.inputs.values(), *argument.sources)
     with fence.around(argument.closed[0].parent, argument.closed, within):
         return asked(argument)
 

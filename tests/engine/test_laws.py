@@ -355,3 +355,15 @@ def test_a_stage_may_read_its_own(built: Path) -> None:
     neighbour = Curious("dataset", "reads", "build/y/dataset/README.md", fenced=False)
     assert performed(built, neighbour) == "built"
     assert doit(built).ran == set()
+
+
+def test_a_source_may_lie_beside_the_recipes(tmp_path: Path) -> None:
+    """What a recipe names is its own, wherever it is; also rows that are read where they are."""
+    text = "version: 1\nsummary: x\nsource: {path: sources/config.json}\nmodel: {}\n"
+    rows = "version: 1\nsummary: x\ndataset: {samples: 1, source: {path: ../recipes/sources}}\n"
+    root = make(tmp_path / "zoo", x=text, rows=rows)
+    (root / "recipes/sources").mkdir()
+    (root / "recipes/sources/config.json").write_text('{"model_type": "llama"}')
+    (root / "recipes/sources/a.jsonl").write_text('{"text": "a"}\n')
+    ran = doit(root, "fetch:x", "dataset:rows")
+    assert ran.code == 0, ran.err

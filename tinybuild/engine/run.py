@@ -343,6 +343,7 @@ class Builder:
             out=out,
             seed=task.seed,
             closed=tuple(self.root / top for top in ("build", "dist", "recipes")),
+            sources=tuple(wish.place for wish in task.wishes if source.KINDS[wish.kind].local),
         )
 
     def _leave(self, attempt: Attempt, made: Path, receipt: Receipt) -> None:
