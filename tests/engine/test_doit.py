@@ -19,6 +19,8 @@ import pytest
 from kit import zoo
 from kit.zoo import FULL, LIGHT, STAGES, doit, edit, interrupt, make, snapshot
 
+from tinybuild.expected import format as expected
+
 EDITS = {
     # recipe -> (old, new, stages that must run again)
     "comment": ("summary: a tiny", "# a remark\nsummary: a tiny", {"pack"}),
@@ -32,6 +34,7 @@ EDITS = {
 FUNCTION = """
 from dataclasses import replace
 from tinybuild.engine.stages import STAGES
+from tinybuild.expected import format as expected
 STAGES["{0}"] = replace(STAGES["{0}"], function="{1}")
 """
 
@@ -145,6 +148,12 @@ def test_one_worker_and_two_give_the_same_bytes(built: Path, tmp_path: Path) -> 
     assert snapshot(root / "dist/seed") == snapshot(built / "dist/seed")
     archive = "dist/seed.tar.gz"
     assert (root / archive).read_bytes() == (built / archive).read_bytes()
+
+
+def test_a_bundle_holds_what_a_port_of_it_must_give(built: Path) -> None:
+    """What validate made of the model goes along, and SHA256SUMS names it."""
+    assert expected.FILES[0] in (built / "dist/seed/SHA256SUMS").read_text()
+    assert expected.read(built / "dist/seed").cases
 
 
 def test_torch_is_imported_once(built: Path) -> None:

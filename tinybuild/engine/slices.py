@@ -249,7 +249,7 @@ def pack(asked: Asked) -> Slice | None:
     made = [STAGES[stage].libraries for stage in ran]
     return Slice(
         settings=settings,
-        needs=(*needs, asked.need("validate", "report.json", "expected.")),
+        needs=(*needs, asked.need("validate", "report.json", f"{bundle.EXPECTED}/")),
         libraries=tuple(sorted({library for libraries in made for library in libraries})),
     )
 
