@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from kit.zoo import LIGHT, command, doit, environment, make
+from kit.zoo import LIGHT, begun, command, doit, environment, make
 
 SAID = Path(__file__).with_name("newcomer.txt").read_text()
 HEAD = "version: 1\nsummary: s\n"
@@ -125,15 +125,7 @@ def test_ctrl_c_while_recipes_are_read(tmp_path: Path, words: tuple[str, ...]) -
     root = make(tmp_path / "zoo", a=LIGHT)
     pipe = root / "recipes/b.yaml"
     os.mkfifo(pipe)
-    process = subprocess.Popen(
-        command(*words),
-        cwd=root,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = begun(root, *words)
     with pipe.open("wb"):  # waits for a reader
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)

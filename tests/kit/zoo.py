@@ -90,10 +90,9 @@ def _run(root: Path, words: Sequence[str], env: Mapping[str, str]) -> Result:
     return Result(code=done.returncode, out=done.stdout, err=done.stderr)
 
 
-def interrupt(root: Path, task: str, number: signal.Signals, *arguments: str) -> Result:
-    """Run doit and send it (the whole process group) a signal while `task` works."""
-    stage, _, name = task.partition(":")
-    process = subprocess.Popen(
+def begun(root: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A doit at work, the first of a process group, so that a signal reaches all of it alone."""
+    return subprocess.Popen(
         command(*arguments),
         cwd=root,
         env=environment(),
@@ -102,6 +101,12 @@ def interrupt(root: Path, task: str, number: signal.Signals, *arguments: str) ->
         text=True,
         start_new_session=True,
     )
+
+
+def interrupt(root: Path, task: str, number: signal.Signals, *arguments: str) -> Result:
+    """Run doit and send it (the whole process group) a signal while `task` works."""
+    stage, _, name = task.partition(":")
+    process = begun(root, *arguments)
     folder = root / "build" / name
     patience = time.monotonic() + 120
     while process.poll() is None and not list(folder.glob(f".{stage}.*")):

@@ -29,10 +29,11 @@ from tinybuild.machines.parcel import (
     unpacked,
 )
 from tinybuild.paths import Json, get
+from tinybuild.recipe import lock
 from tinybuild.store.place import MODE, STORE, SUMS
 
 # What of a worker's environment is not for the build of a parcel.
-OTHERS = (MODE, SUMS, "TINYBUILD_SHARD", "TINYBUILD_COSTS", "TINYBUILD_LOCKED")
+OTHERS = (MODE, SUMS, "TINYBUILD_SHARD", "TINYBUILD_COSTS", lock.LOCKED)
 LINE = re.compile(rf"(?:{'|'.join(STAGES)}):(\S+) +[\d.]+ s\b")
 TAIL = 20  # lines of what a process said that came to no end of its own
 
