@@ -18,8 +18,9 @@ def _comment(here: Session, words: Sequence[str], options: Options) -> Lines:
     file = here.root / words[1]
     if not file.is_file():
         raise RecipeFault.of(f"there is no file {words[1]}")
-    yield comments.comment(here.root, words[0], file.read_text(encoding="utf-8"))
-    return Answer()
+    done = comments.comment(here.root, words[0], file.read_text(encoding="utf-8"))
+    yield done
+    return Answer(data={"pull": words[0], "done": done})
 
 
 def _propose(here: Session, words: Sequence[str], options: Options) -> Lines:

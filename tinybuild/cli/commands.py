@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from tinybuild import wire
 from tinybuild.cli import (
     architectures,
     artefact,
@@ -96,8 +97,8 @@ def _unpack(here: Session, words: Sequence[str], options: Options) -> Lines:
 
         shown = recipe.file.relative_to(here.root).as_posix()
         raise locate(_of_options(fault, options), recipe.file, shown) from None
-    yield done
-    return Answer()
+    yield done.words
+    return Answer(data=wire.dump(done))
 
 
 def _of_options(fault: Fault, options: Options) -> Fault:
@@ -117,14 +118,14 @@ def _missing(here: Session, words: Sequence[str], options: Options) -> Lines:
         yield f"wrote {file.relative_to(here.root)}"
     if not files:
         yield "every model type has its recipe"
-    return Answer()
+    return Answer(data={"wrote": [file.relative_to(here.root).as_posix() for file in files]})
 
 
 def _table(here: Session, words: Sequence[str], options: Options) -> Lines:
     text = architectures.table(architectures.rows(here.zoo, here.builder))
     write(here.root / architectures.TABLE, text)
     yield f"wrote {architectures.TABLE}"
-    return Answer()
+    return Answer(data={"wrote": [architectures.TABLE]})
 
 
 COMMANDS: Mapping[str, Command] = {

@@ -331,6 +331,12 @@ def placed(fault: Fault, where: str) -> Fault:
     )
 
 
+def findings(fault: Fault) -> Json:
+    """A fault as data, for `--json`."""
+    told = [{"what": one.what, "where": one.where, "hint": one.hint} for one in fault.findings]
+    return {"findings": [*told]}
+
+
 @functools.cache
 def session() -> Session:
     """The session of this process; doit has changed to the folder of the dodo.py by now."""

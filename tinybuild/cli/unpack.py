@@ -64,9 +64,29 @@ class Work:
         return facts
 
 
-def unpack(work: Work, asked: Asked) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Unpacked:
+    """folder: from the zoo's. rows: how many. columns: a file for each. records: the folder as the
+    recipe would name it."""
+
+    folder: str
+    rows: int
+    columns: tuple[str, ...]
+    records: str
+
+    @property
+    def words(self) -> str:
+        return (
+            f"wrote {self.rows} row{'s' * (self.rows != 1)} to {self.folder}, a file for each of "
+            f"{', '.join(self.columns)}\n"
+            f"edit them; a recipe packs them again with\n"
+            f"  dataset:\n    records: {self.records}"
+        )
+
+
+def unpack(work: Work, asked: Asked) -> Unpacked:
     """Write the rows, before anything is chosen or made small, to a folder that takes its place
-    when it is complete; what to say then. Raises Fault."""
+    when it is complete. Raises Fault."""
     recipe, root = work.recipe, work.builder.root
     place = root / asked.to
     if os.path.lexists(place):
@@ -94,13 +114,11 @@ def unpack(work: Work, asked: Asked) -> str:
             if folder == above or any(folder.iterdir()):
                 break
             folder.rmdir()
-    count = len(facts["rows"])
-    records = os.path.relpath(place, recipe.file.parent)
-    return (
-        f"wrote {count} row{'s' * (count != 1)} to {asked.to}, a file for each of "
-        f"{', '.join(facts['columns'])}\n"
-        f"edit them; a recipe packs them again with\n"
-        f"  dataset:\n    records: {records}"
+    return Unpacked(
+        folder=asked.to,
+        rows=len(facts["rows"]),
+        columns=tuple(facts["columns"]),
+        records=os.path.relpath(place, recipe.file.parent),
     )
 
 
