@@ -14,7 +14,7 @@ from cli.test_commands import said
 from kit.files import ROOT
 from kit.zoo import doit, make, run
 
-from tinybuild.cli import editors
+from tinybuild.cli import editors, starting
 from tinybuild.cli.session import Session
 from tinybuild.errors import Fault, RecipeFault
 
@@ -118,11 +118,32 @@ def test_a_folder(here: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     assert recipe["tokenizer"] == {"vocab_size": 300}
 
 
+def test_an_interrupted_look_leaves_no_recipe(
+    here: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*words: object) -> None:
+        assert (here.root / "recipes/bert.yaml").is_file()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(starting, "_found", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        said(here, "new", "bert")
+    assert not list((here.root / "recipes").iterdir())
+
+
 def test_what_is_no_source(here: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(here.root)
     with pytest.raises(RecipeFault, match="hint: did you mean gpt2"):
         said(here, "new", "gtp2")
     (here.root / "empty").mkdir()
     with pytest.raises(Fault, match="empty"):
+        said(here, "new", "empty")
+    (here.root / "empty/notes.txt").write_text("nothing to build from")
+    with pytest.raises(
+        RecipeFault, match=r"/empty holds no config and no tokenizer\n  hint: it wants"
+    ):
+        said(here, "new", "empty")
+    (here.root / "empty/config.json").write_text("{")
+    with pytest.raises(Fault, match=r"config\.json is not JSON"):
         said(here, "new", "empty")
     assert not list((here.root / "recipes").iterdir())

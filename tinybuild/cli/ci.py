@@ -71,6 +71,8 @@ STEPS: Mapping[str, Callable[[Session, Sequence[str], Options], Lines]] = {
 
 def _ci(here: Session, words: Sequence[str], options: Options) -> Lines:
     step = words[0] if words else ""
+    if not step:
+        raise RecipeFault.of("ci takes a step", hint=f"one of {', '.join(STEPS)}")
     if step not in STEPS:
         raise RecipeFault.of(f"ci has no step {step!r}", hint=did_you_mean(step, STEPS))
     return (yield from STEPS[step](here, words[1:], options))

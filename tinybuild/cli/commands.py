@@ -74,11 +74,13 @@ def _unpack(here: Session, words: Sequence[str], options: Options) -> Lines:
     """Fetches the source if need be, and unpacks to a fresh folder, which then takes its place."""
     known = [name for name, recipe in here.zoo.recipes.items() if "dataset" in recipe.data]
     if len(words) != 1:
-        hint = f"those with a dataset: {', '.join(known) or 'none'}"
+        hint = f"those with a dataset: {', '.join(known)}" if known else "no recipe has a dataset"
         raise RecipeFault.of("unpack takes the name of one recipe", hint=hint)
     recipe = here.recipe(words[0])
     if recipe.name not in known:
-        hint = f"those with one: {', '.join(known) or 'none'}"
+        hint = (
+            f"those with one: {', '.join(known)}" if known else "give it one: dataset: {samples: 9}"
+        )
         raise RecipeFault.of(f"the recipe {recipe.name} has no dataset", hint=hint)
     if options["rows"] and not ROWS.fullmatch(options["rows"]):
         what = f"--rows {options['rows']} is not a list of row numbers"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import textwrap
@@ -15,11 +14,12 @@ from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.editors import SCHEMA
 from tinybuild.cli.session import Session
 from tinybuild.config import heads
+from tinybuild.config.found import as_written
 from tinybuild.engine.plan import load
 from tinybuild.errors import Fault, RecipeFault, nearest
 from tinybuild.files import write
 from tinybuild.forge import callers
-from tinybuild.paths import Json, mapping
+from tinybuild.paths import Json
 from tinybuild.source import blank_tokenizer
 from tinybuild.source.family import takes_text
 
@@ -112,9 +112,12 @@ def written(here: Session, word: str, file: Path, size: int = VOCABULARY) -> Fou
     write(file, recipe(kind, value, plain, size))
     try:
         found = _found(here, kind, value, file.stem)
-    except Fault as fault:
+    except BaseException as error:  # Ctrl-C, too: the first text is no recipe to build
         file.unlink()  # and with it the places in it
-        raise type(fault)(replace(finding, where="") for finding in fault.findings) from None
+        if isinstance(error, Fault):
+            placeless = (replace(finding, where="") for finding in error.findings)
+            raise type(error)(placeless) from None
+        raise
     write(file, recipe(kind, value, found, size, _line(here)))
     editors.learn(here, kind, value, file.stem)
     return found
@@ -177,9 +180,12 @@ def _found(here: Session, kind: str, value: str, name: str) -> Found:
     folder = here.builder.place(task.name) / "source"
     names = {path.name for path in folder.iterdir()}
     words = bool(names & TOKENIZERS) or any(one.endswith((".model", ".tiktoken")) for one in names)
+    if "config.json" not in names and not words:
+        hint = f"it wants a config.json, or one of {', '.join(sorted(TOKENIZERS))}"
+        raise RecipeFault.of(f"{value} holds no config and no tokenizer", hint=hint)
     if "config.json" not in names:
         return Found(model_type="", class_="", tasks=(), words=words)
-    config = mapping(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    config = as_written(folder)
     classes = config.get("architectures")
     first = str(classes[0]) if isinstance(classes, list) and classes else ""
     return _of(str(config.get("model_type", "")), first, words)
