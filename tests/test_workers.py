@@ -92,6 +92,15 @@ def test_ctrl_c_is_the_parents_business(pool: Pool) -> None:
     assert pool.call("signal:getsignal", signal.SIGINT) == signal.SIG_IGN
 
 
+def test_a_pool_that_was_stopped_begins_nothing() -> None:
+    """A thread may ask for a worker while the process ends: nobody would end that one."""
+    pool = Pool()
+    pool.stop()
+    with pytest.raises(KeyboardInterrupt):
+        pool.call("os:getpid", None)
+    assert pool.all == []
+
+
 def test_a_call_that_takes_too_long_is_stopped(pool: Pool) -> None:
     pool.call("builtins:len", "abc")
     (worker,) = pool.all

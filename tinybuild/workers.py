@@ -431,11 +431,14 @@ class Pool:
         self.lock = threading.Lock()
         self.idle: list[Worker] = []
         self.all: list[Worker] = []
+        self.stopped = False
 
     def call(
         self, function: str, argument: object, limits: Limits | None = None, sort: Sort = "light"
     ) -> Any:
         with self.lock:
+            if self.stopped:
+                raise KeyboardInterrupt
             worker = next((one for one in reversed(self.idle) if one.sort == sort), None)
             if worker is None:
                 worker = Worker(sort)
@@ -452,8 +455,9 @@ class Pool:
                     self.all.remove(worker)
 
     def stop(self) -> None:
-        """End all workers now, whatever they are doing."""
+        """End all workers now, whatever they are doing. Who calls later is interrupted, too."""
         with self.lock:
+            self.stopped = True
             for worker in self.all:
                 worker.stop()
             self.all.clear()
