@@ -365,6 +365,30 @@ def test_what_a_processor_wants_beside_is_given() -> None:
     made = samples.asked(Told(), {}, (given,), given)  # type: ignore[arg-type]
     assert made["task_inputs"] == ["semantic"]
 
+    class Typed:
+        """Cosmos 3 Edge's says that it makes the kinds of tokens, and does so only when asked."""
+
+        model_input_names = ("pixel_values", samples.TYPED)
+
+        def __call__(self, *, images: object, return_tensors: str, **more: bool) -> Any:
+            return {name.removeprefix("return_"): images for name, value in more.items() if value}
+
+    assert samples.TYPED in samples.asked(Typed(), {}, (given,), given)  # type: ignore[arg-type]
+
+
+def test_videos_in_the_place_of_images() -> None:
+    """InstructBLIP's processor of videos takes them as images."""
+    from transformers import LlamaConfig
+
+    from tinybuild.validate import samples
+
+    class Films:
+        def __call__(self, images: object, return_tensors: str, **more: object) -> Any:
+            return {"pixel_values": images}
+
+    made = samples._call(LlamaConfig(), Films(), {"video": ""}, {}, {"video": ["a film"]})  # type: ignore[arg-type]
+    assert made["pixel_values"] == ["a film"]
+
 
 def test_float32_is_all_float32() -> None:
     """T5Gemma 2 gives a part the dtype of the part's own config, whatever is asked for."""
