@@ -139,7 +139,8 @@ def test_a_bug_ends_with_its_own_code(
         yield "begun"
         raise ZeroDivisionError("nobody meant this")
 
-    monkeypatch.setitem(COMMANDS, "list", replace(COMMANDS["list"], do=fail, zoo=False))  # type: ignore[arg-type]
+    listing = replace(COMMANDS["list"], do=fail, zoo=False)
+    monkeypatch.setattr(face, "COMMANDS", {"list": listing})
     monkeypatch.setattr(face, "session", lambda: Session(tmp_path))
     assert face.main(["list", "--json"]) == 2
     out, err = capfd.readouterr()
