@@ -28,7 +28,12 @@ from doit.doit_cmd import DoitMain
 from doit.reporter import ZeroReporter
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 from kit.files import contents
 from kit.hub import Hub, connected
 from kit.zoo import make, snapshot
@@ -304,6 +309,14 @@ class Zoo(RuleBasedStateMachine):
         self.root = zoo(Path(self.folder.name) / "zoo")
         self.store = Path(self.folder.name) / "store" if self.stores else None
         self.before: list[tuple[Path, bytes]] = []
+        self.steps = 0
+
+    @invariant()
+    def every_third(self) -> None:
+        """Among the rules alone builds would be rare: hypothesis leaves out some in each zoo."""
+        self.steps += 1
+        if self.steps % 3 == 0:
+            self.compare(1 + self.steps % 2)
 
     def teardown(self) -> None:
         try:
@@ -486,13 +499,13 @@ def walk(steps: int, number: int, kind: type[Zoo] = Zoo) -> Counter[str]:
     walked = Counter[str]()
 
     class Counted(kind):  # type: ignore[misc, valid-type]
-        def check_invariants(self, *given: object, **more: object) -> None:
-            walked["steps"] += 1
-            super().check_invariants(*given, **more)
-
         def compare(self, workers: int) -> None:
             super().compare(workers)
             walked[f"builds by {workers}"] += 1
+
+        def teardown(self) -> None:
+            super().teardown()
+            walked["steps"] += self.steps
 
     seed(number)(Counted)
     run_state_machine_as_test(Counted, settings=limits)
@@ -501,10 +514,9 @@ def walk(steps: int, number: int, kind: type[Zoo] = Zoo) -> Counter[str]:
 
 @pytest.mark.parametrize("kind", [Zoo, Shared, Far])
 def test_a_walk_of_a_zoo(kind: type[Zoo]) -> None:
-    walked = walk(20, 18, kind)
-    assert walked["steps"] > 40
-    assert walked["builds by 1"] > 2  # those at the end are two
-    assert walked["builds by 2"]
+    walked = walk(12, 18, kind)
+    assert walked["steps"] >= 24
+    assert min(walked["builds by 1"], walked["builds by 2"]) >= 4
 
 
 @pytest.mark.slow
