@@ -4,8 +4,8 @@
 from each of AREAS where it has so many, one at a time in a copy. Which tests run a line is asked of
 coverage once (`--map FILE` keeps the answer); a fault gets those that run its line, the ones beside
 its module first, and the first that fails ends it. All are forked from one process that has
-imported the libraries and computed nothing: a fault costs what its tests do, and no import of torch.
-It prints the survivors and the share that was caught. `--of` takes faults by their names, as printed.
+imported the libraries and computed nothing: a fault costs what its tests do, no import of torch.
+It prints each fault with the test that caught it. `--of FILE` takes those that a file names.
 """
 
 from __future__ import annotations
@@ -33,22 +33,34 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-AREAS: Mapping[str, Sequence[str]] = {
-    "run": ["engine/run.py"],
-    "plan": ["engine/plan.py", "engine/slices.py"],
-    "receipts": ["engine/receipts.py"],
-    "files": ["files.py"],
-    "tokenizer": ["tokenizer/*.py"],
-    "config": ["config/**/*.py"],
-    "validate": ["validate/*.py"],
-}
-# What may see them. Those that begin a doit each are left out: what they would catch, others must.
-TESTS = (
-    *(f"tests/engine/test_{name}.py" for name in ("plan", "state", "views", "code", "clean")),
-    *(f"tests/engine/test_{name}.py" for name in ("orphans", "order", "stored", "standins")),
-    *("tests/test_files.py", "tests/config", "tests/tokenizer", "tests/validate"),
-    *("tests/model/test_make.py", "tests/recipe/test_lock.py", "tests/test_bundle.py"),
+ENGINE = tuple(
+    f"tests/{name}.py"
+    for name in (
+        *("engine/test_plan", "engine/test_views", "engine/test_orphans", "engine/test_code"),
+        *("engine/test_stored", "engine/test_clean", "engine/test_state", "engine/test_standins"),
+        *("recipe/test_lock", "test_files", "test_bundle", "test_wire"),
+    )
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Area:
+    """modules: of the package. tests: what may see their faults; those that begin a doit each are
+    left out: what they would catch, others must."""
+
+    modules: Sequence[str]
+    tests: Sequence[str]
+
+
+AREAS: Mapping[str, Area] = {
+    "run": Area(modules=["engine/run.py"], tests=ENGINE),
+    "plan": Area(modules=["engine/plan.py", "engine/slices.py"], tests=ENGINE),
+    "receipts": Area(modules=["engine/receipts.py"], tests=ENGINE),
+    "files": Area(modules=["files.py"], tests=ENGINE),
+    "tokenizer": Area(modules=["tokenizer/*.py"], tests=["tests/tokenizer"]),
+    "config": Area(modules=["config/**/*.py"], tests=["tests/config"]),
+    "validate": Area(modules=["validate/*.py"], tests=["tests/validate"]),
+}
 SECONDS = 60.0  # of tests that a fault gets, as they took without it; at least one of them
 MEMORY = 8 * 2**30  # which a fault may have a process take; more catches it
 LIBRARIES = (
@@ -156,7 +168,7 @@ def drawn(count: int, seed: int, areas: Collection[str]) -> Iterator[Mutant]:
     every = {
         area: [
             place
-            for pattern in AREAS[area]
+            for pattern in AREAS[area].modules
             for path in sorted(package.glob(pattern))
             for place in places(path.relative_to(package).as_posix(), path.read_text())
         ]
@@ -325,7 +337,7 @@ def forked(work: Callable[[], Any], seconds: float) -> Any:
     signal.signal(signal.SIGALRM, lambda *_: os.killpg(pid, signal.SIGKILL))
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        with open(heard, "rb") as pipe:
+        with os.fdopen(heard, "rb") as pipe:
             answer = pipe.read()
         os.waitpid(pid, 0)
     finally:
@@ -333,13 +345,13 @@ def forked(work: Callable[[], Any], seconds: float) -> Any:
     return json.loads(answer) if answer else None
 
 
-def traced(place: Path) -> Map:
+def traced(place: Path, tests: Sequence[str]) -> Map:
     """Written to a file: it is more than a pipe holds."""
     path = place / "map.json"
 
     def work() -> int:
         plugin = Tracer(place)
-        code = pytest.main([*OPTIONS, *TESTS], plugins=[plugin])
+        code = pytest.main([*OPTIONS, *tests], plugins=[plugin])
         path.write_text(json.dumps(vars(plugin.map())))
         return int(code)
 
@@ -403,7 +415,8 @@ def main() -> None:
         if where and where.exists():
             known = Map(**json.loads(where.read_text()))
         else:
-            known = traced(place)
+            tests = dict.fromkeys(t for area in asked.only for t in AREAS[area].tests)
+            known = traced(place, [*tests])
             if where:
                 where.write_text(json.dumps(vars(known)))
         control = sorted({test for mutant in faults[::10] for test in known.tests(mutant)[:5]})

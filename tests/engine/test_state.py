@@ -39,13 +39,13 @@ from kit.hub import Hub, connected
 from kit.zoo import make, snapshot
 
 from tinybuild import source, wire
-from tinybuild.engine.orphans import clean, orphans
+from tinybuild.engine.orphans import ARCHIVE, clean, orphans
 from tinybuild.engine.plan import Zoo as Planned
 from tinybuild.engine.plan import load
 from tinybuild.engine.run import Builder
 from tinybuild.engine.stored import Stored
 from tinybuild.facts import ModelFacts, TokenizerFacts
-from tinybuild.files import Memo, digest, remove, sha256
+from tinybuild.files import Memo, archive, digest, remove, sha256
 from tinybuild.recipe import Cache
 from tinybuild.store.place import Place
 from tinybuild.workers import Job, Limits, Pool, Sort
@@ -123,7 +123,11 @@ class Echo(Pool):
         given = digest([*job_seen(job)])
         for name in self.leaves(stage, job):
             (job.out / name).parent.mkdir(parents=True, exist_ok=True)
-            (job.out / name).write_text(f"{given} {name}\n")
+            if name.endswith(ARCHIVE):
+                top = name.removesuffix(ARCHIVE)
+                archive(job.out / top, job.out / name, top)
+            else:
+                (job.out / name).write_text(f"{given} {name}\n")
             if self.falls is not None and self.calls == self.falls[0]:
                 raise self.falls[1]
         return {fact: f"{given} {fact}" for fact in FACTS[stage]}
@@ -131,9 +135,9 @@ class Echo(Pool):
     def leaves(self, stage: str, job: Job) -> Iterator[str]:
         if stage == "pack":
             name = job.task.partition(":")[2]
-            yield f"{name}.tar.gz"
             yield from (f"{name}/{file}" for file in ("config.json", "recipe.yaml", "SHA256SUMS"))
             yield from (f"{name}/{file}" for file in ("recipe.lock.json", "provenance.json"))
+            yield f"{name}{ARCHIVE}"
         yield from MADE.get(stage, ())
 
 
@@ -472,12 +476,12 @@ class Far(Zoo):
         asked = yaml.safe_load((self.root / "recipes/far.yaml").read_bytes())
         wishes = {"source": asked["source"], "dataset": asked["dataset"]["source"]}
         locked = pins(self.root, "far")
-        return {
-            slot: locked[slot]["commit"]
-            if slot in locked and locked[slot]["wish"] == wish
-            else self.hub.repo(REPOS[slot]).refs[wish["revision"]]
-            for slot, wish in wishes.items()
-        }
+        made = dict[str, object]()
+        for slot, wish in wishes.items():
+            held = locked[slot]["wish"]["revision"] if slot in locked else None
+            head = self.hub.repo(REPOS[slot]).refs[wish["revision"]]
+            made[slot] = locked[slot]["commit"] if held == wish["revision"] else head
+        return made
 
     def held(self) -> Mapping[str, object]:
         return {slot: pin["commit"] for slot, pin in pins(self.root, "far").items()}
