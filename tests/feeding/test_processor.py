@@ -385,6 +385,7 @@ def test_a_type_without_a_processor_has_none(job: MakeJob) -> None:
         ("llava", {"image_token": "<image>"}),
         ("qwen2_vl", {"image_token": "<|image_pad|>", "vision_start_token": "<vision_start>"}),
         ("gemma3", {"image_token": "<image>", "boi_token": "<boi>", "eoi_token": "<eoi>"}),
+        ("gemma3", {"image_placeholder_token": "<boi>"}),  # what a chat writes for an image
         ("aya_vision", {"image_token": "<|IMG_PATCH|>"}),
         ("ovis2", {"image_token": "<IMG_ATOM>"}),  # what stands for an image becomes these
         ("idefics2", {"image_token": "<image>", "image_boundary_token": "<image_boundary>"}),

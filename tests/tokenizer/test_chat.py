@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,20 @@ def test_what_goes_on_writing_a_text_has_a_template_by_default(job: MakeJob, fet
     assert tokenizer.pad_token == "<pad>"
     assert made(job, fetched("bert"), method="train")[0].chat_template is None
     assert made(job, fetched("gpt2"), method="train", chat_template="none")[0].chat_template is None
+
+
+def test_a_chat_shows_an_image_as_the_processor_takes_it(job: MakeJob, fetched: Any) -> None:
+    """Gemma 3's processor takes the token that begins an image, and writes image_token itself."""
+    from transformers import AutoProcessor
+
+    source = fetched("gemma3")
+    tokenizer, folder = made(job, source, method="train")
+    shutil.copy(source / "source/processor_config.json", folder)
+    processor = AutoProcessor.from_pretrained(folder)
+    assert processor.image_token != tokenizer.image_token
+    text = processor.apply_chat_template(PARTS, tokenize=False)
+    assert f"user\n{processor.image_token}What is it?" in text
+    assert tokenizer.image_token not in text
 
 
 @pytest.mark.parametrize("name", chat.shipped())

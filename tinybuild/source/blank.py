@@ -332,6 +332,11 @@ def _name(tokenizer: Tokenizer, made: Processor | None, whole: Class) -> None:
     for name, value in sorted(vars(made).items()):
         if _is_token(name, value) and isinstance(value, str):  # others the class adds by itself
             give(tokenizer, name, value)
+    for medium in ("image", "video", "audio"):
+        # What stands in a text, where the tokenizer's is what becomes of it (Gemma 3).
+        own = getattr(made, f"{medium}_token", None)
+        if isinstance(own, str) and own != getattr(tokenizer, f"{medium}_token", own):
+            give(tokenizer, f"{medium}_placeholder_token", own)
 
 
 class _Ones(dict[str, Any]):
