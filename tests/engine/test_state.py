@@ -197,6 +197,7 @@ def side_by_side(zoo: Planned, builder: Builder, workers: int) -> None:
                 "actions": [functools.partial(perform, task.name)],
                 "task_dep": list(task.before),
                 "uptodate": [functools.partial(up_to_date, task.name)],
+                "io": {"capture": False},  # two threads would leave each other's sys.stdout
             }
 
     told = {"backend": "sqlite3", "dep_file": ":memory:", "par_type": "thread"}
