@@ -133,7 +133,7 @@ def test_ctrl_c_while_recipes_are_read(tmp_path: Path, words: tuple[str, ...]) -
     assert out == ""
     assert err == (
         "interrupted: finished stages are kept, nothing half-made is left\n"
-        "  hint: run doit again to go on\n"
+        "  hint: give the same command again to go on\n"
     )
 
 

@@ -111,11 +111,16 @@ def test_a_folder(here: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     recipe = yaml.safe_load((here.root / "recipes/my-bert.yaml").read_text())
     assert recipe["source"] == {"path": "../models/My Bert"}
-    assert "tokenizer" not in recipe  # there is none to make it from
+    # There is none to make it from, but its type's family has one.
+    assert recipe["tokenizer"] == {"source": {"transformers": "bert"}, "vocab_size": 300}
     (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
     said(Session(here.root), "new", "models/My Bert", "words", **{"vocab-size": "300"})
     recipe = yaml.safe_load((here.root / "recipes/words.yaml").read_text())
     assert recipe["tokenizer"] == {"vocab_size": 300}
+    (folder / "config.json").write_text('{"model_type": "layoutlmv3"}')
+    said(Session(here.root), "new", "models/My Bert", "boxes")
+    recipe = yaml.safe_load((here.root / "recipes/boxes.yaml").read_text())
+    assert "tokenizer" not in recipe  # it cuts no text, but words with their boxes
 
 
 def test_what_is_no_source(here: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,4 +130,28 @@ def test_what_is_no_source(here: Session, monkeypatch: pytest.MonkeyPatch) -> No
     (here.root / "empty").mkdir()
     with pytest.raises(Fault, match="empty"):
         said(here, "new", "empty")
+    (here.root / "empty/preprocessor_config.json").write_text("{}")
+    with pytest.raises(Fault, match="the source has neither a config"):
+        said(here, "new", "empty")
+    (here.root / "many/inner").mkdir(parents=True)
+    (here.root / "many/inner/config.json").write_text("{}")
+    with pytest.raises(RecipeFault, match="did you mean many/inner"):
+        said(here, "new", "many")
+    assert not list((here.root / "recipes").iterdir())
+
+
+def test_an_interrupted_look_leaves_no_recipe(
+    here: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(here.root)
+    (here.root / "mine").mkdir()
+    (here.root / "mine/config.json").write_text('{"model_type": "bert"}')
+
+    def interrupted(*_: object) -> None:
+        assert [path.name for path in (here.root / "recipes").iterdir()] == ["mine.yaml"]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinybuild.cli.starting._found", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        said(here, "new", "mine")
     assert not list((here.root / "recipes").iterdir())

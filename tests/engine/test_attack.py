@@ -14,6 +14,7 @@ import pytest
 from kit.zoo import LIGHT, doit, edit, make, snapshot
 
 from tinybuild import files
+from tinybuild.engine import run
 from tinybuild.engine.plan import load
 from tinybuild.engine.run import Builder
 from tinybuild.engine.stages import Task
@@ -349,3 +350,44 @@ def test_a_lock_that_was_removed_while_we_waited_is_not_held(tmp_path: Path) -> 
     third.__exit__(None, None, None)
     other.join(10)
     assert order == ["third", "second"]
+
+
+def test_an_interruption_leaves_nothing_however_late_a_thread_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One never comes back from its worker, another has not begun yet: doit -n 2, and Ctrl-C."""
+    begun, ended = threading.Event(), threading.Event()
+
+    class Late(Pool):
+        """A pool of which one worker answers when the test ends."""
+
+        def call(
+            self,
+            function: str,
+            argument: object,
+            limits: Limits | None = None,
+            sort: Sort = "light",
+        ) -> object:
+            begun.set()
+            assert ended.wait(60)
+            raise BuildFault.of("late")
+
+    monkeypatch.setattr(run, "PATIENCE", 0.1)
+    root = make(tmp_path / "zoo", x=LIGHT, y=LIGHT)
+    here = Builder(root, Memo(), Late())
+
+    def build(name: str) -> None:
+        with pytest.raises(BuildFault, match="late"):
+            here.perform(tasks(root)[f"dataset:{name}"], print)
+
+    thread = threading.Thread(target=build, args=("x",))
+    thread.start()
+    try:
+        assert begun.wait(10)
+        here.stop()
+        with pytest.raises(KeyboardInterrupt):
+            here.perform(tasks(root)["dataset:y"], print)
+        assert {path.name for path in root.glob("build/*/*")} == {".lock.dataset"}
+    finally:
+        ended.set()
+        thread.join()

@@ -260,7 +260,7 @@ def test_files_that_tell_nothing_are_listed(files: Files, tmp_path: Path) -> Non
     what, hint = refused(tmp_path, files)
     assert what.startswith("transformers cannot load the source's tokenizer")
     assert f"the source holds {', '.join(sorted(files))}" in hint
-    assert hint.endswith("name the class if they do not: tokenizer.class")
+    assert hint.endswith("if they do not name their class, name it: tokenizer.class")
 
 
 def test_a_source_without_a_tokenizer_is_told_apart(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from kit.files import edit
 
 from tinybuild import wire
 from tinybuild.config import heads
-from tinybuild.validate import loaded, reader
+from tinybuild.validate import loaded, pipelines, reader
 from tinybuild.validate.client import Client, Used, used
 from tinybuild.validate.subject import Subject
 
@@ -160,6 +161,33 @@ def test_mutants(
     folder, _ = packed(kind)
     mutant(folder)
     assert {*tried(kind, folder).failed} == failing
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_a_pipeline_makes_few_tokens_where_its_class_takes_that(
+    takes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import transformers
+
+    asked = list[object]()
+
+    def run(argument: object, **options: object) -> None:
+        asked.append(options)
+        if options and not takes:
+            raise ValueError("it has as many tokens as it hears")
+
+    class Model:
+        config = SimpleNamespace(model_type="whisper")
+
+        def can_generate(self) -> bool:
+            return True
+
+    monkeypatch.setattr(transformers, "pipeline", lambda *_, **__: run)
+    part = SimpleNamespace(tokenizer=0, feature_extractor=SimpleNamespace(sampling_rate=16_000))
+    given: Any = {"model": Model(), "tokenizer": 0, "processor": part, "seed": 0}
+    assert pipelines.run("automatic-speech-recognition", pipelines.Loaded(**given))
+    few = {"generate_kwargs": {"max_new_tokens": pipelines.SPOKEN}}
+    assert asked == ([few] if takes else [few, {}])
 
 
 def test_a_part_that_cannot_be_had_is_not_passed_over(packed: Copy) -> None:
@@ -336,6 +364,30 @@ def test_what_a_processor_wants_beside_is_given() -> None:
     given = {"images": ["an image"]}
     made = samples.asked(Told(), {}, (given,), given)  # type: ignore[arg-type]
     assert made["task_inputs"] == ["semantic"]
+
+    class Typed:
+        """Cosmos 3 Edge's says that it makes the kinds of tokens, and does so only when asked."""
+
+        model_input_names = ("pixel_values", samples.TYPED)
+
+        def __call__(self, *, images: object, return_tensors: str, **more: bool) -> Any:
+            return {name.removeprefix("return_"): images for name, value in more.items() if value}
+
+    assert samples.TYPED in samples.asked(Typed(), {}, (given,), given)  # type: ignore[arg-type]
+
+
+def test_videos_in_the_place_of_images() -> None:
+    """InstructBLIP's processor of videos takes them as images."""
+    from transformers import LlamaConfig
+
+    from tinybuild.validate import samples
+
+    class Films:
+        def __call__(self, images: object, return_tensors: str, **more: object) -> Any:
+            return {"pixel_values": images}
+
+    made = samples._call(LlamaConfig(), Films(), {"video": ""}, {}, {"video": ["a film"]})  # type: ignore[arg-type]
+    assert made["pixel_values"] == ["a film"]
 
 
 def test_float32_is_all_float32() -> None:

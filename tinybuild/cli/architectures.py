@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import cast
 
 from tinybuild import wire
+from tinybuild.cli.command import Answer, Command, Lines, Options
+from tinybuild.cli.session import Session
 from tinybuild.config import heads
 from tinybuild.engine.plan import Zoo
 from tinybuild.engine.receipts import Failure
@@ -19,6 +21,7 @@ from tinybuild.engine.run import Builder
 from tinybuild.engine.stages import Task
 from tinybuild.errors import PackageFault
 from tinybuild.facts import ModelFacts, TokenizerFacts, ValidateFacts
+from tinybuild.files import write
 from tinybuild.progress import count, size
 from tinybuild.source import blank_tokenizer
 
@@ -272,3 +275,36 @@ def _cell(text: str) -> str:
     """Text as a cell of a Markdown table holds it."""
     text = text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
     return re.sub(r"([*_]{2,})", lambda marks: f"`{marks[1]}`", text)
+
+
+def _missing(here: Session, words: Sequence[str], options: Options) -> Lines:
+    files = missing(here.root)
+    for file, text in files.items():
+        write(file, text)
+        yield f"wrote {file.relative_to(here.root)}"
+    if not files:
+        yield "every model type has its recipe"
+    return Answer()
+
+
+WRITE_MISSING = Command(
+    doc="write a recipe for each model type of transformers that recipes/architectures/ lacks",
+    do=_missing,
+    words="",
+    group="zoo",
+)
+
+
+def _table(here: Session, words: Sequence[str], options: Options) -> Lines:
+    text = table(rows(here.zoo, here.builder))
+    write(here.root / TABLE, text)
+    yield f"wrote {TABLE}"
+    return Answer()
+
+
+WRITE_TABLE = Command(
+    doc="write docs/architectures.md: what became of each architecture",
+    do=_table,
+    words="",
+    group="zoo",
+)

@@ -9,7 +9,6 @@ from tinybuild.catalog.query import matching, unknown
 from tinybuild.catalog.rows import Row, is_bundle, row
 from tinybuild.cli import machines
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
-from tinybuild.cli.planning import PLAN
 from tinybuild.cli.session import FEW, Session, nothing
 from tinybuild.engine import orphans
 from tinybuild.engine.shards import Shard
@@ -35,6 +34,8 @@ SHARD = Option(help="only the share I of N machines, dealt by expected cost", va
 def _build(here: Session, words: Sequence[str], options: Options) -> Lines:
     """Lets doit do it, which prints; its own options are given as doit knows them."""
     if options["plan"]:
+        from tinybuild.cli.planning import PLAN
+
         return (yield from PLAN.do(here, words, {}))
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain

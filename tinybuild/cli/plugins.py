@@ -73,14 +73,10 @@ def _moot(name: str) -> type[Command]:
 
 
 def _is_command(word: str) -> bool:
-    """Importing all commands takes half a second: it is done for a word that no recipe may be."""
+    """Whether it is ours, and no recipe's."""
     from tinybuild.cli.session import session
 
     if any(word in names for names in (session().clean.groups or {}).values()):
-        return False
-    from tinybuild.engine.plan import RESERVED
-
-    if word not in RESERVED:
         return False
     from tinybuild.cli.commands import COMMANDS
 

@@ -372,7 +372,7 @@ def _last_words(
     screen.close()
     screen.warn(
         "interrupted: finished stages are kept, nothing half-made is left\n"
-        "  hint: run doit again to go on"
+        "  hint: give the same command again to go on"
     )
 
 

@@ -14,9 +14,10 @@ from tinybuild.cli import editors
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.editors import SCHEMA
 from tinybuild.cli.session import Session
+from tinybuild.compare.tokens import is_vocabulary
 from tinybuild.config import heads
 from tinybuild.engine.plan import load
-from tinybuild.errors import Fault, RecipeFault, nearest
+from tinybuild.errors import Fault, RecipeFault, SourceFault, nearest
 from tinybuild.files import write
 from tinybuild.forge import callers
 from tinybuild.paths import Json, mapping
@@ -34,12 +35,14 @@ FILES: Mapping[str, str] = {
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """What a source turned out to be. class_: that `auto` takes. tasks: those that its type has a
-    class for. words: whether it has, or can have, a tokenizer."""
+    class for. words: whether it has, or can have, a tokenizer; lent: whether that is its type's,
+    since the source has no vocabulary."""
 
     model_type: str
     class_: str
     tasks: tuple[str, ...]
     words: bool
+    lent: bool = False
 
 
 def _init(here: Session, words: Sequence[str], options: Options) -> Lines:
@@ -112,9 +115,12 @@ def written(here: Session, word: str, file: Path, size: int = VOCABULARY) -> Fou
     write(file, recipe(kind, value, plain, size))
     try:
         found = _found(here, kind, value, file.stem)
-    except Fault as fault:
-        file.unlink()  # and with it the places in it
-        raise type(fault)(replace(finding, where="") for finding in fault.findings) from None
+    except BaseException as error:  # also Ctrl-C: a first text is not a recipe
+        file.unlink()
+        file.with_suffix(".lock.json").unlink(missing_ok=True)
+        if isinstance(error, Fault):  # the places in it went with it
+            raise type(error)(replace(one, where="") for one in error.findings) from None
+        raise
     write(file, recipe(kind, value, found, size, _line(here)))
     editors.learn(here, kind, value, file.stem)
     return found
@@ -142,6 +148,7 @@ def _source(here: Session, word: str) -> tuple[str, str]:
     if word in heads.types():
         return "transformers", word
     if Path(word).is_dir():
+        _held(Path(word))
         below = os.path.relpath(Path(word).resolve(), (here.root / "recipes").resolve())
         return "path", Path(below).as_posix()
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", word):
@@ -151,6 +158,21 @@ def _source(here: Session, word: str) -> tuple[str, str]:
         f"{word} is not a model type, a folder, or a repository of the Hub",
         hint=f"did you mean {' or '.join(near)}?" if near else "give OWNER/NAME for the Hub's",
     )
+
+
+def _held(folder: Path) -> None:
+    """Raises RecipeFault for a folder without a model or vocabulary, where folders in it have."""
+    if (folder / "config.json").is_file() or any(
+        is_vocabulary(one.name) for one in folder.iterdir()
+    ):
+        return
+    inner = [str(path.parent) for path in sorted(folder.glob("*/config.json"))]
+    if inner:
+        more = f" or one of {len(inner) - 2} more" if len(inner) > 2 else ""
+        raise RecipeFault.of(
+            f"the folder {folder} has neither a config.json nor a vocabulary",
+            hint=f"did you mean {' or '.join(inner[:2])}{more}?",
+        )
 
 
 def _name(word: str) -> str:
@@ -167,7 +189,7 @@ def _found(here: Session, kind: str, value: str, name: str) -> Found:
         config = CONFIG_MAPPING[value]()
         model, _ = heads.choose(heads.AUTO, config)
         words = heads.speaks(value) and takes_text(blank_tokenizer(value, config))
-        return _of(value, model.__name__, words)
+        return _of(value, model.__name__, words=words)
     zoo = load(here.root, here.memo, here.cache)
     for broken in zoo.broken:
         if broken.name == name:
@@ -175,23 +197,32 @@ def _found(here: Session, kind: str, value: str, name: str) -> Found:
     task = zoo.tasks[f"fetch:{name}"]
     here.builder.perform(task, here.screen.say)
     folder = here.builder.place(task.name) / "source"
-    names = {path.name for path in folder.iterdir()}
-    words = bool(names & TOKENIZERS) or any(one.endswith((".model", ".tiktoken")) for one in names)
-    if "config.json" not in names:
+    words = any(is_vocabulary(path.name) for path in folder.iterdir())
+    if not (folder / "config.json").is_file():
+        if not words:
+            raise SourceFault.of(
+                "the source has neither a config.json nor a vocabulary (tokenizer.json, vocab.txt, "
+                "*.model ...)",
+                hint="give the folder of the model itself",
+            )
         return Found(model_type="", class_="", tasks=(), words=words)
     config = mapping(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     classes = config.get("architectures")
     first = str(classes[0]) if isinstance(classes, list) and classes else ""
-    return _of(str(config.get("model_type", "")), first, words)
+    model_type = str(config.get("model_type", ""))
+    if model_type not in CONFIG_MAPPING:
+        return _of(model_type, first, words=words)
+    own = blank_tokenizer(model_type, CONFIG_MAPPING[model_type]())
+    if words:  # of texts alone: LayoutLM's wants a box with each word
+        return _of(model_type, first, words=own is None or takes_text(own))
+    lent = heads.speaks(model_type) and takes_text(own)
+    return _of(model_type, first, words=lent, lent=lent)
 
 
-TOKENIZERS = frozenset(("tokenizer.json", "vocab.json", "vocab.txt", "tekken.json"))
-
-
-def _of(model_type: str, named: str, words: bool) -> Found:
+def _of(model_type: str, named: str, *, words: bool, lent: bool = False) -> Found:
     tasks = heads.of_type(model_type)
     class_ = named or next((names[0] for names in tasks.values()), "")
-    return Found(model_type=model_type, class_=class_, tasks=tuple(tasks), words=words)
+    return Found(model_type=model_type, class_=class_, tasks=tuple(tasks), words=words, lent=lent)
 
 
 def recipe(
@@ -208,7 +239,13 @@ def _sections(kind: str, value: str, found: Found, size: int) -> Iterator[str]:
     yield f"summary: a tiny {found.class_ or 'tokenizer'} for tests"
     yield f"source:\n  {kind}: {value}"
     if found.words or not found.model_type:
-        yield "tokenizer:\n  # Special tokens included. `method: keep` keeps the source's own."
+        yield "tokenizer:"
+        if found.lent:
+            yield "  # The source has no vocabulary: one is trained, as its type has it."
+            yield f"  source: {{transformers: {found.model_type}}}"
+            yield "  # Special tokens included."
+        else:
+            yield "  # Special tokens included. `method: keep` keeps the source's own."
         yield f"  vocab_size: {size}"
     if found.model_type:
         yield "model:"

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tinybuild import source
+from tinybuild.cli.command import Answer, Command, Lines, Option, Options
+from tinybuild.cli.session import Session
 from tinybuild.dataset.parts import parts
 from tinybuild.engine.run import Builder
 from tinybuild.engine.slices import sized
 from tinybuild.engine.stages import Task
-from tinybuild.errors import BuildFault
+from tinybuild.errors import BuildFault, Fault, Finding, RecipeFault
 from tinybuild.files import explain, fresh
 from tinybuild.recipe import Recipe, lock, size
 from tinybuild.workers import Job, Limits, Sort
@@ -152,3 +155,67 @@ def _origin(
             work.say(f"{task.name} comes first")
             builder.perform(task, work.say)
     return _Origin(inputs={"fetch": builder.place(fetch)})
+
+
+ROWS = re.compile(r"[1-9][0-9]{0,17}(-[1-9][0-9]{0,17})?(,[1-9][0-9]{0,17}(-[1-9][0-9]{0,17})?)*")
+# Where in the recipe stands what an option asks for.
+OPTION_KEYS: Mapping[tuple[str | int, ...], str] = {
+    ("dataset", "rows"): "rows",
+    ("dataset", "source", "config"): "config",
+    ("dataset", "source", "split"): "split",
+}
+
+
+def _unpack(here: Session, words: Sequence[str], options: Options) -> Lines:
+    """Fetches the source if need be, and unpacks to a fresh folder, which then takes its place."""
+    known = [name for name, recipe in here.zoo.recipes.items() if "dataset" in recipe.data]
+    if len(words) != 1:
+        hint = f"those with a dataset: {', '.join(known) or 'none'}"
+        raise RecipeFault.of("unpack takes the name of one recipe", hint=hint)
+    recipe = here.recipe(words[0])
+    if recipe.name not in known:
+        hint = f"those with one: {', '.join(known) or 'none'}"
+        raise RecipeFault.of(f"the recipe {recipe.name} has no dataset", hint=hint)
+    if options["rows"] and not ROWS.fullmatch(options["rows"]):
+        what = f"--rows {options['rows']} is not a list of row numbers"
+        raise RecipeFault.of(what, hint="give numbers from 1 and ranges, such as 1,4-10")
+    asked = Asked(**{**options, "to": options["to"] or f"recipes/records/{recipe.name}"})
+    try:
+        work = Work(
+            recipe=recipe,
+            builder=here.builder,
+            before=lambda task: here.with_upstreams([here.zoo.tasks[task]]),
+            say=here.screen.say,
+        )
+        done = unpack(work, asked)
+    except Fault as fault:
+        from tinybuild.recipe.reading import locate
+
+        shown = recipe.file.relative_to(here.root).as_posix()
+        raise locate(_of_options(fault, options), recipe.file, shown) from None
+    yield done
+    return Answer()
+
+
+def _of_options(fault: Fault, options: Options) -> Fault:
+    """What the command's options ask for does not stand in the recipe."""
+    return type(fault)(
+        Finding(what=finding.what, where=f"--{OPTION_KEYS[finding.key]}", hint=finding.hint)
+        if finding.key in OPTION_KEYS and options[OPTION_KEYS[finding.key]]
+        else finding
+        for finding in fault.findings
+    )
+
+
+UNPACK = Command(
+    doc="write rows of a recipe's dataset source as files that a person can edit",
+    do=_unpack,
+    words="NAME",
+    options={
+        "rows": Option(help="numbers such as 1,4-10 [1-10]", value="ROWS"),
+        "to": Option(help="a new folder [recipes/records/NAME]", value="DIR"),
+        "config": Option(help="of the source", value="CONFIG"),
+        "split": Option(help="of the source", value="SPLIT"),
+    },
+    group="zoo",
+)

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ from tinybuild.recipe import lock, size
 from tinybuild.workers import Bug, Job, Limits, Pool, Sort
 
 REPORT = "report.json"  # what the validate stage leaves, also where a check failed
+PATIENCE = 5.0  # seconds that interrupted threads have to remove what they were making
 # How a task came to be done: a worker did it, the store had it, or another doit had just done it.
 Done = Literal["built", "restored", "elsewhere"]
 
@@ -70,7 +72,8 @@ class Builder:
         self.receipts: dict[str, Receipt | None] = {}
         self.seen: dict[str, Mapping[str, Stamp | None]] = {}  # of tasks that are up to date
         self.places: dict[str, Path] = {}
-        self.busy: set[str] = set()
+        self.lock = threading.Lock()
+        self.making: set[Path] = set()  # places that a fresh folder stands beside
         self.stopping = self.swept = False
         self.stored = stored.Stored(None, pool)  # until the environment is asked
         # Recipes that other machines built: task -> what went wrong, "" for all others. What the
@@ -181,7 +184,6 @@ class Builder:
         attempt = Attempt(task=task)
         if task.name in self.receipts:  # what the decision to run was made on
             attempt.known, attempt.receipt = True, self.receipts[task.name]
-        self.busy.add(task.name)
         self.seen.pop(task.name, None)
         # `doit -P process` forks: what we know may be from before another process did a need.
         for need in task.needs:
@@ -191,7 +193,6 @@ class Builder:
                 return self._do(attempt, say)
         finally:
             self.receipts.pop(task.name, None)
-            self.busy.discard(task.name)
 
     def _do(self, attempt: Attempt, say: Callable[[str], None]) -> Done:
         """Wait for the place, and do the work unless somebody else has."""
@@ -210,10 +211,23 @@ class Builder:
                     return "elsewhere"
             if self.frozen and task.stage == "fetch" and (unfit := lock.unfit(task.recipe)):
                 raise RecipeFault(unfit)
-            with fresh(place) as work:
+            with self._fresh(place) as work:
                 made = work / "made"
                 made.mkdir()
                 return self._make(attempt, work, lambda said: say(f"{task.name}: {said}"))
+
+    @contextlib.contextmanager
+    def _fresh(self, place: Path) -> Iterator[Path]:
+        """A fresh folder beside a place, which `stop` knows of; none once it was called."""
+        with self.lock:
+            if self.stopping:
+                raise KeyboardInterrupt
+            self.making.add(place)
+        try:
+            with fresh(place) as work:
+                yield work
+        finally:
+            self.making.discard(place)
 
     def _make(self, attempt: Attempt, work: Path, say: Callable[[str], None]) -> Done:
         """Take it from the store, or have a worker do it; one of those that want the same does."""
@@ -434,12 +448,18 @@ class Builder:
     # --- ending ----------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End the workers; give the threads that waited for them the time to clean up."""
-        self.stopping = True
+        """Let nothing more begin, end the workers, and give the threads that waited for them the
+        time to clean up. What is then still there is removed here: nobody writes there any more."""
+        with self.lock:
+            self.stopping = True
         self.pool.stop()
-        patience = time.monotonic() + 2
-        while self.busy and time.monotonic() < patience:
+        patience = time.monotonic() + PATIENCE
+        while self.making and time.monotonic() < patience:
             time.sleep(0.01)
+        for place in tuple(self.making):
+            for left in place.parent.glob(f".{place.name}.*"):
+                with contextlib.suppress(OSError):  # its thread removes it as well
+                    remove(left)
 
     def left(self, task: str) -> bool:
         """Whether there is anything of a task to clean."""

@@ -263,7 +263,10 @@ def _unloadable(error: Exception, folder: Path, files: list[str], name: str | No
     told = f": {lines[0].replace(f'{folder}/', '')}" if len(lines) == 1 else ""
     hint = f"the source holds {', '.join(files)}"
     if name is None:
-        hint += "; name the class if they do not: tokenizer.class"
+        hint += (
+            "; if none of them is a vocabulary, take another tokenizer: tokenizer.source; if they "
+            "do not name their class, name it: tokenizer.class"
+        )
     return BuildFault.of(
         f"transformers cannot load the source's tokenizer{told}",
         key=("tokenizer",),

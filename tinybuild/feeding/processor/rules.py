@@ -53,6 +53,8 @@ class View:
         if was.fixed and high == 2 * wide and pair(data.get("size")) == (wide, wide):
             # The config's image is two, one above the other (SegGPT).
             now = replace(now, side=(now.side[0] // 2, now.side[1]))
+        if was.patch is not None and not was.fixed and pair(data.get("size")) == (was.unit,) * 2:
+            now = replace(now, side=(now.unit, now.unit))  # images are cut, not resized (Inkling)
         video = "video" in part or "video_processor_type" in data
         first = _first(data, prefix)
         return cls(data=data, source=source, tiny=tiny, first=first, now=now, video=video)
