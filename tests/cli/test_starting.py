@@ -117,6 +117,10 @@ def test_a_folder(here: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     said(Session(here.root), "new", "models/My Bert", "words", **{"vocab-size": "300"})
     recipe = yaml.safe_load((here.root / "recipes/words.yaml").read_text())
     assert recipe["tokenizer"] == {"vocab_size": 300}
+    (folder / "config.json").write_text('{"model_type": "layoutlmv3"}')
+    said(Session(here.root), "new", "models/My Bert", "boxes")
+    recipe = yaml.safe_load((here.root / "recipes/boxes.yaml").read_text())
+    assert "tokenizer" not in recipe  # it cuts no text, but words with their boxes
 
 
 def test_what_is_no_source(here: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import json
@@ -724,39 +723,21 @@ def test_ids_of_generation_are_keys_though_the_class_has_no_field() -> None:
     assert made.decoder_start_token_id == 5
 
 
-def one_by_one(config: Any, wanted: frozenset[str]) -> set[str]:
-    """The keys that a class derives, each tried by itself."""
-    full = overrides.plain(config)
-    left, dropped = dict(full), set[str]()
-    for name in full:
-        if name not in wanted and overrides.sub_config(config, name) is None:
-            trial = {key: value for key, value in left.items() if key != name}
-            with contextlib.suppress(*overrides.refusals()):
-                if overrides.plain(type(config)(**trial)) == full:
-                    left = trial
-                    dropped.add(name)
-    return dropped
+def test_nobody_spells_out_what_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A validator's message has the whole of a part in it, for each kind that the part is not."""
+    from transformers import PreTrainedConfig
 
+    spelled, spell = list[str](), PreTrainedConfig.__repr__
 
-def kinds() -> list[Any]:
-    from transformers import CONFIG_MAPPING
+    def told(self: Any) -> str:
+        spelled.append(type(self).__name__)
+        return spell(self)
 
-    few = ("llama", "t5", "bark", "mm-grounding-dino", "qwen2_vl")
-    rest = [name for name in CONFIG_MAPPING if name not in few]
-    return [*few, *(pytest.param(name, marks=pytest.mark.slow) for name in rest)]
-
-
-@pytest.mark.parametrize("kind", kinds())
-def test_keys_tried_together_are_those_that_are_derived_one_by_one(kind: str) -> None:
-    from transformers import CONFIG_MAPPING
-
-    try:
-        source = CONFIG_MAPPING[kind]()
-    except overrides.refusals():
-        pytest.skip("it has no config by default")
-    parts = [overrides.sub_config(source, name) for name in source.sub_configs]
-    for one in (source, *filter(None, parts)):
-        sizes = {name for name, v in overrides.plain(one).items() if type(v) is int}
-        for wanted in (frozenset(sizes), frozenset(sorted(sizes)[::2])):
-            asked = overrides._Said(config=one, text=f"{kind} {type(one)}")
-            assert {*overrides._derived(asked, wanted)} == one_by_one(one, wanted)
+    monkeypatch.setattr(PreTrainedConfig, "__repr__", told)
+    source = config("MMGroundingDinoConfig")
+    said = overrides._Said(config=source, text="a config that nobody asked for before")
+    spelled.clear()
+    assert "num_queries" in overrides._derived(said, frozenset())
+    assert spelled == []
+    repr(source)
+    assert spelled == ["MMGroundingDinoConfig"]
