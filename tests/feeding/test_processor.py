@@ -16,6 +16,7 @@ from kit.files import contents, edit
 from kit.stage import MakeJob
 
 from tinybuild import bundle, model, source, wire
+from tinybuild.feeding import processor
 from tinybuild.feeding.processor import abroad
 from tinybuild.feeding.processor.geometry import Geometry, find, pair
 from tinybuild.feeding.processor.rules import SETTINGS, Setting, shrink
@@ -984,3 +985,24 @@ def test_a_model_that_a_processor_names_is_said(tmp_path: Path) -> None:
     }
     files = {"processor_config.json": {"audio_tokenizer": named, "num_text": 234}}
     assert abroad.without(files, {}) == ("`audio_tokenizer` (descript/dac_44khz)",)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "kind", "key", "value"),
+    [
+        ("cohere_asr", "feature_extractor_type", "feature_size", 128),
+        ("vit", "image_processor_type", "size", {"height": 224, "width": 224}),
+    ],
+)
+def test_a_file_that_names_a_class_alone_has_that_of_the_class(
+    tmp_path: Path, model_type: str, kind: str, key: str, value: object
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+    file = tmp_path / "preprocessor_config.json"
+    file.write_text(json.dumps({"processor_class": "Mine", "auto_map": {}}))
+    read = processor.read(tmp_path)["preprocessor_config.json"]
+    assert read["processor_class"] == "Mine"
+    assert kind in read
+    assert read[key] == value
+    file.write_text(json.dumps({"processor_class": "Mine", "do_normalize": True}))
+    assert processor.read(tmp_path) == {file.name: json.loads(file.read_text())}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from kit.files import edit
 
 from tinybuild import wire
 from tinybuild.config import heads
-from tinybuild.validate import loaded, reader
+from tinybuild.validate import loaded, pipelines, reader
 from tinybuild.validate.client import Client, Used, used
 from tinybuild.validate.subject import Subject
 
@@ -160,6 +161,33 @@ def test_mutants(
     folder, _ = packed(kind)
     mutant(folder)
     assert {*tried(kind, folder).failed} == failing
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_a_pipeline_makes_few_tokens_where_its_class_takes_that(
+    takes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import transformers
+
+    asked = list[object]()
+
+    def run(argument: object, **options: object) -> None:
+        asked.append(options)
+        if options and not takes:
+            raise ValueError("it has as many tokens as it hears")
+
+    class Model:
+        config = SimpleNamespace(model_type="whisper")
+
+        def can_generate(self) -> bool:
+            return True
+
+    monkeypatch.setattr(transformers, "pipeline", lambda *_, **__: run)
+    part = SimpleNamespace(tokenizer=0, feature_extractor=SimpleNamespace(sampling_rate=16_000))
+    given: Any = {"model": Model(), "tokenizer": 0, "processor": part, "seed": 0}
+    assert pipelines.run("automatic-speech-recognition", pipelines.Loaded(**given))
+    few = {"generate_kwargs": {"max_new_tokens": pipelines.SPOKEN}}
+    assert asked == ([few] if takes else [few, {}])
 
 
 def test_a_part_that_cannot_be_had_is_not_passed_over(packed: Copy) -> None:

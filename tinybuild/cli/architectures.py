@@ -300,7 +300,7 @@ def _missing(here: Session, words: Sequence[str], options: Options) -> Lines:
         yield f"wrote {file.relative_to(here.root)}"
     if not files:
         yield "every model type has its recipe"
-    return Answer()
+    return Answer(data={"wrote": [file.relative_to(here.root).as_posix() for file in files]})
 
 
 WRITE_MISSING = Command(
@@ -315,7 +315,7 @@ def _table(here: Session, words: Sequence[str], options: Options) -> Lines:
     text = table(rows(here.zoo, here.builder))
     write(here.root / TABLE, text)
     yield f"wrote {TABLE}"
-    return Answer()
+    return Answer(data={"wrote": [TABLE]})
 
 
 WRITE_TABLE = Command(
