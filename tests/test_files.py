@@ -234,3 +234,9 @@ def test_what_pack_lays_aside_goes_by_packs_own_lock(tmp_path: Path) -> None:
     (build / ".lock.pack").touch()
     files.sweep(tmp_path / "build", tmp_path / "dist")
     assert not aside.exists()
+
+
+def test_a_pointer_is_short(tmp_path: Path) -> None:
+    for name, more, is_one in (("short", 0, True), ("long", files.LARGEST_POINTER, False)):
+        (tmp_path / name).write_bytes(files.POINTS + b"1\n" + b"x" * more)
+        assert files.is_pointer(tmp_path / name) is is_one
