@@ -410,7 +410,7 @@ def _died(code: int | None, at: reading.Suspect | None) -> Fault:
         name = signal.Signals(-code).name
         return BuildFault.of(f"{who} crashed ({name})", key=key, hint=hint)
     if code is not None and code < 0:
-        hint = "run doit again to go on"
+        hint = "run it again to go on"
         if -code == signal.SIGKILL:
             hint = "often this is the system running out of memory; " + hint
         return BuildFault.of(f"{who} was killed ({signal.Signals(-code).name})", key=key, hint=hint)

@@ -48,7 +48,10 @@ def test_a_renamed_recipe_leaves_an_orphan(zoo: Path) -> None:
     assert found == Orphan(name="a", bundle=True, now="c")
     result = doit(zoo)
     assert result.code == 0
-    assert "1 bundle has no recipe: a (renamed to c)\n  hint: `doit clean --orphans`" in result.out
+    assert (
+        "1 bundle has no recipe: a (renamed to c)\n  hint: `tinybuild clean --orphans`"
+        in result.out
+    )
     kept = {name for name in files(zoo / "dist") if name.startswith(("b", "c"))}
     assert clean(zoo, found) == ()
     assert files(zoo / "dist") == kept

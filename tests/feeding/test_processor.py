@@ -236,6 +236,20 @@ SQUARE = {"height": 32, "width": 32}
             id="patches of one frame",
         ),
         pytest.param(
+            {"temporal_patch_size": 2},
+            {"vision_config": {"patch_temporal": 2}},
+            {"vision_config": {"patch_temporal": 2}},
+            {"temporal_patch_size": 2},
+            id="patches of two frames by another name",
+        ),
+        pytest.param(
+            {"overlap_margins": [4, 4], "size": {"height": 378, "width": 378}},
+            {"vision_config": {"image_size": [378, 378], "patch_size": 14}},
+            {"vision_config": {"image_size": [48, 48], "patch_size": 8}},
+            {"overlap_margins": [1, 1], "size": {"height": 48, "width": 48}},
+            id="crops share no more of their patches than before",
+        ),
+        pytest.param(
             {"size": {"height": 40, "width": 40}},
             {"vision_config": {"patch_size": 20, "spatial_merge_size": 2}},
             {"vision_config": {"patch_size": 8, "spatial_merge_size": 2}},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import textwrap
@@ -16,11 +15,12 @@ from tinybuild.cli.editors import SCHEMA
 from tinybuild.cli.session import Session
 from tinybuild.compare.tokens import is_vocabulary
 from tinybuild.config import heads
+from tinybuild.config.found import as_written
 from tinybuild.engine.plan import load
 from tinybuild.errors import Fault, RecipeFault, SourceFault, nearest
 from tinybuild.files import write
 from tinybuild.forge import callers
-from tinybuild.paths import Json, mapping
+from tinybuild.paths import Json
 from tinybuild.source import blank_tokenizer
 from tinybuild.source.family import takes_text
 
@@ -206,7 +206,7 @@ def _found(here: Session, kind: str, value: str, name: str) -> Found:
                 hint="give the folder of the model itself",
             )
         return Found(model_type="", class_="", tasks=(), words=words)
-    config = mapping(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    config = as_written(folder)
     classes = config.get("architectures")
     first = str(classes[0]) if isinstance(classes, list) and classes else ""
     model_type = str(config.get("model_type", ""))
