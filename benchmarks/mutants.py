@@ -113,6 +113,8 @@ def changed(node: ast.AST) -> ast.AST | None:
             other.value = not value
         case ast.Constant(value=int(value)):
             other.value = value + 1
+        case ast.Return(value=ast.Constant(value=None)):
+            return None
         case ast.Return(value=ast.expr()):
             other.value = ast.Constant(None)
         case ast.Expr(value=ast.Call()) | ast.Raise():

@@ -46,6 +46,13 @@ def test_papers_that_are_not_as_written_are_none(folder: Path, name: str, text: 
     assert receipts.papers(str(folder)) == (None, None)
 
 
+@pytest.mark.parametrize("name", ["receipt.json", "provenance.json"])
+def test_papers_that_say_the_same_in_other_bytes_are_none(folder: Path, name: str) -> None:
+    with (folder / name).open("a") as file:
+        file.write(" ")
+    assert receipts.papers(str(folder)) == (None, None)
+
+
 def test_a_note_of_a_failure() -> None:
     said = Failure(
         version=1,
