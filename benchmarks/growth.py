@@ -4,7 +4,7 @@ One recipe is built for real. What the stages of all others are taken to have ma
 files, under papers of their own that the engine writes: states, receipts and provenance are what a
 build of them would leave. So a zoo of 1,000 stands in a minute, and one of 10,000 in ten.
 
-    python benchmarks/growth.py [--sizes 30 200 1000] [--keep FOLDER]
+    python benchmarks/growth.py [--sizes 30 200 1000] [--keep FOLDER] [--plot FILE]
 """
 
 from __future__ import annotations
@@ -125,25 +125,75 @@ def measure(root: Path, count: int) -> dict[str, float]:
         "recipes": count,
         "by content": spent(*DOIT, root=root, runs=1),
         "known": spent(*DOIT, root=root, runs=3),
-        "touched": touched(root),
         "MB": peak(*DOIT, root=root),
+        "touched": touched(root),
+        "MB touched": peak(*DOIT, root=root),  # too young to be kept: the zoo is read again
         "stat": stats(root),
         "doit": spent(*DOIT, "--version", root=root, runs=3),
         "python": spent(*python, root=root, runs=3),
     }
 
 
+LINES = {  # what is plotted: its name, its colour, and its seconds in a row
+    "nothing to do": ("#1f6feb", lambda row: row["known"]),
+    "doit's start and stat of the same files": (
+        "#888",
+        lambda row: row["doit"] + row["stat"],
+    ),
+}
+WIDE, HIGH, EDGE = 640, 320, 60
+
+
+def plot(rows: list[dict[str, float]]) -> str:
+    """The seconds by the number of recipes, as SVG."""
+    most = max(row["recipes"] for row in rows)
+    top = 1.1 * max(second(row) for row in rows for _, second in LINES.values())
+
+    def at(recipes: float, seconds: float) -> tuple[float, float]:
+        across, up = WIDE - 2 * EDGE, HIGH - 2 * EDGE
+        return EDGE + across * recipes / most, HIGH - EDGE - up * seconds / top
+
+    (left, bottom), (right, upper) = at(0, 0), at(most, top)
+    made = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {HIGH}" font-size="13"'
+        ' font-family="sans-serif">',
+        f'<path d="M{left} {upper}V{bottom}H{right}" fill="none" stroke="#888"/>',
+        f'<text x="{left}" y="{upper - 8:.0f}" fill="#888">seconds of the processor</text>',
+    ]
+    for row in rows:
+        x, _ = at(row["recipes"], 0)
+        named = f"{row['recipes']:,.0f}" if row["recipes"] > most / 20 else ""
+        place = f'x="{x:.0f}" y="{bottom + 18:.0f}" text-anchor="middle"'
+        made.append(f'<text {place} fill="#888">{named}</text>')
+    for number, (name, (colour, second)) in enumerate(LINES.items()):
+        points = [at(row["recipes"], second(row)) for row in rows]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        made.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        made += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points]
+        place = f'x="{left + 20}" y="{upper + 18 * (number + 1):.0f}"'
+        made.append(f'<text {place} fill="{colour}">{name}</text>')
+        x, y = points[-1]
+        told = f"{second(rows[-1]):.2f}"
+        made.append(f'<text x="{x + 6:.0f}" y="{y + 4:.0f}" fill="{colour}">{told}</text>')
+    return "\n".join([*made, "</svg>", ""])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[30, 200, 1000])
     parser.add_argument("--keep", type=Path, help="where the zoo is, and stays")
+    parser.add_argument("--plot", type=Path, help="an SVG file to draw")
     given = parser.parse_args()
+    rows = list[dict[str, float]]()
     os.environ["TINYBUILD_STORE"] = "off"
     with tempfile.TemporaryDirectory() as temporary:
         root = (given.keep or Path(temporary) / "zoo").resolve()
         for count in sorted(given.sizes):
             row = measure(root, count)
+            rows.append(row)
             print(json.dumps({key: round(value, 3) for key, value in row.items()}), flush=True)
+    if given.plot:
+        given.plot.write_text(plot(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
 """Are the tests worth anything? Small faults are put into the code; each must fail a test.
 
-`python benchmarks/mutants.py 300 --seed 1` (from the repository): that many faults, drawn from all
-that `faults` can make of the files in SUITES, one at a time in a copy, and the tests named beside
-the file. It prints the survivors and the share that was caught.
+`python benchmarks/mutants.py 300 --seed 1` (from the repository): that many faults, the same number
+from each of AREAS where it has so many, one at a time in a copy. Which tests run a line is asked of
+coverage once (`--map FILE` keeps the answer); a fault gets those that run its line, the ones beside
+its module first, and the first that fails ends it. All are forked from one process that has
+imported the libraries and computed nothing: a fault costs what its tests do, no import of torch.
+It prints each fault with the test that caught it. A fault does not get tests that took more than
+`--seconds` when they were asked; `--of FILE` takes the faults that a file names.
 """
 
 from __future__ import annotations
@@ -10,33 +14,60 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import importlib
+import itertools
+import json
 import os
 import random
+import resource
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ENGINE = ("tests/engine/test_state.py", "tests/engine/test_views.py", "tests/engine/test_plan.py")
-CONFIG = ("tests/config/test_shrink.py", "tests/config/test_overrides.py")
-TOKENS = ("tests/tokenizer/test_shrink.py", "tests/tokenizer/test_choose.py")
-SUITES: Mapping[str, tuple[str, ...]] = {
-    "engine/run.py": (*ENGINE, "tests/engine/test_attack.py", "tests/engine/test_doit.py"),
-    "engine/plan.py": (*ENGINE, "tests/engine/test_attack.py", "tests/engine/test_order.py"),
-    "engine/slices.py": ENGINE,
-    "engine/receipts.py": (*ENGINE, "tests/engine/test_attack.py"),
-    "files.py": ("tests/test_files.py", *ENGINE, "tests/engine/test_attack.py"),
-    "reading.py": ("tests/test_reading.py",),
-    "config/bounds.py": ("tests/config/test_bounds.py",),
-    "config/shrink.py": CONFIG,
-    "tokenizer/choose.py": TOKENS,
-    "tokenizer/shrink.py": TOKENS,
-    "validate/shrunk.py": ("tests/validate/test_make.py", "tests/validate/test_pairs.py"),
+ENGINE = tuple(
+    f"tests/{name}.py"
+    for name in (
+        *("engine/test_plan", "engine/test_views", "engine/test_code", "engine/test_receipts"),
+        *("engine/test_state", "recipe/test_lock", "test_files", "test_bundle", "test_wire"),
+    )
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Area:
+    """modules: of the package. tests: what may see their faults; those that begin a doit each are
+    left out: what they would catch, others must."""
+
+    modules: Sequence[str]
+    tests: Sequence[str]
+
+
+AREAS: Mapping[str, Area] = {
+    "run": Area(modules=["engine/run.py"], tests=ENGINE),
+    "plan": Area(modules=["engine/plan.py", "engine/slices.py"], tests=ENGINE),
+    "receipts": Area(modules=["engine/receipts.py"], tests=ENGINE),
+    "files": Area(modules=["files.py"], tests=ENGINE),
+    "tokenizer": Area(modules=["tokenizer/*.py"], tests=["tests/tokenizer"]),
+    "config": Area(modules=["config/**/*.py"], tests=["tests/config"]),
+    "validate": Area(modules=["validate/*.py"], tests=["tests/validate"]),
 }
-SECONDS = 600  # of one run of tests; a fault that hangs them is caught
+MEMORY = 8 * 2**30  # which a fault may have a process take; more catches it
+LIBRARIES = (
+    *("torch", "transformers.modeling_utils", "transformers.generation.utils", "datasets"),
+    *("transformers.models.llama.modeling_llama", "transformers.models.auto.modeling_auto"),
+    *("hypothesis.stateful", "jsonschema", "sentencepiece", "tokenizers", "scipy", "jinja2"),
+)
+FLAGS = ("frozen", "kw_only")  # of dataclasses: they refuse what type checking refuses already
 COMPARISONS: Mapping[type, type] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
@@ -49,6 +80,23 @@ COMPARISONS: Mapping[type, type] = {
     ast.Is: ast.IsNot,
     ast.IsNot: ast.Is,
 }
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """lines: those that its place takes, the first and the last; text: the module with it."""
+
+    module: str
+    lines: tuple[int, int]
+    what: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.module}:{self.lines[0]}: {self.what}"
 
 
 def changed(node: ast.AST) -> ast.AST | None:
@@ -65,6 +113,8 @@ def changed(node: ast.AST) -> ast.AST | None:
             other.value = not value
         case ast.Constant(value=int(value)):
             other.value = value + 1
+        case ast.Return(value=ast.Constant(value=None)):
+            return None
         case ast.Return(value=ast.expr()):
             other.value = ast.Constant(None)
         case ast.Expr(value=ast.Call()) | ast.Raise():
@@ -76,75 +126,316 @@ def changed(node: ast.AST) -> ast.AST | None:
     return other
 
 
-def faults(text: str) -> Iterator[tuple[int, str, str]]:
-    """(line, what was changed, the text with it) of each fault that can be made of a module."""
+Place = tuple[str, str, ast.expr | ast.stmt]  # module, its text, and what may be changed
+
+
+def places(module: str, text: str) -> Iterator[Place]:
+    """All that a fault can be made of in a module."""
     tree = ast.parse(text)
     skipped = {
         id(inner)
         for node in ast.walk(tree)
         if isinstance(node, ast.AnnAssign | ast.arg | ast.ImportFrom)
         or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
-        for inner in ast.walk(node)
+        or (isinstance(node, ast.keyword) and node.arg in FLAGS)
+        for inner in ast.walk(getattr(node, "annotation", None) or node)
     }
     for node in ast.walk(tree):
-        made = None if id(node) in skipped else changed(node)
-        if made is None or not isinstance(node, ast.expr | ast.stmt):
-            continue
-        lines = text.encode().splitlines(keepends=True)
-        first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
-        after = lines[last][node.end_col_offset :]
-        new = ast.unparse(made)
-        new = f"({new})" if isinstance(made, ast.expr) else new
-        lines[first : last + 1] = [lines[first][: node.col_offset] + new.encode() + after]
-        mutant = b"".join(lines).decode()
-        try:
-            ast.parse(mutant)
-        except SyntaxError:
-            continue
-        yield node.lineno, f"{ast.unparse(node)[:70]!r} -> {new[:70]!r}", mutant
+        if isinstance(node, ast.expr | ast.stmt) and id(node) not in skipped and changed(node):
+            yield module, text, node
 
 
-def caught(place: Path, tests: tuple[str, ...]) -> bool:
-    """Whether a test fails in the copy."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider"]
+def mutated(place: Place) -> Mutant | None:
+    """A module with a fault; None where it would not be Python."""
+    module, text, node = place
+    made = changed(node)
+    assert made is not None
+    lines = text.encode().splitlines(keepends=True)
+    first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+    after = lines[last][node.end_col_offset :]
+    new = ast.unparse(made)
+    new = f"({new})" if isinstance(made, ast.expr) else new
+    lines[first : last + 1] = [lines[first][: node.col_offset] + new.encode() + after]
+    mutant = b"".join(lines).decode()
     try:
-        done = subprocess.run(
-            [*command, *tests],
-            cwd=place,
-            env={**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            timeout=SECONDS,
-            check=False,
+        ast.parse(mutant)
+    except SyntaxError:
+        return None
+    what = f"{ast.unparse(node)[:70]!r} -> {new[:70]!r}"
+    return Mutant(module=module, lines=(first + 1, last + 1), what=what, text=mutant)
+
+
+def drawn(count: int, seed: int, areas: Collection[str]) -> Iterator[Mutant]:
+    """As many of each area; what a small one lacks, the others share."""
+    package, chance = ROOT / "tinybuild", random.Random(seed)
+    every = {
+        area: [
+            place
+            for pattern in AREAS[area].modules
+            for path in sorted(package.glob(pattern))
+            for place in places(path.relative_to(package).as_posix(), path.read_text())
+        ]
+        for area in areas
+    }
+    print({area: len(made) for area, made in every.items()}, "can be changed", flush=True)
+    rest = count
+    for n, area in enumerate(sorted(every, key=lambda area: len(every[area]))):
+        wanted = rest // (len(every) - n)
+        shuffled = chance.sample(every[area], len(every[area]))
+        taken = list(itertools.islice(filter(None, map(mutated, shuffled)), wanted))
+        yield from taken
+        rest -= len(taken)
+
+
+# --- which tests run a line -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Map:
+    """seconds: of each test that passes. runs: by module and line, the tests that run it. What a
+    fixture runs, all tests of its file do; what an import runs, all that run anything of it."""
+
+    seconds: Mapping[str, float]
+    runs: Mapping[str, Mapping[str, Sequence[str]]]
+
+    def tests(self, mutant: Mutant, most: float) -> Sequence[str]:
+        """In the order in which they are run, of so many seconds: beside the module first, then
+        the quick files."""
+        known, (first, last) = self.runs.get(mutant.module, {}), mutant.lines
+        chosen = {test for line in range(first, last + 1) for test in known.get(str(line), ())}
+        chosen = chosen or {test for tests in known.values() for test in tests}
+        stem = Path(mutant.module).stem
+        files = defaultdict[str, float](float)
+        for test in chosen:
+            files[test.partition("::")[0]] += self.seconds[test]
+
+        def order(test: str) -> tuple[bool, float, str, float]:
+            file = test.partition("::")[0]
+            return (stem not in Path(file).stem, files[file], file, self.seconds[test])
+
+        taken, spent = list[str](), 0.0
+        for test in sorted(chosen, key=order):
+            spent += self.seconds[test]
+            if spent <= most or not taken:
+                taken.append(test)
+        return taken
+
+
+class Tracer:
+    """A plugin of pytest that has coverage say which test runs which line."""
+
+    def __init__(self, place: Path) -> None:
+        import coverage
+
+        self.place, self.cover = place, coverage.Coverage(data_file=None, source_pkgs=["tinybuild"])
+        self.seconds = defaultdict[str, float](float)
+        self.failed = set[str]()
+        self.cover.start()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self.cover.switch_context(item.nodeid.partition("::")[0])
+        try:
+            return (yield)
+        finally:
+            self.cover.switch_context("")
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        self.cover.switch_context(item.nodeid)
+        try:
+            return (yield)
+        finally:
+            self.cover.switch_context(item.nodeid.partition("::")[0])
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] += report.duration
+        if not report.passed:
+            self.failed.add(report.nodeid)
+
+    def map(self) -> Map:
+        self.cover.stop()
+        data, package = self.cover.get_data(), self.place / "tinybuild"
+        seconds = {test: s for test, s in self.seconds.items() if test not in self.failed}
+        of_file = defaultdict[str, list[str]](list)
+        for test in seconds:
+            of_file[test.partition("::")[0]].append(test)
+
+        def tests(contexts: Collection[str]) -> Sequence[str]:
+            whole = {test for context in contexts for test in of_file.get(context, ())}
+            return sorted(whole | {context for context in contexts if context in seconds})
+
+        runs = {
+            Path(file).relative_to(package).as_posix(): {
+                str(line): tests(contexts)
+                for line, contexts in data.contexts_by_lineno(file).items()
+            }
+            for file in data.measured_files()
+        }
+        return Map(seconds=seconds, runs=runs)
+
+
+class Chosen:
+    """A plugin of pytest: these tests, in this order. first: the one that failed."""
+
+    def __init__(self, tests: Sequence[str]) -> None:
+        self.order, self.first = {test: n for n, test in enumerate(tests)}, ""
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = sorted(
+            (item for item in items if item.nodeid in self.order),
+            key=lambda item: self.order[item.nodeid],
         )
-    except subprocess.TimeoutExpired:
-        return True
-    return done.returncode != 0
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and not self.first:
+            self.first = report.nodeid
+
+
+# --- a process for each ---------------------------------------------------------------------------
+
+
+def copied(place: Path) -> None:
+    for top in ("tinybuild", "tests", "schemas", "recipes", "docs"):
+        shutil.copytree(ROOT / top, place / top, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "dodo.py", "constraints.txt"):
+        shutil.copy(ROOT / file, place / file)
+
+
+def warmed(place: Path) -> None:
+    """This process becomes one that tests of the copy can be forked from: its libraries are here,
+    and nothing of the copy but the processes that its doits fork from."""
+    os.chdir(place)
+    os.environ["PYTHONPATH"] = str(place)
+    sys.dont_write_bytecode = False
+    sys.path[:0] = [str(place), str(place / "tests")]
+    from tinybuild.workers import SETTINGS
+
+    os.environ.update(SETTINGS)
+    os.environ["TINYBUILD_STORE"] = "off"
+    from kit import warm
+
+    warm.kept()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tinybuild"]:
+        del sys.modules[name]
+    sys.path.remove(str(place / "tests"))
+    for name in LIBRARIES:
+        importlib.import_module(name)
+
+
+def forked(work: Callable[[], Any], seconds: float) -> Any:
+    """What `work` gives in a process of its own, as JSON; None where it does not come to an end."""
+    heard, told = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+        null = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(null, stream)
+        try:
+            os.write(told, json.dumps(work()).encode())
+        finally:
+            os._exit(0)
+    os.close(told)
+    signal.signal(signal.SIGALRM, lambda *_: os.killpg(pid, signal.SIGKILL))
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        with os.fdopen(heard, "rb") as pipe:
+            answer = pipe.read()
+        os.waitpid(pid, 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return json.loads(answer) if answer else None
+
+
+def traced(place: Path, tests: Sequence[str]) -> Map:
+    """Written to a file: it is more than a pipe holds."""
+    path = place / "map.json"
+
+    def work() -> int:
+        plugin = Tracer(place)
+        code = pytest.main([*OPTIONS, *tests], plugins=[plugin])
+        path.write_text(json.dumps(vars(plugin.map())))
+        return int(code)
+
+    code = forked(work, 3600)
+    if code not in (0, 1):  # those that fail are not asked
+        raise SystemExit(f"the tests could not be traced: pytest ended with {code}")
+    return Map(**json.loads(path.read_text()))
+
+
+OPTIONS = ("-q", "-n", "0", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=no")
+
+
+def caught(tests: Sequence[str], seconds: float) -> str:
+    """The first of these tests that fails in the copy; "" where none does."""
+
+    def work() -> list[Any]:
+        plugin = Chosen(tests)
+        files = sorted({test.partition("::")[0] for test in tests})
+        code = pytest.main([*OPTIONS, "-x", *files], plugins=[plugin])
+        return [int(code), plugin.first]
+
+    answer = forked(work, seconds)
+    if answer is None:
+        return "it does not come to an end"
+    code, first = answer
+    if code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise SystemExit(f"pytest ended with {code} for {tests[:3]}")
+    return "" if code == 0 else first or "it cannot be imported"
+
+
+def tried(mutant: Mutant, tests: Sequence[str], known: Map, place: Path) -> str:
+    """What catches it; "" where nothing does."""
+    path = place / "tinybuild" / mutant.module
+    if not tests:
+        return ""
+    text = path.read_text()
+    path.write_text(mutant.text)
+    try:
+        return caught(tests, 60 + 10 * sum(known.seconds[test] for test in tests))
+    finally:
+        path.write_text(text)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("count", type=int)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", default=sorted(SUITES))
+    parser.add_argument("--only", nargs="*", default=list(AREAS), choices=list(AREAS))
+    parser.add_argument("--seconds", type=float, default=60, help="of tests that a fault gets")
+    parser.add_argument("--of", type=Path, help="a file that names faults, a line each")
+    parser.add_argument("--map", type=Path, help="which tests run which line; made if missing")
     asked = parser.parse_args()
-    texts = {name: (ROOT / "tinybuild" / name).read_text() for name in asked.only}
-    every = [(name, *fault) for name, text in texts.items() for fault in faults(text)]
-    drawn = random.Random(asked.seed).sample(every, min(asked.count, len(every)))
+    where = asked.map and asked.map.resolve()
+    names = set(asked.of.read_text().splitlines()) if asked.of else None
+    faults = [m for m in drawn(asked.count, asked.seed, asked.only) if not names or m.name in names]
     survivors = 0
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "copy"
-        for top in ("tinybuild", "tests", "schemas", "recipes", "docs"):
-            shutil.copytree(ROOT / top, place / top, ignore=shutil.ignore_patterns("__pycache__"))
-        for file in ("pyproject.toml", "dodo.py", "constraints.txt"):
-            shutil.copy(ROOT / file, place / file)
-        for number, (name, line, what, text) in enumerate(drawn, 1):
-            (place / "tinybuild" / name).write_text(text)
-            if not caught(place, SUITES[name]):
-                survivors += 1
-                print(f"survived: {name}:{line}: {what}", flush=True)
-            (place / "tinybuild" / name).write_text(texts[name])
-            print(f"{number - survivors} of {number} caught", flush=True)
-    print(f"{len(every)} faults can be made; {len(drawn)} drawn, {survivors} survived")
+        copied(place)
+        warmed(place)
+        if where and where.exists():
+            known = Map(**json.loads(where.read_text()))
+        else:
+            tests = dict.fromkeys(t for area in asked.only for t in AREAS[area].tests)
+            known = traced(place, [*tests])
+            if where:
+                where.write_text(json.dumps(vars(known)))
+        control = sorted(
+            {test for mutant in faults[::10] for test in known.tests(mutant, asked.seconds)[:5]}
+        )
+        if control and (failed := caught(control, 3600)):
+            raise SystemExit(f"fails without any fault: {failed}")
+        begun = time.monotonic()
+        for number, mutant in enumerate(faults, 1):
+            by = tried(mutant, known.tests(mutant, asked.seconds), known, place)
+            survivors += not by
+            print(f"{'caught' if by else 'SURVIVED'}\t{mutant.name}\t{by}", flush=True)
+            print(f"{number - survivors} of {number} caught", file=sys.stderr, flush=True)
+        took = time.monotonic() - begun
+    print(f"{len(faults)} drawn, {survivors} survived, {took:.0f} s")
 
 
 if __name__ == "__main__":

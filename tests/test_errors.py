@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from kit.faults import refused
 from kit.files import ROOT
+from packaging.version import Version
 
-from tinybuild.errors import DISTRIBUTION, EXTRAS, did_you_mean, install, nearest, require
+from tinybuild import errors
+from tinybuild.errors import BUILDS, DISTRIBUTION, EXTRAS, did_you_mean, install, nearest, require
 
 
 def test_the_extras_are_those_of_the_project() -> None:
@@ -38,6 +40,33 @@ def test_how_it_is_installed_elsewhere(tmp_path: Path, monkeypatch: pytest.Monke
     assert install("natten") == "pip install natten"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["name"] == DISTRIBUTION
+
+
+@pytest.mark.parametrize(
+    ("torch", "there", "wanted"),
+    [
+        ("2.13.0", "", "torchvision"),
+        ("2.13.0+cpu", "", f"--extra-index-url {BUILDS}/cpu torchvision"),
+        (
+            "2.13.0+cpu",
+            "0.28.0+cu130",
+            f"--extra-index-url {BUILDS}/cpu --force-reinstall --no-deps torchvision==0.28.0",
+        ),
+        ("2.13.0", "0.28.0", "--force-reinstall torchvision"),
+    ],
+)
+def test_what_is_compiled_for_torch_comes_from_where_torch_came_from(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, torch: str, there: str, wanted: str
+) -> None:
+    """PyPI's torchvision does not load beside a CPU build of torch, nor does transformers then."""
+    monkeypatch.chdir(tmp_path)
+    versions = {"torch": torch, "torchvision": there}
+    monkeypatch.setattr(errors, "version", lambda name: versions.get(name, ""))
+    assert install("torchvision") == f"pip install {wanted}"
+    index = f"--extra-index-url {BUILDS}/cpu " if torch.endswith("cpu") else ""
+    assert install("timm") == f"pip install {index}'tinybuild-models[architectures]'"
+    # Of two wheels of one version pip takes that of the build.
+    assert Version("0.28.0+cpu") > Version("0.28.0")
 
 
 def test_a_package_that_is_required() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import json
 import os
@@ -210,3 +211,32 @@ def test_expected_system_errors_are_faults(number: int) -> None:
 
 def test_other_system_errors_are_bugs() -> None:
     assert files.explain(OSError(errno.EBADF, "x")) is None
+
+
+def test_an_archive_says_the_digest_of_what_it_packs(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/x").write_text("text")
+    said = files.archive(tmp_path / "a", tmp_path / "a.tar.gz", "a")
+    packed = gzip.decompress((tmp_path / "a.tar.gz").read_bytes())
+    assert said == hashlib.sha256(packed).hexdigest()
+
+
+def test_what_pack_lays_aside_goes_by_packs_own_lock(tmp_path: Path) -> None:
+    """Another stage that nobody is at work on says nothing of it."""
+    build, aside = tmp_path / "build/x", tmp_path / "dist/.x.old-1"
+    for folder in (build, aside):
+        folder.mkdir(parents=True)
+    for stage in ("model", "pack"):
+        (build / f".lock.{stage}").touch()
+    with files.locked(build / "pack", lambda: None):
+        files.sweep(tmp_path / "build", tmp_path / "dist")
+        assert aside.exists()
+    (build / ".lock.pack").touch()
+    files.sweep(tmp_path / "build", tmp_path / "dist")
+    assert not aside.exists()
+
+
+def test_a_pointer_is_short(tmp_path: Path) -> None:
+    for name, more, is_one in (("short", 0, True), ("long", files.LARGEST_POINTER, False)):
+        (tmp_path / name).write_bytes(files.POINTS + b"1\n" + b"x" * more)
+        assert files.is_pointer(tmp_path / name) is is_one

@@ -95,12 +95,12 @@ def test_whatever_is_raised_names_the_file(pool: Pool, what: str, said: str) -> 
 
 @pytest.mark.parametrize("what", ["SIGABRT", "SIGSEGV", "beside"])
 def test_a_crash_names_the_file(pool: Pool, what: str) -> None:
-    """Of the worker, and of the process beside it; "run doit again" would crash again."""
+    """Of the worker, and of the process beside it; "run it again" would crash again."""
     with pytest.raises(BuildFault, match=f"worked on {FILE} (crashed|ended early)") as caught:
         pool.call("test_reading:do", what, sort="warm" if what == "beside" else "light")
     (finding,) = caught.value.findings
     assert finding.key == ("source",)
-    assert "run doit again" not in finding.hint
+    assert "run it again" not in finding.hint
     assert finding.hint
     assert pool.call("builtins:len", "abc") == 3
 
@@ -112,10 +112,10 @@ def segfault(_: object) -> None:
 def test_run_again_is_said_where_it_can_help(pool: Pool) -> None:
     with pytest.raises(BuildFault, match="crashed \\(SIGSEGV\\)") as caught:
         pool.call("test_reading:segfault", None)
-    assert "run doit again" not in caught.value.findings[0].hint
+    assert "run it again" not in caught.value.findings[0].hint
     with pytest.raises(BuildFault, match="killed \\(SIGTERM\\)") as caught:
         pool.call("test_reading:inner", "SIGTERM")
-    assert caught.value.findings[0].hint == "run doit again to go on"
+    assert caught.value.findings[0].hint == "run it again to go on"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS does not keep to the limit")

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tinybuild import network
-from tinybuild.errors import BuildFault
+from tinybuild import network, workers
+from tinybuild.errors import BuildFault, install
 from tinybuild.workers import Bug, Limits, Pool, Sort, _waited, beside
 
 
@@ -239,6 +239,65 @@ def life(_: object) -> tuple[int, list[int], bool]:
     above = os.getppid()
     threads = [len(list(Path(f"/proc/{one}/task").iterdir())) for one in (os.getpid(), above)]
     return above, threads, "torch" in sys.modules
+
+
+FOREIGN = """
+import torch
+@torch.library.register_fake("torchvision::nms")  # as that of another build of torch does
+def nms(*given): ...
+"""
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a torchvision lies that was compiled for another torch."""
+    for name in ("torchvision", "torchvision-0.28.0.dist-info"):
+        (tmp_path / "site-packages" / name).mkdir(parents=True)
+    place = tmp_path / "site-packages"
+    (place / "torchvision/__init__.py").write_text(FOREIGN)
+    told = "Metadata-Version: 2.1\nName: torchvision\nVersion: 0.28.0\n"
+    (place / "torchvision-0.28.0.dist-info/METADATA").write_text(told)
+    monkeypatch.syspath_prepend(place)
+    monkeypatch.setenv("PYTHONPATH", f"{place}:{os.environ.get('PYTHONPATH', '')}")
+    return place
+
+
+def test_a_torchvision_for_another_torch_is_named(
+    foreign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = 'raise RuntimeError("operator torchvision::nms does not exist")'
+    (foreign / "torchvision/__init__.py").write_text(what)
+    (foreign / "warmed.py").write_text("import torchvision")
+    monkeypatch.setattr(workers, "WARM", "warmed")
+    (found,) = workers._unimportable().findings
+    assert found.what == (
+        "torchvision does not load here: RuntimeError: operator torchvision::nms does not exist"
+    )
+    assert found.hint == install("torchvision")
+    assert "--force-reinstall" in found.hint
+    (foreign / "warmed.py").write_text("import os; os._exit(3)")
+    (found,) = workers._unimportable().findings
+    assert found.what == "torch or transformers does not load here: it ended by itself"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+def test_a_torchvision_for_another_torch_is_no_bug_of_ours(foreign: Path) -> None:
+    """In a process that has begun no warm worker."""
+    asked = """
+from tinybuild.workers import Pool
+from tinybuild.errors import Fault
+if __name__ == "__main__":
+    try:
+        Pool().call("os:getpid", None, sort="warm")
+    except Fault as fault:
+        print(fault)
+"""
+    script = foreign / "asked.py"
+    script.write_text(asked)
+    made = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert "torchvision does not load here" in made.stdout, made.stderr
+    assert str(foreign) not in made.stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")

@@ -251,7 +251,7 @@ def test_what_takes_long_is_tried_every_week(runner: Runner, tmp_path: Path) -> 
     install, *tried = log.read_text().splitlines()
     assert install == "pip install --quiet -c constraints.txt -e .[test]"
     assert tried == [
-        "pytest -m slow -s tests/engine/test_state.py",
+        "pytest -n 0 -m slow -s tests/engine/test_state.py",
         "python -m kit.fuzz 10000",
         "pytest -m slow --deselect tests/engine/test_state.py",
     ]

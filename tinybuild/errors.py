@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.metadata
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -128,15 +129,37 @@ EXTRAS = {
 }
 
 
+# Each version loads beside one build of torch (timm brings torchvision); where that is not PyPI's,
+# the index of the build has theirs as well.
+COMPILED = ("torchvision", "torchaudio")
+BUILDS = "https://download.pytorch.org/whl"
+
+
 def install(package: str) -> str:
     """The command that installs a package: by the extra that brings it, or by itself. In a copy of
-    the repository constraints.txt names the versions."""
+    the repository constraints.txt names the versions. What is compiled for torch comes from where
+    torch came from; where it is installed already, it is that which does not load."""
     extra = next((extra for extra, names in EXTRAS.items() if package in names), None)
-    if Path("tinybuild/errors.py").absolute() == Path(__file__).absolute():
-        wanted = package if extra is None else f"-e '.[{extra}]'"
-        return f"pip install -c constraints.txt {wanted}"
+    here = Path("tinybuild/errors.py").absolute() == Path(__file__).absolute()
+    options = ["-c constraints.txt"] if here else []
     wanted = package if extra is None else f"'{DISTRIBUTION}[{extra}]'"
-    return f"pip install {wanted}"
+    wanted = f"-e '.[{extra}]'" if here and extra is not None else wanted
+    if package in (*COMPILED, "timm"):
+        build = version("torch").partition("+")[2]
+        options += [f"--extra-index-url {BUILDS}/{build}"] if build else []
+        known = version(package).partition("+")[0] if package in COMPILED else ""
+        if known:
+            options += ["--force-reinstall", "--no-deps"] if build else ["--force-reinstall"]
+            wanted = f"{package}=={known}" if build else package
+    return " ".join(["pip install", *options, wanted])
+
+
+def version(package: str) -> str:
+    """The version of an installed package; "" where it is not there."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def require(what: str, module: str, key: Iterable[str | int] = ()) -> None:

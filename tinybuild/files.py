@@ -414,8 +414,8 @@ def archive(folder: Path, target: Path, top: str, without: str = "") -> str:
 def explain(error: OSError) -> Fault | None:
     """A full disk, a missing right or a too long name as a fault; None for any other OSError."""
     reasons = {
-        errno.ENOSPC: ("the disk is full", "free some space, then run doit again"),
-        errno.EDQUOT: ("the disk quota is used up", "free some space, then run doit again"),
+        errno.ENOSPC: ("the disk is full", "free some space, then run it again"),
+        errno.EDQUOT: ("the disk quota is used up", "free some space, then run it again"),
         errno.EFBIG: ("a file is larger than allowed here", "raise the limit (ulimit -f)"),
         errno.EACCES: ("permission denied", "check who owns the folder"),
         errno.EPERM: ("not permitted", "check who owns the folder"),

@@ -63,7 +63,7 @@ MEASURES: Mapping[str, str] = {
     "positions": (
         r"~max_~position_embeddings(?:_[a-z0-9]+)*|n_positions|n_ctx|max_~positions|block_size|"
         r"max_text_tokens|bias_max_distance|max_seq_len|model_max_length|position_embedding_size|"
-        r"max_ep_len|max_num_patches|max_image_tokens"
+        r"max_ep_len|max_num_patches|max_image_tokens|mm_posemb_size"
     ),
     "window": (
         r"sliding_window(_size)?|attention_chunk_size|local_attention(_window_len)?|"
@@ -71,7 +71,7 @@ MEASURES: Mapping[str, str] = {
     ),
     "pooled": r"index_kpool|index_block_size|max_depth",
     "grid": (  # places along a side
-        r"~pos_emb_(height|width)|posemb_grid_size|mm_posemb_size|visual_prompt_size|"
+        r"~pos_emb_(height|width)|posemb_grid_size|visual_prompt_size|"
         r"axial_pos_shape"
     ),
     "norm channels": r"base_channels",

@@ -15,6 +15,7 @@ import os
 import re
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -29,10 +30,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from tinybuild import fence, network, reading, wire
-from tinybuild.errors import BuildFault, Fault
+from tinybuild.errors import COMPILED, BuildFault, Fault, PackageFault, install
 from tinybuild.paths import Data
 
 T = TypeVar("T")
+WARM = "tinybuild.warm"  # what warm workers are forked from imports it
 
 # One thread in each library: the bytes do not depend on the number of cores, and for models this
 # small it is faster (0.87 s a recipe against 1.2 s with threads).
@@ -343,18 +345,21 @@ def _begin(sort: Sort, other: Connection | None) -> tuple[BaseProcess, Connectio
     context: SpawnContext | ForkServerContext = multiprocessing.get_context("spawn")
     if sort == "warm" and sys.platform == "linux":
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["tinybuild.warm"])
+        context.set_forkserver_preload([WARM])
     ours, theirs = context.Pipe()
     online = {name: os.environ.get(name, value) for name, value in ONLINE.items()}
     with _environment({**SETTINGS, **(online if sort == "online" else network.ENVIRONMENT)}):
         process = context.Process(target=serve, args=(theirs, sort, other), daemon=True)
-        if isinstance(context, ForkServerContext):
-            with _deaf():
-                forkserver.ensure_running()
-            process.start()  # which waits for the imports: not without Ctrl-C
-        else:
-            with _deaf():
-                process.start()
+        try:
+            if isinstance(context, ForkServerContext):
+                with _deaf():
+                    forkserver.ensure_running()
+                process.start()  # which waits for the imports: not without Ctrl-C
+            else:
+                with _deaf():
+                    process.start()
+        except EOFError:  # what warm ones are forked from ended while it imported
+            raise _unimportable() from None
     theirs.close()
     return process, ours
 
@@ -369,6 +374,20 @@ def _deaf() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _unimportable() -> Fault:
+    """What warm workers import does not load here; the package that is to blame, where one that is
+    compiled for another torch is among what was on the way."""
+    asked = [sys.executable, "-c", f"import {WARM}"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=False).stderr
+    last = next(reversed(said.strip().splitlines()), "it ended by itself")
+    last = re.sub(r"/\S*/site-packages/", "", last)
+    blamed = next((name for name in COMPILED if f"/{name}/" in said), "")
+    return PackageFault.of(
+        f"{blamed or 'torch or transformers'} does not load here: {last}",
+        hint=install(blamed) if blamed else f"python -c 'import {WARM}' shows where it ends",
+    )
 
 
 _beside: list[Remote] = []
@@ -415,7 +434,7 @@ def _died(code: int | None, at: reading.Suspect | None) -> Fault:
         name = signal.Signals(-code).name
         return BuildFault.of(f"{who} crashed ({name})", key=key, hint=hint)
     if code is not None and code < 0:
-        hint = "run doit again to go on"
+        hint = "run it again to go on"
         if -code == signal.SIGKILL:
             hint = "often this is the system running out of memory; " + hint
         return BuildFault.of(f"{who} was killed ({signal.Signals(-code).name})", key=key, hint=hint)

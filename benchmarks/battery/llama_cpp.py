@@ -52,7 +52,7 @@ def converted(folder: Path, name: str) -> str:
         command = [*start, str(script), str(folder), "--outfile", str(out), "--outtype", "f32"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode or not out.is_file():
-            lines = [line for line in done.stderr.splitlines() if "rror" in line]
+            lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
             raise RuntimeError(lines[-1] if lines else "no file")
         reader = gguf.GGUFReader(out)
         tokens = len(reader.fields["tokenizer.ggml.tokens"].data)

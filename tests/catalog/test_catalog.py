@@ -119,6 +119,7 @@ def test_kinds(tmp_path: Path, config: Mapping[str, Any], wanted: tuple[str, ...
         ({"class": "MixtralForCausalLM"}, ["moe"]),
         ({"class_": "MixtralForCausalLM", "model_type": "mixtral"}, ["moe"]),
         ({"max_bytes": "1MB"}, ["moe", "rows"]),
+        ({"max_bytes": "0.0003MB"}, ["rows"]),
         ({"max_bytes": 300}, ["rows"]),
         ({"max_parameters": "4k", "max_vocabulary": 500}, ["moe"]),
         ({"max_parameters": 3999}, []),
@@ -142,15 +143,18 @@ def test_words_that_no_bundle_has(tmp_path: Path) -> None:
     ]
     (told,) = unknown(held, {"modality": "smell"})
     assert told == "none has the modality smell: known: text"
+    (told,) = unknown(held, {"max_parameters": 1, "max_bytes": "1GB"})
+    assert told == f"the smallest has {held[0].parameters:,} parameters"
 
 
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
         ({"knd": "moe"}, "bundles cannot be asked for knd\n  hint: did you mean kind?"),
-        ({"max_bytes": "many"}, "many is not a number\n  hint: give 2, 50M or 1MB, for example"),
+        ({"max_bytes": "many"}, "many is not a number\n  hint: give 2, 50M or 1.5MB, for example"),
         ({"tp": 0}, "0 is not a number"),
         ({"tp": True}, "True is not a number"),
+        ({"tp": "0.4"}, "0.4 is not a number"),
     ],
 )
 def test_what_cannot_be_asked(tmp_path: Path, asked: Mapping[str, Any], said: str) -> None:

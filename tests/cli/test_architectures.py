@@ -12,6 +12,7 @@ import pytest
 from cli.test_commands import said
 from kit.zoo import doit, make
 
+from tinybuild import errors
 from tinybuild.cli import architectures
 from tinybuild.cli.architectures import Row, table
 from tinybuild.cli.session import Session
@@ -132,6 +133,30 @@ def line(root: Path, kind: str) -> list[str]:
 def test_checks_that_were_not_tried_are_told_apart(counts: dict[str, int], told: str) -> None:
     text = architectures.table([architectures.Row(model_type="bert", **counts)])
     assert text.splitlines()[-1] == f"| bert | - | - | - | - | - | - | {told} |  |"
+
+
+@pytest.mark.parametrize(
+    ("there", "code", "told"),
+    [
+        ("", "", "torchvision was not there: what needs it is not tried."),
+        ("1.2", "def _has_ops(): return True", "Processors ran with torchvision 1.2."),
+        ("1.2", "def _has_ops(): return False", "without its compiled part"),
+        ("1.2", "raise RuntimeError", "torchvision 1.2 did not load"),
+    ],
+)
+def test_the_table_says_which_torchvision_there_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str, code: str, told: str
+) -> None:
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision/__init__.py").touch()
+    (tmp_path / "torchvision/extension.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("torchvision", "torchvision.extension"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(errors, "version", lambda name: there)
+    assert told in architectures.table([])
+    for name in ("torchvision", "torchvision.extension"):
+        sys.modules.pop(name, None)
 
 
 def test_the_table_says_what_was_built_and_why_the_rest_was_not(tmp_path: Path) -> None:

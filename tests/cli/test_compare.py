@@ -91,7 +91,9 @@ def test_a_diff_with_a_revision_builds_what_it_affects_as_it_was(
     (root / "data").mkdir()
     (root / "data" / "rows.csv").write_text("text\none\n")
     zoo.edit(root, "a", "samples: 5", "samples: 6")
-    with pytest.raises(RecipeFault, match="not built as they are now: a, b\n  hint: doit a b"):
+    with pytest.raises(
+        RecipeFault, match="not built as they are now: a, b\n  hint: tinybuild build a b"
+    ):
         said(root, "diff", "HEAD")
     (root / "recipes" / "late.yaml").write_text(zoo.LIGHT)
     assert zoo.doit(root, "a", "b").code == 0

@@ -202,7 +202,7 @@ def test_locks_that_must_hold(
     here = Zoo(tmp_path, x=DATASET)
     said = here.refused("x")
     assert "x.lock.json: there is no lock for dataset (hub a/rows)" in said
-    assert "hint: doit update x writes it anew" in said
+    assert "hint: tinybuild update x writes it anew" in said
     assert hub.log == []
     assert not here.lock("x").exists()
     here.said("update", "x", code=3)
@@ -253,7 +253,7 @@ def test_a_lock_that_cannot_be_read_is_written_anew(hub: Hub, tmp_path: Path) ->
     here.lock("x").write_text("<<<<<<< HEAD")
     (broken,) = here.here.zoo.broken
     assert "the lock is not JSON" in str(broken.fault)
-    assert "hint: doit update x writes it anew" in str(broken.fault)
+    assert "hint: tinybuild update x writes it anew" in str(broken.fault)
     here.said("update", "x", code=3)
     assert set(here.pins("x")) == {"dataset"}
     assert here.here.zoo.broken == ()
@@ -318,9 +318,9 @@ def test_the_exit_codes_of_doit(tmp_path: Path) -> None:
         }
         assert zoo.doit(root, "outdated", **environment).code == 3
         done = zoo.doit(root, "x", **environment, CI="true")
-        assert (done.code, "doit update x writes it anew" in done.out + done.err) == (1, True)
+        assert (done.code, "tinybuild update x writes it anew" in done.out + done.err) == (1, True)
         done = zoo.doit(root, "build", "--locked", "x", **environment)
-        assert (done.code, "doit update x writes it anew" in done.out + done.err) == (1, True)
+        assert (done.code, "tinybuild update x writes it anew" in done.out + done.err) == (1, True)
         done = zoo.doit(root, "update", "--json", **environment, CI="true")
         assert (done.code, json.loads(done.out)["wrote"]) == (3, ["recipes/x.lock.json"])
         assert zoo.doit(root, "x", **environment, CI="true").code == 0

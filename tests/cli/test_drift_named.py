@@ -95,7 +95,7 @@ def test_locks_that_must_hold(hub: Hub, tmp_path: Path, monkeypatch: pytest.Monk
     config.write_bytes(detr("org/bit"))
     said = here.refused("x")
     assert "source.backbone.hub is 'org/bit' in the recipe; the lock has 'org/resnet'" in said
-    assert "doit update x" in said
+    assert "tinybuild update x" in said
     config.write_bytes(b'{"model_type": "detr"}')
     assert "the lock pins source.backbone (hub org/resnet)" in here.refused("x")
     here.said("update", "x", code=3)

@@ -36,7 +36,7 @@ def test_a_zoo_needs_no_dodo_file_for_tinybuild(root: Path) -> None:
     assert failed.code == 1
     last = failed.out.splitlines()[-1]
     assert last.startswith("1 up to date, 1 failed in ")
-    assert last.endswith(": mend what is said above, then run doit again")
+    assert last.endswith(": mend what is said above, then build again")
     assert tinybuild(root.parent, "-C", "zoo", "list", "one").out.splitlines()[-1] == (
         "one     up to date  rows only"
     )
@@ -59,7 +59,7 @@ def test_what_is_wrong_is_said_in_words_and_as_data(root: Path) -> None:
         (("dumpdb",), "receipts decide what is up to date"),
         (("info", "one"), "hint: doit why NAME"),
         (("clean", "nix"), "there is no recipe nix"),
-        (("list", "--nix"), "unrecognized arguments: --nix"),
+        (("list", "--knd"), "doit list has no option --knd\n  hint: did you mean --kind?"),
     ],
 )
 def test_what_people_try(root: Path, words: tuple[str, ...], said: str) -> None:

@@ -75,7 +75,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("mt6",), 1, "there is no recipe mt6\n  hint: did you mean mt5?"),
         (("why", "many"), 0, "dataset:arch-39"),
         (("why", "bad", "mt5"), 1, "recipes/bad.yaml:1:1: the recipe has no summary"),
-        (("why", "nix"), 1, "there is no recipe nix\n  hint: see doit list"),
+        (("why", "nix"), 1, "there is no recipe nix\n  hint: see tinybuild list"),
         (
             ("check", "recipes/mt6.yaml"),
             1,
@@ -103,7 +103,9 @@ def test_a_zoo_without_recipes_says_what_to_do(tmp_path: Path) -> None:
         )
     (root / "recipes/hub").mkdir()
     (root / "recipes/hub/a.yaml").write_text(LIGHT)
-    assert "no recipe in recipes/ itself\n  hint: build a group: doit hub" in doit(root).out
+    assert (
+        "no recipe in recipes/ itself\n  hint: build a group: tinybuild build hub" in doit(root).out
+    )
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_a_zoo_is_published(hub: Hub, tmp_path: Path, capfd: pytest.CaptureFixtu
     assert hub.log == []
     said = capfd.readouterr().err
     assert "publish:a: a is not up to date: dataset:a runs: not built yet" in said
-    assert "hint: doit a" in said
+    assert "hint: tinybuild build a" in said
     assert doit(root).code == 0
 
     text, _ = run(root, **{"dry-run": "yes"})

@@ -25,7 +25,7 @@ def test_a_dataset(tmp_path: Path) -> None:
     (told,) = answer.data
     assert (told["name"], told["rows"], told["class"]) == ("one", 5, "")
     assert told["files"]["report.json"] == (root / "dist/one/report.json").stat().st_size
-    with pytest.raises(RecipeFault, match="other is not built\n  hint: doit other"):
+    with pytest.raises(RecipeFault, match="other is not built\n  hint: tinybuild build other"):
         said(here, "show", "other")
     with pytest.raises(RecipeFault, match="show takes the name of a recipe"):
         said(here, "show")

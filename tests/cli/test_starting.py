@@ -117,6 +117,10 @@ def test_a_folder(here: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     said(Session(here.root), "new", "models/My Bert", "words", **{"vocab-size": "300"})
     recipe = yaml.safe_load((here.root / "recipes/words.yaml").read_text())
     assert recipe["tokenizer"] == {"vocab_size": 300}
+    (folder / "config.json").write_text('{"model_type": "layoutlmv3"}')
+    said(Session(here.root), "new", "models/My Bert", "boxes")
+    recipe = yaml.safe_load((here.root / "recipes/boxes.yaml").read_text())
+    assert "tokenizer" not in recipe  # it cuts no text, but words with their boxes
 
 
 def test_what_is_no_source(here: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,6 +132,9 @@ def test_what_is_no_source(here: Session, monkeypatch: pytest.MonkeyPatch) -> No
         said(here, "new", "empty")
     (here.root / "empty/preprocessor_config.json").write_text("{}")
     with pytest.raises(Fault, match="the source has neither a config"):
+        said(here, "new", "empty")
+    (here.root / "empty/config.json").write_text("{")
+    with pytest.raises(Fault, match=r"config\.json is not JSON"):
         said(here, "new", "empty")
     (here.root / "many/inner").mkdir(parents=True)
     (here.root / "many/inner/config.json").write_text("{}")

@@ -92,7 +92,7 @@ def test_a_far_store_is_named_without_its_password(
 @pytest.mark.parametrize(
     ("words", "options", "why"),
     [
-        (["gcc"], {}, "store gcc is not known"),
+        (["gcc"], {}, "there is no store gcc"),
         (["gc"], {"age": "30"}, "--age 30 is not an age"),
         (["gc"], {"size": "5 GB"}, "--size 5 GB is not a size"),
         (["gc", "nowhere"], {}, "nothing was built in nowhere"),

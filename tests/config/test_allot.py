@@ -124,6 +124,13 @@ def test_groups_of_experts_hold_those_that_are_chosen() -> None:
     assert config["topk_group"] < groups
 
 
+def test_groups_have_two_experts_each_and_one_group_may_have_one() -> None:
+    one = {"n_group": 1, "topk_group": 1, "num_experts_per_tok": 1}
+    assert small("deepseek_v3", n_routed_experts=1, **one)["n_routed_experts"] == 1
+    config = small("deepseek_v3", n_group=2, topk_group=1, num_experts_per_tok=1)
+    assert config["n_routed_experts"] >= 2 * config["n_group"]
+
+
 def test_towers_have_widths_of_their_own_where_they_do_in_the_source() -> None:
     config = small("clip")
     text, vision = config["text_config"], config["vision_config"]

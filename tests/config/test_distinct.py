@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tinybuild.config import overrides
+from tinybuild.config import meta, overrides
 from tinybuild.config.distinct import (
     Compared,
     apart,
@@ -29,6 +29,22 @@ def beside(name: str, source: dict[str, Any], tiny: dict[str, Any]) -> Compared:
 def told(found: Compared) -> set[str]:
     coincidences = (*found.axes, *found.layers, *found.sizes)
     return {" = ".join(one.names) for one in coincidences} | {*found.lost, *found.gained}
+
+
+def test_a_model_is_made_once_for_what_is_asked_of_its_sizes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import transformers
+
+    made, on_meta = list[Any](), meta.on_meta
+    monkeypatch.setattr(meta, "on_meta", lambda *asked: made.append(asked) or on_meta(*asked))
+    kind = transformers.LlamaForCausalLM
+    sizes = {"num_hidden_layers": 1, "hidden_size": 64, "vocab_size": 77}
+    one, other = (kind.config_class(**sizes, intermediate_size=n) for n in (48, 56))
+    assert meta.shapes(kind, one) == meta.shapes(kind, kind.config_class(**one.to_dict()))
+    assert len(made) == 1
+    assert meta.shapes(kind, other) != meta.shapes(kind, one)
+    assert len(made) == 2
 
 
 QWEN = {"hidden_size": 1024, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128}

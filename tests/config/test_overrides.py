@@ -721,3 +721,23 @@ def test_ids_of_generation_are_keys_though_the_class_has_no_field() -> None:
     source = config("T5Config")
     made = override(source, {"decoder_start_token_id": 5})
     assert made.decoder_start_token_id == 5
+
+
+def test_nobody_spells_out_what_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A validator's message has the whole of a part in it, for each kind that the part is not."""
+    from transformers import PreTrainedConfig
+
+    spelled, spell = list[str](), PreTrainedConfig.__repr__
+
+    def told(self: Any) -> str:
+        spelled.append(type(self).__name__)
+        return spell(self)
+
+    monkeypatch.setattr(PreTrainedConfig, "__repr__", told)
+    source = config("MMGroundingDinoConfig")
+    said = overrides._Said(config=source, text="a config that nobody asked for before")
+    spelled.clear()
+    assert "num_queries" in overrides._derived(said, frozenset())
+    assert spelled == []
+    repr(source)
+    assert spelled == ["MMGroundingDinoConfig"]

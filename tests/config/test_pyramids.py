@@ -99,6 +99,14 @@ def test_a_barred_width_that_doubles_becomes_a_little_less() -> None:
     assert tree.data["embed_dim"] == 6
 
 
+def test_a_width_that_doubles_is_known_by_what_it_was_in_the_source() -> None:
+    """Whatever another rule has made of it: who follows it asks for the source's number."""
+    tree = Tree({"embed_dim": 96, "depths": [2, 2, 6, 2]}, {}, SIZES["tiny"], None)
+    tree.data["embed_dim"] = 64
+    doubled_widths(tree)
+    assert [*tree.sizes] == [((), "width", 96)]
+
+
 def test_attention_behind_the_last_stage_is_as_wide() -> None:
     stages = {"base_channels": 256, "channel_multiplier": [1, 2, 2, 4]}
     tree = Tree({**stages, "hidden_size": 1024}, {}, SIZES["tiny"], None)

@@ -581,6 +581,40 @@ def test_a_model_that_only_has_channels_by_stage_is_drawn_wide_as_well() -> None
     }
 
 
+def test_a_model_without_a_width_is_drawn_as_wide_as_what_has_the_logits() -> None:
+    parts = {"vision_config": {"hidden_size": 4}, "text_config": {"hidden_size": 16}}
+    assert spread({**parts, "initializer_range": 0.02}) == {"initializer_range": 0.5}
+
+
+def test_layers_that_are_named_stay_as_many_and_in_order() -> None:
+    from tinybuild.config.layers import _spread
+
+    assert _spread([2, 5, 8, 11], 12, 6) == [2, 3, 4, 5]
+    assert _spread([3, 7], 24, 4) == [2, 3]
+    assert _spread([-1, -4], 12, 6) == [-1, -2]
+
+
+def test_sizes_divide_as_kernels_and_rules_want_them() -> None:
+    for size in SIZES.values():
+        wide = (size.width, *size.narrower, *size.wider, *size.choices["head dim"])
+        for numbers, by in (
+            (wide, 8),
+            (size.choices["rope dim"], 8),
+            (size.choices["expert width"], 8),
+            (size.choices["mels"], 8),
+            (size.choices["rank"], 4),
+            (size.choices["state"], 4),
+        ):
+            assert [number for number in numbers if number % by] == []
+
+
+def test_what_an_axis_hangs_on() -> None:
+    from tinybuild.config.search import _explains
+
+    assert all(_explains(number, 48) for number in (48, 96, 192, 24, 47))
+    assert not any(_explains(number, 48) for number in (240, 50, 130))
+
+
 def test_the_shape_of_a_backbones_map_follows_its_widths() -> None:
     widths = [64, 128, 256, 512]
     tree = ruled({"backbone_config": {"hidden_sizes": widths}, "featmap_shape": [1, 256, 24, 24]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from pathlib import Path
 
@@ -47,7 +48,10 @@ def test_a_renamed_recipe_leaves_an_orphan(zoo: Path) -> None:
     assert found == Orphan(name="a", bundle=True, now="c")
     result = doit(zoo)
     assert result.code == 0
-    assert "1 bundle has no recipe: a (renamed to c)\n  hint: `doit clean --orphans`" in result.out
+    assert (
+        "1 bundle has no recipe: a (renamed to c)\n  hint: `tinybuild clean --orphans`"
+        in result.out
+    )
     kept = {name for name in files(zoo / "dist") if name.startswith(("b", "c"))}
     assert clean(zoo, found) == ()
     assert files(zoo / "dist") == kept
@@ -127,3 +131,18 @@ def test_what_only_build_or_only_dist_holds(zoo: Path) -> None:
     assert clean(zoo, first) == clean(zoo, second) == ()
     assert not (zoo / "dist").exists()
     assert [path.name for path in (zoo / "build").iterdir() if path.is_dir()] == []
+
+
+def test_an_archive_alone_is_one(zoo: Path) -> None:
+    """Its bundle and its papers are gone; who lists dist/ would still publish it."""
+    (zoo / "recipes/a.yaml").unlink()
+    for left in ("dist/a", "build/a"):
+        shutil.rmtree(zoo / left)
+    for name, text in (("other", b"not an archive"), ("cut", gzip.compress(b"a" * 9)[:-4])):
+        (zoo / f"dist/{name}.tar.gz").write_bytes(text)
+    (found,) = orphans(read(zoo))
+    assert (found.name, found.bundle) == ("a", True)
+    assert clean(zoo, found) == ()
+    assert {n for n in files(zoo / "dist") if not n.startswith("b")} == {
+        *("other.tar.gz", "cut.tar.gz")
+    }

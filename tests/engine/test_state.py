@@ -2,34 +2,50 @@
 
 Stages are stood in for by one that writes down all it was given (`Echo`): anything that a task
 sees and does not depend on shows as stale bytes. Three recipes are made from one another, three
-deep, with configs, tokenizers and rows of different ones; all is done beside a store, too.
-`TINYBUILD_STEPS` says how many steps the
-slow test takes, `TINYBUILD_SEED` which ones; it prints its seed.
+deep, with configs, tokenizers and rows of different ones; all is built by one task after another
+and by doit's threads, also beside a store, and from upstreams that lie on a Hub that moves.
+`TINYBUILD_STEPS` says how many steps the slow test takes, `TINYBUILD_SEED` which ones (printed).
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import json
 import os
 import random
 import shutil
 import tempfile
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, seed, settings
+import yaml
+from doit.cmd_base import ModuleTaskLoader
+from doit.doit_cmd import DoitMain
+from doit.reporter import ZeroReporter
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 from kit.files import contents
+from kit.hub import Hub, connected
 from kit.zoo import make, snapshot
 
 from tinybuild import source, wire
-from tinybuild.engine.orphans import clean, orphans
+from tinybuild.engine.orphans import ARCHIVE, clean, orphans
+from tinybuild.engine.plan import Zoo as Planned
 from tinybuild.engine.plan import load
 from tinybuild.engine.run import Builder
 from tinybuild.engine.stored import Stored
 from tinybuild.facts import ModelFacts, TokenizerFacts
-from tinybuild.files import Memo, digest, remove, sha256
+from tinybuild.files import Memo, archive, digest, remove, sha256
 from tinybuild.recipe import Cache
 from tinybuild.store.place import Place
 from tinybuild.workers import Job, Limits, Pool, Sort
@@ -54,7 +70,22 @@ EDITS = (
     ("samples: 1", "samples: 2"),
     ("seed: 0", "seed: 1"),
     ("vocab_size: 100", "vocab_size: 99"),
+    ("revision: main", "revision: side"),
 )
+# Those of a zoo whose upstreams lie on a Hub.
+FAR = {
+    "far": HEAD
+    + "source: {hub: owner/name, revision: main}\n"
+    + "dataset: {samples: 2, source: {hub: owner/rows, revision: main}}\n"
+    + "tokenizer: {method: truncate, vocab_size: 200}\n"
+    + MODEL,
+    "near": HEAD
+    + "source: {recipe: far}\ndataset: {samples: 1, source: {recipe: far}}\n"
+    + "tokenizer: {method: truncate, vocab_size: 100}\n"
+    + MODEL,
+}
+REPOS = {"source": "owner/name", "dataset": "datasets/owner/rows"}  # by slot
+REFS = ("main", "side")
 FILES = ("from/config.json", "from/tokenizer.json", "from/generation_config.json", "rows/a.jsonl")
 MADE = {
     "dataset": ("README.md", "data/train-00000-of-00001.parquet"),
@@ -78,6 +109,7 @@ class Echo(Pool):
     def __init__(self, falls: tuple[int, BaseException] | None = None) -> None:
         super().__init__()
         self.calls, self.falls = 0, falls
+        self.alone = threading.Lock()  # what a worker's process is to a stage: no other's state
 
     def call(
         self, function: str, argument: object, limits: Limits | None = None, sort: Sort = "light"
@@ -86,11 +118,16 @@ class Echo(Pool):
         job, stage = argument, argument.task.partition(":")[0]
         self.calls += 1
         if stage == "fetch":
-            return wire.dump(source.fetch(job))
+            with self.alone:
+                return wire.dump(source.fetch(job))
         given = digest([*job_seen(job)])
         for name in self.leaves(stage, job):
             (job.out / name).parent.mkdir(parents=True, exist_ok=True)
-            (job.out / name).write_text(f"{given} {name}\n")
+            if name.endswith(ARCHIVE):
+                top = name.removesuffix(ARCHIVE)
+                archive(job.out / top, job.out / name, top)
+            else:
+                (job.out / name).write_text(f"{given} {name}\n")
             if self.falls is not None and self.calls == self.falls[0]:
                 raise self.falls[1]
         return {fact: f"{given} {fact}" for fact in FACTS[stage]}
@@ -98,9 +135,9 @@ class Echo(Pool):
     def leaves(self, stage: str, job: Job) -> Iterator[str]:
         if stage == "pack":
             name = job.task.partition(":")[2]
-            yield f"{name}.tar.gz"
             yield from (f"{name}/{file}" for file in ("config.json", "recipe.yaml", "SHA256SUMS"))
             yield from (f"{name}/{file}" for file in ("recipe.lock.json", "provenance.json"))
+            yield f"{name}{ARCHIVE}"
         yield from MADE.get(stage, ())
 
 
@@ -118,14 +155,17 @@ def job_seen(job: Job) -> Iterator[object]:
             yield [name, sha256(place)]
 
 
-def built(root: Path, pool: Pool, store: Path | None = None) -> None:
-    """Each task that must run, in order, as doit does it."""
+def built(root: Path, pool: Pool, store: Path | None = None, workers: int = 1) -> None:
+    """Each task that must run, in order, as doit does it; by doit itself where there are more
+    workers than one."""
     memo = Memo(root / "build/.memo.json")
     zoo = load(root, memo, Cache(root / "build/.recipes.json", memo))
     assert not zoo.broken, [str(one.fault) for one in zoo.broken]
     builder = Builder(root, memo, pool)
     builder.stored = Stored(Place(folder=store) if store is not None else None, pool)
-    for name in zoo.one_by_one(["zoo"]):
+    if workers > 1:
+        side_by_side(zoo, builder, workers)
+    for name in zoo.one_by_one(["zoo"]) if workers == 1 else ():
         for task in zoo.tasks_of(name) if name in zoo.recipes else ():
             if builder.reasons(task):
                 builder.perform(task, lambda _: None)
@@ -133,6 +173,40 @@ def built(root: Path, pool: Pool, store: Path | None = None) -> None:
         for stays in clean(root, orphan):  # foreign, or without a receipt that says whose it is
             remove(root / stays)
     memo.save()
+
+
+def side_by_side(zoo: Planned, builder: Builder, workers: int) -> None:
+    """`doit -n WORKERS`: its threads, each waiting for a stage."""
+    wrong = list[BaseException]()
+
+    def perform(name: str) -> bool:
+        try:
+            builder.perform(zoo.tasks[name], lambda _: None)
+        except Exception as error:  # noqa: BLE001 - what it is, the caller says
+            wrong.append(error)
+        return not wrong
+
+    def up_to_date(name: str) -> bool:
+        return not builder.reasons(zoo.tasks[name])
+
+    def tasks() -> Iterator[Mapping[str, object]]:
+        for task in zoo.tasks.values():
+            yield {
+                "basename": task.stage,
+                "name": task.recipe.name,
+                "actions": [functools.partial(perform, task.name)],
+                "task_dep": list(task.before),
+                "uptodate": [functools.partial(up_to_date, task.name)],
+                "io": {"capture": False},  # two threads would leave each other's sys.stdout
+            }
+
+    told = {"backend": "sqlite3", "dep_file": ":memory:", "par_type": "thread"}
+    config = {**told, "reporter": ZeroReporter, "verbosity": 0}
+    face = DoitMain(ModuleTaskLoader({"DOIT_CONFIG": config, "task_zoo": tasks}))
+    code = face.run(["run", "-n", str(workers)])
+    if wrong:
+        raise wrong[0]
+    assert code == 0, f"doit ended with {code}"
 
 
 def left(root: Path) -> Mapping[str, bytes]:
@@ -146,9 +220,9 @@ def left(root: Path) -> Mapping[str, bytes]:
 
 
 def from_nothing(root: Path) -> Mapping[str, bytes]:
-    """What a build of the same recipes and sources leaves that has nothing but them."""
+    """What a build of the same recipes, locks and sources leaves that has nothing but them."""
     tops = [contents(root / top) for top in ("from", "rows", "recipes")]
-    asked = digest([{n: d.hex() for n, d in top.items() if ".lock." not in n} for top in tops])
+    asked = digest([{n: d.hex() for n, d in top.items()} for top in tops])
     if asked not in KNOWN:
         KNOWN[asked] = _from_nothing(root)
     return KNOWN[asked]
@@ -161,13 +235,20 @@ MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # thousands of 
 def _from_nothing(root: Path) -> Mapping[str, bytes]:
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         other = Path(folder) / "zoo"
-        for top in ("from", "rows"):
+        for top in ("from", "rows", "recipes"):
             shutil.copytree(root / top, other / top)
-        (other / "recipes").mkdir()
-        for recipe in (root / "recipes").glob("*.yaml"):
-            shutil.copy(recipe, other / "recipes")
         built(other, Echo())
+        assert {name: pins(root, name) for name in FAR} == {name: pins(other, name) for name in FAR}
         return left(other)
+
+
+def pins(root: Path, name: str) -> Mapping[str, Mapping[str, object]]:
+    """What a lock holds, by slot; nothing where there is none that can be read."""
+    try:
+        told = json.loads((root / f"recipes/{name}.lock.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return dict(told["pins"])
 
 
 def zoo(root: Path) -> Path:
@@ -225,6 +306,7 @@ DAMAGES: tuple[Callable[[Path], None], ...] = (*(deleted, altered, flipped, empt
 
 class Zoo(RuleBasedStateMachine):
     stores = False
+    recipes: Mapping[str, str] = RECIPES
 
     def __init__(self) -> None:
         super().__init__()
@@ -232,9 +314,20 @@ class Zoo(RuleBasedStateMachine):
         self.root = zoo(Path(self.folder.name) / "zoo")
         self.store = Path(self.folder.name) / "store" if self.stores else None
         self.before: list[tuple[Path, bytes]] = []
+        self.steps = 0
+
+    @invariant()
+    def every_third(self) -> None:
+        """Among the rules alone builds would be rare: hypothesis leaves out some in each zoo."""
+        self.steps += 1
+        if self.steps % 3 == 0:
+            self.compare(1 + self.steps % 2)
 
     def teardown(self) -> None:
-        self.folder.cleanup()
+        try:
+            self.compare(1)
+        finally:
+            self.folder.cleanup()
 
     def write(self, path: Path, text: bytes) -> None:
         self.before.append((path, path.read_bytes()))
@@ -249,9 +342,9 @@ class Zoo(RuleBasedStateMachine):
         if same:
             os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
 
-    @rule(name=st.sampled_from(sorted(RECIPES)), edit=st.sampled_from(EDITS), back=st.booleans())
-    def edit_recipe(self, name: str, edit: tuple[str, str], back: bool) -> None:
-        path = self.root / f"recipes/{name}.yaml"
+    @rule(number=st.integers(0, 9), edit=st.sampled_from(EDITS), back=st.booleans())
+    def edit_recipe(self, number: int, edit: tuple[str, str], back: bool) -> None:
+        path = self.root / f"recipes/{sorted(self.recipes)[number % len(self.recipes)]}.yaml"
         if not path.is_file():  # it has another name
             return
         old, new = reversed(edit) if back else edit
@@ -279,6 +372,7 @@ class Zoo(RuleBasedStateMachine):
         paths = [*(self.root / "build").rglob("*"), *(self.root / "dist").rglob("*")]
         paths += [*(self.root / "recipes").glob("*.lock.json")]
         paths += self.store.rglob("*") if self.store is not None else []
+        paths += (self.root.parent / "cache").rglob("*")  # of the Hub's client
         files = sorted(path for path in paths if path.is_file() and not path.is_symlink())
         if files:
             damage(files[number % len(files)])
@@ -300,6 +394,7 @@ class Zoo(RuleBasedStateMachine):
     @rule(call=st.integers(1, 18), full=st.booleans())
     def interrupted(self, call: int, full: bool) -> None:
         """Ctrl-C, or a full disk, in the middle of a stage."""
+        self.mend()
         end: BaseException = OSError(28, "No space left on device") if full else KeyboardInterrupt()
         try:
             built(self.root, Echo((call, end)), self.store)
@@ -308,15 +403,32 @@ class Zoo(RuleBasedStateMachine):
         except Exception as fault:  # noqa: BLE001 - the assertion says which it may be
             assert "the disk is full" in str(fault)  # noqa: PT017
 
-    @rule()
-    def build(self) -> None:
-        built(self.root, Echo(), self.store)
+    @rule(workers=st.sampled_from((1, 2)))
+    def build(self, workers: int) -> None:
+        self.compare(workers)
+
+    def compare(self, workers: int) -> None:
+        self.mend()
+        pinned = self.pinned()
+        built(self.root, Echo(), self.store, workers)
+        assert self.held() == pinned
         now, wanted = left(self.root), from_nothing(self.root)
         assert sorted(now) == sorted(wanted)
         assert [name for name in now if now[name] != wanted[name]] == []
         again = Echo()
         built(self.root, again, self.store)
         assert again.calls == 0, "nothing is left to do"
+
+    def mend(self) -> None:
+        """Do what a refusal of a recipe says; there is none."""
+
+    def pinned(self) -> Mapping[str, object]:
+        """The commits that a build must take, by slot."""
+        return {}
+
+    def held(self) -> Mapping[str, object]:
+        """Those that it took."""
+        return {}
 
 
 class Shared(Zoo):
@@ -325,31 +437,99 @@ class Shared(Zoo):
     stores = True
 
 
-def walk(steps: int, number: int, kind: type[Zoo] = Zoo) -> None:
-    each = 30
+class Far(Zoo):
+    """The same with upstreams on a Hub that moves: what a lock holds stays, whatever moved; where
+    it does not hold, it is what the Hub has now."""
+
+    recipes: Mapping[str, str] = {**RECIPES, **FAR}
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, text in FAR.items():
+            (self.root / f"recipes/{name}.yaml").write_text(text)
+        self.net = contextlib.ExitStack()
+        patch = self.net.enter_context(pytest.MonkeyPatch.context())
+        self.hub: Hub = self.net.enter_context(connected(self.root.parent, patch, "hf_a"))
+        for ref in REFS:
+            self.push(ref, "a")
+
+    def teardown(self) -> None:
+        with self.net:
+            super().teardown()
+
+    @rule(ref=st.sampled_from(REFS), letter=st.sampled_from("abc"))
+    def push(self, ref: str, letter: str) -> None:
+        text = f'{{"text": "{letter}", "model_type": "llama"}}\n'.encode()
+        model = {name.removeprefix("from/"): text for name in FILES[:3]}
+        self.hub.repo(REPOS["source"]).commit(model, ref)
+        self.hub.repo(REPOS["dataset"]).commit({"a.jsonl": text * 5}, ref)
+
+    def mend(self) -> None:
+        """A lock that cannot be read is refused by its name; have it written anew, as is said."""
+        memo = Memo(self.root / "build/.memo.json")
+        for one in load(self.root, memo, Cache(self.root / "build/.recipes.json", memo)).broken:
+            (finding,) = one.fault.findings
+            assert finding.where == f"{one.name}.lock.json"
+            assert finding.hint == f"doit update {one.name} writes it anew"
+            (self.root / f"recipes/{finding.where}").unlink()
+
+    def pinned(self) -> Mapping[str, object]:
+        asked = yaml.safe_load((self.root / "recipes/far.yaml").read_bytes())
+        wishes = {"source": asked["source"], "dataset": asked["dataset"]["source"]}
+        locked = pins(self.root, "far")
+        made = dict[str, object]()
+        for slot, wish in wishes.items():
+            held = locked[slot]["wish"]["revision"] if slot in locked else None
+            head = self.hub.repo(REPOS[slot]).refs[wish["revision"]]
+            made[slot] = locked[slot]["commit"] if held == wish["revision"] else head
+        return made
+
+    def held(self) -> Mapping[str, object]:
+        return {slot: pin["commit"] for slot, pin in pins(self.root, "far").items()}
+
+
+def walk(steps: int, number: int, kind: type[Zoo] = Zoo) -> Counter[str]:
+    """At least so many steps, in zoos of at most 60; how many builds were compared. Each zoo is
+    built at the end of its steps, too. The first that hypothesis makes is always the simplest: the
+    same step again and again."""
+    each = min(steps, 60)
     limits = settings(
-        max_examples=max(1, steps // each),
+        max_examples=1 + -(-steps // each),
         stateful_step_count=each,
         deadline=None,
         database=None,
-        print_blob=True,
+        phases=[Phase.generate],  # to look for fewer steps that fail would take an hour
         suppress_health_check=list(HealthCheck),
     )
-    seed(number)(kind)
-    run_state_machine_as_test(kind, settings=limits)
+    walked = Counter[str]()
+
+    class Counted(kind):  # type: ignore[misc, valid-type]
+        def compare(self, workers: int) -> None:
+            super().compare(workers)
+            walked[f"builds by {workers}"] += 1
+
+        def teardown(self) -> None:
+            super().teardown()
+            walked["steps"] += self.steps
+
+    seed(number)(Counted)
+    run_state_machine_as_test(Counted, settings=limits)
+    return walked
 
 
-@pytest.mark.parametrize("kind", [Zoo, Shared])
+@pytest.mark.parametrize("kind", [Zoo, Shared, Far])
 def test_a_walk_of_a_zoo(kind: type[Zoo]) -> None:
-    walk(30, 18, kind)
+    walked = walk(12, 18, kind)
+    assert walked["steps"] >= 24
+    assert min(walked["builds by 1"], walked["builds by 2"]) >= 4
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [Zoo, Shared])
+@pytest.mark.parametrize("kind", [Zoo, Shared, Far])
 def test_a_long_walk_of_a_zoo(kind: type[Zoo]) -> None:
     number = int(os.environ.get("TINYBUILD_SEED") or random.randrange(2**32))
     print(f"TINYBUILD_SEED={number}")  # noqa: T201 - to walk it again
-    walk(int(os.environ.get("TINYBUILD_STEPS", "300")), number, kind)
+    print(walk(int(os.environ.get("TINYBUILD_STEPS", "300")), number, kind))  # noqa: T201
 
 
 @pytest.mark.parametrize("paper", ["receipt.json", "provenance.json"])

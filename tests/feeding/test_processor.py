@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from kit.files import contents, edit
 from kit.stage import MakeJob
 
 from tinybuild import bundle, model, source, wire
+from tinybuild.feeding import processor
 from tinybuild.feeding.processor import abroad
 from tinybuild.feeding.processor.geometry import Geometry, find, pair
 from tinybuild.feeding.processor.rules import SETTINGS, Setting, shrink
@@ -234,6 +236,27 @@ SQUARE = {"height": 32, "width": 32}
             id="patches of one frame",
         ),
         pytest.param(
+            {"temporal_patch_size": 2},
+            {"vision_config": {"patch_temporal": 2}},
+            {"vision_config": {"patch_temporal": 2}},
+            {"temporal_patch_size": 2},
+            id="patches of two frames by another name",
+        ),
+        pytest.param(
+            {"overlap_margins": [4, 4], "size": {"height": 378, "width": 378}},
+            {"vision_config": {"image_size": [378, 378], "patch_size": 14}},
+            {"vision_config": {"image_size": [48, 48], "patch_size": 8}},
+            {"overlap_margins": [1, 1], "size": {"height": 48, "width": 48}},
+            id="crops share no more of their patches than before",
+        ),
+        pytest.param(
+            {"size": {"height": 40, "width": 40}},
+            {"vision_config": {"patch_size": 20, "spatial_merge_size": 2}},
+            {"vision_config": {"patch_size": 8, "spatial_merge_size": 2}},
+            {"size": {"height": 16, "width": 16}},
+            id="images are cut in patches, whatever their size",
+        ),
+        pytest.param(
             {"downsample_rate": None, "num_image_tokens": 2048},
             {"downsample_rate": "4/8", "latent_query_num": 2048},
             {"downsample_rate": "4/8", "latent_query_num": 8},
@@ -346,6 +369,12 @@ def fetch(job: MakeJob, **wishes: str) -> Path:
     return work.out
 
 
+FILMS = pytest.mark.skipif(
+    importlib.util.find_spec("torchvision") is None,
+    reason="transformers maps video processors where torchvision is",
+)
+
+
 def read(path: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text()))
 
@@ -388,7 +417,9 @@ def test_a_type_without_a_processor_has_none(job: MakeJob) -> None:
         ("gemma3", {"image_placeholder_token": "<boi>"}),  # what a chat writes for an image
         ("aya_vision", {"image_token": "<|IMG_PATCH|>"}),
         ("ovis2", {"image_token": "<IMG_ATOM>"}),  # what stands for an image becomes these
+        ("llama4", {"image_token": "<|patch|>"}),  # an image has one of its own as well
         ("idefics2", {"image_token": "<image>", "image_boundary_token": "<image_boundary>"}),
+        ("glm4v", {"video_start_token": "<|begin_of_video|>"}),  # the class asks for its id
     ],
 )
 def test_a_blank_tokenizer_knows_the_tokens_of_its_processor(
@@ -407,6 +438,8 @@ def test_a_blank_tokenizer_knows_the_tokens_of_its_processor(
         ("kosmos-2", "Kosmos2Processor"),  # of its own module
         ("glmga", "Glm46VProcessor"),  # of the type with the same model class
         ("data2vec-audio", "Wav2Vec2Processor"),  # of the module of its feature extractor
+        # Of its videos', not of its images'.
+        pytest.param("cosmos3_omni", "Qwen3VLProcessor", marks=FILMS),
     ],
 )
 def test_a_type_that_no_table_has_gets_a_neighbours_processor(
@@ -414,6 +447,23 @@ def test_a_type_that_no_table_has_gets_a_neighbours_processor(
 ) -> None:
     folder = fetch(job, source=kind) / "source"
     assert read(folder / "processor_config.json")["processor_class"] == name
+
+
+@pytest.mark.parametrize(
+    ("kind", "part", "wanted"),
+    [
+        ("glm4v_moe", "image_processor", "Glm4vImageProcessor"),
+        pytest.param("glm4v_moe", "video_processor", "Glm4vVideoProcessor", marks=FILMS),
+        ("modernvbert", "image_processor", "Idefics3ImageProcessor"),
+        ("diffusion_gemma", "image_processor", None),  # the class wants sounds as well
+        ("bert", "image_processor", None),
+    ],
+)
+def test_a_part_that_a_type_is_not_mapped_to_is_that_of_its_processor_class(
+    kind: str, part: str, wanted: str | None
+) -> None:
+    known = blank._mapped(kind, part)
+    assert wanted in known if wanted is not None else known == []
 
 
 def test_a_type_without_text_gets_no_neighbours_processor(job: MakeJob) -> None:
@@ -935,3 +985,24 @@ def test_a_model_that_a_processor_names_is_said(tmp_path: Path) -> None:
     }
     files = {"processor_config.json": {"audio_tokenizer": named, "num_text": 234}}
     assert abroad.without(files, {}) == ("`audio_tokenizer` (descript/dac_44khz)",)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "kind", "key", "value"),
+    [
+        ("cohere_asr", "feature_extractor_type", "feature_size", 128),
+        ("vit", "image_processor_type", "size", {"height": 224, "width": 224}),
+    ],
+)
+def test_a_file_that_names_a_class_alone_has_that_of_the_class(
+    tmp_path: Path, model_type: str, kind: str, key: str, value: object
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+    file = tmp_path / "preprocessor_config.json"
+    file.write_text(json.dumps({"processor_class": "Mine", "auto_map": {}}))
+    read = processor.read(tmp_path)["preprocessor_config.json"]
+    assert read["processor_class"] == "Mine"
+    assert kind in read
+    assert read[key] == value
+    file.write_text(json.dumps({"processor_class": "Mine", "do_normalize": True}))
+    assert processor.read(tmp_path) == {file.name: json.loads(file.read_text())}

@@ -539,7 +539,7 @@ def wrong(fault: Fault) -> str:
             return f"no hint: {finding.what}"
         if finding.what.startswith("a bug of tinybuild"):
             return finding.what
-        if "Traceback" in text or "run doit again" in text or tempfile.gettempdir() in text:
+        if "Traceback" in text or "run it again" in text or tempfile.gettempdir() in text:
             return f"says what it must not: {text}"
         text.encode()
     return LATE if any("longer than" in f.what for f in fault.findings) else ""

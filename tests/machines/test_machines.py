@@ -38,6 +38,18 @@ def outcomes(root: Path) -> Mapping[str, str]:
     return {row["recipe"]: row["outcome"] for row in told["recipes"]}
 
 
+def test_a_worker_builds_what_this_machine_builds(tmp_path: Path) -> None:
+    """The least of it: one worker, one recipe. (`test_dispatch` has what becomes of orders.)"""
+    one, many = (make(tmp_path / name, **rows(1)) for name in ("one", "many"))
+    assert doit(one, TINYBUILD_STORE="off").code == 0
+    with cluster(tmp_path / "cluster", 1) as site:
+        result = doit(many, "--on", f"dask:{site.file}", TINYBUILD_STORE=str(tmp_path / "store"))
+    assert result.code == 0, result.out + result.err
+    assert outcomes(many) == {"r4": "built"}
+    assert snapshot(many) == snapshot(one)
+
+
+@pytest.mark.slow
 def test_workers_build_what_one_machine_builds(tmp_path: Path) -> None:
     """Recipes made from others, local rows that lie outside of the zoo, and one that fails; then
     again, which builds nothing."""

@@ -19,11 +19,12 @@ def made(name: str, **config: Any) -> dict[str, Any]:
     import transformers
 
     model_class = getattr(transformers, name)
-    return dict(drawn(model_class, model_class.config_class(**config), 3).state_dict())
+    made = model_class.config_class(**config)
+    return dict(drawn(model_class, made, 3, made).state_dict())
 
 
 def of(build: Callable[[], Any]) -> dict[str, Any]:
-    return dict(named.drawn(build, 3).state_dict())
+    return dict(named.drawn(build, 3, named.seen(build)).state_dict())
 
 
 # --- names, not order -----------------------------------------------------------------------------

@@ -259,7 +259,7 @@ def test_nothing_of_this_machine_in_any_file(job: MakeJob, stages: Any, tmp_path
 def test_a_recipe_edited_meanwhile(job: MakeJob, stages: Any) -> None:
     with pytest.raises(BuildFault, match="the recipe was edited while it was built") as caught:
         pack.make(wish(job, stages, recipe=digest(RECIPE + "#")))
-    assert caught.value.findings[0].hint == "run doit again"
+    assert caught.value.findings[0].hint == "run it again"
 
 
 # --- the card -------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def test_a_workflow_does_not_create_a_repository(hub: Hub, tmp_path: Path) -> No
         publish(made)
     assert "org/x is not on the Hub yet" in str(caught.value)
     assert "hf auth login" in str(caught.value)
-    assert "doit publish x" in str(caught.value)
+    assert "tinybuild publish x" in str(caught.value)
     assert not hub.asked("repos/create")
 
 

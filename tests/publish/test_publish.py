@@ -257,7 +257,7 @@ def test_a_bundle_that_is_not_what_was_built(hub: Hub, tmp_path: Path) -> None:
     assert "config.json is not what SHA256SUMS says" in text
     assert "pickle.bin is in no receipt" in text
     assert "recipe.yaml is missing" in text
-    assert "hint: doit -a x" in text
+    assert "hint: tinybuild build -a x" in text
     assert hub.log == []
 
 

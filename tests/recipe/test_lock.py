@@ -93,7 +93,7 @@ def test_a_lock_of_another_shape_says_what_and_where(
     refusal = refused(lock.read, recipe)
     assert refusal.what == what
     assert refusal.only.where == "x.lock.json"
-    assert refusal.hint == "doit update x writes it anew"
+    assert refusal.hint == "tinybuild update x writes it anew"
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_lock_is_held_to_the_rules_of_fresh_resolving(
     refusal = refused(lock.read, recipe)
     assert what in refusal.only.what
     assert refusal.only.where == "x.lock.json"
-    assert refusal.hint == "doit update x writes it anew"
+    assert refusal.hint == "tinybuild update x writes it anew"
 
 
 @pytest.mark.parametrize("commit", ["main", "1" * 39, "1" * 41, "A" * 40, "refs/pr/1", ""])
@@ -216,7 +216,7 @@ def test_why_a_lock_does_not_fit(
     findings = lock.unfit(recipe_of(tmp_path, source, pins))
     assert [finding.what for finding in findings] == words
     assert all(finding.where == "x.lock.json" for finding in findings)
-    assert all(finding.hint == "doit update x writes it anew" for finding in findings)
+    assert all(finding.hint == "tinybuild update x writes it anew" for finding in findings)
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ WRONG = {
     "lock": Wrong(
         text=HEAD + "source: {hub: org/name, revision: v2}\nmodel: {}\n",
         says="lock.lock.json: source.revision is 'v2' in the recipe; the lock has 'v1'\n"
-        "  hint: doit update lock",
+        "  hint: tinybuild update lock",
     ),
 }
 

@@ -604,7 +604,7 @@ def test_other_bytes_under_a_locked_commit(job: MakeJob, hub: Hub, repo: Repo) -
     forget()
     text = refused(job, pin=pin, samples=60)
     assert f"{name} of hub owner/rows is not the locked one" in text
-    assert "hint: doit update x accepts what is there now" in text
+    assert "hint: tinybuild update x accepts what is there now" in text
     del repo.commits[sha][name]
     forget()
     assert f"{name} is in the lock but not in hub owner/rows" in refused(job, pin=pin, samples=60)

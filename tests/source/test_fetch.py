@@ -359,7 +359,7 @@ def test_lock_that_does_not_hold(job: MakeJob, files: dict[str, Any], words: str
     _, pin = fetch(job, wish)
     text = refused(job, wish, locks={"source": {**pin, "files": files}})
     assert words in text
-    assert "hint: doit update x accepts what is there now" in text
+    assert "hint: tinybuild update x accepts what is there now" in text
 
 
 # --- hub ------------------------------------------------------------------------------------------
@@ -467,7 +467,7 @@ def test_hub_locked_file_of_another_size_is_not_fetched(job: MakeJob, hub: Hub) 
     pin = {"wish": wish, "commit": sha, "files": {"model.json": entry}}
     text = refused(job, wish, locks={"source": pin})
     assert "model.json of hub owner/name is not the locked one (1,000 bytes, locked 3)" in text
-    assert "hint: doit update x accepts what is there now" in text
+    assert "hint: tinybuild update x accepts what is there now" in text
     assert hub.asked("/resolve/") == []
 
 
@@ -483,7 +483,7 @@ def test_hub_file_gone_from_a_locked_commit(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "another-cache"))
     text = refused(job, {"hub": "owner/name"}, locks={"source": pin})
     assert "tokenizer.json" in text
-    assert "hint: doit update x accepts what is there now" in text
+    assert "hint: tinybuild update x accepts what is there now" in text
 
 
 def test_hub_refusals(job: MakeJob, hub: Hub) -> None:

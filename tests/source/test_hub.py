@@ -88,7 +88,7 @@ def test_longer_than_anybody_waits(job: MakeJob, hub: Hub, waits: list[float], w
     hub.troubles.append(Trouble(where=where, status=429, headers={"Retry-After": "1800"}, times=99))
     refusal = refused(job)
     assert "the Hub takes no more requests for 1,800 s" in refusal.what
-    assert "run doit again after that" in refusal.hint
+    assert "run it again after that" in refusal.hint
     assert "the lock" not in refusal.text
     assert len(hub.log) < 8
 
@@ -112,7 +112,7 @@ def test_a_short_body_that_stays_short(job: MakeJob, hub: Hub, waits: list[float
     hub.troubles.append(Trouble(where="GET /owner/name/resolve", short=3, times=99))
     refusal = refused(job)
     assert "the Hub cannot be reached for owner/name (config.json)" in refusal.what
-    assert "run doit again" in refusal.hint
+    assert "run it again" in refusal.hint
     assert len(hub.asked("GET /owner")) == 6
 
 
@@ -205,7 +205,7 @@ def test_an_outage_with_a_lock_keeps_the_lock(
         assert "the Hub cannot be reached for owner/name" in refusal.what
         assert str(status) in refusal.what
         assert "lock" not in refusal.hint
-        assert "run doit again" in refusal.hint
+        assert "run it again" in refusal.hint
 
 
 def test_offline_says_so(
@@ -222,7 +222,7 @@ def test_offline_says_so(
         refusal = refused(job, lock=lock)
         assert "HF_HUB_OFFLINE is set, and" in refusal.what
         assert "owner/name" in refusal.what
-        assert refusal.hint == "unset HF_HUB_OFFLINE, then run doit again"
+        assert refusal.hint == "unset HF_HUB_OFFLINE, then run it again"
     close_session()
 
 
@@ -264,7 +264,7 @@ def test_what_a_lock_names_vanished(
     elsewhere(monkeypatch, tmp_path)
     refusal = refused(job, lock=pin)
     assert said.format(pin["commit"][:12]) in refusal.what
-    assert "doit update x" in refusal.hint
+    assert "tinybuild update x" in refusal.hint
     assert "main" not in refusal.text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from kit.files import edit
 
 from tinybuild import wire
 from tinybuild.config import heads
-from tinybuild.validate import loaded, reader
+from tinybuild.validate import loaded, pipelines, reader
 from tinybuild.validate.client import Client, Used, used
 from tinybuild.validate.subject import Subject
 
@@ -160,6 +161,33 @@ def test_mutants(
     folder, _ = packed(kind)
     mutant(folder)
     assert {*tried(kind, folder).failed} == failing
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_a_pipeline_makes_few_tokens_where_its_class_takes_that(
+    takes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import transformers
+
+    asked = list[object]()
+
+    def run(argument: object, **options: object) -> None:
+        asked.append(options)
+        if options and not takes:
+            raise ValueError("it has as many tokens as it hears")
+
+    class Model:
+        config = SimpleNamespace(model_type="whisper")
+
+        def can_generate(self) -> bool:
+            return True
+
+    monkeypatch.setattr(transformers, "pipeline", lambda *_, **__: run)
+    part = SimpleNamespace(tokenizer=0, feature_extractor=SimpleNamespace(sampling_rate=16_000))
+    given: Any = {"model": Model(), "tokenizer": 0, "processor": part, "seed": 0}
+    assert pipelines.run("automatic-speech-recognition", pipelines.Loaded(**given))
+    few = {"generate_kwargs": {"max_new_tokens": pipelines.SPOKEN}}
+    assert asked == ([few] if takes else [few, {}])
 
 
 def test_a_part_that_cannot_be_had_is_not_passed_over(packed: Copy) -> None:
@@ -337,6 +365,30 @@ def test_what_a_processor_wants_beside_is_given() -> None:
     made = samples.asked(Told(), {}, (given,), given)  # type: ignore[arg-type]
     assert made["task_inputs"] == ["semantic"]
 
+    class Typed:
+        """Cosmos 3 Edge's says that it makes the kinds of tokens, and does so only when asked."""
+
+        model_input_names = ("pixel_values", samples.TYPED)
+
+        def __call__(self, *, images: object, return_tensors: str, **more: bool) -> Any:
+            return {name.removeprefix("return_"): images for name, value in more.items() if value}
+
+    assert samples.TYPED in samples.asked(Typed(), {}, (given,), given)  # type: ignore[arg-type]
+
+
+def test_videos_in_the_place_of_images() -> None:
+    """InstructBLIP's processor of videos takes them as images."""
+    from transformers import LlamaConfig
+
+    from tinybuild.validate import samples
+
+    class Films:
+        def __call__(self, images: object, return_tensors: str, **more: object) -> Any:
+            return {"pixel_values": images}
+
+    made = samples._call(LlamaConfig(), Films(), {"video": ""}, {}, {"video": ["a film"]})  # type: ignore[arg-type]
+    assert made["pixel_values"] == ["a film"]
+
 
 def test_float32_is_all_float32() -> None:
     """T5Gemma 2 gives a part the dtype of the part's own config, whatever is asked for."""
@@ -413,3 +465,25 @@ def test_a_class_that_takes_one_row_is_not_given_two(packed: Copy) -> None:
         batch = {"input_ids": torch.ones((rows, 3), dtype=torch.long)}
         client = Client(folder=folder, model=model, seed=0, learns=False, batch=batch)
         assert _padded(client) == (rows == 2)
+
+
+def test_two_rows_that_a_bundle_breaks_on_are_seen_wherever_its_class_takes_two(
+    packed: Copy,
+) -> None:
+    import torch
+
+    folder, _ = packed("llama")
+    kind = heads.find("LlamaForCausalLM", "llama")
+    assert kind is not None
+    model: Any = kind.from_pretrained(folder).eval()
+    forward = model.forward
+
+    def alone(*args: Any, **given: Any) -> Any:
+        if len(given["input_ids"]) > 1:
+            raise ValueError("one row")
+        return forward(*args, **given)
+
+    model.forward = alone
+    batch = {"input_ids": torch.ones((2, 3), dtype=torch.long)}
+    client = Client(folder=folder, model=model, seed=0, learns=False, batch=batch)
+    assert used(client).failed == {"two texts": "ValueError: one row"}

@@ -637,7 +637,8 @@ def test_max_bytes(job: MakeJob, built: Built) -> None:
     found = failures(job, built, max_bytes=1000)
     assert list(found) == ["max_bytes"]
     assert (
-        "bytes, wanted at most 1,000 / the largest files: model.safetensors" in (found["max_bytes"])
+        "bytes, wanted at most 1,000 / raise checks.max_bytes, or make the largest files smaller: "
+        "model.safetensors" in (found["max_bytes"])
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -738,6 +739,32 @@ def test_what_cannot_be_kept_says_why(build: Build, tmp_path: Path, reason: str,
     assert (found.given_up.get(told) == reason) is ok
     assert (told in found.measured) is not ok
     assert found.data()["given_up"] == dict(found.given_up)
+
+
+def test_half_of_what_reads_the_text_may_not_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large what is for another call is beside it: the check fails as before."""
+    import transformers
+
+    from tinybuild.validate import alive
+
+    small = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 1}
+    config = transformers.LlamaConfig(**small, num_hidden_layers=4, vocab_size=9)
+    model: Any = transformers.LlamaForCausalLM(config)
+    sight = {**small, "num_hidden_layers": 9, "image_size": 8, "patch_size": 4}
+    model.model.painter = transformers.ViTModel(transformers.ViTConfig(**sight))
+    monkeypatch.setattr(alive, "_acting", lambda subject, idle: set())
+    named = dict(model.named_parameters())
+
+    def faults(*dead: str) -> list[str]:
+        subject: Any = SimpleNamespace(exact=model)
+        names = [name for name in named if name.startswith(dead)]
+        return alive._without_gradient(subject, named, names, set())[0]
+
+    painter = "model.painter."
+    assert faults(painter) == []
+    last = [f"model.layers.{number}." for number in (1, 2, 3)]
+    assert any(name.startswith("model.layers.") for name in faults(painter, *last))
+    assert faults(painter, "model.", "lm_head")
 
 
 def test_what_is_for_another_call_is_not_half_of_the_model() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from decimal import Decimal
 
 from tinybuild.catalog.rows import Row
 from tinybuild.errors import RecipeFault, did_you_mean
@@ -34,13 +35,17 @@ WORDS: Mapping[str, Callable[[Row], Iterable[str]]] = {
     "model_type": lambda row: [row.model_type],
     "licence": lambda row: [row.licence],
 }
+# And its numbers, of which a query says the most.
+SIZES: Mapping[str, Callable[[Row], int | None]] = {
+    "max_bytes": lambda row: row.bytes,
+    "max_parameters": lambda row: row.parameters,
+    "max_vocabulary": lambda row: row.vocabulary,
+}
 # What can be asked for; with a list, all of it is.
 QUERIES: Mapping[str, Says] = {
     **{key: _one_of(have) for key, have in WORDS.items()},
     "tp": lambda row, wanted: row.tensor_parallel > 0 and row.tensor_parallel % number(wanted) == 0,
-    "max_bytes": _at_most(lambda row: row.bytes),
-    "max_parameters": _at_most(lambda row: row.parameters),
-    "max_vocabulary": _at_most(lambda row: row.vocabulary),
+    **{key: _at_most(have) for key, have in SIZES.items()},
     "min_rows": lambda row, wanted: row.rows is not None and row.rows >= number(wanted),
 }
 
@@ -52,13 +57,18 @@ def matching(rows: Iterable[Row], wanted: Mapping[str, Json]) -> tuple[Row, ...]
 
 
 def unknown(rows: Collection[Row], wanted: Mapping[str, Json]) -> Iterator[str]:
-    """What of the wanted words no bundle has: each with the nearest that one has."""
+    """What of the wanted no bundle has: a word with the nearest that one has, a bound with the
+    smallest number."""
     for key in (key for key in wanted if key.removesuffix("_") in WORDS):
         have = WORDS[key.removesuffix("_")]
         known = {word for row in rows for word in have(row) if word}
         for item in map(str, _items(wanted[key])):
             if item.lower() not in {word.lower() for word in known}:
                 yield f"none has the {key.replace('_', ' ')} {item}: {did_you_mean(item, known)}"
+    for key in (key for key in wanted if key in SIZES):
+        least = min((value for row in rows if (value := SIZES[key](row)) is not None), default=None)
+        if least is not None and least > number(wanted[key]):
+            yield f"the smallest has {least:,} {key.removeprefix('max_')}"
 
 
 def _says(key: str) -> Says:
@@ -73,10 +83,11 @@ def _items(value: Json) -> list[Json]:
 
 
 def number(value: Json) -> int:
-    """2, "2", "50M" or "1MB". Raises RecipeFault."""
+    """2, "2", "50M" or "1.5MB". Raises RecipeFault."""
     if whole(value) and value > 0:
         return value
-    found = re.fullmatch(r"([1-9][0-9]*)([kKMG]?)B?", str(value))
-    if found is None:
-        raise RecipeFault.of(f"{value} is not a number", hint="give 2, 50M or 1MB, for example")
-    return int(found[1]) * UNITS[found[2]]
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kKMG]?)B?", str(value))
+    meant = round(Decimal(found[1]) * UNITS[found[2]]) if found is not None else 0
+    if meant < 1:
+        raise RecipeFault.of(f"{value} is not a number", hint="give 2, 50M or 1.5MB, for example")
+    return meant

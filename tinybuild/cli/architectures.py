@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import importlib.metadata
 import re
 from collections import Counter
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from tinybuild import wire
+from tinybuild import errors, wire
 from tinybuild.cli.command import Answer, Command, Lines, Options
 from tinybuild.cli.session import Session
 from tinybuild.config import heads
@@ -214,6 +215,8 @@ def table(rows: Iterable[Row]) -> str:
         "default config by a recipe of `recipes/architectures/`. `doit -n 2 architectures` builds",
         "them; `doit table` writes this from what it left.",
         "",
+        beside_torch(),
+        "",
         "| | here | aim |",
         "| --- | --- | --- |",
         f"| account for themselves | {share(known, len(rows))} | 100 % |",
@@ -257,6 +260,19 @@ def table(rows: Iterable[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def beside_torch() -> str:
+    """Which torchvision there was for the processors of images and videos, and what of it ran."""
+    there = errors.version("torchvision")
+    if not there:
+        return "torchvision was not there: what needs it is not tried."
+    try:
+        compiled: bool = importlib.import_module("torchvision.extension")._has_ops()
+    except (ImportError, OSError, RuntimeError, AttributeError):
+        return f"torchvision {there} did not load: what needs it is not tried."
+    ran = "" if compiled else ", without its compiled part (operations on boxes, decoders of files)"
+    return f"Processors ran with torchvision {there}{ran}."
+
+
 def _used(row: Row) -> str:
     """What a client can do with the bundle alone; "-" where it has nothing to use."""
     if row.tokens is None and "text" in row.modalities:
@@ -284,7 +300,7 @@ def _missing(here: Session, words: Sequence[str], options: Options) -> Lines:
         yield f"wrote {file.relative_to(here.root)}"
     if not files:
         yield "every model type has its recipe"
-    return Answer()
+    return Answer(data={"wrote": [file.relative_to(here.root).as_posix() for file in files]})
 
 
 WRITE_MISSING = Command(
@@ -299,7 +315,7 @@ def _table(here: Session, words: Sequence[str], options: Options) -> Lines:
     text = table(rows(here.zoo, here.builder))
     write(here.root / TABLE, text)
     yield f"wrote {TABLE}"
-    return Answer()
+    return Answer(data={"wrote": [TABLE]})
 
 
 WRITE_TABLE = Command(

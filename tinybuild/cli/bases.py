@@ -69,10 +69,10 @@ def _revision(here: Session, name: str, ours: Sequence[str], held: contextlib.Ex
     stale = [one.recipe for one in changed if _stale(here, one.recipe)]
     if stale and len(stale) == len(changed):
         what = f"not built as {'they are' if len(stale) > 1 else 'it is'} now: {', '.join(stale)}"
-        raise RecipeFault.of(what, hint=f"doit {' '.join(stale)}")
+        raise RecipeFault.of(what, hint=f"tinybuild build {' '.join(stale)}")
     again = [one.recipe for one in changed if one.state == "changed" and one.recipe not in stale]
     places, notes = rebuilt(here.zoo, revision, again) if again else ({}, ())
-    late = [f"{one} is not built as it is now: doit {one}" for one in stale]
+    late = [f"{one} is not built as it is now: tinybuild build {one}" for one in stale]
     return Base(
         title=f"{name} ({revision.commit[:12]})",
         places=places,
@@ -89,9 +89,7 @@ def _published(here: Session, ours: Sequence[str], held: contextlib.ExitStack) -
     every = {name: _repository(here, name) for name in ours if name in built}
     repos = {name: repo for name, repo in every.items() if repo is not None}
     if not repos:
-        hint = (
-            "publish: {repo: OWNER/NAME} in a recipe or in zoo.yaml; or name a base: doit diff main"
-        )
+        hint = "publish: {repo: OWNER/NAME} in a recipe or in zoo.yaml; or name a base: diff main"
         raise RecipeFault.of("no bundle here names the repository it is published to", hint=hint)
     aside = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="tinybuild-"))).resolve()
     states, places = dict[str, str](), dict[str, Place]()

@@ -147,7 +147,7 @@ def _list(here: Session, words: Sequence[str], options: Options) -> Lines:
         counts = [(group, str(count)) for group, count in groups.items()]
         yield ("\n" if rows else "") + progress.table(("group", "recipes"), counts, right=[1])
     if not rows and wanted:
-        yield "no bundle in dist/ is all of that"
+        yield "no bundle in dist/ is what was asked for"
         yield from (f"  {one}" for one in unknown(bundles, asked))
     elif not rows and not groups:
         yield nothing(zoo)
@@ -198,11 +198,11 @@ LIST = Command(
 def _path(here: Session, words: Sequence[str], options: Options) -> Lines:
     names = here.named(words)
     if len(names) != 1:
-        hint = f"one of {', '.join(names)}" if 1 < len(names) <= FEW else "see doit list"
+        hint = f"one of {', '.join(names)}" if 1 < len(names) <= FEW else "see tinybuild list"
         raise RecipeFault.of("path takes the name of one recipe", hint=hint)
     place = here.root / "dist" / here.recipe(names[0]).name
     if not is_bundle(place):
-        raise RecipeFault.of(f"{names[0]} is not built", hint=f"doit {names[0]}")
+        raise RecipeFault.of(f"{names[0]} is not built", hint=f"tinybuild build {names[0]}")
     yield str(place)
     return Answer(data={"path": str(place)})
 

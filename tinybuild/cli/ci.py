@@ -18,8 +18,9 @@ def _comment(here: Session, words: Sequence[str], options: Options) -> Lines:
     file = here.root / words[1]
     if not file.is_file():
         raise RecipeFault.of(f"there is no file {words[1]}")
-    yield comments.comment(here.root, words[0], file.read_text(encoding="utf-8"))
-    return Answer()
+    done = comments.comment(here.root, words[0], file.read_text(encoding="utf-8"))
+    yield done
+    return Answer(data={"pull": words[0], "done": done})
 
 
 def _propose(here: Session, words: Sequence[str], options: Options) -> Lines:
@@ -70,6 +71,8 @@ STEPS: Mapping[str, Callable[[Session, Sequence[str], Options], Lines]] = {
 
 def _ci(here: Session, words: Sequence[str], options: Options) -> Lines:
     step = words[0] if words else ""
+    if not step:
+        raise RecipeFault.of("ci takes a step", hint=f"one of {', '.join(STEPS)}")
     if step not in STEPS:
         raise RecipeFault.of(f"ci has no step {step!r}", hint=did_you_mean(step, STEPS))
     return (yield from STEPS[step](here, words[1:], options))

@@ -20,7 +20,7 @@ from tinybuild.errors import RecipeFault
 
 def _affected(here: Session, words: Sequence[str], options: Options) -> Lines:
     if len(words) != 1:
-        hint = "such as doit affected main, or doit affected HEAD~1"
+        hint = "such as tinybuild affected main, or tinybuild affected HEAD~1"
         raise RecipeFault.of("affected takes one revision of the repository", hint=hint)
     with checked_out(here.root, words[0]) as revision:
         verdict = affected(here.zoo, here.memo, revision)
@@ -40,7 +40,7 @@ def _told(verdict: Verdict, told: Sequence[Affected]) -> Lines:
             follows = "may differ: what it takes from others does"
             yield from (f"{task:<24} {reason}" for reason in stage.reasons or [follows])
     yield from (f"{name:<24} is gone" for name in verdict.gone)
-    yield from (f"{name:<24} is broken: see doit check {name}" for name in verdict.broken)
+    yield from (f"{name:<24} is broken: see tinybuild check {name}" for name in verdict.broken)
     yield from (f"note: {note}" for note in verdict.notes)
     if not told and not verdict.gone and not verdict.broken:
         yield f"nothing differs from {verdict.commit[:12]}"
@@ -53,7 +53,7 @@ AFFECTED = Command(
     words="BASE",
     options={
         "shard": SHARD,
-        "names": Option(help="only their names: doit $(doit affected BASE --names)"),
+        "names": Option(help="only their names, for $(tinybuild affected BASE --names)"),
     },
     group="hub",
     more="BASE is a branch, a tag or a commit of the git repository that the zoo is in. Settings,\n"

@@ -6,13 +6,14 @@ import argparse
 import json
 import os
 import sys
+import traceback
 from collections.abc import Generator, Mapping, Sequence
 from typing import NoReturn
 
 from tinybuild import __version__
 from tinybuild.cli.command import JSON, Answer, Command, Group, Option, Options
 from tinybuild.cli.commands import COMMANDS
-from tinybuild.cli.session import placed, session
+from tinybuild.cli.session import findings, placed, session
 from tinybuild.errors import Fault, RecipeFault, nearest
 from tinybuild.paths import Json
 from tinybuild.progress import Progress
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "tinybuild") -> 
         return _main(words, program)
     except Fault as fault:
         Progress().warn(str(fault))
+        if "--json" in words:
+            _print(findings(fault))
         return 1
 
 
@@ -50,7 +53,7 @@ def _main(words: list[str], program: str) -> int:
             _parser(name, _known(name, program), program).print_help()
         case [name, *rest]:
             command = _known(name, program)
-            given = vars(_parser(name, command, program).parse_intermixed_args(rest))
+            given = vars(_given(_parser(name, command, program), command, rest))
             named = given.pop("words", [])
             said = given.pop("json")
             options = {key: _text(value) for key, value in given.items()}
@@ -118,6 +121,21 @@ def _parser(name: str, command: Command, program: str) -> argparse.ArgumentParse
     return parser
 
 
+def _given(
+    parser: argparse.ArgumentParser, command: Command, words: Sequence[str]
+) -> argparse.Namespace:
+    """What a command was given. Raises RecipeFault."""
+    given, others = parser.parse_known_intermixed_args(words)
+    if not others:
+        return given
+    word, see = others[0].partition("=")[0], f"see {parser.prog} --help"
+    if not word.startswith("-"):
+        raise RecipeFault.of(f"{parser.prog} takes no names, and was given {word}", hint=see)
+    near = nearest(word, [f"--{option}" for option in (*command.options, "json")])
+    hint = f"did you mean {' or '.join(near)}?" if near else see
+    raise RecipeFault.of(f"{parser.prog} has no option {word}", hint=hint)
+
+
 def _add(parser: argparse.ArgumentParser, name: str, option: Option) -> None:
     flags = [f"--{name}", *([f"-{option.short}"] if option.short else [])]
     if option.value:
@@ -147,18 +165,19 @@ def perform(name: str, words: Sequence[str], options: Options, *, as_json: bool)
     except Fault as fault:
         wrong = placed(fault, name)
         here.screen.warn(str(wrong))
-        data = {
-            "findings": [
-                {"what": finding.what, "where": finding.where, "hint": finding.hint}
-                for finding in wrong.findings
-            ]
-        }
-    except Bug as bug:
+        data = findings(wrong)
+    except Exception as error:  # noqa: BLE001 - whatever nobody meant to raise is a bug of ours
+        bug = str(error) if isinstance(error, Bug) else traceback.format_exc()
         here.screen.warn(f"a bug in {name}; please report it\n{bug}")
-        code, data = 2, {"bug": str(bug)}
+        code, data = 2, {"bug": bug}
     if as_json:
-        Progress(sys.stdout).say(json.dumps(data, ensure_ascii=False, indent=2))
+        _print(data)
     return code
+
+
+def _print(data: Json) -> None:
+    """The one thing that `--json` writes to standard output."""
+    Progress(sys.stdout).say(json.dumps(data, ensure_ascii=False, indent=2))
 
 
 def _follow(lines: Generator[str, None, Answer], screen: Progress) -> Answer:

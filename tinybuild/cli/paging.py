@@ -16,7 +16,7 @@ from tinybuild.page.site import INDEX, Entry, make
 def _page(here: Session, words: Sequence[str], options: Options) -> Lines:
     entries = list(_entries(here))
     if not any(entry.row for entry in entries):
-        raise RecipeFault.of("there is nothing in dist/ to show", hint="build it first: doit")
+        raise RecipeFault.of("there is no bundle in dist/", hint="tinybuild build makes them")
     said = list[str]()
     site = make(here.root / "dist", here.root.resolve().name, entries, said.append)
     yield from said
@@ -26,9 +26,10 @@ def _page(here: Session, words: Sequence[str], options: Options) -> Lines:
 
 
 def _entries(here: Session) -> Iterator[Entry]:
-    """Every recipe, and every bundle that has none any more, sorted by name."""
+    """Every recipe, and every bundle that has none any more, sorted by name: first what there is to
+    see, then what was never built."""
     made = [*_built(here), *_broken(here), *_orphans(here)]
-    yield from sorted(made, key=lambda entry: entry.name)
+    yield from sorted(made, key=lambda entry: (not (entry.row or entry.findings), entry.name))
 
 
 def _built(here: Session) -> Iterator[Entry]:

@@ -45,6 +45,14 @@ def _refused(fault: Fault) -> int:
     return 1
 
 
+def _stopped(fault: Fault) -> int:
+    """Nothing was built, and this is why."""
+    from tinybuild.cli.session import findings, session
+
+    session().outcome = findings(fault)
+    return _refused(fault)
+
+
 def _ours(name: str) -> type[Command]:
     """A command of the face in place of doit's own."""
     original = OWN[name]
@@ -115,9 +123,9 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no types
         except InvalidCommand as error:
             if error.not_found is None:
                 raise
-            return _refused(_unknown(error.not_found))
+            return _stopped(_unknown(error.not_found))
         except Fault as fault:
-            return _refused(fault)
+            return _stopped(fault)
 
 
 def _load(

@@ -76,7 +76,7 @@ def _targets(here: Session, recipe: Recipe, *, dry: bool) -> Iterator[Target]:
             reasons = ("not built yet",)
         if reasons:
             what = f"{recipe.name} is not up to date: {task.name} runs: {reasons[0]}"
-            raise BuildFault.of(what, hint=f"doit {recipe.name}")
+            raise BuildFault.of(what, hint=f"tinybuild build {recipe.name}")
     receipt = here.builder.receipt(pack)
     assert receipt is not None  # else it was refused
     top = f"{recipe.name}/"

@@ -179,7 +179,7 @@ def _left() -> Iterator[str]:
     if names:
         have = "bundle has" if len(names) == 1 else "bundles have"
         yield f"{len(names)} {have} no recipe: {', '.join(names)}"
-        yield f"  hint: `doit clean --orphans` removes {'it' if len(names) == 1 else 'them'}"
+        yield f"  hint: `tinybuild clean --orphans` removes {'it' if len(names) == 1 else 'them'}"
 
 
 def _message(fail: BaseFail) -> str:
@@ -278,7 +278,7 @@ def _last(rows: Sequence[Row], faults: Sequence[str]) -> str:
     kinds = (BUILT, RESTORED, FRESH, FAILED)
     said = [f"{counts[kind]} {kind.lower()}" for kind in kinds if counts[kind]]
     took = progress.seconds(time.monotonic() - session().begun)
-    where = "mend what is said above, then run doit again" if counts[FAILED] else "look in dist/"
+    where = "mend what is said above, then build again" if counts[FAILED] else "look in dist/"
     return f"{', '.join(said)} in {took}: {where}"
 
 

@@ -311,7 +311,7 @@ def matching(word: str, known: Collection[str]) -> list[str]:
 def unknown(name: str, known: Collection[str]) -> Fault:
     """A name that is not known: the nearest ones, or all where there are few."""
     listed = len(known) <= FEW or nearest(name, known)
-    hint = did_you_mean(name, known) if listed else "see doit list"
+    hint = did_you_mean(name, known) if listed else "see tinybuild list"
     return RecipeFault.of(f"there is no recipe {name}", hint=hint)
 
 
@@ -319,16 +319,25 @@ def nothing(zoo: Zoo) -> str:
     """What is said where recipes/ itself holds none."""
     groups = sorted(group for group in zoo.groups if group)
     if groups:
-        return f"there is no recipe in recipes/ itself\n  hint: build a group: doit {groups[0]}"
+        hint = f"build a group: tinybuild build {groups[0]}"
+        return f"there is no recipe in recipes/ itself\n  hint: {hint}"
     return "there is no recipe in recipes/\n  hint: tinybuild new SOURCE writes one"
 
 
 def placed(fault: Fault, where: str) -> Fault:
-    """The same fault; findings without a place get this one."""
+    """The same fault; findings without a place get this one, if they do not begin with it."""
     return type(fault)(
-        finding if finding.where else Finding(what=finding.what, where=where, hint=finding.hint)
+        finding
+        if finding.where or finding.what.startswith(f"{where} ")
+        else Finding(what=finding.what, where=where, hint=finding.hint)
         for finding in fault.findings
     )
+
+
+def findings(fault: Fault) -> Json:
+    """A fault as data, for `--json`."""
+    told = [{"what": one.what, "where": one.where, "hint": one.hint} for one in fault.findings]
+    return {"findings": [*told]}
 
 
 @functools.cache

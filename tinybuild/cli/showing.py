@@ -29,14 +29,14 @@ def _show(here: Session, words: Sequence[str], options: Options) -> Lines:
         raise here.fault
     names = here.named(words)
     if not names:
-        hint = "see doit list; --source TYPE for one that has no recipe"
+        hint = "see tinybuild list; --source TYPE for one that has no recipe"
         raise RecipeFault.of("show takes the name of a recipe", hint=hint)
     told = list[Json]()
     for name in names:
         recipe = here.recipe(name)
         place = here.root / "dist" / name
         if not is_bundle(place):
-            raise RecipeFault.of(f"{name} is not built", hint=f"doit {name}, then show it")
+            raise RecipeFault.of(f"{name} is not built", hint=f"tinybuild build {name}")
         told.append(_told(here, name, place))
         gap = "\n" if len(told) > 1 else ""
         yield f"{gap}{name}: {recipe.summary} ({state(here, name)})"

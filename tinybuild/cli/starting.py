@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tinybuild.cli import editors
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
@@ -17,16 +15,14 @@ from tinybuild.cli.editors import SCHEMA
 from tinybuild.cli.session import Session
 from tinybuild.compare.tokens import is_vocabulary
 from tinybuild.config import heads
+from tinybuild.config.found import as_written
 from tinybuild.engine.plan import load
 from tinybuild.errors import Fault, RecipeFault, SourceFault, nearest
 from tinybuild.files import write
 from tinybuild.forge import callers
-from tinybuild.paths import Json, mapping
+from tinybuild.paths import Json
 from tinybuild.source import blank_tokenizer
 from tinybuild.source.family import takes_text
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
 
 VOCABULARY = 2000  # tokens; of the smallest models of all families, few need more
 DODO = '"""`doit` builds recipes/ into dist/; `doit help` lists the commands."""\n\n'
@@ -192,7 +188,8 @@ def _found(here: Session, kind: str, value: str, name: str) -> Found:
     if kind == "transformers":
         config = CONFIG_MAPPING[value]()
         model, _ = heads.choose(heads.AUTO, config)
-        return _of(value, model.__name__, words=_writes(value, config))
+        words = heads.speaks(value) and takes_text(blank_tokenizer(value, config))
+        return _of(value, model.__name__, words=words)
     zoo = load(here.root, here.memo, here.cache)
     for broken in zoo.broken:
         if broken.name == name:
@@ -209,19 +206,17 @@ def _found(here: Session, kind: str, value: str, name: str) -> Found:
                 hint="give the folder of the model itself",
             )
         return Found(model_type="", class_="", tasks=(), words=words)
-    config = mapping(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    config = as_written(folder)
     classes = config.get("architectures")
     first = str(classes[0]) if isinstance(classes, list) and classes else ""
     model_type = str(config.get("model_type", ""))
-    if words or model_type not in CONFIG_MAPPING:
+    if model_type not in CONFIG_MAPPING:
         return _of(model_type, first, words=words)
-    lent = _writes(model_type, CONFIG_MAPPING[model_type]())
+    own = blank_tokenizer(model_type, CONFIG_MAPPING[model_type]())
+    if words:  # of texts alone: LayoutLM's wants a box with each word
+        return _of(model_type, first, words=own is None or takes_text(own))
+    lent = heads.speaks(model_type) and takes_text(own)
     return _of(model_type, first, words=lent, lent=lent)
-
-
-def _writes(model_type: str, config: PreTrainedConfig) -> bool:
-    """Whether a type of models can have a tokenizer of its own family, of texts alone."""
-    return heads.speaks(model_type) and takes_text(blank_tokenizer(model_type, config))
 
 
 def _of(model_type: str, named: str, *, words: bool, lent: bool = False) -> Found:

@@ -30,15 +30,15 @@ def _store(here: Session, words: Sequence[str], options: Options) -> Lines:
     what, *rest = words or ["status"]
     if what == "sums":
         return (yield from _sums(here, rest))
+    if what != "gc" and words:
+        raise RecipeFault.of(f"there is no store {' '.join(words)}", hint="store gc, or store sums")
     store = place(os.environ, here.root)
     if store is None:
         yield f"the store is off ({STORE}={os.environ[STORE]})"
-        return Answer(data=None)
-    if what == "status" and not rest:
-        return (yield from _status(here, store))
+        return Answer(data={"store": "off"})
     if what == "gc":
         return (yield from _gc(here, store, rest, options))
-    raise RecipeFault.of(f"store {' '.join(words)} is not known", hint="known: gc, sums")
+    return (yield from _status(here, store))
 
 
 def _status(here: Session, store: Place) -> Lines:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tinybuild import source
+from tinybuild import source, wire
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.dataset.parts import parts
@@ -67,9 +67,29 @@ class Work:
         return facts
 
 
-def unpack(work: Work, asked: Asked) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Unpacked:
+    """folder: from the zoo's. rows: how many. columns: a file for each. records: the folder as the
+    recipe would name it."""
+
+    folder: str
+    rows: int
+    columns: tuple[str, ...]
+    records: str
+
+    @property
+    def words(self) -> str:
+        return (
+            f"wrote {self.rows} row{'s' * (self.rows != 1)} to {self.folder}, a file for each of "
+            f"{', '.join(self.columns)}\n"
+            f"edit them; a recipe packs them again with\n"
+            f"  dataset:\n    records: {self.records}"
+        )
+
+
+def unpack(work: Work, asked: Asked) -> Unpacked:
     """Write the rows, before anything is chosen or made small, to a folder that takes its place
-    when it is complete; what to say then. Raises Fault."""
+    when it is complete. Raises Fault."""
     recipe, root = work.recipe, work.builder.root
     place = root / asked.to
     if os.path.lexists(place):
@@ -97,13 +117,11 @@ def unpack(work: Work, asked: Asked) -> str:
             if folder == above or any(folder.iterdir()):
                 break
             folder.rmdir()
-    count = len(facts["rows"])
-    records = os.path.relpath(place, recipe.file.parent)
-    return (
-        f"wrote {count} row{'s' * (count != 1)} to {asked.to}, a file for each of "
-        f"{', '.join(facts['columns'])}\n"
-        f"edit them; a recipe packs them again with\n"
-        f"  dataset:\n    records: {records}"
+    return Unpacked(
+        folder=asked.to,
+        rows=len(facts["rows"]),
+        columns=tuple(facts["columns"]),
+        records=os.path.relpath(place, recipe.file.parent),
     )
 
 
@@ -170,11 +188,12 @@ def _unpack(here: Session, words: Sequence[str], options: Options) -> Lines:
     """Fetches the source if need be, and unpacks to a fresh folder, which then takes its place."""
     known = [name for name, recipe in here.zoo.recipes.items() if "dataset" in recipe.data]
     if len(words) != 1:
-        hint = f"those with a dataset: {', '.join(known) or 'none'}"
+        hint = f"those with a dataset: {', '.join(known)}" if known else "no recipe has a dataset"
         raise RecipeFault.of("unpack takes the name of one recipe", hint=hint)
     recipe = here.recipe(words[0])
     if recipe.name not in known:
-        hint = f"those with one: {', '.join(known) or 'none'}"
+        others = f"those with one: {', '.join(known)}"
+        hint = others if known else "give it one: dataset: {samples: 9}"
         raise RecipeFault.of(f"the recipe {recipe.name} has no dataset", hint=hint)
     if options["rows"] and not ROWS.fullmatch(options["rows"]):
         what = f"--rows {options['rows']} is not a list of row numbers"
@@ -193,8 +212,8 @@ def _unpack(here: Session, words: Sequence[str], options: Options) -> Lines:
 
         shown = recipe.file.relative_to(here.root).as_posix()
         raise locate(_of_options(fault, options), recipe.file, shown) from None
-    yield done
-    return Answer()
+    yield done.words
+    return Answer(data=wire.dump(done))
 
 
 def _of_options(fault: Fault, options: Options) -> Fault:

@@ -26,7 +26,7 @@ def bundles(folder: Path) -> dict[str, Place]:
 
 
 def written(files: Sequence[Path]) -> list[Comparison]:
-    """The comparisons that `doit diff --json` wrote to files, each once. Raises RecipeFault."""
+    """The comparisons that `diff --json` wrote to files, each once. Raises RecipeFault."""
     told = dict[str, Comparison]()
     for path in files:
         try:
@@ -36,6 +36,6 @@ def written(files: Sequence[Path]) -> list[Comparison]:
                 comparison = wire.load(Comparison, one)
                 told.setdefault(comparison.name, comparison)
         except (OSError, ValueError) as error:
-            hint = "doit diff BASE --json writes one"
+            hint = "tinybuild diff BASE --json writes one"
             raise RecipeFault.of(f"{path} is not a diff ({error})", hint=hint) from None
     return list(told.values())

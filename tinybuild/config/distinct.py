@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from tinybuild.config import backbones, meta, overrides
 from tinybuild.config.completed import complete, left_open
+from tinybuild.config.meta import Shapes
 from tinybuild.errors import BuildFault
 from tinybuild.keys import (
     BY_LAYER,
@@ -33,8 +34,6 @@ from tinybuild.paths import Data, Json, Path, get, leaves, mapping, put, whole, 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-# Tensor name -> shape of a model on the meta device.
-Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 # Stack -> number of the layer -> the names in it, other numbers as *. "" is what is in no stack.
 Layers: TypeAlias = Mapping[str, Mapping[str, frozenset[str]]]
 
@@ -124,7 +123,7 @@ def compared(
     data, given = tiny.to_dict(), overrides.canonical(source, given or {})
     source, _ = backbones.own(overrides.substituted(source, given), given)
     was, full = _source(model_class, source, data, given)
-    now = shapes(model_class, tiny) if now is None else now
+    now = meta.shapes(model_class, tiny) if now is None else now
     return Compared(
         lost=tuple(lacking(full, now)),
         gained=tuple(lacking(now, full)),
@@ -136,10 +135,6 @@ def compared(
     )
 
 
-def shapes(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> Shapes:
-    return {name: tuple(t.shape) for name, t in meta.tensors(model_class, config).items()}
-
-
 def _source(
     model_class: type[PreTrainedModel], source: PreTrainedConfig, tiny: Data, given: Data
 ) -> tuple[Data, Shapes]:
@@ -147,11 +142,11 @@ def _source(
     try:
         short = shortened(source, tiny, given)
     except overrides.refusals():
-        return source.to_dict(), shapes(model_class, source)
+        return source.to_dict(), meta.shapes(model_class, source)
     try:
-        return short.to_dict(), shapes(model_class, short)
+        return short.to_dict(), meta.shapes(model_class, short)
     except BuildFault:
-        return source.to_dict(), shapes(model_class, source)
+        return source.to_dict(), meta.shapes(model_class, source)
 
 
 def shortened(source: PreTrainedConfig, tiny: Data, given: Data) -> PreTrainedConfig:

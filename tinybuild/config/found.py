@@ -67,7 +67,7 @@ def load(folder: Path) -> PreTrainedConfig:
 @reading("the source's config.json", "source")
 def read(folder: Path) -> Found:
     """A folder's config.json, put right and loaded. Raises BuildFault."""
-    data = _json(folder)
+    data = as_written(folder)
     bounds.hold(data, "the source's config.json", ("source",))
     dtype, mended = own_dtype(data), list[Mended]()
     for one in list(_fetched(data, folder)):
@@ -105,7 +105,8 @@ def read(folder: Path) -> Found:
     return Found(config=config, mended=tuple(mended), dtype=dtype)
 
 
-def _json(folder: Path) -> dict[str, Json]:
+def as_written(folder: Path) -> dict[str, Json]:
+    """A folder's config.json as it stands there. Raises BuildFault."""
     path = folder / "config.json"
     if not path.is_file():
         raise BuildFault.of(

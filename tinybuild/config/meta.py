@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from tinybuild.config import heads, overrides, reads
 from tinybuild.errors import BuildFault, Fault, Finding
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 T = TypeVar("T")
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]  # the parameters of a model by name
 SHOWN = 8  # of the largest tensors
 REFUSALS = (
     *(ValueError, TypeError, AssertionError, KeyError, ZeroDivisionError),
@@ -49,6 +52,32 @@ def tensors(
     """The parameters of a model by name, without memory. Raises BuildFault for a config that makes
     none."""
     return dict(on_meta(model_class, config).named_parameters())
+
+
+def shapes(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> Shapes:
+    """Their shapes. What is looked for in sizes asks for the same model again and again: one that
+    was made lately is not made anew."""
+    return _shapes(Asked.of(model_class, config))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A model that is made to be looked at, known by its class and by what its config says."""
+
+    model_class: type[PreTrainedModel]
+    config: PreTrainedConfig = field(compare=False)
+    text: str
+
+    @classmethod
+    def of(cls, model_class: type[PreTrainedModel], config: PreTrainedConfig) -> Asked:
+        text = config.to_json_string(use_diff=False)
+        return cls(model_class=model_class, config=config, text=text)
+
+
+@functools.lru_cache(maxsize=64)
+def _shapes(asked: Asked) -> Shapes:
+    found = tensors(asked.model_class, asked.config)
+    return {name: tuple(tensor.shape) for name, tensor in found.items()}
 
 
 def on_meta(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:

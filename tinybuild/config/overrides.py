@@ -154,9 +154,16 @@ def fields(config: PreTrainedConfig) -> set[str]:
     Also the ids that generation knows, such as decoder_start_token_id: a config may carry them
     without a field of its own (T5's does), and models read them there.
     """
+    held = {name for name in config.to_dict() if not name.startswith("_")}
+    return (held | _fields(_Said(config=config, text=str(type(config))))) - set(OURS)
+
+
+@functools.lru_cache(maxsize=64)
+def _fields(said: _Said) -> frozenset[str]:
+    """Those of a class, which `said` is of."""
     from transformers import GenerationConfig
 
-    config_class = type(config)
+    config_class = type(said.config)
     known = {field.name for field in dataclasses.fields(config_class)} | set(
         config_class.attribute_map
     )
@@ -166,12 +173,12 @@ def fields(config: PreTrainedConfig) -> set[str]:
         if isinstance(getattr(config_class, name, None), property)
         and getattr(config_class, name).fset is not None
     }
-    known |= set(config_class.sub_configs) | set(config.to_dict())
+    known |= set(config_class.sub_configs)
     known |= {name for name in GenerationConfig().to_dict() if is_id(name)}
     # A class without a complete default has only its fields.
     with contextlib.suppress(*refusals()):
         known |= set(config_class().to_dict())
-    return {name for name in known if not name.startswith("_")} - set(OURS)
+    return frozenset(name for name in known if not name.startswith("_"))
 
 
 def sub_config(config: PreTrainedConfig, name: str) -> PreTrainedConfig | None:
@@ -327,7 +334,9 @@ class _Said:
 def _derived(said: _Said, wanted: frozenset[str]) -> Sequence[str]:
     """The keys that the class fills in with the same values when they are not given.
 
-    Each is tried: a config of many keys takes a tenth of a second, and is asked for often.
+    Each is tried by itself: several at once would take along what is derived of one another
+    (is_decoder and add_cross_attention of a decoder). A config of many keys takes a tenth of a
+    second, and is asked for often.
     """
     config, config_class, full = said.config, type(said.config), plain(said.config)
     left = dict(full)
@@ -337,13 +346,28 @@ def _derived(said: _Said, wanted: frozenset[str]) -> Sequence[str]:
             continue
         trial = {k: v for k, v in left.items() if k != name}
         try:
-            same = all(plain(made) == full for made in _ways(config_class, trial))
+            with _unspelled():
+                same = all(plain(made) == full for made in _ways(config_class, trial))
         except refusals():
             same = False
         if same:
             left = trial
             dropped.append(name)
     return dropped
+
+
+@contextlib.contextmanager
+def _unspelled() -> Iterator[None]:
+    """Configs are not spelled out: the validators of their fields do that for each kind that a part
+    is not, in the message of an error that nobody sees."""
+    from transformers import PreTrainedConfig
+
+    original = PreTrainedConfig.__repr__
+    PreTrainedConfig.__repr__ = object.__repr__
+    try:
+        yield
+    finally:
+        PreTrainedConfig.__repr__ = original
 
 
 def _ways(config_class: type[PreTrainedConfig], arguments: Data) -> Iterator[PreTrainedConfig]:

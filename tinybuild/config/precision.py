@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from tinybuild.config.meta import Asked
 from tinybuild.keys import NAMES, PLAIN
 from tinybuild.paths import Data, mapping
 
@@ -74,16 +76,23 @@ def keeps(
     the default is (router biases, A_log). Found on the meta device; empty for float32.
     """
     import torch
-    from transformers.core_model_loading import build_glob_alternation
-    from transformers.initialization import no_init_weights
 
     if dtype == torch.float32:
         return frozenset()
+    return _kept(Asked.of(model_class, config), dtype)
+
+
+@functools.lru_cache(maxsize=8)
+def _kept(asked: Asked, dtype: torch.dtype) -> frozenset[str]:
+    import torch
+    from transformers.core_model_loading import build_glob_alternation
+    from transformers.initialization import no_init_weights
+
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
         with torch.device("meta"), no_init_weights():
-            model = model_class(copy.deepcopy(config))
+            model = asked.model_class(copy.deepcopy(asked.config))
     finally:
         torch.set_default_dtype(before)
     plan = model._get_dtype_plan(dtype)

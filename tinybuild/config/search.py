@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from tinybuild.config.distinct import FAR, coincident_sizes, measured
+from tinybuild.config.meta import Shapes
 from tinybuild.config.tree import Tree
 from tinybuild.keys import NAMES, is_id, measures, says
 from tinybuild.paths import Data, Json, Path, whole
 
-# Tensor name -> shape of a model on the meta device.
-Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 Group: TypeAlias = tuple[tuple[Path, Json], ...]  # keys to halve together, with their new values
 
 ROUNDS = 12  # accepted halvings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from tinybuild.dataset.suffixes import CARDS, README
 from tinybuild.errors import BuildFault
 from tinybuild.paths import Data
 from tinybuild.progress import count
+from tinybuild.reading import reading
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -236,16 +238,10 @@ def read(files: Files) -> dict[str, Any]:
     for name in CARDS[:2]:
         if name not in files.names:
             continue
-        try:
+        with reading(files.called(name), *KEY), _yaml(files.called(name)):
             text = files.text(name)
             data = metadata(text) if name == README else yaml.safe_load(text)
             said |= data if isinstance(data, dict) else {}
-        except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
-            raise BuildFault.of(
-                f"{files.called(name)}: its metadata cannot be read: {reason(error)}",
-                key=KEY,
-                hint=MEND,
-            ) from None
         if _larger(said, LARGEST):
             raise BuildFault.of(
                 f"{files.called(name)}: its metadata grows without end where its aliases are "
@@ -266,6 +262,17 @@ def read(files: Files) -> dict[str, Any]:
         if name == README:
             said = {**_written(text), **said}
     return said
+
+
+@contextlib.contextmanager
+def _yaml(name: str) -> Iterator[None]:
+    import yaml
+
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+        what = f"{name}: its metadata cannot be read: {reason(error)}"
+        raise BuildFault.of(what, key=KEY, hint=MEND) from None
 
 
 def metadata(text: str) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def open_records(folder: Path) -> Source:
         raise BuildFault.of(
             f"the folder of records {folder.name} {what}",
             key=KEY,
-            hint="it has a numbered sub-folder for each row; `doit unpack` makes one",
+            hint="it has a numbered sub-folder for each row; `tinybuild unpack` makes one",
         )
     findings = _Findings()
     about: Json = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tinybuild.dataset.archives import KEY, reason
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.features import fields, replaced
+from tinybuild.reading import reading
 
 if TYPE_CHECKING:
     import pyarrow
@@ -76,13 +77,12 @@ def together(module: str, schemas: Sequence[tuple[str, pyarrow.Schema]]) -> Feat
                 ) from None
             fields.append(made.field(0))
         whole = pyarrow.schema(fields, metadata=_metadata(whole, first_name, schema, name))
-    try:
-        return Features.from_arrow_schema(whole)
-    except (ValueError, NotImplementedError, TypeError, KeyError) as error:
-        raise BuildFault.of(
-            f"{first_name}: its columns are of types that datasets does not know: {reason(error)}",
-            key=KEY,
-        ) from None
+    with reading(first_name, *KEY):  # also of what is nested too deeply
+        try:
+            return Features.from_arrow_schema(whole)
+        except (ValueError, NotImplementedError, TypeError, KeyError) as error:
+            unknown = "its columns are of types that datasets does not know"
+            raise BuildFault.of(f"{first_name}: {unknown}: {reason(error)}", key=KEY) from None
 
 
 def _too_deep(schema: pyarrow.Schema) -> str | None:

@@ -17,6 +17,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import marshal
 import os
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -162,7 +163,9 @@ class Clean:
         return self.files.get(f"{file.removesuffix('.yaml')}.lock.json")
 
     def _digest(self, file: str, stamps: Iterable[Stamp | None]) -> str:
-        return digest([self.files.get(file), self._lock(file), *stamps])
+        # JSON takes a quarter of what asking for the stamps takes. (Version 2 writes values alone.)
+        seen = marshal.dumps([self.files.get(file), self._lock(file), *stamps], 2)
+        return hashlib.sha256(seen).hexdigest()
 
     def _settled(self, stamps: Iterable[Stamp | None]) -> bool:
         """Whether none of this can have changed again, unseen, after it was looked at."""

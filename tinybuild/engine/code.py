@@ -124,6 +124,9 @@ def _files(folder: str, prefix: str) -> Iterator[str]:
                 yield prefix + entry.name
 
 
+_VERSION = re.compile(r"^Version:[ \t]*(\S+)[ \t]*$", re.MULTILINE)
+
+
 @functools.cache
 def versions(libraries: tuple[str, ...]) -> dict[str, str | None]:
     """{name: version} of the toolchain that a stage's bytes depend on."""
@@ -137,6 +140,11 @@ def versions(libraries: tuple[str, ...]) -> dict[str, str | None]:
 def _version(name: str) -> str | None:
     """The version of an installed distribution; None for an optional one that is not there."""
     try:
-        return importlib.metadata.version(name)
+        found = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         return None
+    # Its whole description is parsed where one asks for the version: a tenth of a `doit` with
+    # nothing to do.
+    head = (found.read_text("METADATA") or "").partition("\n\n")[0]
+    said = _VERSION.search(head)
+    return said[1] if said else found.version

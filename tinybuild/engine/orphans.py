@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -82,7 +83,8 @@ def _names(folder: Path) -> Iterator[str]:
 
 
 def _packed(root: Path, name: str) -> Iterator[Path]:
-    """The files in dist/ that the bundle's SHA256SUMS, or the receipt of its pack stage, names."""
+    """The files in dist/ that the bundle's SHA256SUMS, or the receipt of its pack stage, names; the
+    archive alone where only that is left."""
     folder, archive = root / "dist" / name, root / "dist" / f"{name}{ARCHIVE}"
     receipt, _ = receipts.papers(str(root / "build" / name / "pack"))
     listed = dict.fromkeys(receipt.files if receipt is not None else ())
@@ -90,11 +92,26 @@ def _packed(root: Path, name: str) -> Iterator[Path]:
         sums = bundle.listed(folder)
         listed |= dict.fromkeys(f"{name}/{file}" for file in (*sums, *bundle.ADDED) if sums)
         listed |= {archive.name: None} if sums else {}
+    if not listed and _of_a_bundle(archive, name):
+        listed = {archive.name: None}
     for file in listed:
         path, top = root / "dist" / file, (root / "dist").resolve()
         within = ".." not in path.parts and path.resolve().is_relative_to(top)
         if within and path.is_file() and not path.is_symlink():
             yield path
+
+
+def _of_a_bundle(archive: Path, name: str) -> bool:
+    """Whether an archive is what pack leaves: sums are among the first files of a bundle."""
+    import tarfile
+    import zlib
+
+    try:
+        with tarfile.open(archive, "r|gz") as tar:
+            first = [member.name for member in itertools.islice(tar, 16)]
+    except (OSError, EOFError, tarfile.TarError, zlib.error):
+        return False
+    return f"{name}/{bundle.SUMS}" in first
 
 
 def _stages(root: Path, name: str) -> Iterator[Path]:

@@ -108,7 +108,7 @@ def load(root: Path, memo: Memo, cache: Cache) -> Zoo:
         raise RecipeFault.of(
             "there is no folder recipes/ here",
             where=str(root.name or root),
-            hint="a zoo is a folder with recipes/ and a dodo.py; see the README",
+            hint="go to your zoo, or make one: tinybuild init DIR",
         )
     files, groups = _listed(folder)
     common = cache.common(root / zoofile.FILE, zoofile.FILE)
@@ -243,7 +243,7 @@ def _chain(name: str, recipes: Mapping[str, Recipe], upstreams: Upstreams) -> No
         other, key = wish.text(), (*slot_key(wish), wish.kind)
         if other not in recipes:
             near = nearest(other, recipes)
-            hint = f"did you mean {' or '.join(near)}?" if near else "see doit list"
+            hint = f"did you mean {' or '.join(near)}?" if near else "see tinybuild list"
             raise RecipeFault.of(f"there is no recipe {other}", key=key, hint=hint)
         if wish.slot == "dataset" and "dataset" not in recipes[other].data:
             raise RecipeFault.of(f"the recipe {other} makes no dataset", key=key)

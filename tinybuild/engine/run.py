@@ -338,7 +338,7 @@ class Builder:
             receipt = self.receipt(need.task)
             if receipt is None:
                 what = f"what {need.task} made was deleted meanwhile"
-                raise BuildFault.of(what, hint="run doit again")
+                raise BuildFault.of(what, hint="run it again")
             facts[need.name] = {name: receipt.facts[name] for name in need.facts}
             if need.files:
                 inputs[need.name] = inside / need.name
@@ -347,7 +347,7 @@ class Builder:
                 except FileNotFoundError:
                     shown = self.files_of(need.task).relative_to(self.root)
                     what = f"a file of {shown} was deleted meanwhile"
-                    raise BuildFault.of(what, hint="run doit again") from None
+                    raise BuildFault.of(what, hint="run it again") from None
         return Job(
             task=task.name,
             settings=task.settings,
@@ -443,7 +443,7 @@ class Builder:
         for path in (*job.inputs.values(), job.out):
             if not path.exists():
                 shown = os.path.relpath(path, self.root)
-                raise BuildFault.of(f"{shown} was deleted meanwhile", hint="run doit again")
+                raise BuildFault.of(f"{shown} was deleted meanwhile", hint="run it again")
 
     # --- ending ----------------------------------------------------------------------------------
 
@@ -503,7 +503,7 @@ def _sayable(task: Task, facts: Data) -> None:
 
 def _edited(wish: source.Wish) -> Fault:
     what = f"{wish.text()} was edited while it was read"
-    return BuildFault.of(what, hint="run doit again")
+    return BuildFault.of(what, hint="run it again")
 
 
 def _told(task: Task, said: Mapping[str, str]) -> Fault:

@@ -46,13 +46,16 @@ STAGES: Mapping[str, Stage] = {
     ),
     "model": Stage(
         function="tinybuild.model:make",
-        libraries=("transformers", "torch", "safetensors", "pillow", "torchvision", "gguf"),
+        libraries=(
+            *("transformers", "torch", "safetensors", "gguf"),
+            *("pillow", "torchvision", "torchaudio"),
+        ),
     ),
     "validate": Stage(
         function="tinybuild.validate:make",
         libraries=(
             *("transformers", "tokenizers", "torch", "datasets", "pyarrow", "soundfile", "soxr"),
-            *("sentencepiece", "tiktoken", "mistral-common", "pillow", "torchvision"),
+            *("sentencepiece", "tiktoken", "mistral-common", "pillow", "torchvision", "torchaudio"),
             *("gguf", "peft", "sentence-transformers"),
         ),
     ),

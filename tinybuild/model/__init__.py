@@ -253,8 +253,9 @@ class Building:
         config, changes = resized.spread(wide)
         with relations.explained(self.source, config, wishes, ("model", "config")):
             parameters = count(self.model_class, config, most, self.source, wishes)
+        usual = resized.usual
         with reads.recording() as seen:
-            model = drawn(self.model_class, config, self.seed + number)
+            model = drawn(self.model_class, config, self.seed + number, usual)
         if resized.unsaid and model.can_generate():
             widen(model, self.seed + number, wide)
         kept = precision.keeps(self.model_class, config, self.dtype)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from tinybuild.config import heads
-from tinybuild.config.meta import refusable
+from tinybuild.config.meta import Asked, refusable
 from tinybuild.errors import BuildFault
 from tinybuild.feeding import inputs
 from tinybuild.keys import says
@@ -36,14 +36,28 @@ USUAL = 3.0  # times the loss of a guess, or a third of it
 
 
 def drawn(
-    model_class: type[PreTrainedModel], config: PreTrainedConfig, seed: int
+    model_class: type[PreTrainedModel],
+    config: PreTrainedConfig,
+    seed: int,
+    usual: PreTrainedConfig,
 ) -> PreTrainedModel:
     """A model with weights as its class draws them, and drawn where it leaves zeros; torch's random
-    numbers are as before."""
-    configs = iter((copy.deepcopy(config), config))  # some classes change their config
-    model = named.drawn(lambda: refusable(lambda: model_class(next(configs)), model_class), seed)
+    numbers are as before. usual: the same config but for how wide weights are drawn, which does not
+    decide what is drawn."""
+    known = _seen(Asked.of(model_class, usual))
+    model = named.drawn(lambda: refusable(lambda: model_class(config), model_class), seed, known)
     _fill(model, seed)
     return model
+
+
+@functools.lru_cache(maxsize=8)
+def _seen(asked: Asked) -> named.Seen:
+    """What a class draws for a config, whatever the seed: of several draws it is seen once."""
+    kind, config = (
+        asked.model_class,
+        copy.deepcopy(asked.config),
+    )  # some classes change their config
+    return named.seen(lambda: refusable(lambda: kind(config), kind))
 
 
 def _fill(model: PreTrainedModel, seed: int) -> None:

@@ -190,16 +190,32 @@ def _truncating() -> Iterator[list[tuple[float, float]]]:
         torch.nn.init._no_grad_trunc_normal_ = before
 
 
-def drawn(make: Callable[[], ModuleT], seed: int) -> ModuleT:
-    """What `make` makes, called twice, with random numbers by name."""
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What was seen when a class made its model: its draws, and those that end in a tensor."""
+
+    draws: Sequence[Drawn]
+    keys: Mapping[int, tuple[str, int]]
+
+
+def seen(make: Callable[[], Module]) -> Seen:
+    """What `make` draws: the same whatever the numbers are."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]), _truncating():
+        torch.manual_seed(0)
+        watched = Watched()
+        with calling(watched.call):
+            model = make()
+        return Seen(draws=watched.draws, keys=watched.keys(model))
+
+
+def drawn(make: Callable[[], ModuleT], seed: int, known: Seen) -> ModuleT:
+    """What `make` makes, of which is known what it draws, with random numbers by name."""
     import torch
 
     with torch.random.fork_rng(devices=[]), _truncating() as bounds:
         torch.manual_seed(seed)
-        watched = Watched()
-        with calling(watched.call):
-            model = make()
-        keys = watched.keys(model)
-        torch.manual_seed(seed)
-        with calling(Drawing(seed=seed, draws=watched.draws, keys=keys, bounds=bounds).call):
+        drawing = Drawing(seed=seed, draws=known.draws, keys=known.keys, bounds=bounds)
+        with calling(drawing.call):
             return make()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,8 +13,8 @@ from tinybuild.config import backbones, carry, heads, overrides, precision, rela
 from tinybuild.config.completed import complete, left_open
 from tinybuild.config.distinct import FAR
 from tinybuild.config.found import named_only
-from tinybuild.config.meta import table
-from tinybuild.config.search import Shapes, search
+from tinybuild.config.meta import Shapes, table
+from tinybuild.config.search import search
 from tinybuild.config.shrink import shrink
 from tinybuild.config.sizes import sized
 from tinybuild.config.spread import SPREADS, chosen, spread
@@ -57,6 +58,11 @@ class Resized:
     given: Mapping[str, Data]
     named: Mapping[Path, str]
     batch: Mapping[str, torch.Tensor] | None = None
+
+    @functools.cached_property
+    def usual(self) -> PreTrainedConfig:
+        """The config of the usual spread, to look at: nothing is made of it."""
+        return self.spread()[0]
 
     @property
     def unsaid(self) -> bool:
@@ -105,15 +111,16 @@ def resize(
         given["recipe: initializer_range"] = deviations
         implied = merge(deviations, implied)
 
-    last: list[tuple[str, PreTrainedConfig]] = []
+    made: dict[str, PreTrainedConfig] = {}
 
     def small(changes: Data) -> PreTrainedConfig:
-        # The rules' answer is asked for again and again: a tenth of a second for many keys.
-        if not last or last[0][0] != repr(changes):
-            made = relations.override(source, wishes, merge(changes, implied), WHERE)
-            precision.tell(made, dtype, None)
-            last[:] = [(repr(changes), made)]
-        return copy.deepcopy(last[0][1])
+        # The same few answers are asked for again and again: a tenth of a second for many keys.
+        said = repr(changes)
+        if said not in made:
+            config = relations.override(source, wishes, merge(changes, implied), WHERE)
+            precision.tell(config, dtype, None)
+            made[said] = config
+        return copy.deepcopy(made[said])
 
     tree, batch = None, None
     if section["shrink"] == "auto":

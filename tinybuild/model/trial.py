@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tinybuild.config.distinct import NEEDED, Coincidence, Known, compared
-from tinybuild.config.meta import refusable, tensors
+from tinybuild.config.meta import Shapes, refusable, shapes, tensors
 from tinybuild.config.tree import DISTINCT, Alike, Tree
 from tinybuild.errors import BuildFault
 from tinybuild.feeding import inputs
@@ -39,10 +39,10 @@ class Trial:
     def tensors(self, changes: Data) -> dict[str, torch.Tensor]:
         return tensors(self.model_class, self.small(changes))
 
-    def shapes(self, changes: Data) -> dict[str, tuple[int, ...]] | None:
+    def shapes(self, changes: Data) -> Shapes | None:
         """None where the class makes no model of it."""
         try:
-            return {name: tuple(t.shape) for name, t in self.tensors(changes).items()}
+            return shapes(self.model_class, self.small(changes))
         except BuildFault:
             return None
 

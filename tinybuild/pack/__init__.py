@@ -62,7 +62,7 @@ def make(job: Job) -> PackFacts:
             copy(job.inputs["validate"] / name, folder / name)
     text = job.inputs["recipe"].read_bytes().decode("utf-8-sig")
     if digest(text) != settings.recipe:
-        raise BuildFault.of("the recipe was edited while it was built", hint="run doit again")
+        raise BuildFault.of("the recipe was edited while it was built", hint="run it again")
     homes = [folder, *([folder / bundle.DATASET] if dataset is not None else [])]
     for home in homes:  # a dataset may be taken away by itself
         (home / bundle.RECIPE).write_text(text, encoding="utf-8", newline="")

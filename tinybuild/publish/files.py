@@ -38,7 +38,7 @@ class Local:
 
 def ready(target: Target) -> dict[str, Local]:
     """{name in the repository: file}. Raises BuildFault where the bundle is not as it was built."""
-    folder, hint = Path(target.folder), f"doit -a {target.name}"
+    folder, hint = Path(target.folder), f"tinybuild build -a {target.name}"
     wrong = list(_wrong(folder, target.receipt))
     if wrong:
         where = f"dist/{target.name}"

@@ -267,7 +267,7 @@ class Publishing:
 def _absent(target: Target) -> Fault:
     return SourceFault.of(
         f"{target.repo} is not on the Hub yet, and a workflow that the Hub trusts cannot create it",
-        hint=f"a person does, once, with a token of their own (hf auth login): doit publish "
+        hint=f"a person does, once, with a token of their own (hf auth login): tinybuild publish "
         f"{target.name}",
     )
 

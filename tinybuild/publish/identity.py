@@ -45,7 +45,7 @@ def _exchanged(repo: str, name: str) -> None:
             hint="in the settings of that repository on the Hub, add this repository and workflow "
             "under Trusted Publishers; a repository that is not there yet is made by a person "
             "first, from a checkout and with a token of their own (hf auth login): "
-            f"doit publish {name}",
+            f"tinybuild publish {name}",
         ) from None
 
 

@@ -34,7 +34,7 @@ def place(recipe: Path) -> Path:
 
 def anew(name: str) -> str:
     """What to do about a recipe's lock."""
-    return f"doit update {name} writes it anew"
+    return f"tinybuild update {name} writes it anew"
 
 
 def frozen(environment: Mapping[str, str]) -> bool:

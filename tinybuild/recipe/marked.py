@@ -157,6 +157,7 @@ def _scanned(error: yaml.MarkedYAMLError, text: str) -> Problem:
 
 _LIBYAML = {
     "mapping values are not allowed in this context": "quote text with a colon; check indentation",
+    "could not find expected ':'": "the line named here needs a colon after its key, or quotes",
     "second occurrence": "an anchor (&name) stands once; without aliases none is needed",
     "found undefined alias": "text that starts with * needs quotes",
     "found a tab character that violates indentation": "YAML is indented with spaces",

@@ -108,6 +108,9 @@ def _neighbour(kind: str) -> Class | None:
     model = MODEL_MAPPING_NAMES.get(kind)
     known += [_class(k) for k, name in MODEL_MAPPING_NAMES.items() if name == model and model]
     transformers = importlib.import_module("transformers")
+    films = named.get("video_processor")  # its images' may be older (Qwen2-VL's)
+    for other in _mapping("video_processor") if films else ():
+        known += [_class(other)] if _mapped(other, "video_processor") == films else []
     for names in named.values():
         homes = [getattr(transformers, name, None) for name in names]
         known += [_module_class(home.__module__.split(".")[-2]) for home in homes if home]
@@ -130,8 +133,27 @@ def _module_class(module: str) -> Class | None:
 
 def _mapped(kind: str, name: str) -> list[str]:
     """The classes that a model type is mapped to for one part of a processor."""
-    entry = _mapping(name).get(kind)
+    entry = _mapping(name).get(kind) or _owned(kind, name)
     return [entry] if isinstance(entry, str) else [v for v in (entry or {}).values() if v]
+
+
+# What a model's code calls what it takes of each part.
+TAKEN = {"image_processor": "pixel_values", "video_processor": "pixel_values_videos"}
+
+
+def _owned(kind: str, name: str) -> Any:
+    """The part of a type that nobody maps it to, though its processor class wants one and its model
+    takes what it makes: that of the type that the class was written for (GLM-4V's for the MoE)."""
+    from transformers.models.auto.configuration_auto import model_type_to_module_name
+
+    whole = _class(kind)
+    taken, read = TAKEN.get(name), code(model_type_to_module_name(kind), "modeling")
+    if whole is None or taken is None or taken not in read:
+        return None
+    wanted = {part for part in whole.get_attributes() if "tokenizer" not in part}
+    if name not in wanted or not wanted <= TAKEN.keys():
+        return None
+    return _mapping(name).get(whole.__module__.split(".")[-2])
 
 
 def _mapping(name: str) -> Mapping[str, Any]:
@@ -326,9 +348,11 @@ def _name(tokenizer: Tokenizer, made: Processor | None, whole: Class) -> None:
     if places is not None:
         give(tokenizer, "image_token", places)
     for name, value in sorted(vars(made).items()):
-        if name.endswith("_token_id") and isinstance(value, int):
+        called = re.fullmatch(r"(\w+_(?:start|end))_id|(\w+)_token_id", name)
+        if called is not None and isinstance(value, int):
             # What it repeats may not be what stands in a text (AyaVision's image_token).
-            give(tokenizer, name.removesuffix("_id"), tokenizer.convert_ids_to_tokens(value))
+            stem = called[1] or called[2]
+            give(tokenizer, f"{stem}_token", tokenizer.convert_ids_to_tokens(value))
     for name, value in sorted(vars(made).items()):
         if _is_token(name, value) and isinstance(value, str):  # others the class adds by itself
             give(tokenizer, name, value)
@@ -340,12 +364,12 @@ def _name(tokenizer: Tokenizer, made: Processor | None, whole: Class) -> None:
 
 
 class _Ones(dict[str, Any]):
-    """What an image processor might make of an image: one of everything."""
+    """What an image processor might make of an image: its pixels, and one of everything else."""
 
     def __missing__(self, name: str) -> Any:
         import numpy
 
-        return numpy.ones((1, 2), dtype=int)
+        return numpy.ones((1, 3, SAMPLE, SAMPLE) if name == "pixel_values" else (1, 2), dtype=int)
 
 
 def _repeated(made: Any, tokenizer: Tokenizer) -> str | None:
@@ -358,8 +382,8 @@ def _repeated(made: Any, tokenizer: Tokenizer) -> str | None:
         return None
     tokens = Counter(re.findall(r"<[^<>]+>", text))
     token, times = next(iter(tokens.most_common(1)), ("", 0))
-    known = token in tokenizer.get_vocab()
-    return token if times > 1 and known and isinstance(own, str) and own not in tokens else None
+    known = token in tokenizer.get_vocab() and isinstance(own, str)
+    return token if known and times > max(1, tokens[own]) else None
 
 
 def _is_token(name: str, value: Any) -> bool:

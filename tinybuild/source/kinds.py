@@ -35,7 +35,7 @@ class Request:
     @property
     def anew(self) -> str:
         """What to do where an upstream is not what the lock says."""
-        return f"doit update {self.recipe} accepts what is there now"
+        return f"tinybuild update {self.recipe} accepts what is there now"
 
 
 @dataclass(frozen=True, kw_only=True)

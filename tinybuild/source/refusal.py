@@ -16,7 +16,7 @@ from tinybuild.source.pins import Wish, slot_key
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
 
-AGAIN = "run doit again"
+AGAIN = "run it again"
 BACK = "when it is back: https://status.huggingface.co"
 NETWORK = "check the network (and HF_ENDPOINT, HTTPS_PROXY, HTTP_PROXY, NO_PROXY), then"
 SETTINGS = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and SSL_CERT_FILE, then"
@@ -213,7 +213,7 @@ def _file(address: Address, file: str) -> Fault:
     name = f"no file {file}" if file else "none of the files asked for"
     if address.commit is not None:
         return address.fault(f"{address.repo} has {name} at the locked commit", address.anew)
-    hint = "it is listed, and may have been removed meanwhile; run doit again"
+    hint = "it is listed, and may have been removed meanwhile; run it again"
     return address.fault(f"{address.repo} has {name} at {address.revision}", hint)
 
 

@@ -137,7 +137,7 @@ class Upstream:
             raise self.address.fault(
                 f"{name} of {self.label} is not the file that the Hub lists "
                 f"({kind} {oid[:12]}, listed {listed.oid[:12]})",
-                "run doit again; if it stays so, the repository is damaged",
+                "run it again; if it stays so, the repository is damaged",
             )
 
     def pinned(self) -> dict[str, Entry]:

@@ -270,5 +270,7 @@ def max_bytes(subject: Subject) -> Result | None:
         measured=f"{size:,} bytes",
         wanted=f"at most {most:,}",
         values={"bytes": size, "most": most},
-        note="" if size <= most else f"the largest files: {largest}",
+        note=""
+        if size <= most
+        else f"raise checks.max_bytes, or make the largest files smaller: {largest}",
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 TEXT = "This is a test."
 NAMES = ["a cat", "a dog"]
 NEW = 4  # tokens to generate
+SPOKEN = 16  # of a sound, or to make one, which may want as many as it has code books
 POINTS = 2  # a side, from which masks are made
 WIDE = 16  # channels of a vocoder
 HEAD = "For"  # in the name of a class
@@ -78,7 +79,16 @@ def _seen(loaded: Loaded) -> Given:
 
 def _sound(loaded: Loaded) -> Given:
     rate = sampling_rate(loaded.processor)
-    return {"raw": features.sound(rate, loaded.seed), "sampling_rate": rate}, {}
+    return {"raw": features.sound(rate, loaded.seed), "sampling_rate": rate}, _few(loaded)
+
+
+def _spoken(loaded: Loaded) -> Given:
+    return TEXT, _few(loaded)
+
+
+def _few(loaded: Loaded) -> Mapping[str, object]:
+    """Options of what makes 256 tokens by itself, for some."""
+    return {"generate_kwargs": {"max_new_tokens": SPOKEN}} if loaded.model.can_generate() else {}
 
 
 # By what a bundle must have. A pipeline without an entry is not tried: it wants a file of a video,
@@ -87,7 +97,7 @@ READ: Mapping[str, Sample] = {
     "text-generation": lambda loaded: (TEXT, {"max_new_tokens": NEW}),
     **dict.fromkeys(("text-classification", "token-classification", "feature-extraction"), _text),
     "fill-mask": _masked,
-    "text-to-audio": _text,
+    "text-to-audio": _spoken,
 }
 SHOWN: Mapping[str, Sample] = {
     **dict.fromkeys(
@@ -99,7 +109,7 @@ SHOWN: Mapping[str, Sample] = {
     ),
     "mask-generation": lambda loaded: (_image(loaded)[0], {"points_per_crop": POINTS}),
     "keypoint-matching": lambda loaded: ([_image(loaded)[0]] * 2, {}),
-    "audio-classification": _sound,
+    "audio-classification": lambda loaded: (_sound(loaded)[0], {}),
 }
 BOTH: Mapping[str, Sample] = {
     **dict.fromkeys(("zero-shot-image-classification", "zero-shot-object-detection"), _named),
@@ -162,5 +172,10 @@ def run(name: str, loaded: Loaded) -> bool:
     made = pipeline(
         name, model=loaded.model, tokenizer=loaded.tokenizer, processor=processor, **parts
     )
-    made(argument, **options)
+    try:
+        made(argument, **options)
+    except Exception:
+        if "generate_kwargs" not in options:
+            raise
+        made(argument)  # a class that takes no other number of tokens than its own
     return True

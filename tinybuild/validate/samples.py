@@ -27,6 +27,7 @@ ATTRIBUTES = {
 SAMPLES = {"image": "images", "video": "videos", "audio": "audio"}  # arguments of a processor
 PROMPTS = ("prompt_images", "prompt_masks")  # what an image is told by (SegGPT)
 WORDS = "a cat"
+TYPED = "mm_token_type_ids"
 ASKED: Mapping[str, object] = {
     "language": "en",
     "task_inputs": ["semantic"],
@@ -125,7 +126,13 @@ def _call(
     Some take images or text (ColPali's), some two images (LightGlue's).
     """
     marks = "".join(between(config, loaded, medium, token) for medium, token in tokens.items())
-    samples = {SAMPLES[medium]: shown[medium] for medium in tokens}
+    takes = inspect.signature(type(loaded).__call__).parameters
+    places = {
+        # Some take videos in the place of images (InstructBLIP's).
+        medium: name if medium != "video" or name in takes or "images" not in takes else "images"
+        for medium, name in SAMPLES.items()
+    }
+    samples = {places[medium]: shown[medium] for medium in tokens}
     twice = {name: [value[0], value[0]] for name, value in samples.items()}
     marked, plain = {"text": [marks + WORDS], **samples}, {"text": [WORDS], **samples}
     attempts = (plain, samples, twice, marked) if ids else (marked, plain, samples, twice)
@@ -152,6 +159,8 @@ def asked(
     """
     takes = inspect.signature(type(loaded).__call__).parameters
     more |= {name: value for name, value in ASKED.items() if name in takes}
+    if TYPED in getattr(loaded, "model_input_names", ()):  # not all make it unless they are asked
+        more[f"return_{TYPED}"] = True
     if SAMPLES["audio"] in blamed:
         more["sampling_rate"] = sampling_rate(loaded)
     refused = dict[bool, Exception]()

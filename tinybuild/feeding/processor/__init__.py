@@ -19,6 +19,7 @@ from tinybuild.keys import NAMES, PROCESSORS
 from tinybuild.paths import Data, Json, whole
 
 Files = Mapping[str, Data]  # file name -> JSON data
+PLAIN = "preprocessor_config.json"  # of the one part that a processor without others has
 TEMPLATE = "chat_template.json"  # a processor's own; chat_template.jinja is the tokenizer's
 COUNTS = ("image_seq_length", "image_seq_len", "num_image_tokens")
 MORE = "num_additional_image_tokens"
@@ -37,7 +38,7 @@ def read(folder: Path) -> dict[str, dict[str, Json]]:
             data = None
         if not isinstance(data, dict):
             raise BuildFault.of(f"the source's {name} is not a JSON object", key=("source",))
-        files[name] = data
+        files[name] = parts.complete(folder, data) if name == PLAIN else data
     return files
 
 

@@ -92,12 +92,22 @@ def _implied(folder: Path, node: Data) -> list[tuple[Data, str]]:
     from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 
     model = AutoConfig.from_pretrained(folder, trust_remote_code=False).model_type
-    if "sampling_rate" in node:
+    names = IMAGE_PROCESSOR_MAPPING_NAMES.get(model) or {}
+    if "sampling_rate" in node or not names:
         key, name = "feature_extractor_type", FEATURE_EXTRACTOR_MAPPING_NAMES.get(model)
     else:
-        key, names = "image_processor_type", IMAGE_PROCESSOR_MAPPING_NAMES.get(model) or {}
+        key = "image_processor_type"
         name = names.get("torchvision") or str(names.get("pil") or "").removesuffix("Pil")
     return [({**node, key: name}, key)] if name else []
+
+
+def complete(folder: Path, data: dict[str, Json]) -> dict[str, Json]:
+    """A processor file with the settings of its class where it has none of its own: what a class
+    takes by default must fit a smaller model, too. (Cohere's transcriber names a class alone.)"""
+    if data.keys() - {"processor_class", "auto_map"}:
+        return data
+    made = next(iter(map(part, (node for node, _ in _implied(folder, data)))), None)
+    return {**json.loads(made.to_json_string()), **data} if made is not None else data
 
 
 def _inner(value: Json, name: str) -> TypeGuard[Data]:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from tinybuild.feeding.processor import abroad, parts
 from tinybuild.feeding.processor.geometry import Geometry, find, pair, strides
 from tinybuild.keys import NAMES
-from tinybuild.paths import Data, Json, whole
+from tinybuild.paths import Data, Json, whole, wholes
 
 # A backbone that is cut in so many windows a side takes images of its own shape only, and so do
 # stages that are doubled and put together.
@@ -53,6 +53,8 @@ class View:
         if was.fixed and high == 2 * wide and pair(data.get("size")) == (wide, wide):
             # The config's image is two, one above the other (SegGPT).
             now = replace(now, side=(now.side[0] // 2, now.side[1]))
+        if was.patch is not None and not was.fixed and pair(data.get("size")) == (was.unit,) * 2:
+            now = replace(now, side=(now.unit, now.unit))  # images are cut, not resized (Inkling)
         video = "video" in part or "video_processor_type" in data
         first = _first(data, prefix)
         return cls(data=data, source=source, tiny=tiny, first=first, now=now, video=video)
@@ -155,6 +157,16 @@ def _patches(view: View, name: str, value: Json) -> Json:
     return LEAST * LEAST if name.startswith("min") else 4 * MOST
 
 
+def _margins(view: View, name: str, value: Json) -> Json:
+    """Patches that neighbouring crops share: as large a part of a crop as before, so that there is
+    something between them."""
+    was, now = Geometry.of(view.source), Geometry.of(view.tiny)
+    if not (was.patch and now.patch and wholes(value)):
+        return value
+    share = (now.side[0] / now.patch[0]) / (was.side[0] / was.patch[0])
+    return [max(min(1, margin), int(margin * share)) for margin in value]
+
+
 def _frames(view: View, name: str, value: Json) -> Json:
     """Frames of a video that are looked at: no more than a short one has."""
     value = _same(view, name, value)
@@ -238,7 +250,10 @@ SETTINGS: dict[str, Setting] = {
         ("merge_size", "spatial_merge_size"), Setting(keys=("spatial_merge_size", "merge_size"))
     ),
     # Patches of a config that does not speak of frames are of one.
-    "temporal_patch_size": Setting(keys=("temporal_patch_size",), rule=lambda view, name, value: 1),
+    "temporal_patch_size": Setting(
+        keys=("temporal_patch_size", "patch_temporal"), rule=lambda view, name, value: 1
+    ),
+    "overlap_margins": Setting(rule=_margins),
     "pooling_ratio": Setting(keys=("projector_pooling_ratio", "pooling_ratio")),
     "image_grid_pinpoints": Setting(keys=("image_grid_pinpoints",), rule=_pixels),
     "num_image_tokens": Setting(keys=("latent_query_num",)),
