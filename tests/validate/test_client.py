@@ -465,25 +465,3 @@ def test_a_class_that_takes_one_row_is_not_given_two(packed: Copy) -> None:
         batch = {"input_ids": torch.ones((rows, 3), dtype=torch.long)}
         client = Client(folder=folder, model=model, seed=0, learns=False, batch=batch)
         assert _padded(client) == (rows == 2)
-
-
-def test_two_rows_that_a_bundle_breaks_on_are_seen_wherever_its_class_takes_two(
-    packed: Copy,
-) -> None:
-    import torch
-
-    folder, _ = packed("llama")
-    kind = heads.find("LlamaForCausalLM", "llama")
-    assert kind is not None
-    model: Any = kind.from_pretrained(folder).eval()
-    forward = model.forward
-
-    def alone(*args: Any, **given: Any) -> Any:
-        if len(given["input_ids"]) > 1:
-            raise ValueError("one row")
-        return forward(*args, **given)
-
-    model.forward = alone
-    batch = {"input_ids": torch.ones((2, 3), dtype=torch.long)}
-    client = Client(folder=folder, model=model, seed=0, learns=False, batch=batch)
-    assert used(client).failed == {"two texts": "ValueError: one row"}
