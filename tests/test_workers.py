@@ -188,9 +188,9 @@ def test_a_dead_worker_leaves_no_handle_and_no_process(sort: Sort) -> None:
         *(("test_workers:die", signal.SIGKILL), ("os:_exit", 3), ("test_workers:divide", 0)),
         ("time:sleep", 60),
     )
-    pool = Pool()
-    pool.call("builtins:len", "what is opened once, is", sort=sort)
-    pool.stop()
+    first, pool = Pool(), Pool()
+    first.call("builtins:len", "what is opened once, is", sort=sort)
+    first.stop()
     before, threads = handles(), threading.active_count()
     others = {*multiprocessing.active_children()}
     for function, argument in ends:

@@ -22,6 +22,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
@@ -134,6 +135,7 @@ def serve(connection: Connection, sort: Sort, other: Connection | None) -> None:
     """
     # Ctrl-C reaches the whole process group; the parent decides and stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     fence.stand()
     if sort != "online":
         network.shut()
@@ -322,12 +324,16 @@ class Worker(Remote):
     def stop(self, patience: float = 0) -> int | None:
         self.process.join(patience)
         code = self.process.exitcode
+        self.kill()
+        super().stop()
+        return code
+
+    def kill(self) -> None:
+        """End it; whoever waits for its answer is told, and closes the pipe."""
         for process in (self.process, self.other):
             if process is not None:
                 process.kill()
                 process.join()
-        super().stop()
-        return code
 
 
 def _begin(sort: Sort, other: Connection | None) -> tuple[BaseProcess, Connection]:
@@ -345,11 +351,29 @@ def _begin(sort: Sort, other: Connection | None) -> tuple[BaseProcess, Connectio
     with _environment({**SETTINGS, **(online if sort == "online" else network.ENVIRONMENT)}):
         process = context.Process(target=serve, args=(theirs, sort, other), daemon=True)
         try:
-            process.start()
+            if isinstance(context, ForkServerContext):
+                with _deaf():
+                    forkserver.ensure_running()
+                process.start()  # which waits for the imports: not without Ctrl-C
+            else:
+                with _deaf():
+                    process.start()
         except EOFError:  # what warm ones are forked from ended while it imported
             raise _unimportable() from None
     theirs.close()
     return process, ours
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """What is started inside is told of no Ctrl-C until it has said what it does with one: else it
+    ends with a traceback while it imports."""
+    resource_tracker.ensure_running()  # one of its own would be started inside, and let Ctrl-C in
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _unimportable() -> Fault:
@@ -478,6 +502,9 @@ class Pool:
         with self.lock:
             self.stopped = True
             for worker in self.all:
-                worker.stop()
+                if worker in self.idle:
+                    worker.stop()
+                else:
+                    worker.kill()
             self.all.clear()
             self.idle.clear()

@@ -17,20 +17,22 @@ from pathlib import Path
 
 import pytest
 from kit import zoo
-from kit.zoo import FULL, LIGHT, STAGES, doit, edit, interrupt, make, snapshot
+from kit.zoo import FULL, LIGHT, STAGES, begun, doit, edit, interrupt, make, snapshot
 
 from tinybuild.expected import format as expected
 
 EDITS = {
     # recipe -> (old, new, stages that must run again)
-    "comment": ("summary: a tiny", "# a remark\nsummary: a tiny", {"pack"}),
-    "max-bytes": ("model:", "checks: {max_bytes: 4MB}\nmodel:", {"validate", "pack"}),
+    "comment": ("summary: rows", "# a remark\nsummary: rows", {"pack"}),
+    "max-bytes": ("dataset:", "checks: {max_bytes: 4MB}\ndataset:", {"validate", "pack"}),
     # The model takes only sizes and ids from the tokenizer, and they stay.
     "samples": ("samples: 60", "samples: 61", {"dataset", "tokenizer", "validate", "pack"}),
     "seed": ("model:", "model:\n  seed: 1", {"model", "validate", "pack"}),
-    "summary": ("a tiny Llama", "a small Llama", {"pack"}),
+    "summary": ("rows only", "only rows", {"pack"}),
     "vocab": ("vocab_size: 700", "vocab_size: 701", {"tokenizer", "model", "validate", "pack"}),
 }
+ROWS = dict.fromkeys(("comment", "max-bytes", "summary"), LIGHT)  # they need no model
+MADE = ("dataset", "validate", "pack")  # of rows
 FUNCTION = """
 from dataclasses import replace
 from tinybuild.engine.stages import STAGES
@@ -54,7 +56,8 @@ sys.meta_path.insert(0, Watch())
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A zoo with one recipe for each edit, built with two workers; not to be changed."""
-    root = make(tmp_path_factory.mktemp("built") / "zoo", **dict.fromkeys(EDITS, FULL))
+    models = {name: FULL for name in EDITS if name not in ROWS}
+    root = make(tmp_path_factory.mktemp("built") / "zoo", **models)
     hook = root.parent / "hook"
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(WATCH)
@@ -62,9 +65,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     more = {"PYTHONPATH": path, "WATCHED": str(root.parent / "watched")}
     result = zoo.alone(root, zoo.command("-n", "2"), **more)
     assert result.code == 0, result.out + result.err
-    assert result.ran == {f"{stage}:{name}" for name in EDITS for stage in STAGES}
-    (root / "recipes" / "rows.yaml").write_text(LIGHT)
-    assert doit(root).ran == {"dataset:rows", "validate:rows", "pack:rows"}
+    assert result.ran == {f"{stage}:{name}" for name in models for stage in STAGES}
+    for name, text in {**ROWS, "rows": LIGHT}.items():
+        (root / "recipes" / f"{name}.yaml").write_text(text)
+    assert doit(root).ran == {f"{stage}:{name}" for name in (*ROWS, "rows") for stage in MADE}
     return root
 
 
@@ -93,7 +97,7 @@ def test_each_edit_runs_exactly_what_depends_on_it(copy: Path) -> None:
         edit(copy, name, old, new)
     why = doit(copy, "why", *EDITS)
     assert "recipe: tokenizer.vocab_size: 700 -> 701" in why.out
-    assert 'recipe: summary: "a tiny Llama" -> "a small Llama"' in why.out
+    assert 'recipe: summary: "rows only" -> "only rows"' in why.out
     assert "the text of the recipe changed" in why.out
     assert "runs if dataset:samples gives something else" in why.out
     result = doit(copy)
@@ -116,7 +120,7 @@ def test_touching_files_runs_nothing(copy: Path) -> None:
 
 def test_deleted_and_altered_artefacts_are_made_again(copy: Path, built: Path) -> None:
     (copy / "build/seed/tokenizer/tokenizer.json").unlink()
-    (copy / "dist/summary/config.json").unlink()
+    (copy / "dist/summary/report.json").unlink()
     shutil.rmtree(copy / "build/vocab/model")
     (copy / "dist/comment.tar.gz").unlink()
     # Other bytes under the same size and times: only a digest tells.
@@ -187,45 +191,54 @@ def test_importing_dodo_loads_no_heavy_library(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "stage",
-    [  # the first, the one that a file tells of when it fails, and the one that writes elsewhere
-        stage
-        if stage in ("fetch", "validate", "pack")
-        else pytest.param(stage, marks=pytest.mark.slow)
-        for stage in STAGES
+    ("stage", "name"),
+    [
+        *((stage, "rows") for stage in MADE),
+        *(pytest.param(stage, "seed", marks=pytest.mark.slow) for stage in STAGES),
     ],
 )
 def test_kill_in_any_stage_leaves_nothing_half_made(
-    stage: str, built: Path, tmp_path: Path
+    stage: str, name: str, built: Path, tmp_path: Path
 ) -> None:
     """The stage's own result is removed first, so that it is the one that works."""
     root = tmp_path / "zoo"
     shutil.copytree(built, root)
     for _ in range(5):  # a quick stage can be over before the signal arrives
-        shutil.rmtree(root / "build" / "seed" / stage, ignore_errors=True)
-        if interrupt(root, f"{stage}:seed", signal.SIGKILL, "seed").code == -signal.SIGKILL:
+        shutil.rmtree(root / "build" / name / stage, ignore_errors=True)
+        if interrupt(root, f"{stage}:{name}", signal.SIGKILL, name).code == -signal.SIGKILL:
             break
     else:
         pytest.fail("doit was always done before the signal arrived")
-    place = root / "build" / "seed" / stage
+    place = root / "build" / name / stage
     assert not place.exists() or (place / "receipt.json").is_file()
-    result = doit(root, "seed")
+    result = doit(root, name)
     assert result.code == 0, result.out + result.err
-    assert not [p for p in (root / "build/seed").iterdir() if p.name.startswith(f".{stage}.")]
+    assert not [p for p in place.parent.iterdir() if p.name.startswith(f".{stage}.")]
     assert snapshot(root) == snapshot(built)
 
 
+def forever(root: Path, stage: str, task: str) -> None:
+    """Have one task of a zoo never end."""
+    code = f"from tinybuild.{stage} import make as rest\n" if stage != "fetch" else ""
+    code += f"def make(job):\n    while job.task == {task!r}:\n        pass\n"
+    code += "    return rest(job)\n" if stage != "fetch" else ""
+    (root / "forever.py").write_text(code)
+    (root / "dodo.py").write_text(FUNCTION.format(stage, "forever:make") + zoo.DODO)
+
+
 def test_ctrl_c_ends_with_a_sentence(tmp_path: Path) -> None:
-    root = make(tmp_path / "zoo", a=FULL, b=LIGHT)
-    result = interrupt(root, "tokenizer:a", signal.SIGINT, "-n", "2", "a", "b")
+    root = make(tmp_path / "zoo", a=LIGHT, b=LIGHT)
+    forever(root, "validate", "validate:a")
+    result = interrupt(root, "validate:a", signal.SIGINT, "-n", "2", "a", "b")
     assert result.code != 0
     assert "Traceback" not in result.out + result.err
     assert "interrupted: finished stages are kept" in result.err
     assert not [p for p in root.glob("build/*/.*") if not p.name.startswith(".lock.")]
     assert not (root / "dist/a").exists()
+    (root / "dodo.py").write_text(zoo.DODO)
     again = doit(root)
     assert again.code == 0
-    assert "fetch:a" not in again.ran
+    assert "dataset:a" not in again.ran
     assert "pack:a" in again.ran
 
 
@@ -269,14 +282,15 @@ def test_a_recipe_edited_while_it_is_built_is_built_again(tmp_path: Path) -> Non
 
 
 def test_two_doit_at_once_build_each_stage_once(tmp_path: Path) -> None:
-    root = make(tmp_path / "zoo", a=FULL, b=LIGHT)
+    made = "version: 1\nsummary: x\ndataset: {source: {recipe: b}, samples: 2}\n"
+    root = make(tmp_path / "zoo", a=made, b=LIGHT)
     with ThreadPoolExecutor() as threads:
         both = list(threads.map(doit, [root, root]))
     for result in both:
         assert result.code == 0, result.out + result.err
     ran = sorted([*both[0].ran, *both[1].ran])
-    light = ("dataset:b", "validate:b", "pack:b")
-    assert ran == sorted([*(f"{stage}:a" for stage in STAGES), *light])
+    names = [*(f"{stage}:a" for stage in ("fetch", *MADE)), *(f"{stage}:b" for stage in MADE)]
+    assert ran == sorted(names)
     assert doit(root).ran == set()
 
 
@@ -289,23 +303,26 @@ def children(process: int) -> list[int]:
 
 
 def test_a_worker_that_is_killed_fails_its_task_only(tmp_path: Path) -> None:
-    root = make(tmp_path / "zoo", a=FULL, b=LIGHT)
-    process = subprocess.Popen(
-        zoo.command(), cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    workers: list[int] = []
-    while len(workers) < 2:  # the first one reads what the other makes
+    root = make(tmp_path / "zoo", a=LIGHT, b=LIGHT)
+    forever(root, "validate", "validate:a")
+    process = begun(root)
+    while not list((root / "build/a").glob(".validate.*")):
         assert process.poll() is None
         time.sleep(0.005)
-        workers = [one for server in children(process.pid) for one in children(server)]
-    os.kill(workers[-1], signal.SIGKILL)
+    (worker,) = (
+        child
+        for child in children(process.pid)
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+    )
+    os.kill(worker, signal.SIGKILL)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 1
     killed = r"a(\.yaml:\d+:\d+)?: the process that (did this|worked on .*) was killed \(SIGKILL\)"
     assert re.search(killed, out), out
     assert "Traceback" not in out + err
     assert "pack:b" in zoo.Result(code=1, out=out, err=err).ran
-    assert doit(root, "tokenizer:a").code == 0
+    (root / "dodo.py").write_text(zoo.DODO)
+    assert doit(root, "validate:a").code == 0
 
 
 def test_a_full_disk_is_a_message(tmp_path: Path) -> None:
@@ -442,10 +459,9 @@ def test_a_failed_check_packs_nothing(copy: Path) -> None:
 
 def test_a_stage_that_takes_too_long_fails_alone(tmp_path: Path) -> None:
     """The limit is real: its first stage never ends, and no other has to be quick."""
-    slow = "version: 1\nsummary: x\nsource: {transformers: llama}\nmodel: {}\n"
-    root = make(tmp_path / "zoo", a=slow + "limits: {seconds: 1}\n", b=LIGHT)
-    (root / "forever.py").write_text("def make(job):\n    while True:\n        pass\n")
-    (root / "dodo.py").write_text(FUNCTION.format("fetch", "forever:make") + zoo.DODO)
+    made = "version: 1\nsummary: x\ndataset: {source: {recipe: b}, samples: 2}\n"
+    root = make(tmp_path / "zoo", a=made + "limits: {seconds: 1}\n", b=LIGHT)
+    forever(root, "fetch", "fetch:a")
     result = doit(root)
     assert result.code == 1
     assert "Traceback" not in result.out + result.err

@@ -35,6 +35,11 @@ class Shared:
         found = wanted or self.find(" ".join(own._preload_modules)) or own
         return found.connect_to_new_process(fds)
 
+    def ensure(self):
+        """One of its own is begun where none of these will do."""
+        own = forkserver._forkserver
+        (self.find(" ".join(own._preload_modules)) or own).ensure_running()
+
     def spawn(self, process):
         self.spawned.wanted = self.find("light")
         try:
@@ -49,3 +54,4 @@ if "KIT_WARM" in os.environ:
     spawn = context.SpawnProcess._Popen
     context.SpawnProcess._Popen = staticmethod(shared.spawn)
     forkserver.connect_to_new_process = shared.connect
+    forkserver.ensure_running = shared.ensure
