@@ -41,7 +41,7 @@ MEASURES: Mapping[str, str] = {
     ),
     "kv heads": (
         r"~(num|n)_(key_value|kv)(_attention)?_heads(_per_layer)?|linear_num_key_heads|"
-        r"multi_query_group_num|num_query_groups"
+        r"multi_query_group_num|num_query_groups|n_head_kv"
     ),
     "heads": r"~(num|n)_~heads?(_per_layer)?|~(attention|attn)_heads|n_heads?",
     "rope dim": r"qk_rope_head_dim",
@@ -54,7 +54,7 @@ MEASURES: Mapping[str, str] = {
     "groups": r"n_group|num_expert_groups?",
     "top groups": r"topk_group|num_limited_groups|topk_groups",
     "ffn width": (
-        r"~(intermediate|ffn|mlp)_~(size|dim)|d_ff|dff|ffn_dim|mlp_dim|dim_ff|d_inner|"
+        r"~(intermediate|ffn|mlp)_~(size|dim)|d_ff|dff|ffn_dim|mlp_dim|dim_ff|[dn]_inner|"
         r"~feed_?forward(?:_[a-z0-9]+)*(size|dim)|~dim_feedforward|~linear_units|"
         r"intermediate_size_mlp"
     ),
@@ -63,7 +63,7 @@ MEASURES: Mapping[str, str] = {
     "positions": (
         r"~max_~position_embeddings(?:_[a-z0-9]+)*|n_positions|n_ctx|max_~positions|block_size|"
         r"max_text_tokens|bias_max_distance|max_seq_len|model_max_length|position_embedding_size|"
-        r"max_ep_len|max_num_patches|max_image_tokens|mm_posemb_size"
+        r"max_sequence_length|max_ep_len|max_num_patches|max_image_tokens|mm_posemb_size"
     ),
     "window": (
         r"sliding_window(_size)?|attention_chunk_size|local_attention(_window_len)?|"

@@ -58,6 +58,13 @@ def test_opt_feed_forward_is_not_left_at_full_size() -> None:
     assert "OPTConfig has no 'intermediate_size'" in refusal.what
 
 
+def test_an_inner_width_that_the_class_leaves_out_and_the_source_says_is_cut() -> None:
+    from transformers import GPT2Config
+
+    assert shrink(GPT2Config(n_embd=2048, n_head=16, n_inner=8192), {}).data["n_inner"] == 128
+    assert shrink(GPT2Config(n_embd=2048, n_head=16), {}).data["n_inner"] is None
+
+
 @pytest.mark.parametrize("name", ["gemma", "gemma2", "gemma3_text"])
 def test_gemma_head_dim_follows(name: str) -> None:
     config = small(name)

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from kit import faults
 from kit.vocabularies import english, pieces
+from tokenizers import Tokenizer, models
 
 from tinybuild.errors import BuildFault
-from tinybuild.tokenizer import loading
+from tinybuild.tokenizer import loading, tokenizer_json
 from tinybuild.tokenizer.segmenter import LETTERS
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -94,6 +95,24 @@ def test_a_list_of_pieces_of_words(cased: bool, tmp_path: Path) -> None:
     assert made.tokenize("The cats!") == ["The" if cased else "the", "cat", "##s", "!"]
     assert made.tokenize("THE") == ["[UNK]" if cased else "the"]
     assert made.convert_ids_to_tokens(made("cat")["input_ids"]) == ["[CLS]", "cat", "[SEP]"]
+
+
+def test_letters_with_bert_s_special_tokens_are_words_of_bert(tmp_path: Path) -> None:
+    letters = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "L", "A", "G"]  # ProtBERT's
+    made = load(tmp_path, {"vocab.txt": "".join(f"{t}\n" for t in letters)})
+    assert type(made).__name__ == "BertTokenizer"
+    assert made.tokenize("A G l") == ["A", "G", "[UNK]"]
+
+
+def test_the_dropout_of_merges_is_of_training(tmp_path: Path) -> None:
+    backend = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")], dropout=0.9))
+    (tmp_path / "tokenizer.json").write_text(backend.to_str())
+    made = loading.load(tmp_path, None, "path")
+    assert {tuple(made.tokenize("ab")) for _ in range(40)} == {("ab",)}
+    read = tokenizer_json.read(tmp_path / "tokenizer.json")
+    assert (
+        json.loads(tokenizer_json.cut(read, {"a": 0, "b": 1, "ab": 2}))["model"]["dropout"] is None
+    )
 
 
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])

@@ -53,6 +53,9 @@ def load(folder: Path, name: str | None, kind: str) -> PreTrainedTokenizerBase:
                 f"the source holds {', '.join(files)}",
             )
         made = told
+    backend = getattr(made, "backend_tokenizer", None)
+    if getattr(getattr(backend, "model", None), "dropout", None):
+        backend.model.dropout = None  # of training: the same text is cut the same way
     template = folder / "chat_template.jinja"
     if made.chat_template is None and template.is_file():
         made.chat_template = template.read_text(encoding="utf-8")
@@ -97,8 +100,8 @@ def _by_files(folder: Path) -> PreTrainedTokenizerBase | None:
 
     In this order: a tokenizer.json; one SentencePiece model or tiktoken file of any name;
     vocab.json and merges.txt over the 256 letters of byte-level vocabularies (GPT-2, or CLIP where
-    they mark the ends of words); a vocab.txt with ## (BERT; its text is lowered if no token has a
-    capital letter).
+    they mark the ends of words); a vocab.txt with ##, or BERT's special tokens (BERT; its text is
+    lowered if no token has a capital letter).
     """
     import transformers
     from transformers import TokenizersBackend
@@ -126,7 +129,8 @@ def _by_files(folder: Path) -> PreTrainedTokenizerBase | None:
             return transformers.GPT2Tokenizer.from_pretrained(folder, **roles)
     elif words.is_file():
         lines = words.read_text(encoding="utf-8").splitlines()
-        if any(line.startswith("##") for line in lines) and "[UNK]" in lines:
+        pieces = any(line.startswith("##") for line in lines) or {"[CLS]", "[SEP]"} <= {*lines}
+        if pieces and "[UNK]" in lines:  # ProtBERT's 30 words, letters, have no pieces
             lower = not any(line.lower() != line for line in lines if not line.startswith("["))
             return transformers.BertTokenizer.from_pretrained(folder, do_lower_case=lower)
     return None

@@ -49,7 +49,8 @@ class TokenizerJson:
 
 
 def read(path: Path) -> TokenizerJson:
-    """A checked tokenizer.json.
+    """A checked tokenizer.json, without the dropout of merges: that is of training, and cuts the
+    same text now so, now otherwise.
 
     Raises BuildFault for what the tokenizers library would refuse less clearly, or load wrongly:
     no JSON, an unknown model, two tokens with one id, a token that stands twice, a merge whose
@@ -85,6 +86,7 @@ def read(path: Path) -> TokenizerJson:
     made = TokenizerJson(data=dict(data))
     if type_ == "BPE":
         _merges(name, made)
+        model["dropout"] = None
     return made
 
 
