@@ -29,6 +29,7 @@ PRIVATE: dict[str, tuple[str, str]] = {
     "_BatchNorm": ("torch", "the one class above BatchNorm1d to 3d and SyncBatchNorm"),
     "_python_dispatch": ("torch", "the one way to stand in for every operator of torch"),
     "_schema": ("torch", "which arguments an operator writes to, and what they are called"),
+    "_has_ops": ("torchvision", "whether its compiled part loaded; importing it does not tell"),
     "_no_grad_trunc_normal_": ("torch", "its draws again are as many as chance wants"),
     "_buffers": ("torch", "a buffer is cast in place and stays what it was: saved or not"),
     "_convert_id_to_token": ("transformers", "a slow class's own table, without added tokens"),

@@ -204,7 +204,7 @@ def test_the_table_says_what_was_built_and_why_the_rest_was_not(tmp_path: Path) 
     )
     cells = line(root, "higgs_audio_v2_tokenizer")
     assert "needs the package torchaudio" in cells[-1]
-    assert "pip install torchaudio" in cells[-1]
+    assert re.search(r"\(pip install .*torchaudio\)", cells[-1])
     assert "BarkModel has no forward" in line(root, "bark")[-1]
     assert line(root, "gpt2")[-1] == "nothing to build"
     assert line(root, "account for themselves") == ["6 of 605 (1.0 %)", "100 %"]

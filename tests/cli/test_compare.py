@@ -102,7 +102,7 @@ def test_a_diff_with_a_revision_builds_what_it_affects_as_it_was(
     assert lines[0].endswith(": 1 bundle: 1 changed")
     assert lines[1] == "a                        dataset 1, checks 1"
     assert "  recipe: line 3, dataset.samples: 5 -> 6 (dataset, checks)" in lines
-    assert "note: late is not built as it is now: doit late" in lines
+    assert "note: late is not built as it is now: tinybuild build late" in lines
     assert lines[-1].startswith("note: b cannot be built as it was: ")
     assert "there is no ../data" in lines[-1]
     data = wire.load(Told, answer.data)

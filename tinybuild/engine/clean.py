@@ -17,8 +17,8 @@ import contextlib
 import functools
 import hashlib
 import json
-import marshal
 import os
+import struct
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +35,7 @@ ZOO_FILE = "zoo.yaml"
 READ = (".yaml", ".yml", ".lock.json")  # what the plan of a zoo is made from
 NAME = "\1"  # stands for the recipe's name in paths
 
+STAMP, NOTHING = struct.Struct("Qqqq").pack, (0, -1, 0, 0)
 Stamps = Mapping[str, Stamp | None]  # path -> its stamp before it was read; None: not there
 
 
@@ -163,9 +164,10 @@ class Clean:
         return self.files.get(f"{file.removesuffix('.yaml')}.lock.json")
 
     def _digest(self, file: str, stamps: Iterable[Stamp | None]) -> str:
-        # JSON takes a quarter of what asking for the stamps takes. (Version 2 writes values alone.)
-        seen = marshal.dumps([self.files.get(file), self._lock(file), *stamps], 2)
-        return hashlib.sha256(seen).hexdigest()
+        # (JSON takes a quarter of what asking for the stamps takes.)
+        seen = (self.files.get(file), self._lock(file), *stamps)
+        packed = b"".join([STAMP(*(one or NOTHING)) for one in seen])
+        return hashlib.sha256(packed).hexdigest()
 
     def _settled(self, stamps: Iterable[Stamp | None]) -> bool:
         """Whether none of this can have changed again, unseen, after it was looked at."""

@@ -53,9 +53,9 @@ def load(folder: Path, name: str | None, kind: str) -> PreTrainedTokenizerBase:
                 f"the source holds {', '.join(files)}",
             )
         made = told
-    backend = getattr(made, "backend_tokenizer", None)
-    if getattr(getattr(backend, "model", None), "dropout", None):
-        backend.model.dropout = None  # of training: the same text is cut the same way
+    model = getattr(getattr(made, "backend_tokenizer", None), "model", None)
+    if model is not None and getattr(model, "dropout", None):
+        model.dropout = None  # of training: the same text is cut the same way
     template = folder / "chat_template.jinja"
     if made.chat_template is None and template.is_file():
         made.chat_template = template.read_text(encoding="utf-8")
