@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -199,8 +200,9 @@ def test_a_dead_worker_leaves_no_handle_and_no_process(sort: Sort) -> None:
             pool.call(function, argument, Limits(seconds=0.2), sort)
     pool.call("builtins:len", "the last", sort=sort)
     pool.stop()
-    assert handles() == before
-    assert threading.active_count() == threads
+    # What earlier tests left to the garbage collector may go meanwhile.
+    assert not Counter(handles()) - Counter(before)
+    assert threading.active_count() <= threads
     assert {*multiprocessing.active_children()} <= others
 
 

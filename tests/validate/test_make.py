@@ -20,6 +20,7 @@ from tinybuild.errors import CheckFault
 from tinybuild.expected.format import FILES
 from tinybuild.source import blank_tokenizer
 from tinybuild.tokenizer import stage as tokenizer
+from tinybuild.validate import shrunk
 from tinybuild.validate.subject import Subject
 from tinybuild.workers import Job
 
@@ -255,7 +256,20 @@ def test_another_normaliser(job: MakeJob, cut: Built) -> None:
     edit(cut.root / "tokenizer" / "tokenizer.json", lower)
     found = failures(job, cut)
     assert "loaded: another normalizer" in found["same_pipeline"]
-    assert "comes back as 'the kettle" in found["segmentation"]
+    assert "comes back with 'the kettle" in found["segmentation"]
+
+
+def test_an_unknown_token_of_a_slow_class_counts_as_lost_on_either_side() -> None:
+    """SMaLL-100's SentencePiece model makes pieces that its vocab.json lacks."""
+
+    class Slow:
+        is_fast, unk_token_id = False, 3
+
+    slow: Any = Slow()
+    losses = shrunk._Losses(slow, slow)
+    assert losses.in_("a", [7, 3], [7, 8])
+    assert losses.in_("a", [7, 8], [7, 3])
+    assert not losses.in_("a", [7, 8], [7, 9])
 
 
 def test_an_id_that_the_template_kept(job: MakeJob, cut: Built) -> None:
