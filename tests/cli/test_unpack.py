@@ -187,7 +187,7 @@ def test_what_another_recipe_makes_is_built_first(tmp_path: Path) -> None:
         (("local", "--rows", "1" * 40), "is not a list of row numbers"),
         (
             ("local", "--what", "3"),
-            "unrecognized arguments: --what 3",
+            "doit unpack has no option --what\n  hint: did you mean --to?",
         ),
         (("local", "--to", "dodo.py/x"), "dodo.py is not a folder\n  hint: give another folder"),
         (("local", "--to", "recipes"), "recipes is there already\n  hint: give another folder"),

@@ -335,7 +335,8 @@ def test_layers_wanted_are_never_more_than_the_source_has() -> None:
 def test_tables_of_positions_along_each_axis_are_as_long_as_a_side() -> None:
     assert math.prod(small("reformer").axial_pos_shape) == 128  # of an exception: 8 x 16
     wishes = {"vision_config": {"model_type": "gemma4_unified_vision"}}
-    assert small("gemma4_unified", wishes).vision_config.mm_posemb_size == 8
+    # Of all places of images that are as long as they are wide, and of those that are not.
+    assert small("gemma4_unified", wishes).vision_config.mm_posemb_size == TINY.positions
 
 
 def test_a_table_of_blocks_shrinks_where_no_list_has_its_widths() -> None:

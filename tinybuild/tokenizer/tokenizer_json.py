@@ -354,7 +354,10 @@ def loaded(path: Path) -> Tokenizer:
     """The file as the tokenizers library reads it."""
     from tokenizers import Tokenizer
 
-    return Tokenizer.from_file(str(path))
+    made = Tokenizer.from_file(str(path))
+    if getattr(made.model, "dropout", None):
+        made.model.dropout = None  # as in `read`
+    return made
 
 
 def _by_tokenizers(path: Path, beside: PreTrainedTokenizerBase) -> Cut:
