@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tinybuild import keys
@@ -63,6 +65,13 @@ def test_a_measure_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     keys.measures.cache_clear()
     assert list(keys.numbers(data, "petals")) == []
+
+
+def test_words_before_are_before_something() -> None:
+    """~ stands for words that end in _: at the end of a name it matches none."""
+    for pattern in (*keys.MEASURES.values(), *keys.SAYS.values()):
+        assert not re.search(r"~(?=[|)]|$)", pattern), pattern
+    assert keys.measures("num_codevectors_per_group") == "vocabulary"
 
 
 def test_every_row_is_a_pattern_that_works() -> None:

@@ -35,8 +35,8 @@ MEASURES: Mapping[str, str] = {
     "text": r"max_text_len",
     "horizon": r"output_quantile_len|horizon_length",
     "vocabulary": (
-        r"~vocab_size|~vocab_size_per_layer_input|vocab_size_~|~group_vocab|ngram_vocab_size_~|"
-        r"~codebook_size|num_embeddings|num_codevectors_~|num_hash_buckets|"
+        r"~vocab_size|~vocab_size_per_layer_input|~group_vocab|~codebook_size|num_embeddings|"
+        r"num_codevectors_per_group|num_hash_buckets|"
         r"num_(bpe|wordpiece|qa|object|attr)_labels"
     ),
     "kv heads": (
@@ -391,7 +391,7 @@ SAYS: Mapping[str, str] = {
         r"(mamba|linear|index|indexer|resampler|perceiver|conf|swa|cross)_.*|.*mamba.*"
     ),
     "routing": r".*(expert|moe|top_?k|n_group|router|routed).*",
-    "rows of text": r"~vocab_size(_~)?",  # where as many as there are of the text
+    "rows of text": r"~vocab_size",  # where as many as there are of the text
     "places of a text": (  # those of boxes and sounds are others
         r"(?!max_2d_|max_source_|max_audio_|max_speech_)(max_~position_embeddings|max_~positions|"
         r"n_positions|n_ctx|max_seq_len|max_sequence_length)"

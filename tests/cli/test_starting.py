@@ -113,10 +113,17 @@ def test_a_folder(here: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     assert recipe["source"] == {"path": "../models/My Bert"}
     # There is none to make it from, but its type's family has one.
     assert recipe["tokenizer"] == {"source": {"transformers": "bert"}, "vocab_size": 300}
-    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    (folder / "vocab.txt").write_text("\n".join([*special, *(f"a{n}" for n in range(300))]))
     said(Session(here.root), "new", "models/My Bert", "words", **{"vocab-size": "300"})
     recipe = yaml.safe_load((here.root / "recipes/words.yaml").read_text())
     assert recipe["tokenizer"] == {"vocab_size": 300}
+    del config["model_type"]  # ProtBERT's config has none, and 30 tokens
+    (folder / "config.json").write_text(json.dumps(config))
+    said(Session(here.root), "new", "models/My Bert", "few", **{"vocab-size": "305"})
+    recipe = yaml.safe_load((here.root / "recipes/few.yaml").read_text())
+    assert recipe["tokenizer"] == {"method": "keep"}
+    assert recipe["model"] == {"architecture": "auto"}
     (folder / "config.json").write_text('{"model_type": "layoutlmv3"}')
     said(Session(here.root), "new", "models/My Bert", "boxes")
     recipe = yaml.safe_load((here.root / "recipes/boxes.yaml").read_text())

@@ -286,3 +286,9 @@ def test_a_degree_that_the_source_does_not_have_is_refused() -> None:
     section |= {"tensor_parallel": 2, "config": {"vocab_size": 255}}
     odd = refused(resize, source, section, None, LlamaForCausalLM, 0)
     assert "does not divide the vocabulary (255)" in odd.what
+
+
+def test_heads_that_stand_beside_the_width_fill_groups_with_it() -> None:
+    """DetrForSegmentation refuses 64 + 4 channels; its source has 256 + 8."""
+    made = small("detr")
+    assert (made["d_model"] + made["encoder_attention_heads"]) % 8 == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import textwrap
@@ -13,9 +14,10 @@ from tinybuild.cli import editors
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.editors import SCHEMA
 from tinybuild.cli.session import Session
-from tinybuild.compare.tokens import is_vocabulary
+from tinybuild.compare import tokens
 from tinybuild.config import heads
 from tinybuild.config.found import as_written
+from tinybuild.config.matched import matched
 from tinybuild.engine.plan import load
 from tinybuild.errors import Fault, RecipeFault, SourceFault, nearest
 from tinybuild.files import write
@@ -36,13 +38,14 @@ FILES: Mapping[str, str] = {
 class Found:
     """What a source turned out to be. class_: that `auto` takes. tasks: those that its type has a
     class for. words: whether it has, or can have, a tokenizer; lent: whether that is its type's,
-    since the source has no vocabulary."""
+    since the source has no vocabulary; tokens: how many the source's own has, if that is known."""
 
     model_type: str
     class_: str
     tasks: tuple[str, ...]
     words: bool
     lent: bool = False
+    tokens: int | None = None
 
 
 def _init(here: Session, words: Sequence[str], options: Options) -> Lines:
@@ -163,7 +166,7 @@ def _source(here: Session, word: str) -> tuple[str, str]:
 def _held(folder: Path) -> None:
     """Raises RecipeFault for a folder without a model or vocabulary, where folders in it have."""
     if (folder / "config.json").is_file() or any(
-        is_vocabulary(one.name) for one in folder.iterdir()
+        tokens.is_vocabulary(one.name) for one in folder.iterdir()
     ):
         return
     inner = [str(path.parent) for path in sorted(folder.glob("*/config.json"))]
@@ -197,7 +200,7 @@ def _found(here: Session, kind: str, value: str, name: str) -> Found:
     task = zoo.tasks[f"fetch:{name}"]
     here.builder.perform(task, here.screen.say)
     folder = here.builder.place(task.name) / "source"
-    words = any(is_vocabulary(path.name) for path in folder.iterdir())
+    words = any(tokens.is_vocabulary(path.name) for path in folder.iterdir())
     if not (folder / "config.json").is_file():
         if not words:
             raise SourceFault.of(
@@ -205,8 +208,10 @@ def _found(here: Session, kind: str, value: str, name: str) -> Found:
                 "*.model ...)",
                 hint="give the folder of the model itself",
             )
-        return Found(model_type="", class_="", tasks=(), words=words)
+        return Found(model_type="", class_="", tasks=(), words=words, tokens=_tokens(folder))
     config = as_written(folder)
+    with contextlib.suppress(Fault):  # the build says what is known of a type that nobody has
+        config, _ = matched(config)
     classes = config.get("architectures")
     first = str(classes[0]) if isinstance(classes, list) and classes else ""
     model_type = str(config.get("model_type", ""))
@@ -214,7 +219,8 @@ def _found(here: Session, kind: str, value: str, name: str) -> Found:
         return _of(model_type, first, words=words)
     own = blank_tokenizer(model_type, CONFIG_MAPPING[model_type]())
     if words:  # of texts alone: LayoutLM's wants a box with each word
-        return _of(model_type, first, words=own is None or takes_text(own))
+        plain = own is None or takes_text(own)
+        return replace(_of(model_type, first, words=plain), tokens=_tokens(folder))
     lent = heads.speaks(model_type) and takes_text(own)
     return _of(model_type, first, words=lent, lent=lent)
 
@@ -223,6 +229,15 @@ def _of(model_type: str, named: str, *, words: bool, lent: bool = False) -> Foun
     tasks = heads.of_type(model_type)
     class_ = named or next((names[0] for names in tasks.values()), "")
     return Found(model_type=model_type, class_=class_, tasks=tuple(tasks), words=words, lent=lent)
+
+
+def _tokens(folder: Path) -> int | None:
+    """How many tokens a source's vocabulary files hold; None where they cannot be read plainly."""
+    try:
+        files = [path for path in folder.iterdir() if tokens.is_vocabulary(path.name)]
+        return max((len(tokens.read(path)) for path in files), default=None)
+    except (Fault, ValueError, LookupError):
+        return None  # the build says what is wrong with it
 
 
 def recipe(
@@ -244,9 +259,14 @@ def _sections(kind: str, value: str, found: Found, size: int) -> Iterator[str]:
             yield "  # The source has no vocabulary: one is trained, as its type has it."
             yield f"  source: {{transformers: {found.model_type}}}"
             yield "  # Special tokens included."
+        elif found.tokens is not None and found.tokens <= size:
+            yield f"  # The source has {found.tokens:,} tokens. `vocab_size: N` takes fewer."
+            yield "  method: keep"
+            size = 0
         else:
             yield "  # Special tokens included. `method: keep` keeps the source's own."
-        yield f"  vocab_size: {size}"
+        if size:
+            yield f"  vocab_size: {size}"
     if found.model_type:
         yield "model:"
         said = f"auto: {found.class_ or 'the base class'}. Or a class, or a task: "

@@ -409,6 +409,11 @@ class Part:
             both = f"{key} // 2" in code(str(self.node.get("model_type")))  # in one tensor
             if both and self.was(key) != 2 * self.was_wide:
                 self.apart((key,), lambda inner: inner == 2 * self.wide)
+        for key in self.measuring("heads"):
+            # Maps of the heads beside the width, in groups of eight (DETR's masks).
+            beside = "hidden_size + number_of_heads" in code(str(self.node.get("model_type")))
+            if beside and (self.was_wide + self.was(key)) % 8 == 0:
+                self.law((key,), lambda heads: (self.wide + heads) % 8 == 0)
         for key in self.measuring("expert width"):
             if 2 * self.was(key) != self.was_wide:
                 self.apart((key,), lambda inner: 2 * inner == self.wide)
