@@ -113,6 +113,13 @@ def test_a_folder(here: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     assert recipe["source"] == {"path": "../models/My Bert"}
     # There is none to make it from, but its type's family has one.
     assert recipe["tokenizer"] == {"source": {"transformers": "bert"}, "vocab_size": 300}
+    config = {"model_type": "wav2vec2", "architectures": ["Wav2Vec2ForPreTraining"]}
+    (folder / "config.json").write_text(json.dumps(config))
+    said(Session(here.root), "new", "models/My Bert", "sounds")
+    recipe = yaml.safe_load((here.root / "recipes/sounds.yaml").read_text())
+    assert "tokenizer" not in recipe  # it learns from no text before it is tuned
+    config = {"model_type": "bert", "architectures": ["BertForMaskedLM"]}
+    (folder / "config.json").write_text(json.dumps(config))
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     (folder / "vocab.txt").write_text("\n".join([*special, *(f"a{n}" for n in range(300))]))
     said(Session(here.root), "new", "models/My Bert", "words", **{"vocab-size": "300"})

@@ -16,7 +16,7 @@ from kit.files import edit
 from tinybuild import wire
 from tinybuild.config import heads
 from tinybuild.validate import loaded, pipelines, reader
-from tinybuild.validate.client import Client, Used, used
+from tinybuild.validate.client import Client, Used, _written, used
 from tinybuild.validate.subject import Subject
 
 PLAIN = {
@@ -487,3 +487,21 @@ def test_two_rows_that_a_bundle_breaks_on_are_seen_where_its_class_takes_two(pac
     batch = {"input_ids": torch.ones((2, 3), dtype=torch.long)}
     client = Client(folder=folder, model=model, seed=0, learns=False, batch=batch)
     assert used(client).failed == {"two texts": "ValueError: one row"}
+
+
+def test_a_vocabulary_without_small_letters_is_read_by_its_own_words() -> None:
+    """ProtBERT knows 30 capital letters: of an English text it knows nothing."""
+
+    class Letters:
+        all_special_tokens = ("[UNK]",)
+
+        def __init__(self, *tokens: str) -> None:
+            self.tokens = tokens
+
+        def get_vocab(self) -> dict[str, int]:
+            return {token: number for number, token in enumerate(("[UNK]", *self.tokens))}
+
+    proteins: Any = Letters("L", "A")
+    assert _written(proteins, ["the cat sat", "it"]) == ["A L A", "A"]
+    english: Any = Letters("L", "a")
+    assert _written(english, ["the cat sat"]) == ["the cat sat"]

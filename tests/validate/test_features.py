@@ -49,7 +49,7 @@ def make(tmp_path: Path) -> Make:
         small.dtype = "float32"
         (tmp_path / "source").mkdir()
         full.save_pretrained(tmp_path / "source")
-        drawn(model_class, small, 3).float().save_pretrained(tmp_path / "bundle")
+        drawn(model_class, small, 3, small).float().save_pretrained(tmp_path / "bundle")
         facts: dict[str, Any] = {
             **{"class": model_class.__name__, "model_type": model_type, "parameters": 1},
             **{"tensor_parallel": 1, "length": None},
@@ -185,7 +185,7 @@ def make_again(subject: Subject, data: Mapping[str, Any]) -> Subject:
     """The same class with another config, and weights of its own."""
     model_class = type(subject.model)
     config = type(subject.model.config).from_dict(dict(data))
-    drawn(model_class, config, 3).float().save_pretrained(subject.folder)
+    drawn(model_class, config, 3, config).float().save_pretrained(subject.folder)
     return subject
 
 

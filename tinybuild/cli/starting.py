@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import re
 import textwrap
@@ -221,8 +222,18 @@ def _found(here: Session, kind: str, value: str, name: str) -> Found:
     if words:  # of texts alone: LayoutLM's wants a box with each word
         plain = own is None or takes_text(own)
         return replace(_of(model_type, first, words=plain), tokens=_tokens(folder))
-    lent = heads.speaks(model_type) and takes_text(own)
+    lent = heads.speaks(model_type) and takes_text(own) and _learns(first)
     return _of(model_type, first, words=lent, lent=lent)
+
+
+def _learns(name: str) -> bool:
+    """Whether a class reads tokens or learns from them: wav2vec 2 before it is tuned does not."""
+    import transformers
+
+    known = getattr(transformers, name, None)
+    if known is None or getattr(known, "main_input_name", "") == "input_ids":
+        return True
+    return "labels" in inspect.signature(known.forward).parameters
 
 
 def _of(model_type: str, named: str, *, words: bool, lent: bool = False) -> Found:

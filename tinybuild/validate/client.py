@@ -136,6 +136,7 @@ class Client:
         """Texts through tokenizer and model: by themselves, as features of text where the model
         compares them with something else, or with what they are read beside."""
         assert self.reads is not None
+        texts = _written(self.reads, texts)
         coded = self.coded(self.reads, texts, return_tensors="pt", **options)
         if not coded["input_ids"].numel():
             raise Unusable(f"a text of {len(texts[0])} characters has no tokens")
@@ -345,6 +346,15 @@ def _loss(client: Client) -> bool:
     if several:
         raise Unusable("no labels make a finite loss")
     return False
+
+
+def _written(reads: PreTrainedTokenizerBase, texts: list[str]) -> list[str]:
+    """Texts as they are, or as many words of a vocabulary that has no small letter: proteins."""
+    own = sorted({*reads.get_vocab()} - {*reads.all_special_tokens})
+    if any(letter.isascii() and letter.islower() for token in own for letter in token) or not own:
+        return texts
+    words = itertools.cycle(own)
+    return [" ".join(itertools.islice(words, len(text.split()))) for text in texts]
 
 
 def _generate(client: Client) -> bool:
