@@ -400,7 +400,8 @@ class Part:
             self.law((experts, groups, chosen, top), lambda e, g, c, k: k <= c * (e // g))
 
     def inner(self) -> None:
-        """Experts often have two inner widths in one tensor; windows are of whole pools."""
+        """Experts often have two inner widths in one tensor; windows are of whole pools, and masks
+        are made of the width with the heads beside it."""
         for name, pool in self.node.items():
             for key in self.measuring("window") if measures(name) == "pooled" else ():
                 if whole(pool) and pool > 0 and self.was(key) % self.was(name) == 0:

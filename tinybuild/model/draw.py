@@ -53,10 +53,8 @@ def drawn(
 @functools.lru_cache(maxsize=8)
 def _seen(asked: Asked) -> named.Seen:
     """What a class draws for a config, whatever the seed: of several draws it is seen once."""
-    kind, config = (
-        asked.model_class,
-        copy.deepcopy(asked.config),
-    )  # some classes change their config
+    config = copy.deepcopy(asked.config)  # some classes change theirs
+    kind = asked.model_class
     return named.seen(lambda: refusable(lambda: kind(config), kind))
 
 

@@ -11,7 +11,7 @@ from unittest import mock
 from tinybuild.errors import BuildFault, Fault, did_you_mean
 from tinybuild.keys import PROCESSORS
 from tinybuild.reading import reading
-from tinybuild.tokenizer import ranks, spm
+from tinybuild.tokenizer import ranks, spm, tokenizer_json
 from tinybuild.tokenizer.segmenter import LETTERS
 from tinybuild.tokenizer.tokenizer_json import Document
 
@@ -53,9 +53,8 @@ def load(folder: Path, name: str | None, kind: str) -> PreTrainedTokenizerBase:
                 f"the source holds {', '.join(files)}",
             )
         made = told
-    model = getattr(getattr(made, "backend_tokenizer", None), "model", None)
-    if model is not None and getattr(model, "dropout", None):
-        model.dropout = None  # of training: the same text is cut the same way
+    if made.is_fast:
+        tokenizer_json.settle(made.backend_tokenizer)
     template = folder / "chat_template.jinja"
     if made.chat_template is None and template.is_file():
         made.chat_template = template.read_text(encoding="utf-8")

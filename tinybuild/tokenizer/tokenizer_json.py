@@ -355,9 +355,14 @@ def loaded(path: Path) -> Tokenizer:
     from tokenizers import Tokenizer
 
     made = Tokenizer.from_file(str(path))
-    if getattr(made.model, "dropout", None):
-        made.model.dropout = None  # as in `read`
+    settle(made)
     return made
+
+
+def settle(made: Tokenizer) -> None:
+    """Without the dropout of merges, as `read` leaves it out."""
+    if getattr(made.model, "dropout", None):
+        made.model.dropout = None
 
 
 def _by_tokenizers(path: Path, beside: PreTrainedTokenizerBase) -> Cut:
