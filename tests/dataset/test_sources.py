@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import logging
 import lzma
 import os
 import shutil
@@ -580,6 +581,21 @@ def test_a_card_whose_aliases_explode(place: Path) -> None:
         bomb += f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n"
     (place / "README.md").write_text(f"---\n{bomb}configs: [{{data_files: *a11}}]\n---\n")
     assert refused(place).startswith("README.md: its metadata grows without end")
+
+
+def test_a_card_whose_splits_count_nothing(place: Path) -> None:
+    """The library goes on without them; what it logs of that is for its own users."""
+    said: list[logging.LogRecord] = []
+    library, handler = logging.getLogger("datasets.info"), logging.Handler()
+    handler.emit = said.append  # type: ignore[method-assign]
+    library.addHandler(handler)
+    (place / "a.txt").write_text("x\n")
+    (place / "README.md").write_text("---\ndataset_info: {splits: [{name: train}]}\n---\n")
+    try:
+        assert rows_of(split_of(place)) == [{"text": "x"}]
+    finally:
+        library.removeHandler(handler)
+    assert said == []
 
 
 @pytest.mark.parametrize("files", [[], [("one", b"1"), ("two", b"2")]])

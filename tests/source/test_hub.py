@@ -324,6 +324,28 @@ def test_forbidden(job: MakeJob, hub: Hub, waits: list[float]) -> None:
     assert "token" in refusal.hint
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"cardData": ["mit"]},
+        {"siblings": [{"rfilename": "config.json", "size": {"a": 1}, "blobId": "a"}]},
+        {"siblings": [{"rfilename": "config.json", "size": 1, "blobId": 0.5}]},
+        {"siblings": [{"rfilename": True, "size": 1, "blobId": "a"}]},
+    ],
+)
+def test_an_answer_of_another_shape(job: MakeJob, hub: Hub, said: dict[str, Any]) -> None:
+    answer = {"id": "owner/name", "sha": "a" * 40, "siblings": [], **said}
+    body = json.dumps(answer).encode()
+    hub.troubles.append(Trouble(where="/api/", status=200, body=body, times=99))
+    assert "what answers for owner/name is not the Hub" in refused(job).what
+
+
+def test_an_answer_that_is_not_text(job: MakeJob, hub: Hub) -> None:
+    """It is not the token that cannot be sent."""
+    hub.troubles.append(Trouble(where="/api/", status=200, body=b'{"id": "\xff"}', times=99))
+    assert "what answers for owner/name is not the Hub" in refused(job).what
+
+
 @pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1/x"])
 @pytest.mark.parametrize("where", ["/api/", "/resolve/"])
 def test_a_redirect_to_what_is_not_the_web(job: MakeJob, hub: Hub, where: str, place: str) -> None:

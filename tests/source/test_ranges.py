@@ -18,6 +18,7 @@ from tinybuild import source
 from tinybuild.source.ranges import Ranges
 
 TOKEN = "hf_aVeryPrivateTokenThatNobodyMaySee"
+ODD = b'[{"type": "file", "path": true, "oid": "a", "size": 1}]'
 LINES = b"".join(b'{"text": "line %d %s"}\n' % (n, b"x" * (n % 90)) for n in range(4000))
 
 
@@ -184,6 +185,7 @@ def test_a_reset_at_any_byte(
         (Trouble(where="/tree/", status=200, body=b"<html>"), ("is not the Hub", "login page")),
         (Trouble(where="/tree/", status=200, body=b"{}"), ("", "")),
         (Trouble(where="/tree/", status=200, body=b"[{}]"), ("is not the Hub", "login page")),
+        (Trouble(where="/tree/", status=200, body=ODD), ("is not the Hub", "login page")),
     ],
     ids=lambda given: f"{given.status} {given.where}" if isinstance(given, Trouble) else None,
 )

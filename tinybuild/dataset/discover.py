@@ -138,7 +138,7 @@ class Contents(Mapping[str, tuple[str, ...]]):
     def _ask(self, question: Callable[[], T]) -> T | None:
         """A question to the library; None where it finds no data."""
         try:
-            with silent("huggingface_hub.repocard"):
+            with silent("huggingface_hub.repocard", "datasets.info"):
                 return question()
         except FileNotFoundError as error:
             if self.files.strict:

@@ -399,14 +399,17 @@ def _json_errors() -> tuple[type[Exception], ...]:
 
 
 @contextlib.contextmanager
-def silent(logger: str) -> Iterator[None]:
+def silent(*loggers: str) -> Iterator[None]:
     """Nothing of what a library logs before it raises, with our scratch file's path in it."""
-    log = logging.getLogger(logger)
-    before, log.disabled = log.disabled, True
+    logs = [logging.getLogger(logger) for logger in loggers]
+    before = [log.disabled for log in logs]
+    for log in logs:
+        log.disabled = True
     try:
         yield
     finally:
-        log.disabled = before
+        for log, disabled in zip(logs, before, strict=True):
+            log.disabled = disabled
 
 
 def _library(piece: bytes, features: Features | None, scratch: Path) -> Iterator[pyarrow.Table]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tinybuild import wire
 from tinybuild.errors import Fault
 from tinybuild.files import Memo, sha256
 from tinybuild.paths import Data, Json
@@ -20,7 +21,7 @@ from tinybuild.source.refusal import Address, refusal, unready
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-    from huggingface_hub.hf_api import DatasetInfo, ModelInfo
+    from huggingface_hub.hf_api import DatasetInfo, ModelInfo, RepoFile, RepoSibling
 
 T = TypeVar("T")
 
@@ -94,6 +95,31 @@ class Head:
         return self.facts["commit"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The files of a commit as the Hub lists them."""
+
+    files: Mapping[str, Listed]
+
+    @classmethod
+    def of(cls, files: Iterable[tuple[str, RepoSibling | RepoFile]]) -> Listing:
+        """By name, as the Hub's client gives them. Raises ValueError or TypeError for others."""
+        listed = {
+            _name(name): {
+                "size": (file.lfs.size if file.lfs else file.size) or 0,
+                "oid": (file.lfs.sha256 if file.lfs else file.blob_id) or "",
+            }
+            for name, file in files
+        }
+        return wire.load(cls, {"files": listed})
+
+
+def _name(said: object) -> str:
+    if isinstance(said, str):
+        return said
+    raise TypeError("this names no file")
+
+
 def head(address: Address, revision: str, *, files: bool = True) -> Head:
     """What a revision is at now. Raises SourceFault."""
     from huggingface_hub import HfApi
@@ -106,6 +132,10 @@ def head(address: Address, revision: str, *, files: bool = True) -> Head:
 
 def _told(info: ModelInfo | DatasetInfo) -> Head:
     """Raises ValueError or TypeError for what is not the Hub's answer."""
+    from huggingface_hub import CardData
+
+    if not isinstance(info.card_data, CardData | None):
+        raise TypeError("what the card says has no keys")
     gated = "private" if info.private else str(info.gated or "no")
     facts = {"commit": full(info.sha), "gated": gated}
     said = info.card_data.to_dict() if info.card_data is not None else {}
@@ -118,13 +148,8 @@ def _told(info: ModelInfo | DatasetInfo) -> Head:
     spoken = said.get("language") or ()
     if spoken:
         facts["language"] = ", ".join(map(str, [spoken] if isinstance(spoken, str) else spoken))
-    listed = {
-        file.rfilename: Listed(
-            size=file.size or 0, oid=file.lfs.sha256 if file.lfs else file.blob_id or ""
-        )
-        for file in info.siblings or ()
-    }
-    return Head(facts=facts, files=listed)
+    listing = Listing.of((file.rfilename, file) for file in info.siblings or ())
+    return Head(facts=facts, files=listing.files)
 
 
 def full(commit: Any) -> str:

@@ -141,7 +141,7 @@ def _unanswered(address: Address, error: Exception, file: str) -> Fault:
         return address.fault(what, f"unset HF_HUB_OFFLINE, then {address.again}")
     if isinstance(error, PermissionError):  # hf_xet's
         return _token(address)
-    if isinstance(error, UnicodeError):  # in a header; its text holds the token
+    if isinstance(error, UnicodeEncodeError) and not _is_ascii_token():  # its text holds the token
         what = "the token holds characters that no token of the Hub has"
         return address.fault(what, "correct HF_TOKEN, or log in anew: hf auth login")
     if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol) and not _is_address():
@@ -186,6 +186,13 @@ def _signed_in() -> bool:
     from huggingface_hub import get_token
 
     return get_token() is not None
+
+
+def _is_ascii_token() -> bool:
+    """Whether the token fits into a header: else what the Hub said did not fit into a request."""
+    from huggingface_hub import get_token
+
+    return (get_token() or "").isascii()
 
 
 def _token(address: Address) -> Fault:

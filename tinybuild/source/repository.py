@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tinybuild import wire
 from tinybuild.errors import Fault
 from tinybuild.files import remove
-from tinybuild.paths import Data, Json, mapping
-from tinybuild.source.hub import ask, head
+from tinybuild.paths import Data, Json
+from tinybuild.source.hub import Listing, ask, head
 from tinybuild.source.kinds import Request
 from tinybuild.source.pins import Listed, Pin, Wish, fault, title
 from tinybuild.source.ranges import Ranges
@@ -24,11 +23,6 @@ from tinybuild.source.upstream import Upstream
 CONVERTED = "refs/convert/parquet"  # the branch in which the Hub keeps every dataset as Parquet
 _CONVERTED_FILE = re.compile(r"([^/]+)/(?:partial-)?([^/]+)/\d{4}\.parquet")
 README = "README.md"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Listing:
-    files: Mapping[str, Listed]
 
 
 def fetch(request: Request) -> tuple[Pin, Data]:
@@ -92,23 +86,18 @@ def _listed(
 
     api, asked = HfApi(), {"repo_type": "dataset", "revision": commit}
 
-    def question() -> dict[str, Json]:
+    def question() -> Json:
         if only:
             entries = api.get_paths_info(address.repo, list(only), **asked)
         else:
             entries = list(api.list_repo_tree(address.repo, recursive=True, **asked))
-        return {
-            entry.path: {
-                "size": entry.lfs.size if entry.lfs else entry.size,
-                "oid": entry.lfs.sha256 if entry.lfs else entry.blob_id,
-            }
-            for entry in entries
-            if isinstance(entry, RepoFile)
-        }
+        files = ((entry.path, entry) for entry in entries if isinstance(entry, RepoFile))
+        said: Json = wire.dump(Listing.of(files))
+        return said
 
     name = "+".join([f"datasets/{address.repo}/{commit}", *only])
     said = held.told(name, lambda: ask(address, question))
-    return wire.load(_Listing, {"files": mapping(said)}).files
+    return wire.load(Listing, said).files
 
 
 def _unchanged(request: Request, lock: Pin, files: Mapping[str, Listed]) -> None:
