@@ -5,8 +5,10 @@ from each of AREAS where it has so many, one at a time in a copy. Which tests ru
 coverage once (`--map FILE` keeps the answer); a fault gets those that run its line, the ones beside
 its module first, and the first that fails ends it. All are forked from one process that has
 imported the libraries and computed nothing: a fault costs what its tests do, no import of torch.
-It prints each fault with the test that caught it. A fault does not get tests that took more than
-`--seconds` when they were asked; `--of FILE` takes the faults that a file names.
+A doit that a test begins is not seen by coverage: where the others catch nothing, tests that begin
+one are asked too, the quickest first (`late`). It prints each fault with the test that caught it. A
+fault does not get tests that took more than `--seconds` when they were asked, nor late ones that
+took more; `--of FILE` takes the faults that a file names.
 """
 
 from __future__ import annotations
@@ -41,26 +43,29 @@ ENGINE = tuple(
         *("engine/test_state", "recipe/test_lock", "test_files", "test_bundle", "test_wire"),
     )
 )
+DOIT = tuple(f"tests/engine/test_{name}.py" for name in ("clean", "doit", "orphans", "stored"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Area:
-    """modules: of the package. tests: what may see their faults; those that begin a doit each are
-    left out: what they would catch, others must."""
+    """modules: of the package. tests: what may see their faults. late: what is asked where those
+    catch nothing, whatever lines it runs: each begins a doit."""
 
     modules: Sequence[str]
     tests: Sequence[str]
+    late: Sequence[str] = ()
 
 
 AREAS: Mapping[str, Area] = {
-    "run": Area(modules=["engine/run.py"], tests=ENGINE),
-    "plan": Area(modules=["engine/plan.py", "engine/slices.py"], tests=ENGINE),
-    "receipts": Area(modules=["engine/receipts.py"], tests=ENGINE),
-    "files": Area(modules=["files.py"], tests=ENGINE),
+    "run": Area(modules=["engine/run.py"], tests=ENGINE, late=DOIT),
+    "plan": Area(modules=["engine/plan.py", "engine/slices.py"], tests=ENGINE, late=DOIT),
+    "receipts": Area(modules=["engine/receipts.py"], tests=ENGINE, late=DOIT),
+    "files": Area(modules=["files.py"], tests=ENGINE, late=DOIT),
     "tokenizer": Area(modules=["tokenizer/*.py"], tests=["tests/tokenizer"]),
     "config": Area(modules=["config/**/*.py"], tests=["tests/config"]),
     "validate": Area(modules=["validate/*.py"], tests=["tests/validate"]),
 }
+TIMES = itertools.count(10**9)  # of a module's file: bytecode is of a size and a second
 MEMORY = 8 * 2**30  # which a fault may have a process take; more catches it
 LIBRARIES = (
     *("torch", "transformers.modeling_utils", "transformers.generation.utils", "datasets"),
@@ -89,6 +94,7 @@ COMPARISONS: Mapping[type, type] = {
 class Mutant:
     """lines: those that its place takes, the first and the last; text: the module with it."""
 
+    area: str
     module: str
     lines: tuple[int, int]
     what: str
@@ -145,7 +151,7 @@ def places(module: str, text: str) -> Iterator[Place]:
             yield module, text, node
 
 
-def mutated(place: Place) -> Mutant | None:
+def mutated(area: str, place: Place) -> Mutant | None:
     """A module with a fault; None where it would not be Python."""
     module, text, node = place
     made = changed(node)
@@ -162,7 +168,7 @@ def mutated(place: Place) -> Mutant | None:
     except SyntaxError:
         return None
     what = f"{ast.unparse(node)[:70]!r} -> {new[:70]!r}"
-    return Mutant(module=module, lines=(first + 1, last + 1), what=what, text=mutant)
+    return Mutant(area=area, module=module, lines=(first + 1, last + 1), what=what, text=mutant)
 
 
 def drawn(count: int, seed: int, areas: Collection[str]) -> Iterator[Mutant]:
@@ -182,7 +188,8 @@ def drawn(count: int, seed: int, areas: Collection[str]) -> Iterator[Mutant]:
     for n, area in enumerate(sorted(every, key=lambda area: len(every[area]))):
         wanted = rest // (len(every) - n)
         shuffled = chance.sample(every[area], len(every[area]))
-        taken = list(itertools.islice(filter(None, map(mutated, shuffled)), wanted))
+        made = filter(None, (mutated(area, place) for place in shuffled))
+        taken = list(itertools.islice(made, wanted))
         yield from taken
         rest -= len(taken)
 
@@ -199,26 +206,30 @@ class Map:
     runs: Mapping[str, Mapping[str, Sequence[str]]]
 
     def tests(self, mutant: Mutant, most: float) -> Sequence[str]:
-        """In the order in which they are run, of so many seconds: beside the module first, then
-        the quick files."""
+        """In the order in which they are run, of so many seconds: those that run its line; and of
+        as many again, the late ones of its area."""
         known, (first, last) = self.runs.get(mutant.module, {}), mutant.lines
         chosen = {test for line in range(first, last + 1) for test in known.get(str(line), ())}
         chosen = chosen or {test for tests in known.values() for test in tests}
-        stem = Path(mutant.module).stem
+        late = {t for t in self.seconds if t.partition("::")[0] in AREAS[mutant.area].late}
+        beside = Path(mutant.module).stem
+        return [*self._taken(chosen - late, most, beside), *self._taken(late, most, beside)]
+
+    def _taken(self, tests: Collection[str], most: float, beside: str) -> Iterator[str]:
+        """Of so many seconds, the file beside the module first, then the quick files."""
         files = defaultdict[str, float](float)
-        for test in chosen:
+        for test in tests:
             files[test.partition("::")[0]] += self.seconds[test]
 
         def order(test: str) -> tuple[bool, float, str, float]:
             file = test.partition("::")[0]
-            return (stem not in Path(file).stem, files[file], file, self.seconds[test])
+            return (beside not in Path(file).stem, files[file], file, self.seconds[test])
 
-        taken, spent = list[str](), 0.0
-        for test in sorted(chosen, key=order):
-            spent += self.seconds[test]
-            if spent <= most or not taken:
-                taken.append(test)
-        return taken
+        spent = 0.0
+        for test in sorted(tests, key=order):
+            if not spent or spent + self.seconds[test] <= most:
+                spent += self.seconds[test]
+                yield test
 
 
 class Tracer:
@@ -393,10 +404,12 @@ def tried(mutant: Mutant, tests: Sequence[str], known: Map, place: Path) -> str:
         return ""
     text = path.read_text()
     path.write_text(mutant.text)
+    os.utime(path, (next(TIMES),) * 2)
     try:
         return caught(tests, 60 + 10 * sum(known.seconds[test] for test in tests))
     finally:
         path.write_text(text)
+        os.utime(path, (next(TIMES),) * 2)
 
 
 def main() -> None:
@@ -419,7 +432,8 @@ def main() -> None:
         if where and where.exists():
             known = Map(**json.loads(where.read_text()))
         else:
-            tests = dict.fromkeys(t for area in asked.only for t in AREAS[area].tests)
+            areas = [AREAS[area] for area in asked.only]
+            tests = dict.fromkeys(test for area in areas for test in (*area.tests, *area.late))
             known = traced(place, [*tests])
             if where:
                 where.write_text(json.dumps(vars(known)))
