@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import gc
 import importlib
 import itertools
 import json
@@ -332,6 +333,7 @@ def warmed(place: Path) -> None:
     sys.path.remove(str(place / "tests"))
     for name in LIBRARIES:
         importlib.import_module(name)
+    gc.freeze()  # else each fork goes through the libraries' objects, and copies them
 
 
 def forked(work: Callable[[], Any], seconds: float) -> Any:
@@ -380,13 +382,16 @@ OPTIONS = ("-q", "-n", "0", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb
 
 
 def caught(tests: Sequence[str], seconds: float) -> str:
-    """The first of these tests that fails in the copy; "" where none does."""
+    """The first of these tests that fails in the copy; "" where none does. A file is not read
+    before those of the files before it passed."""
 
     def work() -> list[Any]:
-        plugin = Chosen(tests)
-        files = sorted({test.partition("::")[0] for test in tests})
-        code = pytest.main([*OPTIONS, "-x", *files], plugins=[plugin])
-        return [int(code), plugin.first]
+        code, plugin = 0, Chosen(tests)
+        for file in dict.fromkeys(test.partition("::")[0] for test in tests):
+            code = int(pytest.main([*OPTIONS, "-x", file], plugins=[plugin]))
+            if code:
+                break
+        return [code, plugin.first]
 
     answer = forked(work, seconds)
     if answer is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import gzip
 import hashlib
 import json
@@ -10,6 +11,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from pathlib import Path
 
@@ -63,6 +65,12 @@ def test_memo_reads_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     memo = Memo(tmp_path / "memo.json")
     assert memo.sha256(str(path)) == hashlib.sha256(b"one").hexdigest()
     memo.save()
+    Memo(tmp_path / "nothing.json").save()
+    assert not (tmp_path / "nothing.json").exists()
+    (saved := tmp_path / "memo.json").rename(tmp_path / "kept.json")
+    memo.save()
+    assert not saved.exists()  # there was nothing new to write
+    (tmp_path / "kept.json").rename(saved)
     read: list[str] = []
     monkeypatch.setattr(files, "sha256", lambda p: read.append(str(p)) or "new")
     again = Memo(tmp_path / "memo.json")
@@ -175,6 +183,8 @@ def test_a_lock_is_waited_for_and_given_back_by_a_killed_process(tmp_path: Path)
     begun = time.monotonic()
     with files.locked(place, process.kill) as waited:
         assert waited
+        with (tmp_path / ".lock.stage").open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it is ours now
     assert time.monotonic() - begun < 30
     process.wait()
     process.stdout.close()
@@ -199,6 +209,8 @@ def test_archives_are_equal_whatever_the_times_and_modes(tmp_path: Path) -> None
         names = tar.getnames()
         assert names == ["top", "top/a", "top/b", "top/sub", "top/sub/c"]
         assert all((m.uid, m.gid, m.mtime, m.uname) == (0, 0, 0, "") for m in tar.getmembers())
+        assert {(m.isdir(), m.mode) for m in tar.getmembers()} == {(True, 0o755), (False, 0o644)}
+    assert made[0][1][4:8] == bytes(4)  # no time in the header of gzip
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT])
@@ -240,3 +252,33 @@ def test_a_pointer_is_short(tmp_path: Path) -> None:
     for name, more, is_one in (("short", 0, True), ("long", files.LARGEST_POINTER, False)):
         (tmp_path / name).write_bytes(files.POINTS + b"1\n" + b"x" * more)
         assert files.is_pointer(tmp_path / name) is is_one
+
+
+MEMORY = Path("/dev/shm")  # another file system than that of temporary folders
+
+
+@pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason="there is no file system in memory")
+def test_what_was_made_is_put_on_another_disk(tmp_path: Path) -> None:
+    """Over what stood there, and gone from where it was made."""
+    with tempfile.TemporaryDirectory(dir=MEMORY) as disk:
+        if (there := Path(disk)).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("temporary folders are in memory too")
+        for turn in ("old", "new"):
+            (made := tmp_path / "made").mkdir()
+            (made / turn).write_text(turn)
+            (tmp_path / "made.tar.gz").write_text(turn)
+            files.put(made, there / "dist/x")
+            files.put(tmp_path / "made.tar.gz", there / "dist/x.tar.gz")
+        assert sorted(p.name for p in (there / "dist").iterdir()) == ["x", "x.tar.gz"]
+        assert [p.read_text() for p in (there / "dist/x").iterdir()] == ["new"]
+        assert (there / "dist/x.tar.gz").read_text() == "new"
+        assert not made.exists()
+
+
+def test_a_copy_makes_the_folders_above_it(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "a").chmod(0o700)
+    files.copy(tmp_path / "a", tmp_path / "b/c/d")
+    files.copy(tmp_path / "a", tmp_path / "b/c/d")
+    assert (tmp_path / "b/c/d").read_text() == "a"
+    assert (tmp_path / "b/c/d").stat().st_mode & 0o100 == 0

@@ -319,7 +319,7 @@ def put(made: Path, place: Path) -> None:
     beside it is removed; the caller holds the lock, so its name needs no number, and the folder,
     which may hold 10,000 others, is not looked through.
     """
-    place.parent.mkdir(parents=True, exist_ok=True)
+    place.parent.mkdir(exist_ok=True)
     old, new = (place.with_name(f".{place.name}.{what}") for what in ("old", "new"))
     remove(old)
     remove(new)
