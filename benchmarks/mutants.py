@@ -40,11 +40,13 @@ ROOT = Path(__file__).resolve().parent.parent
 ENGINE = tuple(
     f"tests/{name}.py"
     for name in (
-        *("engine/test_plan", "engine/test_views", "engine/test_code", "engine/test_receipts"),
-        *("engine/test_state", "recipe/test_lock", "test_files", "test_bundle", "test_wire"),
+        *("engine/test_run", "engine/test_plan", "engine/test_views", "engine/test_code"),
+        *("engine/test_receipts", "engine/test_state", "engine/test_attack", "engine/test_laws"),
+        *("engine/test_order", "engine/test_clean", "engine/test_orphans", "recipe/test_lock"),
+        *("test_files", "test_bundle", "test_wire"),
     )
 )
-DOIT = tuple(f"tests/engine/test_{name}.py" for name in ("clean", "doit", "orphans", "stored"))
+DOIT = tuple(f"tests/engine/test_{name}.py" for name in ("doit", "stored"))
 
 
 @dataclass(frozen=True, kw_only=True)

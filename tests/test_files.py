@@ -103,6 +103,7 @@ def test_write_leaves_the_old_bytes_when_it_fails(
 ) -> None:
     path = tmp_path / "a"
     files.write(path, "old")
+    assert path.stat().st_mode & 0o777 == 0o644  # whatever it was written as
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "no space")
@@ -166,6 +167,8 @@ def test_fresh_removes_leftovers_and_itself(tmp_path: Path) -> None:
         files.put(folder, place)
     assert [p.name for p in place.iterdir()] == ["b"]
     assert sorted(p.name for p in tmp_path.iterdir()) == [".other.killed", "stage"]
+    with files.fresh(tmp_path / "a/b/stage") as folder:
+        assert folder.parent == tmp_path / "a/b"
 
 
 def test_a_lock_is_waited_for_and_given_back_by_a_killed_process(tmp_path: Path) -> None:
