@@ -168,6 +168,7 @@ def test_fresh_removes_leftovers_and_itself(tmp_path: Path) -> None:
     assert [p.name for p in place.iterdir()] == ["b"]
     assert sorted(p.name for p in tmp_path.iterdir()) == [".other.killed", "stage"]
     with files.fresh(tmp_path / "a/b/stage") as folder:
+        assert folder.stat().st_mode & 0o777 == 0o755  # others may read what becomes of it
         assert folder.parent == tmp_path / "a/b"
 
 

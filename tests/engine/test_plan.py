@@ -96,3 +96,162 @@ def test_only_what_draws_has_the_recipe_s_own_seed(tmp_path: Path) -> None:
     for name in ("drawn", "parted"):
         assert zoo.tasks[f"dataset:{name}"].seed == stages.seed(0, name, "dataset")
     assert zoo.tasks["validate:first"].seed == stages.seed(0, "first", "validate")
+
+
+FROM = "version: 1\nsummary: x\nsource: {recipe: %s}\nmodel: {}\n"
+ROWS_FROM = "version: 1\nsummary: x\ndataset: {source: {%s}, samples: 2}\n"
+
+
+def said(zoo: plan.Zoo) -> dict[str, str]:
+    """What is wrong with each broken recipe: its message, without its place and hint."""
+    return {one.name: one.fault.findings[0].what for one in zoo.broken}
+
+
+def test_recipes_that_need_what_cannot_be(tmp_path: Path) -> None:
+    sources = {"a": FROM % "b", "b": FROM % "c", "c": FROM % "a", "far": FROM % "nowher"}
+    below = {
+        "below": FROM % "far",
+        "rows": ROWS_FROM % "recipe: ok",
+        "ok": FULL,
+        "last": FROM % "ok",
+    }
+    below["ok"] = FULL.replace("dataset: {samples: 60}\n", "")
+    zoo = load(make(tmp_path / "zoo", nowhere=LIGHT, **sources, **below))
+    assert said(zoo) == {
+        "a": "the recipes need one another: a -> b -> c -> a",
+        "b": "the recipes need one another: b -> c -> a -> b",
+        "c": "the recipes need one another: c -> a -> b -> c",
+        "far": "there is no recipe nowher",
+        "below": "its source, the recipe far, is broken",
+        "rows": "the recipe ok makes no dataset",
+    }
+    (far,) = [one.fault.findings[0] for one in zoo.broken if one.name == "far"]
+    assert (far.hint, far.key) == ("did you mean nowhere?", ("source", "recipe"))
+    assert set(zoo.recipes) == {"nowhere", "ok", "last"}
+    assert {task.recipe.name for task in zoo.tasks.values()} == set(zoo.recipes)
+    assert zoo.groups == {"": ("last", "nowhere", "ok", "a", "b", "c", "far", "rows", "below")}
+
+
+def test_names_of_files_and_folders(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", ok=LIGHT, model=LIGHT, group=LIGHT)
+    long = "x" * 96
+    inner = ("group/b", "group/.hidden", "group/ok", "build/c", "a b/d", ".git/e", "empty/f.txt/g")
+    for name in (*inner, ".mine", "up=", "x.tar.gz", long, f"{long}x"):
+        path = root / f"recipes/{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(LIGHT)
+    (root / "recipes/old.yml").write_text(LIGHT)
+    (root / "recipes/notes.txt").write_text("none")
+    zoo = load(root)
+    assert said(zoo) == {
+        "recipes/model.yaml": "model is the name of a command or a stage",
+        "group": "group is the name of a group of recipes",
+        "recipes/ok.yaml": "there are two recipes named ok",  # the first of them is in a group
+        "c": "build is the name of a command or a stage",
+        "d": "'a b' cannot be the name of a group of recipes",
+        "recipes/up%3D.yaml": "'up=' cannot be a recipe's name",
+        "x.tar.gz": "x.tar.gz would be built where the archive of x is",
+        f"{long}x": "the name has 97 characters; at most 96 are allowed",
+        "old": "a recipe's file ends in .yaml",
+    }
+    assert set(zoo.recipes) == {"ok", "b", long}
+    grouped = {name: set(names) for name, names in zoo.groups.items()}
+    assert grouped == {"group": {"b", "ok"}, "": {long, *said(zoo)}}
+
+
+def test_sources_that_this_zoo_writes(tmp_path: Path) -> None:
+    path = "version: 1\nsummary: x\nsource: {path: %s}\nmodel: {}\n"
+    root = make(
+        tmp_path / "zoo",
+        made=path % "../build/ok/model",
+        dist=path % "../dist",
+        above=ROWS_FROM % "path: ..",
+        packed=ROWS_FROM % "path: ../dist/ok/dataset",
+        model=path % "..",
+        beside=ROWS_FROM % "path: ../rows",
+    )
+    (root / "recipes/model.yaml").rename(root / "recipes/whole.yaml")
+    zoo = load(root)
+    assert said(zoo) == {
+        "made": "../build/ok/model is in build/, which this zoo writes",
+        "dist": "../dist is in dist/, which this zoo writes",
+        "above": ".. holds build/, which this zoo writes",
+        "packed": "../dist/ok/dataset is in dist/, which this zoo writes",
+    }
+    assert set(zoo.recipes) == {"whole", "beside"}
+
+
+def test_what_a_tokenizer_s_stage_is_told_of_its_source(tmp_path: Path) -> None:
+    """Whether it is the model's own, and whether it has a vocabulary."""
+    own = "version: 1\nsummary: x\nsource: {path: ../a}\ntokenizer: {method: keep%s}\n"
+    scratch = (
+        "version: 1\nsummary: x\ntokenizer: {method: scratch, vocab: [a], class: BertTokenizer}\n"
+    )
+    zoo = load(
+        make(
+            tmp_path / "zoo",
+            own=own % "",
+            other=own % ", source: {hub: org/b}",
+            named=own % ", class: BertTokenizer",
+            blank=FULL,
+            scratch=scratch,
+            given=scratch.replace(", class: BertTokenizer", "") + "source: {path: ../a}\n",
+        )
+    )
+    told = {name: zoo.tasks[f"tokenizer:{name}"].settings for name in zoo.recipes}
+    keys = ("slot", "kind", "blank", "related")
+    assert {name: tuple(data[key] for key in keys) for name, data in told.items()} == {
+        "own": ("source", "path", False, True),
+        "other": ("tokenizer", "hub", False, False),
+        "blank": ("source", "transformers", True, True),
+        "scratch": ("", "", False, False),
+        **dict.fromkeys(("named", "given"), ("source", "path", False, True)),
+    }
+    assert {
+        name: [need.task for need in zoo.tasks[f"tokenizer:{name}"].needs] for name in told
+    } == {
+        "own": ["fetch:own"],
+        "other": ["fetch:other"],
+        "blank": ["fetch:blank", "dataset:blank"],
+        "scratch": [],
+        **{name: [f"fetch:{name}"] for name in ("named", "given")},
+    }
+
+
+def test_which_rows_are_fetched_follows_from_what_decides_it(tmp_path: Path) -> None:
+    """Of a kind that can fetch rows alone; not what becomes of the rows afterwards."""
+    rows = (
+        "version: 1\nsummary: x\ndataset: "
+        "{source: {%s}, samples: 2, select: random, columns: [a]%s}\n"
+    )
+    parts = ", splits: {train: {samples: 3}, test: {}}"
+    made = {"one": rows % ("hub: o/d", ""), "two": rows % ("hub: o/d", parts)}
+    zoo = load(make(tmp_path / "zoo", up=LIGHT, down=ROWS_FROM % "recipe: up", **made))
+    assert said(zoo) == {}
+    told = {name: zoo.tasks[f"fetch:{name}"].settings for name in ("one", "two", "down")}
+    source = {"hub": "o/d", "max_read": 10**9}
+    assert told["one"]["rows"] == {"source": source, "samples": 2, "select": "random"}
+    assert told["two"]["rows"] == {
+        **told["one"]["rows"],
+        "splits": {"train": {"samples": 3}, "test": {}},
+    }
+    assert "rows" not in told["down"]
+    assert [need.task for need in zoo.tasks["fetch:down"].needs] == ["dataset:up"]
+
+
+def test_a_card_says_of_which_text_a_vocabulary_was_learned(tmp_path: Path) -> None:
+    """Where it is not the recipe's own dataset, and the vocabulary is not the source's."""
+    text = (
+        "version: 1\nsummary: x\nsource: {path: ../a}\ntokenizer: {method: %s, vocab_size: 99%s}\n"
+    )
+    made = {
+        "plain": text % ("train", ""),
+        "many": text % ("train", ", text: multilingual"),
+        "shrunk": text % ("corpus", ", text: plain"),
+        "rows": text % ("train", "") + "dataset: {samples: 2}\n",
+    }
+    zoo = load(make(tmp_path / "zoo", light=LIGHT, **made))
+    assert {name: zoo.tasks[f"pack:{name}"].settings.get("text") for name in zoo.recipes} == {
+        **{"plain": "plain", "many": "multilingual"},
+        **dict.fromkeys(("shrunk", "rows", "light")),
+    }

@@ -291,7 +291,7 @@ def _deciding(section: Data) -> dict[str, Json]:
         inner = section.get(key)
         if isinstance(inner, Mapping):
             decisive[key] = {
-                name: _deciding(part) if isinstance(part, Mapping) and part else part
+                name: _deciding(part) if isinstance(part, Mapping) else part
                 for name, part in inner.items()
             }
     return decisive
