@@ -272,6 +272,26 @@ def test_an_unknown_token_of_a_slow_class_counts_as_lost_on_either_side() -> Non
     assert not losses.in_("a", [7, 8], [7, 9])
 
 
+def test_letters_are_counted_as_the_normaliser_left_them() -> None:
+    """Of ¼¼, which NFKC makes 1⁄41⁄4, the source knows ⁄, 4 and 41, but not 1 alone."""
+    source, made = (_unigram(*pieces, "⁄", "4") for pieces in (("41",), ()))
+    losses, ids = shrunk._Losses(source, made), {}
+    for text in ("¼", "¼¼"):
+        ids[text] = [[*tokenizer(text)["input_ids"]] for tokenizer in (source, made)]
+    assert losses.in_("¼¼", *ids["¼¼"])
+    assert not losses.in_("¼", *ids["¼"])
+
+
+def _unigram(*pieces: str) -> Any:
+    import tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = [("<unk>", 0.0), *((piece, -len(piece) / 4) for piece in pieces)]
+    model = tokenizers.Tokenizer(tokenizers.models.Unigram(vocabulary, unk_id=0))
+    model.normalizer = tokenizers.normalizers.NFKC()
+    return PreTrainedTokenizerFast(tokenizer_object=model, unk_token="<unk>")
+
+
 def test_an_id_that_the_template_kept(job: MakeJob, cut: Built) -> None:
     def stale(data: Any) -> None:
         data["post_processor"] = {
