@@ -61,6 +61,27 @@ POINTS = b"version https://git-lfs.github.com/spec/"  # how a pointer begins
 LARGEST_POINTER = 1024  # bytes
 
 
+def json_object(path: Path, told: str) -> dict[str, Any]:
+    """The JSON object in a source's file, which messages call `told`. Raises BuildFault that says
+    where it is none."""
+    try:
+        data = json.loads(path.read_bytes().decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise _strange(f"{told} is not UTF-8 (byte {error.start:,})") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise _strange(f"{told} is not JSON: {error.msg} ({place})") from None
+    except (ValueError, RecursionError) as error:
+        raise _strange(f"{told} is not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise _strange(f"{told} is not a JSON object")
+    return data
+
+
+def _strange(what: str) -> Fault:
+    return BuildFault.of(what, key=("source",))
+
+
 def is_pointer(path: Path) -> bool:
     """Whether a file only says where Git LFS keeps the real one."""
     if path.stat().st_size > LARGEST_POINTER:

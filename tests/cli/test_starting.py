@@ -85,7 +85,8 @@ def test_init_writes_the_files_of_ci_and_of_pre_commit(
 )
 def test_a_model_type(here: Session, source: str, class_: str, words: bool) -> None:
     lines, answer = said(here, "new", source, "mine")
-    assert answer.data == {"recipe": "mine", "file": "recipes/mine.yaml", "class": class_}
+    told = {"recipe": "mine", "file": "recipes/mine.yaml", "class": class_, "notes": []}
+    assert answer.data == told
     assert lines[-1] == "now build it: tinybuild build mine"
     text = (here.root / "recipes/mine.yaml").read_text()
     recipe = yaml.safe_load(text)
@@ -108,6 +109,7 @@ def test_a_folder(here: Session, monkeypatch: pytest.MonkeyPatch) -> None:
         "recipe": "my-bert",
         "file": "recipes/my-bert.yaml",
         "class": "BertForMaskedLM",
+        "notes": [],
     }
     recipe = yaml.safe_load((here.root / "recipes/my-bert.yaml").read_text())
     assert recipe["source"] == {"path": "../models/My Bert"}
@@ -135,6 +137,29 @@ def test_a_folder(here: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     said(Session(here.root), "new", "models/My Bert", "boxes")
     recipe = yaml.safe_load((here.root / "recipes/boxes.yaml").read_text())
     assert "tokenizer" not in recipe  # it cuts no text, but words with their boxes
+
+
+def test_what_is_guessed_is_said(here: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(here.root)
+    folder = here.root / "moss"
+    folder.mkdir()
+    sizes = {"n_embd": 64, "n_layer": 2, "n_head": 2, "n_positions": 64, "n_inner": None}
+    config = {"model_type": "moss", "architectures": ["MossForCausalLM"], "vocab_size": 300}
+    told = sizes | config | {"summary_type": "cls_index", "scale_attn_weights": True}
+    (folder / "config.json").write_text(json.dumps(told))
+    lines, _ = said(here, "new", "moss")
+    assert lines[0] == "wrote recipes/moss.yaml: GPT2LMHeadModel of moss"
+    assert "transformers does not know moss; gpt2 declares " in lines[1]
+    # A config of no type that is known: a tokenizer alone, where there is one.
+    (folder / "config.json").write_text('{"Unet": [64, 128]}')
+    with pytest.raises(Fault, match=r"names no model_type; none of its .* by keys none"):
+        said(Session(here.root), "new", "moss", "nothing")
+    assert not (here.root / "recipes/nothing.yaml").exists()
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na")
+    lines, _ = said(Session(here.root), "new", "moss", "words")
+    assert lines[0] == "wrote recipes/words.yaml: a tokenizer of moss"
+    assert lines[1].startswith("no model: the source's config.json names no model_type")
+    assert "model" not in yaml.safe_load((here.root / "recipes/words.yaml").read_text())
 
 
 def test_what_is_no_source(here: Session, monkeypatch: pytest.MonkeyPatch) -> None:

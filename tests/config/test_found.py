@@ -44,17 +44,21 @@ def test_what_is_right_stays_as_it_is(tmp_path: Path) -> None:
     ("text", "words"),
     [
         (None, "has no config.json"),
-        ("{", "is not JSON"),
+        ("{", "is not JSON: Expecting property name enclosed in double quotes (line 1, column 2)"),
+        ("{}\n[http]", "is not JSON: Extra data (line 2, column 1)"),
+        ("\ufeff{}", "is not JSON: Unexpected UTF-8 BOM"),
         ("[" * 5000, "is not JSON"),
         ("[]", "is not a JSON object"),
+        (b"{\xff}", "config.json is not UTF-8 (byte 1)"),
         ("{}", "names no model_type"),
         ('{"model_type": "gpt22"}', "transformers does not know: gpt22"),
         ('{"model_type": "gpt2", "n_embd": "wide"}', "expected int"),
     ],
 )
-def test_a_config_that_is_none(text: str | None, words: str, tmp_path: Path) -> None:
+def test_a_config_that_is_none(text: str | bytes | None, words: str, tmp_path: Path) -> None:
     if text is not None:
-        (tmp_path / "config.json").write_text(text)
+        written = text if isinstance(text, bytes) else text.encode()
+        (tmp_path / "config.json").write_bytes(written)
     refusal = refused(found.read, tmp_path)
     assert words in refusal.what
     assert refusal.key == ("source",)
@@ -245,3 +249,40 @@ def test_a_class_of_another_type_is_not_taken(tmp_path: Path) -> None:
     made = read(tmp_path, model_type="mistral", architectures=["MistralForCausalLM"], **kinds)
     assert made.config.model_type == "ministral"  # what transformers makes of such lists
     assert made.config.architectures == ["MinistralForCausalLM"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "model_type"),
+    [
+        (
+            {
+                **{"hidden_size": 768, "intermediate_size": 3072, "type_vocab_size": 2},
+                **{"num_attention_heads": 12, "num_hidden_layers": 12, "vocab_size": 30522},
+                **{"attention_probs_dropout_prob": 0.1, "hidden_act": "gelu"},
+                **{"max_position_embeddings": 512, "directionality": "bidi"},
+            },
+            "bert",
+        ),
+        (
+            {
+                **{"hidden_size": 64, "intermediate_size": 128, "rms_norm_eps": 1e-6},
+                **{"num_attention_heads": 4, "num_hidden_layers": 2, "hidden_act": "silu"},
+                **{"max_position_embeddings": 128, "vocab_size": 100},
+            },
+            "llama",
+        ),
+        (
+            {
+                **{"d_model": 64, "d_ff": 128, "d_kv": 16, "num_layers": 2, "num_heads": 4},
+                **{"relative_attention_num_buckets": 32, "vocab_size": 100},
+            },
+            "t5",
+        ),
+    ],
+)
+def test_of_types_that_fit_alike_it_is_the_one_that_others_were_copied_from(
+    keys: dict[str, Any], model_type: str, tmp_path: Path
+) -> None:
+    """As Google's bert_config.json says it: neither a type nor a class."""
+    (tmp_path / "config.json").write_text(json.dumps(keys))
+    assert found.read(tmp_path).config.model_type == model_type

@@ -18,12 +18,13 @@ from tinybuild.cli.session import Session
 from tinybuild.compare import tokens
 from tinybuild.config import heads
 from tinybuild.config.found import as_written
-from tinybuild.config.matched import matched
+from tinybuild.config.found import load as load_config
+from tinybuild.config.matched import OF_TYPE, matched
 from tinybuild.engine.plan import load
 from tinybuild.errors import Fault, RecipeFault, SourceFault, nearest
 from tinybuild.files import write
 from tinybuild.forge import callers
-from tinybuild.paths import Json
+from tinybuild.paths import Data, Json
 from tinybuild.source import blank_tokenizer
 from tinybuild.source.family import takes_text
 
@@ -39,7 +40,8 @@ FILES: Mapping[str, str] = {
 class Found:
     """What a source turned out to be. class_: that `auto` takes. tasks: those that its type has a
     class for. words: whether it has, or can have, a tokenizer; lent: whether that is its type's,
-    since the source has no vocabulary; tokens: how many the source's own has, if that is known."""
+    since the source has no vocabulary; tokens: how many the source's own has, if that is known.
+    notes: what was guessed of it."""
 
     model_type: str
     class_: str
@@ -47,6 +49,7 @@ class Found:
     words: bool
     lent: bool = False
     tokens: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 def _init(here: Session, words: Sequence[str], options: Options) -> Lines:
@@ -106,8 +109,10 @@ def _new(here: Session, words: Sequence[str], options: Options) -> Lines:
     found = written(here, words[0], file, int(size))
     shown = file.relative_to(here.root).as_posix()
     yield f"wrote {shown}: {found.class_ or 'a tokenizer'} of {words[0]}"
+    yield from found.notes
     yield f"now build it: tinybuild build {name}"
-    return Answer(data={"recipe": name, "file": shown, "class": found.class_})
+    data: dict[str, Json] = {"recipe": name, "file": shown, "class": found.class_}
+    return Answer(data={**data, "notes": [*found.notes]})
 
 
 def written(here: Session, word: str, file: Path, size: int = VOCABULARY) -> Found:
@@ -210,20 +215,38 @@ def _found(here: Session, kind: str, value: str, name: str) -> Found:
                 hint="give the folder of the model itself",
             )
         return Found(model_type="", class_="", tasks=(), words=words, tokens=_tokens(folder))
-    config = as_written(folder)
-    with contextlib.suppress(Fault):  # the build says what is known of a type that nobody has
-        config, _ = matched(config)
-    classes = config.get("architectures")
-    first = str(classes[0]) if isinstance(classes, list) and classes else ""
-    model_type = str(config.get("model_type", ""))
-    if model_type not in CONFIG_MAPPING:
-        return _of(model_type, first, words=words)
+    try:
+        config, reasons = matched(as_written(folder))
+    except Fault as fault:
+        if not words:
+            raise
+        notes = tuple(f"no model: {one.what}" for one in fault.findings)
+        return Found(
+            model_type="", class_="", tasks=(), words=True, tokens=_tokens(folder), notes=notes
+        )
+    notes = tuple({text.removeprefix(f"{OF_TYPE}: "): None for text in reasons.values()})
+    return replace(_held_by(folder, config, words=words), notes=notes)
+
+
+def _held_by(folder: Path, config: Data, *, words: bool) -> Found:
+    """What a source is whose config has a type that transformers knows."""
+    from transformers import CONFIG_MAPPING
+
+    model_type, first = str(config["model_type"]), _class(folder, config)
     own = blank_tokenizer(model_type, CONFIG_MAPPING[model_type]())
     if words:  # of texts alone: LayoutLM's wants a box with each word
         plain = own is None or takes_text(own)
         return replace(_of(model_type, first, words=plain), tokens=_tokens(folder))
     lent = heads.speaks(model_type) and takes_text(own) and _learns(first)
     return _of(model_type, first, words=lent, lent=lent)
+
+
+def _class(folder: Path, config: Data) -> str:
+    """The first class that a config names, or the one that is built in its place."""
+    classes: Json = config.get("architectures")
+    with contextlib.suppress(Fault):  # the build says what is wrong with it
+        classes = load_config(folder).architectures
+    return str(classes[0]) if isinstance(classes, list) and classes else ""
 
 
 def _learns(name: str) -> bool:

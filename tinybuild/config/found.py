@@ -23,6 +23,7 @@ from tinybuild.config.matched import named as class_named
 from tinybuild.config.overrides import reason, refusals
 from tinybuild.config.precision import DTYPES, WRITTEN, Dtype, own_dtype
 from tinybuild.errors import BuildFault, Fault
+from tinybuild.files import json_object
 from tinybuild.keys import START, elsewhere, is_config, is_id, measures, says
 from tinybuild.paths import Data, Json, having, items, mapping, mappings, without
 from tinybuild.paths import Path as Place
@@ -114,12 +115,7 @@ def as_written(folder: Path) -> dict[str, Json]:
             key=("source",),
             hint="give a source with a config, or leave out the model section",
         )
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        raise BuildFault.of("the source's config.json is not JSON", key=("source",)) from None
-    if not isinstance(data, dict):
-        raise BuildFault.of("the source's config.json is not a JSON object", key=("source",))
+    data = json_object(path, "the source's config.json")
     names, type_ = data.get("architectures"), data.get("model_type")
     listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
     for key, fits, wanted in (
@@ -156,12 +152,7 @@ def _fetched(data: Data, folder: Path) -> Iterator[Mended]:
 def _part(file: Path, repo: str) -> Data:
     from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING_NAMES as KNOWN
 
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict):
-        raise BuildFault.of(f"config.json of {repo} is not a JSON object", key=("source",))
+    data = json_object(file, f"config.json of {repo}")
     kind = data.get("model_type")
     of_timm = "model_type" not in data and isinstance(data.get("architecture"), str)
     if kind not in KNOWN and not of_timm:

@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinybuild.config import heads
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 ALIKE = 0.45  # of what a config says must be declared by the class that it is matched with
-UNSAID, RELATED = 0.3, 0.1
+UNSAID, RELATED, COPIED = 0.3, 0.1, 0.05
+# "# Copied from transformers.models.bert.modeling_bert", "from ..llama.modeling_llama import"
+ORIGIN = re.compile(r"(?:transformers\.models\.|from \.\.)(\w+)\.mod")
 FLAT = 3  # so many keys of the text alone, and a config is the text's
 KEPT = ("dtype", "torch_dtype", "tie_word_embeddings")  # what a whole says of its text part as well
 OF_TYPE = "rule type"
@@ -30,7 +33,8 @@ def matched(data: Data) -> tuple[dict[str, Json], dict[str, str]]:
     that was changed for that; the key "" says that the whole is now a part of it.
 
     A type is matched by its spelling, by the class that `architectures` names, by the type of the
-    text part, by the keys that a config class declares. Raises BuildFault where nothing fits.
+    text part, by the keys that a config class declares; of types that declare as much, it is the
+    one that others were copied from. Raises BuildFault where nothing fits.
     """
     from transformers import CONFIG_MAPPING
 
@@ -98,7 +102,7 @@ def _typed(data: Data, given: str) -> tuple[dict[str, Json], dict[str, str]]:
 def _strange(data: Data, given: str, alike: list[tuple[float, str]]) -> Fault:
     types = _types().values()
     close = nearest(given, types)
-    likest = ", ".join(f"{name} ({share:.0%})" for share, name in alike[:3])
+    likest = ", ".join(f"{name} ({share:.0%})" for share, name in alike[:3] if share) or "none"
     what = (
         f"the source's config.json has a model type that transformers does not know: {given}"
         if given
@@ -151,7 +155,7 @@ def _alike(data: Data) -> list[tuple[float, str]]:
         return sum(math.log(1 + len(declared) / (1 + often[name])) for name in names)
 
     causal = any("CausalLM" in name for name in _names(data.get("architectures")))
-    shares = []
+    shares, copied = [], _copied()
     for model_type, names in declared.items():
         if causal and "causal-lm" not in heads.of_type(model_type):
             continue
@@ -160,7 +164,26 @@ def _alike(data: Data) -> list[tuple[float, str]]:
         # What the class has and the config does not say counts less: defaults are often left out.
         share = same / (own + UNSAID * weight(names - given) or 1)
         shares.append((share + RELATED * _related(data, model_type), model_type))
-    return sorted(shares, key=lambda one: (-one[0], len(one[1]), one[1])) or [(0.0, "")]
+
+    def worse(one: tuple[float, str]) -> tuple[bool, float, int, str]:
+        share, name = one
+        first = share + COPIED * math.log1p(copied[_squeezed(name)])
+        return share < ALIKE, -first, len(name), name
+
+    return sorted(shares, key=worse) or [(0.0, "")]
+
+
+@functools.cache
+def _copied() -> Counter[str]:
+    """Squeezed type -> how many others have code of it, as their files say: a config that says what
+    BERT's and its many descendants' do is BERT's."""
+    import transformers
+
+    often: Counter[str] = Counter()
+    for folder in (Path(transformers.__file__).parent / "models").iterdir():
+        texts = [path.read_text(encoding="utf-8") for path in folder.glob("mod*_*.py")]
+        often.update({_squeezed(of) for text in texts for of in ORIGIN.findall(text)})
+    return often
 
 
 def _related(data: Data, model_type: str) -> bool:

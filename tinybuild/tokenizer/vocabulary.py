@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinybuild.errors import BuildFault
+from tinybuild.files import json_object
 from tinybuild.keys import NAMED, PROCESSORS, ROLES, mentioned
 from tinybuild.paths import Json, mapping
 
@@ -75,12 +74,4 @@ def moved(
 
 def read(path: Path) -> Mapping[str, Json]:
     """A JSON object of the source, {} where there is no such file; raises BuildFault."""
-    if not path.is_file():
-        return {}
-    try:
-        data: Json = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict):
-        raise BuildFault.of(f"the source's {path.name} is not a JSON object", key=("source",))
-    return data
+    return json_object(path, f"the source's {path.name}") if path.is_file() else {}

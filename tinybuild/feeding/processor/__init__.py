@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tinybuild.errors import BuildFault
 from tinybuild.feeding import Model
 from tinybuild.feeding.processor import features, parts
 from tinybuild.feeding.processor.geometry import Geometry, find
 from tinybuild.feeding.processor.rules import shrink
-from tinybuild.files import pretty
+from tinybuild.files import json_object, pretty
 from tinybuild.keys import NAMES, PROCESSORS
 from tinybuild.paths import Data, Json, whole
 
@@ -32,12 +30,7 @@ def read(folder: Path) -> dict[str, dict[str, Json]]:
         path = folder / name
         if not path.is_file():
             continue
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError):
-            data = None
-        if not isinstance(data, dict):
-            raise BuildFault.of(f"the source's {name} is not a JSON object", key=("source",))
+        data = json_object(path, f"the source's {name}")
         files[name] = parts.complete(folder, data) if name == PLAIN else data
     return files
 
