@@ -13,7 +13,7 @@ import pytest
 from kit.files import ROOT
 
 from tinybuild.page import site
-from tinybuild.page.site import Entry, make
+from tinybuild.page.site import Entry, breakable, make
 
 VOID = {"meta", "link", "input", "img", "br"}
 
@@ -100,6 +100,10 @@ def test_a_bundle_of_files_that_are_not_there(tmp_path: Path, entry: Callable[..
     assert not {"<h2>Weights</h2>", "<h2>Tokens</h2>", "<h2>Architecture</h2>"} & {
         line.strip() for line in page.splitlines()
     }
+
+
+def test_long_names_break_between_their_words() -> None:
+    assert breakable("a WhisperForCTC <b>") == "a Whisper<wbr>For<wbr>CTC &lt;b&gt;"
 
 
 def test_the_code_of_the_pages_is_known() -> None:

@@ -22,6 +22,7 @@ from tinybuild.progress import size
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 INDEX, CATALOG = "index.html", "catalog"
 NUMBERS = ("parameters", "bytes", "vocabulary", "rows", "checks")
@@ -122,7 +123,15 @@ def _environment() -> Environment:
     )
     for name, file in (("style", "style.css"), ("script", "page.js")):
         made.globals[name] = loader.get_source(made, file)[0]
+    made.filters["breakable"] = breakable
     return made
+
+
+def breakable(text: str) -> Markup:
+    """Text whose long names of classes may break between their words."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub("(?<=[a-z0-9])(?=[A-Z])", "<wbr>", str(escape(text))))
 
 
 def _csv(rows: Sequence[Row]) -> str:
