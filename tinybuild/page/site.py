@@ -106,7 +106,8 @@ def make(folder: Path, zoo: str, entries: Sequence[Entry], say: Callable[[str], 
 @functools.cache
 def code() -> tuple[str, ...]:
     """Digests of what the pages are made with; another version of it makes them anew."""
-    own = (path for path in sorted(Path(__file__).parent.rglob("*.*")) if path.is_file())
+    here = Path(__file__).parent
+    own = (*sorted(here.glob("*.py")), *sorted((here / "templates").iterdir()))
     return tuple(sha256(path) for path in own)
 
 
