@@ -39,19 +39,16 @@ def test_there_are_a_hundred_and_at_most_two_fail() -> None:
     assert {*POPULAR} <= {*heads.types()}
 
 
-# One of each kind: the cheapest of those above.
-TWELVE = (
-    *("bert", "gpt2", "llama", "t5", "mixtral", "deepseek_v3"),
-    *("mamba", "clip", "vit", "resnet", "wav2vec2", "gemma3"),
-)
+# One of each kind of those above that neither tests/test_varied.py nor `kit.zoo.FULL` builds.
+SEVEN = ("bert", "gpt2", "t5", "deepseek_v3", "clip", "resnet", "wav2vec2")
 
 
 def test_one_of_each_kind_builds_at_the_first_try(tmp_path: Path) -> None:
-    """Read in both directions, in one, grouped keys, an encoder before it, experts, latent
-    attention, states, images beside text, patches, convolutions, sounds, images in a text."""
-    assert {*TWELVE} <= {*POPULAR} - {*LEFT}
+    """Read in both directions, in one, an encoder before it, experts with latent attention, images
+    beside text, convolutions, sounds."""
+    assert {*SEVEN} <= {*POPULAR} - {*LEFT}
     (tmp_path / "recipes").mkdir()
-    made = written(tmp_path, *((name,) for name in TWELVE))
+    made = written(tmp_path, *((name,) for name in SEVEN))
     ran = tinybuild(tmp_path, "build", "--json")
     outcomes = {row["recipe"]: row["outcome"] for row in json.loads(ran.out)["recipes"]}
     assert outcomes == dict.fromkeys(made, "built"), ran.err

@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,10 @@ RANGES = ((0, 0x80), (0x80, 0x250), (0x250, 0x3100), (0x3100, 0xD800), (0xE000, 
 
 
 def _map(subject: Subject) -> dict[int, int]:
+    return subject.once(_read_map)
+
+
+def _read_map(subject: Subject) -> dict[int, int]:
     data = json.loads((subject.folder / VOCAB_MAP).read_text(encoding="utf-8"))
     return {int(old): new for old, new in data["old_to_new"].items()}
 
@@ -83,7 +88,7 @@ def same_pipeline(subject: Subject) -> Result | None:
         file = tokenizer_json.loaded(subject.folder / name)
         views.append((tokenizer_json.loaded(subject.upstream / name), file, name))
     for old, new, where in views:
-        before, after = (json.loads(backend.to_str()) for backend in (old, new))
+        before, after = _parts(old), _parts(new)
         for part in PIPELINE:
             if part in SET_BY_CALLS and where == "loaded":
                 continue
@@ -91,6 +96,15 @@ def same_pipeline(subject: Subject) -> Result | None:
             if _renumbered(before[part], mapped) != after[part]:
                 bad.append(f"{where}: another {part}")
     return _result(bad, f"{compared} parts equal", parts=compared)
+
+
+def _parts(backend: sample.Backend) -> dict[str, Json]:
+    """A pipeline's parts as JSON, without the vocabulary."""
+    made: dict[str, Json] = {name: getattr(backend, name) for name in SET_BY_CALLS}
+    for name in PIPELINE[:4]:
+        part = getattr(backend, name)
+        made[name] = None if part is None else json.loads(part.__getstate__())
+    return made
 
 
 def _renumbered(part: Json, mapped: Mapping[int, int]) -> Json:
@@ -128,6 +142,26 @@ def texts(subject: Subject) -> list[str]:
     return tried
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """A text, and its ids in the source and in the shrunken tokenizer; None where it cannot be
+    cut."""
+
+    text: str
+    before: list[int] | None
+    after: list[int] | None
+
+
+def _tried(subject: Subject) -> list[Tried]:
+    """`texts`, cut once for all checks."""
+    tried = texts(subject)
+    before, after = (sample.cut(each, tried) for each in (subject.source, subject.tokenizer))
+    return [
+        Tried(text=text, before=old, after=new)
+        for text, old, new in zip(tried, before, after, strict=True)
+    ]
+
+
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int] | None:
     return sample.cut(tokenizer, [text])[0]
 
@@ -139,19 +173,19 @@ def segmentation(subject: Subject) -> Result:
 
     Text with characters that only the source has tokens for is counted as lost.
     """
-    mapped, source, made, tried = _map(subject), subject.source, subject.tokenizer, texts(subject)
+    mapped, source, made = _map(subject), subject.source, subject.tokenizer
     # Where tokens were kept that may mislead, words that the source gives up are left out.
     misled, unknown, losses = _misled(subject), unknowns(source), _Losses(source, made)
     cut = back = lost = 0
     bad: list[str] = []
-    pairs = zip(tried, sample.cut(source, tried), sample.cut(made, tried), strict=True)
-    for text, before, after in pairs:
-        if before is None:
+    for tried in subject.once(_tried):
+        if tried.before is None:
             continue
+        text, before, after = tried.text, tried.before, tried.after
         given_up = misled and not unknown.isdisjoint(before)
         if all(number in mapped for number in before) and not given_up:
             cut += 1
-            if [mapped[number] for number in before] != after:
+            if after is None or [mapped[number] for number in before] != after:
                 bad.append(f"{text[:40]!r} is cut otherwise")
         elif after is None or losses.in_(text, before, after):
             lost += 1
@@ -189,8 +223,10 @@ class _Losses:
             return not (
                 unknowns(self.made).isdisjoint(after) and unknowns(self.source).isdisjoint(before)
             )
-        if not self.letters.isdisjoint("".join(sample.split(text, self.source.backend_tokenizer))):
-            return True
+        if self.letters:
+            words = sample.split(text, self.source.backend_tokenizer)
+            if not self.letters.isdisjoint("".join(words)):
+                return True
         return _known(self.made, after) < _known(self.source, before)
 
 
@@ -274,11 +310,10 @@ def chat_template(subject: Subject) -> Result | None:
 def batches(subject: Subject) -> Result:
     """Offsets, pairs, padding and truncation are the source's, on texts of kept tokens."""
     mapped, source, made = _map(subject), subject.source, subject.tokenizer
-    tried = [text for text in texts(subject) if text.strip()]
     whole = [
-        text
-        for text, ids in zip(tried, sample.cut(source, tried), strict=True)
-        if ids is not None and mapped.keys() >= {*ids}
+        tried.text
+        for tried in subject.once(_tried)
+        if tried.text.strip() and tried.before is not None and mapped.keys() >= {*tried.before}
     ][:50]
     bad = []
     calls: list[tuple[str, dict[str, Any]]] = [
@@ -318,16 +353,16 @@ def formats_agree(subject: Subject) -> Result | None:
         own, format_ = subject.folder / path.name, format_of(path)
         if format_ is not None and own.is_file():
             readers.append((path.name, format_.library(path, source), format_.library(own, made)))
-    bad, agreed, tried, read = [], 0, texts(subject), []
+    bad, agreed, read, tried = [], 0, [], subject.once(_tried)
     mapped, names = _map(subject), {number: token for token, number in source.get_vocab().items()}
     kept = {names[number] for number in mapped}
-    loaded = sample.cut(source, tried)
     for name, old, new in readers:
         if old is None or new is None:
             continue
         read.append(name)
-        for text, ids in zip(tried, loaded, strict=True):
-            asked = None if ids is None else [names[number] for number in ids]
+        for each in tried:
+            text = each.text
+            asked = None if each.before is None else [names[number] for number in each.before]
             before = asked if asked is None or name in given else old(text)
             if before is None or not kept.issuperset(before):
                 continue
@@ -336,7 +371,7 @@ def formats_agree(subject: Subject) -> Result | None:
                 bad.append(f"{name}: {text[:40]!r} is cut otherwise")
             if before == asked:
                 agreed += 1
-                if after != made.convert_ids_to_tokens(_ids(made, text)):
+                if each.after is None or after != made.convert_ids_to_tokens(each.after):
                     bad.append(f"{name}: {text[:40]!r} is cut otherwise than by AutoTokenizer")
     if not read:
         return None

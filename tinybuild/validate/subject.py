@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -78,6 +78,15 @@ class Subject:
     tokenizer_class: str | None = None
     origin: Path | None = None
     compat: bool = False
+    _once: dict[Callable[[Subject], object], object] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def once(self, made: Callable[[Subject], T]) -> T:
+        """What a function makes of the bundle, made when a check first asks for it."""
+        if made not in self._once:
+            self._once[made] = made(self)
+        return cast(T, self._once[made])
 
     @functools.cached_property
     def parts(self) -> frozenset[str]:
