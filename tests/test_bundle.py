@@ -37,6 +37,21 @@ def test_a_tokenizer_lets_through_what_the_model_has_places_for(
     assert (words / "tokenizer_config.json").read_bytes() == before
 
 
+def test_a_processor_is_that_of_the_model(tmp_path: Path) -> None:
+    """The text part of a model that saw images: its processor lies beside the tokenizer."""
+    name, inputs = "preprocessor_config.json", {n: tmp_path / n for n in ("tokenizer", "model")}
+    for folder in inputs.values():
+        folder.mkdir()
+    (inputs["tokenizer"] / name).write_text("{}")
+    lay({"tokenizer": inputs["tokenizer"]}, tmp_path / "words")
+    assert (tmp_path / "words" / name).is_file()
+    lay(inputs, tmp_path / "text")
+    assert not (tmp_path / "text" / name).exists()
+    (inputs["model"] / name).write_text('{"size": 32}')
+    lay(inputs, tmp_path / "images")
+    assert (tmp_path / "images" / name).read_text() == '{"size": 32}'
+
+
 def test_a_bundle_without_a_tokenizer_gets_none(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tinybuild.files import PROVENANCE, RECEIPT, copy, pretty
+from tinybuild.keys import PROCESSORS
 
 DATASET = "dataset"  # the dataset's folder in a bundle
 HERE = "PATH/TO/THIS/FOLDER"  # what a dataset's card calls its place, which it does not know
@@ -31,15 +32,18 @@ def lay(inputs: Mapping[str, Path], folder: Path, length: int | None = None) -> 
     """Copy the files that the model, tokenizer and dataset stages left into a bundle's places.
 
     length: tokens of a text that the model has places for. The tokenizer, which does not know the
-    model, is told not to let through more.
+    model, is told not to let through more. Of a bundle with a model the processor is the model's:
+    one that takes text alone has none, whatever lies beside the tokenizer.
     """
+    papers = (RECEIPT, PROVENANCE)
     for stage, below in (("tokenizer", ""), ("model", ""), ("dataset", DATASET)):
         source = inputs.get(stage)
         if source is None:
             continue
+        other = PROCESSORS if stage == "tokenizer" and "model" in inputs else ()
         for path in sorted(source.rglob("*")):
             name = path.relative_to(source)
-            if path.is_file() and name.as_posix() not in (RECEIPT, PROVENANCE):
+            if path.is_file() and name.as_posix() not in (*papers, *other):
                 copy(path, folder / below / name)
     if length is not None and (folder / TOKENIZER).is_file():
         _bound(folder / TOKENIZER, length)

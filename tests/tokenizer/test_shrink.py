@@ -578,7 +578,10 @@ def test_one_map_for_every_id(job: MakeJob, tmp_path: Path) -> None:
                 "forced_bos_token_id": -100,
                 "lang_to_id": {"the": the, "gone": 1150},
             },
-            "preprocessor_config.json": {"image_token_id": sep, "nested": {"pad_token_id": end}},
+            "preprocessor_config.json": {
+                **{"image_token_id": sep, "nested": {"pad_token_id": end}},
+                "auto_map": {"AutoProcessor": "mine.Processor"},
+            },
         },
     )
     made, facts, out = build(job, fetch, 300)

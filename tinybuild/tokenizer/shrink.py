@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from tinybuild.errors import BuildFault
 from tinybuild.facts import CharactersPerToken, Shrunk, Unreachable
 from tinybuild.files import copy, pretty
-from tinybuild.keys import PROCESSORS, ROLES, is_id, replaced
+from tinybuild.keys import PROCESSORS, ROLES, elsewhere, is_id, replaced
 from tinybuild.paths import Data, Json, mapping
 from tinybuild.tokenizer import (
     choose,
@@ -157,7 +157,9 @@ def _write(
         if name in origin.beside:
             (out / name).write_bytes(origin.beside[name].cut(main))
         elif name in PROCESSORS:
-            texts[name] = config(vocabulary.read(path), name)
+            data = vocabulary.read(path)
+            own = {key: value for key, value in data.items() if not elsewhere(key, value)}
+            texts[name] = config(own, name)
         elif (text := _listing(path, origin, main)) is not None:
             texts[name] = text
         else:
