@@ -30,6 +30,8 @@ UNMEASURED = {"top_k"}
         ("kv_lora_rank", "rank"),
         ("num_mel_bins", "mels"),
         ("chunk_size_feed_forward", ""),
+        ("feed_forward_size", "ffn width"),
+        ("memory_attention_feed_forward_hidden_size", "ffn width"),
         ("num_key_value_heads_per_layer", "kv heads"),
         ("num_attention_heads_per_layer", "heads"),
         ("moe_intermediate_size", "expert width"),

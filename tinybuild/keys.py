@@ -55,7 +55,7 @@ MEASURES: Mapping[str, str] = {
     "top groups": r"topk_group|num_limited_groups|topk_groups",
     "ffn width": (
         r"~(intermediate|ffn|mlp)_~(size|dim)|d_ff|dff|ffn_dim|mlp_dim|dim_ff|[dn]_inner|"
-        r"~feed_?forward(?:_[a-z0-9]+)*(size|dim)|~dim_feedforward|~linear_units|"
+        r"~feed_?forward(?:_[a-z0-9]+)*?_?(size|dim)|~dim_feedforward|~linear_units|"
         r"intermediate_size_mlp"
     ),
     "original positions": r"original_max_position_embeddings|initial_context_length",  # unscaled

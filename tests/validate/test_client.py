@@ -462,10 +462,13 @@ def test_a_class_that_takes_one_row_is_not_given_two(packed: Copy) -> None:
     kind = heads.find("LlamaForCausalLM", "llama")
     assert kind is not None
     model = kind.from_pretrained(folder).eval()
-    for rows in (2, 1):
+    for rows in (1, 2):
         batch = {"input_ids": torch.ones((rows, 3), dtype=torch.long)}
         client = Client(folder=folder, model=model, seed=0, learns=False, batch=batch)
         assert _padded(client) == (rows == 2)
+    assert client.reads is not None
+    client.reads.pad_token = client.reads.eos_token = None  # a tokenizer.json alone names neither
+    assert not _padded(client)
 
 
 def test_two_rows_that_a_bundle_breaks_on_are_seen_where_its_class_takes_two(packed: Copy) -> None:

@@ -309,6 +309,28 @@ def test_ids_that_were_one_and_are_two(build: Build, tmp_path: Path) -> None:
     )
 
 
+def test_a_default_past_the_vocabulary_is_no_token_of_the_source(
+    build: Build, tmp_path: Path
+) -> None:
+    """GPT-2's 50256 is its BOS and its EOS, and no token of a Chinese one's 13,317."""
+    sizes = {"n_embd": 32, "n_head": 2, "n_layer": 2, "n_positions": 64, "vocab_size": 300}
+    bundle = build("GPT2Config", "GPT2LMHeadModel", sizes)
+    for name in ("config.json", "generation_config.json"):
+        edit(bundle.folder / name, lambda data: {**data, "bos_token_id": 3, "eos_token_id": 4})
+
+    def source(size: int) -> None:
+        ids = ("bos_token_id", "eos_token_id")
+        edit(
+            bundle.origin / "config.json",
+            lambda data: {**{k: data[k] for k in data if k not in ids}, "vocab_size": size},
+        )
+
+    source(50257)
+    assert "50256 of the source is " in failing(bundle, tmp_path / "t")["coherent_ids"]
+    source(300)
+    assert bundle.checks(tmp_path / "s")["coherent_ids"].ok
+
+
 def test_a_list_of_ids_that_is_one_id(build: Build, tmp_path: Path) -> None:
     bundle = llama(build)
     (bundle.origin / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 107]}))

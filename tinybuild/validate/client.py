@@ -233,11 +233,14 @@ def _long(client: Client) -> bool:
 
 def _padded(client: Client) -> bool:
     """Two texts of different lengths; where no token pads, the last one does, as in scripts. Not of
-    a class that takes one row at a time (TVP's places of pixels are of one)."""
+    a tokenizer that names neither, like a tokenizer.json alone, nor of a class that takes one row
+    at a time (TVP's places of pixels are of one)."""
     if client.reads is None or len(client.batch.get("input_ids", (0, 0))) == 1:
         return False
     if client.reads.pad_token is None:
         client.reads.pad_token = client.reads.eos_token
+    if client.reads.pad_token is None:
+        return False
     client.read("texts", [TEXT, TEXT[:9]], padding=True, truncation=client.bounded)
     return True
 

@@ -92,7 +92,7 @@ def coherent_ids(subject: Subject) -> Result | None:
     with a tokenizer whose source is known each is the id that its token has become; the tokens of
     images and sounds are the same in config, tokenizer and processor; a list stays a list.
     """
-    before = dict(_ids(subject.source_file("config.json"), subject.source_config))
+    before = _of_source(subject.source_file("config.json"), subject.source_config)
     before |= _of_generation(subject.source_file(GENERATION))
     after = dict(_ids(subject.file("config.json"), subject.model.config))
     after |= _of_generation(subject.file(GENERATION))
@@ -131,6 +131,17 @@ def coherent_ids(subject: Subject) -> Result | None:
         wanted="equal ids where the source has equal ones, lists that stay lists",
         values={"keys": len(after), "faults": len(faults)},
     )
+
+
+def _of_source(data: Data, config: PretrainedConfig | None) -> dict[Path, Json]:
+    """The ids of the source's config. A default of its class past its vocabulary is no token of it:
+    of GPT-2's 50256 a Chinese one with 13,317 tokens says nothing."""
+    said, size = dict(_ids(data, None)), vocabulary(data)
+    return {
+        path: value
+        for path, value in _ids(data, config)
+        if path in said or not whole(size) or max(ids_in(path[-1], value), default=0) < size
+    }
 
 
 def _ids(data: Data, config: PretrainedConfig | None) -> Iterator[tuple[Path, Json]]:
