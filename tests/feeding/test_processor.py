@@ -172,6 +172,17 @@ SQUARE = {"height": 32, "width": 32}
             id="frames side by side",
         ),
         pytest.param(
+            {
+                "feature_extractor_type": "GraniteSpeechFeatureExtractor",
+                "feature_size": 80,
+                "melspec_kwargs": {"n_fft": 512, "n_mels": 80},
+            },
+            {"encoder_config": {"input_dim": 160}},
+            {"encoder_config": {"input_dim": 48}},
+            {"feature_size": 24, "melspec_kwargs": {"n_fft": 512, "n_mels": 24}},
+            id="frames side by side, of a spectrogram with settings of its own",
+        ),
+        pytest.param(
             {"feature_extractor_type": "DacFeatureExtractor", "feature_size": 1, "hop_length": 512},
             {"downsampling_ratios": [2, 4, 8, 8]},
             {"downsampling_ratios": [2, 4]},
@@ -818,6 +829,17 @@ def test_what_a_class_derives_is_left_to_it(job: MakeJob, tmp_path: Path) -> Non
     assert not {"mel_filters", "n_samples", "nb_max_frames"} & written.keys()
     loaded = AutoFeatureExtractor.from_pretrained(out)
     assert (loaded.nb_max_frames, loaded.mel_filters.shape) == (80, (201, 16))
+
+
+def test_what_a_class_keeps_in_a_mapping_stands_where_it_reads_it() -> None:
+    """Granite Speech saves melspec_kwargs, and reads n_mels."""
+    kept = {"sample_rate": 16000, "n_fft": 512, "n_mels": 20}
+    node = {"feature_extractor_type": "GraniteSpeechFeatureExtractor", "melspec_kwargs": kept}
+    assert processor._underived("", node) == {
+        "feature_extractor_type": "GraniteSpeechFeatureExtractor",
+        "n_fft": 512,
+        "n_mels": 20,
+    }
 
 
 def test_ids_in_a_processor_file_follow_the_tokenizer(job: MakeJob, tmp_path: Path) -> None:

@@ -85,7 +85,8 @@ def classes(files: Files) -> list[str]:
 def _underived(part: str, node: dict[str, Json]) -> dict[str, Json]:
     """Without what the class of a feature extractor computes from the rest.
 
-    (n_samples, nb_max_frames and mel_filters of Whisper's: arguments of no constructor.)
+    (n_samples, nb_max_frames and mel_filters of Whisper's: arguments of no constructor. Granite
+    Speech's melspec_kwargs are of its n_mels and others, which it reads beside them.)
     """
     made = parts.class_of(node) if "feature_extractor_type" in node else None
     if made is None or not made.__name__.endswith("FeatureExtractor"):
@@ -94,9 +95,16 @@ def _underived(part: str, node: dict[str, Json]) -> dict[str, Json]:
     takes = {name for base in bases for name in inspect.signature(base.__init__).parameters}
     takes |= {*parts.TYPES, "processor_class", "return_attention_mask", "padding_side"}
     loaded = parts.part(node)
-    return {
+    inner = {
+        name: {key: item for key, item in value.items() if key in takes}
+        for name, value in node.items()
+        if name not in takes and isinstance(value, Mapping)
+    }
+    given = {key: item for settings in inner.values() for key, item in settings.items()}
+    return given | {
         name: value
         for name, value in node.items()
+        if not inner.get(name)
         if name in takes or not hasattr(loaded, name) or not isinstance(value, int | float | list)
     }
 

@@ -181,22 +181,27 @@ def _divisor(view: View, name: str, value: Json) -> Json:
 def _mels(view: View, name: str, value: Json) -> Json:
     """The mel bins of the tiny config under the name that has the value in the source's.
 
-    (`stride` frames may be laid side by side: SeamlessM4T takes 160 = 2 x 80.)
+    (Frames may be laid side by side: SeamlessM4T and Granite Speech take 160 = 2 x 80.)
     """
-    value, stride = _same(view, name, value), view.data.get("stride", 1)
-    if not whole(value) or value <= 1 or not whole(stride):
+    value = _same(view, name, value)
+    if not whole(value) or value <= 1:
         return value
     for key in NAMES["mel bins"]:
         before, after = (_bins(find(tree, (key,), "audio")) for tree in (view.source, view.tiny))
-        if after is None:
+        if before is None or after is None or before % value:
             continue
-        if before == value:
-            return after
-        if before == value * stride and stride > 1 and after % stride == 0:
-            return after // stride
+        frames = before // value
+        if after % frames == 0:
+            return after // frames
     sure = (*NAMES["mel bins"][:5], NAMES["mel bins"][-1])
     widths = (_bins(find(view.tiny, (key,), "audio")) for key in sure)
     return next((width for width in widths if width is not None), value)
+
+
+def _arguments(view: View, name: str, value: Json) -> Json:
+    """Settings that a feature extractor hands on to what makes its spectrogram."""
+    given = value if isinstance(value, Mapping) else {}
+    return {inner: _follows(view, inner, item) for inner, item in given.items()}
 
 
 def _bins(value: Json) -> int | None:
@@ -286,7 +291,8 @@ SETTINGS: dict[str, Setting] = {
     "audio_seq_length": Setting(keys=("audio_soft_tokens_per_image",)),
     # Of a sound as it is, without a spectrogram.
     "audio_samples_per_token": Setting(keys=("audio_embed_dim",)),
-    **dict.fromkeys(("feature_size", "num_mel_bins"), Setting(rule=_mels)),
+    **dict.fromkeys(("feature_size", "num_mel_bins", "n_mels"), Setting(rule=_mels)),
+    "melspec_kwargs": Setting(rule=_arguments),
     "hop_length": Setting(rule=_hop),
     "truncation": Setting(rule=_truncation),
 }
