@@ -333,6 +333,22 @@ def test_what_cuts_texts_is_not_for_the_sounds_beside_them(packed: Copy) -> None
     assert bool(torch.isfinite(model.from_pretrained(folder)(**client.given["texts"]).logits).all())
 
 
+def test_a_decoder_that_speaks_begins_with_silence() -> None:
+    """SpeechT5 from speech to speech: its processor gives the sound that is heard alone."""
+    import torch
+    from transformers import SpeechT5Config, SpeechT5ForSpeechToSpeech
+
+    from tinybuild.validate import samples
+
+    sizes = {"hidden_size": 16, "encoder_layers": 1, "decoder_layers": 1, "num_mel_bins": 8}
+    sizes |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": 10}
+    config = SpeechT5Config(**sizes, speech_decoder_prenet_units=16, reduction_factor=1)
+    model = SpeechT5ForSpeechToSpeech(config).eval()
+    given = samples.complete(model, {"input_values": torch.ones((2, 4000))}, {}, 2)
+    assert given["decoder_input_values"].shape == (2, 2, 8)
+    assert torch.isfinite(model(**given).spectrogram).all()
+
+
 def test_what_only_a_part_takes_is_passed_on(packed: Copy) -> None:
     """Voxtral's realtime text goes by a time that forward does not name."""
     import torch

@@ -28,6 +28,7 @@ SAMPLES = {"image": "images", "video": "videos", "audio": "audio"}  # arguments 
 PROMPTS = ("prompt_images", "prompt_masks")  # what an image is told by (SegGPT)
 WORDS = "a cat"
 TYPED = "mm_token_type_ids"
+SPOKEN = "decoder_input_values"  # frames that a decoder of speech goes on from
 ASKED: Mapping[str, object] = {
     "language": "en",
     "task_inputs": ["semantic"],
@@ -261,7 +262,7 @@ def complete(
     model: PreTrainedModel, inputs: Batch, batch: Batch, rows: int = 1
 ) -> dict[str, Tensor]:
     """The inputs that forward takes, in the model's dtype, with a decoder's start where it has one:
-    of so many rows, for as many codebooks as there are in a batch.
+    of so many rows, for as many codebooks as there are in a batch; silence where it speaks.
 
     (Sizes for putting predictions back into the image are for the processor, not for the model.)
     """
@@ -281,4 +282,7 @@ def complete(
         # A row of each codebook (MusicGen), where they have no axis of their own.
         books = getattr(decoder_part(config), "num_codebooks", None) if len(axes) == 1 else None
         given["decoder_input_ids"] = torch.full((rows * (books or 1), 2, *axes[1:]), start or 0)
+    if SPOKEN in takes - given.keys():
+        bands = facts.integer("num_mel_bins", default=80)
+        given[SPOKEN] = torch.zeros((rows, 2, bands), dtype=model.dtype)
     return given
