@@ -798,3 +798,30 @@ def test_a_class_whose_files_cannot_be_cut(job: MakeJob, tmp_path: Path) -> None
     ByT5Tokenizer().save_pretrained(fetch / "source")
     text, _ = refused(job, fetch, 100)
     assert text.startswith("ByT5Tokenizer: the class has no vocabulary file that could be cut")
+
+
+def test_a_class_that_makes_another_tokenizer_of_the_file(job: MakeJob, tmp_path: Path) -> None:
+    """As a Korean RoBERTa has it: the tokenizer of a BERT, and the name of RoBERTa's class."""
+    words = [*("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"), *map(chr, range(33, 127))]
+    pieces = [*words, *(f"##{chr(n)}" for n in range(33, 127)), *(f"word{n}" for n in range(99))]
+    model = {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##"}
+    model |= {"max_input_chars_per_word": 100, "vocab": {t: n for n, t in enumerate(pieces)}}
+    special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    added = [{"id": n, "content": words[n], "special": True, **special} for n in range(5)]
+    data = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added}
+    data |= {"normalizer": {"type": "BertNormalizer", "clean_text": True, "lowercase": False}}
+    data["normalizer"] |= {"handle_chinese_chars": True, "strip_accents": None}
+    data |= {"pre_tokenizer": {"type": "BertPreTokenizer"}, "post_processor": None}
+    data |= {"decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True}, "model": model}
+    named = {"tokenizer_class": "RobertaTokenizer", "unk_token": "[UNK]", "pad_token": "[PAD]"}
+    fetch = folder_of(
+        tmp_path / "korean", {"tokenizer.json": json.dumps(data), "tokenizer_config.json": named}
+    )
+    text, key = refused(job, fetch, 250)
+    assert "cuts text by WordPiece, and RobertaTokenizer, which the source's files name" in text
+    assert key == ("tokenizer",)
+    named = {"class": "PreTrainedTokenizerFast"}
+    work = shrinking(job, fetch, method="truncate", vocab_size=250, **named)
+    facts = wire.dump(tokenizer.make(work))
+    checked(fetch / "source", work.out, facts, load(fetch / "source", named["class"], "path"))
+    assert load(work.out, None, "path").tokenize("word1 a") == ["word1", "a"]

@@ -119,6 +119,7 @@ class Upstream:
                 hint="its ids have holes, and added tokens are numbered by how many there are; "
                 "give a source whose ids have none",
             )
+        self._of_one_algorithm()
         own = Held(format=tokenizer_json.TOKENIZER_JSON, content=self.fast)
         held: dict[str, AnyHeld] = {tokenizer_json.NAME: own, **self.beside}
         for name, file in held.items():
@@ -140,6 +141,21 @@ class Upstream:
                 atoms=tokenizer_json.added(self.fast) | added,
             ),
         )
+
+    def _of_one_algorithm(self) -> None:
+        """Raises BuildFault where a class makes another tokenizer of tokenizer.json's vocabulary:
+        RobertaTokenizer one of BPE without merges of a WordPiece, which cuts text into letters."""
+        file, source = self.files.json, self.loaded
+        told = file.data["model"]["type"] if file is not None else None
+        made = type(source.backend_tokenizer.model).__name__
+        if told not in (None, made):
+            raise BuildFault.of(
+                f"tokenizer.json cuts text by {told}, and {type(source).__name__}, which the "
+                f"source's files name, by {made}",
+                key=("tokenizer",),
+                hint="name the class that takes a tokenizer.json as it is: "
+                "tokenizer: {class: PreTrainedTokenizerFast}",
+            )
 
     def alphabet(self, given: Sequence[str]) -> Mapping[str, str]:
         """The letters that a vocabulary must hold -> ALPHABET or TEXT (`choose.choose`).
