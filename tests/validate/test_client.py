@@ -333,6 +333,12 @@ def test_what_cuts_texts_is_not_for_the_sounds_beside_them(packed: Copy) -> None
     assert bool(torch.isfinite(model.from_pretrained(folder)(**client.given["texts"]).logits).all())
 
 
+def test_an_image_processor_beside_a_tokenizer_is_not_a_whole_one() -> None:
+    """A ViT with a GPT-2 that captions images: the pipeline calls its processor with the text."""
+    parts: Any = {"model": object(), "tokenizer": object(), "processor": object(), "seed": 0}
+    assert not pipelines.run("image-text-to-text", pipelines.Loaded(**parts))
+
+
 def test_a_decoder_that_speaks_begins_with_silence() -> None:
     """SpeechT5 from speech to speech: its processor gives the sound that is heard alone."""
     import torch

@@ -114,10 +114,11 @@ SHOWN: Mapping[str, Sample] = {
 BOTH: Mapping[str, Sample] = {
     **dict.fromkeys(("zero-shot-image-classification", "zero-shot-object-detection"), _named),
     "document-question-answering": _asked,
-    "image-text-to-text": _seen,
     "automatic-speech-recognition": _sound,
 }
-SAMPLES: Mapping[str, Sample] = {**READ, **SHOWN, **BOTH}
+# Of a processor with its tokenizer: a ViT's beside a GPT-2's captions an image in no pipeline.
+WHOLE: Mapping[str, Sample] = {"image-text-to-text": _seen}
+SAMPLES: Mapping[str, Sample] = {**READ, **SHOWN, **BOTH, **WHOLE}
 
 
 def task(model: PreTrainedModel) -> str | None:
@@ -155,11 +156,13 @@ def run(name: str, loaded: Loaded) -> bool:
     from transformers import pipeline
 
     lacks_text = loaded.tokenizer is None and name not in SHOWN
+    whole = hasattr(loaded.processor, "tokenizer")
     if lacks_text or (loaded.processor is None and name not in READ):
+        return False
+    if name in WHOLE and not whole:
         return False
     if name == "fill-mask" and getattr(loaded.tokenizer, "mask_token", None) is None:
         return False
-    whole = hasattr(loaded.processor, "tokenizer")
     parts = {part: getattr(loaded.processor, part, None) for part in PARTS}
     for part in PARTS:
         if not whole and part.replace("_", "") in type(loaded.processor).__name__.lower():
