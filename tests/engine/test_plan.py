@@ -255,3 +255,10 @@ def test_a_card_says_of_which_text_a_vocabulary_was_learned(tmp_path: Path) -> N
         **{"plain": "plain", "many": "multilingual"},
         **dict.fromkeys(("shrunk", "rows", "light")),
     }
+
+
+def test_a_bundle_depends_on_the_libraries_of_its_own_stages(tmp_path: Path) -> None:
+    zoo = load(make(tmp_path / "zoo", full=FULL, light=LIGHT))
+    used = {name: set(zoo.tasks[f"pack:{name}"].libraries) for name in zoo.recipes}
+    made = {stage: set(of.libraries) for stage, of in stages.STAGES.items()}
+    assert used["light"] == made["dataset"] | made["validate"] < used["full"]
