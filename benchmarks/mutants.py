@@ -8,7 +8,7 @@ imported the libraries and computed nothing: a fault costs what its tests do, no
 A doit that a test begins is not seen by coverage: where the others catch nothing, tests that begin
 one are asked too, the quickest first (`late`). It prints each fault with the test that caught it. A
 fault does not get tests that took more than `--seconds` when they were asked, nor late ones that
-took more; `--of FILE` takes the faults that a file names.
+took more; type checking is asked last. `--of FILE` takes the faults that a file names.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -290,16 +291,21 @@ class Tracer:
 
 
 class Chosen:
-    """A plugin of pytest: these tests, in this order. first: the one that failed."""
+    """A plugin of pytest: these tests, in this order. first: the one that failed. One that takes
+    far longer than it did (in seconds of the processor) ends the process."""
 
-    def __init__(self, tests: Sequence[str]) -> None:
+    def __init__(self, tests: Sequence[str], seconds: Mapping[str, float]) -> None:
         self.order, self.first = {test: n for n, test in enumerate(tests)}, ""
+        self.seconds = seconds
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items[:] = sorted(
             (item for item in items if item.nodeid in self.order),
             key=lambda item: self.order[item.nodeid],
         )
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        signal.setitimer(signal.ITIMER_PROF, 5 + 5 * self.seconds[item.nodeid])
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed and not self.first:
@@ -383,19 +389,19 @@ def traced(place: Path, tests: Sequence[str]) -> Map:
 OPTIONS = ("-q", "-n", "0", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=no")
 
 
-def caught(tests: Sequence[str], seconds: float) -> str:
+def caught(tests: Sequence[str], known: Map) -> str:
     """The first of these tests that fails in the copy; "" where none does. A file is not read
     before those of the files before it passed."""
 
     def work() -> list[Any]:
-        code, plugin = 0, Chosen(tests)
+        code, plugin = 0, Chosen(tests, known.seconds)
         for file in dict.fromkeys(test.partition("::")[0] for test in tests):
             code = int(pytest.main([*OPTIONS, "-x", file], plugins=[plugin]))
             if code:
                 break
         return [code, plugin.first]
 
-    answer = forked(work, seconds)
+    answer = forked(work, 60 + 10 * sum(known.seconds[test] for test in tests))
     if answer is None:
         return "it does not come to an end"
     code, first = answer
@@ -404,16 +410,22 @@ def caught(tests: Sequence[str], seconds: float) -> str:
     return "" if code == 0 else first or "it cannot be imported"
 
 
+def refused(place: Path) -> str:
+    """What type checking says of the copy; "" where it has nothing to say."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy"], cwd=place, capture_output=True, text=True, check=False
+    )
+    return "" if done.returncode == 0 else f"mypy: {done.stdout.partition(chr(10))[0]}"
+
+
 def tried(mutant: Mutant, tests: Sequence[str], known: Map, place: Path) -> str:
     """What catches it; "" where nothing does."""
     path = place / "tinybuild" / mutant.module
-    if not tests:
-        return ""
     text = path.read_text()
     path.write_text(mutant.text)
     os.utime(path, (next(TIMES),) * 2)
     try:
-        return caught(tests, 60 + 10 * sum(known.seconds[test] for test in tests))
+        return (caught(tests, known) if tests else "") or refused(place)
     finally:
         path.write_text(text)
         os.utime(path, (next(TIMES),) * 2)
@@ -447,8 +459,10 @@ def main() -> None:
         control = sorted(
             {test for mutant in faults[::10] for test in known.tests(mutant, asked.seconds)[:5]}
         )
-        if control and (failed := caught(control, 3600)):
+        if control and (failed := caught(control, known)):
             raise SystemExit(f"fails without any fault: {failed}")
+        if wrong := refused(place):  # its cache makes the next ones quick
+            raise SystemExit(f"is refused without any fault: {wrong}")
         begun = time.monotonic()
         for number, mutant in enumerate(faults, 1):
             by = tried(mutant, known.tests(mutant, asked.seconds), known, place)

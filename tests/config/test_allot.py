@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kit.faults import refused
 
 from tinybuild.config.shrink import shrink
-from tinybuild.config.sizes import SIZES, sized
+from tinybuild.config.sizes import SIZES, Size, sized
 from tinybuild.config.solve import Law, Product, Puzzle, Unknown
 from tinybuild.config.tree import Alike
 from tinybuild.keys import parallel
@@ -206,6 +206,21 @@ def test_what_a_class_needs_alike_is_alike_and_says_so() -> None:
     assert tree.reasons[at] == "rule width: as wide as the text, the class needs it"
     plain = shrink(CLIPConfig(), {}, alike=Alike(parts=True))
     assert "the class needs it" in plain.reasons["text_config", "num_attention_heads"]
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=[*SIZES])
+def test_the_sizes_to_choose_from_go_together(size: Size) -> None:
+    """Widths are of whole eights and stand in their order, each number once; heads are divided by
+    each number of key-value heads, and experts by each number of groups."""
+    assert max(size.narrower) < size.width < min(size.wider)
+    lists = (size.narrower, size.wider, size.ffn, size.expert_ffn, *size.choices.values())
+    assert all(len({*numbers}) == len(numbers) for numbers in lists)
+    wide = ("head dim", "rope dim", "expert width")
+    widths = (*size.beside(narrow=True), *(n for name in wide for n in size.choices[name]))
+    assert all(number % 8 == 0 for number in (size.width, size.positions, size.vocabulary, *widths))
+    for parts, wholes, least in (("kv heads", "heads", 2), ("groups", "experts", 2)):
+        for part in size.choices[parts]:
+            assert any(n % part == 0 and n >= least * part for n in size.choices[wholes])
 
 
 # --- the puzzle by itself -------------------------------------------------------------------------

@@ -366,8 +366,7 @@ class Part:
             return dim if parted else rotation.turned(self.node, dim)
 
         def holds(dim: int) -> bool:
-            fits = dim % 2 == 0 if parted else rotation.fits(self.node, dim)
-            return fits and turned(dim) >= least
+            return (parted or rotation.fits(self.node, dim)) and turned(dim) >= least
 
         names = ("qk_rope_head_dim", *NAMES["head dim"], "kv_channels")
         dim = next((name for name in names if name in self.keys), None)

@@ -115,7 +115,6 @@ SIZES: Mapping[str, Size] = {
             "state": (16, 32, 24, 12, 8, 64),
             "expert width": (192, 160, 320, 224, 96, 288, 384),
             "experts": (8, 12, 16, 20, 4, 24),
-            "groups": (2, 4, 3, 6),
         },
         positions=1024,
         vocabulary=1024,
