@@ -13,7 +13,7 @@ from tinybuild.engine import run
 from tinybuild.engine.plan import Zoo
 from tinybuild.engine.run import Builder
 from tinybuild.errors import BuildFault, Fault
-from tinybuild.files import Memo
+from tinybuild.files import Memo, digest
 from tinybuild.workers import Bug, Job, Limits, Pool, Sort
 
 
@@ -60,13 +60,25 @@ def test_a_failure_is_known_until_what_it_depends_on_changes(tmp_path: Path) -> 
     here = Builder(root, Memo(), Pretend())
     note = here.failure(task)
     assert note is not None
-    assert (note.kind, note.task, note.report) == ("BuildFault", "dataset:x", {"measured": 3})
+    assert (note.version, note.kind, note.task) == (1, "BuildFault", "dataset:x")
+    assert note.report == {"measured": 3}
     ((what, where, hint),) = [(said.what, said.where, said.hint) for said in note.findings]
     assert (what, where, hint) == ("it is so", "recipes/x.yaml:3:1", "do")
     edit(root, "x", "samples: 5", "samples: 6")
     assert here.failure(zoo(root).tasks["dataset:x"]) is None
     assert here.perform(task, print) == "built"
     assert not [*root.glob("build/x/*.failure.json")]
+
+
+def test_the_file_of_code_that_changed_is_named(tmp_path: Path) -> None:
+    """Also where the code that made a task is no longer there."""
+    root, planned = rows(tmp_path)
+    task = planned.tasks["dataset:x"]
+    before = Builder(root, Memo(), Pretend())
+    before.code = {**before.code, "dataset": {**before.code["dataset"], "old.py": "0"}}
+    before.codes = {name: digest(files) for name, files in before.code.items()}
+    assert before.perform(task, print) == "built"
+    assert Builder(root, Memo(), Pool()).reasons(task) == ("tinybuild/old.py changed",)
 
 
 @pytest.mark.parametrize("failure", [Bug("Traceback\n  a\nKeyError: 3"), OSError(3, "odd", "/a")])
