@@ -76,7 +76,8 @@ LIBRARIES = (
     *("transformers.models.llama.modeling_llama", "transformers.models.auto.modeling_auto"),
     *("hypothesis.stateful", "jsonschema", "sentencepiece", "tokenizers", "scipy", "jinja2"),
 )
-FLAGS = ("frozen", "kw_only")  # of dataclasses: they refuse what type checking refuses already
+# Of dataclasses: they refuse what type checking refuses already. Of zip: it states what holds.
+FLAGS = ("frozen", "kw_only", "strict")
 COMPARISONS: Mapping[type, type] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
