@@ -97,7 +97,8 @@ class PackageFault(BuildFault):
         cls, what: str, package: str, key: Iterable[str | int] = (), hint: str = ""
     ) -> Fault:
         """`what` needs the package (or the module of it); it is the subject of the sentence."""
-        package = PACKAGES.get(package.partition(".")[0], package)
+        top = package.partition(".")[0]
+        package = PACKAGES.get(top, top)
         return cls.of(
             f"{what} needs the package {package}, which is not installed or does not load here",
             key=key,

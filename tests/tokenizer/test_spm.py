@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -283,3 +284,15 @@ def test_unused_pieces_keep_a_bpe_exact() -> None:
         else:
             assert all(same)
     assert differing == {False: 1}
+
+
+@pytest.mark.parametrize("module", ["sentencepiece", "sentencepiece.sentencepiece_model_pb2"])
+def test_a_package_that_is_not_there_is_named(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.model").write_bytes(b"")
+    monkeypatch.delattr("sentencepiece.sentencepiece_model_pb2", raising=False)
+    monkeypatch.setitem(sys.modules, module, None)
+    refusal = faults.refused(spm.read, tmp_path / "a.model")
+    assert refusal.what.startswith("a.model needs the package sentencepiece, which is not")
+    assert refusal.key == ("tokenizer",)

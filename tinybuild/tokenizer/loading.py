@@ -225,7 +225,7 @@ def _tiktoken(path: Path) -> PreTrainedTokenizerBase:
     """
     import tiktoken.registry
     import tiktoken_ext.openai_public as public
-    from tokenizers import AddedToken, Tokenizer
+    from tokenizers import Tokenizer
     from transformers import TokenizersBackend
     from transformers.convert_slow_tokenizer import TikTokenConverter
 
@@ -252,7 +252,7 @@ def _tiktoken(path: Path) -> PreTrainedTokenizerBase:
     taken = {*vocabulary.values()}
     vocabulary |= {token: number for token, number in special.items() if number not in taken}
     backend = Tokenizer.from_str(json.dumps(made))
-    backend.add_special_tokens([AddedToken(t, normalized=False) for t in special])
+    backend.add_special_tokens([*special])
     roles = {role: token for role, token in config.items() if role.endswith("_token") and token}
     end = "<|endoftext|>"  # what the library calls eot_token
     if not roles and end in special:

@@ -56,7 +56,7 @@ def _parsed(path: Path) -> ModelProto | None:
     try:
         from sentencepiece import sentencepiece_model_pb2
     except ImportError as error:
-        module = (error.name or "sentencepiece").partition(".")[0]
+        module = error.name or "sentencepiece"
         raise PackageFault.lacking(path.name, module, ("tokenizer",)) from None
     from google.protobuf.message import DecodeError
 
