@@ -321,6 +321,8 @@ def copied(place: Path) -> None:
         shutil.copytree(ROOT / top, place / top, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("pyproject.toml", "dodo.py", "constraints.txt"):
         shutil.copy(ROOT / file, place / file)
+    if (cache := ROOT / ".mypy_cache").is_dir():
+        shutil.copytree(cache, place / cache.name)
 
 
 def warmed(place: Path) -> None:
