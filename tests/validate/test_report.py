@@ -6,6 +6,7 @@ import ast
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -15,7 +16,8 @@ from kit.files import ROOT
 
 from tinybuild import validate
 from tinybuild.errors import BuildFault
-from tinybuild.validate.check import Check, Result, check
+from tinybuild.validate.check import Check, Result, check, listed
+from tinybuild.validate.samples import between
 from tinybuild.validate.subject import NotTried, Subject
 
 SCHEMA = json.loads((ROOT / "schemas" / "report.v1.schema.json").read_text())
@@ -210,3 +212,30 @@ def test_the_checks_are_not_made_again_when_the_rules_of_shrinking_change() -> N
     assert "tinybuild.config.heads" in seen
     rules = {"relations", "shrink", "search", "tree", "layers", "attention", "images"}
     assert {f"tinybuild.config.{name}" for name in rules}.isdisjoint(seen)
+
+
+def test_many_names_are_shown_in_part() -> None:
+    assert listed("abcde") == "a, b, c, d, e"
+    assert listed("abcdef") == "a, b, c, d, e and 1 more"
+    assert listed("abc", most=1) == "a and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("config", "processor", "shown"),
+    [
+        ({}, {}, "<i>"),
+        ({}, {"image_start_token": "<s>", "image_end_token": "<e>"}, "<s><i><e>"),
+        ({}, {"image_start_token": "<s>"}, "<i>"),
+        ({"vision_start_token_id": 1, "vision_end_token_id": 2}, {}, "<1><i><2>"),
+        ({"image_start_token_id": 3, "image_end_token_id": 4}, {}, "<3><i><4>"),
+        ({"image_start_token_id": 3}, {}, "<i>"),
+    ],
+)
+def test_a_placeholder_stands_between_the_tokens_that_are_named_for_it(
+    config: dict[str, int], processor: dict[str, str], shown: str
+) -> None:
+    tokenizer = SimpleNamespace(convert_ids_to_tokens=lambda ids: [f"<{n}>" for n in ids])
+    loaded: Any = SimpleNamespace(tokenizer=tokenizer, **processor)
+    given: Any = SimpleNamespace(**config)
+    assert between(given, loaded, "image", "<i>") == shown
+    assert between(given, loaded, "image", "") == ""
