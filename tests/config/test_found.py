@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -286,3 +287,12 @@ def test_of_types_that_fit_alike_it_is_the_one_that_others_were_copied_from(
     """As Google's bert_config.json says it: neither a type nor a class."""
     (tmp_path / "config.json").write_text(json.dumps(keys))
     assert found.read(tmp_path).config.model_type == model_type
+
+
+def test_the_nearest_types_stand_by_what_they_share(tmp_path: Path) -> None:
+    """Also those that others were copied from: llama (4%), bert (4%), xcodec (19%) told nothing."""
+    strange = {"model_type": "audio-classification", "hidden_size": 768, "sample_rate": 16000}
+    (tmp_path / "config.json").write_text(json.dumps({**strange, "num_classes": 5, "duration": 3}))
+    shares = re.findall(r"\((\d+)%\)", refused(found.read, tmp_path).what)
+    assert shares
+    assert shares == sorted(shares, key=int, reverse=True)

@@ -102,7 +102,8 @@ def _typed(data: Data, given: str) -> tuple[dict[str, Json], dict[str, str]]:
 def _strange(data: Data, given: str, alike: list[tuple[float, str]]) -> Fault:
     types = _types().values()
     close = nearest(given, types)
-    likest = ", ".join(f"{name} ({share:.0%})" for share, name in alike[:3] if share) or "none"
+    first = sorted(alike, key=lambda one: -one[0])[:3]
+    likest = ", ".join(f"{name} ({share:.0%})" for share, name in first if share) or "none"
     what = (
         f"the source's config.json has a model type that transformers does not know: {given}"
         if given
