@@ -43,13 +43,18 @@ def test_a_processor_is_that_of_the_model(tmp_path: Path) -> None:
     for folder in inputs.values():
         folder.mkdir()
     (inputs["tokenizer"] / name).write_text("{}")
+    told = {"pad_token": "a", "processor_class": "LlavaProcessor"}
+    (inputs["tokenizer"] / "tokenizer_config.json").write_text(json.dumps(told))
     lay({"tokenizer": inputs["tokenizer"]}, tmp_path / "words")
     assert (tmp_path / "words" / name).is_file()
     lay(inputs, tmp_path / "text")
     assert not (tmp_path / "text" / name).exists()
+    named = json.loads((tmp_path / "text/tokenizer_config.json").read_text())
+    assert named == {"pad_token": "a"}
     (inputs["model"] / name).write_text('{"size": 32}')
     lay(inputs, tmp_path / "images")
     assert (tmp_path / "images" / name).read_text() == '{"size": 32}'
+    assert json.loads((tmp_path / "images/tokenizer_config.json").read_text()) == told
 
 
 def test_a_bundle_without_a_tokenizer_gets_none(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def lay(inputs: Mapping[str, Path], folder: Path, length: int | None = None) -> 
 
     length: tokens of a text that the model has places for. The tokenizer, which does not know the
     model, is told not to let through more. Of a bundle with a model the processor is the model's:
-    one that takes text alone has none, whatever lies beside the tokenizer.
+    one that takes text alone has none, whatever lies beside the tokenizer or is named there.
     """
     papers = (RECEIPT, PROVENANCE)
     for stage, below in (("tokenizer", ""), ("model", ""), ("dataset", DATASET)):
@@ -45,8 +45,12 @@ def lay(inputs: Mapping[str, Path], folder: Path, length: int | None = None) -> 
             name = path.relative_to(source)
             if path.is_file() and name.as_posix() not in (*papers, *other):
                 copy(path, folder / below / name)
-    if length is not None and (folder / TOKENIZER).is_file():
+    if not (folder / TOKENIZER).is_file():
+        return
+    if length is not None:
         _bound(folder / TOKENIZER, length)
+    if "model" in inputs and not any((folder / name).is_file() for name in PROCESSORS):
+        _alone(folder / TOKENIZER)
 
 
 def makings(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
@@ -74,6 +78,13 @@ def listed(folder: Path) -> dict[str, str]:
         return {}
     lines = [_SUM.fullmatch(line) for line in text.splitlines()]
     return {line[2]: line[1] for line in lines if line} if all(lines) else {}
+
+
+def _alone(config: Path) -> None:
+    """Let a tokenizer name no processor: AutoProcessor would look for the files of one."""
+    data = json.loads(config.read_text(encoding="utf-8"))
+    if data.pop("processor_class", None) is not None:
+        config.write_text(pretty(data), encoding="utf-8")
 
 
 def _bound(config: Path, length: int) -> None:
