@@ -183,6 +183,13 @@ SQUARE = {"height": 32, "width": 32}
             id="frames side by side, of a spectrogram with settings of its own",
         ),
         pytest.param(
+            {"feature_extractor_type": "InklingFeatureExtractor", "feature_size": 80},
+            {"audio_config": {"n_mel_bins": 80}},
+            {"audio_config": {"n_mel_bins": 40}},
+            {"feature_size": 40},
+            id="mel bins by another name",
+        ),
+        pytest.param(
             {"feature_extractor_type": "DacFeatureExtractor", "feature_size": 1, "hop_length": 512},
             {"downsampling_ratios": [2, 4, 8, 8]},
             {"downsampling_ratios": [2, 4]},
@@ -873,15 +880,17 @@ def test_a_file_that_names_no_class_is_of_the_types(job: MakeJob, tmp_path: Path
     assert type(loaded.feature_extractor).__name__ == "Wav2Vec2FeatureExtractor"
 
 
-@pytest.mark.parametrize("text", ["[1]", "{", "null"])
+@pytest.mark.parametrize(
+    ("text", "said"), [("[1]", "a JSON object"), ("{", "JSON: "), ("null", "a JSON object")]
+)
 def test_a_processor_file_that_is_no_object_is_a_fault(
-    job: MakeJob, tmp_path: Path, text: str
+    job: MakeJob, tmp_path: Path, text: str, said: str
 ) -> None:
     from transformers import ViTConfig
 
     folder = upstream(tmp_path, ViTConfig(), preprocessor_config_json=text)
     refusal = refused(made, job, folder, "ViTModel", VISION)
-    assert refusal.what == "the source's preprocessor_config.json is not a JSON object"
+    assert refusal.what.startswith(f"the source's preprocessor_config.json is not {said}")
 
 
 def test_the_same_twice(job: MakeJob, tmp_path: Path) -> None:

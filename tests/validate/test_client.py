@@ -15,8 +15,8 @@ from kit.files import edit
 
 from tinybuild import wire
 from tinybuild.config import heads
-from tinybuild.validate import loaded, pipelines, reader
-from tinybuild.validate.client import Client, Used, _written, used
+from tinybuild.validate import loaded, pipelines, reader, samples
+from tinybuild.validate.client import Client, Used, _media, _written, used
 from tinybuild.validate.subject import Subject
 
 PLAIN = {
@@ -250,6 +250,30 @@ def test_without_a_tokenizer_a_part_of_the_processor_is_used(tmp_path: Path) -> 
     assert type(client.processor).__name__ == "Wav2Vec2FeatureExtractor"
     found = used(client)
     assert ("media" in found.worked, found.failed) == (True, {})
+
+
+def test_a_class_that_takes_one_medium_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Molmo 2 refuses an image beside a video; another refusal is a fault."""
+    both = ("image", "video")
+    ran: list[tuple[str, tuple[str, ...]]] = []
+
+    def run(what: str, given: dict[str, Any]) -> None:
+        if len(given) > 1:
+            raise ValueError(refusal)
+        ran.append((what, tuple(given)))
+
+    def fed(_: object, __: object, ___: int, media: tuple[str, ...] = both) -> samples.Fed:
+        return samples.Fed(inputs=dict.fromkeys(media), media=media, ids={})
+
+    monkeypatch.setattr(samples, "senses", lambda _: both)
+    monkeypatch.setattr(samples, "whole", fed)
+    asked: Any = SimpleNamespace(model=None, processor=object(), seed=0, whole=True, run=run)
+    refusal = "pixel_values and pixel_values_videos are provided at the same time"
+    assert _media(asked)
+    assert ran == [("media", ("image",)), ("video", ("video",))]
+    refusal = "Image features and image tokens do not match"
+    with pytest.raises(ValueError, match="do not match"):
+        _media(asked)
 
 
 def test_what_no_class_makes_is_drawn_beside_a_text(tmp_path: Path) -> None:

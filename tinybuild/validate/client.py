@@ -291,7 +291,13 @@ def _media(client: Client) -> bool:
     if not media:
         return False
     fed = samples.whole(client.model, client.processor, client.seed)
-    client.run("media", fed.inputs)
+    try:
+        client.run("media", fed.inputs)
+    except ValueError as error:
+        if "at the same time" not in str(error):
+            raise
+        fed = samples.whole(client.model, client.processor, client.seed, fed.media[:1])
+        client.run("media", fed.inputs)  # one medium at a time (Molmo 2)
     for medium in {*media} - {*fed.media}:
         alone = samples.whole(client.model, client.processor, client.seed, (medium,))
         client.run(medium, alone.inputs)

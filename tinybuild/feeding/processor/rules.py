@@ -183,9 +183,9 @@ def _mels(view: View, name: str, value: Json) -> Json:
 
     (Frames may be laid side by side: SeamlessM4T and Granite Speech take 160 = 2 x 80.)
     """
-    value = _same(view, name, value)
-    if not whole(value) or value <= 1:
-        return value
+    new = _same(view, name, value)
+    if new != value or not whole(value) or value <= 1:
+        return new
     for key in NAMES["mel bins"]:
         before, after = (_bins(find(tree, (key,), "audio")) for tree in (view.source, view.tiny))
         if before is None or after is None or before % value:
@@ -193,7 +193,7 @@ def _mels(view: View, name: str, value: Json) -> Json:
         frames = before // value
         if after % frames == 0:
             return after // frames
-    sure = (*NAMES["mel bins"][:5], NAMES["mel bins"][-1])
+    sure = (*NAMES["mel bins"][:6], NAMES["mel bins"][-1])
     widths = (_bins(find(view.tiny, (key,), "audio")) for key in sure)
     return next((width for width in widths if width is not None), value)
 
