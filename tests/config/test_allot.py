@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kit.faults import refused
 
 from tinybuild.config.shrink import shrink
-from tinybuild.config.sizes import SIZES, Size, sized
+from tinybuild.config.sizes import IMAGE, PATCH, SIZES, Size, sized
 from tinybuild.config.solve import Law, Product, Puzzle, Unknown
 from tinybuild.config.tree import Alike
 from tinybuild.keys import parallel
@@ -215,9 +215,10 @@ def test_the_sizes_to_choose_from_go_together(size: Size) -> None:
     assert max(size.narrower) < size.width < min(size.wider)
     lists = (size.narrower, size.wider, size.ffn, size.expert_ffn, *size.choices.values())
     assert all(len({*numbers}) == len(numbers) for numbers in lists)
-    wide = ("head dim", "rope dim", "expert width")
+    wide = ("head dim", "rope dim", "expert width", "mels")
     widths = (*size.beside(narrow=True), *(n for name in wide for n in size.choices[name]))
     assert all(number % 8 == 0 for number in (size.width, size.positions, size.vocabulary, *widths))
+    assert IMAGE % (2 * PATCH) == 0  # an even grid: patches are merged two by two
     for parts, wholes, least in (("kv heads", "heads", 2), ("groups", "experts", 2)):
         for part in size.choices[parts]:
             assert any(n % part == 0 and n >= least * part for n in size.choices[wholes])

@@ -136,12 +136,14 @@ def test_generation_that_layers_elsewhere_help(tmp_path: Path) -> None:
 
 def test_numbers_are_numbers(tmp_path: Path) -> None:
     text = {"hidden_size": "64", "num_hidden_layers": "4", "rms_norm_eps": "1e-06"}
-    more = {"bos_token_id": "1", "mlp_bias": "false", "rope_theta": 10000}
+    words = {"mlp_bias": "false", "attention_bias": "true"}
+    more = {"bos_token_id": "1", **words, "rope_theta": 10000}
     made = read(tmp_path, **text, **more)
     config = made.config
     assert (config.hidden_size, config.num_hidden_layers, config.bos_token_id) == (64, 4, 1)
-    assert (config.rms_norm_eps, config.mlp_bias) == (1e-6, False)
-    assert {*changes(made)} == {*text, "bos_token_id", "mlp_bias"}
+    assert config.rms_norm_eps == 1e-6
+    assert (config.mlp_bias, config.attention_bias) == (False, True)
+    assert {*changes(made)} == {*text, *words, "bos_token_id"}
     assert all(one.reason.startswith("rule legacy: ") for one in made.mended)
 
 
