@@ -194,6 +194,7 @@ def test_a_lock_is_waited_for_and_given_back_by_a_killed_process(tmp_path: Path)
     process.stdout.close()
     with files.locked(place, pytest.fail) as waited:
         assert not waited
+    assert (tmp_path / ".lock.stage").stat().st_mode & 0o111 == 0
 
 
 def test_archives_are_equal_whatever_the_times_and_modes(tmp_path: Path) -> None:

@@ -225,16 +225,19 @@ def test_which_rows_are_fetched_follows_from_what_decides_it(tmp_path: Path) -> 
         "{source: {%s}, samples: 2, select: random, columns: [a]%s}\n"
     )
     parts = ", splits: {train: {samples: 3}, test: {}}"
-    made = {"one": rows % ("hub: o/d", ""), "two": rows % ("hub: o/d", parts)}
+    configs = ", configs: {c: {samples: 3, text: {max_chars: 9}}, d: null}"
+    more = {"one": "", "two": parts, "three": configs}
+    made = {name: rows % ("hub: o/d", text) for name, text in more.items()}
     zoo = load(make(tmp_path / "zoo", up=LIGHT, down=ROWS_FROM % "recipe: up", **made))
     assert said(zoo) == {}
-    told = {name: zoo.tasks[f"fetch:{name}"].settings for name in ("one", "two", "down")}
+    told = {name: zoo.tasks[f"fetch:{name}"].settings for name in (*made, "down")}
     source = {"hub": "o/d", "max_read": 10**9}
     assert told["one"]["rows"] == {"source": source, "samples": 2, "select": "random"}
     assert told["two"]["rows"] == {
         **told["one"]["rows"],
         "splits": {"train": {"samples": 3}, "test": {}},
     }
+    assert told["three"]["rows"]["configs"] == {"c": {"samples": 3}, "d": None}
     assert "rows" not in told["down"]
     assert [need.task for need in zoo.tasks["fetch:down"].needs] == ["dataset:up"]
 
