@@ -282,6 +282,7 @@ def remove(path: Path) -> None:
 
 
 LOCK = ".lock."
+RESTORED = ".restored"  # ends the name of a note that what stands there is from the store
 ASIDE = re.compile(r"\.(.+)\.(?:old|new)(?:-[0-9]+)?")  # what `put` lays beside a place
 
 
@@ -301,6 +302,7 @@ def sweep(build: Path, dist: Path) -> None:
                 continue
             stage = lock.name.removeprefix(LOCK)
             left = [path for path in hidden if path.name.startswith(f".{stage}.")]
+            left = [path for path in left if path.suffix != RESTORED]
             left += aside.get(folder.name, ()) if stage == "pack" else ()
             if left:
                 _remove_unless_held(lock, left)

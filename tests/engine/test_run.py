@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from kit.zoo import FULL, LIGHT, edit, make
 from tinybuild.engine import run
 from tinybuild.engine.plan import Zoo
 from tinybuild.engine.run import Builder
+from tinybuild.engine.stored import Stored
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.files import Memo, digest
+from tinybuild.store.place import Place
 from tinybuild.workers import Bug, Job, Limits, Pool, Sort
 
 
@@ -155,3 +158,46 @@ def test_what_is_cleaned_is_all_that_a_build_left(tmp_path: Path) -> None:
     (root / "dist/x").mkdir(parents=True)
     assert here.left("pack:x")
     assert not here.left("model:x")
+
+
+@pytest.mark.parametrize(("gated", "kept"), [("no", {"fetch", "tokenizer"}), ("auto", set())])
+def test_what_the_hub_gives_only_to_some_is_in_no_store(
+    gated: str, kept: set[str], tmp_path: Path
+) -> None:
+    """Nor is what was made of it; a clone with the same lock takes nothing from there."""
+    wish, file = {"hub": "owner/tokens"}, "tokenizer.json"
+
+    class Hub(Pretend):
+        def call(
+            self,
+            function: str,
+            argument: object,
+            limits: Limits | None = None,
+            sort: Sort = "light",
+        ) -> object:
+            assert isinstance(argument, Job)
+            if not argument.task.startswith("fetch:"):
+                return super().call(function, argument, limits, sort)
+            (argument.out / "source").mkdir()
+            (argument.out / "source" / file).write_text("{}")
+            files = {file: {"sha256": digest({}), "size": 2}}
+            pin = {"wish": wish, "commit": "c" * 40, "gated": gated, "files": files}
+            return {"pins": {"source": pin}}
+
+    text = "version: 1\nsummary: s\nsource: {hub: owner/tokens}\ntokenizer: {method: keep}\n"
+
+    def built(root: Path) -> dict[str, str]:
+        how = {}
+        for stage in ("fetch", "tokenizer"):
+            here = Builder(root, Memo(), Hub())
+            here.stored = Stored(Place(folder=tmp_path / "store"), here.pool)
+            how[stage] = here.perform(zoo(root).tasks[f"{stage}:x"], print)
+        return how
+
+    first = make(tmp_path / "zoo", x=text)
+    assert built(first) == {"fetch": "built", "tokenizer": "built"}
+    second = make(tmp_path / "clone", x=text)
+    shutil.copy(first / "recipes/x.lock.json", second / "recipes")
+    assert {stage for stage, how in built(second).items() if how == "restored"} == kept
+    notes = {path.name for path in second.glob("build/x/.*.restored")}
+    assert notes == {f".{stage}.restored" for stage in kept}

@@ -21,6 +21,7 @@ from tinybuild.errors import BuildFault, Fault, RecipeFault, printable
 from tinybuild.files import (
     PROVENANCE,
     RECEIPT,
+    RESTORED,
     Memo,
     Stamp,
     Watch,
@@ -279,7 +280,7 @@ class Builder:
     def _note_of_store(self, task: str) -> Path:
         """build/NAME/.STAGE.restored: the key, where the store had it. `fresh` removes it."""
         place = self.place(task)
-        return place.with_name(f".{place.name}.restored")
+        return place.with_name(f".{place.name}{RESTORED}")
 
     def _work(self, attempt: Attempt, job: Job) -> dict[str, Json]:
         """Have a worker do it, and hold what it read to what it was when it began; the facts."""
