@@ -196,6 +196,8 @@ def test_what_the_hub_gives_only_to_some_is_in_no_store(
 
     first = make(tmp_path / "zoo", x=text)
     assert built(first) == {"fetch": "built", "tokenizer": "built"}
+    held = [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    assert bool([path for path in held if "making" not in path.parts]) == bool(kept)
     second = make(tmp_path / "clone", x=text)
     shutil.copy(first / "recipes/x.lock.json", second / "recipes")
     assert {stage for stage, how in built(second).items() if how == "restored"} == kept
