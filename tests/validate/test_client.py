@@ -276,6 +276,20 @@ def test_a_class_that_takes_one_medium_at_a_time(monkeypatch: pytest.MonkeyPatch
         _media(asked)
 
 
+@pytest.mark.parametrize(
+    ("video", "overwritten"), [("pixel_values", True), ("pixel_values_videos", False)]
+)
+def test_a_video_that_takes_the_place_of_an_image(video: str, overwritten: bool) -> None:
+    """SmolVLM's processor calls both pixel_values, and returns the video's. (The part of Qwen 2 VL
+    for images names those of videos, which it once made, too.)"""
+    images = ["pixel_values", "pixel_values_videos"]
+    parts = {"image_processor": images, "video_processor": [video]}
+    loaded: Any = SimpleNamespace(
+        **{name: SimpleNamespace(model_input_names=names) for name, names in parts.items()}
+    )
+    assert samples._overwritten(loaded) is overwritten
+
+
 def test_what_no_class_makes_is_drawn_beside_a_text(tmp_path: Path) -> None:
     """LXMERT's features of regions: transformers has no processor that makes them."""
     from transformers import LxmertForQuestionAnswering

@@ -27,6 +27,7 @@ ATTRIBUTES = {
 SAMPLES = {"image": "images", "video": "videos", "audio": "audio"}  # arguments of a processor
 PROMPTS = ("prompt_images", "prompt_masks")  # what an image is told by (SegGPT)
 WORDS = "a cat"
+BESIDE = "a video is not tried beside an image"
 TYPED = "mm_token_type_ids"
 SPOKEN = "decoder_input_values"  # frames that a decoder of speech goes on from
 ASKED: Mapping[str, object] = {
@@ -74,7 +75,11 @@ def whole(
     model: PreTrainedModel, loaded: ProcessorMixin, seed: int, media: tuple[str, ...] = ()
 ) -> Fed:
     """Samples of some media, or of all, and a text, through a whole processor."""
-    media, note = media or senses(loaded), ""
+    note = ""
+    if not media:
+        media = senses(loaded)
+        if {"image", "video"} <= {*media} and _overwritten(loaded):
+            media, note = tuple(medium for medium in media if medium != "video"), BESIDE
     tokens = {medium: mark(loaded, medium) for medium in media}
     ids = {m: number for m, number in placeholders(model.config, media).items() if tokens[m]}
     every = {*RETURNED.values()} <= Facts(model).takes.keys()
@@ -96,10 +101,17 @@ def whole(
         media = tuple(medium for medium in media if medium != "video")
         ids = {medium: ids[medium] for medium in media if medium in ids}
         inputs = _call(model.config, loaded, tokens, ids, shown, **more)
-        note = "a video is not tried beside an image"
+        note = BESIDE
     if film and inputs["pixel_values"].dim() == 4:
         inputs["pixel_values"] = inputs["pixel_values"][None]  # frames of one video
     return Fed(inputs=inputs, media=media, ids=ids, note=note)
+
+
+def _overwritten(loaded: ProcessorMixin) -> bool:
+    """Whether a video takes the place of an image beside it: what is made of both has one name
+    (SmolVLM)."""
+    first: str = loaded.image_processor.model_input_names[0]
+    return first in loaded.video_processor.model_input_names
 
 
 def filmed(model: PreTrainedModel) -> int:
