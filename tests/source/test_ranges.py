@@ -276,6 +276,14 @@ def test_a_hub_that_names_no_commit(job: MakeJob, hub: Hub, repo: Repo) -> None:
     assert len(hub.log) == 1
 
 
+@pytest.mark.parametrize("name", ["../evil.jsonl", "a\0b.jsonl"])
+def test_a_name_that_leads_out_of_a_folder(job: MakeJob, hub: Hub, repo: Repo, name: str) -> None:
+    repo.commit({name: LINES})
+    refusal = faults.refused(fetch, job, samples=5)
+    assert "leads out of a folder" in refusal.what
+    assert refusal.hint == "take a revision without it"
+
+
 def test_ranges_by_themselves(tmp_path: Path) -> None:
     ranges, oid = Ranges(tmp_path), "a" * 64
     with ranges.writing(oid, 10) as file:

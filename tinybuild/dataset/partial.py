@@ -68,7 +68,7 @@ class Shown:
         for name in files.sizes:
             if name.startswith("/") or ".." in name.split("/") or "\\" in name or "\0" in name:
                 what = f"{self.label} holds a file whose name leads out of a folder: {name!r}"
-                raise BuildFault.of(what, key=KEY)
+                raise BuildFault.of(what, key=KEY, hint="take a revision without it")
         self.names: Sequence[str] = sorted(n for n in files.sizes if not n.endswith(".py"))
         formats = {name: own(name) for name in self.names}
         self.own: Mapping[str, str] = {name: f for name, f in formats.items() if f is not None}
