@@ -80,8 +80,7 @@ def found(subject: Subject, change: Callable[[dict[str, Any]], Any] | None = Non
     """What the check says, of the bundle with another config."""
     if change is not None:
         edit(subject.folder / "config.json", change)
-    anew = Subject(**{name: getattr(subject, name) for name in subject.__dataclass_fields__})
-    result = features_matter.run(anew)
+    result = features_matter.run(dataclasses.replace(subject))
     assert result is not None
     return result
 

@@ -105,11 +105,12 @@ def _taken_elsewhere(
 
 
 def _fed(tree: Tree, tower: Path) -> int:
-    """How many layers of a text are fed from layers of the tower beside it."""
+    """How many layers of a text are fed from layers of the tower beside it, and one more: without
+    it what the last is fed reaches no other token, and nothing that made it learns."""
     if not tower or not of_modality(tower[-1], "text"):
         return 0
     tapped = (
-        len(value)
+        len(value) + 1
         for path, name, value in tree.items()
         if path[:-1] == tower[:-1] and says(name, "layers tapped") and wholes(value)
     )
