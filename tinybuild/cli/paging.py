@@ -9,7 +9,7 @@ from tinybuild.cli.building import state
 from tinybuild.cli.command import Answer, Command, Lines, Options
 from tinybuild.cli.session import Session
 from tinybuild.engine.orphans import orphans
-from tinybuild.errors import RecipeFault
+from tinybuild.errors import Finding, RecipeFault
 from tinybuild.page.site import INDEX, Entry, make
 
 
@@ -36,14 +36,24 @@ def _built(here: Session) -> Iterator[Entry]:
     for recipe in here.zoo.recipes.values():
         place = here.root / "dist" / recipe.name
         fetched = here.builder.place(f"fetch:{recipe.name}")
+        now = state(here, recipe.name)
         yield Entry(
             name=recipe.name,
             group=recipe.group,
-            state=state(here, recipe.name),
+            state=now,
             summary=recipe.summary,
+            findings=tuple(_said(here, recipe.name)) if now == "failed" else (),
             row=row(place) if is_bundle(place) else None,
             sources=(fetched / "tokenizer", fetched / "source"),
         )
+
+
+def _said(here: Session, name: str) -> Iterator[str]:
+    """What was said where a recipe's last build failed."""
+    for task in here.zoo.tasks_of(name):
+        failure = here.builder.failure(task)
+        for said in failure.findings if failure is not None else ():
+            yield str(Finding(what=said.what, where=said.where, hint=said.hint))
 
 
 def _broken(here: Session) -> Iterator[Entry]:
