@@ -29,7 +29,7 @@ def pool() -> Iterator[Pool]:
     ("name", "count"),
     [
         *((name, 200) for name in QUICK),
-        *((name, 8) for name in ROWS),
+        *((name, 8) for name in (*ROWS, "Hub")),
         *(pytest.param(name, 300, marks=pytest.mark.slow) for name in READERS),
     ],
 )

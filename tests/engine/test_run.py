@@ -17,7 +17,7 @@ from tinybuild.engine.stored import Stored
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.files import Memo, digest
 from tinybuild.store.place import Place
-from tinybuild.workers import Bug, Job, Limits, Pool, Sort
+from tinybuild.workers import Bug, Job, Limits, Pool
 
 
 class Failing(Pretend):
@@ -27,11 +27,8 @@ class Failing(Pretend):
         super().__init__()
         self.failure, self.first, self.stopped = failure, first, 0
 
-    def call(
-        self, function: str, argument: object, limits: Limits | None = None, sort: Sort = "light"
-    ) -> object:
-        assert isinstance(argument, Job)
-        (argument.out / run.REPORT).write_text('{"measured": 3}')
+    def made(self, job: Job) -> object:
+        (job.out / run.REPORT).write_text('{"measured": 3}')
         self.first()
         raise self.failure
 
@@ -112,13 +109,7 @@ def test_who_is_interrupted_has_not_failed(tmp_path: Path) -> None:
 
 def test_no_paper_holds_what_cannot_be_written(tmp_path: Path) -> None:
     class Odd(Pretend):
-        def call(
-            self,
-            function: str,
-            argument: object,
-            limits: Limits | None = None,
-            sort: Sort = "light",
-        ) -> object:
+        def made(self, job: Job) -> object:
             return {**FACTS["dataset"], "rows": float("nan")}
 
     root, planned = rows(tmp_path)
@@ -168,18 +159,11 @@ def test_what_the_hub_gives_only_to_some_is_in_no_store(
     wish, file = {"hub": "owner/tokens"}, "tokenizer.json"
 
     class Hub(Pretend):
-        def call(
-            self,
-            function: str,
-            argument: object,
-            limits: Limits | None = None,
-            sort: Sort = "light",
-        ) -> object:
-            assert isinstance(argument, Job)
-            if not argument.task.startswith("fetch:"):
-                return super().call(function, argument, limits, sort)
-            (argument.out / "source").mkdir()
-            (argument.out / "source" / file).write_text("{}")
+        def made(self, job: Job) -> object:
+            if not job.task.startswith("fetch:"):
+                return super().made(job)
+            (job.out / "source").mkdir()
+            (job.out / "source" / file).write_text("{}")
             files = {file: {"sha256": digest({}), "size": 2}}
             pin = {"wish": wish, "commit": "c" * 40, "gated": gated, "files": files}
             return {"pins": {"source": pin}}

@@ -50,18 +50,22 @@ class Pretend(Pool):
         self, function: str, argument: object, limits: Limits | None = None, sort: Sort = "light"
     ) -> object:
         assert isinstance(argument, Job)
-        folders = {name: path for name, path in argument.inputs.items() if path.is_dir()}
-        self.saw[argument.task] = {name: contents(path) for name, path in folders.items()}
-        stage = argument.task.partition(":")[0]
+        return self.made(argument)
+
+    def made(self, job: Job) -> object:
+        """The facts of a stage, which is done."""
+        folders = {name: path for name, path in job.inputs.items() if path.is_dir()}
+        self.saw[job.task] = {name: contents(path) for name, path in folders.items()}
+        stage = job.task.partition(":")[0]
         if stage == "fetch":
-            return source.fetch(argument)
+            return source.fetch(job)
         for name, text in self.files[stage].items():
-            place = argument.out / name
+            place = job.out / name
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(text)
         if stage == "model":
-            said = (argument.inputs["fetch"] / "source/config.json").read_text()
-            (argument.out / "config_changes.json").write_text(said)
+            said = (job.inputs["fetch"] / "source/config.json").read_text()
+            (job.out / "config_changes.json").write_text(said)
         for path in folders.values():  # a stage that misbehaves
             for file in path.rglob("*"):
                 if file.is_file():
@@ -130,16 +134,9 @@ def test_a_stage_gets_the_zoos_folder_only_to_fetch(tmp_path: Path) -> None:
     root, seen = local(tmp_path, up=UP), dict[str, Job]()
 
     class Watch(Pretend):
-        def call(
-            self,
-            function: str,
-            argument: object,
-            limits: Limits | None = None,
-            sort: Sort = "light",
-        ) -> object:
-            assert isinstance(argument, Job)
-            seen[argument.task] = argument
-            return super().call(function, argument, limits, sort)
+        def made(self, job: Job) -> object:
+            seen[job.task] = job
+            return super().made(job)
 
     build(root, "up", pool=Watch())
     assert {task for task, job in seen.items() if job.root == root} == {"fetch:up"}
