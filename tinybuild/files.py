@@ -301,8 +301,8 @@ def sweep(build: Path, dist: Path) -> None:
             if not lock.name.startswith(LOCK):
                 continue
             stage = lock.name.removeprefix(LOCK)
-            left = [path for path in hidden if path.name.startswith(f".{stage}.")]
-            left = [path for path in left if path.suffix != RESTORED]
+            own = (path for path in hidden if path.name.startswith(f".{stage}."))
+            left = [path for path in own if path.suffix != RESTORED]
             left += aside.get(folder.name, ()) if stage == "pack" else ()
             if left:
                 _remove_unless_held(lock, left)

@@ -161,6 +161,10 @@ def depths(data: Data) -> list[int]:
 
 # --- what families call it ------------------------------------------------------------------------
 
+MEL_BINS = (  # that say nothing else
+    *("num_mel_bins", "n_mel_bins", "n_mels", "n_mel_channels", "mel_bins"),
+    "input_feat_per_channel",
+)
 NAMES: Mapping[str, tuple[str, ...]] = {
     "width": (
         *("hidden_size", "d_model", "n_embd", "embed_dim", "dim", "hidden_dim", "emb_dim"),
@@ -200,8 +204,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "frames": ("num_frames", "frames_per_clip", "max_num_frames", "num_image_with_embedding"),
     "mel bins": (
-        *("num_mel_bins", "n_mel_bins", "n_mels", "n_mel_channels", "mel_bins"),
-        "input_feat_per_channel",
+        *MEL_BINS,
         *("num_mels", "num_mel_channels", "input_feat_size", "feature_size", "input_dim"),
         *("num_chroma", "input_size", "model_in_dim", "input_channels"),
         *("feature_projection_input_dim", "spectrogram_bins"),

@@ -173,7 +173,7 @@ def test_what_is_no_source(here: Session, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(Fault, match="the source has neither a config"):
         said(here, "new", "empty")
     (here.root / "empty/config.json").write_text("{")
-    with pytest.raises(Fault, match=r"config\.json is not JSON"):
+    with pytest.raises(Fault, match=r"config\.json is not JSON: .*\n  hint: put it right"):
         said(here, "new", "empty")
     (here.root / "many/inner").mkdir(parents=True)
     (here.root / "many/inner/config.json").write_text("{}")

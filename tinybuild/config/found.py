@@ -106,6 +106,7 @@ def read(folder: Path) -> Found:
     return Found(config=config, mended=tuple(mended), dtype=dtype)
 
 
+@reading("the source's config.json", "source")
 def as_written(folder: Path) -> dict[str, Json]:
     """A folder's config.json as it stands there. Raises BuildFault."""
     path = folder / "config.json"

@@ -105,7 +105,9 @@ def _underived(part: str, node: dict[str, Json]) -> dict[str, Json]:
         name: value
         for name, value in node.items()
         if not inner.get(name)
-        if name in takes or not hasattr(loaded, name) or not isinstance(value, int | float | list)
+        and (
+            name in takes or not hasattr(loaded, name) or not isinstance(value, int | float | list)
+        )
     }
 
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from tinybuild.feeding.processor import abroad, parts
 from tinybuild.feeding.processor.geometry import Geometry, find, pair, strides
-from tinybuild.keys import NAMES
+from tinybuild.keys import MEL_BINS, NAMES
 from tinybuild.paths import Data, Json, whole, wholes
 
 # A backbone that is cut in so many windows a side takes images of its own shape only, and so do
@@ -20,6 +20,7 @@ MANY = 100_000  # from here a longest_edge is a number of pixels in all, not alo
 LEAST, MOST = 4, 16  # tokens of an image where a processor chooses its size
 FRAMES_MORE = 4  # times as many in a video
 FRAMES = 8  # of a video
+STEM = "subsampling_conv_channels"  # Gemma's has as many at its start as there are mel bins
 SECONDS = 30  # of sound in a window of fixed length, at most
 # What one image is, as the model gets it: the first of these.
 ONE: tuple[str, ...] = (
@@ -193,8 +194,7 @@ def _mels(view: View, name: str, value: Json) -> Json:
         frames = before // value
         if after % frames == 0:
             return after // frames
-    sure = (*NAMES["mel bins"][:6], NAMES["mel bins"][-1])
-    widths = (_bins(find(view.tiny, (key,), "audio")) for key in sure)
+    widths = (_bins(find(view.tiny, (key,), "audio")) for key in (*MEL_BINS, STEM))
     return next((width for width in widths if width is not None), value)
 
 
@@ -205,8 +205,7 @@ def _arguments(view: View, name: str, value: Json) -> Json:
 
 
 def _bins(value: Json) -> int | None:
-    """A number of mel bins as configs write it: Gemma's subsampling has as many channels at its
-    start as there are bins."""
+    """A number of mel bins as configs write it; of a list (STEM's) it is the first."""
     value = value[0] if isinstance(value, list) and value else value
     return value if whole(value) else None
 
