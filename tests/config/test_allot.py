@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit.faults import refused
 
+from tinybuild.config import allot
+from tinybuild.config.pyramids import pyramids
 from tinybuild.config.shrink import shrink
 from tinybuild.config.sizes import IMAGE, PATCH, SIZES, Size, sized
 from tinybuild.config.solve import Law, Product, Puzzle, Unknown
-from tinybuild.config.tree import Alike
+from tinybuild.config.tree import Alike, Tree
 from tinybuild.keys import parallel
 from tinybuild.paths import mapping
 from tinybuild.sections import Model
@@ -60,6 +62,21 @@ def test_heads_of_some_layers_cover_another_width() -> None:
 
 def by_layer(config: Any) -> Any:
     return [one for one in config["per_layer_config"].values() if "head_dim" in one]
+
+
+@pytest.mark.parametrize("barred", [(), (4,), (4, 8), (4, 8, 2)])
+def test_heads_of_a_state_space_cover_its_width_whatever_they_become(barred: Any) -> None:
+    bars = frozenset(("num heads", 128, n) for n in barred) | {("heads", 128, n) for n in barred}
+    config = small("mamba2", alike=Alike(barred=bars))
+    assert config["num_heads"] not in barred
+    assert config["num_heads"] * config["head_dim"] == config["expand"] * config["hidden_size"]
+
+
+def test_heads_of_a_state_space_that_cover_no_whole_widths_are_small() -> None:
+    sizes = {"hidden_size": 1024, "mamba_n_heads": 24, "mamba_d_head": 64}
+    config = small("falcon_h1", **sizes, mamba_d_ssm=24 * 64)
+    assert config["mamba_d_head"] < 64
+    assert config["mamba_d_ssm"] == config["mamba_n_heads"] * config["mamba_d_head"]
 
 
 @pytest.mark.parametrize("model_type", ["mistral4", "deepseek_v4"])
@@ -124,6 +141,15 @@ def test_groups_of_experts_hold_those_that_are_chosen() -> None:
     assert config["topk_group"] < groups
 
 
+@pytest.mark.parametrize("name", ["n_group", "topk_group"])
+def test_groups_of_which_a_config_says_one_number_only(name: str) -> None:
+    source = {"hidden_size": 1024, "n_routed_experts": 64, "num_experts_per_tok": 8, name: 8}
+    tree = Tree(source, {}, SIZES["tiny"], None)
+    allot.parts(tree)
+    assert tree.data[name] < 8
+    assert tree.data["n_routed_experts"] % tree.data[name] == 0
+
+
 def test_groups_have_two_experts_each_and_one_group_may_have_one() -> None:
     one = {"n_group": 1, "topk_group": 1, "num_experts_per_tok": 1}
     assert small("deepseek_v3", n_routed_experts=1, **one)["n_routed_experts"] == 1
@@ -145,6 +171,15 @@ def test_places_along_a_side_are_not_widths() -> None:
     assert isinstance(side, int)
     assert isinstance(patch, int)
     assert config["image_embedding_size"] == side // patch
+
+
+def test_stages_that_are_all_as_wide_have_a_width_of_their_own() -> None:
+    neck = {"hidden_sizes": [512] * 4, "depths": [2] * 4}
+    tree = Tree({"hidden_size": 1024, "neck_config": neck}, {}, SIZES["tiny"], None)
+    for rule in (allot.widths, pyramids):
+        rule(tree)
+    (wide,) = {*mapping(tree.data, ("neck_config",))["hidden_sizes"]}
+    assert wide < tree.data["hidden_size"]
 
 
 def test_an_embedding_narrower_than_the_layers_stays_narrower() -> None:
@@ -210,14 +245,16 @@ def test_what_a_class_needs_alike_is_alike_and_says_so() -> None:
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=[*SIZES])
 def test_the_sizes_to_choose_from_go_together(size: Size) -> None:
-    """Widths are of whole eights and stand in their order, each number once; heads are divided by
-    each number of key-value heads, and experts by each number of groups."""
+    """Widths are of whole eights and stand in their order, each number once, ranks and states of
+    whole fours; heads are divided by each number of key-value heads, and experts by each number of
+    groups."""
     assert max(size.narrower) < size.width < min(size.wider)
     lists = (size.narrower, size.wider, size.ffn, size.expert_ffn, *size.choices.values())
     assert all(len({*numbers}) == len(numbers) for numbers in lists)
     wide = ("head dim", "rope dim", "expert width", "mels")
     widths = (*size.beside(narrow=True), *(n for name in wide for n in size.choices[name]))
     assert all(number % 8 == 0 for number in (size.width, size.positions, size.vocabulary, *widths))
+    assert all(number % 4 == 0 for name in ("rank", "state") for number in size.choices[name])
     assert IMAGE % (2 * PATCH) == 0  # an even grid: patches are merged two by two
     for parts, wholes, least in (("kv heads", "heads", 2), ("groups", "experts", 2)):
         for part in size.choices[parts]:

@@ -14,6 +14,7 @@ from tinybuild.config.distinct import (
     coincident_layers,
     compared,
     lacking,
+    shortened,
 )
 from tinybuild.config.shrink import shrink
 
@@ -29,6 +30,20 @@ def beside(name: str, source: dict[str, Any], tiny: dict[str, Any]) -> Compared:
 def told(found: Compared) -> set[str]:
     coincidences = (*found.axes, *found.layers, *found.sizes)
     return {" = ".join(one.names) for one in coincidences} | {*found.lost, *found.gained}
+
+
+def test_the_source_with_as_many_layers_begins_where_the_source_does() -> None:
+    """Its first layer may be of another size."""
+    from transformers import Gemma3nTextConfig
+
+    def text(number: int, first: int, others: int) -> Gemma3nTextConfig:
+        kinds = {"layer_types": ["full_attention"] * number, "num_kv_shared_layers": 0}
+        sizes = {"intermediate_size": [first] + [others] * (number - 1)}
+        off = {"activation_sparsity_pattern": [0.0] * number}
+        return Gemma3nTextConfig(num_hidden_layers=number, **kinds, **sizes, **off)
+
+    short = shortened(text(6, 256, 128), text(2, 64, 32).to_dict(), {})
+    assert short.intermediate_size == [256, 128]
 
 
 def test_a_model_is_made_once_for_what_is_asked_of_its_sizes(

@@ -54,6 +54,7 @@ def test_what_is_right_stays_as_it_is(tmp_path: Path) -> None:
         ("{}", "names no model_type"),
         ('{"model_type": "gpt22"}', "transformers does not know: gpt22"),
         ('{"model_type": "gpt2", "n_embd": "wide"}', "expected int"),
+        ('{"model_type": "gpt2", "n_embd": 64.5}', "expected int"),
     ],
 )
 def test_a_config_that_is_none(text: str | bytes | None, words: str, tmp_path: Path) -> None:
@@ -147,6 +148,12 @@ def test_numbers_are_numbers(tmp_path: Path) -> None:
     assert all(one.reason.startswith("rule legacy: ") for one in made.mended)
 
 
+@pytest.mark.parametrize("said", [0, 1])
+def test_a_switch_that_is_a_number(said: int, tmp_path: Path) -> None:
+    made = read(tmp_path, mlp_bias=said)
+    assert made.config.mlp_bias is bool(said)
+
+
 def test_none_where_a_class_takes_none_is_the_default(tmp_path: Path) -> None:
     made = read(tmp_path, initializer_range=None)
     assert made.config.initializer_range == 0.02
@@ -238,6 +245,35 @@ def test_the_keys_of_a_text_part_at_the_top(tmp_path: Path) -> None:
     made = read(tmp_path, model_type="llava", architectures=["LlavaLlamaForCausalLM"])
     assert (made.config.model_type, made.config.hidden_size) == ("llama", 64)
     assert "the keys at the top are those of its text_config" in reasons(made)
+
+
+def test_a_text_part_without_a_class_of_its_own_gets_the_keys_at_the_top(tmp_path: Path) -> None:
+    made = read(tmp_path, model_type="mllama", architectures=["MllamaForConditionalGeneration"])
+    assert (made.config.model_type, made.config.text_config.hidden_size) == ("mllama", 64)
+    assert changes(made)["text_config"]["hidden_size"] == 64
+    assert changes(made)["hidden_size"] is None
+
+
+@pytest.mark.parametrize("size", [64, 4096])
+def test_keys_that_are_the_default_hide_no_others(size: int, tmp_path: Path) -> None:
+    """LLaVA-1.5-7B's are all Llama's but for the positions; 13B's are not."""
+    usual = {"intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}
+    more = {**usual, "hidden_size": size, "vocab_size": 32000, "max_position_embeddings": 4096}
+    made = read(tmp_path, model_type="llava", architectures=None, **more)
+    assert made.config.model_type == "llama"
+    assert made.config.max_position_embeddings == 4096
+
+
+def test_a_class_that_looks_for_them_at_the_top_is_asked(tmp_path: Path) -> None:
+    """Qwen2-VL's first config.json says all of the text there, and a window that it does not use:
+    its class drops that."""
+    usual = {"num_hidden_layers": 80, "num_attention_heads": 64}
+    window = {"sliding_window": 32768, "use_sliding_window": False}
+    data = {"model_type": "qwen2_vl", "hidden_size": 1280, **usual, **window}
+    (tmp_path / "config.json").write_text(json.dumps(data))
+    made = found.read(tmp_path)
+    assert made.mended == ()
+    assert (made.config.model_type, made.config.text_config.hidden_size) == ("qwen2_vl", 1280)
 
 
 def test_a_class_by_its_head(tmp_path: Path) -> None:

@@ -179,6 +179,8 @@ def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert what == "LlamaModel needs the package gone, which is not installed or does not load here"
     assert hint == "pip install -c constraints.txt gone"
     assert chosen("auto", default("llama"))[0] == "LlamaForCausalLM"
+    monkeypatch.setattr(transformers, "LlamaForCausalLM", dummy)
+    assert chosen("auto", default("llama"))[0] == "LlamaForTokenClassification"
     fault = heads.absent("A", ImportError("A requires the b library but see https://b.org/x now"))
     assert fault.findings[0].hint == "see https://b.org/x"
     assert "No module named 'c'" in str(heads.absent("A", ImportError("No module named 'c'")))

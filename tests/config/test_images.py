@@ -53,6 +53,11 @@ def test_tokens_of_an_image_that_a_config_counts_are_pooled_as_in_the_source() -
     assert made["mm_tokens_per_image"] == (grid // 4) ** 2 > 1
 
 
+def test_an_image_that_is_pooled_to_less_than_a_token_is_one() -> None:
+    made = ruled({"mm_tokens_per_image": 4, "vision_config": {**VIT, "image_size": 256}})
+    assert made["mm_tokens_per_image"] == 1
+
+
 def test_the_stages_of_a_pyramid_divide_its_image() -> None:
     source = {"image_size": 224, "num_channels": 3, "patch_size": 4, "depths": [2, 2, 6, 2]}
     made = ruled({**source, "window_size": 7}, window_size=7)

@@ -88,6 +88,12 @@ def test_a_list_of_the_widths_that_double_follows_them() -> None:
     assert made["encoder_in_channels"] == [2 * width, 4 * width, 8 * width]
 
 
+def test_filters_double_from_fewer_than_a_width_that_has_heads() -> None:
+    stages = {"depths": [2] * 5, "upsampling_ratios": [2] * 5}
+    assert ruled({**stages, "embed_dim": 128})["embed_dim"] == 8
+    assert ruled({"upsampling_ratios": [8, 5, 4, 2], "num_filters": 32})["num_filters"] == 4
+
+
 def test_a_barred_width_that_doubles_becomes_a_little_less() -> None:
     """Where Grounding DINO's last stage met the width beside it, all else was made wider."""
     tree = Tree({"embed_dim": 96, "depths": [2, 2, 6, 2]}, {}, SIZES["tiny"], None)

@@ -239,6 +239,11 @@ BROKEN: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         "pad_token_id (1) must be below vocab_size (1) | pad_token_id: 0, or vocab_size: 2",
     ),
     (
+        {"vocab_size": 100, "bos_token_id": 0},
+        {"vocab_size": 1, "bos_token_id": 1},
+        "bos_token_id (1) must be below vocab_size (1) | bos_token_id: 0, or vocab_size: 2",
+    ),
+    (
         {"vocab_size": 100, "pad_token_id": 70},
         {"vocab_size": 60},
         "pad_token_id (70) must be below vocab_size (60) | vocab_size: 71, or pad_token_id: 59",

@@ -65,6 +65,12 @@ def test_an_inner_width_that_the_class_leaves_out_and_the_source_says_is_cut() -
     assert shrink(GPT2Config(n_embd=2048, n_head=16), {}).data["n_inner"] is None
 
 
+@pytest.mark.parametrize("layers", range(1, 8))
+def test_as_many_first_layers_are_dense_as_were_and_one_is_left_that_is_not(layers: int) -> None:
+    made = small("deepseek_v3", {"num_hidden_layers": layers})
+    assert made.first_k_dense_replace == min(3, max(1, layers - 1))
+
+
 @pytest.mark.parametrize("name", ["gemma", "gemma2", "gemma3_text"])
 def test_gemma_head_dim_follows(name: str) -> None:
     config = small(name)

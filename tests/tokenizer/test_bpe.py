@@ -126,6 +126,12 @@ def sampled(ids: Mapping[str, int], numbers: Mapping[int, int]) -> dict[str, int
     return {names[number % len(names)]: times for number, times in numbers.items()}
 
 
+@pytest.mark.parametrize("alone", ["##", "</w>", "##</w>"])
+def test_a_prefix_or_suffix_may_be_a_token(alone: str) -> None:
+    made = parsed(library([*started("##", "</w>"), *"#</w>", alone], [], "##", "</w>"))
+    assert tokenizer_json.segmenter(made).parts(alone) is None
+
+
 @pytest.mark.parametrize(("prefix", "suffix"), FORMS)
 def test_kept_text_is_cut_alike(prefix: str, suffix: str) -> None:
     covered, words = Counter[bool](), every_word("abcz", 3) + every_word("ab", 7)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.faults import refused
 from kit.files import edit
 from kit.stage import MakeJob
 from kit.vocabularies import english, folder_of, pieces, shrinking
@@ -60,6 +61,9 @@ def test_a_bare_model_is_cut_as_sentencepiece_cuts_it(
     assert {"tokenizer.model", "tokenizer.json"} <= {path.name for path in out.iterdir()}
     assert "disagreed" not in facts["shrunk"]
     assert verdict(out, facts).ok
+    made = load(out, None, "path")
+    back = made.decode(made("  a b", add_special_tokens=False)["input_ids"])
+    assert back == ("a b" if squeezed else "  a b")
 
 
 def test_special_tokens_of_a_bare_model_stay_special(job: MakeJob, tmp_path: Path) -> None:
@@ -204,18 +208,39 @@ def test_a_class_that_writes_its_own_pipeline_does_so_in_the_file(
     assert not agree().ok
 
 
+@pytest.mark.parametrize(("strangers", "another"), [(9, False), (11, True)])
+def test_a_list_most_of_whose_tokens_are_strange_is_another_tokenizer_s(
+    job: MakeJob, tmp_path: Path, strangers: int, another: bool
+) -> None:
+    from tokenizers import Tokenizer, models
+
+    words = {token: n for n, token in enumerate(["[UNK]", *"abcdefghi"])}
+    lines = [*words, *(f"strange{n}" for n in range(strangers))]
+    made = Tokenizer(models.WordPiece(words, unk_token="[UNK]"))
+    files = {"tokenizer.json": made.to_str(), "vocab.txt": "".join(f"{line}\n" for line in lines)}
+    fetch = folder_of(tmp_path / "bare", files)
+    work = shrinking(job, fetch, method="truncate", vocab_size=10)
+    if another:
+        what = f"which does not have {strangers} of its {len(lines)} entries"
+        assert what in refused(tokenizer.make, work).what
+    else:
+        tokenizer.make(work)
+        assert (work.out / "vocab.txt").read_text().split() == [*words]
+
+
 @pytest.mark.parametrize("type_", ["BPE", "WordPiece", "WordLevel"])
 def test_lists_that_no_class_reads_are_read_by_the_model(
     job: MakeJob, tmp_path: Path, type_: str
 ) -> None:
     """As of RoBERTa's files without a config: AutoTokenizer takes tokenizer.json, of no class."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
     made = Tokenizer(getattr(models, type_)(unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     trainer: Any = made.model.get_trainer()
     trainer.vocab_size, trainer.special_tokens = 900, ["<unk>"]
     made.train_from_iterator(english(), trainer)
+    made.post_processor = processors.TemplateProcessing("<unk> $A", None, [("<unk>", 0)])
     lists = {Path(name) for name in made.model.save(str(tmp_path))}
     files = {path.name: path.read_text() for path in lists} | {"tokenizer.json": made.to_str()}
     out, facts = cut(job, folder_of(tmp_path / "bare", files))

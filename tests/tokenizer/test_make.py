@@ -505,6 +505,14 @@ def test_scratch_options_reach_the_class(job: MakeJob) -> None:
             ("vocab",),
         ),
         (
+            {
+                **{"class": "GPT2Tokenizer", "vocab": ["<|endoftext|>", "a"], "merges": []},
+                "options": {"extra_special_tokens": [f"<{n}>" for n in range(6)]},
+            },
+            "GPT2Tokenizer adds tokens that are not in vocab: <0>, <1>, <2>, <3>, <4> and 1 more",
+            ("vocab",),
+        ),
+        (
             {"class": "FSMTTokenizer", "vocab": ["a"]},
             "FSMTTokenizer does not take vocab_file (it takes merges_file, src_vocab_file",
             ("vocab",),

@@ -247,6 +247,7 @@ def test_a_tekken_file_holds_special_tokens_and_words(tmp_path: Path) -> None:
         (packed(tekken() | {"vocab": {"a": 1}}), "is not a Tekken file: "),
         (packed(tekken() | {"vocab": [{"rank": 0}]}), "is not a Tekken file: KeyError"),
         (packed(tekken() | {"vocab": [{"token_bytes": "x"}]}), "is not a Tekken file: Error"),
+        (packed(tekken() | {"vocab": [{"rank": 0, "token_bytes": "I*Q=="}]}), "Tekken file: Error"),
         (packed(tekken() | {"vocab": [{"token_bytes": 5}]}), "is not a Tekken file: TypeError"),
         (packed(tekken(default_vocab_size="many")), "is not a Tekken file: TypeError"),
         (packed(tekken(default_num_special_tokens=10**9)), "it counts 1,000,000,000 special"),

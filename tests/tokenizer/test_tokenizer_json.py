@@ -433,6 +433,8 @@ def test_an_id_goes_on_meaning_its_token_whatever_is_named_beside_it(tmp_path: P
     assert tokenizer_json.referred(made) == {"y": "post-processor"}
     small = cut(made, "<s>", "y", "a")
     assert small["post_processor"]["special_tokens"]["<s>"]["ids"] == [1]
+    behind = file(model, post_processor=template(s=4), added_tokens=added(z=4))
+    assert tokenizer_json.referred(read(tmp_path, behind)) == {"<z>": "post-processor"}
 
 
 def test_padding_follows_its_token(tmp_path: Path) -> None:

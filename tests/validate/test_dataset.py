@@ -325,6 +325,8 @@ def test_what_columns_are_taken_for() -> None:
         {"id": "7", "text": "words", "stars": -1},
     )
     assert (found.modalities, row.text, row.label, found.classes) == (("text",), "words", None, 1)
+    found, row = sample({"text": text}, {"text": "words"})
+    assert (row.text, row.pair) == ("words", None)
     found, row = sample({"title": text, "body": text}, {"title": "a", "body": "b"})
     assert (row.text, row.pair) == ("a", ("a", "b"))
     found, row = sample({"t": Translation(["de", "en"])}, {"t": {"de": "ja", "en": "yes"}})

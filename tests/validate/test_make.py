@@ -21,6 +21,7 @@ from tinybuild.expected.format import FILES
 from tinybuild.source import blank_tokenizer
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.validate import shrunk
+from tinybuild.validate import tokenizer as checked
 from tinybuild.validate.subject import Subject
 from tinybuild.workers import Job
 
@@ -237,6 +238,8 @@ def test_a_sound_shrunken_tokenizer_passes_every_check(job: MakeJob, shrunken: B
         ),
         *("formats_agree", "self_contained", "least_version"),
     ]
+    compared = {check["name"]: check["values"] for check in report["checks"]}["formats_agree"]
+    assert compared["texts"] > 0
 
 
 def test_a_map_that_leads_to_other_tokens(job: MakeJob, cut: Built) -> None:
@@ -270,6 +273,32 @@ def test_an_unknown_token_of_a_slow_class_counts_as_lost_on_either_side() -> Non
     assert losses.in_("a", [7, 3], [7, 8])
     assert losses.in_("a", [7, 8], [7, 3])
     assert not losses.in_("a", [7, 8], [7, 9])
+
+
+def test_a_text_that_a_slow_class_cleaned_is_known_by_how_it_is_cut() -> None:
+    """A line's end that is a word comes back as that word; ids are compared as texts alone have
+    them."""
+
+    class Slow:
+        is_fast = False
+
+        def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+            ids = [2 if word == "eol" else 1 for word in text.replace("\n", " eol ").split()]
+            return {"input_ids": [0, *ids, 0] if add_special_tokens else ids}
+
+        def get_vocab(self) -> dict[str, int]:
+            return {"s": 0, "a": 1, "eol": 2}
+
+    slow: Any = Slow()
+    assert checked._cleaned(slow, "a eol a", [1, 2, 1], "a\na")
+    assert not checked._cleaned(slow, "a a", [1, 2, 1], "a\na!b")
+
+
+def test_ids_beside_a_token_in_a_pipeline_are_those_that_it_has_now() -> None:
+    part: Any = {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0]}
+    now = shrunk._renumbered([part, {"pad_id": 1, "ids": [2, 0]}], {0: 5, 1: 6, 2: 7})
+    roberta: Any = {"type": "RobertaProcessing", "sep": ["</s>", 7], "cls": ["<s>", 5]}
+    assert now == [roberta, {"pad_id": 6, "ids": [7, 5]}]
 
 
 def test_letters_are_counted_as_the_normaliser_left_them() -> None:

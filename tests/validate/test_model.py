@@ -16,7 +16,7 @@ from kit.stage import MakeJob
 from tinybuild import model, validate, wire
 from tinybuild.config import overrides
 from tinybuild.errors import BuildFault
-from tinybuild.validate import distinct, loaded
+from tinybuild.validate import alive, distinct, loaded
 from tinybuild.validate.check import Result
 from tinybuild.validate.subject import Bounds, Subject, Wish
 
@@ -445,6 +445,60 @@ def test_classes_that_make_a_decoders_ids_of_labels(name: str, shifted: bool) ->
     from tinybuild.validate.alive import shifts
 
     assert shifts(getattr(transformers, name)) is shifted
+
+
+@pytest.mark.parametrize(
+    ("batch", "learned"),
+    [
+        ({"labels": "labels", "decoder_input_ids": "begun"}, "labels"),
+        ({"labels": "labels"}, "labels"),
+        ({"decoder_input_ids": "begun"}, "begun"),
+        ({"input_ids": "text"}, None),
+    ],
+)
+def test_labels_are_the_batchs_or_else_what_its_decoder_begins_with(
+    batch: dict[str, str], learned: str | None
+) -> None:
+    import torch
+
+    class Shifting:
+        def forward(self, labels: Any = None, decoder_input_ids: Any = None) -> None:
+            """Its decoder's ids are made of labels."""
+
+        def prepare_decoder_input_ids_from_labels(self) -> None: ...
+
+    asked: list[Any] = []
+    subject: Any = SimpleNamespace(
+        exact=Shifting(),
+        exact_batch=lambda: batch,
+        computed=lambda given, _: asked.append(given["labels"]) or {"loss": torch.ones(1)},
+    )
+    result = alive.learns_from_labels.measure(subject)
+    assert asked == [learned] * (learned is not None)
+    assert (result is None) == (learned is None)
+
+
+def test_what_learns_when_a_gate_is_opened_is_told_from_what_never_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    class Gated(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate, self.behind, self.idle = (
+                torch.nn.Parameter(number * torch.ones(2)) for number in (0, 1, 1)
+            )
+
+    def learning(subject: Any, number: int, opened: set[str], reached: set[str]) -> None:
+        model = subject.exact
+        (model.gate * model.behind).sum().backward()
+        opened |= {name for name, p in model.named_parameters() if p.grad is not None}
+
+    monkeypatch.setattr(alive, "_learning", learning)
+    subject: Any = SimpleNamespace(exact=Gated(), anew=[Gated()], seed=0)
+    assert alive._behind_gates(subject, ["behind", "idle"]) == ["behind"]
+    assert not subject.exact.gate.any()
 
 
 def test_labels_without_what_a_decoder_starts_with(build: Build, tmp_path: Path) -> None:

@@ -609,6 +609,20 @@ def test_texts_are_cut(
     assert shapes == [(6, wanted)]
 
 
+def test_the_padding_of_texts_that_are_labels_is_not_learned() -> None:
+    from types import SimpleNamespace
+
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"a": 0, "b": 1, "<pad>": 2}, unk_token="a"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    made = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>")
+    work: Any = SimpleNamespace(task="seq2seq", cut={}, tokenizer=lambda: made)
+    rows: Any = [SimpleNamespace(text="a b b"), SimpleNamespace(text="b")]
+    assert batches._spoken(work, rows).tolist() == [[0, 1, 1], [1, -100, -100]]
+
+
 def test_messages_are_written_by_the_template(
     built: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:

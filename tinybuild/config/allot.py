@@ -208,11 +208,11 @@ class Part:
         return value if whole(value) else now if whole(now) else 0
 
     def fills(self, key: str) -> bool:
-        """Whether the code around a tower for sound joins neighbours to its inner width."""
-        around = mapping(self.tree.data, self.path[:-1]).get("model_type")
+        """Whether the whole's code joins neighbours to the inner width of its tower for sound."""
         if not self.path or not of_modality(self.path[-1], "audio"):
             return False
-        return re.search(rf"\b{self.path[-1]}\.{key}\b", code(str(around))) is not None
+        text = code(str(self.tree.data.get("model_type")))
+        return re.search(rf"\b{self.path[-1]}\.{key}\b", text) is not None
 
     def _choices(self, measured: str, was: int, key: str) -> tuple[int, ...]:
         """What a size may become, best first: at most what it was, and itself where it is small."""

@@ -304,9 +304,15 @@ def _softer(data: dict[str, Json], error: Exception) -> Mended | None:
             why = "its class takes no None" if new is None else "as its class takes it"
             one = Mended(path=at, old=node[field[1]], new=new, reason=f"rule legacy: {why}")
             after = _made(_put(copy.deepcopy(data), one))
-            if not isinstance(after, Exception) or str(after) != str(error):
+            if not isinstance(after, Exception) or _another(after, error, new):
                 return one
     return None
+
+
+def _another(after: Exception, before: Exception, new: Json) -> bool:
+    """Whether a class goes on to refuse something else than the new value."""
+    refused = re.search(rf"value:? {re.escape(repr(new))}(?![\w.])", str(after))
+    return str(after) != str(before) and refused is None
 
 
 def _ways(value: Json) -> Iterator[Json]:
@@ -318,9 +324,9 @@ def _ways(value: Json) -> Iterator[Json]:
         known = WORDS.get(value.lower())
         if known is not None:
             yield known
-        elif _number(value) != value:
-            yield _number(value)
-            yield float(value)
+        elif (number := _number(value)) != value:
+            yield number
+            yield from _ways(number)
     elif isinstance(value, int):
         yield float(value)
         if value in (0, 1):

@@ -232,13 +232,15 @@ def _flat(data: Data) -> tuple[dict[str, Json], dict[str, str]] | None:
     except Exception:  # noqa: BLE001 - whatever it refuses is told when it is loaded
         return None
     usual, part = getattr(default, name, None), getattr(read, name, None)
-    if usual is None or not hasattr(usual, "sub_configs"):
+    if not hasattr(usual, "sub_configs") or not hasattr(part, "sub_configs"):
         return None
     inner: type[PreTrainedConfig] = type(usual)
     own = _own(inner) - _own(kind) - _common() | {"vocab_size"}
     given = {key: data[key] for key in sorted(own & data.keys()) if whole(data[key])}
-    taken = [key for key, value in given.items() if getattr(part, key, None) == value]
-    if len(given) < FLAT or len(taken) > len(given) // 2:
+    # What is as the default tells nothing of where the class looks; a class may drop a key.
+    told = [key for key, value in given.items() if _says(usual, key) != value]
+    lost = [key for key in told if _says(part, key) != given[key]]
+    if len(given) < FLAT or 2 * len(lost) <= len(told):
         return None
     unlike = f"{OF_TYPE}: the keys at the top are those of its {name}"
     if heads.named(inner.model_type):
@@ -246,6 +248,12 @@ def _flat(data: Data) -> tuple[dict[str, Json], dict[str, str]] | None:
     moved = {key: value for key, value in data.items() if key in _own(inner) - _own(kind)}
     rest = {key: value for key, value in data.items() if key not in moved}
     return {**rest, name: moved}, {name: unlike, **dict.fromkeys(moved, unlike)}
+
+
+def _says(config: PreTrainedConfig, key: str) -> Json:
+    """As it is written: one that differs by layer may not be asked of the object."""
+    said: Json = config.to_dict().get(config.attribute_map.get(key, key))
+    return said
 
 
 def _takes(name: str, kind: type[PreTrainedConfig]) -> bool:

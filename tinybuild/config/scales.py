@@ -36,9 +36,10 @@ def _derived(was: Json, source: Data, node: Data) -> float | None:
         return None
     for head in (head_dim, _shared):
         before, now = head(source), head(node)
-        for of in DERIVED if before and now else ():
-            if abs(of(before or 1) / was - 1) < 1e-6:
-                return of(now or 1)
+        if before and now:
+            same = (of(now) for of in DERIVED if abs(of(before) / was - 1) < 1e-6)
+            if (new := next(same, None)) is not None:
+                return new
     return None
 
 

@@ -59,8 +59,6 @@ def _named(data: Data) -> Iterator[str]:
             yield value
         elif name.endswith("_token") and isinstance(value, dict) and "content" in value:
             yield str(value["content"])
-        elif name == "extra_special_tokens" and isinstance(value, dict):
-            yield from (str(token) for token in value.values())
         elif isinstance(value, dict) and name != "added_tokens_decoder":
             yield from _named(value)
 

@@ -1,0 +1,21 @@
+"""The expected outputs of a bundle: what is written of a call is what its reader calls with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinybuild.expected.format import laid_out
+from tinybuild.validate.vectors import Vectors
+
+
+def test_every_argument_of_a_call_comes_back() -> None:
+    import torch
+
+    given = {"ids": torch.arange(4), "plain": True, "more": {"sizes": [(2, torch.ones(3))]}}
+    made = Vectors("AnyModel", 0)
+    told: dict[str, Any] = made.kept("forward", given)
+    back: dict[str, Any] = {name: laid_out(shape, made.tensors) for name, shape in told.items()}
+    assert [*back["ids"]] == [0, 1, 2, 3]
+    assert back["plain"] is True
+    ((number, ones),) = back["more"]["sizes"]
+    assert (number, [*ones]) == (2, [1.0] * 3)
