@@ -546,6 +546,14 @@ def test_outputs_that_do_not_depend_on_the_input(build: Build, tmp_path: Path) -
     assert "1 continuations of 4 prompts" in found["generation_differs"]
 
 
+def test_labels_beside_labels_are_not_inputs(build: Build, tmp_path: Path) -> None:
+    """Of whether a sentence is the next one there is a label of its own."""
+    sizes = {name: size for name, size in LLAMA.items() if name != "num_key_value_heads"}
+    bundle = build("BertConfig", "BertForPreTraining", {**sizes, "initializer_range": 0.3})
+    found = bundle.checks(tmp_path / "s")
+    assert found["inputs_matter"].measured == "the outputs depend on input_ids"
+
+
 class Either:
     """What a model makes of an image or a video, which share their placeholders; `deaf` to one."""
 

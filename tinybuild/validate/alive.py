@@ -341,7 +341,7 @@ def inputs_matter(subject: Subject) -> Result:
     import torch
 
     batch = subject.exact_batch()
-    plain = {n: v for n, v in batch.items() if "labels" not in n and not n.endswith("_positions")}
+    plain = {n: v for n, v in batch.items() if "label" not in n and not n.endswith("_positions")}
     before = subject.computed(plain, subject.exact)
     names = contents(plain)
     if not any(node.is_encoder_decoder for node in _configs(subject.model.config)):

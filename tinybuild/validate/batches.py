@@ -133,7 +133,6 @@ def _lacks(subject: Subject, part: Batch) -> list[str]:
         name
         for name in contents(subject.batch)
         if name not in begun
-        and "label" not in name
         and (name not in part or part[name].dim() != subject.batch[name].dim())
     ]
 

@@ -23,7 +23,7 @@ MORE: Mapping[str, tuple[str, ...]] = {
 }
 # Arguments that only describe others, by their names' ends.
 _BESIDE = re.compile(
-    r"(labels|mask|masks|position_ids|_positions|type_ids|grid_thw|grids|shapes?|"
+    r"(labels?|mask|masks|position_ids|_positions|type_ids|grid_thw|grids|shapes?|"
     r"sizes?(_videos)?|lengths?|num_\w+|pos|ids_restore|observed\w*|indices|noise|_ids_of_\w+|"
     r"aspect_ratio_ids|is_longer|rewards|langs|lang_ids|future_values|^height|^width|"
     r"patches_grid|images_per_sample|^freq|cutoffs|structure|second_per_grid)$"
