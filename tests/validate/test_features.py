@@ -117,10 +117,13 @@ def test_a_window_that_no_text_here_fills(make: Make) -> None:
         assert result.values["beyond"] == 1
 
 
+def longrope(pairs: int) -> dict[str, Any]:
+    factors = {"short_factor": [1.0] * pairs, "long_factor": [1.0 + n for n in range(pairs)]}
+    return {"rope_type": "longrope", "rope_theta": 10000.0, **factors}
+
+
 def test_long_factors_that_no_sequence_reaches(make: Make) -> None:
-    factors = [1.0 + n for n in range(48)]
-    settings = {"rope_type": "longrope", "rope_theta": 10000.0}
-    settings |= {"short_factor": [1.0] * 48, "long_factor": factors}
+    settings = longrope(48)
     subject = make(
         "phi3",
         rope_parameters=settings,
@@ -136,6 +139,17 @@ def test_long_factors_that_no_sequence_reaches(make: Make) -> None:
 
     broken = found(subject, later)
     assert "nothing changes without rope_parameters.long_factor" in broken.measured
+
+
+def test_long_factors_that_a_class_does_not_use(make: Make) -> None:
+    """PhiMoE turns every text by the short ones."""
+    scales = {"short_mscale": 1.25, "long_mscale": 1.25, "original_max_position_embeddings": 4096}
+    subject = make(
+        "phimoe", rope_parameters=longrope(64) | scales, max_position_embeddings=131072
+    )
+    result = found(subject)
+    assert result.state == "passed"
+    assert "its class does nothing with rope_parameters.long_factor" in result.note
 
 
 def test_a_section_without_a_pair(make: Make) -> None:

@@ -100,10 +100,7 @@ def _frequencies(part: Part) -> Iterator[Off]:
         kind, original = rope.get("rope_type"), rope.get(ORIGINAL)
         most = part.node.get(first(part.node, "positions") or "")
         if kind == "longrope":
-            changed = {**rope, "long_factor": rope["short_factor"]}
-            given = original if whole(original) else part.node.get(ORIGINAL)
-            made = part.turned(at, changed, ".long_factor")
-            yield replace(made, after=given if whole(given) else 0)
+            yield _long(part, at, rope)
         elif kind == "llama3":  # as if all pairs were slow
             slow = {"rope_type": "linear", "type": "linear"}
             yield part.turned(at, {**rope, **slow}, ".high_freq_factor")
@@ -111,6 +108,18 @@ def _frequencies(part: Part) -> Iterator[Off]:
             factor = rope.get("factor") or most / original
             changed = {**rope, "factor": factor, ORIGINAL: FAR}
             yield part.turned(at, changed, f".{ORIGINAL}")
+
+
+def _long(part: Part, at: Path, rope: Data) -> Off:
+    """The factors of long texts, which would have to act where every text is long."""
+    factors, given = rope["long_factor"], rope.get(ORIGINAL, part.node.get(ORIGINAL))
+    far: Json = [FAR] * len(factors) if isinstance(factors, list) else factors
+    begun = {ORIGINAL: 2} if ORIGINAL in rope else {}
+    extreme: dict[Path, Json] = {(*part.path, *at): {**rope, **begun, "long_factor": far}}
+    if ORIGINAL in part.node:
+        extreme[(*part.path, ORIGINAL)] = 2
+    made = part.turned(at, {**rope, "long_factor": rope["short_factor"]}, ".long_factor")
+    return replace(made, extreme=extreme, after=given if whole(given) else 0)
 
 
 def _growing_scale(part: Part) -> Iterator[Off]:
