@@ -168,6 +168,15 @@ def test_a_scaling_of_no_kind_is_none(tmp_path: Path) -> None:
     assert not changes(read(tmp_path, rope_scaling={"type": "linear", "factor": 2.0}))
 
 
+def test_a_rotation_in_sections_is_the_usual_one(tmp_path: Path) -> None:
+    """A text model that has it alone, a draft for Qwen 2.5 VL, does not know its name."""
+    sections = {"type": "mrope", "mrope_section": [2, 2, 4]}
+    made = read(tmp_path, rope_scaling=sections)
+    assert made.config.rope_parameters["rope_type"] == "default"
+    assert made.config.rope_parameters["mrope_section"] == [2, 2, 4]
+    assert changes(made) == {"rope_scaling": {**sections, "type": "default"}}
+
+
 def test_labels_in_a_list(tmp_path: Path) -> None:
     made = read(tmp_path, id2label=["no", "yes", "?"], label2id=["no", "yes", "?"])
     assert made.config.id2label == {0: "no", 1: "yes", 2: "?"}
@@ -281,6 +290,29 @@ def test_a_class_by_its_head(tmp_path: Path) -> None:
     assert made.config.architectures == ["LlamaForSequenceClassification"]
     assert "llama has no MyLlamaForSequenceClassification" in reasons(made)
     assert read(tmp_path, architectures=["Something"]).config.architectures is None
+
+
+def test_a_class_by_what_its_head_does(tmp_path: Path) -> None:
+    named = ["Wav2Vec2ForSpeechClassification"]
+    made = read(tmp_path, model_type="wav2vec2", architectures=named)
+    assert made.config.architectures == ["Wav2Vec2ForSequenceClassification"]
+    assert "Wav2Vec2ForSequenceClassification is the nearest Classification" in reasons(made)
+
+
+def test_a_type_whose_name_begins_alike_comes_first(tmp_path: Path) -> None:
+    """MiniMax M3's text is one of MiniMax M3 VL's parts; DeepSeek's code was copied more often."""
+    keys = {
+        "index_head_dim": 8,
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+        "swiglu_limit": 7.0,
+    }
+    more = {"routed_scaling_factor": 2.0, "head_dim": 16, "partial_rotary_factor": 0.5}
+    named = {"model_type": "minimax_m3", "architectures": ["MiniMaxM3ForCausalLM"]}
+    made = read(
+        tmp_path, num_key_value_heads=2, num_nextn_predict_layers=1, **keys, **more, **named
+    )
+    assert made.config.model_type == "minimax_m3_vl_text"
 
 
 def test_a_class_of_another_type_is_not_taken(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinybuild.config.allot import widths
-from tinybuild.config.pyramids import doubled_widths, pyramids
+from tinybuild.config.pyramids import doubled_widths, multipliers, pyramids
 from tinybuild.config.shrink import plain_sizes
 from tinybuild.config.sizes import SIZES
 from tinybuild.config.tree import Alike, Tree
@@ -137,3 +137,18 @@ def test_heads_differ_by_stage_as_far_as_there_is_place() -> None:
     assert all(
         w % h == 0 for w, h in zip(made["hidden_sizes"], made["num_attention_heads"], strict=True)
     )
+
+
+def test_heads_of_narrow_stages_differ_where_the_source_has_others() -> None:
+    made = ruled({"hidden_sizes": [128, 256, 384], "num_attention_heads": [4, 6, 8]})
+    assert made["hidden_sizes"] == [16, 32, 48]
+    assert made["num_attention_heads"] == [2, 4, 6]
+    made = ruled({"hidden_sizes": [128, 256, 384], "num_attention_heads": [4, 4, 8]})
+    assert made["num_attention_heads"][0] == made["num_attention_heads"][1]
+
+
+def test_widths_that_a_class_rounds_stay_apart() -> None:
+    """EfficientNet rounds what its factor makes of a width to multiples of eight."""
+    tree = Tree({"width_coefficient": 1.0, "depth_divisor": 8}, {}, SIZES["tiny"], None)
+    multipliers(tree)
+    assert tree.data == {"width_coefficient": 1 / 16, "depth_divisor": 2}

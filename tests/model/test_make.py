@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit import faults
 from kit.files import contents
-from kit.models import LLAMA, TINY, build, refused, wish
+from kit.models import LLAMA, SECTION, TINY, build, refused, wish
 from kit.stage import MakeJob
 
 from tinybuild import model
@@ -184,8 +185,11 @@ def test_wrong_classes(job: MakeJob, tmp_path: Path, name: str, words: str, hint
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"hidden_act": "gleu"}, "KeyError: 'gleu'"),
-        ({"rope_parameters": {"rope_type": "lama3"}}, "KeyError: 'lama3'"),
+        ({"hidden_act": "gleu"}, "does not know gleu, which hidden_act says"),
+        (
+            {"rope_parameters": {"rope_type": "lama3"}},
+            "does not know lama3, which rope_parameters.rope_type says",
+        ),
     ],
 )
 def test_configs_that_no_model_can_have(
@@ -195,6 +199,24 @@ def test_configs_that_no_model_can_have(
     assert f"{LLAMA} cannot be made from this config" in text
     assert words in text
     assert key[:2] == ("model", "config")
+
+
+def test_a_word_that_the_class_does_not_know(job: MakeJob, tmp_path: Path) -> None:
+    """That the type was matched is said, too, and either advice works."""
+    config = {**TINY, "hidden_act": "situ", "model_type": "mine", "mlp_bias": False}
+    folder = tmp_path / "mine" / "source"
+    folder.mkdir(parents=True)
+    named = {"architectures": ["MineForCausalLM"], "attention_bias": False, "pretraining_tp": 1}
+    (folder / "config.json").write_text(json.dumps({**config, **named, "rms_norm_eps": 1e-6}))
+    section: dict[str, Any] = {**SECTION, "config": {}}
+    settings = {"model": section, "max_parameters": 1_000_000}
+    refusal = faults.refused(model.make, job(settings, fetch=folder.parent))
+    assert "it does not know situ, which hidden_act says" in refusal.what
+    assert "give hidden_act another value in model.config" in refusal.hint
+    assert "transformers does not know mine; llama declares" in refusal.what
+    assert "model_type of a type that is built alike" in refusal.hint
+    section["config"] = {"hidden_act": "silu"}
+    assert model.make(job(settings, fetch=folder.parent)).class_ == LLAMA
 
 
 def test_an_unknown_key_names_the_nearest(job: MakeJob, tmp_path: Path) -> None:

@@ -144,9 +144,7 @@ def test_long_factors_that_no_sequence_reaches(make: Make) -> None:
 def test_long_factors_that_a_class_does_not_use(make: Make) -> None:
     """PhiMoE turns every text by the short ones."""
     scales = {"short_mscale": 1.25, "long_mscale": 1.25, "original_max_position_embeddings": 4096}
-    subject = make(
-        "phimoe", rope_parameters=longrope(64) | scales, max_position_embeddings=131072
-    )
+    subject = make("phimoe", rope_parameters=longrope(64) | scales, max_position_embeddings=131072)
     result = found(subject)
     assert result.state == "passed"
     assert "its class does nothing with rope_parameters.long_factor" in result.note

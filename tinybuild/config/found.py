@@ -11,14 +11,14 @@ import copy
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from tinybuild import named, network
 from tinybuild.config import backbones, bounds
-from tinybuild.config.matched import matched
+from tinybuild.config.matched import BUILT_ALIKE, OF_TYPE, matched
 from tinybuild.config.matched import named as class_named
 from tinybuild.config.overrides import reason, refusals
 from tinybuild.config.precision import DTYPES, WRITTEN, Dtype, own_dtype
@@ -58,6 +58,22 @@ class Found:
     config: PreTrainedConfig
     mended: tuple[Mended, ...]
     dtype: Dtype
+
+
+@contextlib.contextmanager
+def guessed(reasons: Iterable[str]) -> Iterator[None]:
+    """Of a model that cannot be built it is said that its type was matched, where it was."""
+    try:
+        yield
+    except BuildFault as fault:
+        why = next((reason for reason in reasons if reason.startswith(OF_TYPE)), None)
+        if why is None:
+            raise
+        told = why.removeprefix(f"{OF_TYPE}: ")
+        raise type(fault)(
+            replace(one, what=f"{one.what}; {told}", hint=f"{one.hint}; or {BUILT_ALIKE}")
+            for one in fault.findings
+        ) from None
 
 
 def load(folder: Path) -> PreTrainedConfig:
@@ -192,7 +208,8 @@ def _dropped(data: Data) -> Iterator[Mended]:
 
 
 def _legacy(data: Data) -> Iterator[Mended]:
-    """Lists of labels, numbers written as text, and names of types that torch does not have."""
+    """Lists of labels, numbers written as text, names of types that torch does not have, and of
+    Qwen 2 VL's rotation, which is the usual one in sections."""
     for path, node in mappings(data, is_config):
         for name, value in node.items():
             new: Json = value
@@ -201,8 +218,9 @@ def _legacy(data: Data) -> Iterator[Mended]:
             elif name == "label2id" and isinstance(value, list):
                 new = {str(label): number for number, label in enumerate(value)}
             elif name in ROPE and isinstance(value, Mapping):
-                kinds = [value[key] for key in ("rope_type", "type") if key in value]
-                new = None if kinds and not any(kinds) else value
+                kinds = {key: value[key] for key in ("rope_type", "type") if key in value}
+                plain = {key: "default" for key, kind in kinds.items() if kind == "mrope"}
+                new = None if kinds and not any(kinds.values()) else {**value, **plain}
             elif isinstance(value, str) and (measures(name) or is_id(name)):
                 new = _number(value)
             elif name in DTYPES and isinstance(value, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import math
 import re
@@ -24,6 +25,10 @@ UNSAID, RELATED, COPIED = 0.3, 0.1, 0.05
 ORIGIN = re.compile(r"(?:transformers\.models\.|from \.\.)(\w+)\.mod")
 FLAT = 3  # so many keys of the text alone, and a config is the text's
 KEPT = ("dtype", "torch_dtype", "tie_word_embeddings")  # what a whole says of its text part as well
+BUILT_ALIKE = (
+    "copy the source to a folder, name it (source: {path: FOLDER}), and give its config.json the "
+    "model_type of a type that is built alike"
+)
 OF_TYPE = "rule type"
 OF_CLASS = "rule class"
 
@@ -53,7 +58,7 @@ def named(config: PreTrainedConfig) -> str:
     """Gives a config the name of a class that is made from it, where the one that it names is not
     known or is another type's; the reason, or "" where it stays.
 
-    A class is matched by its spelling, or by its head (ForCausalLM).
+    A class is matched by its spelling, by its head (ForCausalLM), or by what its head does.
     """
     model_type, names = config.model_type, _names(config.architectures)
     if not names or _takes(names[0], type(config)):
@@ -65,8 +70,13 @@ def named(config: PreTrainedConfig) -> str:
         return f"{OF_CLASS}: transformers has no {names[0]}, and spells it {spelt}"
     head = re.search(r"(For[A-Z]\w*|LMHeadModel|Model)$", names[0])
     same = [name for name in known.values() if head and name.endswith(head[0])]
-    config.architectures = same[:1] or None
     taken = f"{same[0]} has the same head" if same else "auto takes another"
+    if not same and head:
+        work = re.split(r"(?=[A-Z])", head[0])[-1]  # ForSpeechClassification is a classification
+        alike = [name for name in known.values() if name.endswith(work)]
+        same = difflib.get_close_matches(names[0], alike, n=1)
+        taken = f"{same[0]} is the nearest {work}" if same else taken
+    config.architectures = same[:1] or None
     return f"{OF_CLASS}: {model_type} has no {names[0]}; {taken}"
 
 
@@ -113,8 +123,7 @@ def _strange(data: Data, given: str, alike: list[tuple[float, str]]) -> Fault:
         f"{what}; none of its {len(set(types))} types fits: nearest by name "
         f"{', '.join(close) or 'none'}; by keys {likest}",
         key=("source",),
-        hint="copy the source to a folder, name it (source: {path: FOLDER}), and give its "
-        "config.json the model_type of a type that is built alike",
+        hint=BUILT_ALIKE,
     )
 
 
@@ -166,10 +175,10 @@ def _alike(data: Data) -> list[tuple[float, str]]:
         share = same / (own + UNSAID * weight(names - given) or 1)
         shares.append((share + RELATED * _related(data, model_type), model_type))
 
-    def worse(one: tuple[float, str]) -> tuple[bool, float, int, str]:
+    def worse(one: tuple[float, str]) -> tuple[bool, bool, float, int, str]:
         share, name = one
         first = share + COPIED * math.log1p(copied[_squeezed(name)])
-        return share < ALIKE, -first, len(name), name
+        return share < ALIKE, not _related(data, name), -first, len(name), name
 
     return sorted(shares, key=worse) or [(0.0, "")]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from tinybuild.config import heads, overrides, reads
 from tinybuild.errors import BuildFault, Fault, Finding
-from tinybuild.paths import Data, get
+from tinybuild.paths import Data, get, leaves
 
 if TYPE_CHECKING:
     import torch
@@ -27,17 +27,34 @@ REFUSALS = (
 )
 
 
-def refusable(build: Callable[[], T], model_class: type[PreTrainedModel]) -> T:
-    """What a model class makes; what it refuses becomes a fault."""
+def refusable(
+    build: Callable[[], T],
+    model_class: type[PreTrainedModel],
+    config: PreTrainedConfig | None = None,
+) -> T:
+    """What a model class makes; what it refuses becomes a fault, which names the key of the config
+    whose word the class does not know."""
     try:
         return build()
     except REFUSALS as error:
-        raise _refused(model_class, error) from None
+        raise _refused(model_class, error, config) from None
 
 
-def _refused(model_class: type[PreTrainedModel], error: Exception) -> Fault:
+def _refused(
+    model_class: type[PreTrainedModel], error: Exception, config: PreTrainedConfig | None
+) -> Fault:
     if isinstance(error, ImportError):
         return heads.absent(model_class.__name__, error)
+    word = error.args[0] if isinstance(error, KeyError) and error.args else None
+    tree = config.to_dict() if config is not None and isinstance(word, str) else {}
+    at = [".".join(path) for path, value in leaves(tree) if value == word]
+    if at:
+        return BuildFault.of(
+            f"{model_class.__name__} cannot be made from this config: it does not know {word}, "
+            f"which {' and '.join(at)} says",
+            key=("model", "config"),
+            hint=f"give {at[0]} another value in model.config",
+        )
     return BuildFault.of(
         f"{model_class.__name__} cannot be made from this config: "
         f"{type(error).__name__}: {overrides.reason(error)}",
@@ -85,7 +102,7 @@ def on_meta(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> Pre
     from transformers.initialization import no_init_weights
 
     with torch.device("meta"), no_init_weights():
-        model = refusable(lambda: model_class(config), model_class)
+        model = refusable(lambda: model_class(config), model_class, config)
         model.tie_weights()  # no_init_weights leaves it out, and would count them twice
     return model
 

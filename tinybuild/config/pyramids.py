@@ -14,6 +14,7 @@ from tinybuild.paths import Data, Json, Path, items, mapping, whole, wholes
 
 LEAST = 8  # what groups and heads divide: of a width, and of a head
 ROUND = 2  # what widths are multiples of, where a class scales a table's and rounds them
+DIVISORS = {"divisor", "depth_divisor"}  # what a class rounds widths to multiples of
 PLAIN = 8  # a number in a table of blocks up to this is a kernel, a stride or a switch
 
 
@@ -162,8 +163,8 @@ def _tables(tree: Tree, became: Mapping[int, int], listed: set[Path]) -> None:
             for other, now in list(mapping(tree.data, path).items()) if own else ():
                 if whole(now) and measures(other) == "channels" and now in widths:
                     tree.set((*path, other), widths[now], "rule pyramid: its table")
-            if own and whole(mapping(tree.data, path).get("divisor")):
-                tree.set((*path, "divisor"), ROUND, "rule pyramid: rounded widths stay apart")
+            for rounded in DIVISORS & mapping(tree.data, path).keys() if own else ():
+                tree.set((*path, rounded), ROUND, "rule pyramid: rounded widths stay apart")
         elif wholes(value) and says(name, "factor by stage"):
             turns = [1]  # a shortcut is where a width changes: three widths were twice as large
             for before, now in itertools.pairwise(value):
@@ -213,12 +214,19 @@ def _through(value: Json, became: Mapping[int, int]) -> Json:
 
 
 def _heads(value: Sequence[int], wide: Sequence[int]) -> list[int]:
-    """The heads of each stage, as many as in the source where its width has place for them."""
-    common = math.gcd(*value)
-    heads = [item // common for item in value]
-    if len(wide) != len(heads):
-        return heads
-    return [divisor(w, min(h, max(1, w // LEAST))) for h, w in zip(heads, wide, strict=True)]
+    """The heads of each stage, as many as in the source where its width has place for them; other
+    numbers where the source has others, as far as they divide the width."""
+    common, made = math.gcd(*value), dict[tuple[int, int], int]()
+    if len(wide) != len(value):
+        return [item // common for item in value]
+    for item, width_ in zip(value, wide, strict=True):
+        place = max(1, width_ // LEAST)
+        near = divisor(width_, min(item // common, place))
+        more = range(near, min(item, place) + 1)
+        taken = {heads for (was, _), heads in made.items() if was != item}
+        free = (heads for heads in more if width_ % heads == 0 and heads not in taken)
+        made.setdefault((item, width_), next(free, near))
+    return [made[pair] for pair in zip(value, wide, strict=True)]
 
 
 def _blocks(tree: Tree, at: Path, node: Data, stages: Sequence[int]) -> None:
@@ -258,6 +266,8 @@ def multipliers(tree: Tree) -> None:
             share, *_ = tree.free("width factor", 0, SHARES)
             tree.sizes[(), "width factor", 0] = share
             tree.set((*path, name), value / share, "rule width factor")
+            for rounded in DIVISORS & mapping(tree.data, path).keys():
+                tree.set((*path, rounded), ROUND, "rule width factor: rounded widths stay apart")
             last = tree.was((*path, "hidden_dim"))
             if whole(last):  # the last convolution's, which has the factor in it
                 tree.set((*path, "hidden_dim"), last // share, "rule width factor")

@@ -88,7 +88,8 @@ def make(job: Job) -> ModelFacts:
     leaves the model as it is. Raises Fault.
     """
     building = Building.of(job)
-    built = building.best()
+    with found.guessed(change.reason for change in building.mended):
+        built = building.best()
     model, source, section = built.model, building.source, building.asked.model
     building.require_read(built)
     building.cast(built)  # some classes convert their routers as they run

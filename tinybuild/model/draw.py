@@ -27,7 +27,7 @@ Batch: TypeAlias = "Callable[[], dict[str, torch.Tensor] | None]"
 
 GATES = 0.25  # 2 / sqrt(64), as wide as a tiny model's other weights
 CODES = 0.02  # standard deviation of code books, see fill
-ROOM = 1.5  # times the margin that the check asks of its own prompts
+ROOM = 2.0  # times the margin that the check asks of its own prompts
 LEAST_VARIANCE = 0.1  # of a channel, in parts of its norm's mean
 TRIED = 4  # batches of prompts that a draw is tried on
 ENOUGH, HALF = 7 / 8, 1 / 2  # of eight continuations

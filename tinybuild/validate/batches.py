@@ -132,8 +132,7 @@ def _lacks(subject: Subject, part: Batch) -> list[str]:
     return [
         name
         for name in contents(subject.batch)
-        if name not in begun
-        and (name not in part or part[name].dim() != subject.batch[name].dim())
+        if name not in begun and (name not in part or part[name].dim() != subject.batch[name].dim())
     ]
 
 
