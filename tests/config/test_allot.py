@@ -41,6 +41,12 @@ def test_what_no_bounded_search_finds_is_found_step_by_step() -> None:
 # --- the sizes of a config ------------------------------------------------------------------------
 
 
+def test_the_deeper_of_two_stacks_is_not_the_shallower_one() -> None:
+    """ByT5's decoder is a third of its encoder, and generation counts the encoder's layers."""
+    config = small("t5", num_layers=12, num_decoder_layers=4, num_heads=6, d_model=1472)
+    assert config["num_layers"] > config["num_decoder_layers"] >= 2
+
+
 def test_heads_cover_the_width_only_where_they_do_in_the_source() -> None:
     plain = small("llama")
     assert plain["num_attention_heads"] * plain["head_dim"] == plain["hidden_size"]

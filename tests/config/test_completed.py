@@ -77,6 +77,14 @@ def test_what_a_source_leaves_out_is_a_fact_of_it() -> None:
     assert left_open(default("bamba", num_hidden_layers=4)) == {}
 
 
+def test_what_ends_a_text_pads_labels_where_nothing_does() -> None:
+    """Moonshine shifts labels by a padding token that its checkpoints leave out."""
+    from transformers import MoonshineConfig
+
+    assert left_open(MoonshineConfig(pad_token_id=None, eos_token_id=7))["pad_token_id"] == 7
+    assert left_open(MoonshineConfig(pad_token_id=None, eos_token_id=[5, 7]))["pad_token_id"] == 5
+
+
 def test_a_start_that_only_the_generation_config_says(tmp_path: Path) -> None:
     default("t5").save_pretrained(tmp_path)
     (tmp_path / "generation_config.json").write_text('{"decoder_start_token_id": 9}')

@@ -126,7 +126,8 @@ def test_what_a_type_does_not_have() -> None:
 
 
 def test_a_box_of_models_is_never_chosen_or_offered() -> None:
-    what, hint = refused("auto", default("bark"))
+    assert chosen("auto", default("bark")) == ("BarkSemanticModel", "semantic")
+    what, hint = refused("BarkModel", default("bark"))
     assert "BarkModel has no forward" in what
     assert "BarkModel" not in hint
     assert "BarkSemanticModel" in hint

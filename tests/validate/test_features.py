@@ -229,6 +229,14 @@ def test_what_a_class_does_nothing_with_is_said(make: Make) -> None:
     assert result.note == "its class does nothing with rope_parameters.partial_rotary_factor"
 
 
+def test_sections_that_a_class_does_not_have(make: Make) -> None:
+    """The draft of a model that sees may keep its sections."""
+    settings = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [16, 24, 24]}
+    result = found(make("llama", rope_parameters=settings))
+    assert result.state == "passed"
+    assert result.note.startswith("its class does nothing with rope_parameters.mrope_section[1]")
+
+
 def test_a_model_without_features(make: Make) -> None:
     assert features_matter.run(make("bert")) is None
 

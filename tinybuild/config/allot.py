@@ -8,6 +8,7 @@ heads, what a head is wide, inner widths, ranks, experts and depths, from the li
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -131,7 +132,7 @@ def parts(tree: Tree) -> None:
         part.sizes()
         for depth in depths.get(path, ()):
             part.add(("depth", depth.was), tuple(range(depth.least, depth.most + 1)[:4]))
-        for bind in (part.heads, part.latent, part.rotated, part.experts, part.inner):
+        for bind in (part.depths, part.heads, part.latent, part.rotated, part.experts, part.inner):
             bind()
         part.choose()
 
@@ -262,6 +263,13 @@ class Part:
 
     def apart(self, keys: tuple[str, ...], meets: Callable[..., bool]) -> None:
         self.aparts.append(Apart(over=tuple(self.keys[key] for key in keys), meets=meets))
+
+    def depths(self) -> None:
+        """A stack that is deeper than another stays so: classes take the number of one for both."""
+        stacks = sorted(name for name in self.choices if name[0] == "depth")
+        for low, high in itertools.pairwise(stacks):
+            if min(self.choices[low]) <= max(self.choices[high]):
+                self.laws.append(Law(over=(low, high), holds=lambda low, high: low <= high))
 
     def measuring(self, *measured: str) -> list[str]:
         return [key for key in self.keys if measures(key) in measured]

@@ -78,11 +78,14 @@ Found = Iterator[tuple[Path, Json]]
 
 def _starts(config: PreTrainedConfig) -> Found:
     """What a decoder starts with, and what labels are padded with, where the class shifts labels by
-    what its config says: as generation does, bos or else the padding token."""
+    what its config says: as generation does, bos or else the padding token; eos pads where none
+    does."""
     if not config.is_encoder_decoder:
         return
     code = heads.code(config.model_type)
     pad, start = _id(config, "pad_token_id"), _id(config, "bos_token_id")
+    ends = _id(config, "eos_token_id")
+    pad = (ends[0] if isinstance(ends, list) and ends else ends) if pad is None else pad
     for name, value in (("pad_token_id", pad), (START, pad if start is None else start)):
         if value is not None and re.search(rf"config\.{name}\b", code):
             yield (name,), value

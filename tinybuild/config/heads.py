@@ -260,7 +260,7 @@ def _by_rule(config: PreTrainedConfig) -> Chosen:
     if candidates and all(_boxes(name, config) for name in candidates):
         own = (part for part in _inside(config) if _module(part) == _module(config))
         part = next((part for part in own if classes(part)), None)
-        return _by_rule(part) if part is not None else _named(candidates[0], config)
+        return _by_rule(part) if part is not None else _named(_inner(config)[0], config)
     if not candidates:
         raise BuildFault.of(
             f"transformers maps no model class to {model_type}",
@@ -275,6 +275,16 @@ def _by_rule(config: PreTrainedConfig) -> Chosen:
         if _forwards(model) and isinstance(config, model.config_class):
             fitting.append(name)
     return _named((fitting or candidates)[0], config)
+
+
+def _inner(config: PreTrainedConfig) -> list[str]:
+    """The classes for a part of a config of which all classes are boxes, the first part's first;
+    else those boxes."""
+    of = {
+        name: getattr(find(name, config.model_type), "config_class", None) for name in _own(config)
+    }
+    inner = [name for part in _inside(config) for name, kind in of.items() if kind is type(part)]
+    return inner or classes(config)
 
 
 def _named(name: str, config: PreTrainedConfig) -> Chosen:

@@ -399,9 +399,13 @@ class Trial:
         return self._whole[1]
 
     @functools.cached_property
-    def outputs_apart(self) -> Batch:
-        """The same, of the batch whose positions have axes that differ."""
-        return self._computed(self.apart)
+    def outputs_apart(self) -> Batch | None:
+        """The same, of the batch whose positions have axes that differ; None where the class takes
+        positions of one axis alone."""
+        try:
+            return self._computed(self.apart)
+        except RuntimeError:
+            return None
 
     def _computed(self, batch: Batch) -> Batch:
         made = self.model({})
@@ -411,6 +415,8 @@ class Trial:
     def how(self, off: Off) -> str:
         """ACTED, IDLE, or why it does not act here."""
         before = self.outputs_apart if off.apart else self.outputs
+        if before is None:
+            return UNHEEDED
         after = self.without(off.changes, off)
         if after is None or differ(before, after):
             return ACTED
