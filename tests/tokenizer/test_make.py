@@ -19,7 +19,7 @@ from kit.stage import MakeJob
 from tinybuild import wire
 from tinybuild.source import blank_tokenizer
 from tinybuild.tokenizer import stage as tokenizer
-from tinybuild.tokenizer import tokenizer_json
+from tinybuild.tokenizer import tokenizer_json, train
 from tinybuild.workers import Job
 
 
@@ -261,6 +261,12 @@ def test_train_a_blank_vocabulary_has_nothing_to_teach(job: MakeJob, tmp_path: P
     assert "has no vocabulary to learn from" in text
     assert "hint: a transformers source is blank" in text
     assert key == ("tokenizer", "text")
+
+
+def test_train_a_letter_that_is_a_special_token_is_not_learned_once_more() -> None:
+    vocab = [("<unk>", 0.0), ("e", 0.0), ("a", -1.0), ("e", -2.0), ("th", -3.0)]
+    made = train._settled(vocab, {"<unk>", "e"}, 9)
+    assert [piece for piece, _ in made] == ["<unk>", "e", "a", "th"]
 
 
 def test_train_a_slow_class(job: MakeJob, tmp_path: Path) -> None:

@@ -747,6 +747,22 @@ def test_what_a_class_numbers_or_always_writes_must_stay(
     assert must("CTRLTokenizer") == {"<unk>": "unknown"}
 
 
+def test_what_comes_out_of_every_text_is_told_by_letters() -> None:
+    """Two words of a class of letters share some, and those are not in every text."""
+
+    class Spelled:
+        tokenize = staticmethod(list)
+
+        def get_vocab(self) -> dict[str, int]:
+            return {token: n for n, token in enumerate(["nab", "na", *"abn"])}
+
+        def convert_tokens_to_ids(self, tokens: list[str]) -> list[int]:
+            return [self.get_vocab()[token] for token in tokens]
+
+    spelled: Any = Spelled()
+    assert slow._everywhere(spelled) == set()
+
+
 @pytest.mark.parametrize(
     ("name", "letters", "tokens"),
     [

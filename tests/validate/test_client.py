@@ -499,6 +499,18 @@ def test_images_of_a_model_of_videos_are_frames_of_one() -> None:
     assert fed.inputs["pixel_values"].shape == (1, 3, 3, 4, 4)
 
 
+def test_every_token_of_a_text_has_its_place_on_a_page() -> None:
+    import torch
+
+    def words(texts: list[str]) -> Any:
+        return {"input_ids": torch.ones((len(texts), 7), dtype=torch.long)}
+
+    model = SimpleNamespace(config=SimpleNamespace(), dtype=torch.float16)
+    client: Any = SimpleNamespace(takes={"bbox"}, model=model)
+    made = Client.coded(client, words, ["a", "b"])  # type: ignore[arg-type]
+    assert (made["bbox"].shape, made["bbox"].dtype) == ((2, 7, 4), torch.float16)
+
+
 def test_codes_are_begun_by_who_asks_for_them() -> None:
     from types import SimpleNamespace
 

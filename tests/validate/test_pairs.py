@@ -870,6 +870,21 @@ def test_a_step_that_changes_nothing(built: Build, monkeypatch: pytest.MonkeyPat
     assert ", 0 of 21 parameters changed" in broken(built(*LLAMA, texts()))
 
 
+def test_a_step_after_which_weights_are_no_numbers(
+    built: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    def away(self: torch.optim.Adam) -> None:
+        with torch.no_grad():
+            self.param_groups[0]["params"][0].fill_(float("inf"))
+
+    monkeypatch.setattr(torch.optim.Adam, "step", away)
+    assert "1 of 21 parameters changed, not finite: model.embed_tokens.weight" in broken(
+        built(*LLAMA, texts())
+    )
+
+
 def test_a_class_that_makes_no_loss_of_its_labels(
     built: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,3 +19,14 @@ def test_every_argument_of_a_call_comes_back() -> None:
     assert back["plain"] is True
     ((number, ones),) = back["more"]["sizes"]
     assert (number, [*ones]) == (2, [1.0] * 3)
+
+
+def test_a_single_number_is_told_in_words_too() -> None:
+    import torch
+
+    made = Vectors("AnyModel", 0)
+    told = [
+        made._output(f"forward/outputs/{name}", name, tensor, 0.0).value
+        for name, tensor in (("loss", torch.tensor(2.5)), ("pooled", torch.tensor([2.5, 1.0])))
+    ]
+    assert told == [2.5, None]
