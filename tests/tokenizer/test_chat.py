@@ -119,7 +119,7 @@ def test_a_shrunken_tokenizer_names_tokens_of_its_source(
     job: MakeJob, fetched: Any, tmp_path: Path
 ) -> None:
     section = {"method": "train", "special_tokens": ["<|fill|>"], "chat_template": "none"}
-    _, upstream = made(job, fetched("gpt2"), **section)
+    whole, upstream = made(job, fetched("gpt2"), **section)
     (tmp_path / "source").symlink_to(upstream)
     more = {"blank": False, "method": "truncate", "vocab_size": 300, "chat_template": "zephyr"}
     tokenizer, _ = made(job, tmp_path, **more, pad_token="<|fill|>")
@@ -128,6 +128,10 @@ def test_a_shrunken_tokenizer_names_tokens_of_its_source(
     assert tokenizer.apply_chat_template(CHAT[:1], tokenize=False).startswith("<|user|>\n")
     fault = refused(stage.make, work(job, tmp_path, **more, pad_token="<|none|>"))
     assert fault.what == "the source has no token '<|none|>'"
+    assert (fault.key, "method: train" in fault.hint) == (("tokenizer",), True)
+    last = max(whole.get_vocab().keys() - {*whole.all_special_tokens}, key=whole.get_vocab().get)
+    tokenizer, _ = made(job, tmp_path, **more, pad_token=last)
+    assert (len(tokenizer), tokenizer.pad_token) == (300, last)
 
 
 def read(section: str, folder: Path) -> recipe.Recipe:

@@ -282,6 +282,14 @@ def test_files_that_tell_nothing_are_listed(files: Files, tmp_path: Path) -> Non
     assert hint.endswith("if they do not name their class, name it: tokenizer.class")
 
 
+def test_a_reason_of_one_line_is_told(tmp_path: Path) -> None:
+    named = json.dumps({"tokenizer_class": "CTRLTokenizer"})
+    files = {"vocab.json": "{", "merges.txt": "#version: 0.2\n", "tokenizer_config.json": named}
+    what, _ = refused(tmp_path, files)
+    assert what.startswith("transformers cannot load the source's tokenizer: Expecting property")
+    assert what.endswith("line 1 column 2 (char 1)")
+
+
 def test_a_source_without_a_tokenizer_is_told_apart(tmp_path: Path) -> None:
     files = {"config.json": json.dumps({"model_type": "gpt2"})}
     assert refused(tmp_path, files) == (

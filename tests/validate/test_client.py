@@ -445,10 +445,13 @@ def test_videos_in_the_place_of_images() -> None:
 
     class Films:
         def __call__(self, images: object, return_tensors: str, **more: object) -> Any:
-            return {"pixel_values": images}
+            return {"pixel_values": images, "told": sorted(more)}
 
-    made = samples._call(LlamaConfig(), Films(), {"video": ""}, {}, {"video": ["a film"]})  # type: ignore[arg-type]
-    assert made["pixel_values"] == ["a film"]
+    def made(medium: str) -> Any:
+        return samples._call(LlamaConfig(), Films(), {medium: ""}, {}, {medium: [f"one {medium}"]})  # type: ignore[arg-type]
+
+    assert made("video") == {"pixel_values": ["one video"], "told": ["text", "video_metadata"]}
+    assert made("image") == {"pixel_values": ["one image"], "told": ["text"]}
 
 
 def test_float32_is_all_float32() -> None:

@@ -16,7 +16,7 @@ from kit.stage import MakeJob
 from tinybuild import model, validate, wire
 from tinybuild.config import overrides
 from tinybuild.errors import BuildFault
-from tinybuild.validate import alive, distinct, loaded
+from tinybuild.validate import alive, distinct, layers, loaded
 from tinybuild.validate.check import Result
 from tinybuild.validate.subject import Bounds, Subject, Wish
 
@@ -362,6 +362,25 @@ def test_experts_that_start_past_the_last_layer(build: Build, tmp_path: Path) ->
     bundle = build("DeepseekV3Config", "DeepseekV3ForCausalLM", small)
     found = failing(bundle, tmp_path / "s")
     assert "has experts in its source, and no layer with experts" in found["every_layer_kind"]
+
+
+@pytest.mark.parametrize(
+    ("more", "dense"),
+    [
+        ({}, False),
+        ({"n_routed_experts": 1}, None),
+        ({"first_k_dense_replace": 1}, True),
+        ({"first_k_dense_replace": 4}, None),
+        ({"mlp_only_layers": [3]}, True),
+        ({"moe_layers": [0, 1, 2, 3]}, False),
+        ({"moe_layers": [1, 3]}, True),
+    ],
+)
+def test_whether_a_config_has_dense_layers_beside_those_with_experts(
+    more: dict[str, Any], dense: bool | None
+) -> None:
+    node = {"num_hidden_layers": 4, "n_routed_experts": 8, **more}
+    assert layers._dense_beside_experts(node) is dense
 
 
 def test_a_layer_past_the_last_one(build: Build, tmp_path: Path) -> None:
