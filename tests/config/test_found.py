@@ -126,6 +126,16 @@ def test_a_backbone_that_is_a_repository_is_refused_without_a_request(tmp_path: 
     assert "backbone_config" in refusal.hint
 
 
+@pytest.mark.usefixtures("no_network")
+def test_a_backbone_of_a_part_that_is_described_beside_its_name_is_none(tmp_path: Path) -> None:
+    named = {"backbone": "owner/unheard-of", "num_labels": 2}
+    told = {**named, "backbone_config": {"model_type": "resnet", "depths": [1]}}
+    depth: dict[str, Any] = {"model_type": "depth_anything", "neck_config": {}}
+    refusal = refused(read, tmp_path, part_config={**depth, **named})
+    assert "part_config.backbone of the source's config.json is a repository" in refusal.what
+    assert "part_config" in read(tmp_path, part_config={**depth, **told}).config.to_dict()
+
+
 def test_generation_that_layers_elsewhere_help(tmp_path: Path) -> None:
     made = read(tmp_path, use_mtp=True, num_mtp_modules=3)
     assert changes(made) == {"use_mtp": None}

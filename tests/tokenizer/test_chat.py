@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from kit.faults import refused
+from kit.files import edit
 from kit.stage import MakeJob
 
 from tinybuild import recipe, source
@@ -23,6 +24,7 @@ CHAT = [
 ]
 PARTS = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is it?"}]}]
 
+FORM = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
 ENDS = {"chatml": "<|im_end|>", "gemma": "<end_of_turn>", "llama3": "<|eot_id|>"}
 
 
@@ -129,9 +131,10 @@ def test_a_shrunken_tokenizer_names_tokens_of_its_source(
     fault = refused(stage.make, work(job, tmp_path, **more, pad_token="<|none|>"))
     assert fault.what == "the source has no token '<|none|>'"
     assert (fault.key, "method: train" in fault.hint) == (("tokenizer",), True)
-    last = max(whole.get_vocab().keys() - {*whole.all_special_tokens}, key=whole.get_vocab().get)
-    tokenizer, _ = made(job, tmp_path, **more, pad_token=last)
-    assert (len(tokenizer), tokenizer.pad_token) == (300, last)
+    plain = {"id": len(whole), "content": "<|user|>", "special": False}
+    edit(upstream / "tokenizer.json", lambda data: data["added_tokens"].append(FORM | plain))
+    tokenizer, _ = made(job, tmp_path, **more)  # the template writes it
+    assert tokenizer.tokenize("<|user|>") == ["<|user|>"]
 
 
 def read(section: str, folder: Path) -> recipe.Recipe:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -204,6 +206,26 @@ def test_train_from_a_vocabulary_weighted_prefers_the_first(job: MakeJob, tmp_pa
     made, _ = build(job, fetch, method="train", vocab_size=17, text="vocabulary", weighted=True)
     assert {"ba", "ca"} <= set(made.get_vocab())
     assert "he" not in made.get_vocab()
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_train_each_word_of_a_vocabulary_counts_as_often_as_its_place_says(weighted: bool) -> None:
+    class Source:
+        all_special_tokens = ("w0",)
+
+        def get_vocab(self) -> dict[str, int]:
+            return {f"w{n}": n for n in range(300)}
+
+        def convert_tokens_to_string(self, tokens: list[str]) -> str:
+            return "".join(tokens)
+
+    source: Any = Source()
+    often = Counter(train._vocabulary(source, weighted))
+    assert [*often] == [f"w{n}" for n in range(1, 300)]
+    times = [*often.values()]
+    assert times == sorted(times, reverse=True)
+    assert (times[0], times[-1]) == ((train.HEAVIEST - 1, 1) if weighted else (1, 1))
+    assert {before - after for before, after in itertools.pairwise(times)} <= {0, 1}
 
 
 @pytest.mark.parametrize(

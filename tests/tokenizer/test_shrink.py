@@ -506,6 +506,28 @@ def test_truncate_keeps_the_first_merges(job: MakeJob, gpt: Path) -> None:
     assert made.get_vocab().keys() >= {"[CLS]", "[SEP]", END}
 
 
+def test_a_token_that_a_class_adds_by_itself_lives(
+    job: MakeJob, gpt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import GPT2Tokenizer
+
+    plain, vocab = GPT2Tokenizer.__init__, json.loads(byte_level())["model"]["vocab"]
+    last = max(vocab, key=vocab.__getitem__)
+
+    @functools.wraps(plain)
+    def adding(self: Any, *args: Any, **more: Any) -> None:
+        plain(self, *args, **more)
+        if len(self) < len(vocab):  # as some do for what their files lack
+            self.add_tokens([last])
+
+    monkeypatch.setattr(GPT2Tokenizer, "__init__", adding)
+    work = shrinking(job, gpt, method="truncate", vocab_size=500)
+    facts = wire.dump(tokenizer.make(work))
+    assert facts["shrunk"]["kept"]["class"] == 1
+    made = GPT2Tokenizer.from_pretrained(work.out)
+    assert made.get_vocab()[last] < len(made) == 500
+
+
 def test_reserved_runs_go_only_when_there_is_no_room(job: MakeJob, tmp_path: Path) -> None:
     data = json.loads(byte_level())
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)

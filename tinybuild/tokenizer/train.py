@@ -313,7 +313,7 @@ def _batches(texts: Iterator[str], size: int = 1000) -> Iterator[list[str]]:
 def _vocabulary(source: PreTrainedTokenizerBase, weighted: bool) -> Iterator[str]:
     """The surfaces of the source's tokens in the order of their ids, special tokens left out.
 
-    Weighted, a token counts in proportion to N - id, scaled so that the first counts HEAVIEST times
+    Weighted, a token counts in proportion to N - id: the first of many just below HEAVIEST times
     (the tutorial's N - id repetitions would be 500 million strings for a vocabulary of 32,000; only
     the proportions matter to a trainer). Tokens that are not text by themselves (single bytes of
     longer characters) are left out.
