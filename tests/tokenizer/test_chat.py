@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -131,10 +132,14 @@ def test_a_shrunken_tokenizer_names_tokens_of_its_source(
     fault = refused(stage.make, work(job, tmp_path, **more, pad_token="<|none|>"))
     assert fault.what == "the source has no token '<|none|>'"
     assert (fault.key, "method: train" in fault.hint) == (("tokenizer",), True)
-    plain = {"id": len(whole), "content": "<|user|>", "special": False}
+    plain = {"id": len(whole), "content": "<|im_start|>", "special": False}
     edit(upstream / "tokenizer.json", lambda data: data["added_tokens"].append(FORM | plain))
-    tokenizer, _ = made(job, tmp_path, **more)  # the template writes it
-    assert tokenizer.tokenize("<|user|>") == ["<|user|>"]
+    least = []
+    for template in ("none", "chatml"):  # which writes it
+        wish = {**more, "vocab_size": 1, "chat_template": template}
+        fault = refused(stage.make, work(job, tmp_path, **wish))
+        least.append(int(re.findall(r"\d+", f"{fault.what} {fault.hint}")[-1]))
+    assert least[1] == least[0] + 1
 
 
 def read(section: str, folder: Path) -> recipe.Recipe:
