@@ -231,6 +231,15 @@ def test_a_type_by_its_class(more: dict[str, Any], tmp_path: Path) -> None:
     assert "DeepseekV3ForCausalLM is a class of deepseek_v3" in reasons(made)
 
 
+def test_a_type_by_a_class_that_no_table_has(tmp_path: Path) -> None:
+    """A vocoder's config says hifigan, which is the name of no type."""
+    named = {"model_type": "hifigan", "architectures": ["SpeechT5HifiGan"]}
+    (tmp_path / "config.json").write_text(json.dumps({**named, "upsample_rates": [4, 4, 4, 4]}))
+    made = found.read(tmp_path)
+    assert made.config.model_type == "speecht5_hifigan"
+    assert made.config.architectures == ["SpeechT5HifiGan"]
+
+
 def test_a_type_by_its_text_part(tmp_path: Path) -> None:
     text = {**LLAMA, "model_type": "kimi_k2", "architectures": ["DeepseekV3ForCausalLM"]}
     whole = {"architectures": ["KimiK9ForConditionalGeneration"], "model_type": "kimi_k9"}

@@ -87,10 +87,10 @@ def _typed(data: Data, given: str) -> tuple[dict[str, Json], dict[str, str]]:
     if spelt is not None:
         return {**data, "model_type": spelt}, {"model_type": f"{unknown}, and spells it {spelt}"}
     for name in _names(data.get("architectures")):
-        known = _classes().get(_squeezed(name))
-        if known is not None:
-            reason = f"{unknown}; {name} is a class of {known[1]}"
-            return {**data, "model_type": known[1]}, {"model_type": reason}
+        _, model_type = _classes().get(_squeezed(name), (name, _type_of(name)))
+        if model_type:
+            reason = f"{unknown}; {name} is a class of {model_type}"
+            return {**data, "model_type": model_type}, {"model_type": reason}
     for name in NAMES["text part"]:
         part = mapping(data, (name,))
         if part:
@@ -152,6 +152,17 @@ def _classes() -> Mapping[str, tuple[str, str]]:
         for model_type in reversed(heads.types())
         for name in heads.named(model_type)
     }
+
+
+def _type_of(name: str) -> str:
+    """The type of a class that transformers has, and maps to no type; "" where it has none."""
+    import transformers
+
+    model = getattr(transformers, name, None)
+    if model is None or getattr(model, "is_dummy", False):
+        return ""
+    model_type = getattr(getattr(model, "config_class", None), "model_type", "")
+    return model_type if model_type in transformers.CONFIG_MAPPING else ""
 
 
 def _alike(data: Data) -> list[tuple[float, str]]:
