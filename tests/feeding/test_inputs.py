@@ -312,6 +312,15 @@ def test_contents_are_what_says_something_and_others_are_near() -> None:
     assert 90 < float(pixels.min()) <= float(pixels.max()) < 110
 
 
+def test_a_flattened_patch_stays_where_it_is() -> None:
+    """Pix2Struct's begin with their row and column."""
+    patches = torch.arange(48.0).reshape(2, 4, 6)
+    drawn = torch.Generator().manual_seed(1)
+    other = renewed("flattened_patches", patches, (), drawn)
+    assert torch.equal(other[..., :2], patches[..., :2])
+    assert not torch.isclose(other[..., 2:], patches[..., 2:]).any()
+
+
 # --- text ---
 
 

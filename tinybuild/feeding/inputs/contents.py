@@ -80,12 +80,19 @@ def _other(facts: Facts, draw: Draw, name: str, old: Tensor) -> Tensor:
     import torch
 
     if old.is_floating_point():
-        return draw.normal(name, *old.shape).to(old.dtype)
+        return _placed(name, draw.normal(name, *old.shape).to(old.dtype), old)
     if name not in MORE["text"]:
         return draw.whole(name, int(old.min()), int(old.max()) + 1, *old.shape)
     among = text.plain(facts, name)
     new = draw.chosen(name, among, *old.shape)
     return torch.where(torch.isin(old, torch.tensor(among)), new, old)
+
+
+def _placed(name: str, new: Tensor, old: Tensor) -> Tensor:
+    """Other values where the old ones were: a flattened patch begins with its row and column."""
+    if name == "flattened_patches":
+        new[..., :2] = old[..., :2]
+    return new
 
 
 def contents(batch: Mapping[str, object]) -> list[str]:
@@ -110,7 +117,8 @@ def renewed(name: str, value: Tensor, special: Collection[int], drawn: Generator
 
     if value.is_floating_point():
         width = max(float(value.float().std(correction=0)), 0.1)
-        return value + (torch.randn(value.shape, generator=drawn) * width).to(value.dtype)
+        noise = (torch.randn(value.shape, generator=drawn) * width).to(value.dtype)
+        return _placed(name, value + noise, value)
     if value.dim() == 3 and "input_ids" not in name:
         return value.roll(1, dims=1)  # boxes, codes: whole ones, in other places
     flat = value.clone().reshape(-1)
