@@ -36,11 +36,13 @@ STAGES = ("tokenizer", "model", "validate")
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """What became of one config. depths: those of its stacks. width: the least of its configs'."""
+    """What became of one config. depths: those of its stacks. least: of a source with one layer
+    there is one. width: the least of its configs'."""
 
     class_: str = "-"
     parameters: int = 0
     depths: tuple[int, ...] = ()
+    least: int = LEAST
     width: int = 0
     checks: int = 0
     failed: tuple[str, ...] = ()
@@ -54,7 +56,7 @@ class Line:
     @property
     def odd(self) -> bool:
         """Whether it is built, and too deep, too shallow or too narrow."""
-        deep = not self.depths or LEAST <= max(self.depths) <= MOST
+        deep = not self.depths or self.least <= max(self.depths) <= MOST
         return self.built and not (deep and (not self.width or self.width >= NARROW))
 
 
@@ -110,11 +112,13 @@ def attempt(argument: tuple[str, bool]) -> dict[str, Any]:
 
 def told(root: Path, model: Mapping[str, Any]) -> dict[str, Any]:
     config = json.loads((root / "model" / "config.json").read_text())
+    source = json.loads((root / "fetch" / "source" / "config.json").read_text())
     report = json.loads((root / "validate" / "report.json").read_text())["checks"]
     return {
         "class_": model["class"],
         "parameters": model["parameters"],
         "depths": tuple(depths(config)),
+        "least": min(LEAST, max(depths(source), default=LEAST)),
         "width": min(widths(config), default=0),
         "checks": len(report),
         "failed": tuple(

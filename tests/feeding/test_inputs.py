@@ -313,12 +313,24 @@ def test_contents_are_what_says_something_and_others_are_near() -> None:
 
 
 def test_a_flattened_patch_stays_where_it_is() -> None:
-    """Pix2Struct's begin with their row and column."""
-    patches = torch.arange(48.0).reshape(2, 4, 6)
-    drawn = torch.Generator().manual_seed(1)
-    other = renewed("flattened_patches", patches, (), drawn)
-    assert torch.equal(other[..., :2], patches[..., :2])
-    assert not torch.isclose(other[..., 2:], patches[..., 2:]).any()
+    """Pix2Struct's begin with their row and column; what follows are numbers as of any image."""
+    from transformers import Pix2StructConfig, Pix2StructForConditionalGeneration
+
+    sizes = {"hidden_size": 32, "d_ff": 32, "d_kv": 8}
+    read = {**sizes, "num_heads": 4, "num_layers": 1, "vocab_size": 50, "encoder_hidden_size": 32}
+    seen = {**sizes, "num_attention_heads": 4, "num_hidden_layers": 1, "seq_len": 64}
+    seen |= {"patch_embed_hidden_size": 192}
+    model = Pix2StructForConditionalGeneration(
+        Pix2StructConfig(text_config=read, vision_config=seen, decoder_start_token_id=0)
+    ).eval()
+    batch = inputs.batch(model, 1)
+    patches = batch["flattened_patches"]
+    assert bool((patches[..., 2:] < 0).any())
+    other = inputs.varied(model, batch, "image", 7)["flattened_patches"]
+    near = renewed("flattened_patches", patches, (), torch.Generator().manual_seed(1))
+    for changed in (other, near):
+        assert torch.equal(changed[..., :2], patches[..., :2])
+        assert not torch.isclose(changed[..., 2:], patches[..., 2:]).all()
 
 
 # --- text ---

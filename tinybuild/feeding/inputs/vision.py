@@ -361,8 +361,6 @@ def patches(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
     for width in widths(facts, "image", 1):
         yield {name: draw.normal(name, ROWS, 16, width)}
         yield {name: draw.normal(name, ROWS * 16, width)}
-        yield {  # each patch with its row and column
-            name: draw.normal(name, ROWS, 16, width + 2).abs().ceil(),
-            "height": each(4),
-            "width": each(4),
-        }
+        placed = draw.normal(name, ROWS, 16, width + 2)
+        placed[..., :2] = placed[..., :2].abs().ceil()  # a patch begins with its row and column
+        yield {name: placed, "height": each(4), "width": each(4)}
