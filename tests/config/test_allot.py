@@ -16,7 +16,7 @@ from tinybuild.config.shrink import shrink
 from tinybuild.config.sizes import IMAGE, PATCH, SIZES, Size, sized
 from tinybuild.config.solve import Law, Product, Puzzle, Unknown
 from tinybuild.config.tree import Alike, Tree
-from tinybuild.keys import parallel
+from tinybuild.keys import SPLIT, parallel
 from tinybuild.paths import mapping
 from tinybuild.sections import Model
 
@@ -106,7 +106,8 @@ def test_a_barred_size_becomes_another() -> None:
 def test_the_ranks_and_heads_of_latent_attention_differ() -> None:
     config = small("deepseek_v3")
     names = ("q_lora_rank", "kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "hidden_size")
-    assert len({config[name] for name in names}) == len(names)
+    head = config["qk_nope_head_dim"] + config["qk_rope_head_dim"]
+    assert len({head, *(config[name] for name in names)}) == len(names) + 1
     assert config["v_head_dim"] == config["qk_nope_head_dim"]  # as in the source
     assert config["kv_lora_rank"] + config["qk_rope_head_dim"] != config["hidden_size"]
 
@@ -145,6 +146,16 @@ def test_groups_of_experts_hold_those_that_are_chosen() -> None:
     assert experts % groups == 0
     assert config["num_experts_per_tok"] <= config["topk_group"] * experts // groups
     assert config["topk_group"] < groups
+
+
+@pytest.mark.parametrize("pool", [2, 3, 4, 5])
+def test_a_window_is_of_whole_pools(pool: int) -> None:
+    source = {"hidden_size": 1024, "num_attention_heads": 16}
+    source |= {"sliding_window": 60 * pool, "index_kpool": pool}
+    tree = Tree(source, {}, SIZES["tiny"], None)
+    allot.parts(tree)
+    assert tree.data["sliding_window"] < 60
+    assert tree.data["sliding_window"] % pool == 0
 
 
 @pytest.mark.parametrize("name", ["n_group", "topk_group"])
@@ -252,14 +263,15 @@ def test_what_a_class_needs_alike_is_alike_and_says_so() -> None:
 @pytest.mark.parametrize("size", SIZES.values(), ids=[*SIZES])
 def test_the_sizes_to_choose_from_go_together(size: Size) -> None:
     """Widths are of whole eights and stand in their order, each number once, ranks and states of
-    whole fours; heads are divided by each number of key-value heads, and experts by each number of
-    groups."""
+    whole fours, the first of what is split as often as the size is; heads are divided by each
+    number of key-value heads, and experts by each number of groups."""
     assert max(size.narrower) < size.width < min(size.wider)
     lists = (size.narrower, size.wider, size.ffn, size.expert_ffn, *size.choices.values())
     assert all(len({*numbers}) == len(numbers) for numbers in lists)
     wide = ("head dim", "rope dim", "expert width", "mels")
     widths = (*size.beside(narrow=True), *(n for name in wide for n in size.choices[name]))
     assert all(number % 8 == 0 for number in (size.width, size.positions, size.vocabulary, *widths))
+    assert all(size.choices[name][0] % size.parallel == 0 for name in {*SPLIT} & {*size.choices})
     assert all(number % 4 == 0 for name in ("rank", "state") for number in size.choices[name])
     assert IMAGE % (2 * PATCH) == 0  # an even grid: patches are merged two by two
     for parts, wholes, least in (("kv heads", "heads", 2), ("groups", "experts", 2)):

@@ -101,6 +101,12 @@ def test_names_of_backbones(
         assert made.backbone_config.layer_type == "basic"
 
 
+def test_a_type_that_transformers_does_not_know_says_nothing_of_its_backbone() -> None:
+    made = backbones.described({"model_type": "unheard-of", "backbone": "resnet18"})
+    told = {"model_type": "timm_backbone", "backbone": "resnet18"}
+    assert made == {"model_type": "unheard-of", "backbone_config": told}
+
+
 def test_inside_another_config_and_as_the_recipe_says() -> None:
     from transformers import DetrConfig, MaskFormerConfig
 

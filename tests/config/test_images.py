@@ -66,6 +66,12 @@ def test_the_stages_of_a_pyramid_divide_its_image() -> None:
     assert made["patch_size"] == 4
 
 
+@pytest.mark.parametrize("side", [16, 24, 32, 224])
+def test_a_window_is_half_an_image(side: int) -> None:
+    made = ruled({**VIT, "image_size": side, "patch_size": 8, "window_size": 14})
+    assert made["window_size"] == made["image_size"] // 8 // 2
+
+
 def test_a_stride_is_no_patch() -> None:
     """SAM 2's prompts say 16 pixels for a place of the map that a pyramid makes."""
     tower = {"image_size": [1024, 1024], "num_channels": 3, "query_stride": [2, 2]}

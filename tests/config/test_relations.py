@@ -239,6 +239,16 @@ BROKEN: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         "pad_token_id (1) must be below vocab_size (1) | pad_token_id: 0, or vocab_size: 2",
     ),
     (
+        {"vocab_size": 100, "pad_token_id": 0},
+        {"vocab_size": 60, "pad_token_id": 100_000},
+        "pad_token_id (100000) must be below vocab_size (60) | pad_token_id: 59",
+    ),
+    (
+        {"vocab_size": 100, "pad_token_id": 0},
+        {"vocab_size": 61, "pad_token_id": 100_000},
+        "pad_token_id (100000) must be below vocab_size (61) | pad_token_id: 60",
+    ),
+    (
         {"vocab_size": 100, "bos_token_id": 0},
         {"vocab_size": 1, "bos_token_id": 1},
         "bos_token_id (1) must be below vocab_size (1) | bos_token_id: 0, or vocab_size: 2",
@@ -521,6 +531,14 @@ def test_a_key_is_called_as_the_recipe_calls_it() -> None:
         "  hint: num_attention_heads: 3 or 5, or hidden_size: 28 or 32"
     )
     assert refusal.key == (*KEY, "num_attention_heads")
+
+
+def test_a_default_that_a_class_refuses_a_wish_for_is_named() -> None:
+    from transformers import LlamaConfig
+
+    wishes = {"num_attention_heads": 12, "num_key_value_heads": 12}
+    refusal = faults.refused(relations.override, LlamaConfig(), wishes, {}, KEY)
+    assert refusal.what == "num_attention_heads (12) must divide hidden_size (4096)"
 
 
 # --- through the model stage --------------------------------------------------------------------

@@ -89,7 +89,8 @@ def test_letters_that_end_words_tell_clip_s_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cased", [False, True])
 def test_a_list_of_pieces_of_words(cased: bool, tmp_path: Path) -> None:
     own = ["the", "cat", "##s", "a", "##e", "!", *(["The"] if cased else [])]
-    made = load(tmp_path, {"vocab.txt": "".join(f"{t}\n" for t in (*SPECIAL, *own))})
+    files = {"vocab.txt": "".join(f"{t}\n" for t in (*SPECIAL, *own)), "merges.txt": "t h\n"}
+    made = load(tmp_path, files)
     assert type(made).__name__ == "BertTokenizer"
     assert made.get_vocab() == {t: n for n, t in enumerate((*SPECIAL, *own))}
     assert made.tokenize("The cats!") == ["The" if cased else "the", "cat", "##s", "!"]

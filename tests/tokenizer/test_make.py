@@ -20,8 +20,8 @@ from kit.stage import MakeJob
 
 from tinybuild import wire
 from tinybuild.source import blank_tokenizer
+from tinybuild.tokenizer import sample, tokenizer_json, train
 from tinybuild.tokenizer import stage as tokenizer
-from tinybuild.tokenizer import tokenizer_json, train
 from tinybuild.workers import Job
 
 
@@ -175,6 +175,20 @@ def test_train_learns_from_the_dataset(job: MakeJob, tmp_path: Path) -> None:
     assert "zyx" in made.get_vocab()  # nested texts count
     other, _ = build(job, fetch, dataset=dataset, text="plain", **section)
     assert "zyx" not in other.get_vocab()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_train_names_of_media_are_no_texts(named: bool, tmp_path: Path) -> None:
+    """A Parquet file says which columns are media, or nothing of its columns."""
+    import pyarrow
+    from pyarrow import parquet
+
+    table = pyarrow.table({"text": ["a word"], "image": ["0.png"]})
+    told = {"info": {"features": {"image": {"_type": "Image"}, "text": {"_type": "Value"}}}}
+    if named:
+        table = table.replace_schema_metadata({"huggingface": json.dumps(told)})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    assert [*sample._rows(tmp_path, None)] == ["a word", *([] if named else ["0.png"])]
 
 
 def test_train_from_a_dataset_without_text(job: MakeJob, tmp_path: Path) -> None:

@@ -165,6 +165,10 @@ REFUSED: Mapping[str, tuple[Data, str]] = {
         bpe(merges=[["b", "c"]]),
         "merge 0 ('b' 'c') needs the token 'bc', which is not in the vocabulary",
     ),
+    "a prefix that is a number": (
+        bpe(continuing_subword_prefix=2),
+        "continuing_subword_prefix is 2, not a text",
+    ),
     "a merge that is a number": (bpe(merges=[5]), "merge 0 is 5, which is not two tokens"),
     "a merge that is null": (bpe(merges=[None]), "merge 0 is null, which is not two tokens"),
 }
