@@ -55,6 +55,12 @@ def test_a_class_of_files_has_exactly_as_many_tokens(job: MakeJob, kind: str) ->
     assert made.tokenize("<|user|>") != ["<|user|>"]
 
 
+def test_a_class_that_speaks_by_another_program_reads_letters_without_it(job: MakeJob) -> None:
+    made, _ = build(job, "vits")
+    assert (type(made).__name__, len(made)) == ("VitsTokenizer", 500)
+    assert [token for token in made.tokenize("kettle") if token in [*"ketl"]] == [*"kettle"]
+
+
 def test_a_class_that_cleans_its_text_is_not_blamed_for_it(job: MakeJob) -> None:
     made, work = build(job, "blenderbot-small")
     assert made.decode(made("The Kettle")["input_ids"]) == "the kettle"

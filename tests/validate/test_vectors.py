@@ -30,3 +30,11 @@ def test_a_single_number_is_told_in_words_too() -> None:
         for name, tensor in (("loss", torch.tensor(2.5)), ("pooled", torch.tensor([2.5, 1.0])))
     ]
     assert told == [2.5, None]
+
+
+def test_how_far_the_second_token_is_behind_the_first() -> None:
+    import torch
+
+    logits = torch.tensor([[1.0, 3.0, 2.5], [2.0, 0.0, 4.0]])
+    made = Vectors("AnyModel", 0)._output("forward/outputs/logits", "logits", logits, 0.0)
+    assert made.margin == 0.5

@@ -35,7 +35,7 @@ TRIED = 40  # texts on which spellings are compared
 UNKNOWN = 0.1  # of their tokens, at most
 MODEL = (".model", ".spm")
 # Two languages to translate; none that is spoken by programs which are not of transformers.
-OPTIONS: Mapping[str, Any] = {"langs": ["en", "de"], "phonemize": False, "do_phonemize": False}
+OPTIONS: Mapping[str, Any] = {"langs": ["en", "de"], "phonemize": False}
 REFUSALS = (
     *(TypeError, ValueError, LookupError, ImportError, AttributeError, OSError, RuntimeError),
 )
