@@ -419,8 +419,11 @@ def says(name: str, what: str) -> bool:
     return _compiled(SAYS[what]).fullmatch(name) is not None
 
 
-# A path, an address, or a repository's owner/name.
-_PLACE = re.compile(r"(?:[/~]|\.{1,2}/|[A-Za-z]:[\\/]|[a-z][\w+]*://)\S+|[\w.-]+(?:/[\w.-]+)+/?")
+# A path, an address, or a repository's owner/name, maybe with a revision and what is taken of it.
+_PLACE = re.compile(
+    r"(?:[/~]|\.{1,2}/|[A-Za-z]:[\\/]|[a-z][\w+]*://)\S+"
+    r"|[\w.-]+(?:/[\w.-]+)+/?(?:@[\w.-]+)?(?::\w+)?"
+)
 _WORDS = re.compile(r".*(token|template|prompt|prefix|suffix|separator|text)s?")  # what people read
 
 
@@ -454,9 +457,11 @@ def numbers_layers(name: str, value: Json, depth: int) -> bool:
 
 # --- parts ----------------------------------------------------------------------------------------
 
+# An architecture of timm, the sizes that it is handed, and how its images are made.
+OF_TIMM, GIVEN, TOLD = "architecture", "model_args", "pretrained_cfg"
 # Mappings that are not configs: their keys are data.
 LABELS = ("id2label", "label2id")  # the same, from either side
-PLAIN = (*LABELS, "task_specific_params", "quantization_config")
+PLAIN = (*LABELS, "task_specific_params", "quantization_config", TOLD)
 BY_LAYER = "per_layer_config"  # what differs by layer, by its number: a whole of its own
 
 # What parts of a model (sub-configs, modules) are called, as parts of their names.

@@ -95,6 +95,7 @@ def test_packed_weights_of_a_part(tmp_path: Path) -> None:
     [
         {"auto_map": {"AutoConfig": "configuration_x.X"}},
         {"custom_generate": "owner/name"},
+        {"norm_kernel": "owner/name@v1:RMSNorm"},
         {"_name_or_path": "/home/me/llama"},
         {"_name_or_path": "owner/name"},
         {"vocab_file": "/etc/passwd"},

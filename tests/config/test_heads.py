@@ -143,6 +143,25 @@ def test_a_box_of_models_is_never_chosen_or_offered() -> None:
     assert "Qwen3OmniMoeThinkerForConditionalGeneration" in hint
 
 
+def test_a_class_that_reads_no_folder_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As timm_backbone's, whose from_pretrained makes a model of a name."""
+    from transformers import BertModel
+
+    def named(cls: type, name: str) -> None:
+        raise AssertionError(name)
+
+    def through(cls: type, name: str) -> Any:
+        return super(BertModel, cls).from_pretrained(name)
+
+    monkeypatch.setattr(BertModel, "from_pretrained", classmethod(through))
+    assert chosen("BertModel", default("bert")) == ("BertModel", "bert")
+    monkeypatch.setattr(BertModel, "from_pretrained", classmethod(named))
+    what, hint = refused("BertModel", default("bert"))
+    assert what == "BertModel cannot be loaded from a folder: its from_pretrained takes names only"
+    assert "use it as a part of another model" in hint
+    assert "BertModel" not in hint.partition("one of")[2].split(", ")
+
+
 @pytest.mark.parametrize(
     ("kind", "pipeline", "meant"),
     [

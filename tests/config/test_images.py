@@ -66,6 +66,14 @@ def test_the_stages_of_a_pyramid_divide_its_image() -> None:
     assert made["patch_size"] == 4
 
 
+def test_windows_divide_an_image() -> None:
+    """Counted along a side, or in all where the config has those of a side as well."""
+    tower = {**VIT, "num_windows": 4, "hidden_size": 64}
+    for windows, each in ((4, {}), (2, {"num_windows": 4, "num_windows_side": 2})):
+        made = ruled({"backbone_config": tower | each})["backbone_config"]
+        assert made["image_size"] // made["patch_size"] % windows == 0
+
+
 @pytest.mark.parametrize("side", [16, 24, 32, 224])
 def test_a_window_is_half_an_image(side: int) -> None:
     made = ruled({**VIT, "image_size": side, "patch_size": 8, "window_size": 14})

@@ -17,7 +17,7 @@ from kit.stage import MakeJob
 
 from tinybuild import bundle, model, source, wire
 from tinybuild.feeding import processor
-from tinybuild.feeding.processor import abroad
+from tinybuild.feeding.processor import abroad, features
 from tinybuild.feeding.processor.geometry import Geometry, find, pair
 from tinybuild.feeding.processor.rules import SETTINGS, Setting, shrink
 from tinybuild.source import blank
@@ -374,6 +374,22 @@ def test_a_config_without_a_size_gets_the_least_that_its_patches_allow() -> None
         42,
     )
     assert Geometry.of({}).side == (64, 64)
+    # Of an image that is seen at three sizes the smallest is a patch (Depth Pro), whatever the
+    # image of the towers is.
+    views = {"patch_size": 48, "scaled_images_ratios": [0.25, 0.5, 1.0]}
+    assert Geometry.of({**views, "patch_model_config": {"image_size": 48}}).side == (192, 192)
+
+
+def test_a_sample_video_has_the_frames_that_the_config_says() -> None:
+    assert features.frames({"vision_config": {"num_frames": 16}, "num_frames": 8}) == 16
+    assert features.frames({"vision_config": {"num_frames": None}}) == features.FRAMES
+    assert features.video(0, 16).shape[0] == features.film(16).total_num_frames == 16
+
+
+def test_the_shorter_side_of_an_image_without_a_size_is_not_below_the_least() -> None:
+    """A model of stages halves both (UVDoc's)."""
+    made = shrink({"size": {"height": 712, "width": 488}}, {}, {})
+    assert made["size"] == {"height": 96, "width": 64}
 
 
 # --- the blank processor of a type ----------------------------------------------------------------

@@ -172,7 +172,8 @@ def test_a_pipeline_makes_few_tokens_where_its_class_takes_that(
 
     asked = list[object]()
 
-    def run(argument: object, **options: object) -> None:
+    def run(argument: dict[str, object], **options: object) -> None:
+        argument.pop("raw")  # transformers' takes what it reads out of what it is given
         asked.append(options)
         if options and not takes:
             raise ValueError("it has as many tokens as it hears")
@@ -189,6 +190,13 @@ def test_a_pipeline_makes_few_tokens_where_its_class_takes_that(
     assert pipelines.run("automatic-speech-recognition", pipelines.Loaded(**given))
     few = {"generate_kwargs": {"max_new_tokens": pipelines.SPOKEN}}
     assert asked == ([few] if takes else [few, {}])
+
+
+def test_a_pipeline_of_images_is_not_for_a_processor_of_videos() -> None:
+    """VideoPrism's."""
+    part = SimpleNamespace(tokenizer=0, video_processor=0)
+    given: Any = {"model": 0, "tokenizer": 0, "processor": part, "seed": 0}
+    assert not pipelines.run("zero-shot-image-classification", pipelines.Loaded(**given))
 
 
 def test_a_part_that_cannot_be_had_is_not_passed_over(packed: Copy) -> None:

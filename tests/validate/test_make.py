@@ -150,9 +150,10 @@ def failures(job: MakeJob, built: Built, *stages: str, **checks: Any) -> dict[st
     assert passed.what.startswith("passed: ")
     found = {}
     for finding in broken:
-        name = finding.what.removeprefix("check ").partition(" failed: ")[0]
-        assert name not in passed.what.removeprefix("passed: ").split(", ")
-        found[name] = f"{finding.what} / {finding.hint}"
+        _, _, names = finding.what.partition(" failed: ")[0].partition(" ")
+        for name in names.split(", "):  # those that failed alike are said together
+            assert name not in passed.what.removeprefix("passed: ").split(", ")
+            found[name] = f"{finding.what} / {finding.hint}"
     return found
 
 
@@ -703,6 +704,15 @@ def test_max_bytes(job: MakeJob, built: Built) -> None:
         "bytes, wanted at most 1,000 / raise checks.max_bytes, or make the largest files smaller: "
         "model.safetensors" in (found["max_bytes"])
     )
+
+
+def test_checks_that_fail_alike_are_said_together(job: MakeJob, built: Built) -> None:
+    (built.root / "model/model.safetensors").unlink()
+    found = failures(job, built)
+    assert len(found) > 10
+    assert len(set(found.values())) < 4
+    assert found["reload"] == found["forward"]
+    assert found["reload"].startswith("checks reload, ")
 
 
 def test_the_least_version(job: MakeJob, sound: Built) -> None:

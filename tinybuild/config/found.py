@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from tinybuild import named, network
-from tinybuild.config import backbones, bounds
+from tinybuild.config import backbones, bounds, timm
 from tinybuild.config.matched import BUILT_ALIKE, OF_TYPE, matched
 from tinybuild.config.matched import named as class_named
 from tinybuild.config.overrides import reason, refusals
@@ -90,7 +90,7 @@ def read(folder: Path) -> Found:
     for one in list(_fetched(data, folder)):
         data = _put(data, one)
         mended.append(one)
-    for rule in (_dropped, _legacy):
+    for rule in (_dropped, _legacy, _typed, _timm):
         for one in list(rule(data)):
             data = _put(data, one)
             mended.append(one)
@@ -231,6 +231,18 @@ def _legacy(data: Data) -> Iterator[Mended]:
                 yield Mended(path=(*path, name), old=value, new=new, reason=reason)
 
 
+def _typed(data: Data) -> Iterator[Mended]:
+    if timm.typed(data):
+        reason = "rule timm: transformers wraps what timm describes"
+        yield Mended(path=("model_type",), old=None, new=timm.WRAPPER, reason=reason)
+
+
+def _timm(data: Data) -> Iterator[Mended]:
+    for path, new, why in timm.written(data):
+        node = mapping(data, path[:-1])
+        yield Mended(path=path, old=node.get(path[-1]), new=new, reason=why)
+
+
 def _number(text: str) -> Json:
     if not NUMBER.fullmatch(text):
         return text
@@ -241,6 +253,11 @@ def _number(text: str) -> Json:
 def _near(data: Data) -> None:
     """Raises BuildFault for a part that is only named by its repository: transformers would ask the
     Hub for it, and it would be in no lock."""
+    for place, name in timm.places(data):
+        what = f"{'.'.join(place)} of the source's config.json is a place elsewhere, {name}"
+        hint = "copy the source to a folder and name it (source: {path: FOLDER}); in its "
+        hint += "config.json, name an architecture of timm's own (timm.list_models() lists them)"
+        raise BuildFault.of(what, key=("source",), hint=hint)
     for path, value in items(data):
         node = mapping(data, path[:-1])
         if not (path[-1].startswith("backbone") and elsewhere(path[-1], value)):

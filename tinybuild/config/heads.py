@@ -313,6 +313,12 @@ def _named(name: str, config: PreTrainedConfig) -> Chosen:
             key=KEY,
             hint=_has(config),
         )
+    if not _reads(model):
+        raise BuildFault.of(
+            f"{name} cannot be loaded from a folder: its from_pretrained takes names only",
+            key=KEY,
+            hint=f"use it as a part of another model, as its backbone_config; {_has(config)}",
+        )
     return model, taken
 
 
@@ -366,12 +372,19 @@ def _forwards(model_class: type[PreTrainedModel]) -> bool:
     return getattr(model_class, "forward", None) is not torch.nn.Module.forward
 
 
+def _reads(model: type) -> bool:
+    """Whether a class's from_pretrained comes down to transformers' own, which reads a folder
+    (timm_backbone's makes a model of a name)."""
+    own = vars(model).get("from_pretrained")
+    return own is None or ".from_pretrained(" in inspect.getsource(own.__func__)
+
+
 def _boxes(name: str, config: PreTrainedConfig) -> bool:
-    """Whether a class only holds other models: it has no forward."""
+    """Whether a class cannot be a bundle: it only holds other models, or reads no folder."""
     model = find(name, config.model_type)
     if model is None or getattr(model, "is_dummy", False):
         return False  # unknown, or its package is missing
-    return hasattr(model, "config_class") and not _forwards(model)
+    return hasattr(model, "config_class") and not (_forwards(model) and _reads(model))
 
 
 def _module(config: PreTrainedConfig) -> str:

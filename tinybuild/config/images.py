@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from tinybuild.config.sizes import IMAGE, PATCH, STRIDE
 from tinybuild.config.tree import Tree
-from tinybuild.keys import NAMES, first, is_id, measures, says
-from tinybuild.paths import Data, Json, items, whole, wholes
+from tinybuild.keys import GIVEN, NAMES, TOLD, first, is_id, measures, says
+from tinybuild.paths import Data, Json, items, mapping, whole, wholes
 
 MAPPED = 1024  # pixels of the image whose maps a config shows without a size of its own
 LARGEST = 4 * STRIDE  # pixels of a side, where its patches and stages leave a choice
@@ -25,6 +25,7 @@ def images(tree: Tree) -> None:
     _flat_patches(tree)
     side = _side(tree)
     _sides(tree, side)
+    _shown(tree, side)
     _folded(tree)
     _cut_images(tree)
     _tiles(tree, side)
@@ -82,10 +83,13 @@ def _side(tree: Tree) -> int:
 
 def _windowed(tree: Tree) -> Iterator[int]:
     """What a side is a multiple of, where an image is cut into so many windows: some classes want
-    each part of it to have a row of them."""
-    for _, name, value in tree.items():
-        if says(name, "windows") and whole(value) and value > 0:
-            yield value * math.isqrt(value)
+    each part of it to have a row of them. `num_windows` are all where the config has those of a
+    side as well (LW-DETR), else those of a side (RF-DETR)."""
+    for _, node in tree.nodes():
+        for name, value in node.items():
+            if says(name, "windows") and whole(value) and value > 0:
+                every = f"{name}_side" in node
+                yield value * (math.isqrt(value) if every else max(_patch(node), default=PATCH))
 
 
 def _patch(node: Data) -> Iterator[int]:
@@ -149,6 +153,16 @@ def _sides(tree: Tree, side: int) -> None:
                 unit = math.lcm(PATCH, *_patch(node))
                 units = [round(edge * side / min(value) / unit) for edge in value]
                 tree.set((*path, name), [unit * count for count in units], "rule image size")
+
+
+def _shown(tree: Tree, side: int) -> None:
+    """What timm says of its images, of which a processor is made."""
+    for path, node in tree.nodes():
+        given = mapping(node, (GIVEN,)).get("img_size")
+        shape = [*given] if wholes(given) else [given if whole(given) else side] * 2
+        for name, value in mapping(node, (TOLD,)).items():
+            if name.endswith("input_size") and wholes(value) and len(value) == 1 + len(shape):
+                tree.set((*path, TOLD, name), [value[0], *shape], "rule image size")
 
 
 def _folded(tree: Tree) -> None:

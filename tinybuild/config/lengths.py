@@ -11,7 +11,7 @@ from tinybuild.paths import whole
 
 PLACED = ("width", "channels")  # sizes that are chosen by now
 SHORTER = (16, 14, 12, 10, 15, 13, 11, 9, 8)  # sixteenths of the positions, best first
-LONGER = 32  # a vocabulary is longer by one part of so many
+LONGER = 32  # a vocabulary, or positions that fit, are longer by one part of so many
 
 
 def lengths(tree: Tree) -> None:
@@ -32,7 +32,8 @@ def lengths(tree: Tree) -> None:
             plain = min(number.value, most[measured])
             alike = [n for n in numbers if (measures(n.name), n.was) == size]
             taken = {now for n in alike for now in _taken(tree, n, became)}
-            choices = _longer(plain) if measured == "vocabulary" else _shorter(plain)
+            kept = plain == number.value  # a processor may fill as many places as the source has
+            choices = _longer(plain) if measured == "vocabulary" or kept else _shorter(plain)
             free = (n for n in tree.free(*size, choices) if n not in taken)
             became[size] = plain if tree.alike.parts else next(free, plain)
             tree.sizes[(), measured, number.was] = became[size]

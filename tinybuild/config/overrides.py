@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tinybuild.errors import BuildFault, Fault, Finding, did_you_mean, nearest
-from tinybuild.keys import BY_LAYER, LABELS, NAMES, is_id, says
+from tinybuild.keys import BY_LAYER, GIVEN, LABELS, NAMES, OF_TIMM, is_id, says
 from tinybuild.paths import Data, Json, mapping, merge
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ SCALING = (
     *("low_freq_factor", "high_freq_factor", "short_factor", "long_factor"),
     *("beta_fast", "beta_slow", "mscale", "mscale_all_dim"),
 )
+COUNTED = "num_classes"
 OURS = ("transformers_version", "_name_or_path", "model_type")
 
 Key = tuple[str | int, ...]
@@ -92,7 +93,8 @@ def requested(config: PreTrainedConfig, wishes: Data, implied: Data) -> dict[str
 def substituted(config: PreTrainedConfig, wishes: Data, key: Key = ()) -> PreTrainedConfig:
     """The config with another kind of sub-config wherever the wishes name one by its model_type.
 
-    It is the default config of that type; what else the wishes say of it is left to `override`. The
+    It is the default config of that type; what else the wishes say of it is left to `override`. A
+    part of timm for which they name another architecture loses the sizes of the one before. The
     place may be empty (a backbone_config that is None). Raises BuildFault for a type that
     transformers does not know, and where the class does not take it.
     """
@@ -112,9 +114,12 @@ def substituted(config: PreTrainedConfig, wishes: Data, key: Key = ()) -> PreTra
             new = None  # a plain mapping, whose key happens to be called so
         if new is not None and new is not sub:
             changed[config.attribute_map.get(name, name)] = new
-    if not changed:
+    other = wishes.get(OF_TIMM, vars(config).get(OF_TIMM)) != vars(config).get(OF_TIMM)
+    if not changed and not other:
         return config
     arguments = plain(config)
+    if other:
+        arguments.pop(GIVEN, None)  # sizes of another architecture
     arguments.update({name: new.to_dict() for name, new in changed.items()})
     try:
         made = type(config)(**arguments)
@@ -280,8 +285,9 @@ def canonical(config: PreTrainedConfig, wishes: Data) -> dict[str, Json]:
 
 def _arguments(config: PreTrainedConfig, wanted: Data) -> dict[str, Json]:
     """Constructor arguments for `config` with `wanted` merged in and derived values left out."""
-    arguments = plain(config)
-    wanted = _labelled(wanted)
+    arguments, wanted = plain(config), _labelled(wanted)
+    if {"num_labels", *LABELS} & wanted.keys():
+        arguments.pop(COUNTED, None)
     if wanted:
         for name in _derived(
             _Said(config=config, text=f"{type(config)} {arguments}"), frozenset(wanted)
@@ -379,7 +385,14 @@ def _ways(config_class: type[PreTrainedConfig], arguments: Data) -> Iterator[Pre
 
 def plain(config: PreTrainedConfig) -> dict[str, Json]:
     """What a config says, as its class's constructor takes it."""
-    return {name: value for name, value in config.to_dict().items() if name not in OURS}
+    said = {name: value for name, value in config.to_dict().items() if name not in OURS}
+    held = vars(config)
+    if LABELS[0] in said or not held.get(LABELS[0]):
+        return said
+    # timm's, which writes its labels under a name that its constructor does not know; their number
+    # is read where it is a part of another's.
+    kept = {n: v for n, v in said.items() if n in held or n == COUNTED}
+    return kept | {side: held.get(side) for side in LABELS}
 
 
 def _ignored(config: PreTrainedConfig, wishes: Data, key: Key) -> Iterator[Finding]:

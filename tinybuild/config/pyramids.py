@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tinybuild.config.sizes import BLOCKS
 from tinybuild.config.tree import Number, Tree, divisor
-from tinybuild.keys import NAMES, first, measures, numbers_layers, says, width
+from tinybuild.keys import GIVEN, NAMES, first, measures, numbers_layers, says, width
 from tinybuild.paths import Data, Json, Path, items, mapping, whole, wholes
 
 LEAST = 8  # what groups and heads divide: of a width, and of a head
@@ -93,9 +93,10 @@ def _widths(tree: Tree, lists: Sequence[Widths], stems: Collection[int]) -> dict
     """Make the lists small; what each of their widths, and of the stems', has become."""
     listed = {item for one in lists if one.uneven for item in one.value}
     doubled = {value << stage for value, times in _doubled(tree) for stage in range(times + 1)}
-    became = _smaller({*listed, *doubled, *stems} if listed else (), tree.size.width)
+    timms = any(GIVEN in one.path for one in lists)  # whose stages divide by those before them
+    became = _smaller({*listed, *doubled, *stems} if listed else (), tree.size.width, timms)
     heard = any(one.name in NAMES["mel bins"] for one in lists)  # as many as the input has
-    if became and not doubled and not heard:
+    if became and not doubled and not heard and not timms:
         became |= _last(tree, became)
     for one in lists:
         new = [
@@ -120,15 +121,15 @@ def _last(tree: Tree, became: Mapping[int, int]) -> dict[int, int]:
     return {last: new}
 
 
-def _smaller(widths: Collection[int], most: int) -> dict[int, int]:
+def _smaller(widths: Collection[int], most: int, multiples: bool = False) -> dict[int, int]:
     """Eighths that heads and groups divide, in the same order and all distinct; what is small
-    already stays. The same multiples of the least where there is place for them, else about as much
-    smaller as the largest."""
+    already stays. The same multiples of the least where there is place for them, or must be, else
+    about as much smaller as the largest."""
     became = {width: width for width in widths if width <= LEAST}
     large = sorted(width for width in widths if width > LEAST)
     if not large or large[-1] <= most:
         return {width: width for width in widths}
-    least = most * large[0] // large[-1] // LEAST * LEAST
+    least = most * large[0] // large[-1] // LEAST * LEAST or LEAST * multiples
     if least and all(width % large[0] == 0 for width in large):
         return became | {width: width // large[0] * least for width in large}
     factor, last = large[-1] / most, 0

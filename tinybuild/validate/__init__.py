@@ -141,7 +141,7 @@ def make(job: Job) -> ValidateFacts:
     (job.out / "report.json").write_text(pretty(report(done)), encoding="utf-8")
     named = {state: [n for n, result in done.items() if result.state == state] for state in STATES}
     if named["failed"]:
-        faults = [_finding(name, done[name]) for name in named["failed"]]
+        faults = _findings({name: done[name] for name in named["failed"]})
         passed = ", ".join(named["passed"]) or "none"
         raise CheckFault([*faults, Finding(what=f"passed: {passed}")])
     return ValidateFacts(
@@ -158,6 +158,16 @@ def report(results: Mapping[str, Result]) -> dict[str, object]:
     return {"version": 1, "checks": [{"name": n, **r.data()} for n, r in results.items()]}
 
 
-def _finding(name: str, result: Result) -> Finding:
-    what = f"check {name} failed: measured {result.measured}, wanted {result.wanted}"
-    return Finding(what=what, hint=result.note)
+def _findings(failed: Mapping[str, Result]) -> list[Finding]:
+    """One for all checks that failed alike: a bundle that cannot be loaded fails most of them."""
+    alike = dict[tuple[str, str, str], list[str]]()
+    for name, result in failed.items():
+        alike.setdefault((result.measured, result.wanted, result.note), []).append(name)
+    return [
+        Finding(
+            what=f"check{'s' * (len(names) > 1)} {', '.join(names)} failed: "
+            f"measured {measured}, wanted {wanted}",
+            hint=note,
+        )
+        for (measured, wanted, note), names in alike.items()
+    ]

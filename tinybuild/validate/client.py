@@ -182,7 +182,10 @@ class Client:
 
     def _beside(self, what: str, coded: Inputs, texts: list[str], options: Data) -> None:
         many = {
-            samples.SAMPLES[medium]: samples.sample(self.processor, medium, self.seed) * len(texts)
+            samples.SAMPLES[medium]: samples.sample(
+                self.model.config, self.processor, medium, self.seed
+            )
+            * len(texts)
             for medium in samples.senses(self.processor)
         }
         if options.get("truncation"):  # a processor may take some of it for what it puts in
@@ -275,7 +278,10 @@ def _with_media(client: Client, said: list[Mapping[str, Any]]) -> list[Mapping[s
     """A conversation that begins with a sample of each medium that the processor takes."""
     first, *others = said
     shown = [
-        {"type": medium, medium: samples.sample(client.processor, medium, client.seed)[0]}
+        {
+            "type": medium,
+            medium: samples.sample(client.model.config, client.processor, medium, client.seed)[0],
+        }
         for medium in samples.senses(client.processor)
     ]
     return [{**first, "content": [*shown, *first["content"]]}, *others]
@@ -313,8 +319,7 @@ def _by_itself(client: Client) -> bool:
         rate = int(getattr(made, "sampling_rate", 16_000))
         given = dict(made([features.sound(rate, seed)], sampling_rate=rate, return_tensors="pt"))
     elif place == "video":
-        film = {"videos": [features.video(seed)], "video_metadata": [features.film()]}
-        given = dict(made(**film, return_tensors="pt"))
+        given = dict(made(**samples.video(client.model.config, seed), return_tensors="pt"))
     else:
         axes = 5 if getattr(client.model.config, "num_frames", None) else 4
         given = samples.images(client.model.config, made, axes, seed)

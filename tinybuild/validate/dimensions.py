@@ -27,7 +27,7 @@ _REFUSALS = (RuntimeError, AssertionError, IndexError, NotImplementedError)
 
 # Keys of which rows are made, one for each thing that there is, whatever the width.
 _VOCABULARY = re.compile(
-    r"vocab|num_labels|codebook|num_embeddings|n_tokens|_bins$|num_quant|entit"
+    r"vocab|num_(labels|classes)|codebook|num_embeddings|n_tokens|_bins$|num_quant|entit"
 )
 _TABLE = re.compile(
     r"position|seq_?len|max_\w*tokens|block_size|max_\w*len|context|n_ctx|source_|buckets|image_size|num_patches|"

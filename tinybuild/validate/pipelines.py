@@ -151,6 +151,11 @@ def _vocoder(model: PreTrainedModel) -> PreTrainedModel:
     return SpeechT5HifiGan(config).eval()
 
 
+def _fits(name: str, processor: Any) -> bool:
+    """Whether a pipeline of images can use a whole processor (VideoPrism's takes videos alone)."""
+    return "image" not in name.split("-") or getattr(processor, PARTS[0], None) is not None
+
+
 def run(name: str, loaded: Loaded) -> bool:
     """Whether a pipeline can be had of what is there; it then ran on its sample."""
     from transformers import pipeline
@@ -160,6 +165,8 @@ def run(name: str, loaded: Loaded) -> bool:
     if lacks_text or (loaded.processor is None and name not in READ):
         return False
     if name in WHOLE and not whole:
+        return False
+    if whole and not _fits(name, loaded.processor):
         return False
     if name == "fill-mask" and getattr(loaded.tokenizer, "mask_token", None) is None:
         return False
@@ -180,5 +187,7 @@ def run(name: str, loaded: Loaded) -> bool:
     except Exception:
         if "generate_kwargs" not in options:
             raise
-        made(argument)  # a class that takes no other number of tokens than its own
+        # A class that takes no other number of tokens than its own. A pipeline may empty what it
+        # is given.
+        made(SAMPLES[name](loaded)[0])
     return True

@@ -134,7 +134,7 @@ def _parts(subject: Subject, loaded: ProcessorMixin) -> dict[str, Tensor]:
     if hasattr(loaded, "image_processor"):
         made |= samples.images(subject.model.config, loaded.image_processor, _axes(subject), seed)
     if hasattr(loaded, "video_processor"):
-        film = {"videos": [features.video(seed)], "video_metadata": [features.film()]}
+        film = samples.video(subject.model.config, seed)
         made |= loaded.video_processor(**film, return_tensors="pt")
     if hasattr(loaded, "feature_extractor"):
         rate = samples.sampling_rate(loaded)

@@ -85,7 +85,8 @@ def whole(
     every = {*RETURNED.values()} <= Facts(model).takes.keys()
     more = dict.fromkeys(RETURNED, True) if every else {}
     film = filmed(model)
-    shown = {medium: sample(loaded, medium, seed) * (film or 1) for medium in media}
+    shown = {m: sample(model.config, loaded, m, seed) for m in media}
+    shown |= {m: given * (film or 1) for m, given in shown.items() if m == "image"}
     try:
         inputs = _call(model.config, loaded, tokens, ids, shown, **more)
     except ValueError:
@@ -150,7 +151,7 @@ def _call(
     marked, plain = {"text": [marks + WORDS], **samples}, {"text": [WORDS], **samples}
     attempts = (plain, samples, twice, marked) if ids else (marked, plain, samples, twice)
     blamed = -1 if ids else 0
-    known = {"video_metadata": [features.film()]}
+    known = {"video_metadata": [features.film(features.frames(config.to_dict()))]}
     # Some classes want what is known of a video and do not ask their part for it; the parts of
     # others take none (TVP's).
     ways = (known, {**known, "return_metadata": True}, {}) if "video" in tokens else ({},)
@@ -216,12 +217,20 @@ def between(config: PretrainedConfig, loaded: ProcessorMixin, medium: str, token
     return f"{said[0]}{token}{said[1]}" if token and all(said) else token
 
 
-def sample(loaded: ProcessorMixin, medium: str, seed: int) -> list[object]:
+def sample(
+    config: PretrainedConfig, loaded: ProcessorMixin, medium: str, seed: int
+) -> list[object]:
     if medium == "image":
         return [features.image(seed)]
     if medium == "video":
-        return [features.video(seed)]
+        return [features.video(seed, features.frames(config.to_dict()))]
     return [features.sound(sampling_rate(loaded), seed)]
+
+
+def video(config: PretrainedConfig, seed: int) -> dict[str, list[object]]:
+    """A sample video, and what is known of it, as a video processor takes both."""
+    frames = features.frames(config.to_dict())
+    return {"videos": [features.video(seed, frames)], "video_metadata": [features.film(frames)]}
 
 
 def sampling_rate(loaded: ProcessorMixin) -> int:

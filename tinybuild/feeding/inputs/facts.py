@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tinybuild.feeding import Model
-from tinybuild.keys import mentioned, of_modality
+from tinybuild.keys import GIVEN, mentioned, of_modality
 from tinybuild.paths import Json, whole
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class Facts:
         for _, node in sorted(self.nodes, key=lambda item: not _speaks(near, *item[0])):
             for name in names:
                 value = getattr(node, name, None)
+                if value is None:
+                    value = (getattr(node, GIVEN, None) or {}).get(name)
                 if value is not None and not callable(value):
                     yield value
 

@@ -7,6 +7,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from tinybuild.feeding import Given, Model
+from tinybuild.feeding.processor.geometry import find
+from tinybuild.paths import Data, whole
 
 if TYPE_CHECKING:
     import numpy
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 TOWERS = ("vision_tower", "vision_model", "vision_encoder", "image_tower", "visual")
 # The argument that holds a medium where a method does not say.
 SENSED = {"image": "pixel_values", "video": "pixel_values_videos", "audio": "input_features"}
-FRAMES, RATE = 8, 4.0  # of the sample video, and a second
+FRAMES, RATE = 8, 4.0  # of the sample video where a config says no number, and a second
 SECONDS = 1.28  # of the sample sound: 128 hops of 10 ms, which a model may lay side by side in twos
 HIGH, WIDE = 60, 80  # pixels of the sample image, of which a processor makes its own size
 
@@ -28,9 +30,15 @@ def image(seed: int = 0) -> Image:
     return Image.fromarray(_pixels(seed, HIGH, WIDE, 3))
 
 
-def video(seed: int = 0) -> numpy.ndarray:
-    """A sample video: FRAMES images, an array (frames, height, width, 3) of bytes."""
-    return _pixels(seed, FRAMES, HIGH, WIDE, 3)
+def frames(config: Data) -> int:
+    """Of how many images a sample video is for a model with this config (JSON data)."""
+    told = find(config, ("num_frames",), "video")
+    return told if whole(told) and told > 0 else FRAMES
+
+
+def video(seed: int, frames: int) -> numpy.ndarray:
+    """A sample video: an array (frames, height, width, 3) of bytes."""
+    return _pixels(seed, frames, HIGH, WIDE, 3)
 
 
 def _pixels(seed: int, *shape: int) -> numpy.ndarray:
@@ -39,17 +47,17 @@ def _pixels(seed: int, *shape: int) -> numpy.ndarray:
     return numpy.random.default_rng(seed).integers(0, 256, shape, dtype=numpy.uint8)
 
 
-def film() -> VideoMetadata:
+def film(frames: int) -> VideoMetadata:
     """What is known of the sample video: which some processors choose frames by."""
     from transformers.video_utils import VideoMetadata
 
     return VideoMetadata(
-        total_num_frames=FRAMES,
+        total_num_frames=frames,
         fps=RATE,
         width=WIDE,
         height=HIGH,
-        duration=FRAMES / RATE,
-        frames_indices=list(range(FRAMES)),
+        duration=frames / RATE,
+        frames_indices=list(range(frames)),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tinybuild.keys import NAMES, of_modality
@@ -47,16 +47,23 @@ class Geometry:
         merge = find(config, NAMES["patches merged"], "image", prefix)
         merge = merge if whole(merge) else 1
         side = pair(find(config, NAMES["image given"], "image", prefix))
-        if side is not None:
+        views = [*_views(config)]
+        if side is not None and not views:
             return cls(side=side, fixed=True, patch=patch, merge=merge)
         unit = patch[0] * merge if patch is not None else STRIDE
-        least = SMALLEST if patch is not None else 2 * STRIDE
-        for _, node in mappings(config):
-            views, view = node.get("scaled_images_ratios"), pair(node.get("patch_size"))
-            if isinstance(views, list) and views and view is not None:
-                least = round(view[0] / min(views))  # the smallest view is a patch
+        least = max([SMALLEST if patch is not None else 2 * STRIDE, *views])
         size = -(-least // unit) * unit
         return cls(side=(size, size), fixed=False, patch=patch, merge=merge)
+
+
+def _views(config: Data) -> Iterator[int]:
+    """The sides of images that are also seen at parts of their size: the smallest view is a
+    patch."""
+    for _, node in mappings(config):
+        ratios, patch = node.get("scaled_images_ratios"), pair(node.get("patch_size"))
+        shares = [r for r in ratios if isinstance(r, float)] if isinstance(ratios, list) else []
+        if shares and patch is not None:
+            yield round(patch[0] / min(shares))
 
 
 def find(tree: Data, names: Sequence[str], modality: str, prefix: str = "") -> Json:

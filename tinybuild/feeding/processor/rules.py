@@ -13,7 +13,7 @@ from tinybuild.paths import Data, Json, whole, wholes
 
 # A backbone that is cut in so many windows a side takes images of its own shape only, and so do
 # stages that are doubled and put together.
-WINDOWS = ("num_windows_side", "encoder_projection_indices")
+WINDOWS = ("num_windows_side", "num_windows", "encoder_projection_indices")
 AXES = ("height", "width")
 FUSED = {True: "fusion", False: "rand_trunc"}  # four views of a long sound, or one cut of it
 MANY = 100_000  # from here a longest_edge is a number of pixels in all, not along an edge
@@ -57,7 +57,7 @@ class View:
         if was.patch is not None and not was.fixed and pair(data.get("size")) == (was.unit,) * 2:
             now = replace(now, side=(now.unit, now.unit))  # images are cut, not resized (Inkling)
         video = "video" in part or "video_processor_type" in data
-        first = _first(data, prefix)
+        first = _first(data, prefix, now.fixed)
         return cls(data=data, source=source, tiny=tiny, first=first, now=now, video=video)
 
     def modality(self, name: str) -> str:
@@ -331,8 +331,9 @@ def _follows(view: View, name: str, value: Json) -> Json:
     return setting.rule(view, name, value) if new is None or isinstance(new, Mapping) else new
 
 
-def _first(data: Data, prefix: str) -> int | None:
-    """The height of one image as the model gets it, in pixels; 0 where it is chosen by area.
+def _first(data: Data, prefix: str, fixed: bool) -> int | None:
+    """The height of one image as the model gets it, in pixels; 0 where it is chosen by area. Its
+    shorter side where the config gives none: nothing but the stages of a model bounds it.
 
     What it is cropped to, else the tile that it is cut in, else its size.
     """
@@ -346,7 +347,8 @@ def _first(data: Data, prefix: str) -> int | None:
                 return 0
             edges = [edge for name in EDGES if whole(edge := value.get(name))]
             if edges:
-                return edges[0]
+                wide = value.get("width")
+                return min(edges[0], wide) if whole(wide) and not fixed else edges[0]
     chosen = {name for name, setting in SETTINGS.items() if setting.rule in (_area, _patches)}
     return 0 if {"size_divisor", *chosen} & data.keys() else None
 
