@@ -130,6 +130,8 @@ def test_images_are_made_as_the_small_model_takes_them() -> None:
     side = made["model_args"]["img_size"]
     assert side == [48, 48]
     assert made["pretrained_cfg"] == {**TOLD, "input_size": [3, *side]}
+    source.model_args = {"img_size": [224, 224]}  # of stages that timm has in code
+    assert shrink(source, {}).data["model_args"] == {"img_size": [64, 64]}
 
 
 @pytest.mark.usefixtures("package")

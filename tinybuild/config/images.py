@@ -121,11 +121,14 @@ def _joined(tree: Tree) -> int:
 
 
 def _staged(tree: Tree) -> bool:
-    """Whether an image is halved from stage to stage."""
+    """Whether an image is halved from stage to stage; what timm cuts into no patches is."""
     return any(
         _in_stages(node)
         for _, node in tree.nodes()
         if first(node, "image channels") or first(node, "image side")
+    ) or any(
+        path[-1:] == (GIVEN,) and {*NAMES["image side"]} & node.keys() and not [*_patch(node)]
+        for path, node in tree.nodes()
     )
 
 
