@@ -200,6 +200,16 @@ def test_an_architecture_of_timm_with_fixed_sizes() -> None:
     assert written(config("efficientnet_b0")) == {"architecture": "test_efficientnet"}
 
 
+def test_labels_that_a_recipe_gives_are_counted() -> None:
+    """Of timm's; other classes have classes beside their labels."""
+    from transformers import OneFormerConfig, TimmWrapperConfig
+
+    made = override(TimmWrapperConfig(num_labels=5), {"num_labels": 3}, {}, ())
+    assert made.to_dict()["num_classes"] == made.num_labels == 3
+    other = override(OneFormerConfig(num_classes=7), {"num_labels": 3}, {}, ())
+    assert other.num_classes == 7
+
+
 def test_another_architecture_has_none_of_the_sizes_before() -> None:
     from transformers import TimmWrapperConfig
 

@@ -192,6 +192,18 @@ def test_a_pipeline_makes_few_tokens_where_its_class_takes_that(
     assert asked == ([few] if takes else [few, {}])
 
 
+def test_the_pipeline_of_a_class() -> None:
+    """A model without a head gives features, also where it has a task of its own (encoding)."""
+    from transformers import BertConfig, BertForMaskedLM, BertForMultipleChoice, BertModel
+
+    config = BertConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=9
+    )
+    tasks = [pipelines.task(made(config)) for made in (BertModel, BertForMaskedLM)]
+    assert tasks == ["feature-extraction", "fill-mask"]
+    assert pipelines.task(BertForMultipleChoice(config)) is None
+
+
 def test_a_pipeline_of_images_is_not_for_a_processor_of_videos() -> None:
     """VideoPrism's."""
     part = SimpleNamespace(tokenizer=0, video_processor=0)

@@ -25,7 +25,7 @@ SCALING = (
     *("low_freq_factor", "high_freq_factor", "short_factor", "long_factor"),
     *("beta_fast", "beta_slow", "mscale", "mscale_all_dim"),
 )
-COUNTED = "num_classes"
+COUNTED = "num_classes"  # what timm's configs call num_labels
 OURS = ("transformers_version", "_name_or_path", "model_type")
 
 Key = tuple[str | int, ...]
@@ -286,8 +286,8 @@ def canonical(config: PreTrainedConfig, wishes: Data) -> dict[str, Json]:
 def _arguments(config: PreTrainedConfig, wanted: Data) -> dict[str, Json]:
     """Constructor arguments for `config` with `wanted` merged in and derived values left out."""
     arguments, wanted = plain(config), _labelled(wanted)
-    if {"num_labels", *LABELS} & wanted.keys():
-        arguments.pop(COUNTED, None)
+    if GIVEN in arguments and {"num_labels", *LABELS} & wanted.keys():
+        arguments.pop(COUNTED, None)  # timm's number of labels, which follows
     if wanted:
         for name in _derived(
             _Said(config=config, text=f"{type(config)} {arguments}"), frozenset(wanted)

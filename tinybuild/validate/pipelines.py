@@ -124,10 +124,10 @@ SAMPLES: Mapping[str, Sample] = {**READ, **SHOWN, **BOTH, **WHOLE}
 def task(model: PreTrainedModel) -> str | None:
     """The pipeline that a model's class is for, of those that have a sample; None without one."""
     name, kind = type(model).__name__, model.config.model_type
-    for one, names in heads.of_type(kind).items():
-        if name in names:
-            known = (one, *heads.TASKS[one].pipelines)
-            return next((pipeline for pipeline in known if pipeline in SAMPLES), None)
+    own = (one for one, names in heads.of_type(kind).items() if name in names)
+    known = (pipeline for one in own for pipeline in (one, *heads.TASKS[one].pipelines))
+    if (fitting := next((pipeline for pipeline in known if pipeline in SAMPLES), None)) is not None:
+        return fitting
     if name not in heads.base(kind) or HEAD in name:  # some types have nothing but a head
         return None
     wanted = {argument for argument in Facts(model).required() if argument not in PLAIN}
