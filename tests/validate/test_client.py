@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -184,7 +185,8 @@ def test_a_pipeline_makes_few_tokens_where_its_class_takes_that(
         def can_generate(self) -> bool:
             return True
 
-    monkeypatch.setattr(transformers, "pipeline", lambda *_, **__: run)
+    assert transformers.pipeline  # with which the package puts another of itself in its place
+    monkeypatch.setattr(sys.modules["transformers"], "pipeline", lambda *_, **__: run)
     part = SimpleNamespace(tokenizer=0, feature_extractor=SimpleNamespace(sampling_rate=16_000))
     given: Any = {"model": Model(), "tokenizer": 0, "processor": part, "seed": 0}
     assert pipelines.run("automatic-speech-recognition", pipelines.Loaded(**given))
