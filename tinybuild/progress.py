@@ -82,7 +82,8 @@ class Progress:
             self.working.clear()
             self._clear()
             self.terminal = False
-            self.out.flush()
+            if not self.out.closed:  # whoever captured it may have taken it away by now
+                self.out.flush()
 
     def _tick(self) -> None:
         while not self.stopped.wait(0.2):

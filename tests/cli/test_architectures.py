@@ -171,7 +171,8 @@ def test_the_table_says_what_was_built_and_why_the_rest_was_not(tmp_path: Path) 
         "qwen2": SLOW + "limits: {seconds: 1}\n",
         "higgs_audio_v2_tokenizer": "version: 1\nsummary: x\n"
         "source: {transformers: higgs_audio_v2_tokenizer}\nmodel: {}\n",
-        "bark": "version: 1\nsummary: x\nsource: {transformers: bark}\nmodel: {}\n",
+        "glm_image_vqmodel": "version: 1\nsummary: x\n"
+        "source: {transformers: glm_image_vqmodel}\nmodel: {}\n",
         "gpt2": "version: 1\nsummary: x\n",
     }
     for kind, text in recipes.items():
@@ -205,7 +206,7 @@ def test_the_table_says_what_was_built_and_why_the_rest_was_not(tmp_path: Path) 
     cells = line(root, "higgs_audio_v2_tokenizer")
     assert "needs the package torchaudio" in cells[-1]
     assert re.search(r"\(pip install .*torchaudio\)", cells[-1])
-    assert "BarkModel has no forward" in line(root, "bark")[-1]
+    assert "GlmImageVQVAE has no forward" in line(root, "glm_image_vqmodel")[-1]
     assert line(root, "gpt2")[-1] == "nothing to build"
     assert line(root, "account for themselves") == ["6 of 605 (1.0 %)", "100 %"]
     assert line(root, "their packages can be used here")[0].startswith("604 of 605")
