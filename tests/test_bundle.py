@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tinybuild.bundle import LIMITS, lay
+from tinybuild.bundle import LIMITS, has_processor, lay
 
 NONE = 10**30  # as transformers writes that there is none
 LIMIT, OLD = LIMITS
@@ -62,3 +62,14 @@ def test_a_bundle_without_a_tokenizer_gets_none(tmp_path: Path) -> None:
     (tmp_path / "model" / "config.json").write_text("{}")
     lay({"model": tmp_path / "model"}, tmp_path / "out", 126)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["config.json"]
+
+
+def test_a_processor_is_made_of_its_file_or_of_what_timm_says(tmp_path: Path) -> None:
+    assert not has_processor(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    assert not has_processor(tmp_path)
+    (tmp_path / "config.json").write_text('{"pretrained_cfg": {"input_size": [3, 48, 48]}}')
+    assert has_processor(tmp_path)
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "preprocessor_config.json").write_text("{}")
+    assert has_processor(tmp_path)

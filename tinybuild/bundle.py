@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tinybuild.files import PROVENANCE, RECEIPT, copy, pretty
-from tinybuild.keys import PROCESSORS
+from tinybuild.keys import PROCESSORS, TOLD
 
 DATASET = "dataset"  # the dataset's folder in a bundle
 HERE = "PATH/TO/THIS/FOLDER"  # what a dataset's card calls its place, which it does not know
@@ -49,8 +49,17 @@ def lay(inputs: Mapping[str, Path], folder: Path, length: int | None = None) -> 
         return
     if length is not None:
         _bound(folder / TOKENIZER, length)
-    if "model" in inputs and not any((folder / name).is_file() for name in PROCESSORS):
+    if "model" in inputs and not has_processor(folder):
         _alone(folder / TOKENIZER)
+
+
+def has_processor(folder: Path) -> bool:
+    """Whether a processor can be made of a folder: of a file for it or, of timm's, of what the
+    config says of its images."""
+    if any((folder / name).is_file() for name in PROCESSORS):
+        return True
+    config = folder / "config.json"
+    return config.is_file() and TOLD in json.loads(config.read_bytes())
 
 
 def makings(folder: Path, name: str) -> Iterator[tuple[str, Path]]:

@@ -43,6 +43,14 @@ class Plain(nn.Module):
         )
 
 
+class Narrow(Plain):
+    """As ResNet 18: one module more where a stage is not as wide as its stem."""
+
+    def __init__(self, depth: int = 2, width: int = 32, num_classes: int = 10):
+        super().__init__(depth=depth, dims=(width,), num_classes=num_classes)
+        self.shortcut = nn.Linear(32, width) if width != 32 else None
+
+
 class Coded(nn.Module):
     def __init__(self, cfg: Mapping[str, int], kernel: int = 3, num_classes: int = 10):
         super().__init__()
@@ -58,6 +66,10 @@ def plain_deep(**given: Any) -> Plain:
     return Plain(depth=24, **given)
 
 
+def narrow_base(**given: Any) -> Narrow:
+    return Narrow(depth=6, **given)
+
+
 def coded_base(**given: Any) -> Coded:
     return Coded(cfg={"width": 1280}, **given)
 
@@ -66,13 +78,14 @@ def test_coded(**given: Any) -> Coded:
     return Coded(cfg={"width": 16}, **given)
 
 
-def test_other(**given: Any) -> Plain:
-    return Plain(**given)
+def test_other(**given: Any) -> Narrow:
+    return Narrow(width=8, **given)
 
 
 test_coded.__test__ = test_other.__test__ = False  # type: ignore[attr-defined]
 ENTRIES: dict[str, Callable[..., nn.Module]] = {
-    made.__name__: made for made in (plain_base, plain_deep, coded_base, test_coded, test_other)
+    made.__name__: made
+    for made in (plain_base, plain_deep, narrow_base, coded_base, test_coded, test_other)
 }
 
 
@@ -117,6 +130,7 @@ def test_what_the_source_gives_stays() -> None:
 def test_of_sizes_that_are_fixed_the_smallest_of_the_class_is_taken() -> None:
     data = config("coded_base", num_features=1280)
     assert written(data) == {"architecture": "test_coded", "num_features": None}
+    assert written(config("narrow_base")) == {"architecture": "test_other"}
     assert written(config("test_coded")) == {}
 
 
@@ -132,6 +146,8 @@ def test_images_are_made_as_the_small_model_takes_them() -> None:
     assert made["pretrained_cfg"] == {**TOLD, "input_size": [3, *side]}
     source.model_args = {"img_size": [224, 224]}  # of stages that timm has in code
     assert shrink(source, {}).data["model_args"] == {"img_size": [64, 64]}
+    source.model_args = {}  # takes images of any size
+    assert shrink(source, {}).data["pretrained_cfg"]["input_size"] == [3, 64, 64]
 
 
 @pytest.mark.usefixtures("package")
@@ -163,6 +179,12 @@ def test_a_folder_or_a_repository_is_refused(data: dict[str, Any], tmp_path: Pat
     finding = refused(found.read, tmp_path)
     assert "of the source's config.json is a place elsewhere, " in finding.what
     assert "name an architecture of timm's own" in finding.hint
+
+
+@pytest.mark.usefixtures("package")
+def test_without_labels_it_is_the_model_without_a_head() -> None:
+    assert written(config("plain_deep", num_classes=0))["architectures"] == ["TimmWrapperModel"]
+    assert "architectures" not in written(config("plain_deep", num_classes=3))
 
 
 def test_a_config_of_timm_has_no_type() -> None:

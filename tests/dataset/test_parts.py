@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.faults import refused
 
 from tinybuild.dataset.parts import Part, middles, parts, shares, spans
 from tinybuild.errors import BuildFault
@@ -28,6 +29,16 @@ def test_config_and_split_of_the_source() -> None:
     part = only({"samples": 3, "source": {"hub": "x/y", "config": "en", "split": "validation"}})
     assert (part.config, part.split) == ("default", None)
     assert (part.of_config, part.of_split) == ("en", "validation")
+
+
+def test_a_name_that_no_file_can_have_is_refused() -> None:
+    """Of a card: files are named after configs and splits."""
+    part, long = only({"samples": 3}), "s" * 201
+    for names, what in (({"default": (long,)}, "split"), ({long: ("train",)}, "config")):
+        finding = refused(part.named, names, None)
+        assert finding.what.startswith(f"a {what} of the source has a name of 201 bytes")
+        assert "at most 200 bytes" in finding.hint
+    assert part.named({"default": (long[:200],)}, None) == ("default", long[:200])
 
 
 def test_splits_are_the_sources_of_that_name_unless_they_say_another() -> None:

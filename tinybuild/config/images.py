@@ -159,10 +159,12 @@ def _sides(tree: Tree, side: int) -> None:
 
 
 def _shown(tree: Tree, side: int) -> None:
-    """What timm says of its images, of which a processor is made."""
+    """What timm says of its images, of which a processor is made: as large as its sizes say, else
+    what stages divide."""
+    staged = -(-side // STRIDE) * STRIDE
     for path, node in tree.nodes():
         given = mapping(node, (GIVEN,)).get("img_size")
-        shape = [*given] if wholes(given) else [given if whole(given) else side] * 2
+        shape = [*given] if wholes(given) else [given if whole(given) else staged] * 2
         for name, value in mapping(node, (TOLD,)).items():
             if name.endswith("input_size") and wholes(value) and len(value) == 1 + len(shape):
                 tree.set((*path, TOLD, name), [value[0], *shape], "rule image size")

@@ -12,12 +12,13 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tinybuild.keys import GIVEN, OF_TIMM, TOLD, is_config
+from tinybuild.keys import GIVEN, OF_TIMM, TOLD, is_config, measures, says
 from tinybuild.named import KEY
 from tinybuild.paths import Data, Json, Path, mapping, mappings, whole
 
 WRAPPER = "timm_wrapper"
-PASSED = ("num_classes", "pretrained")  # what transformers hands to timm itself
+LABELLED = "num_classes"
+PASSED = (LABELLED, "pretrained")  # what transformers hands to timm itself
 CHANNELS, IMAGE, COUNTED = "in_chans", "img_size", "num_features"
 LARGER = 1.3  # times as large, at least, with twice of what makes a model large
 
@@ -58,6 +59,8 @@ def written(data: Data) -> Iterator[tuple[Path, Json, str]]:
             told = {IMAGE: sizes[IMAGE]} if IMAGE in sizes else {}
         if COUNTED in node:
             yield (*path, COUNTED), None, "rule timm: its architecture counts them"
+        if not path and node.get(LABELLED) == 0 and "architectures" not in node:
+            yield ("architectures",), ["TimmWrapperModel"], "rule timm: there are no labels"
         made = {key: value for key, value in {**told, **given}.items() if key not in PASSED}
         if made != given:
             yield (*path, GIVEN), made, f"rule timm: what {name} is in code"
@@ -123,23 +126,34 @@ def _is_size(value: object) -> bool:
 
 
 @functools.cache
-def _parameters(name: str) -> int:
-    return sum(one.numel() for one in _made(name).parameters())
+def _parameters(name: str) -> Mapping[str, Any]:
+    return dict(_made(name).named_parameters())
+
+
+def _count(parameters: Mapping[str, Any]) -> int:
+    return sum(one.numel() for one in parameters.values())
 
 
 def _grown(name: str, key: str, value: Any) -> float:
-    """How many times as large a model of twice as much is; 0 where there is none: an architecture
-    fixes some arguments, and others are for some kinds of blocks only."""
+    """How many times as large a model of twice as much is; 0 where there is none, or one with other
+    modules: an architecture fixes some arguments, others are for some kinds of blocks only, and
+    ResNet 18 has a shortcut more where its first stage is not as wide as its stem."""
     more = 2 * value if whole(value) else [2 * one for one in value]
     with contextlib.suppress(Exception):  # a class of timm's says no in many ways
-        made: int = sum(one.numel() for one in _made(name, **{key: more}).parameters())
-        return made / _parameters(name)
+        made = dict(_made(name, **{key: more}).named_parameters())
+        if _deep(key) or made.keys() == _parameters(name).keys():
+            return _count(made) / _count(_parameters(name))
     return 0
 
 
+def _deep(key: str) -> bool:
+    return measures(key) == "depth" or says(key, "blocks by stage")
+
+
 def _fixed(name: str) -> bool:
-    """Whether none of its sizes can be given that most of its parameters come from."""
-    return all(_grown(name, key, value) < LARGER for key, value in (_sizes(name) or {}).items())
+    """Whether none of its widths can be given: nothing that most of its parameters come from."""
+    sizes = {key: value for key, value in (_sizes(name) or {}).items() if not _deep(key)}
+    return all(_grown(name, key, value) < LARGER for key, value in sizes.items())
 
 
 def _smallest(name: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 from tinybuild.errors import BuildFault, Fault, Finding, did_you_mean
 
 DEFAULT = "default"  # the name that load_dataset gives a config without one
+LONGEST = 200  # bytes of a name that files are named after
 TRAIN = "train"
 OWN = ("configs", "splits", "source", "records", "expand", "seed")  # of the section, not of a part
 
@@ -50,6 +51,15 @@ class Part:
             split = TRAIN if TRAIN in known else _only(known)
         if split is None or split not in known:
             raise self._unknown("split", split, known)
+        for what, name in (("config", config), ("split", split)):
+            if len(name.encode()) > LONGEST:
+                raise BuildFault.of(
+                    f"a {what} of the source has a name of {len(name.encode()):,} bytes, and files "
+                    f"are named after it: {name[:20]}...",
+                    key=self.keys[what],
+                    hint=f"give it a name of at most {LONGEST} bytes in a copy of the source "
+                    "(README.md)",
+                )
         return config, split
 
     def _unknown(self, what: str, name: str | None, known: Iterable[str]) -> Fault:

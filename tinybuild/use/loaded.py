@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from tinybuild.expected.format import Expected
 
-PROCESSORS = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
-
 
 class Bundle:
     """What is loaded is kept, so two asked for one after another share nothing.
@@ -79,7 +77,7 @@ class Bundle:
 
     @functools.cached_property
     def processor(self) -> ProcessorMixin:
-        if not any((self.path / name).exists() for name in PROCESSORS):
+        if not bundle.has_processor(self.path):
             raise BuildFault.of(f"the bundle {self.name} has no processor")
         from transformers import AutoProcessor
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinybuild import bundle
 from tinybuild.feeding.inputs import beside, labels, tensors
 from tinybuild.feeding.inputs.attempt import attempt
 from tinybuild.feeding.inputs.draw import ROWS, Draw
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.processor import features, parts
-from tinybuild.keys import PROCESSORS
 from tinybuild.validate import pipelines, samples
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Client:
         tokenizer and there is none, or gives nothing else; None without a processor's files."""
         from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor
 
-        if not any((self.folder / name).is_file() for name in PROCESSORS):
+        if not bundle.has_processor(self.folder):
             return None
         try:
             made = AutoProcessor.from_pretrained(self.folder)

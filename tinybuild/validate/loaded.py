@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from tinybuild import bundle
 from tinybuild.config.precision import DTYPES, keeps
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.keys import configs, says
@@ -84,7 +85,7 @@ def from_bundle(subject: Subject) -> Result | None:
     the model.
     """
     reads = "input_ids" in Facts(subject.model).takes
-    if not {"tokenizer", *(() if reads else ("processor",))} & subject.parts:
+    if "tokenizer" not in subject.parts and (reads or not bundle.has_processor(subject.folder)):
         return None
     used = subject.elsewhere.answer.used
     faults = [f"{step}: {said}" for step, said in used.failed.items()]
