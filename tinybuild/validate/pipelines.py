@@ -124,8 +124,8 @@ SAMPLES: Mapping[str, Sample] = {**READ, **SHOWN, **BOTH, **WHOLE}
 def task(model: PreTrainedModel) -> str | None:
     """The pipeline that a model's class is for, of those that have a sample; None without one."""
     name, kind = type(model).__name__, model.config.model_type
-    own = (one for one, names in heads.of_type(kind).items() if name in names)
-    known = (pipeline for one in own for pipeline in (one, *heads.TASKS[one].pipelines))
+    own = next((one for one, names in heads.of_type(kind).items() if name in names), None)
+    known = (own, *heads.TASKS[own].pipelines) if own is not None else ()
     if (fitting := next((pipeline for pipeline in known if pipeline in SAMPLES), None)) is not None:
         return fitting
     if name not in heads.base(kind) or HEAD in name:  # some types have nothing but a head
