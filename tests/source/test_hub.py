@@ -29,11 +29,20 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         yield server
 
 
+MOMENT = 0.02  # seconds in which a connection that was closed is seen to be
+
+
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that were waited before something was asked again."""
     seconds: list[float] = []
-    monkeypatch.setattr(time, "sleep", seconds.append)
+    sleep = time.sleep
+
+    def waited(given: float) -> None:
+        seconds.append(given)
+        sleep(min(given, MOMENT))
+
+    monkeypatch.setattr(time, "sleep", waited)
     return seconds
 
 
