@@ -159,6 +159,20 @@ def test_parts_are_read_too() -> None:
     assert written(config("of_another_version")) == {}
 
 
+def test_without_the_package_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import transformers.models.timm_wrapper.configuration_timm_wrapper as module
+
+    def lacks(owner: object, backends: object) -> None:
+        raise ImportError("TimmWrapperConfig requires the timm library: `pip install timm`")
+
+    monkeypatch.setattr(module, "requires_backends", lacks)
+    monkeypatch.setitem(sys.modules, "timm", None)
+    (tmp_path / "config.json").write_text(json.dumps(config("resnet18")))
+    finding = refused(found.read, tmp_path)
+    assert "needs the package timm" in finding.what
+    assert "pip install" in finding.what + finding.hint
+
+
 def test_without_the_package_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     timm._sizes.cache_clear()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from tinybuild import named, network
-from tinybuild.config import backbones, bounds, timm
+from tinybuild.config import backbones, bounds, heads, timm
 from tinybuild.config.matched import BUILT_ALIKE, OF_TYPE, matched
 from tinybuild.config.matched import named as class_named
 from tinybuild.config.overrides import reason, refusals
@@ -292,6 +292,8 @@ def _loaded(data: dict[str, Json]) -> tuple[PreTrainedConfig, list[Mended]]:
         mended.append(one)
         data = _put(data, one)
     assert isinstance(made, Exception)
+    if isinstance(made, ImportError):
+        raise heads.absent(f"a config of the type {data.get('model_type')}", made)
     why = re.sub(rf"{re.escape(tempfile.gettempdir())}/\w+/?", "", reason(made))
     raise BuildFault.of(f"transformers refuses the source's config.json: {why}", key=("source",))
 
