@@ -219,7 +219,7 @@ def test_labels_are_said_as_the_constructor_takes_them() -> None:
 @pytest.mark.parametrize(
     ("name", "sizes"),
     [
-        ("resnet18", {"layers": [2, 2, 2, 2], "channels": [64, 128, 256, 512], "stem_width": 64}),
+        ("resnet50", {"layers": [3, 4, 6, 3], "channels": [64, 128, 256, 512], "stem_width": 64}),
         ("vit_tiny_patch16_224", {"embed_dim": 192, "depth": 12, "num_heads": 3, "patch_size": 16}),
         ("convnext_tiny", {"depths": [3, 3, 9, 3], "dims": [96, 192, 384, 768]}),
     ],
@@ -230,10 +230,14 @@ def test_architectures_of_timm(name: str, sizes: dict[str, Any]) -> None:
     assert sizes.items() <= written(config(name))["model_args"].items()
 
 
-def test_an_architecture_of_timm_with_fixed_sizes() -> None:
+@pytest.mark.parametrize(
+    ("name", "smallest"),
+    [("efficientnet_b0", "test_efficientnet"), ("resnet18", "test_resnet")],
+)
+def test_an_architecture_of_timm_with_fixed_sizes(name: str, smallest: str) -> None:
     pytest.importorskip("timm", exc_type=ImportError)
     timm._sizes.cache_clear()
-    assert written(config("efficientnet_b0")) == {"architecture": "test_efficientnet"}
+    assert written(config(name)) == {"architecture": smallest}
 
 
 def test_labels_that_a_recipe_gives_are_counted() -> None:
