@@ -56,10 +56,14 @@ def lay(inputs: Mapping[str, Path], folder: Path, length: int | None = None) -> 
 def has_processor(folder: Path) -> bool:
     """Whether a processor can be made of a folder: of a file for it or, of timm's, of what the
     config says of its images."""
-    if any((folder / name).is_file() for name in PROCESSORS):
-        return True
     config = folder / "config.json"
-    return config.is_file() and TOLD in json.loads(config.read_bytes())
+    return has_processor_file(folder) or (
+        config.is_file() and TOLD in json.loads(config.read_bytes())
+    )
+
+
+def has_processor_file(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in PROCESSORS)
 
 
 def makings(folder: Path, name: str) -> Iterator[tuple[str, Path]]:

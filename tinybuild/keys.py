@@ -457,8 +457,10 @@ def numbers_layers(name: str, value: Json, depth: int) -> bool:
 
 # --- parts ----------------------------------------------------------------------------------------
 
-# An architecture of timm, the sizes that it is handed, and how its images are made.
+# An architecture of timm, the sizes that it is handed, how its images are made, and what timm calls
+# num_labels.
 OF_TIMM, GIVEN, TOLD = "architecture", "model_args", "pretrained_cfg"
+CLASSES = "num_classes"
 # Mappings that are not configs: their keys are data.
 LABELS = ("id2label", "label2id")  # the same, from either side
 PLAIN = (*LABELS, "task_specific_params", "quantization_config", TOLD)

@@ -317,7 +317,7 @@ def _named(name: str, config: PreTrainedConfig) -> Chosen:
         raise BuildFault.of(
             f"{name} cannot be loaded from a folder: its from_pretrained takes names only",
             key=KEY,
-            hint=f"use it as a part of another model, as its backbone_config; {_has(config)}",
+            hint="use it as a part of another model: name its model_type in a backbone_config",
         )
     return model, taken
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tinybuild.errors import BuildFault, Fault, Finding, did_you_mean, nearest
-from tinybuild.keys import BY_LAYER, GIVEN, LABELS, NAMES, OF_TIMM, is_id, says
+from tinybuild.keys import BY_LAYER, CLASSES, GIVEN, LABELS, NAMES, OF_TIMM, is_id, says
 from tinybuild.paths import Data, Json, mapping, merge
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ SCALING = (
     *("low_freq_factor", "high_freq_factor", "short_factor", "long_factor"),
     *("beta_fast", "beta_slow", "mscale", "mscale_all_dim"),
 )
-COUNTED = "num_classes"  # what timm's configs call num_labels
 OURS = ("transformers_version", "_name_or_path", "model_type")
 
 Key = tuple[str | int, ...]
@@ -287,7 +286,7 @@ def _arguments(config: PreTrainedConfig, wanted: Data) -> dict[str, Json]:
     """Constructor arguments for `config` with `wanted` merged in and derived values left out."""
     arguments, wanted = plain(config), _labelled(wanted)
     if GIVEN in arguments and {"num_labels", *LABELS} & wanted.keys():
-        arguments.pop(COUNTED, None)  # timm's number of labels, which follows
+        arguments.pop(CLASSES, None)  # which follows
     if wanted:
         for name in _derived(
             _Said(config=config, text=f"{type(config)} {arguments}"), frozenset(wanted)
@@ -391,7 +390,7 @@ def plain(config: PreTrainedConfig) -> dict[str, Json]:
         return said
     # timm's, which writes its labels under a name that its constructor does not know; their number
     # is read where it is a part of another's.
-    kept = {n: v for n, v in said.items() if n in held or n == COUNTED}
+    kept = {n: v for n, v in said.items() if n in held or n == CLASSES}
     return kept | {side: held.get(side) for side in LABELS}
 
 

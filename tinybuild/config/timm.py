@@ -10,15 +10,15 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from tinybuild.keys import GIVEN, OF_TIMM, TOLD, is_config, measures, says
+from tinybuild.keys import CLASSES, GIVEN, OF_TIMM, TOLD, is_config, measures, says
 from tinybuild.named import KEY
 from tinybuild.paths import Data, Json, Path, mapping, mappings, whole
 
 WRAPPER = "timm_wrapper"
-LABELLED = "num_classes"
-PASSED = (LABELLED, "pretrained")  # what transformers hands to timm itself
+PASSED = (CLASSES, "pretrained")  # what transformers hands to timm itself
 CHANNELS, IMAGE, COUNTED = "in_chans", "img_size", "num_features"
 LARGER = 1.3  # times as large, at least, with twice of what makes a model large
 
@@ -47,19 +47,20 @@ def written(data: Data) -> Iterator[tuple[Path, Json, str]]:
     """
     for path, node in _wrapped(data):
         name, given = str(node[OF_TIMM]), mapping(node, (GIVEN,))
-        told = _sizes(name)
-        if told is None:
+        sizes = _sizes(name)
+        if sizes is None:
             continue
-        if _fixed(name):
+        told = _values(sizes)
+        if _fixed(sizes):
             other = _smallest(name)
             if other:
                 why = f"rule timm: the sizes of {name} are fixed in code; the smallest of its class"
                 yield (*path, OF_TIMM), other, why
-            sizes = _sizes(other or name) or {}
-            told = {IMAGE: sizes[IMAGE]} if IMAGE in sizes else {}
+                told = _values(_sizes(other) or {})
+            told = {IMAGE: told[IMAGE]} if IMAGE in told else {}
         if COUNTED in node:
             yield (*path, COUNTED), None, "rule timm: its architecture counts them"
-        if not path and node.get(LABELLED) == 0 and "architectures" not in node:
+        if not path and node.get(CLASSES) == 0 and "architectures" not in node:
             yield ("architectures",), ["TimmWrapperModel"], "rule timm: there are no labels"
         made = {key: value for key, value in {**told, **given}.items() if key not in PASSED}
         if made != given:
@@ -74,8 +75,20 @@ def _wrapped(data: Data) -> Iterator[tuple[Path, Data]]:
             yield path, node
 
 
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """A size of an architecture. grown: how many times as large a model of twice as much is."""
+
+    value: Json
+    grown: float
+
+
+def _values(sizes: Mapping[str, Size]) -> dict[str, Json]:
+    return {key: size.value for key, size in sizes.items()}
+
+
 @functools.cache
-def _sizes(name: str) -> Mapping[str, Json] | None:
+def _sizes(name: str) -> Mapping[str, Size] | None:
     """The whole numbers, and lists of them, that an architecture gives its class and that others
     can be given for. None where timm is not here or does not know it."""
     try:
@@ -86,9 +99,9 @@ def _sizes(name: str) -> Mapping[str, Json] | None:
         return None
     given = {key: value for key, value in _given(name).items() if key not in (*PASSED, CHANNELS)}
     return {
-        key: [*value] if isinstance(value, list | tuple) else value
+        key: Size(value=[*value] if isinstance(value, list | tuple) else value, grown=grown)
         for key, value in given.items()
-        if _is_size(value) and _grown(name, key, value)
+        if _is_size(value) and (grown := _grown(name, key, value))
     }
 
 
@@ -150,10 +163,9 @@ def _deep(key: str) -> bool:
     return measures(key) == "depth" or says(key, "blocks by stage")
 
 
-def _fixed(name: str) -> bool:
-    """Whether none of its widths can be given: nothing that most of its parameters come from."""
-    sizes = {key: value for key, value in (_sizes(name) or {}).items() if not _deep(key)}
-    return all(_grown(name, key, value) < LARGER for key, value in sizes.items())
+def _fixed(sizes: Mapping[str, Size]) -> bool:
+    """Whether no width can be given: nothing that most of the parameters come from."""
+    return all(size.grown < LARGER for key, size in sizes.items() if not _deep(key))
 
 
 def _smallest(name: str) -> str | None:

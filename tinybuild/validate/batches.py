@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tinybuild import bundle
 from tinybuild.config import heads
 from tinybuild.facts import DatasetRows
 from tinybuild.feeding.inputs import labels, modalities
 from tinybuild.feeding.inputs.contents import contents
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.processor import features, parts
-from tinybuild.keys import PROCESSORS
 from tinybuild.validate import columns, layouts, samples
 from tinybuild.validate.columns import Columns, Sample
 from tinybuild.validate.dataset import first_rows, shards
@@ -102,7 +102,7 @@ def batches(subject: Subject, config: str) -> Batches | None:
         return None
     media = tuple(sense for sense in ("image", "audio") if sense in takes and sense in there)
     note = ""
-    if media and not any((subject.folder / name).is_file() for name in PROCESSORS):
+    if media and not bundle.has_processor_file(subject.folder):
         if not placed or not reads:
             return None
         media, note = (), f"there is no processor for {', '.join(media)}: text alone"

@@ -85,8 +85,8 @@ def whole(
     every = {*RETURNED.values()} <= Facts(model).takes.keys()
     more = dict.fromkeys(RETURNED, True) if every else {}
     film = filmed(model)
-    shown = {m: sample(model.config, loaded, m, seed) for m in media}
-    shown |= {m: given * (film or 1) for m, given in shown.items() if m == "image"}
+    times = {"image": film or 1}
+    shown = {m: sample(model.config, loaded, m, seed) * times.get(m, 1) for m in media}
     try:
         inputs = _call(model.config, loaded, tokens, ids, shown, **more)
     except ValueError:
@@ -223,7 +223,7 @@ def sample(
     if medium == "image":
         return [features.image(seed)]
     if medium == "video":
-        return [features.video(seed, features.frames(config.to_dict()))]
+        return video(config, seed)["videos"]
     return [features.sound(sampling_rate(loaded), seed)]
 
 

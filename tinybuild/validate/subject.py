@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-from tinybuild import wire
+from tinybuild import bundle, wire
 from tinybuild.config import backbones, found, heads, reads
 from tinybuild.errors import BuildFault, Fault
 from tinybuild.expected import format as expected
@@ -19,7 +19,7 @@ from tinybuild.facts import ModelShown
 from tinybuild.feeding import inputs
 from tinybuild.feeding.inputs.contents import contents, renewed
 from tinybuild.feeding.inputs.facts import Facts
-from tinybuild.keys import PROCESSORS, mentioned
+from tinybuild.keys import mentioned
 from tinybuild.paths import Data
 from tinybuild.portable.arithmetic import each, products
 from tinybuild.tokenizer.loading import load
@@ -95,7 +95,7 @@ class Subject:
         parts = {*self.facts}
         if self.facts.get("tokenizer", {}).get("shrunk"):
             parts.add("shrunk")
-        if any((self.folder / name).is_file() for name in PROCESSORS):
+        if bundle.has_processor_file(self.folder):
             parts.add("processor")
         return frozenset(parts)
 
