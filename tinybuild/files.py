@@ -274,11 +274,20 @@ def copy(source: Path, target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a whole folder, if there is one."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
+    """Delete a file or a whole folder, if there is one: what is made here goes also where its
+    owner's own modes protect it. Raises OSError, with whole paths."""
+    if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
+        return
+    try:
+        shutil.rmtree(path)
+    except PermissionError:
+        os.chmod(path, 0o700)
+        for folder, inner, _ in os.walk(path):
+            for inside in (Path(folder, name) for name in inner):
+                if not inside.is_symlink():
+                    inside.chmod(0o700)
+        shutil.rmtree(path)
 
 
 LOCK = ".lock."
@@ -434,18 +443,35 @@ def archive(folder: Path, target: Path, top: str, without: str = "") -> str:
     return hasher.hexdigest()
 
 
-def explain(error: OSError) -> Fault | None:
-    """A full disk, a missing right or a too long name as a fault; None for any other OSError."""
+def explain(error: OSError, root: Path | None = None) -> Fault | None:
+    """A full disk, a missing right or a too long name as a fault; None for any other OSError. Of
+    paths below root it says what is below."""
     reasons = {
         errno.ENOSPC: ("the disk is full", "free some space, then run it again"),
         errno.EDQUOT: ("the disk quota is used up", "free some space, then run it again"),
         errno.EFBIG: ("a file is larger than allowed here", "raise the limit (ulimit -f)"),
-        errno.EACCES: ("permission denied", "check who owns the folder"),
-        errno.EPERM: ("not permitted", "check who owns the folder"),
+        errno.EACCES: ("permission denied", "`ls -ld {}` says whose it is, and who may"),
+        errno.EPERM: ("not permitted", "`ls -ld {}` says whose it is, and who may"),
         errno.EROFS: ("the file system is read-only", "build in a folder you can write to"),
         errno.ENAMETOOLONG: ("the name is too long", "use a shorter recipe name"),
     }
     if error.errno not in reasons:
         return None
     what, hint = reasons[error.errno]
-    return BuildFault.of(what, where=str(error.filename or ""), hint=hint)
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    where = names[0] if names else ""
+    if isinstance(error, PermissionError):
+        closed = [f"{folder}/" for name in names if (folder := _closed(name))]
+        where, what = (closed[0], "you may not write there") if closed else (where, what)
+    where = where.removeprefix(f"{root}/") or "./"
+    return BuildFault.of(what, where=where, hint=hint.format(where))
+
+
+def _closed(path: str) -> str:
+    """The folder that a path would be made in, if it may not be; else nothing."""
+    folder = os.path.dirname(os.path.abspath(path))
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    effective = os.access in os.supports_effective_ids
+    free = os.access(folder, os.W_OK | os.X_OK, effective_ids=effective)
+    return "" if free else folder

@@ -34,6 +34,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from kit import rights
 from kit.files import contents
 from kit.hub import Hub, connected
 from kit.zoo import make, snapshot
@@ -45,7 +46,7 @@ from tinybuild.engine.plan import load
 from tinybuild.engine.run import Builder
 from tinybuild.engine.stored import Stored
 from tinybuild.facts import ModelFacts, TokenizerFacts
-from tinybuild.files import Memo, archive, digest, remove, sha256
+from tinybuild.files import Memo, archive, digest, explain, remove, sha256
 from tinybuild.recipe import Cache
 from tinybuild.store.place import Place
 from tinybuild.workers import Job, Limits, Pool, Sort
@@ -172,7 +173,8 @@ def built(root: Path, pool: Pool, store: Path | None = None, workers: int = 1) -
     for orphan in orphans(zoo):
         for stays in clean(root, orphan):  # foreign, or without a receipt that says whose it is
             remove(root / stays)
-    memo.save()
+    with contextlib.suppress(PermissionError):  # as a command does: it is read anew next time
+        memo.save()
 
 
 def side_by_side(zoo: Planned, builder: Builder, workers: int) -> None:
@@ -402,6 +404,21 @@ class Zoo(RuleBasedStateMachine):
             assert not full
         except Exception as fault:  # noqa: BLE001 - the assertion says which it may be
             assert "the disk is full" in str(fault)  # noqa: PT017
+
+    @rule(number=st.integers(0, 10**6))
+    def forbidden(self, number: int) -> None:
+        """A folder that may not be written to, while a build runs."""
+        self.mend()
+        tops = [self.root / name for name in ("build", "dist", "recipes")]
+        folders = [self.root, *(path for top in tops for path in (top, *top.rglob("*")))]
+        folders = sorted(path for path in folders if path.is_dir() and not path.is_symlink())
+        with rights.closed(folders[number % len(folders)]), rights.held():
+            try:
+                built(self.root, Echo(), self.store)
+            except PermissionError as error:  # removing an orphan: the command says it so
+                assert "you may not write there" in str(explain(error))  # noqa: PT017
+            except Exception as fault:  # noqa: BLE001 - the assertion says which it may be
+                assert "you may not write there" in str(fault)  # noqa: PT017
 
     @rule(workers=st.sampled_from((1, 2)))
     def build(self, workers: int) -> None:

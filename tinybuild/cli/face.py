@@ -15,6 +15,7 @@ from tinybuild.cli.command import JSON, Answer, Command, Group, Option, Options
 from tinybuild.cli.commands import COMMANDS
 from tinybuild.cli.session import findings, placed, session
 from tinybuild.errors import Fault, RecipeFault, nearest
+from tinybuild.files import explain
 from tinybuild.paths import Json
 from tinybuild.progress import Progress
 from tinybuild.workers import Bug
@@ -162,14 +163,16 @@ def perform(name: str, words: Sequence[str], options: Options, *, as_json: bool)
             raise here.fault
         answer = _follow(command.do(here, words, options), here.screen)
         code, data = answer.code, answer.data
-    except Fault as fault:
-        wrong = placed(fault, name)
-        here.screen.warn(str(wrong))
-        data = findings(wrong)
     except Exception as error:  # noqa: BLE001 - whatever nobody meant to raise is a bug of ours
-        bug = str(error) if isinstance(error, Bug) else traceback.format_exc()
-        here.screen.warn(f"a bug in {name}; please report it\n{bug}")
-        code, data = 2, {"bug": bug}
+        fault = explain(error, here.root) if isinstance(error, OSError) else error
+        if isinstance(fault, Fault):
+            wrong = placed(fault, name)
+            here.screen.warn(str(wrong))
+            data = findings(wrong)
+        else:
+            bug = str(error) if isinstance(error, Bug) else traceback.format_exc()
+            here.screen.warn(f"a bug in {name}; please report it\n{bug}")
+            code, data = 2, {"bug": bug}
     if as_json:
         _print(data)
     return code

@@ -18,7 +18,7 @@ from tinybuild.engine.run import Builder
 from tinybuild.engine.slices import sized
 from tinybuild.engine.stages import Task
 from tinybuild.errors import BuildFault, Fault, Finding, RecipeFault
-from tinybuild.files import explain, fresh
+from tinybuild.files import fresh
 from tinybuild.recipe import Recipe, lock, size
 from tinybuild.workers import Job, Limits, Sort
 
@@ -108,10 +108,6 @@ def unpack(work: Work, asked: Asked) -> Unpacked:
             settings = {"dataset": section, "numbers": asked.rows or None}
             facts = work.call("dataset.stage:unpack", made, settings, origin)
             os.rename(made, place)
-    except OSError as error:
-        if error.filename is not None:
-            error.filename = os.path.relpath(error.filename, root)
-        raise explain(error) or error from None
     finally:
         for folder in place.parents:
             if folder == above or any(folder.iterdir()):

@@ -396,9 +396,7 @@ class Builder:
             self._note(attempt, Fault.of(f"a bug: {str(bug).strip().splitlines()[-1]}"), str(bug))
             raise
         except OSError as error:
-            if error.filename is not None:
-                error.filename = str(error.filename).removeprefix(f"{self.root}/")
-            expected = explain(error)
+            expected = explain(error, self.root)
             if expected is None:
                 self._note(attempt, Fault.of(f"a bug: {type(error).__name__}: {error}"))
                 raise
