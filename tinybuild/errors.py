@@ -171,6 +171,11 @@ def require(what: str, module: str, key: Iterable[str | int] = ()) -> None:
         raise PackageFault.lacking(what, module, key) from None
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says that says something; "" where none does."""
+    return next((text for line in str(error).splitlines() if (text := line.strip())), "")
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The known names most like `name`, best first; also those that contain it."""
     known = sorted(set(known))

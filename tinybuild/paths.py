@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeAlias, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 # JSON data, to be read: whoever writes into it holds dict[str, Json] or list[Json].
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
@@ -129,6 +129,18 @@ def differences(old: Json, new: Json, path: Path = ()) -> Iterator[tuple[Path, J
 def whole(value: object) -> TypeGuard[int]:
     """Whether a value is a whole number: True and 2.0 are not."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def texts(value: object) -> TypeGuard[Sequence[str]]:
+    """Whether a value is a list of texts with at least one in it."""
+    if not isinstance(value, list | tuple):
+        return False
+    return bool(value) and all(isinstance(item, str) for item in value)
+
+
+def lists(value: Any) -> Any:
+    """A value with lists for tuples, at every depth: JSON and YAML know no tuples."""
+    return [lists(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def wholes(value: object) -> TypeGuard[Sequence[int]]:

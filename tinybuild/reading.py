@@ -21,7 +21,7 @@ from types import FrameType, TracebackType
 from typing import TypeVar
 
 from tinybuild import network
-from tinybuild.errors import BuildFault, Fault, SourceFault
+from tinybuild.errors import BuildFault, Fault, SourceFault, first_line
 
 T = TypeVar("T")
 
@@ -122,9 +122,7 @@ def blamed(error: BaseException, at: Suspect) -> Fault:
     if told is not None:
         what, hint = told
         return SourceFault.of(f"{at.file} {what}", key=at.key, hint=hint)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kind = type(error).__name__
-    said = f"{kind}: {lines[0]}" if lines else kind
+    said = ": ".join(filter(None, (type(error).__name__, first_line(error))))
     said = network.scrubbed(_FOLDERS.sub("", said))[:300]
     place = bug(error)
     if place:

@@ -52,14 +52,18 @@ def held(folder: Path) -> dict[str, Tensor]:
     return found
 
 
-def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of the tensors of a bundle's model, by their names. Raises ValueError."""
-    made = dict[str, tuple[int, ...]]()
+def headers(folder: Path) -> dict[str, Placed]:
+    """What headers say of the tensors of a bundle's model, by their names. Raises ValueError."""
+    made = dict[str, Placed]()
     for path in weights(folder):
         with path.open("rb") as file:
-            _, tensors = placed(file, path.stat().st_size)
-        made |= {name: tensor.shape for name, tensor in tensors.items()}
+            made |= placed(file, path.stat().st_size)[1]
     return made
+
+
+def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors of a bundle's model, by their names. Raises ValueError."""
+    return {name: tensor.shape for name, tensor in headers(folder).items()}
 
 
 def read(path: Path) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from kit.models import TINY, build, refused
 from kit.stage import MakeJob
 
 from tinybuild.config import relations
-from tinybuild.config.relations import table
+from tinybuild.config.relations import clash
 from tinybuild.config.relations.clash import Wish, clashes
 from tinybuild.config.relations.relation import Relation, together
 from tinybuild.paths import merge
@@ -315,8 +315,8 @@ def test_every_relation_has_its_example() -> None:
     for tree, wishes, _ in BROKEN:
         whole = merge(tree, wishes)
         wish = Wish(wishes=wishes, key=KEY, names={})
-        broken |= {clash.relation for clash in clashes(whole, wish)}
-    assert broken == {*table.RELATIONS}
+        broken |= {one.relation for one in clashes(whole, wish)}
+    assert broken == {*clash.RELATIONS}
 
 
 def test_a_relation_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +325,7 @@ def test_a_relation_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
         keys=together("petals", "leaves"),
         holds=lambda petals, leaves: petals == 2 * leaves,
     )
-    monkeypatch.setattr(table, "RELATIONS", (*table.RELATIONS, ours))
+    monkeypatch.setattr(clash, "RELATIONS", (*clash.RELATIONS, ours))
     tree = {"text_config": {"petals": 6, "leaves": 3}}
     assert said(tree, {}) == []
     assert said(tree, {"text_config": {"petals": 5}}) == [

@@ -636,14 +636,14 @@ def test_another_process_reads_other_weights(
     job: MakeJob, built: Built, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What only this process holds, as a builder would that forgets to save it."""
-    load = Subject.load_model
+    load = Subject._loaded.func
 
-    def drifting(self: Subject, folder: Path) -> Any:
-        loaded, info = load(self, folder)
+    def drifting(self: Subject) -> Any:
+        loaded, info = load(self)
         loaded.model.norm.weight.data += 1.0
         return loaded, info
 
-    monkeypatch.setattr(Subject, "load_model", drifting)
+    monkeypatch.setattr(Subject._loaded, "func", drifting)
     found = failures(job, built, "model")
     assert list(found) == ["fresh_process", "expected_outputs"]
     assert "output logits at row 0, position 0: expected " in found["expected_outputs"]

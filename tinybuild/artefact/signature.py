@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tinybuild import bundle
-from tinybuild.errors import BuildFault, install
+from tinybuild.errors import BuildFault, first_line, install
 
 MAKE = "openssl ecparam -name prime256v1 -genkey -noout -out key.pem makes one"
 SHOW = "openssl ec -in key.pem -pubout -out key.pub makes that of a private key"
@@ -103,4 +103,4 @@ def _key(path: Path, shown: str, *, private: bool) -> None:
 
 
 def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return first_line(error) or type(error).__name__

@@ -30,7 +30,7 @@ from tinybuild.compare.differences import (
     Tensors,
     Vocabulary,
 )
-from tinybuild.errors import Fault
+from tinybuild.errors import Fault, first_line
 from tinybuild.expected import format as expected
 from tinybuild.files import Entry, digest, tree
 from tinybuild.keys import is_id
@@ -290,7 +290,7 @@ def _rows(pair: Pair) -> Iterator[Rows]:
         try:
             yield _split(split, files)
         except (OSError, ValueError, KeyError) as error:
-            pair.unread.append(f"{split}: {str(error).splitlines()[0]}")
+            pair.unread.append(f"{split}: {first_line(error)}")
 
 
 def _splits(side: Side) -> dict[str, list[tuple[Side, str]]]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from tinybuild.config.overrides import parts
 from tinybuild.keys import configs
 from tinybuild.named import TIMM
 from tinybuild.paths import Data, Json, Path, mapping, whole
@@ -62,9 +63,9 @@ def own(config: PreTrainedConfig, wishes: Data) -> tuple[PreTrainedConfig, dict[
     """
     changed: dict[str, PreTrainedConfig] = {}
     reasons: dict[Path, str] = {}
-    for name in type(config).sub_configs:
-        sub, asked = vars(config).get(name), mapping(wishes, (name,))
-        if not hasattr(sub, "sub_configs") or "model_type" in asked:
+    for name, sub in parts(config):
+        asked = mapping(wishes, (name,))
+        if "model_type" in asked:
             continue
         if sub.model_type == TIMM:
             new = _same(sub)

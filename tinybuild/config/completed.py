@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from tinybuild import paths
 from tinybuild.config import heads
-from tinybuild.config.overrides import override, plain, refusals, sub_config
+from tinybuild.config.overrides import nodes, override, parts, plain, refusals
 from tinybuild.keys import NAMES, START, first, is_id, measures, of_modality, says, width
-from tinybuild.paths import Data, Json, Path
+from tinybuild.paths import Data, Json, Path, texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -42,7 +42,7 @@ def complete(config: PreTrainedConfig, left: Data) -> PreTrainedConfig:
 
 def _changes(config: PreTrainedConfig) -> dict[str, Json]:
     made: dict[str, Json] = {}
-    for path, node in _nodes(config):
+    for path, node in nodes(config):
         rules = (*RULES, *DEFAULTS) if _default(node) else RULES
         for rule in rules:
             for inner, value in rule(node):
@@ -53,16 +53,8 @@ def _changes(config: PreTrainedConfig) -> dict[str, Json]:
 
 def _open(value: Json) -> bool:
     """Nothing is said; or that no layer of a class that knows others attends."""
-    kinds = {*value} if isinstance(value, list) and all(isinstance(v, str) for v in value) else {}
+    kinds = {*value} if texts(value) else set()
     return value is None or value in ({}, [], ()) or kinds == {"linear_attention"}
-
-
-def _nodes(config: PreTrainedConfig, path: Path = ()) -> Iterator[tuple[Path, PreTrainedConfig]]:
-    yield path, config
-    for name in config.sub_configs:
-        sub = sub_config(config, name)
-        if sub is not None:
-            yield from _nodes(sub, (*path, name))
 
 
 def _default(config: PreTrainedConfig) -> bool:
@@ -93,9 +85,8 @@ def _starts(config: PreTrainedConfig) -> Found:
 
 def _id(config: PreTrainedConfig, name: str) -> Json:
     """An id of a config, or that of its decoder, or of another part."""
-    parts = sorted(config.sub_configs, key=lambda part: part != "decoder")
-    nodes = [config, *(sub for part in parts if (sub := sub_config(config, part)) is not None)]
-    values = (getattr(node, name, None) for node in nodes)
+    inside = [sub for _, sub in sorted(parts(config), key=lambda part: part[0] != "decoder")]
+    values = (getattr(node, name, None) for node in (config, *inside))
     return next((value for value in values if value is not None), None)
 
 
@@ -174,19 +165,18 @@ IDS: Mapping[str, Json] = {"pad_token_id": 1, "mask_token_id": LETTERS - 1}
 def _joined(config: PreTrainedConfig) -> Found:
     """What a tower gives to the text is as wide as the text, and what joins the two takes what the
     tower has: by themselves the classes of the parts say something else."""
-    nodes = {name: sub_config(config, name) for name in config.sub_configs}
-    parts = {name: node.to_dict() for name, node in nodes.items() if node is not None}
-    text = next((name for name in NAMES["text part"] if name in parts), None)
-    tower = next((n for n in parts if n != text and of_modality(n, "image", "audio")), None)
-    for name, data in parts.items():
+    inside = {name: sub.to_dict() for name, sub in parts(config)}
+    text = next((name for name in NAMES["text part"] if name in inside), None)
+    tower = next((n for n in inside if n != text and of_modality(n, "image", "audio")), None)
+    for name, data in inside.items():
         given = [key for key in data if says(key, "width of the text")]
         own = "hidden_size" in data and "embed_dim" in data  # the latter is as wide as its layers
         for key in given or ["hidden_size"] * own:
-            wide = width(parts[text]) if text not in (None, name) else None
+            wide = width(inside[text]) if text not in (None, name) else None
             if data[key] and wide not in (None, data[key]):
                 yield (name, key), wide
         for key in data if name not in (text, tower) else ():
-            wide = width(parts[tower]) if tower else None
+            wide = width(inside[tower]) if tower else None
             if says(key, "width of the tower") and wide not in (None, data[key]):
                 yield (name, key), wide
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from tinybuild.config.overrides import parts
 from tinybuild.errors import BuildFault, Fault, PackageFault, did_you_mean
 from tinybuild.paths import Json
 
@@ -258,7 +259,7 @@ def _by_rule(config: PreTrainedConfig) -> Chosen:
     heads = [names[0] for task, names in of_type(model_type).items() if TASKS[task].head]
     candidates = list(dict.fromkeys([*heads, *base(model_type)]))
     if candidates and all(_boxes(name, config) for name in candidates):
-        own = (part for part in _inside(config) if _module(part) == _module(config))
+        own = (part for _, part in parts(config) if _module(part) == _module(config))
         part = next((part for part in own if classes(part)), None)
         return _by_rule(part) if part is not None else _named(_inner(config)[0], config)
     if not candidates:
@@ -283,7 +284,7 @@ def _inner(config: PreTrainedConfig) -> list[str]:
     of = {
         name: getattr(find(name, config.model_type), "config_class", None) for name in _own(config)
     }
-    inner = [name for part in _inside(config) for name, kind in of.items() if kind is type(part)]
+    inner = [n for _, part in parts(config) for n, kind in of.items() if kind is type(part)]
     return inner or classes(config)
 
 
@@ -393,14 +394,6 @@ def _module(config: PreTrainedConfig) -> str:
     return str(model_type_to_module_name(config.model_type))
 
 
-def _inside(config: PreTrainedConfig) -> Iterator[PreTrainedConfig]:
-    """The sub-configs of a config."""
-    for name in config.sub_configs:
-        sub = getattr(config, name, None)
-        if hasattr(sub, "sub_configs"):
-            yield sub
-
-
 def _parts(
     wanted: type[PreTrainedConfig] | None, config: PreTrainedConfig
 ) -> Iterator[PreTrainedConfig]:
@@ -410,7 +403,7 @@ def _parts(
     if isinstance(config, wanted):
         yield config
         return
-    for sub in _inside(config):
+    for _, sub in parts(config):
         yield from _parts(wanted, sub)
 
 
@@ -432,7 +425,7 @@ def _has(config: PreTrainedConfig) -> str:
     tasks = [n for n, names in of_type(config.model_type).items() if not _boxes(names[0], config)]
     known = [name for name in classes(config) if not _boxes(name, config)]
     if not known:
-        own = [part for part in _inside(config) if _module(part) == _module(config)]
+        own = [part for _, part in parts(config) if _module(part) == _module(config)]
         known = [name for part in own for name in classes(part)] or _own(config)
     if not known:
         return f"transformers maps no class to {config.model_type}"

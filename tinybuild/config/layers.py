@@ -22,7 +22,7 @@ from tinybuild.keys import (
     says,
     takes_layers,
 )
-from tinybuild.paths import Data, Json, Path, mapping, whole, wholes
+from tinybuild.paths import Data, Json, Path, mapping, texts, whole, wholes
 
 KEPT = "rule depth: the kept layers'"
 EACH = "rule depth: one layer of each kind"
@@ -269,10 +269,7 @@ def _longest_cycle(node: Data, number: int) -> int:
         (
             len(value)
             for name, value in node.items()
-            if isinstance(value, list | tuple)
-            and says(name, "cycle of layers")
-            and 1 < len(value) < number
-            and all(isinstance(item, str) for item in value)
+            if texts(value) and says(name, "cycle of layers") and 1 < len(value) < number
         ),
         default=0,
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tinybuild.errors import BuildFault, Fault, Finding, did_you_mean, nearest
 from tinybuild.keys import BY_LAYER, CLASSES, GIVEN, LABELS, NAMES, OF_TIMM, is_id, says
-from tinybuild.paths import Data, Json, mapping, merge
+from tinybuild.paths import Data, Json, Path, lists, mapping, merge
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -191,6 +191,19 @@ def sub_config(config: PreTrainedConfig, name: str) -> PreTrainedConfig | None:
     return value if hasattr(value, "sub_configs") else None
 
 
+def parts(config: PreTrainedConfig) -> Iterator[tuple[str, PreTrainedConfig]]:
+    """The sub-configs of a config with their names."""
+    named = ((name, sub_config(config, name)) for name in config.sub_configs)
+    yield from ((name, sub) for name, sub in named if sub is not None)
+
+
+def nodes(config: PreTrainedConfig, path: Path = ()) -> Iterator[tuple[Path, PreTrainedConfig]]:
+    """Every config object of a tree with its path, the whole first."""
+    yield path, config
+    for name, sub in parts(config):
+        yield from nodes(sub, (*path, name))
+
+
 def _value(config: PreTrainedConfig, name: str) -> object:
     """A key's value; None where there is none. A key that differs by layer is what the whole says:
     asked for as an attribute it raises."""
@@ -246,11 +259,10 @@ def unknown(config: PreTrainedConfig, wishes: Data, key: Key) -> Iterator[Findin
 def _inside(config: PreTrainedConfig, name: str) -> Iterator[str]:
     """The places of a key in the parts of a config, the text's first."""
     text = NAMES["text part"]
-    for part in sorted(config.sub_configs, key=lambda part: part not in text):
-        sub = sub_config(config, part)
-        if sub is not None and name in fields(sub):
+    for part, sub in sorted(parts(config), key=lambda one: one[0] not in text):
+        if name in fields(sub):
             yield f"{part}.{name}"
-        elif sub is not None:
+        else:
             yield from (f"{part}.{place}" for place in _inside(sub, name))
 
 
@@ -404,18 +416,13 @@ def _ignored(config: PreTrainedConfig, wishes: Data, key: Key) -> Iterator[Findi
                 continue
             if _holds(held, value):
                 continue
-        held = _lists(held)
-        if held != _lists(value) and str(held) != str(value):
+        held = lists(held)
+        if held != lists(value) and str(held) != str(value):
             yield Finding(
                 what=f"{type(config).__name__} makes {held!r} of {name}: {value!r}",
                 key=(*key, name),
                 hint="another key decides it: change that one",
             )
-
-
-def _lists(value: object) -> object:
-    """A value with lists for tuples, at every depth: YAML knows no tuples."""
-    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _holds(held: object, wanted: object) -> bool:

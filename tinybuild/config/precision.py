@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from tinybuild.config.meta import Asked
+from tinybuild.config.overrides import nodes
 from tinybuild.keys import NAMES, PLAIN
 from tinybuild.paths import Data, mapping
 
@@ -39,20 +40,12 @@ def tell(config: PreTrainedConfig, dtype: torch.dtype, parts: torch.dtype | None
     Of a part that says a dtype its class makes the weights in it, whatever those of the whole are:
     while a model is made, no part says one. In a bundle all say the same.
     """
-    for node in _nodes(config):
+    for _, node in nodes(config):
         node.dtype = parts
         for name, value in vars(node).items():
             if isinstance(value, dict) and name not in PLAIN:
                 _tell_plain(value, parts)
     config.dtype = dtype
-
-
-def _nodes(config: PreTrainedConfig) -> Iterator[PreTrainedConfig]:
-    yield config
-    for name in config.sub_configs:
-        sub = vars(config).get(name)
-        if hasattr(sub, "sub_configs"):
-            yield from _nodes(sub)
 
 
 def _tell_plain(data: dict[str, Any], dtype: torch.dtype | None) -> None:

@@ -13,7 +13,7 @@ from tinybuild import files
 from tinybuild.config import overrides
 from tinybuild.errors import BuildFault, Finding
 from tinybuild.keys import NAMES, is_id, says
-from tinybuild.paths import Data, Json, Path, differences, without
+from tinybuild.paths import Data, Json, Path, differences, texts, without
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -88,7 +88,7 @@ def unread(
     is found by making the config with the key and without. Ids, and what every config of
     transformers carries (labels, dtype), are for others than the model class.
     """
-    nodes = dict(_nodes(config))
+    nodes = dict(overrides.nodes(config))
     classes = {type(node) for node in nodes.values()}
     # Some models make a config of their own from another's values, and read that.
     others = (names for config_class, names in reads.items() if config_class not in classes)
@@ -106,7 +106,7 @@ def unread(
     left = [
         path
         for path, value in _leaves(config, wishes)
-        if not (is_id(path[-1]) or path[-1] in common or _names(value) or is_read(path))
+        if not (is_id(path[-1]) or path[-1] in common or texts(value) or is_read(path))
     ]
     if not left:
         return []
@@ -125,7 +125,7 @@ def unread(
 
 def offers(config: PreTrainedConfig, path: Path, reads: Reads) -> list[str]:
     """The keys of the same config that are read and most likely meant, best first."""
-    node = dict(_nodes(config)).get(path[:-1])
+    node = dict(overrides.nodes(config)).get(path[:-1])
     if node is None:
         return []
     common = _common()
@@ -157,7 +157,7 @@ def _meant(names: Sequence[str]) -> str:
 
 def _expertless(config: PreTrainedConfig, path: Path) -> str:
     """A hint where a key is one of experts, and they start past the last layer; else nothing."""
-    node = dict(_nodes(config)).get(path[:-1])
+    node = dict(overrides.nodes(config)).get(path[:-1])
     depth = getattr(node, "num_hidden_layers", None)
     if not says(path[-1], "routing") or depth is None:
         return ""
@@ -172,20 +172,6 @@ def _common() -> set[str]:
     from transformers import PreTrainedConfig
 
     return {*PreTrainedConfig().to_dict(), "num_labels", "attn_implementation", *overrides.BASE}
-
-
-def _nodes(config: PreTrainedConfig, path: Path = ()) -> Iterator[tuple[Path, PreTrainedConfig]]:
-    """Every config object of a tree with its path."""
-    yield path, config
-    for name in config.sub_configs:
-        sub = getattr(config, name, None)
-        if hasattr(sub, "sub_configs"):
-            yield from _nodes(sub, (*path, name))
-
-
-def _names(value: Json) -> bool:
-    """Whether a value is a list of words: a translator's languages are for its tokenizer."""
-    return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
 
 
 def _leaves(

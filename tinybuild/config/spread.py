@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tinybuild.config.overrides import fields, sub_config
+from tinybuild.config.overrides import fields, parts
 from tinybuild.errors import BuildFault
 from tinybuild.keys import configs, says, width
 from tinybuild.paths import Data, Json
@@ -90,9 +90,5 @@ def chosen(config: PreTrainedConfig, deviation: float) -> dict[str, Json]:
 
 def _chosen(config: PreTrainedConfig, deviation: float) -> dict[str, Json]:
     made: dict[str, Json] = {name: deviation for name in CHOSEN if name in config.to_dict()}
-    for name in config.sub_configs:
-        sub = sub_config(config, name)
-        inner = _chosen(sub, deviation) if sub is not None else {}
-        if inner:
-            made[name] = inner
-    return made
+    inside = {name: _chosen(sub, deviation) for name, sub in parts(config)}
+    return made | {name: inner for name, inner in inside.items() if inner}

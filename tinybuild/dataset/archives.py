@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Self, TypeAlias
 
-from tinybuild.errors import BuildFault, Fault
+from tinybuild.errors import BuildFault, Fault, first_line
 from tinybuild.files import LARGEST_POINTER, POINTER, POINTS
 
 KEY = ("dataset", "source")
@@ -117,8 +117,7 @@ def inner_name(name: str) -> str:
 
 def reason(error: BaseException) -> str:
     """The first line of what a library says."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    return first_line(error).rstrip(".") or type(error).__name__
 
 
 def leaves(path: Path, name: str, *, meter: Meter, scratch: Path) -> Iterator[tuple[str, Bytes]]:

@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from tinybuild.dataset import images, sounds
+from tinybuild.dataset.archives import reason
 from tinybuild.dataset.rows import Shard, Source, Split
 from tinybuild.dataset.values import (
     build,
@@ -213,9 +214,8 @@ def _features(folder: Path) -> Features | None:
         features = Features.from_dict(data)
         _ = features.arrow_schema  # which raises for unknown types
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        text = str(error).strip().splitlines() or [type(error).__name__]
         raise BuildFault.of(
-            f"{folder.name}/{FEATURES} does not say the columns' types: {text[0]}",
+            f"{folder.name}/{FEATURES} does not say the columns' types: {reason(error)}",
             key=KEY,
             hint="it is what Features.to_dict() of datasets gives; without it, the types follow "
             "from the files",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinybuild.errors import BuildFault, Finding, RecipeFault, did_you_mean
+from tinybuild.errors import BuildFault, Finding, RecipeFault, did_you_mean, first_line
 from tinybuild.forge import programs
 from tinybuild.paths import Json, mapping
 
@@ -59,8 +59,7 @@ def skipped(root: Path, known: Sequence[str]) -> dict[str, str]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        line = str(error).splitlines()[0]
-        raise RecipeFault.of(f"this is not YAML: {line}", where=SKIPPED) from None
+        raise RecipeFault.of(f"this is not YAML: {first_line(error)}", where=SKIPPED) from None
     if not isinstance(data, Mapping):
         hint = "write NAME: why it is left as it is"
         raise RecipeFault.of("a mapping of recipes to reasons is wanted", where=SKIPPED, hint=hint)

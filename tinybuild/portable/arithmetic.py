@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -275,6 +275,15 @@ def each(value: Any, change: Callable[[Tensor], Any]) -> Any:
     if isinstance(value, list | tuple):
         return kind([each(item, change) for item in value])
     return value
+
+
+def of_dtype(given: Mapping[str, Any], kind: torch.dtype) -> dict[str, Any]:
+    """Arguments whose floating-point tensors, also in lists and mappings, have a dtype."""
+
+    def cast(tensor: Tensor) -> Tensor:
+        return tensor.to(kind) if tensor.is_floating_point() else tensor
+
+    return {name: each(value, cast) for name, value in given.items()}
 
 
 _LEAVES = frozenset((int, float, bool, str, type(None)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http.client import responses
 from typing import TYPE_CHECKING, Literal
 
-from tinybuild.errors import Fault, SourceFault, did_you_mean, nearest
+from tinybuild.errors import Fault, SourceFault, did_you_mean, first_line, nearest
 from tinybuild.network import scrubbed
 from tinybuild.source.kinds import Request
 from tinybuild.source.pins import Wish, slot_key
@@ -149,8 +149,7 @@ def _unanswered(address: Address, error: Exception, file: str) -> Fault:
     if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol):  # it redirects there
         return _another(of, address)
     if isinstance(error, httpx2.HTTPError | ConnectionError | TimeoutError):
-        lines = scrubbed(str(error)).splitlines()
-        reason = lines[0] if lines else type(error).__name__
+        reason = scrubbed(first_line(error)) or type(error).__name__
         return address.fault(f"{_unreached(repo, file)}: {reason}", f"{NETWORK} {address.again}")
     if isinstance(error, OSError) and "Consistency check" in str(error):
         what = f"{of} came with more or fewer bytes than the Hub lists"

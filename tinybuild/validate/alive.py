@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import inspect
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from tinybuild.config.overrides import nodes
+from tinybuild.expected.format import NEVER
 from tinybuild.feeding.inputs import (
     MARGIN,
     NEW_TOKENS,
@@ -20,12 +22,12 @@ from tinybuild.feeding.inputs import (
 from tinybuild.feeding.inputs.contents import contents, renewed
 from tinybuild.portable.arithmetic import exactly, products
 from tinybuild.validate.check import Result, check, listed
-from tinybuild.validate.learning import MASKED, kept, learn, objective
+from tinybuild.validate.learning import kept, learn, objective
 from tinybuild.validate.subject import Batch, Subject
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 BATCHES = 4  # drawn before a parameter is called dead: few tokens reach few experts
 TRIALS = 8  # forward passes to tell what acts from what is not used
@@ -327,7 +329,7 @@ def differ(one: Batch, other: Batch) -> bool:
         a, b = one[name].float(), other[name].float()
         if a.shape != b.shape:
             return True
-        masked = (b.abs() > MASKED) & (a == b)  # the rest is not on the scale of a mask's number
+        masked = (b.abs() > NEVER) & (a == b)  # the rest is not on the scale of a mask's number
         a, b = a[~masked], b[~masked]
         scale = float(b.abs().max() or 1) if b.numel() else 1.0
         if not torch.allclose(a, b, rtol=1e-5, atol=1e-6 * scale):
@@ -344,7 +346,7 @@ def inputs_matter(subject: Subject) -> Result:
     plain = {n: v for n, v in batch.items() if "label" not in n and not n.endswith("_positions")}
     before = subject.computed(plain, subject.exact)
     names = contents(plain)
-    if not any(node.is_encoder_decoder for node in _configs(subject.model.config)):
+    if not any(node.is_encoder_decoder for _, node in nodes(subject.model.config)):
         # Taken for the other language models that the class may be made with.
         names = [name for name in names if not name.startswith("decoder_")]
     idle = []
@@ -392,14 +394,6 @@ def every_modality(subject: Subject) -> Result | None:
         wanted=", ".join(wanted),
         values={"modalities": len(wanted), "alone": len(alone), "faults": len(faults)},
     )
-
-
-def _configs(config: PretrainedConfig) -> Iterator[PretrainedConfig]:
-    yield config
-    for name in config.sub_configs:
-        sub = getattr(config, name, None)
-        if hasattr(sub, "sub_configs"):
-            yield from _configs(sub)
 
 
 @check("model")

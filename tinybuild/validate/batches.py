@@ -92,7 +92,7 @@ def batches(subject: Subject, config: str) -> Batches | None:
     work = _work(subject, config)
     model, there = subject.exact, work.columns.modalities
     takes = {sense for sense in modalities(model) if sense != "video" or sense in there}
-    placed = any(samples.placeholder_id(model.config, sense) is not None for sense in samples.MEDIA)
+    placed = bool(samples.placeholders(model.config))
     reads = "input_ids" in work.facts.takes
     if reads and "tokenizer" not in subject.facts:
         return None
@@ -180,7 +180,7 @@ class _Work:
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The bundle's, with a token to pad with: scripts take the last one of a text for it."""
-        made = self.subject.load_tokenizer(self.subject.folder)
+        made = self.subject.load_tokenizer()
         if made.pad_token is None:
             made.pad_token = made.eos_token or made.convert_ids_to_tokens(0)
         return made

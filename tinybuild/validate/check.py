@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from tinybuild.errors import Fault
+from tinybuild.errors import Fault, first_line
 from tinybuild.validate.subject import NotTried, Subject
 
 State = Literal["passed", "failed", "not tried"]
@@ -112,8 +112,7 @@ def _raised(error: Exception) -> Result:
     if isinstance(error, Fault):
         measured = error.findings[0].what
     else:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        measured = f"{type(error).__name__}: {lines[0] if lines else ''}"
+        measured = f"{type(error).__name__}: {first_line(error)}"
     last = traceback.extract_tb(error.__traceback__)[-1]
     note = f"raised in {Path(last.filename).name}:{last.lineno} ({last.name})"
     values = {"error": type(error).__name__}

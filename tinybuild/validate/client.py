@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinybuild import bundle
+from tinybuild.errors import first_line
 from tinybuild.feeding.inputs import beside, labels, tensors
 from tinybuild.feeding.inputs.attempt import attempt
 from tinybuild.feeding.inputs.draw import ROWS, Draw
@@ -316,7 +317,7 @@ def _by_itself(client: Client) -> bool:
     made = getattr(made, "image_processor", None) or made  # of a processor that takes no text
     place = next((p for p in ("image", "video") if p in type(made).__name__.lower()), "audio")
     if place == "audio":
-        rate = int(getattr(made, "sampling_rate", 16_000))
+        rate = samples.sampling_rate(made)
         given = dict(made([features.sound(rate, seed)], sampling_rate=rate, return_tensors="pt"))
     elif place == "video":
         given = dict(made(**samples.video(client.model.config, seed), return_tensors="pt"))
@@ -465,5 +466,4 @@ def used(client: Client) -> Used:
 
 
 def _said(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return re.sub(r"0x[0-9a-f]{6,}", "0x...", lines[0]) if lines else ""
+    return re.sub(r"0x[0-9a-f]{6,}", "0x...", first_line(error))

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tinybuild.config import overrides
+from tinybuild.config.meta import on_meta
 from tinybuild.config.sizes import SIZES
+from tinybuild.errors import BuildFault
 from tinybuild.keys import NAMES, PLAIN, measures
 from tinybuild.paths import Data, Path, get, having, items, mapping, whole
 from tinybuild.validate.check import Result, check
@@ -23,7 +25,6 @@ TIMES = 4  # a feed-forward part has four times the width, as a rule
 INNER = 3  # times the width: the widest inner part that is chosen; two of them may be one tensor
 TABLE = 2048  # rows of a position table
 SHOWN = 5
-_REFUSALS = (RuntimeError, AssertionError, IndexError, NotImplementedError)
 
 # Keys of which rows are made, one for each thing that there is, whatever the width.
 _VOCABULARY = re.compile(
@@ -171,19 +172,13 @@ def _shapes(
 ) -> dict[str, tuple[int, ...]] | None:
     """The shapes of the model's tensors with one number of its config changed; None where the class
     does not take it."""
-    import torch
-    from transformers.initialization import no_init_weights
-
     if isinstance(get(config, path[:-1]), tuple):
         return None  # which the class made of something else
+    refused: tuple[type[Exception], ...] = (BuildFault, *overrides.refusals())
     data = mapping(having(copy.deepcopy(config), path, value))
     arguments = {name: value for name, value in data.items() if name not in overrides.OURS}
     try:
-        made = type(model.config)(**arguments)
-        with torch.device("meta"), no_init_weights():
-            other = type(model)(made)
-    except _REFUSALS:
-        return None
-    except overrides.refusals():
+        other = on_meta(type(model), type(model.config)(**arguments))
+    except refused:
         return None
     return {name: tuple(tensor.shape) for name, tensor in other.state_dict().items()}

@@ -14,7 +14,7 @@ from tinybuild.config import reads, rotation
 from tinybuild.feeding.inputs.contents import renewed
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.keys import BY_LAYER, SAYS, first, measures, says
-from tinybuild.paths import Data, Json, Path, get, has, mapping, put, whole, wholes
+from tinybuild.paths import Data, Json, Path, get, has, lists, mapping, put, whole, wholes
 from tinybuild.validate.alive import differ
 from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.subject import Batch, Subject
@@ -312,11 +312,6 @@ class Derived(Exception):
     """The class makes this of other keys, whatever it is given."""
 
 
-def _lists(value: Json) -> Json:
-    """A value with lists for tuples."""
-    return [*map(_lists, value)] if isinstance(value, list | tuple) else value
-
-
 @dataclass(frozen=True)
 class Trial:
     """Models made anew from the config, with the bundle's weights, on one batch."""
@@ -350,7 +345,7 @@ class Trial:
             put(data, path, copy.deepcopy(value))
         config = type(self.subject.exact.config).from_dict(data)
         held = config.to_dict()
-        if any(_lists(get(held, path)) != _lists(value) for path, value in changes.items()):
+        if any(lists(get(held, path)) != lists(value) for path, value in changes.items()):
             raise Derived
         with no_init_weights():
             made = kind(config)

@@ -14,7 +14,7 @@ from tinybuild.paths import Data
 from tinybuild.validate import foreign
 from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.loaded import TOLERANCE, distance
-from tinybuild.validate.reader import Question, digests
+from tinybuild.validate.reader import digests
 from tinybuild.validate.subject import NotTried, Subject
 
 if TYPE_CHECKING:
@@ -105,13 +105,7 @@ def adapters(subject: Subject) -> Result | None:
     if not paths:
         return None
     _loader("the check", "peft")
-    question = Question(
-        folder=str(subject.folder),
-        class_=subject.made.class_,
-        model_type=subject.model.config.model_type,
-        seed=subject.seed,
-        scratch=str(subject.scratch / "adapters"),
-    )
+    question = subject.question(subject.scratch / "adapters")
     found, said = foreign.adapted(question, subject.exact_batch(0), paths)
     faults = [
         f"{path}: {words} {listed(names)}"

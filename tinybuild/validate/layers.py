@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, TypeGuard
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from tinybuild.keys import NAMES, configs, counted, depths, measures, of_modality, says
-from tinybuild.paths import Data, Json, Path, get, mapping, whole, wholes
+from tinybuild.paths import Data, Path, get, mapping, texts, whole, wholes
 from tinybuild.validate.check import Result, check
 from tinybuild.validate.subject import Subject
 
@@ -71,12 +71,8 @@ def _kinds(data: Data) -> Iterator[tuple[Path, list[str]]]:
     """The lists of layer kinds of a config tree: path, and the distinct kinds in order."""
     for path, node in _models(data):
         for name, value in sorted(node.items()):
-            if _texts(value) and any(says(name, what) for what in LISTS):
+            if texts(value) and any(says(name, what) for what in LISTS):
                 yield (*path, name), list(dict.fromkeys(value))
-
-
-def _texts(value: Json) -> TypeGuard[Sequence[str]]:
-    return isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
 
 
 def _dense_beside_experts(node: Data) -> bool | None:

@@ -7,14 +7,13 @@ import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tinybuild.expected.format import NEVER
 from tinybuild.feeding.inputs import tensors
 from tinybuild.validate.subject import Batch
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
-
-MASKED = 1e30  # what is larger stands for "never"
 
 
 def objective(model: PreTrainedModel, batch: Batch, seed: int, training: bool = False) -> Tensor:
@@ -46,7 +45,7 @@ def minimised(outputs: Batch) -> Tensor:
     if loss is not None:
         return loss.float().mean()
     learned = [tensor.float() for tensor in outputs.values() if tensor.requires_grad]
-    return sum(one.masked_fill(one.abs() > MASKED, 0).pow(2).mean() for one in learned)
+    return sum(one.masked_fill(one.abs() > NEVER, 0).pow(2).mean() for one in learned)
 
 
 @contextlib.contextmanager

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from tinybuild import bundle
 from tinybuild.config.precision import DTYPES, keeps
+from tinybuild.expected.format import NEVER
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.keys import configs, says
 from tinybuild.paths import mapping
+from tinybuild.tensors import headers
 from tinybuild.validate.check import Result, check, listed
 from tinybuild.validate.reader import KEYS, digests, tied
 from tinybuild.validate.subject import NotTried, Subject
@@ -104,7 +105,7 @@ def distance(one: Tensor, other: Tensor) -> float:
     one, other = one.float(), other.float()
     if one.shape != other.shape or not one.isfinite().equal(other.isfinite()):
         return float("inf")
-    told = one.isfinite() & (one.abs() < 1e30)  # beyond it, a logit says "never"
+    told = one.isfinite() & (one.abs() < NEVER)
     one, other = one[told], other[told]
     if not one.numel():
         return 0.0
@@ -130,12 +131,7 @@ def weights_tied(subject: Subject) -> Result | None:
 
 def stored(subject: Subject) -> dict[str, str]:
     """Name -> dtype of every tensor in the bundle's weights, as safetensors spells it (F32)."""
-    dtypes: dict[str, str] = {}
-    for path in sorted(subject.folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        dtypes |= {name: entry["dtype"] for name, entry in head.items() if name != "__metadata__"}
-    return dtypes
+    return {name: tensor.dtype for name, tensor in headers(subject.folder).items()}
 
 
 def _packed(subject: Subject) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tinybuild.errors import first_line
 from tinybuild.feeding.inputs import tensors
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.processor import features, parts
@@ -26,7 +27,7 @@ def processor_feeds_model(subject: Subject) -> Result | None:
     try:
         fed = feed(subject)
     except ImportError as error:  # of a package that a class asks for when it is called
-        raise NotTried(str(error).strip().partition("\n")[0]) from None
+        raise NotTried(first_line(error)) from None
     if fed is None:
         return None
     model, made = subject.model, dict[str, "Tensor"]()
@@ -141,9 +142,7 @@ def _parts(subject: Subject, loaded: ProcessorMixin) -> dict[str, Tensor]:
         sounds = [features.sound(rate, seed)]
         made |= loaded.feature_extractor(sounds, sampling_rate=rate, return_tensors="pt")
     facts = Facts(subject.model)
-    placed = any(
-        samples.placeholder_id(subject.model.config, medium) is not None for medium in samples.MEDIA
-    )
+    placed = bool(samples.placeholders(subject.model.config))
     made = {name: value for name, value in made.items() if not _words(value)}
     text, needs = "input_ids" in facts.takes and not placed, {*facts.required()}
     if text or not needs <= made.keys():

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tinybuild import wire
 from tinybuild.config import heads
-from tinybuild.errors import BuildFault, Fault
+from tinybuild.errors import BuildFault, Fault, first_line
 from tinybuild.feeding import inputs
 from tinybuild.paths import Data, Json
-from tinybuild.portable.arithmetic import each, products
+from tinybuild.portable.arithmetic import of_dtype, products
 from tinybuild.validate import client, vectors
 from tinybuild.workers import Limits, beside, out_of_memory
 
@@ -190,8 +190,7 @@ def told(folder: str) -> Iterator[None]:
     except Exception as error:
         if out_of_memory(error):
             raise
-        lines = [text.strip() for text in str(error).splitlines() if text.strip()]
-        said = f"{type(error).__name__}: {lines[0] if lines else ''}"
+        said = f"{type(error).__name__}: {first_line(error)}"
         raise BuildFault.of(said.replace(folder, "the bundle")) from None
 
 
@@ -209,6 +208,7 @@ def _exact(model: PreTrainedModel, kind: type[PreTrainedModel], folder: str) -> 
 
 
 def _read(question: Question, shape: Json) -> Answer:
+    import torch
     from safetensors.torch import load_file
 
     scratch = Path(question.scratch)
@@ -224,11 +224,13 @@ def _read(question: Question, shape: Json) -> Answer:
     weights, ties = digests(model.state_dict()), tied(model)
     given = {"forward": batches.first, **batches.alone}
     given = {name: vectors.repeated(batch) for name, batch in given.items()}
-    given = {name: _float(batch) for name, batch in given.items()}
+    given = {name: of_dtype(batch, torch.float32) for name, batch in given.items()}
     exact = _exact(model, kind, question.folder)
     made = {name: vectors.forward(exact, batch, seed) for name, batch in given.items()}
     coarse = {name: vectors.rounded(exact, batch, seed) for name, batch in given.items()}
-    went = inputs.continued(exact, [given["forward"], _float(batches.second)], seed)
+    went = inputs.continued(
+        exact, [given["forward"], of_dtype(batches.second, torch.float32)], seed
+    )
     kept = vectors.Vectors(question.class_, seed)
     for name, one in made.items():
         kept.add(name, exact, one, coarse[name], went if name == "forward" else None)
@@ -270,18 +272,10 @@ def save(tensors: Mapping[str, Tensor], path: Path) -> None:
     save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, path)
 
 
-def _float(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """A batch for a model in float32."""
-    return {
-        name: each(v, lambda t: t.float() if t.is_floating_point() else t)
-        for name, v in batch.items()
-    }
-
-
 def _went(made: inputs.Continued) -> Went:
     if made.error is None:
         return Went(parts=len(made.parts))
-    first = str(made.error).partition("\n")[0]
+    first = first_line(made.error)
     if isinstance(made.error, ImportError):
         return Went(parts=0, lacking=first)
     return Went(parts=0, refused=f"{type(made.error).__name__}: {first}")

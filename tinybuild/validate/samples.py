@@ -65,7 +65,7 @@ def senses(loaded: object) -> tuple[str, ...]:
     )
 
 
-def placeholders(config: PretrainedConfig, media: tuple[str, ...]) -> dict[str, int]:
+def placeholders(config: PretrainedConfig, media: Sequence[str] = MEDIA) -> dict[str, int]:
     """medium -> the id of its placeholder, of those that a config has one for."""
     ids = {medium: placeholder_id(config, medium) for medium in media}
     return {medium: number for medium, number in ids.items() if number is not None}
@@ -233,10 +233,10 @@ def video(config: PretrainedConfig, seed: int) -> dict[str, list[object]]:
     return {"videos": [features.video(seed, frames)], "video_metadata": [features.film(frames)]}
 
 
-def sampling_rate(loaded: ProcessorMixin) -> int:
-    """Samples a second that the sound processor takes."""
-    part = getattr(loaded, "feature_extractor", None) or getattr(loaded, "audio_processor", None)
-    return int(getattr(part, "sampling_rate", 16_000))
+def sampling_rate(loaded: object) -> int:
+    """Samples a second that a sound processor, or that of a whole one, takes."""
+    parts = (getattr(loaded, name, None) for name in ATTRIBUTES["audio"])
+    return int(getattr(next(filter(None, parts), loaded), "sampling_rate", 16_000))
 
 
 def images(

@@ -8,11 +8,11 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from tinybuild import bundle, wire
 from tinybuild.config import backbones, found, heads, reads
-from tinybuild.errors import BuildFault, Fault
+from tinybuild.errors import BuildFault, Fault, first_line
 from tinybuild.expected import format as expected
 from tinybuild.expected.format import Expected
 from tinybuild.facts import ModelShown
@@ -21,12 +21,11 @@ from tinybuild.feeding.inputs.contents import contents, renewed
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.keys import mentioned
 from tinybuild.paths import Data
-from tinybuild.portable.arithmetic import each, products
+from tinybuild.portable.arithmetic import of_dtype, products
 from tinybuild.tokenizer.loading import load
 from tinybuild.validate import reader
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -120,10 +119,11 @@ class Subject:
 
     @functools.cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        return self.load_tokenizer(self.folder)
+        return self.load_tokenizer()
 
-    def load_tokenizer(self, folder: Path) -> PreTrainedTokenizerBase:
-        return load(folder, None, "path")
+    def load_tokenizer(self) -> PreTrainedTokenizerBase:
+        """One of one's own, to be changed."""
+        return load(self.folder, None, "path")
 
     @property
     def upstream(self) -> Path:
@@ -145,7 +145,10 @@ class Subject:
 
     @functools.cached_property
     def _loaded(self) -> tuple[PreTrainedModel, Loading]:
-        return self.load_model(self.folder)
+        kind = heads.find(self.made.class_, str(self.file("config.json")["model_type"]))
+        assert kind is not None
+        model, info = kind.from_pretrained(self.folder, dtype="auto", output_loading_info=True)
+        return model.eval(), info
 
     @property
     def model(self) -> PreTrainedModel:
@@ -156,13 +159,6 @@ class Subject:
     def loading(self) -> Loading:
         """What from_pretrained says of missing, unexpected and mismatched keys."""
         return self._loaded[1]
-
-    def load_model(self, folder: Path) -> tuple[PreTrainedModel, Loading]:
-        """A folder's model, and the loading report."""
-        kind = heads.find(self.made.class_, str(_json(folder / "config.json")["model_type"]))
-        assert kind is not None
-        model, info = kind.from_pretrained(folder, dtype="auto", output_loading_info=True)
-        return model.eval(), info
 
     @functools.cached_property
     def source_config(self) -> PretrainedConfig | None:
@@ -226,15 +222,18 @@ class Subject:
     def elsewhere(self) -> reader.Found:
         """What the process that only reads bundles finds in this one, and its outputs. What a port
         is held to is left in `read_in`."""
-        question = reader.Question(
+        batches = reader.Batches(first=self.batch, second=self.batch_of(1), alone=self.alone)
+        return reader.ask(self.question(self.read_in), batches)
+
+    def question(self, scratch: Path) -> reader.Question:
+        """What that process is asked about, which leaves its files in `scratch`."""
+        return reader.Question(
             folder=str(self.folder),
             class_=self.made.class_,
             model_type=self.model.config.model_type,
             seed=self.seed,
-            scratch=str(self.read_in),
+            scratch=str(scratch),
         )
-        batches = reader.Batches(first=self.batch, second=self.batch_of(1), alone=self.alone)
-        return reader.ask(question, batches)
 
     @property
     def read_in(self) -> Path:
@@ -264,7 +263,7 @@ class Subject:
     def _batch(self) -> Batch | Fault:
         try:
             made = inputs.batch(self.exact, self.seed)  # some CPUs are slow with shorter numbers
-            given = _as(made, self.model.dtype)
+            given = of_dtype(made, self.model.dtype)
             with inputs.quiet(self.model), products(self.model.dtype):
                 if inputs.attempt(self.model, given).error is None:
                     return given
@@ -299,7 +298,7 @@ class Subject:
         """A batch for `exact`."""
         import torch
 
-        return _as(self.batch_of(number), torch.float32)
+        return of_dtype(self.batch_of(number), torch.float32)
 
     @functools.cached_property
     def alone(self) -> Mapping[str, Batch]:
@@ -341,7 +340,7 @@ class Subject:
         with products(self.model.dtype):
             made = inputs.continued(self.model, [self.batch], self.seed)
         if isinstance(made.error, ImportError):  # of what only generation needs
-            raise NotTried(str(made.error).partition("\n")[0])
+            raise NotTried(first_line(made.error))
         if made.error is not None:
             raise made.error
         return list(made.parts) or None
@@ -357,15 +356,6 @@ class Subject:
         if went.refused:
             raise BuildFault.of(went.refused)
         return [*self.elsewhere.continued] or None
-
-
-def _as(batch: Batch, dtype: torch.dtype) -> dict[str, Any]:
-    """A batch whose floating-point tensors, also in lists and mappings, have a dtype."""
-
-    def cast(tensor: Tensor) -> Tensor:
-        return tensor.to(dtype) if tensor.is_floating_point() else tensor
-
-    return {name: each(value, cast) for name, value in batch.items()}
 
 
 def _json(path: Path) -> Data:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from tinybuild import paths
 from tinybuild.config import overrides
-from tinybuild.config.relations import table
+from tinybuild.config.relations.heads import HEADS
+from tinybuild.config.relations.layers import EXPERTS, LAYERS
 from tinybuild.config.relations.relation import Node, Places, Relation, entries, is_list
+from tinybuild.config.relations.sizes import LEAST, SIZES
 from tinybuild.errors import Finding
 from tinybuild.keys import configs
 from tinybuild.paths import Data, Json, Path, get, whole, wholes
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 FAR, NEAR = 10_000, 16
 SHOWN = 8  # entries of a list in a message
 Name: TypeAlias = tuple[Relation, Places]
+# In the order in which they are told. A relation is here only if no default config that its class
+# can run breaks it; what merely is so in most of them is not: a patch need not divide the image
+# (classes leave the rest out), a vision tower's output need not be as wide as the text.
+RELATIONS: tuple[Relation, ...] = (*LEAST, *HEADS, *EXPERTS, *LAYERS, *SIZES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +147,7 @@ def clashes(tree: Data, wish: Wish) -> Iterator[Clash]:
     seen: set[frozenset[Path]] = set()
     for path, data in configs(tree):
         node = Node(path=path, data=data, strict=wish.strict)
-        for relation in table.RELATIONS:
+        for relation in RELATIONS:
             for places in relation.keys(node):
                 needed = places if wish.alone else places[: relation.wished]
                 if frozenset(places) in seen or not all(map(wish.has, needed)):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tinybuild.errors import BuildFault, Finding
+from tinybuild.errors import BuildFault, Finding, first_line
 from tinybuild.feeding import Given, Tensor
 from tinybuild.feeding.inputs import labels, text
 from tinybuild.feeding.inputs.attempt import Attempt, attempt
@@ -157,8 +157,8 @@ class Trial:
         errors = [*(one.error for one in tries if one.error is not None), *self.failures]
         what = f"no rule makes inputs for {type(self.facts.model).__name__}"
         for error in errors[:1]:
-            first = next((line for line in str(error).splitlines() if line.strip()), "").strip()
-            what += f"; the best of {len(tries)} gives {type(error).__name__}: {first}"
+            said = f"{type(error).__name__}: {first_line(error)}"
+            what += f"; the best of {len(tries)} gives {said}"
         hint = f"its forward takes {', '.join(self.facts.takes)}"
         return BuildFault([Finding(what=what, hint=hint)])
 

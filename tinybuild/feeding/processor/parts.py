@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 from unittest import mock
 
+from tinybuild.errors import first_line
 from tinybuild.keys import PROCESSORS
 from tinybuild.paths import Data, Json, whole
 
@@ -44,10 +45,10 @@ def load(folder: Path, *, whole: bool) -> tuple[Any, str]:
                 with mock.patch("huggingface_hub.constants.HF_HUB_OFFLINE", True):
                     return AutoProcessor.from_pretrained(folder, trust_remote_code=False), ""
             except OSError as error:
-                first = str(error).strip().splitlines()[0]
-                note = f"{_named(folder)} wants files that are not in the bundle: {first}"
+                wants = "wants files that are not in the bundle"
+                note = f"{_named(folder)} {wants}: {first_line(error)}"
             except ImportError as error:
-                note = f"{_named(folder)}: {str(error).strip().splitlines()[0]}"
+                note = f"{_named(folder)}: {first_line(error)}"
     places: dict[str, Part] = {}
     for _, _, loaded in made:
         if loaded is not None:
