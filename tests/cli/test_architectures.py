@@ -13,7 +13,7 @@ from cli.test_commands import said
 from kit.zoo import doit, make
 
 from tinybuild import errors
-from tinybuild.cli import architectures
+from tinybuild.cli import architectures, face
 from tinybuild.cli.architectures import Row, table
 from tinybuild.cli.session import Session
 from tinybuild.config import heads
@@ -73,15 +73,18 @@ def test_types_are_those_of_transformers_and_cost_no_import() -> None:
 
 
 def test_missing_recipes_are_written_and_no_other_is_touched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """Nothing that is imported for it writes to standard output, which is one JSON document."""
     monkeypatch.setattr(heads, "types", lambda: ("bert", "gpt2", "vit"))
     root = make(tmp_path / "zoo")
     mine = root / "recipes/architectures/arch-bert.yaml"
     mine.parent.mkdir()
     mine.write_text("version: 1\nsummary: mine\ndataset: {samples: 3}\n")
     written = [f"recipes/architectures/arch-{kind}.yaml" for kind in ("gpt2", "vit")]
-    assert said(Session(root), "missing")[0] == [f"wrote {name}" for name in written]
+    monkeypatch.setattr(face, "session", lambda: Session(root))
+    assert face.main(["missing", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == {"wrote": written}
     assert "summary: mine" in mine.read_text()
     for name in written:
         assert (root / name).read_text() == (ROOT / name).read_text()

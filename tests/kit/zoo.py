@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -65,6 +66,37 @@ def doit(root: Path, *arguments: str, **env: str) -> Result:
 
 def tinybuild(root: Path, *arguments: str, **env: str) -> Result:
     return run(root, [sys.executable, "-m", "tinybuild", *arguments], **env)
+
+
+# Runs words of the face in this one process, and keeps what each wrote to standard output, by
+# itself or from below Python.
+FACE = """\
+import json, os, sys
+from tinybuild.cli import face
+from tinybuild.cli.session import session
+
+told, here = [], os.dup(1)
+for words in json.loads(sys.argv[2]):
+    with open("said", "wb") as file:
+        os.dup2(file.fileno(), 1)
+    code = face.main(words, program=sys.argv[1])
+    session().close()
+    session.cache_clear()
+    sys.stdout.flush()
+    os.dup2(here, 1)
+    told.append([code, open("said", encoding="utf-8").read()])
+print(json.dumps(told))
+"""
+
+
+def answered(
+    root: Path, asked: Sequence[Sequence[str]], program: str = "tinybuild"
+) -> list[tuple[int, str]]:
+    """The exit code of each command, and what it wrote to standard output: one process does what
+    is asked, one after the other."""
+    ran = run(root, [sys.executable, "-c", FACE, program, json.dumps(asked)])
+    assert ran.code == 0, ran.err
+    return [(code, out) for code, out in json.loads(ran.out)]
 
 
 def run(root: Path, words: Sequence[str], **env: str) -> Result:

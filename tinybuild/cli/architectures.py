@@ -297,10 +297,10 @@ def _missing(here: Session, words: Sequence[str], options: Options) -> Lines:
     files = missing(here.root)
     for file, text in files.items():
         write(file, text)
-        yield f"wrote {file.relative_to(here.root)}"
+        yield f"wrote {here.shown(file)}"
     if not files:
         yield "every model type has its recipe"
-    return Answer(data={"wrote": [file.relative_to(here.root).as_posix() for file in files]})
+    return Answer(data={"wrote": [here.shown(file) for file in files]})
 
 
 WRITE_MISSING = Command(

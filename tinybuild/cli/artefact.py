@@ -63,7 +63,7 @@ def _sign(here: Session, words: Sequence[str], options: Options) -> Lines:
         folder, shown = here.root / "dist" / name, f"dist/{name}"
         verify.intact(folder, shown)
         made = signature.sign(folder, Path(options["key"]), shown)
-        signed.append(made.relative_to(here.root).as_posix())
+        signed.append(here.shown(made))
         yield f"signed {signed[-1]}"
     return Answer(data={"signed": [*signed]})
 

@@ -47,8 +47,7 @@ def base(
         if "/" not in name and is_revision(here.root, name):
             hint = f"write ./{name} or refs/heads/{name}"
             raise RecipeFault.of(f"{name} is a folder and a revision", hint=hint)
-        known = {*here.zoo.recipes, *(broken.name for broken in here.zoo.broken)}
-        return _folder(folder, name, known if not words[1:] else None)
+        return _folder(folder, name, here.zoo.names if not words[1:] else None)
     return _revision(here, name, ours, held)
 
 

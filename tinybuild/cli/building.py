@@ -159,11 +159,10 @@ def _told(here: Session, recipe: Recipe | Broken) -> Mapping[str, str]:
     is_there, summary = "broken", ""
     if isinstance(recipe, Recipe):
         is_there, summary = state(here, recipe.name), recipe.summary
-    file = recipe.file.relative_to(here.root).as_posix()
     return {
         "name": recipe.name,
         "group": recipe.group,
-        "file": file,
+        "file": here.shown(recipe.file),
         "state": is_there,
         "summary": summary,
     }

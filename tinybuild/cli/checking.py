@@ -52,15 +52,14 @@ def _refused(recipe: Recipe, findings: Sequence[Finding]) -> Broken:
 def _meant(here: Session, words: Sequence[str]) -> Iterator[str]:
     """The recipes that words stand for: names, groups, and files, as pre-commit gives them."""
     if not words:
-        yield from (*here.zoo.recipes, *(broken.name for broken in here.zoo.broken))
+        yield from here.zoo.names
     for word in words:
         if word == zoofile.FILE:
             continue  # it was read with the zoo
         if (here.root / word).exists() and "/" in word:
             yield from _of_file(here, word)
         elif word.endswith((".yaml", ".yml")):
-            every: Sequence[Recipe | Broken] = (*here.zoo.recipes.values(), *here.zoo.broken)
-            files = [one.file.relative_to(here.root).as_posix() for one in every]
+            files = [here.shown(one.file) for one in here.zoo.files]
             raise RecipeFault.of(f"there is no file {word}", hint=did_you_mean(word, files))
         else:
             yield from here.named([word])
@@ -70,8 +69,7 @@ def _of_file(here: Session, word: str) -> Iterator[str]:
     """The recipes that a file is of, and those that build on them: the recipe itself, its lock, or
     a file of a local source. Raises RecipeFault for one that is of none."""
     path = (here.root / word).resolve()
-    every: Sequence[Recipe | Broken] = (*here.zoo.recipes.values(), *here.zoo.broken)
-    files = {one.file.resolve(): one.name for one in every}
+    files = {one.file.resolve(): one.name for one in here.zoo.files}
     names = [name for file, name in files.items() if path in (file, lock.place(file))]
     names += [name for name, recipe in here.zoo.recipes.items() if _reads(recipe, path)]
     if not names and path.suffix in (".yaml", ".yml"):

@@ -24,8 +24,8 @@ def _comment(here: Session, words: Sequence[str], options: Options) -> Lines:
 
 
 def _propose(here: Session, words: Sequence[str], options: Options) -> Lines:
-    root, known = here.root, [*here.zoo.recipes, *(one.name for one in here.zoo.broken)]
-    skip, most = proposals.skipped(root, known), options["most"] or str(proposals.OPEN)
+    root = here.root
+    skip, most = proposals.skipped(root, here.zoo.names), options["most"] or str(proposals.OPEN)
     if not most.isdecimal():
         raise RecipeFault.of(f"--most {most} is not a number")
     opened, wanted, unknown = proposals.opened(root), here.named(words), dict[str, str]()

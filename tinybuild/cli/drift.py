@@ -38,7 +38,7 @@ def _outdated(here: Session, words: Sequence[str], options: Options) -> Lines:
 
 def _recipes(here: Session, words: Sequence[str]) -> tuple[list[Recipe], list[Moved]]:
     """Those that are named, else all; and what is told of those of them that cannot be read."""
-    names = here.named(words) or (*here.zoo.recipes, *(one.name for one in here.zoo.broken))
+    names = here.named(words) or here.zoo.names
     broken = [
         _refused(here, one.name, one.file, here.refusal(one))
         for one in here.zoo.broken
@@ -53,7 +53,7 @@ def _refused(here: Session, name: str, file: Path, fault: Fault) -> Moved:
         drift.Said(what=f"{one.where}: {one.what}" if one.where else one.what, hint=one.hint)
         for one in fault.findings
     )
-    where = file.relative_to(here.root).as_posix()
+    where = here.shown(file)
     return Moved(recipe=name, slot="source", source=where, state="refused", refusals=refusals)
 
 
@@ -155,7 +155,7 @@ def _renew(here: Session, recipe: Recipe, told: Mapping[str, Moved], done: Renew
     if pins == recipe.pins and lock.place(recipe.file).exists() == bool(pins):
         return
     lock.save(recipe.file, pins)
-    done.wrote.append(lock.place(recipe.file).relative_to(here.root).as_posix())
+    done.wrote.append(here.shown(lock.place(recipe.file)))
     if fetch is not None:
         sure = not held and all(one.state != "unlocked" for one in told.values())
         files = {f"{slot}/{name}" for slot in anew for name in told[slot].files}
@@ -171,14 +171,11 @@ def _resolved(
     here: Session, fetch: Task, slots: Sequence[str], held: Sequence[str]
 ) -> dict[str, Pin]:
     """Those of them that are to be locked, with the places of faults in the recipe's file."""
-    from tinybuild.recipe.reading import locate
-
     file = fetch.recipe.file
-    shown = file.relative_to(here.root).as_posix()
     try:
         now = renew.resolve(here.builder, fetch, slots, held)
     except Fault as fault:
-        raise placed(locate(fault, file, shown), shown) from None
+        raise placed(here.located(fault, file), here.shown(file)) from None
     return {slot: pin for slot, pin in now.items() if KINDS[kind_of(pin.wish)].locked}
 
 

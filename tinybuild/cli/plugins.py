@@ -157,8 +157,7 @@ def _unknown(task: str) -> Fault:
     for broken in zoo.broken:
         if broken.name == name:
             return session().refusal(broken)
-    known = {*zoo.recipes, *zoo.groups, *(broken.name for broken in zoo.broken)}
-    return unknown(name or stage, known - {""})
+    return unknown(name or stage, {*zoo.names, *zoo.groups} - {""})
 
 
 Clean, Help, List = map(_ours, ("clean", "help", "list"))

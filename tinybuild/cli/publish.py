@@ -129,10 +129,7 @@ def _listed(here: Session, listing: Listing) -> Listed:
 
 def _located(here: Session, recipe: Recipe, fault: Fault) -> Fault:
     """A fault with its place: in the recipe's file, or what was to be published."""
-    from tinybuild.recipe.reading import locate
-
-    shown = recipe.file.relative_to(here.root).as_posix()
-    return placed(locate(fault, recipe.file, shown), f"publish:{recipe.name}")
+    return placed(here.located(fault, recipe.file), f"publish:{recipe.name}")
 
 
 PUBLISH = Command(

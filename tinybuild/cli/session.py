@@ -208,7 +208,7 @@ class Session:
         """The recipes that words name, each once; a group's name stands for its recipes, and a
         pattern such as `llama-*` for all that it matches. Raises RecipeFault."""
         groups = {group: names for group, names in self.zoo.groups.items() if group}
-        known = {*self.zoo.recipes, *(recipe.name for recipe in self.zoo.broken), *groups}
+        known = {*self.zoo.names, *groups}
         names = [name for word in words for name in matching(word, known)]
         return tuple(dict.fromkeys(recipe for name in names for recipe in groups.get(name, [name])))
 
@@ -274,10 +274,17 @@ class Session:
 
     def refusal(self, broken: Broken) -> Fault:
         """What is wrong with a recipe, with places in its file."""
+        return placed(self.located(broken.fault, broken.file), self.shown(broken.file))
+
+    def shown(self, file: Path) -> str:
+        """What messages call a file of the zoo."""
+        return file.relative_to(self.root).as_posix()
+
+    def located(self, fault: Fault, file: Path) -> Fault:
+        """A fault with places in a recipe's file."""
         from tinybuild.recipe.reading import locate
 
-        shown = broken.file.relative_to(self.root).as_posix()
-        return placed(locate(broken.fault, broken.file, shown), shown)
+        return locate(fault, file, self.shown(file))
 
     def with_upstreams(self, tasks: Iterable[Task]) -> list[Task]:
         """Tasks and all that must be done before them, in an order in which they can be done."""

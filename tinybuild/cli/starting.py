@@ -101,13 +101,13 @@ def _new(here: Session, words: Sequence[str], options: Options) -> Lines:
         raise RecipeFault.of("new takes a source and a name", hint="new SOURCE [NAME]")
     name = words[1] if len(words) == 2 else _name(words[0])
     file = here.root / "recipes" / f"{name}.yaml"
-    if name in {*here.zoo.recipes, *(broken.name for broken in here.zoo.broken)}:
+    if name in here.zoo.names:
         raise RecipeFault.of(f"there is a recipe {name} already", hint="give another name")
     size = options["vocab-size"] or str(VOCABULARY)
     if not size.isdecimal():
         raise RecipeFault.of(f"--vocab-size {size} is not a number")
     found = written(here, words[0], file, int(size))
-    shown = file.relative_to(here.root).as_posix()
+    shown = here.shown(file)
     yield f"wrote {shown}: {found.class_ or 'a tokenizer'} of {words[0]}"
     yield from found.notes
     yield f"now build it: tinybuild build {name}"
@@ -192,9 +192,9 @@ def _name(word: str) -> str:
 
 def _found(here: Session, kind: str, value: str, name: str) -> Found:
     """What a source is. Raises Fault."""
-    from transformers import CONFIG_MAPPING
-
     if kind == "transformers":
+        from transformers import CONFIG_MAPPING
+
         config = CONFIG_MAPPING[value]()
         model, _ = heads.choose(heads.AUTO, config)
         words = heads.speaks(value) and takes_text(blank_tokenizer(value, config))

@@ -204,10 +204,7 @@ def _unpack(here: Session, words: Sequence[str], options: Options) -> Lines:
         )
         done = unpack(work, asked)
     except Fault as fault:
-        from tinybuild.recipe.reading import locate
-
-        shown = recipe.file.relative_to(here.root).as_posix()
-        raise locate(_of_options(fault, options), recipe.file, shown) from None
+        raise here.located(_of_options(fault, options), recipe.file) from None
     yield done.words
     return Answer(data=wire.dump(done))
 

@@ -67,6 +67,15 @@ class Zoo:
     tasks: Mapping[str, Task]
     groups: Mapping[str, tuple[str, ...]]
 
+    @property
+    def files(self) -> Sequence[Recipe | Broken]:
+        """Every recipe, those that cannot be read last."""
+        return (*self.recipes.values(), *self.broken)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(one.name for one in self.files)
+
     def tasks_of(self, name: str) -> list[Task]:
         """A recipe's tasks in the order in which they run."""
         names = (f"{stage}:{name}" for stage in STAGES)

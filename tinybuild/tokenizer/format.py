@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from tinybuild.errors import BuildFault, Fault
 from tinybuild.tokenizer.segmenter import Segmenter
 
 if TYPE_CHECKING:
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 Content = TypeVar("Content")
 Cut = Callable[[str], Sequence[str]]  # a text -> its tokens
+
+
+def fault(what: str, hint: str = "") -> Fault:
+    """That a file is not a vocabulary that can be used."""
+    return BuildFault.of(what, key=("tokenizer",), hint=hint)
 
 
 @dataclass(frozen=True, kw_only=True)

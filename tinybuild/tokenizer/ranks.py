@@ -19,15 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinybuild.errors import BuildFault, Fault, PackageFault
+from tinybuild.errors import PackageFault
 from tinybuild.paths import items
 from tinybuild.tokenizer.bpe import Bpe
-from tinybuild.tokenizer.format import Cut, Format
+from tinybuild.tokenizer.format import Cut, Format, fault
 from tinybuild.tokenizer.segmenter import LETTERS, Segmenter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+CUT_OFF = "the file may have been cut off: fetch it again"
 MOST = 100_000  # special tokens that a file may count: each is made; Mistral's count 1,000
 FILLER = re.compile(r"<SPECIAL_\d+>")  # the special tokens that mistral-common looks up by no name
 
@@ -44,10 +45,6 @@ class Ranks:
     special: tuple[Mapping[str, Any], ...] = ()
 
 
-def _fault(what: str, hint: str = "the file may have been cut off: fetch it again") -> Fault:
-    return BuildFault.of(what, key=("tokenizer",), hint=hint)
-
-
 def _letters(token: bytes) -> str:
     return "".join(LETTERS[byte] for byte in token)
 
@@ -58,7 +55,7 @@ def read(path: Path) -> Ranks:
     lost = [letter for letter in LETTERS if letter not in made.tokens]
     if lost:
         what = f"{path.name} holds no token for {len(lost)} of the 256 bytes"
-        raise _fault(
+        raise fault(
             f"{what}, such as 0x{LETTERS.index(lost[0]):02X}", "its vocabulary is not whole"
         )
     return made
@@ -76,19 +73,18 @@ def _read_tiktoken(path: Path) -> Ranks:
             place = int(rank)
         except (ValueError, binascii.Error):
             shown = line[:40].decode("utf-8", "replace")
-            raise _fault(
-                f"{path.name}:{number} is not a token in base64 and its rank: {shown!r}"
-            ) from None
+            what = f"{path.name}:{number} is not a token in base64 and its rank: {shown!r}"
+            raise fault(what, CUT_OFF) from None
         if token in tokens:
-            raise _fault(f"{path.name}:{number} holds {token!r} again", "each token has one rank")
+            raise fault(f"{path.name}:{number} holds {token!r} again", "each token has one rank")
         if place <= last:
             what = f"{path.name}:{number} has rank {place} after {last}"
-            raise _fault(what, "ranks rise from line to line: a rank is the token's id")
+            raise fault(what, "ranks rise from line to line: a rank is the token's id")
         last = place
         if token:
             tokens[token] = place
     if not tokens:
-        raise _fault(f"{path.name} holds no token")
+        raise fault(f"{path.name} holds no token", CUT_OFF)
     return Ranks(tokens=tokens)
 
 
@@ -111,10 +107,10 @@ def _read_tekken(path: Path) -> Ranks:
         names = {entry["token_str"] for entry in special}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"{path.name} is not a Tekken file: {type(error).__name__} {error}"
-        raise _fault(what[:200]) from None
+        raise fault(what[:200], CUT_OFF) from None
     tokens = {word: number for number, word in enumerate(words)}
     if len(tokens) < len(words) or len(names) < len(special):
-        raise _fault(f"{path.name} holds a token twice", "each token has one rank")
+        raise fault(f"{path.name} holds a token twice", "each token has one rank")
     filled = [
         {"rank": number, "token_str": f"<SPECIAL_{number}>", "is_control": True}
         for number in range(len(special), count)

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinybuild.errors import BuildFault, Fault, PackageFault
+from tinybuild.errors import PackageFault
 from tinybuild.tokenizer.bpe import Bpe
-from tinybuild.tokenizer.format import Cut, Format
+from tinybuild.tokenizer.format import Cut, Format, fault
 from tinybuild.tokenizer.segmenter import Segmenter
 from tinybuild.tokenizer.unigram import Unigram
 from tinybuild.tokenizer.words import Words
@@ -37,18 +37,18 @@ def read(path: Path) -> ModelProto:
     less clearly: no protobuf, no pieces, a piece that stands twice, not one unknown piece."""
     proto = _parsed(path)
     if proto is None or not proto.HasField("trainer_spec"):
-        raise _fault(
+        raise fault(
             f"{path.name} is not a SentencePiece model",
             "the file may have been cut off, or be a pointer to the real one: fetch it again",
         )
     names = [piece.piece for piece in proto.pieces]
     if len(set(names)) < len(names):
         twice = next(name for name, times in Counter(names).items() if times > 1)
-        raise _fault(f"{path.name} holds the piece {twice!r} twice", "each piece has one id")
+        raise fault(f"{path.name} holds the piece {twice!r} twice", "each piece has one id")
     unknown = [piece.piece for piece in proto.pieces if piece.type == UNKNOWN]
     if len(unknown) != 1:
         what = f"{path.name} has {len(unknown)} unknown pieces; SentencePiece wants one"
-        raise _fault(what, "the file may be damaged: fetch it again")
+        raise fault(what, "the file may be damaged: fetch it again")
     return proto
 
 
@@ -66,10 +66,6 @@ def _parsed(path: Path) -> ModelProto | None:
     except DecodeError:
         return None
     return proto if proto.pieces else None
-
-
-def _fault(what: str, hint: str) -> Fault:
-    return BuildFault.of(what, key=("tokenizer",), hint=hint)
 
 
 def _named(proto: ModelProto, *kinds: int) -> list[str]:

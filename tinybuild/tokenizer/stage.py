@@ -54,6 +54,21 @@ class Asked:
     related: bool
     compat: bool = False
 
+    def folder(self, job: Job) -> Path:
+        """Where the source's files are."""
+        return job.inputs["fetch"] / self.slot if self.slot else job.out
+
+    def work(self, job: Job, section: sections.Tokenizer, source: Upstream | None) -> Work:
+        """What the method gets."""
+        return Work(
+            section=section,
+            text=METHODS[section["method"]].text,
+            source=source,
+            folder=self.folder(job),
+            inputs=job.inputs,
+            out=job.out,
+        )
+
 
 def tell(folder: Path) -> None:
     """Leave out of a folder's tokenizer_config.json how it was loaded, and what is elsewhere."""
@@ -93,18 +108,9 @@ def review(job: Job) -> None:
     """
     asked = job.asked(Asked)
     section, method = asked.tokenizer, METHODS[asked.tokenizer["method"]]
-    folder = job.inputs["fetch"] / asked.slot if asked.slot else job.out
+    folder = asked.folder(job)
     if not method.source:
-        method.function(
-            Work(
-                section=section,
-                text=method.text,
-                source=None,
-                folder=folder,
-                inputs=job.inputs,
-                out=job.out,
-            )
-        )
+        method.function(asked.work(job, section, None))
         return
     files = upstream.read(folder)
     loaded = load(folder, section.get("class"), asked.kind)
@@ -119,7 +125,7 @@ def make(job: Job) -> TokenizerFacts:
     """The tokenizer stage. Inputs: fetch, and dataset where the method reads it. Raises Fault."""
     asked = job.asked(Asked)
     section, method = asked.tokenizer, METHODS[asked.tokenizer["method"]]
-    folder = job.inputs["fetch"] / asked.slot if asked.slot else job.out
+    folder = asked.folder(job)
     given = Given.of(section, job.inputs, chat.default(folder) if asked.blank else None)
     source = None
     if method.source:
@@ -130,14 +136,7 @@ def make(job: Job) -> TokenizerFacts:
         else:
             given.give(loaded)
         source = Upstream(loaded=loaded, files=files)
-    work = Work(
-        section=section,
-        text=method.text,
-        source=source,
-        folder=folder,
-        inputs=job.inputs,
-        out=job.out,
-    )
+    work = asked.work(job, section, source)
     made: Made = method.function(work)
     if made.shrunk is None:
         given.give(made.loaded)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinybuild.errors import BuildFault, Fault
 from tinybuild.paths import Json, items
 from tinybuild.tokenizer.bpe import Bpe
-from tinybuild.tokenizer.format import Cut, Format
+from tinybuild.tokenizer.format import Cut, Format, fault
 from tinybuild.tokenizer.segmenter import Segmenter
 from tinybuild.tokenizer.unigram import Unigram
 from tinybuild.tokenizer.words import Words
@@ -60,29 +59,29 @@ def read(path: Path) -> TokenizerJson:
     try:
         data = json.loads(path.read_bytes(), object_pairs_hook=_object)
     except UnicodeDecodeError as error:
-        raise _fault(f"{name} is not UTF-8 (byte {error.start:,})") from None
+        raise fault(f"{name} is not UTF-8 (byte {error.start:,})") from None
     except json.JSONDecodeError as error:
-        raise _fault(
+        raise fault(
             f"{name} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})",
             "the file may have been cut off: fetch it again",
         ) from None
     except RecursionError:
-        raise _fault(f"{name} is nested too deeply") from None
+        raise fault(f"{name} is nested too deeply") from None
     except _Twice as twice:
-        raise _fault(f"{name} holds {twice.args[0]!r} twice", "each token has one id") from None
+        raise fault(f"{name} holds {twice.args[0]!r} twice", "each token has one id") from None
     model = data.get("model") if isinstance(data, dict) else None
     if not isinstance(model, dict) or "vocab" not in model:
-        raise _fault(f"{name} has no model with a vocabulary")
+        raise fault(f"{name} has no model with a vocabulary")
     type_ = model.setdefault("type", _type(model))
     if type_ not in tuple(MODELS):  # it may be anything
-        raise _fault(f"{name} has a model of type {type_!r}", f"known are {', '.join(MODELS)}")
+        raise fault(f"{name} has a model of type {type_!r}", f"known are {', '.join(MODELS)}")
     _vocabulary(name, model)
     added, merges = data.get("added_tokens") or [], model.get("merges") or []
     if not isinstance(added, list) or not isinstance(merges, list):
-        raise _fault(f"{name}: added_tokens and merges are lists")
+        raise fault(f"{name}: added_tokens and merges are lists")
     for token in added:
         if not isinstance(token, dict) or not isinstance(token.get("content"), str):
-            raise _fault(f"{name} has an added token without content: {json.dumps(token)[:60]}")
+            raise fault(f"{name} has an added token without content: {json.dumps(token)[:60]}")
     made = TokenizerJson(data=dict(data))
     if type_ == "BPE":
         _merges(name, made)
@@ -105,10 +104,6 @@ def _object(pairs: list[tuple[str, Json]]) -> Document:
     return made
 
 
-def _fault(what: str, hint: str = "") -> Fault:
-    return BuildFault.of(what, key=("tokenizer",), hint=hint)
-
-
 def _type(model: Document) -> str:
     """The type of a model in a file from before types were written."""
     if isinstance(model["vocab"], list):
@@ -128,20 +123,20 @@ def _vocabulary(name: str, model: Document) -> None:
             and isinstance(entry[1], int | float)
             for entry in vocab
         ):
-            raise _fault(f"{name}: the vocabulary of a Unigram is a list of [piece, score]")
+            raise fault(f"{name}: the vocabulary of a Unigram is a list of [piece, score]")
         unknown = model.get("unk_id")
         if unknown is not None and not (isinstance(unknown, int) and 0 <= unknown < len(vocab)):
-            raise _fault(f"{name}: unk_id {unknown} is not one of the {len(vocab):,} pieces")
+            raise fault(f"{name}: unk_id {unknown} is not one of the {len(vocab):,} pieces")
         return
     if not isinstance(vocab, dict) or not all(
         isinstance(number, int) and number >= 0 for number in vocab.values()
     ):
-        raise _fault(f"{name}: the vocabulary of a {model['type']} maps tokens to ids")
+        raise fault(f"{name}: the vocabulary of a {model['type']} maps tokens to ids")
     if len(set(vocab.values())) < len(vocab):
         first: dict[int, str] = {}
         for token, number in vocab.items():
             if number in first:
-                raise _fault(f"{name}: {first[number]!r} and {token!r} have the same id {number}")
+                raise fault(f"{name}: {first[number]!r} and {token!r} have the same id {number}")
             first[number] = token
 
 
@@ -149,7 +144,7 @@ def _merges(name: str, made: TokenizerJson) -> None:
     model = made.data["model"]
     vocab, prefix = model["vocab"], model.get("continuing_subword_prefix") or ""
     if not isinstance(prefix, str):
-        raise _fault(f"{name}: continuing_subword_prefix is {prefix!r}, not a text")
+        raise fault(f"{name}: continuing_subword_prefix is {prefix!r}, not a text")
     cut, number = len(prefix), 0
     try:
         for number, merge in enumerate(made.pairs):
@@ -157,13 +152,13 @@ def _merges(name: str, made: TokenizerJson) -> None:
             if left in vocab and right in vocab and left + right[cut:] in vocab:
                 continue
             lost = next(part for part in (left, right, left + right[cut:]) if part not in vocab)
-            raise _fault(
+            raise fault(
                 f"{name}: merge {number:,} ({left!r} {right!r}) needs the token {lost!r}, "
                 "which is not in the vocabulary"
             )
     except (TypeError, ValueError):
         shown = json.dumps(model["merges"][number], ensure_ascii=False)[:60]
-        raise _fault(
+        raise fault(
             f"{name}: merge {number:,} is {shown}, which is not two tokens",
             "tokens with spaces need merges written as pairs",
         ) from None
@@ -250,7 +245,7 @@ def cut(made: TokenizerJson, kept: Mapping[str, int]) -> str:
         # source takes the id of the token that is named beside it.
         token = made.names.get(old, text)
         if token not in kept:
-            raise _fault(f"the post-processor names {text!r} as {old}, and neither is a token")
+            raise fault(f"the post-processor names {text!r} as {old}, and neither is a token")
         return kept[token]
 
     padding = data.get("padding")
@@ -303,7 +298,7 @@ def renumbered(processor: Json, new: Callable[[int, str], int]) -> Json:
         for token in made["special_tokens"].values():
             if len(token["ids"]) != len(token["tokens"]):
                 shown = f"{len(token['ids'])} ids for {len(token['tokens'])} tokens"
-                raise _fault(f"the template names {shown} ({token['tokens'][:3]})")
+                raise fault(f"the template names {shown} ({token['tokens'][:3]})")
         made["special_tokens"] = {
             name: {**token, "ids": list(map(new, token["ids"], token["tokens"]))}
             for name, token in made["special_tokens"].items()
