@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tinybuild.files import PROVENANCE, RECEIPT, copy, pretty
 from tinybuild.keys import PROCESSORS, TOLD
@@ -53,13 +54,16 @@ def lay(inputs: Mapping[str, Path], folder: Path, length: int | None = None) -> 
         _alone(folder / TOKENIZER)
 
 
+def data(file: Path) -> dict[str, Any]:
+    """The JSON object of a bundle's file; {} where there is no such file."""
+    held = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return held if isinstance(held, dict) else {}
+
+
 def has_processor(folder: Path) -> bool:
     """Whether a processor can be made of a folder: of a file for it or, of timm's, of what the
     config says of its images."""
-    config = folder / "config.json"
-    return has_processor_file(folder) or (
-        config.is_file() and TOLD in json.loads(config.read_bytes())
-    )
+    return has_processor_file(folder) or TOLD in data(folder / "config.json")
 
 
 def has_processor_file(folder: Path) -> bool:

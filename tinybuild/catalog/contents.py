@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinybuild import bundle
 from tinybuild.expected.format import FILES
 from tinybuild.paths import Data, Json, mapping
 
@@ -19,14 +20,6 @@ class Changed:
     before: str
     after: str
     reason: str
-
-
-def data(file: Path) -> Data:
-    """A file's JSON mapping; empty where there is no such file."""
-    if not file.is_file():
-        return {}
-    read: Json = json.loads(file.read_text(encoding="utf-8"))
-    return read if isinstance(read, Mapping) else {}
 
 
 def changes(place: Path, longest: int) -> Iterator[Changed]:
@@ -67,7 +60,7 @@ def files(place: Path) -> list[tuple[str, int]]:
 
 
 def _listed(file: Path, key: str) -> list[Data]:
-    values = data(file).get(key)
+    values = bundle.data(file).get(key)
     return [mapping(value) for value in values] if isinstance(values, list) else []
 
 

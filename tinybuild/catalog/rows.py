@@ -67,7 +67,7 @@ def is_bundle(place: Path) -> bool:
 
 def row(place: Path) -> Row:
     """The row of the bundle in a folder."""
-    config, card = contents.data(place / "config.json"), _front(place / "README.md")
+    config, card = bundle.data(place / "config.json"), _front(place / "README.md")
     checks = {str(check["name"]): check for check in contents.checks(place)}
     named = config.get("architectures")
     return Row(

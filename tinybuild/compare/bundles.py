@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,14 +150,6 @@ class Pair:
             return nothing, nothing
 
 
-def _json(path: Path) -> dict[str, Json]:
-    """A JSON object; {} where there is no such file."""
-    if not path.is_file():
-        return {}
-    data: Json = json.loads(path.read_text(encoding="utf-8"))
-    return dict(mapping(data))
-
-
 # --- configs --------------------------------------------------------------------------------------
 
 
@@ -183,7 +174,7 @@ def _settings(pair: Pair) -> Iterator[Setting]:
 
 def _values(path: str, folder: Path) -> dict[str, Json]:
     """The values of a JSON file that are told one by one; of merges, how many and their digest."""
-    data, merges = _json(folder / path), list[Json]()
+    data, merges = bundle.data(folder / path), list[Json]()
     if path in TOKENIZERS:
         given = get(data, MERGES)
         merges = list(given) if isinstance(given, list) else []
@@ -206,7 +197,7 @@ def _reasons(pair: Pair) -> dict[tuple[str, str], str]:
     """(file, key) -> why the later bundle has that value: the recipe's line, else what
     config_changes.json says."""
     nothing = dict[str, Json]()
-    changes = pair.read(CHANGES, lambda folder: _json(folder / CHANGES), nothing)[1]
+    changes = pair.read(CHANGES, lambda folder: bundle.data(folder / CHANGES), nothing)[1]
     listed, reasons = changes.get("changes"), dict[tuple[str, str], str]()
     for one in listed if isinstance(listed, list) else []:
         reasons["config.json", str(get(one, ("key",)))] = str(get(one, ("reason",)))
@@ -364,6 +355,6 @@ def _checks(pair: Pair) -> Iterator[Check]:
 
 def _report(folder: Path) -> dict[str, Data]:
     """name -> what the report says of a check."""
-    listed = _json(folder / REPORT).get("checks")
+    listed = bundle.data(folder / REPORT).get("checks")
     every = listed if isinstance(listed, list) else []
     return {str(get(one, ("name",))): mapping(one) for one in every}

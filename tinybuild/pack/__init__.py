@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +72,7 @@ def make(job: Job) -> PackFacts:
     _made_from(job, folder)
     _home(folder, settings.places.dataset_repo)
     drawn = _drawn(folder, model)
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    report = bundle.data(folder / "report.json")
     told = Told(
         name=settings.name,
         summary=settings.summary,
@@ -121,11 +120,9 @@ def _home(folder: Path, repo: str) -> None:
 
 def _changed(folder: Path) -> Iterator[Changed]:
     """What differs from the source's config, as the model stage tells it."""
-    path = folder / "config_changes.json"
-    if path.is_file():
-        for one in json.loads(path.read_text(encoding="utf-8"))["changes"]:
-            before, after = one.get("from"), one.get("to")
-            yield Changed(key=one["key"], before=before, after=after, reason=one["reason"])
+    for one in bundle.data(folder / "config_changes.json").get("changes", ()):
+        before, after = one.get("from"), one.get("to")
+        yield Changed(key=one["key"], before=before, after=after, reason=one["reason"])
 
 
 def _credits(fetched: FetchShown, settings: Settings) -> dict[str, Mapping[str, str]]:

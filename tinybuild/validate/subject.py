@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,11 +108,11 @@ class Subject:
 
     def file(self, name: str) -> Data:
         """A JSON file of the bundle; empty if there is none."""
-        return _json(self.folder / name)
+        return bundle.data(self.folder / name)
 
     def source_file(self, name: str) -> Data:
         """A JSON file of the model's source; empty if there is none."""
-        return {} if self.origin is None else _json(self.origin / name)
+        return {} if self.origin is None else bundle.data(self.origin / name)
 
     # --- tokenizer --------------------------------------------------------------------------------
 
@@ -356,10 +355,3 @@ class Subject:
         if went.refused:
             raise BuildFault.of(went.refused)
         return [*self.elsewhere.continued] or None
-
-
-def _json(path: Path) -> Data:
-    if not path.is_file():
-        return {}
-    data = json.loads(path.read_text(encoding="utf-8"))
-    return data if isinstance(data, dict) else {}
