@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
+from tinybuild.coded import code
 from tinybuild.config import rotation
 from tinybuild.config.attention import STATE_HEADS
-from tinybuild.config.heads import code
 from tinybuild.config.layers import beside, stacks
 from tinybuild.config.solve import Apart, Law, Name, Product, Puzzle, Unknown
 from tinybuild.config.tree import Number, Tree

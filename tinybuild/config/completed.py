@@ -15,7 +15,7 @@ from pathlib import Path as File
 from typing import TYPE_CHECKING
 
 from tinybuild import paths
-from tinybuild.config import heads
+from tinybuild.coded import code
 from tinybuild.config.overrides import nodes, override, parts, plain, refusals
 from tinybuild.keys import NAMES, START, first, is_id, measures, of_modality, says, width
 from tinybuild.paths import Data, Json, Path, texts
@@ -74,12 +74,12 @@ def _starts(config: PreTrainedConfig) -> Found:
     does."""
     if not config.is_encoder_decoder:
         return
-    code = heads.code(config.model_type)
+    text = code(config.model_type)
     pad, start = _id(config, "pad_token_id"), _id(config, "bos_token_id")
     ends = _id(config, "eos_token_id")
     pad = (ends[0] if isinstance(ends, list) and ends else ends) if pad is None else pad
     for name, value in (("pad_token_id", pad), (START, pad if start is None else start)):
-        if value is not None and re.search(rf"config\.{name}\b", code):
+        if value is not None and re.search(rf"config\.{name}\b", text):
             yield (name,), value
 
 
@@ -100,14 +100,14 @@ def _parts(config: PreTrainedConfig) -> Found:
 
 def _attention(config: PreTrainedConfig) -> Found:
     """Heads' sizes, where the class reads them as they are: from the width, and as many."""
-    code, data = heads.code(config.model_type), config.to_dict()
+    text, data = code(config.model_type), config.to_dict()
     name, wide = first(data, "heads"), width(data)
     count = data[name] if name else None
-    plain_read = re.search(r'config, "head_dim", config\.', code)
+    plain_read = re.search(r'config, "head_dim", config\.', text)
     if isinstance(count, int) and wide and "head_dim" in data and plain_read:
         yield ("head_dim",), wide // count
     for name in NAMES["kv heads"]:
-        if re.search(rf"= config\.{name}$", code, re.MULTILINE) and name in data:
+        if re.search(rf"= config\.{name}$", text, re.MULTILINE) and name in data:
             yield (name,), count
 
 
@@ -125,16 +125,16 @@ def _experts(config: PreTrainedConfig) -> Found:
 
 def _kinds(config: PreTrainedConfig) -> Found:
     """Layers that attend, where the class knows them beside others and its default has none."""
-    data, code = config.to_dict(), heads.code(config.model_type)
+    data, text = config.to_dict(), code(config.model_type)
     depth = first(data, "depth")
-    if depth is None or f'"{ATTENDS}"' not in code:
+    if depth is None or f'"{ATTENDS}"' not in text:
         return
     count = int(str(data[depth]))
     for name in data:
         if says(name, "layers of a kind") and name.startswith("attn") and not is_id(name):
             yield (name,), [count // 2]
     if "layer_types" in data:
-        others = [kind for kind in ("conv", "linear_attention") if f'"{kind}"' in code]
+        others = [kind for kind in ("conv", "linear_attention") if f'"{kind}"' in text]
         kinds = [*others[:1], ATTENDS]
         yield ("layer_types",), [kinds[index % len(kinds)] for index in range(count)]
 

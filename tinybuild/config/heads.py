@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import functools
 import importlib
 import importlib.util
 import inspect
@@ -175,23 +174,6 @@ def types() -> tuple[str, ...]:
             assert isinstance(node.value, ast.Call)
             return tuple(sorted({name for name, _ in ast.literal_eval(node.value.args[0])}))
     raise BuildFault.of(f"transformers has no MODEL_MAPPING_NAMES in {file.name}")
-
-
-@functools.cache
-def code(model_type: str) -> str:
-    """The text of a model type's modelling code, "" where there is none. It is read, not imported:
-    imports of all models take minutes."""
-    from transformers.models.auto.configuration_auto import model_type_to_module_name
-
-    name = model_type_to_module_name(model_type)
-    package = (
-        importlib.util.find_spec(f"transformers.models.{name}") if name.isidentifier() else None
-    )
-    for folder in (package.submodule_search_locations or ()) if package is not None else ():
-        file = Path(folder, f"modeling_{name}.py")
-        if file.is_file():
-            return file.read_text(encoding="utf-8")
-    return ""
 
 
 def of_type(model_type: str) -> dict[str, tuple[str, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from tinybuild.config.heads import code
+from tinybuild.coded import code
 from tinybuild.keys import first, width
 from tinybuild.paths import Data, Path, mapping, whole, wholes
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import json
 import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinybuild.coded import code
 from tinybuild.keys import ROLES, START, is_config, role, vocabulary
 from tinybuild.paths import Data, Json, mappings, whole
 
@@ -144,10 +143,9 @@ TAKEN = {"image_processor": "pixel_values", "video_processor": "pixel_values_vid
 def _owned(kind: str, name: str) -> Any:
     """The part of a type that nobody maps it to, though its processor class wants one and its model
     takes what it makes: that of the type that the class was written for (GLM-4V's for the MoE)."""
-    from transformers.models.auto.configuration_auto import model_type_to_module_name
 
     whole = _class(kind)
-    taken, read = TAKEN.get(name), code(model_type_to_module_name(kind), "modeling")
+    taken, read = TAKEN.get(name), code(kind)
     if whole is None or taken is None or taken not in read:
         return None
     wanted = {part for part in whole.get_attributes() if "tokenizer" not in part}
@@ -188,26 +186,14 @@ def part(kind: str, name: str) -> dict[str, Any] | None:
 def _heard(kind: str, mapped: Sequence[str]) -> list[str]:
     """The feature extractors that a type's processor speaks of, where the mapped one makes waves
     and the type's model takes features (wav2vec 2.0 BERT); [] elsewhere."""
-    from transformers.models.auto.configuration_auto import model_type_to_module_name
-
-    module = model_type_to_module_name(kind)
     transformers = importlib.import_module("transformers")
     known: list[Any] = [getattr(transformers, one) for one in mapped if hasattr(transformers, one)]
     there = [one for one in known if not getattr(one, "is_dummy", False)]
     if not any("input_values" in one.model_input_names for one in there):
         return []
-    if 'main_input_name = "input_features"' not in code(module, "modeling"):
+    if 'main_input_name = "input_features"' not in code(kind):
         return []
-    return sorted({*re.findall(r"\w+FeatureExtractor\b", code(module, "processing"))})
-
-
-def code(module: str, part: str) -> str:
-    """The text of a part (modeling, processing) of a module of transformers; "" without one."""
-    try:
-        spec = importlib.util.find_spec(f"transformers.models.{module}.{part}_{module}")
-    except ImportError:
-        return ""
-    return Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else ""
+    return sorted({*re.findall(r"\w+FeatureExtractor\b", code(kind, "processing"))})
 
 
 def _complete(made: Callable[..., object]) -> bool:

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from tinybuild.coded import code
 from tinybuild.keys import NAMES, says, vocabulary
 from tinybuild.paths import Data, mapping
-from tinybuild.source.blank import code
 
 SEGMENTS = "token_type_ids"
 TAKEN = re.compile(rf"\b{SEGMENTS}(: [^\n]*)? ?= ?None")  # as an argument
@@ -44,9 +44,7 @@ def blank_tokenizer(kind: str, config: Any | None = None) -> Any | None:
 def unread(tokenizer: Any, kind: str) -> None:
     """Let a blank tokenizer give no segments where the type's model does not take them: pipelines
     hand on all that a tokenizer gives, and GIT's generate refuses them."""
-    from transformers.models.auto.configuration_auto import model_type_to_module_name
-
-    text, names = code(model_type_to_module_name(kind), "modeling"), [*tokenizer.model_input_names]
+    text, names = code(kind), [*tokenizer.model_input_names]
     if text and SEGMENTS in names and not TAKEN.search(text):
         names.remove(SEGMENTS)
         tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from tinybuild.config.heads import code
+from tinybuild.coded import code
 from tinybuild.config.relations.relation import Node, Places, Relation, cut, is_list, together
 from tinybuild.config.tree import shares
 from tinybuild.keys import NAMES, measures, says
