@@ -118,12 +118,14 @@ def native(work: Work) -> PreTrainedTokenizerBase | None:
             made = _sized(lists, source, work.section["vocab_size"], learned)
             if made is None:
                 continue
+            joined = _joined(made, texts[:TRIED])
+            if (joined, 0.0) >= least:
+                continue  # whatever it does not know: to save and load it takes seconds for some
             unknown = _unknown(made, texts[:TRIED])
-            rank = (_joined(made, texts[:TRIED]), unknown)
         except REFUSALS:
             continue  # it wants a package, or other files
-        if unknown < UNKNOWN and rank < least:
-            best, least = made, rank
+        if unknown < UNKNOWN and (joined, unknown) < least:
+            best, least = made, (joined, unknown)
     return best
 
 
