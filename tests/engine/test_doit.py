@@ -326,21 +326,20 @@ def test_a_worker_that_is_killed_fails_its_task_only(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_a_message(tmp_path: Path) -> None:
-    root = make(tmp_path / "zoo", a=FULL)
+    many = LIGHT.replace("samples: 5", "samples: 5, expand: [10k.unique]")
+    root = make(tmp_path / "zoo", a=many)
     # RLIMIT_FSIZE is the full disk that needs no rights: writing past it fails for real.
     code = (
         "import resource, sys, runpy;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000));"
         "sys.argv = ['doit']; runpy.run_module('doit', run_name='__main__')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "a file is larger than allowed here" in done.stdout
-    assert "Traceback" not in done.stdout + done.stderr
+    done = zoo.alone(root, [sys.executable, "-c", code])
+    assert done.code == 1, done.out + done.err
+    assert "a file is larger than allowed here" in done.out
+    assert "Traceback" not in done.out + done.err
     assert not (root / "dist").exists()
-    assert doit(root, "tokenizer:a").code == 0
+    assert doit(root, "dataset:a").code == 0
 
 
 def test_a_full_file_system_is_a_message(tmp_path: Path) -> None:
