@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -15,6 +16,7 @@ from tinybuild.engine.receipts import Receipt, State, written
 from tinybuild.errors import Fault
 from tinybuild.files import tree
 from tinybuild.store.folder import Folder
+from tinybuild.workers import Bug, Pool
 
 
 @pytest.fixture
@@ -46,6 +48,7 @@ def said(root: Path, *words: str, **options: str) -> tuple[list[str], Answer]:
         try:
             lines.append(next(asked))
         except StopIteration as end:
+            here.close()
             return lines, end.value
 
 
@@ -86,7 +89,37 @@ def test_a_far_store_is_named_without_its_password(
     lines, answer = said(zoo)
     assert lines[:2] == [f"folder   {zoo / 'cache/tinybuild/store'}", "behind   sftp://host/tiny"]
     assert "secret" not in str(answer.data)
-    assert "sftp://host/tiny is left alone" in said(zoo, "gc")[0][-1]
+    with pytest.raises(Fault, match="a store at sftp:// needs another package"):
+        said(zoo, "gc")
+    monkeypatch.setenv("TINYBUILD_STORE_MODE", "read")
+    assert said(zoo, "gc")[0][-1] == "sftp://host/tiny: only read here"
+
+
+def test_a_far_store_is_swept_too(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is built in this folder stays there as well."""
+    far = (zoo / "far").as_uri()
+    (zoo / "store").rename(zoo / "far")
+    monkeypatch.setenv("TINYBUILD_STORE", far)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(zoo / "cache"))
+    lines, answer = said(zoo, "gc", age="0h")
+    assert lines[2:] == [f"{far}: removed 2 entries and 0 B of files", f"{far}: left: 1 entry, 3 B"]
+    none = {"removed": 0, "freed": 0, "entries": 0, "bytes": 0}
+    told = {"removed": 2, "freed": 0, "entries": 1, "bytes": 3}
+    assert answer.data == {**none, "far": told}
+
+
+@pytest.mark.parametrize("error", [OSError("no route to me:secret@host"), Bug("no route")])
+def test_a_far_store_that_does_not_answer_is_named(
+    zoo: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def call(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setenv("TINYBUILD_STORE", "s3://bucket/tiny")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(zoo / "cache"))
+    monkeypatch.setattr(Pool, "call", call)
+    with pytest.raises(Fault, match="s3://bucket/tiny could not be swept: no route"):
+        said(zoo, "gc")
 
 
 @pytest.mark.parametrize(

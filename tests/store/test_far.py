@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,11 @@ from tinybuild.engine.receipts import Receipt, State
 from tinybuild.engine.stored import Stored
 from tinybuild.errors import Fault
 from tinybuild.files import tree
-from tinybuild.store.far import Asked, Far, pull, push
+from tinybuild.store.far import DAY, Asked, Far, Sweeping, pull, push, swept
 from tinybuild.store.folder import Folder
 from tinybuild.store.kept import Kept
 from tinybuild.store.place import Place
+from tinybuild.store.sweep import Bounds, Swept
 from tinybuild.workers import Pool
 
 STATE = State(settings={}, seed=0, inputs={}, upstream={}, code="c", versions={})
@@ -151,3 +154,41 @@ def test_a_far_store_that_is_away_leaves_the_near_one(tmp_path: Path, kept: Kept
         assert "secret" not in said[0]
     finally:
         pool.stop()
+
+
+def test_the_longest_unused_go_there_too(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a file that two entries name the last one keeps it; what is taken is in use again."""
+    keys = list[str]()
+    for seed, text in enumerate(("one", "two")):
+        (tmp_path / "made").mkdir(exist_ok=True)
+        for name, held in (("own", text * 10), ("shared", "same")):
+            (tmp_path / "made" / name).write_text(held)
+        receipt = Receipt(files=tree(tmp_path / "made"), facts={})
+        kept = stored.kept("x", replace(STATE, seed=seed), receipt)
+        sent(tmp_path, url, kept)
+        keys.append(kept.key)
+    far = Far(url)
+    first = far.files.modified(far.entry(keys[0]))
+    later = time.time() + 2 * DAY
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: later)
+        time.sleep(1.1)  # a bucket tells whole seconds
+        assert pull(Asked(url=url, key=keys[0], folder=tmp_path / "other", writes=False)) == "there"
+        assert far.files.modified(far.entry(keys[0])) == first
+        assert pull(Asked(url=url, key=keys[0], folder=tmp_path / "other", writes=True)) == "there"
+    asked = Sweeping(url=url, bounds=Bounds(size=34), now=later, dry=True)
+    assert [one.key for one in Far(url).held()] == keys[::-1]
+    would = Swept(entries=1, bytes=30, left=1, left_bytes=34)
+    assert swept(asked) == would
+    assert len(Far(url).held()) == 2
+    soon = replace(asked, now=time.time(), dry=False)  # what a writer may be about to name stays
+    assert swept(soon) == replace(would, bytes=0)
+    assert swept(replace(asked, dry=False)) == replace(would, entries=0)
+    assert [one.key for one in Far(url).held()] == keys[:1]
+    assert pull(Asked(url=url, key=keys[0], folder=tmp_path / "third", writes=True)) == "there"
+    roots = replace(asked, dry=False, bounds=Bounds(size=0, roots=(keys[0],)))
+    assert swept(roots) == Swept(entries=0, bytes=0, left=1, left_bytes=34)
+    assert swept(replace(asked, dry=False, bounds=Bounds(size=0))).bytes == 34
+    assert swept(asked) == Swept(entries=0, bytes=0, left=0, left_bytes=0)

@@ -10,7 +10,7 @@ import pytest
 from tinybuild.files import sha256
 from tinybuild.store.folder import Folder
 from tinybuild.store.kept import Blob, Kept
-from tinybuild.store.sweep import GRACE, Bounds, Swept, held, sweep
+from tinybuild.store.sweep import GRACE, Bounds, Near, Swept, sweep
 
 NOW = 1_000_000_000.0
 DAY = 86400.0
@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Folder:
 
 
 def keys(store: Folder) -> str:
-    return "".join(one.key[0] for one in held(store))
+    return "".join(one.key[0] for one in Near(store).held())
 
 
 def files(store: Folder) -> int:
@@ -59,9 +59,9 @@ def files(store: Folder) -> int:
 def test_the_longest_unused_go_first_and_roots_stay(
     store: Folder, bounds: Bounds, left: str, freed: int
 ) -> None:
-    first = sweep(store, bounds, NOW, dry=True)
+    first = sweep(Near(store), bounds, NOW, dry=True)
     assert (keys(store), files(store)) == ("abc", 4)
-    assert sweep(store, bounds, NOW) == first
+    assert sweep(Near(store), bounds, NOW) == first
     assert first == Swept(entries=3 - len(left), bytes=freed, left=len(left), left_bytes=65 - freed)
     assert keys(store) == left
     assert files(store) == len(left) + bool(left)
@@ -74,7 +74,7 @@ def test_what_a_writer_is_about_to_name_stays(store: Folder) -> None:
         for each in (path, path.with_name(f".new-{path.name[:5]}")):
             each.write_text("1234")
             os.utime(each, (NOW - age, NOW - age))
-    assert sweep(store, Bounds(), NOW).bytes == 8
+    assert sweep(Near(store), Bounds(), NOW).bytes == 8
     assert young.exists()
     assert not old.exists()
     assert len([*store.root.glob("files/*/.new-*")]) == 1
@@ -82,7 +82,7 @@ def test_what_a_writer_is_about_to_name_stays(store: Folder) -> None:
 
 def test_locks_that_are_held_stay(store: Folder) -> None:
     with store.making("a" * 64, lambda: None), store.making("b" * 64, lambda: None):
-        sweep(store, Bounds(), NOW)
+        sweep(Near(store), Bounds(), NOW)
         assert len([*store.root.glob("making/.lock.*")]) == 2
-    sweep(store, Bounds(), NOW)
+    sweep(Near(store), Bounds(), NOW)
     assert [*store.root.glob("making/*")] == []

@@ -5,24 +5,26 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
-from tinybuild import network
+from tinybuild import network, wire
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.engine.stages import STAGES
-from tinybuild.engine.stored import standing
-from tinybuild.errors import RecipeFault
+from tinybuild.engine.stored import SECONDS, standing
+from tinybuild.errors import RecipeFault, SourceFault
 from tinybuild.paths import Json
 from tinybuild.progress import size
 from tinybuild.recipe import size as bytes_of
+from tinybuild.store.far import Sweeping
 from tinybuild.store.folder import Folder
 from tinybuild.store.place import STORE, Place, place
-from tinybuild.store.sweep import Bounds, held, sweep, total
+from tinybuild.store.sweep import Bounds, Near, Swept, sweep, total
+from tinybuild.workers import Bug, Limits
 
 _AGE = re.compile(r"([0-9]+)([hdw])")
-_SECONDS = {"h": 3600, "d": 86400, "w": 604800}
+_UNITS = {"h": 3600, "d": 86400, "w": 604800}
 _SIZE = re.compile(r"[0-9]+(\.[0-9]+)?(B|kB|KB|MB|GB)")
 
 
@@ -42,8 +44,7 @@ def _store(here: Session, words: Sequence[str], options: Options) -> Lines:
 
 
 def _status(here: Session, store: Place) -> Lines:
-    folder = Folder(store.folder)
-    entries, far = held(folder), network.scrubbed(store.far)
+    entries, far = Near(Folder(store.folder)).held(), network.scrubbed(store.far)
     keys = {one.key for one in entries}
     ours = sum(kept.key in keys for _, kept in standing(here.root))
     yield f"folder   {store.folder}"
@@ -60,17 +61,44 @@ def _status(here: Session, store: Place) -> Lines:
 def _gc(here: Session, store: Place, zoos: Sequence[str], options: Options) -> Lines:
     if not store.writes and not store.far:
         raise RecipeFault.of("the store is only read here", hint="unset TINYBUILD_STORE_MODE")
-    roots = {kept.key for root in _roots(here, zoos) for _, kept in standing(root)}
+    roots = [kept.key for root in _roots(here, zoos) for _, kept in standing(root)]
     bounds = Bounds(age=_age(options["age"]), size=_bytes(options["size"]), roots=roots)
-    dry = bool(options["dry-run"])
-    swept = sweep(Folder(store.folder), bounds, time.time(), dry=dry)
+    dry, now = bool(options["dry-run"]), time.time()
+    near = sweep(Near(Folder(store.folder)), bounds, now, dry=dry)
+    data = yield from _swept(near, "", dry=dry)
+    if not store.far:
+        return Answer(data=data)
+    far = network.scrubbed(store.far)
+    if not store.writes:
+        yield f"{far}: only read here"
+        return Answer(data={**data, "far": None})
+    asked = Sweeping(url=store.far, bounds=bounds, now=now, dry=dry)
+    behind = yield from _swept(_behind(here, asked, far), f"{far}: ", dry=dry)
+    return Answer(data={**data, "far": behind})
+
+
+def _behind(here: Session, asked: Sweeping, far: str) -> Swept:
+    """What went from the store at a URL. Raises Fault."""
+    limits = Limits(seconds=SECONDS)
+    try:
+        told = here.builder.pool.call("tinybuild.store.far:swept", asked, limits, "online")
+    except (OSError, Bug) as error:
+        why = network.scrubbed(str(error).strip().splitlines()[-1])
+        hint = "check the URL, and the credentials that its client reads"
+        raise SourceFault.of(f"{far} could not be swept: {why}", hint=hint) from None
+    return wire.load(Swept, told)
+
+
+def _swept(swept: Swept, where: str, *, dry: bool) -> Generator[str, None, dict[str, Json]]:
     said = "would remove" if dry else "removed"
-    yield f"{said} {_entries(swept.entries)} and {size(swept.bytes)} of files"
-    yield f"left: {_entries(swept.left)}, {size(swept.left_bytes)}"
-    if store.far:
-        yield f"{network.scrubbed(store.far)} is left alone: give its bucket a rule for old objects"
-    data = {"removed": swept.entries, "freed": swept.bytes}
-    return Answer(data={**data, "entries": swept.left, "bytes": swept.left_bytes})
+    yield f"{where}{said} {_entries(swept.entries)} and {size(swept.bytes)} of files"
+    yield f"{where}left: {_entries(swept.left)}, {size(swept.left_bytes)}"
+    return {
+        "removed": swept.entries,
+        "freed": swept.bytes,
+        "entries": swept.left,
+        "bytes": swept.left_bytes,
+    }
 
 
 def _entries(count: int) -> str:
@@ -90,7 +118,7 @@ def _age(text: str) -> float | None:
     match = _AGE.fullmatch(text)
     if text and match is None:
         raise RecipeFault.of(f"--age {text} is not an age", hint="write 12h, 30d or 8w")
-    return int(match[1]) * _SECONDS[match[2]] if match is not None else None
+    return int(match[1]) * _UNITS[match[2]] if match is not None else None
 
 
 def _bytes(text: str) -> int | None:

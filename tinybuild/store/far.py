@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tinybuild.errors import BuildFault, PackageFault, install
 from tinybuild.files import sha256
 from tinybuild.store.folder import LAYOUT, Damaged, Folder
 from tinybuild.store.kept import Blob, Kept, read
+from tinybuild.store.sweep import GRACE, Bounds, Held, Swept, oldest, sweep, unused
+
+DAY = 86400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +80,39 @@ class Far:
             with contextlib.suppress(OSError):
                 self.files.rm_file(place)
 
+    def used(self, key: str, text: bytes) -> None:
+        """Write an entry anew, once a day: the longest unused go first, and objects keep no time
+        but that of writing."""
+        place = self.entry(key)
+        with contextlib.suppress(OSError):
+            if time.time() - self.files.modified(place).timestamp() > DAY:
+                self.files.pipe_file(place, text)
+
+    def held(self) -> list[Held]:
+        return oldest(self._held())
+
+    def _held(self) -> Iterator[Held]:
+        found = {place: used for place, _, used in self._listed("entries")}
+        texts = self.files.cat([*found], on_error="omit") if found else {}
+        for place, text in texts.items():
+            kept = read(text, PurePosixPath(place).stem)
+            if kept is not None:
+                yield unused(kept, found[place])
+
+    def loose(self, named: Collection[str], now: float) -> Iterator[tuple[str, int]]:
+        for place, size, used in self._listed("files"):
+            if PurePosixPath(place).name not in named and now - used > GRACE:
+                yield place, size
+
+    def drop(self, keys: Collection[str], places: Collection[str]) -> None:
+        self.forget([*map(self.entry, keys), *places])
+
+    def _listed(self, kind: str) -> Iterator[tuple[str, int, float]]:
+        """The place, the bytes and the time (s) of each file of a kind."""
+        for place, info in self.files.find(f"{self.top}/{kind}", detail=True).items():
+            with contextlib.suppress(FileNotFoundError):  # another sweeper
+                yield place, info["size"], self.files.modified(place).timestamp()
+
 
 def _opened(url: str) -> tuple[Any, str]:
     """fsspec's file system, and the path in it; raises Fault where a package is not there."""
@@ -108,6 +145,8 @@ def pull(asked: Asked) -> str:
         with tempfile.TemporaryDirectory(dir=near.root, prefix=".far-") as aside:
             wrong = _brought(far, near, kept, Path(aside))
     if kept is not None and not wrong:
+        if asked.writes:
+            far.used(asked.key, text)
         return "there"
     if asked.writes:
         far.forget([far.entry(asked.key), *wrong])
@@ -142,3 +181,18 @@ def push(asked: Asked) -> None:
         if not far.has(blob):
             far.put(near.blob(digest), far.blob(digest))
     far.put(kept.text().encode(), far.entry(asked.key))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweeping:
+    """A far store to sweep. now: in seconds. dry: only say what would go."""
+
+    url: str
+    bounds: Bounds
+    now: float
+    dry: bool
+
+
+def swept(asked: Sweeping) -> Swept:
+    """Remove from a far store what is out of bounds. Raises Fault, OSError."""
+    return sweep(Far(asked.url), asked.bounds, asked.now, dry=asked.dry)
