@@ -359,6 +359,7 @@ SAYS: Mapping[str, str] = {
     ),
     # Images.
     "shape of a map": r"~featmap_shape",  # rows, channels, height, width
+    "width of a map": r"x\d+_feat_dim",  # of a backbone's stage, at so small a part of an image
     "map of an image": r"backbone_feature_sizes|.*rope_feat_sizes|low_res_mask_size",
     "windows": r"num_windows",  # of an image, in a square
     "flat patch": r"patch_embed_hidden_size",  # the numbers of a patch, in all channels
@@ -492,15 +493,27 @@ def configs(data: Data) -> Iterator[tuple[Path, Data]]:
     return paths.mappings(data, is_config)
 
 
+# The first is the text's: a model that writes codes may count these in the second (CSM).
+TEXT_ROWS = ("text_vocab_size", "vocab_size")
+CODE_ROWS = "codebook_vocab_size"  # of codes that have rows behind those of the text (Kyutai's)
+
+
 def vocabulary(data: Data) -> Json:
     """The size of the text's vocabulary: the config's own, or that of the part with the text."""
-    if "vocab_size" in data:
-        return data["vocab_size"]
+    own = next((name for name in TEXT_ROWS if name in data), None)
+    if own is not None:
+        return data[own]
     for name in NAMES["text part"]:
         part = data.get(name)
         if isinstance(part, Mapping):
             return vocabulary(part)
     return None
+
+
+def reads_text(data: Data, text: Json) -> bool:
+    """Whether a config's ids are of a text with a vocabulary of this size: it has no other."""
+    own = next((name for name in TEXT_ROWS if name in data), None)
+    return own is None or data[own] == text
 
 
 # --- token ids ------------------------------------------------------------------------------------
@@ -525,9 +538,27 @@ def is_id(name: str) -> bool:
     return name.removesuffix("_id") in ROLES and name.endswith("_id")
 
 
+def codes(data: Data) -> str | None:
+    """The key that counts the codes of a codebook where a config's ids are of these and of a text,
+    each with its vocabulary; None for other configs."""
+    if CODE_ROWS in data:
+        return CODE_ROWS
+    return TEXT_ROWS[1] if TEXT_ROWS[0] in data else None
+
+
+def is_code(name: str, data: Data) -> bool:
+    """Whether a config's key holds the id of a code, not of a token of the text."""
+    if not is_id(name):
+        return False
+    return name.startswith("codebook_") or (name.startswith("audio_") and CODE_ROWS in data)
+
+
 def role(name: str) -> str:
-    """What the token of a key is for: eos of eos_token_id, image of image_token_index."""
-    return name.removesuffix("_id").removesuffix("_index").removesuffix("_token")
+    """What the token of a key is for: eos of eos_token_id, image of image_token_index and
+    image_patch_id."""
+    for end in ("_id", "_index", "_token", "_patch"):
+        name = name.removesuffix(end)
+    return name
 
 
 def ids_in(name: str, value: Json) -> Iterator[int]:
@@ -576,6 +607,8 @@ def mentioned(data: Data, *, named: bool = True) -> Iterator[int]:
     named: also those in mappings of names to ids, which only list what there is.
     """
     for name, value in data.items():
+        if is_code(name, data):
+            continue
         if is_id(name):
             if named or name not in NAMED:
                 yield from ids_in(name, value)

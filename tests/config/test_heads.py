@@ -206,6 +206,12 @@ def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "No module named 'c'" in str(heads.absent("A", ImportError("No module named 'c'")))
 
 
+def test_the_rows_of_a_text_beside_those_of_codes() -> None:
+    assert heads.text_rows(default("csm")) == 128256
+    assert heads.text_rows(default("llama4")) == 202048
+    assert heads.text_rows(default("vit")) is None
+
+
 def test_the_text_part_is_where_ids_go() -> None:
     assert heads.text_part(default("llama4")).model_type == "llama4_text"
     assert heads.text_part(default("llama")).model_type == "llama"

@@ -575,6 +575,19 @@ def test_align_leaves_a_sub_config_with_another_vocabulary_alone() -> None:
     assert carry.align(data, facts(), {}) == {"eos_token_id": 2}
 
 
+def test_align_beside_the_codes_of_a_model_that_has_a_vocabulary_for_each() -> None:
+    """CSM's: it counts its text in text_vocab_size, and codes in vocab_size."""
+    data = {
+        "vocab_size": 90,
+        "text_vocab_size": 200,
+        "eos_token_id": 150,
+        "codebook_pad_token_id": 89,
+        "depth_decoder_config": {"vocab_size": 90, "pad_token_id": 89},
+    }
+    assert carry.align(data, facts(), {}) == {"eos_token_id": 2}
+    assert carry.sizes(data, facts()) == {"text_vocab_size": 50}
+
+
 def test_align_of_a_text_part_with_more_rows_than_the_whole_counts() -> None:
     data = {"vocab_size": 200, "text_config": {"vocab_size": 210, "eos_token_id": 150}}
     assert carry.align(data, facts(), {}) == {"text_config": {"eos_token_id": 2}}

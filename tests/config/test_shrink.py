@@ -325,6 +325,33 @@ def test_a_modality_keeps_its_stretch_of_the_vocabulary() -> None:
     assert config.boi_token_id < config.boa_token_id < 260
 
 
+def test_a_modality_has_the_end_of_a_vocabulary_whose_special_tokens_come_first() -> None:
+    """Gemma 3n's class takes every id from the first of a stretch on for its modality's."""
+    ids = {"audio_token_id": 5, "boa_token_id": 6, "eoa_token_id": 7, "image_token_id": 8}
+    ids |= {"boi_token_id": 9, "eoi_token_id": 10}
+    text = {"vocab_size": 500, "vocab_size_per_layer_input": 500}
+    config = small("gemma3n", {**ids, "text_config": text})
+    vision, audio = config.vision_config, config.audio_config
+    assert (vision.vocab_offset, vision.vocab_size) == (496, 2)
+    assert (audio.vocab_offset, audio.vocab_size) == (498, 2)
+    assert {name: getattr(config, name) for name in ids} == ids
+
+
+@pytest.mark.parametrize("model_type", ["csm", "kyutai_speech_to_text"])
+def test_ids_of_codes_are_those_of_their_codebooks(model_type: str) -> None:
+    """Also beside a tokenizer, whose ids are of text."""
+    text = "text_vocab_size" if model_type == "csm" else "vocab_size"
+    config = small(model_type, {text: 500, "bos_token_id": 400})
+    if model_type == "csm":
+        assert config.codebook_pad_token_id == config.vocab_size - 1
+        assert config.codebook_eos_token_id == 0
+    else:
+        assert config.audio_bos_token_id == config.codebook_vocab_size - 1
+        rows = config.vocab_size + config.num_codebooks * config.codebook_vocab_size
+        assert config.audio_pad_token_id == rows
+    assert config.bos_token_id == 400
+
+
 def test_ids_are_inside_the_vocabulary_and_equal_ones_stay_equal() -> None:
     config = small("qwen2_vl")
     size = config.text_config.vocab_size
@@ -366,6 +393,11 @@ def test_widths_that_a_class_scales_and_rounds_stay_apart() -> None:
 def test_maps_are_as_wide_as_those_of_masks() -> None:
     config = small("mask2former")
     assert config.feature_size == config.mask_feature_size == config.hidden_dim
+
+
+def test_a_map_of_a_stage_is_as_wide_where_another_key_says_so() -> None:
+    config = small("pp_doclayout_v3")
+    assert config.x4_feat_dim == config.backbone_config.stage_out_channels[0]
 
 
 def test_other_tables_of_numbers_are_no_widths() -> None:

@@ -236,6 +236,20 @@ def test_codes_are_below_the_size_of_their_codebook() -> None:
     assert int(ids[..., 1:].max()) < config.codebook_vocab_size
 
 
+def test_a_sound_stands_in_the_text_where_codes_have_a_vocabulary_of_their_own() -> None:
+    """CSM reads sounds beside a text alone; there are other frames in all than codes of one."""
+    from transformers import CsmConfig
+
+    source = CsmConfig()
+    config = overrides.override(source, {}, shrink(source, {}).overrides, ())
+    model = transformers.CsmForConditionalGeneration(config)
+    batch = inputs.batch(model, 1)
+    ids = batch["input_ids"]
+    assert ids.dim() == 2
+    assert 0 < int((ids == config.audio_token_id).sum()) != config.num_codebooks
+    assert model.train()(**batch).loss.isfinite()
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_same_seed_gives_the_same_batch_and_leaves_everything_as_it_was(name: str) -> None:
     model = made(name).train()

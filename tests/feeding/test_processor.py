@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from tinybuild.feeding.processor.rules import SETTINGS, Setting, shrink
 from tinybuild.source import blank
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.validate import processor as checks
+from tinybuild.validate import samples
 from tinybuild.validate.check import Result
 from tinybuild.validate.subject import Subject
 
@@ -282,6 +284,24 @@ SQUARE = {"height": 32, "width": 32}
             id="what a config calls otherwise, or the processor leaves open",
         ),
         pytest.param(
+            {
+                "size": {"height": 224, "width": 224},
+                "patch_size": 112,
+                "vision_patch_size": 14,
+                "downsampler_stride": 2,
+                "max_image_size": 3024,
+            },
+            VIT,
+            TINY,
+            {
+                "size": {"height": 32, "width": 32},
+                "patch_size": 16,
+                "vision_patch_size": 8,
+                "downsampler_stride": 2,
+            },
+            id="a part of an image is called a patch, and patches are halved",
+        ),
+        pytest.param(
             {"input_size_patches": 14, "total_mask_patches": 75, "mask_group_max_patches": None},
             VIT,
             TINY,
@@ -386,6 +406,26 @@ def test_a_sample_video_has_the_frames_that_the_config_says() -> None:
     assert features.video(0, 16).shape[0] == features.film(16).total_num_frames == 16
 
 
+@pytest.mark.parametrize(
+    ("whole", "part", "side"),
+    [
+        ({}, True, (features.HIGH, features.WIDE)),
+        ({}, None, (32, 32)),
+        ({"videos_kwargs": {"do_resize": False}}, True, (32, 32)),
+    ],
+)
+def test_a_sample_video_that_nothing_resizes_is_as_large_as_the_models(
+    whole: dict[str, Any], part: bool | None, side: tuple[int, int]
+) -> None:
+    """Perception's part for videos leaves them as they are, MiniMax M3's processor tells its own
+    to."""
+    config: Any = SimpleNamespace(to_dict=lambda: TINY)
+    loaded = SimpleNamespace(**whole, video_processor=SimpleNamespace(do_resize=part))
+    made: Any = samples.video(config, loaded, 0)
+    assert made["videos"][0].shape[1:3] == side
+    assert (made["video_metadata"][0].height, made["video_metadata"][0].width) == side
+
+
 def test_the_shorter_side_of_an_image_without_a_size_is_not_below_the_least() -> None:
     """A model of stages halves both (UVDoc's)."""
     made = shrink({"size": {"height": 712, "width": 488}}, {}, {})
@@ -453,6 +493,8 @@ def test_a_type_without_a_processor_has_none(job: MakeJob) -> None:
         ("ovis2", {"image_token": "<IMG_ATOM>"}),  # what stands for an image becomes these
         ("llama4", {"image_token": "<|patch|>"}),  # an image has one of its own as well
         ("idefics2", {"image_token": "<image>", "image_boundary_token": "<image_boundary>"}),
+        ("molmo2", {"image_token": "<im_patch>"}),  # its grids are of two views
+        ("neomme", {"row_token": "<row>"}),  # asked for where an image is written
         ("glm4v", {"video_start_token": "<|begin_of_video|>"}),  # the class asks for its id
     ],
 )
@@ -721,6 +763,40 @@ def test_a_count_that_the_model_does_not_refuse_is_seen(
     subject = built(*LLAVA)
     monkeypatch.setattr(checks.features, "rows", lambda *args: 17)
     assert failed_feed(subject) == "image: 16 placeholders, 17 features"
+
+
+@pytest.mark.parametrize(("shape", "count"), [((8, 4, 6), 24), ((1, 24, 8), 24), ((24, 8), 24)])
+def test_features_of_an_image_may_be_a_map(shape: tuple[int, ...], count: int) -> None:
+    """GLM-Image's; its processor also tells the grid of an image that is to be made."""
+    import torch
+
+    class Model:
+        config = SimpleNamespace(to_dict=dict)
+
+        def get_image_features(self, pixel_values: Any, image_grid_thw: Any) -> Any:
+            return [torch.zeros(shape)]
+
+    model: Any = Model()
+    grids = torch.tensor([[1, 4, 6], [1, 36, 24]])
+    given = {"pixel_values": torch.zeros(28, 3), "image_grid_thw": grids}
+    assert features.rows(model, "image", given) == count
+
+
+@pytest.mark.parametrize(("told", "count"), [({}, 10), ({"audio_soft_tokens_per_image": 7}, 14)])
+def test_features_of_a_sound_are_filled_up_to_what_the_config_says(
+    told: dict[str, Any], count: int
+) -> None:
+    """By Gemma 3n's forward, which wants as many places."""
+    import torch
+
+    class Model:
+        config = SimpleNamespace(to_dict=lambda: told)
+
+        def get_audio_features(self, input_features: Any) -> Any:
+            return torch.zeros(len(input_features), 5, 3)
+
+    model: Any = Model()
+    assert features.rows(model, "audio", {"input_features": torch.zeros(2, 8)}) == count
 
 
 def test_a_class_token_too_many_is_seen(built: Build) -> None:

@@ -17,7 +17,7 @@ from kit.files import edit
 from kit.stage import MakeJob
 from kit.vocabularies import english, folder_of, pieces, shrinking
 
-from tinybuild import wire
+from tinybuild import source, wire
 from tinybuild.tokenizer import cutting
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.tokenizer.loading import load
@@ -142,6 +142,21 @@ def test_a_special_token_that_is_normalised(job: MakeJob, tmp_path: Path) -> Non
     subject = Subject(folder=out, scratch=out, facts={"tokenizer": facts}, seed=0)
     assert subject.tokenizer.convert_ids_to_tokens(subject.tokenizer.pad_token_id) == "[pad]"
     assert special_tokens.run(subject) == replace(special_tokens.run(subject), state="passed")
+
+
+def test_a_class_that_wants_words_with_boxes(job: MakeJob, tmp_path: Path) -> None:
+    """UDOP's: it refuses a text."""
+    fetch = tmp_path / "fetch"
+    work = job({"wishes": {"source": {"transformers": "udop"}}, "base": ".", "locks": {}})
+    source.fetch(replace(work, out=fetch))
+    section = {"method": "train", "vocab_size": 500}
+    settings = {"tokenizer": section, "slot": "source", "kind": "transformers", "related": True}
+    made = job({**settings, "blank": True}, fetch=fetch)
+    facts = {"tokenizer": wire.dump(tokenizer.make(made))}
+    subject = Subject(folder=made.out, scratch=made.out, facts=facts, seed=0)
+    for check in (special_tokens, one_cutting, round_trip):
+        found = check.run(subject)
+        assert found.ok, found.measured
 
 
 def test_letters_of_ctc_that_stand_twice_come_back(job: MakeJob) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from kit import bundles
@@ -17,7 +17,7 @@ from kit.files import edit
 from tinybuild import wire
 from tinybuild.config import heads
 from tinybuild.validate import loaded, pipelines, reader, samples
-from tinybuild.validate.client import Client, Used, _media, _written, used
+from tinybuild.validate.client import Client, Used, _begun, _media, _written, used
 from tinybuild.validate.subject import Subject
 
 PLAIN = {
@@ -194,6 +194,114 @@ def test_a_pipeline_makes_few_tokens_where_its_class_takes_that(
     assert asked == ([few] if takes else [few, {}])
 
 
+class Reading:
+    def __call__(self, text: str) -> None: ...
+
+
+class Hearing:
+    def __call__(self, *sounds: object) -> None: ...
+
+
+@pytest.mark.parametrize(("part", "kept"), [(Reading, True), (Hearing, False)])
+def test_a_pipeline_of_texts_has_no_processor_that_would_hear_them(
+    part: type, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It calls that of MusicGen Melody with a text and no name, which takes it for a sound."""
+    import transformers
+
+    class Model:
+        config = SimpleNamespace(model_type="musicgen_melody")
+
+        def can_generate(self) -> bool:
+            return False
+
+    class Made:
+        def __init__(self, *_: object, processor: object, **__: object) -> None:
+            self.processor = processor
+
+        def __call__(self, argument: object, **_: object) -> None:
+            had.append(self.processor)
+
+    had = list[object]()
+    assert transformers.pipeline
+    monkeypatch.setattr(sys.modules["transformers"], "pipeline", Made)
+    processor = part()
+    processor.tokenizer = 0
+    given: Any = {"model": Model(), "tokenizer": 0, "processor": processor, "seed": 0}
+    assert pipelines.run("text-to-audio", pipelines.Loaded(**given))
+    assert had == [processor if kept else None]
+
+
+def test_a_processor_is_asked_for_types_of_tokens_that_it_leaves_out() -> None:
+    """Cosmos 3's model wants them, and its processor makes none by itself."""
+    names = ["input_ids", samples.TYPED]
+    assert samples.typed(SimpleNamespace(model_input_names=names)) == {f"return_{samples.TYPED}": 1}
+    assert samples.typed(SimpleNamespace(model_input_names=names[:1])) == {}
+
+
+def test_images_are_given_a_list_for_each_text_where_the_processor_wants_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Pi 0's takes a list of images for what several cameras see of one text."""
+
+    def made(text: list[str], images: list[Any], **_: Any) -> dict[str, Any]:
+        if not isinstance(images[0], list):
+            raise ValueError("1 image samples for 2 prompts")
+        return {"images": images}
+
+    ran = list[Any]()
+    monkeypatch.setattr(samples, "senses", lambda _: ("image",))
+    monkeypatch.setattr(samples, "sample", lambda *_: ["an image"])
+    client = Client(folder=Path(), model=cast(Any, SimpleNamespace(config=0)), seed=0, learns=True)
+    vars(client)["processor"] = made
+    monkeypatch.setattr(Client, "run", lambda _, what, given: ran.append(given))
+    client._beside("texts", {}, ["a", "b"], {})
+    assert ran == [{"images": [["an image"], ["an image"]]}]
+
+
+def test_a_voice_begins_behind_the_text() -> None:
+    """Pocket TTS wants the token that says so at the end of all that it goes on from."""
+    import torch
+
+    asked = {"input_ids": torch.tensor([[5, 6]]), "attention_mask": torch.tensor([[1, 1]])}
+    told: Any = SimpleNamespace(model=SimpleNamespace(config=SimpleNamespace()), batch={})
+    assert [*_begun(told, asked)] == [asked]
+    told.model.config.audio_bos_token_id = 9
+    first, other = _begun(told, asked)
+    assert first == asked
+    assert (other["input_ids"].tolist(), other["attention_mask"].tolist()) == (
+        [[5, 6, 9]],
+        [[1, 1, 1]],
+    )
+
+
+def test_a_pipeline_is_asked_for_a_voice_as_well() -> None:
+    tokenizer = SimpleNamespace(convert_ids_to_tokens=lambda number: f"<{number}>")
+    config = SimpleNamespace(audio_bos_token_id=9)
+    model = SimpleNamespace(config=config, can_generate=lambda: True)
+    loaded: Any = SimpleNamespace(model=model, tokenizer=tokenizer)
+    few = {"generate_kwargs": {"max_new_tokens": 16}}
+    ways = [*pipelines._ways("text-to-audio", loaded, ("a", few))]
+    assert ways == [("a", few), (pipelines.TEXT, {}), ("a<9>", few)]
+
+
+def test_what_nobody_makes_of_a_file_is_that_of_the_batch() -> None:
+    """The state of a robot (Pi 0); what a processor makes is not made up."""
+    import torch
+
+    class Model:
+        dtype, config = torch.float32, SimpleNamespace()
+
+        def forward(self, pixel_values: Any, state: Any, actions: Any = None) -> None: ...
+
+    model: Any = Model()
+    ones = {"pixel_values": (2, 3), "state": (2, 4), "actions": (2, 4, 4)}
+    batch = {name: torch.ones(shape) for name, shape in ones.items()}
+    told = samples.measured(model, batch, 3)
+    shapes = {name: tuple(value.shape) for name, value in told.items()}
+    assert shapes == {"state": (3, 4), "actions": (3, 4, 4)}
+
+
 def test_the_pipeline_of_a_class() -> None:
     """A model without a head gives features, also where it has a task of its own (encoding)."""
     from transformers import BertConfig, BertForMaskedLM, BertForMultipleChoice, BertModel
@@ -211,6 +319,14 @@ def test_a_pipeline_of_images_is_not_for_a_processor_of_videos() -> None:
     part = SimpleNamespace(tokenizer=0, video_processor=0)
     given: Any = {"model": 0, "tokenizer": 0, "processor": part, "seed": 0}
     assert not pipelines.run("zero-shot-image-classification", pipelines.Loaded(**given))
+
+
+def test_a_pipeline_that_generates_is_not_for_a_class_that_does_not() -> None:
+    """Pi 0, which transformers maps to the pipeline of images with texts."""
+    part = SimpleNamespace(tokenizer=0, image_processor=0)
+    model = SimpleNamespace(can_generate=lambda: False)
+    given: Any = {"model": model, "tokenizer": 0, "processor": part, "seed": 0}
+    assert not pipelines.run("image-text-to-text", pipelines.Loaded(**given))
 
 
 def test_a_part_that_cannot_be_had_is_not_passed_over(packed: Copy) -> None:
@@ -537,14 +653,11 @@ def test_every_token_of_a_text_has_its_place_on_a_page() -> None:
 
 
 def test_codes_are_begun_by_who_asks_for_them() -> None:
-    from types import SimpleNamespace
-
     import torch
 
-    from tinybuild.validate.client import _begun
-
     asked = {"input_ids": torch.ones((1, 4), dtype=torch.long)}
-    client: Any = SimpleNamespace(batch={"decoder_input_ids": torch.ones((2, 4))})
+    silent = SimpleNamespace(config=SimpleNamespace())
+    client: Any = SimpleNamespace(model=silent, batch={"decoder_input_ids": torch.ones((2, 4))})
     assert [*_begun(client, asked)] == [asked]
     client.batch["decoder_input_ids"] = torch.ones((2, 4, 3))
     assert [*_begun(client, asked)][1]["decoder_input_ids"].shape == (1, 4, 3)

@@ -13,7 +13,9 @@ from tinybuild.keys import (
     ROLES,
     STAND_INS,
     START,
+    is_code,
     is_id,
+    reads_text,
     replaced,
     role,
     says,
@@ -113,7 +115,7 @@ class _Carrying:
         result: dict[str, Json] = {}
         above = mapping(self.top, self.path[:-1])
         reads = bool(self.path) and _reads(self.path[-1], above)
-        if data.get("vocab_size", self.text) != self.text and not reads:
+        if not reads_text(data, self.text) and not reads:
             return result
         special = self.tokenizer.special
         startless = data.get("is_encoder_decoder") and data.get(START) is None
@@ -126,7 +128,7 @@ class _Carrying:
                 inner = below.node(value, mapping(given, (name,)))
                 if inner:
                     result[name] = inner
-            elif is_id(name) and name not in given:
+            elif is_id(name) and name not in given and not is_code(name, data):
                 new = self.open(name) if value is None else self.value(name, value, data)
                 if new is not None:
                     result[name] = new

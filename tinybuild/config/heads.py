@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from tinybuild.config.overrides import parts
 from tinybuild.errors import BuildFault, Fault, PackageFault, did_you_mean
+from tinybuild.keys import TEXT_ROWS
 from tinybuild.paths import Json
 
 if TYPE_CHECKING:
@@ -399,6 +400,13 @@ def text_part(config: PreTrainedConfig) -> PreTrainedConfig:
         return config.get_text_config()
     except ValueError:
         return config.get_text_config(encoder=True)
+
+
+def text_rows(config: PreTrainedConfig) -> int | None:
+    """How many token ids the text of a model has; None where the config of its text part does not
+    say."""
+    part = text_part(config)
+    return next((n for name in TEXT_ROWS if (n := getattr(part, name, None)) is not None), None)
 
 
 def _has(config: PreTrainedConfig) -> str:

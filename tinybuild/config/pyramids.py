@@ -77,6 +77,9 @@ def _tied(tree: Tree, lists: Sequence[Widths], became: Mapping[int, int]) -> Non
         if says(name, "shape of a map") and wholes(value) and value[1] in became:
             shape = [value[0], became[value[1]], *value[2:]]
             tree.set((*path, name), shape, "rule pyramid: a map of its backbone")
+        was = tree.was((*path, name)) if says(name, "width of a map") else None
+        if whole(was) and was in became:
+            tree.set((*path, name), became[was], "rule pyramid: a map of its backbone")
 
 
 def _stems(tree: Tree, one: Widths) -> list[Number]:

@@ -130,7 +130,7 @@ def make(job: Job) -> ModelFacts:
         forms=formats.write(work),
         tag=tag(building.model_class.__name__, model.config.model_type, modalities),
         modalities=tuple(modalities),
-        vocab_size=getattr(heads.text_part(model.config), "vocab_size", None),
+        vocab_size=heads.text_rows(model.config),
     )
 
 

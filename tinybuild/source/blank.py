@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinybuild.coded import code
-from tinybuild.keys import ROLES, START, is_config, role, vocabulary
+from tinybuild.keys import ROLES, START, is_code, is_config, reads_text, role, vocabulary
 from tinybuild.paths import Data, Json, mappings, whole
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ SAID = frozenset(
     )
 )
 SAMPLE = 64  # pixels a side
+GRIDS = (2, 4)  # numbers that tell how an image is cut: rows and columns, of one view or of two
 PLACES = 16  # tokens for places in an image, of which a class numbers a thousand (Kosmos 2)
 MOST = 40  # tokens that a processor may ask its tokenizer for by name
 
@@ -350,21 +351,32 @@ def _name(tokenizer: Tokenizer, made: Processor | None, whole: Class) -> None:
 
 
 class _Ones(dict[str, Any]):
-    """What an image processor might make of an image: its pixels, and one of everything else."""
+    """What an image processor might make of an image: its pixels, and `count` ones of everything
+    else."""
+
+    def __init__(self, count: int):
+        self.count = count
 
     def __missing__(self, name: str) -> Any:
         import numpy
 
-        return numpy.ones((1, 3, SAMPLE, SAMPLE) if name == "pixel_values" else (1, 2), dtype=int)
+        pixels = (1, 3, SAMPLE, SAMPLE)
+        return numpy.ones(pixels if name == "pixel_values" else (1, self.count), dtype=int)
 
 
 def _repeated(made: Any, tokenizer: Tokenizer) -> str | None:
     """The token that a processor writes in place of its image_token, once for each feature
     (Ovis 2's); None where that is image_token itself, or nobody can say."""
-    own = getattr(made, "image_token", None)
-    try:
-        text = str(made.replace_image_token(_Ones(), 0))
-    except (AttributeError, TypeError, ValueError, LookupError, RuntimeError, ArithmeticError):
+    own, text = getattr(made, "image_token", None), None
+    for count in GRIDS:
+        try:
+            text = str(made.replace_image_token(_Ones(count), 0))
+            break
+        except AttributeError as error:
+            _lacked(error, tokenizer)  # it asks for a token only here (NeoMME's end of a row)
+        except (TypeError, ValueError, LookupError, RuntimeError, ArithmeticError):
+            continue
+    if text is None:
         return None
     tokens = Counter(re.findall(r"<[^<>]+>", text))
     token, times = next(iter(tokens.most_common(1)), ("", 0))
@@ -409,7 +421,7 @@ def roles(tokenizer: Tokenizer, config: Data) -> None:
     text = vocabulary(config)
 
     def inside(name: str, node: Data) -> bool:
-        return is_config(name, node) and node.get("vocab_size", text) == text
+        return is_config(name, node) and reads_text(node, text)
 
     nodes = [node for _, node in mappings(config, inside)]
     if tokenizer.pad_token is None:
@@ -424,6 +436,8 @@ def roles(tokenizer: Tokenizer, config: Data) -> None:
             if named is None or not whole(value) or value < 0 or value in taken:
                 continue
             called = role(name)
+            if is_code(name, node):
+                continue
             if called not in ROLES and not called.startswith("forced_"):
                 give(tokenizer, named[1], f"<{called}>")
 

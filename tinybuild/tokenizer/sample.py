@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -66,6 +67,19 @@ def listed(
                 ) from None
 
 
+def wants_boxes(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a class is called with words and their boxes on a page, not with a text."""
+    return "boxes" in inspect.signature(type(tokenizer).__call__).parameters
+
+
+def ids(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool) -> list[int]:
+    """The ids of a text, with special tokens or without; by its backend where the class wants
+    words."""
+    if wants_boxes(tokenizer):
+        return list(tokenizer.backend_tokenizer.encode(text, add_special_tokens=special).ids)
+    return list(tokenizer(text, add_special_tokens=special)["input_ids"])
+
+
 def cut(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int] | None]:
     """The ids of each text, special tokens left out; None for a text that cannot be cut.
 
@@ -76,6 +90,8 @@ def cut(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[i
     if not texts:
         return []
     try:
+        if wants_boxes(tokenizer):
+            return [ids(tokenizer, text, special=False) for text in texts]
         return list(tokenizer(list(texts), **plain)["input_ids"])
     except Exception as error:
         if type(error).__module__ != "builtins":  # tokenizers raises bare Exception

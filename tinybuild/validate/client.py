@@ -23,6 +23,7 @@ from tinybuild.feeding.inputs.attempt import attempt
 from tinybuild.feeding.inputs.draw import ROWS, Draw
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.processor import features, parts
+from tinybuild.tokenizer import sample
 from tinybuild.validate import pipelines, samples
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class Client:
         import torch
 
         rows = max((len(value) for value in given.values() if hasattr(value, "shape")), default=1)
+        given = {**samples.measured(self.model, self.batch, rows), **given}
         complete = samples.complete(self.model, given, {}, rows)
         with torch.no_grad():
             try:
@@ -149,7 +151,7 @@ class Client:
 
     def coded(self, words: PreTrainedTokenizerBase, texts: list[str], **options: Any) -> Any:
         """Token ids; of words with a place each on a page, where tokenizer or model wants them."""
-        if "boxes" in inspect.signature(type(words).__call__).parameters:
+        if sample.wants_boxes(words):
             pages = [text.split() for text in texts]
             return words(pages, boxes=[[[0, 0, 10, 10]] * len(page) for page in pages], **options)
         made = words(texts, **options)
@@ -182,21 +184,32 @@ class Client:
             raise Unusable("get_text_features gives nothing")
 
     def _beside(self, what: str, coded: Inputs, texts: list[str], options: Data) -> None:
-        many = {
+        one = {
             samples.SAMPLES[medium]: samples.sample(
                 self.model.config, self.processor, medium, self.seed
             )
-            * len(texts)
             for medium in samples.senses(self.processor)
         }
+        many = {name: made * len(texts) for name, made in one.items()}
         if options.get("truncation"):  # a processor may take some of it for what it puts in
             options = {**options, "max_length": self.processor.tokenizer.model_max_length}
-        asked = functools.partial(self.processor, text=texts, **many, return_tensors="pt")
-        try:
-            made = asked(**options)
-        except (ValueError, TypeError):  # what cuts texts is not for the sounds beside them
-            made = asked(text_kwargs=options)
-        self.run(what, dict(made))
+        ways: tuple[Data, ...] = (
+            {**many, **options},
+            {**many, "text_kwargs": options},  # what cuts texts is not for the sounds beside them
+            {**{name: [made] * len(texts) for name, made in one.items()}, **options},  # a list each
+        )
+        self.run(what, self._written_by(texts, ways))
+
+    def _written_by(self, texts: list[str], ways: tuple[Data, ...]) -> Inputs:
+        """What the processor makes of texts, by the first way that it takes."""
+        refused: Exception | None = None
+        for more in ways:
+            try:
+                return dict(self.processor(text=texts, **more, return_tensors="pt"))
+            except (ValueError, TypeError) as error:
+                refused = error
+        assert refused is not None
+        raise refused
 
     def _drawn(self, what: str, coded: Inputs, texts: list[str], options: Data) -> None:
         """Beside what no class of transformers makes (the features of LXMERT's regions)."""
@@ -301,10 +314,10 @@ def _media(client: Client) -> bool:
     try:
         client.run("media", fed.inputs)
     except ValueError as error:
-        if "at the same time" not in str(error):
+        if not samples.one_at_a_time(error):
             raise
         fed = samples.whole(client.model, client.processor, client.seed, fed.media[:1])
-        client.run("media", fed.inputs)  # one medium at a time (Molmo 2)
+        client.run("media", fed.inputs)
     for medium in {*media} - {*fed.media}:
         alone = samples.whole(client.model, client.processor, client.seed, (medium,))
         client.run(medium, alone.inputs)
@@ -320,7 +333,8 @@ def _by_itself(client: Client) -> bool:
         rate = samples.sampling_rate(made)
         given = dict(made([features.sound(rate, seed)], sampling_rate=rate, return_tensors="pt"))
     elif place == "video":
-        given = dict(made(**samples.video(client.model.config, seed), return_tensors="pt"))
+        film = samples.video(client.model.config, made, seed)
+        given = dict(made(**film, return_tensors="pt"))
     else:
         axes = 5 if getattr(client.model.config, "num_frames", None) else 4
         given = samples.images(client.model.config, made, axes, seed)
@@ -406,13 +420,29 @@ def _generated(client: Client, options: Data) -> Any:
 
 
 def _begun(client: Client, asked: Inputs) -> Iterator[Inputs]:
-    """What is asked, and the same with codes to go on from: some decoders of them do not begin by
-    themselves (Dia)."""
+    """What is asked; the same with what a voice begins with at its end (Pocket TTS); and with codes
+    to go on from: some decoders of them do not begin by themselves (Dia)."""
     yield asked
+    start, ids = samples.spoken_from(client.model.config), asked.get("input_ids")
+    if start is not None and ids is not None and ids.dim() == 2:
+        yield {**asked, **_ended(asked, start)}
     codes = client.batch.get("decoder_input_ids")
     if codes is not None and codes.dim() == 3:
         rows = max(len(value) for value in asked.values() if hasattr(value, "shape"))
         yield {**asked, "decoder_input_ids": codes[:rows]}
+
+
+def _ended(asked: Inputs, token: int) -> Inputs:
+    """Ids and mask with one more token."""
+    import torch
+
+    ids = asked["input_ids"]
+    more = {"input_ids": token, "attention_mask": 1}
+    return {
+        name: torch.cat([asked[name], torch.full_like(ids[:, :1], value)], -1)
+        for name, value in more.items()
+        if name in asked
+    }
 
 
 def _pipeline(client: Client) -> bool:

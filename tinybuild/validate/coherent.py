@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 from tinybuild.config import reads
 from tinybuild.facts import TokenizerIds
 from tinybuild.feeding.inputs import continued
-from tinybuild.keys import ids_in, is_config, is_id, mentioned, role, vocabulary
+from tinybuild.keys import (
+    ids_in,
+    is_code,
+    is_config,
+    is_id,
+    mentioned,
+    reads_text,
+    role,
+    vocabulary,
+)
 from tinybuild.paths import Data, Json, Path, leaves, mappings, whole
 from tinybuild.validate.check import Result, check
 from tinybuild.validate.subject import Subject
@@ -152,11 +161,11 @@ def _ids(data: Data, config: PretrainedConfig | None) -> Iterator[tuple[Path, Js
     size = vocabulary(data)
 
     def inside(name: str, node: Data) -> bool:
-        return is_config(name, node) and node.get("vocab_size", size) == size
+        return is_config(name, node) and reads_text(node, size)
 
     for path, node in mappings(data, inside):
         for name, value in node.items():
-            if is_id(name) and value is not None:
+            if is_id(name) and not is_code(name, node) and value is not None:
                 yield (*path, name), value
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,16 @@ from tinybuild.feeding.inputs import modalities
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.processor import features
 from tinybuild.keys import measures
-from tinybuild.validate.samples import asked, between, mark, placeholders, sampling_rate
+from tinybuild.validate.samples import (
+    TYPED,
+    asked,
+    between,
+    mark,
+    placeholders,
+    sampling_rate,
+    spoken_from,
+    typed,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -74,7 +84,9 @@ def _seen(loaded: Loaded) -> Given:
         place = ""
     except ValueError:
         place = between(config, loaded.processor, "image", token)
-    return {"images": image, "text": place + TEXT}, {"max_new_tokens": NEW}
+    wanted = TYPED in Facts(loaded.model).takes
+    options = {"max_new_tokens": NEW, **(typed(loaded.processor) if wanted else {})}
+    return {"images": image, "text": place + TEXT}, options
 
 
 def _sound(loaded: Loaded) -> Given:
@@ -156,6 +168,12 @@ def _fits(name: str, processor: Any) -> bool:
     return "image" not in name.split("-") or getattr(processor, PARTS[0], None) is not None
 
 
+def _reads_first(processor: Any) -> bool:
+    """Whether a processor takes what is handed to it without a name for a text."""
+    _, first, *_ = inspect.signature(type(processor).__call__).parameters
+    return first == "text"
+
+
 def run(name: str, loaded: Loaded) -> bool:
     """Whether a pipeline can be had of what is there; it then ran on its sample."""
     from transformers import pipeline
@@ -164,7 +182,7 @@ def run(name: str, loaded: Loaded) -> bool:
     whole = hasattr(loaded.processor, "tokenizer")
     if lacks_text or (loaded.processor is None and name not in READ):
         return False
-    if name in WHOLE and not whole:
+    if name in WHOLE and not (whole and loaded.model.can_generate()):
         return False
     if whole and not _fits(name, loaded.processor):
         return False
@@ -182,12 +200,25 @@ def run(name: str, loaded: Loaded) -> bool:
     made = pipeline(
         name, model=loaded.model, tokenizer=loaded.tokenizer, processor=processor, **parts
     )
-    try:
-        made(argument, **options)
-    except Exception:
-        if "generate_kwargs" not in options:
-            raise
-        # A class that takes no other number of tokens than its own. A pipeline may empty what it
-        # is given.
-        made(SAMPLES[name](loaded)[0])
-    return True
+    if name in READ and whole and not _reads_first(processor):
+        made.processor = None  # it hands texts to it without a name (MusicGen Melody's hears them)
+    refused: Exception | None = None
+    for one, more in _ways(name, loaded, (argument, options)):
+        try:
+            made(one, **more)
+            return True
+        except Exception as error:  # noqa: BLE001 - a pipeline may raise anything
+            refused = refused or error
+    assert refused is not None
+    raise refused
+
+
+def _ways(name: str, loaded: Loaded, first: Given) -> Iterator[Given]:
+    """What a pipeline is asked: its sample; then without a number of tokens, of which a class may
+    take its own alone; then a text with what a voice begins with at its end (Pocket TTS)."""
+    yield first
+    if "generate_kwargs" in first[1]:
+        yield SAMPLES[name](loaded)[0], {}  # a pipeline may empty what it is given
+    start = spoken_from(loaded.model.config)
+    if isinstance(first[0], str) and loaded.tokenizer is not None and start is not None:
+        yield first[0] + str(loaded.tokenizer.convert_ids_to_tokens(start)), first[1]

@@ -41,7 +41,7 @@ def processor_feeds_model(subject: Subject) -> Result | None:
     text = fed.inputs.get("input_ids")
     counts = dict[str, int]()
     if fed.whole and text is not None:
-        counts = {medium: int((text == number).sum()) for medium, number in fed.ids.items()}
+        counts = {medium: _places(model, text, number) for medium, number in fed.ids.items()}
     for medium, rows in made_of.items():
         if rows is None:
             told.append(medium)
@@ -53,7 +53,7 @@ def processor_feeds_model(subject: Subject) -> Result | None:
                 wrong.append(medium)
     if fed.whole or not fed.ids:
         with torch.no_grad(), products(model.dtype):
-            made = tensors(model(**samples.complete(model, fed.inputs, subject.batch)))
+            made = _made(subject, fed)
     if not fed.whole and not made and not any(made_of.values()):
         raise NotTried(f"{fed.note}; it makes features with a text only")
     bad = [name for name, tensor in made.items() if tensor.isnan().any()]  # -inf is a mask
@@ -110,6 +110,33 @@ def processor_tokens(subject: Subject) -> Result | None:
     )
 
 
+def _places(model: PreTrainedModel, text: Tensor, number: int) -> int:
+    """How many placeholders stand in a text. One behind the token that opens a document opens its
+    page, and holds no place (NeoMME's)."""
+    opens = getattr(model.config, "document_token_id", None)
+    first = (text[:, 1:] == number) & (text[:, :-1] == opens) if opens is not None else text[:, :0]
+    return int((text == number).sum() - first.sum())
+
+
+def _made(subject: Subject, fed: samples.Fed) -> dict[str, Tensor]:
+    """What the model makes of samples: of one medium after the other where it takes no two at a
+    time (Molmo 2)."""
+    model = subject.model
+    beside = samples.measured(model, subject.batch, 1)
+    try:
+        return tensors(model(**samples.complete(model, {**beside, **fed.inputs}, subject.batch)))
+    except ValueError as error:
+        if not samples.one_at_a_time(error):
+            raise
+    made = dict[str, "Tensor"]()
+    loaded, _ = parts.load(subject.folder, whole=True)
+    for medium in fed.media:
+        alone = samples.whole(model, loaded, subject.seed, (medium,))
+        given = samples.complete(model, alone.inputs, subject.batch)
+        made |= {f"{medium}.{name}": one for name, one in tensors(model(**given)).items()}
+    return made
+
+
 def feed(subject: Subject) -> samples.Fed | None:
     """Samples through the bundle's processor; None where it is of text alone. Raises NotTried, and
     ImportError of a package that a class asks for when it is called.
@@ -135,7 +162,7 @@ def _parts(subject: Subject, loaded: ProcessorMixin) -> dict[str, Tensor]:
     if hasattr(loaded, "image_processor"):
         made |= samples.images(subject.model.config, loaded.image_processor, _axes(subject), seed)
     if hasattr(loaded, "video_processor"):
-        film = samples.video(subject.model.config, seed)
+        film = samples.video(subject.model.config, loaded, seed)
         made |= loaded.video_processor(**film, return_tensors="pt")
     if hasattr(loaded, "feature_extractor"):
         rate = samples.sampling_rate(loaded)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tinybuild.feeding.inputs import beside
+from tinybuild.feeding.inputs.draw import Draw
 from tinybuild.feeding.inputs.facts import Facts
+from tinybuild.feeding.inputs.senses import SENSES
 from tinybuild.feeding.processor import features
-from tinybuild.feeding.processor.geometry import find
+from tinybuild.feeding.processor.geometry import Geometry, Pair, find
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,6 +110,11 @@ def whole(
     return Fed(inputs=inputs, media=media, ids=ids, note=note)
 
 
+def one_at_a_time(error: ValueError) -> bool:
+    """Whether a class says that it takes no two media at a time (Molmo 2)."""
+    return "at the same time" in str(error)
+
+
 def _overwritten(loaded: ProcessorMixin) -> bool:
     """Whether a video takes the place of an image beside it: what is made of both has one name
     (SmolVLM)."""
@@ -151,7 +158,8 @@ def _call(
     marked, plain = {"text": [marks + WORDS], **samples}, {"text": [WORDS], **samples}
     attempts = (plain, samples, twice, marked) if ids else (marked, plain, samples, twice)
     blamed = -1 if ids else 0
-    known = {"video_metadata": [features.film(features.frames(config.to_dict()))]}
+    frames, side = features.frames(config.to_dict()), filmed_side(config, loaded)
+    known = {"video_metadata": [features.film(frames, side)]}
     # Some classes want what is known of a video and do not ask their part for it; the parts of
     # others take none (TVP's).
     ways = (known, {**known, "return_metadata": True}, {}) if "video" in tokens else ({},)
@@ -173,8 +181,7 @@ def asked(
     """
     takes = inspect.signature(type(loaded).__call__).parameters
     more |= {name: value for name, value in ASKED.items() if name in takes}
-    if TYPED in getattr(loaded, "model_input_names", ()):  # not all make it unless they are asked
-        more[f"return_{TYPED}"] = True
+    more |= typed(loaded)
     if SAMPLES["audio"] in blamed:
         more["sampling_rate"] = sampling_rate(loaded)
     refused = dict[bool, Exception]()
@@ -191,6 +198,11 @@ def asked(
         what = f"{type(loaded).__name__} writes no placeholders"
         refused[arguments is blamed] = ValueError(what)
     raise refused[True]
+
+
+def typed(loaded: ProcessorMixin) -> dict[str, bool]:
+    """What asks a processor for the type of each token: not all make it unless they are asked."""
+    return {f"return_{TYPED}": True} if TYPED in getattr(loaded, "model_input_names", ()) else {}
 
 
 def mark(loaded: ProcessorMixin, medium: str) -> str:
@@ -223,14 +235,26 @@ def sample(
     if medium == "image":
         return [features.image(seed)]
     if medium == "video":
-        return video(config, seed)["videos"]
+        return video(config, loaded, seed)["videos"]
     return [features.sound(sampling_rate(loaded), seed)]
 
 
-def video(config: PretrainedConfig, seed: int) -> dict[str, list[object]]:
-    """A sample video, and what is known of it, as a video processor takes both."""
-    frames = features.frames(config.to_dict())
-    return {"videos": [features.video(seed, frames)], "video_metadata": [features.film(frames)]}
+def video(config: PretrainedConfig, loaded: object, seed: int) -> dict[str, list[object]]:
+    """A sample video, and what is known of it, as a processor or its part for videos takes both."""
+    frames, side = features.frames(config.to_dict()), filmed_side(config, loaded)
+    return {
+        "videos": [features.video(seed, frames, side)],
+        "video_metadata": [features.film(frames, side)],
+    }
+
+
+def filmed_side(config: PretrainedConfig, loaded: object) -> Pair:
+    """Height and width of a sample video: the model's own where nothing resizes it."""
+    part = getattr(loaded, "video_processor", loaded)
+    whole = getattr(loaded, "videos_kwargs", {})
+    if whole.get("do_resize", getattr(part, "do_resize", False)):
+        return features.HIGH, features.WIDE
+    return Geometry.of(config.to_dict()).side
 
 
 def sampling_rate(loaded: object) -> int:
@@ -269,6 +293,31 @@ def placeholder_id(config: PretrainedConfig, medium: str) -> int | None:
     names = (f"{medium}_token_id", f"{medium}_token_index")
     value = find(config.to_dict(), names, "audio" if medium == "audio" else "image")
     return value if isinstance(value, int) else None
+
+
+def spoken_from(config: PretrainedConfig) -> int | None:
+    """The token that a voice begins with, behind the text that is to be read aloud; None where a
+    config names none."""
+    start = getattr(config, "audio_bos_token_id", None)
+    return start if isinstance(start, int) else None
+
+
+def measured(model: PreTrainedModel, batch: Batch, rows: int) -> dict[str, Tensor]:
+    """Of a batch, what nobody makes of a text or a file and forward cannot do without: a robot's
+    state, with the actions that follow it."""
+    facts, draw = Facts(model), Draw(0, model.dtype)
+    senses = [SENSES[name] for name in facts.required() if name in SENSES]
+    told = {
+        name
+        for sense in senses
+        if sense.modality == "trajectory" and sense.candidates is not None
+        for name in next(sense.candidates(facts, draw, sense.argument))
+    }
+    return {
+        name: value[:1].expand(rows, *value.shape[1:])
+        for name, value in batch.items()
+        if name in told
+    }
 
 
 def decoder_part(config: PretrainedConfig) -> PretrainedConfig:

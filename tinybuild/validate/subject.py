@@ -206,7 +206,7 @@ class Subject:
     @property
     def rows(self) -> int | None:
         """Rows of the token embedding; None for a model without one."""
-        size = getattr(heads.text_part(self.model.config), "vocab_size", None)
+        size = heads.text_rows(self.model.config)
         try:
             weight = getattr(self.model.get_input_embeddings(), "weight", None)
         except NotImplementedError:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tinybuild import corpus
 from tinybuild.facts import TokenizerShown
-from tinybuild.tokenizer import cutting, tokenizer_json
+from tinybuild.tokenizer import cutting, sample, tokenizer_json
 from tinybuild.tokenizer.sample import split
 from tinybuild.validate.check import Result, check
 from tinybuild.validate.subject import NotTried, Subject
@@ -93,7 +93,7 @@ def special_tokens(subject: Subject) -> Result:
             bad.append(f"{token} has id {number}")
         elif token not in (name := tokenizer.convert_ids_to_tokens(number), added.get(number)):
             bad.append(f"{token} is {name}")
-    ids = tokenizer("a b")["input_ids"]
+    ids = sample.ids(tokenizer, "a b", special=True)
     bad += [f"id {number} in an encoded text" for number in ids if not 0 <= number < rows]
     return Result.of(
         not bad,
@@ -148,7 +148,7 @@ def round_trip(subject: Subject) -> Result | None:
     tried = unknown = exact = 0
     bad = []
     for text in _texts(tokenizer):
-        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = sample.ids(tokenizer, text, special=False)
         if bad_ids.intersection(ids):
             unknown += 1
             continue

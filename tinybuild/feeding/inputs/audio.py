@@ -96,8 +96,10 @@ def waves(facts: Facts, draw: Draw, name: str) -> Iterator[Given]:
             given = {name: draw.normal(name, *shape)}
             if "decoder_input_values" in facts.takes:
                 given |= next(targets(facts, draw, "decoder_input_values"))
-            if "input_values_cutoffs" in facts.takes:  # the end of each sound in a row
-                given["input_values_cutoffs"] = each([length])
+            if "input_values_cutoffs" in facts.takes:
+                # The end of each sound in a row, padded after it. (As many frames in all as a frame
+                # has codes, CSM's class takes for rows of codes.)
+                given["input_values_cutoffs"] = each([length * 3 // 4])
             given |= {mask: yes(ROWS, length) for mask in WAVE_MASKS if mask in facts.takes}
             if "attention_mask" in facts.takes and "input_ids" not in facts.takes:
                 given["attention_mask"] = ones(ROWS, length)

@@ -7,17 +7,20 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from tinybuild.feeding import Given, Model
-from tinybuild.feeding.processor.geometry import find
+from tinybuild.feeding.processor.geometry import Pair, find
 from tinybuild.paths import Data, whole
 
 if TYPE_CHECKING:
     import numpy
+    import torch
     from PIL.Image import Image
     from transformers.video_utils import VideoMetadata
 
 TOWERS = ("vision_tower", "vision_model", "vision_encoder", "image_tower", "visual")
 # The argument that holds a medium where a method does not say.
 SENSED = {"image": "pixel_values", "video": "pixel_values_videos", "audio": "input_features"}
+FILLED = ("audio_soft_tokens_per_image",)  # to so many forward fills up the features of a sound
+GRIDS = "image_grid_thw"  # the patches of each image: of times, rows and columns
 FRAMES, RATE = 8, 4.0  # of the sample video where a config says no number, and a second
 SECONDS = 1.28  # of the sample sound: 128 hops of 10 ms, which a model may lay side by side in twos
 HIGH, WIDE = 60, 80  # pixels of the sample image, of which a processor makes its own size
@@ -36,9 +39,9 @@ def frames(config: Data) -> int:
     return told if whole(told) and told > 0 else FRAMES
 
 
-def video(seed: int, frames: int) -> numpy.ndarray:
+def video(seed: int, frames: int, side: Pair = (HIGH, WIDE)) -> numpy.ndarray:
     """A sample video: an array (frames, height, width, 3) of bytes."""
-    return _pixels(seed, frames, HIGH, WIDE, 3)
+    return _pixels(seed, frames, *side, 3)
 
 
 def _pixels(seed: int, *shape: int) -> numpy.ndarray:
@@ -47,15 +50,15 @@ def _pixels(seed: int, *shape: int) -> numpy.ndarray:
     return numpy.random.default_rng(seed).integers(0, 256, shape, dtype=numpy.uint8)
 
 
-def film(frames: int) -> VideoMetadata:
+def film(frames: int, side: Pair = (HIGH, WIDE)) -> VideoMetadata:
     """What is known of the sample video: which some processors choose frames by."""
     from transformers.video_utils import VideoMetadata
 
     return VideoMetadata(
         total_num_frames=frames,
         fps=RATE,
-        width=WIDE,
-        height=HIGH,
+        width=side[1],
+        height=side[0],
         duration=frames / RATE,
         frames_indices=list(range(frames)),
     )
@@ -101,7 +104,19 @@ def rows(model: Model, medium: str, inputs: Given) -> int | None:
     tensors = list(made) if isinstance(made, tuple | list) else [made]
     if not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
         return None
-    return int(sum(math.prod(tensor.shape[:-1]) for tensor in tensors))
+    filled = find(model.config.to_dict(), FILLED, medium) if medium == "audio" else None
+    if whole(filled):
+        return filled * len(tensors[0])
+    return sum(_rows(tensor, inputs) for tensor in tensors)
+
+
+def _rows(tensor: torch.Tensor, inputs: Given) -> int:
+    """Features in a tensor (.., rows, width), or in a map (width, rows, columns) of an image that
+    has as many patches along its sides (GLM-Image's)."""
+    grids = inputs.get(GRIDS)
+    sides = {(high, wide) for _, high, wide in grids.tolist()} if grids is not None else set()
+    mapped = tensor.dim() == 3 and tuple(tensor.shape[1:]) in sides
+    return math.prod(tensor.shape[1:] if mapped else tensor.shape[:-1])
 
 
 def tiles(inputs: Given) -> int:

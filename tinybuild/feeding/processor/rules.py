@@ -27,6 +27,8 @@ ONE: tuple[str, ...] = (
     *("max_image_size", "tile_size", "scale_resolution", "pad_size"),
     *("size", "image_size", "img_size"),
 )
+HALVED = "downsampler_stride"  # of what the tower does to patches, where a processor counts them
+OF_TOWER = "vision_patch_size"  # a patch, where a processor calls a part of an image patch_size
 EDGES = ("height", "shortest_edge", "longest_edge", "max_height", "max_pixels")
 
 
@@ -56,6 +58,8 @@ class View:
             now = replace(now, side=(now.side[0] // 2, now.side[1]))
         if was.patch is not None and not was.fixed and pair(data.get("size")) == (was.unit,) * 2:
             now = replace(now, side=(now.unit, now.unit))  # images are cut, not resized (Inkling)
+        if whole(halved := _told(data, HALVED)):
+            now = replace(now, merge=now.merge * halved)
         video = "video" in part or "video_processor_type" in data
         first = _first(data, prefix, now.fixed)
         return cls(data=data, source=source, tiny=tiny, first=first, now=now, video=video)
@@ -85,6 +89,12 @@ class Setting:
     rule: Rule = lambda view, name, value: value
 
 
+def _told(data: Data, name: str) -> Json:
+    """A setting that a mapping has, or else the class that it is for; None without either."""
+    known = parts.class_of(data) if parts.TYPES.keys() & data.keys() else None
+    return data.get(name, getattr(known, name, None))
+
+
 def _same(view: View, name: str, value: Json) -> Json:
     """What the tiny config has where the source's has this value under this name."""
     if not isinstance(value, int | float) or value <= 1:
@@ -97,6 +107,8 @@ def _same(view: View, name: str, value: Json) -> Json:
 
 def _patch(view: View, name: str, value: Json) -> Json:
     """A patch's sides in the shape that the value has: a pair, a mapping, or else a number."""
+    if name != OF_TOWER and _told(view.data, OF_TOWER) is not None:
+        return _pixels(view, name, value)
     patch = Geometry.of(view.tiny).patch
     if patch is None:
         return value
@@ -249,7 +261,7 @@ SHARED = (
 # By name; what is not here follows the config's key of the same name, where both had one value.
 SETTINGS: dict[str, Setting] = {
     **{name: Setting(keys=(name,)) for name in SHARED},
-    **dict.fromkeys(NAMES["patch side"], Setting(rule=_patch)),
+    **dict.fromkeys((*NAMES["patch side"], OF_TOWER), Setting(rule=_patch)),
     **dict.fromkeys(
         ("merge_size", "spatial_merge_size"), Setting(keys=("spatial_merge_size", "merge_size"))
     ),
@@ -338,7 +350,8 @@ def _first(data: Data, prefix: str, fixed: bool) -> int | None:
     What it is cropped to, else the tile that it is cut in, else its size.
     """
     cropped = data.get(f"{prefix}do_center_crop") or data.get(f"{prefix}do_crop")
-    for name in ("crop_size", *ONE) if cropped else ONE:
+    one = ("size",) if _told(data, OF_TOWER) is not None else ONE
+    for name in ("crop_size", *one) if cropped else one:
         value = data.get(prefix + name)
         if whole(value):
             return value
