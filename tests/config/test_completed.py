@@ -19,6 +19,11 @@ def default(model_type: str, **arguments: Any) -> Any:
     return CONFIG_MAPPING[model_type](**arguments)
 
 
+def test_a_pyramid_of_codes_is_as_wide_as_its_stages() -> None:
+    """Emu 3's codes are 4 wide, and its attention four times the first stage."""
+    assert "vq_config" not in left_open(default("emu3"))
+
+
 @pytest.mark.parametrize(
     ("model_type", "key", "value"),
     [

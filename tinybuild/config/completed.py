@@ -170,7 +170,9 @@ def _joined(config: PreTrainedConfig) -> Found:
     tower = next((n for n in inside if n != text and of_modality(n, "image", "audio")), None)
     for name, data in inside.items():
         given = [key for key in data if says(key, "width of the text")]
-        own = "hidden_size" in data and "embed_dim" in data  # the latter is as wide as its layers
+        # Where both are there, the layers are as wide as the latter, but for a pyramid's codes.
+        own = {"hidden_size", "embed_dim"} <= data.keys()
+        own &= not any(says(key, "factor by stage") for key in data)
         for key in given or ["hidden_size"] * own:
             wide = width(inside[text]) if text not in (None, name) else None
             if data[key] and wide not in (None, data[key]):
