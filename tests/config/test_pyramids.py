@@ -125,8 +125,8 @@ def test_attention_behind_the_last_stage_is_as_wide() -> None:
     assert ruled({**stages, "hidden_size": 512})["channel_multiplier"] == [1, 2, 2, 1]
     inside = {"hidden_size": 4096, "vq_config": {**stages, "hidden_size": 1024}}  # Emu 3's
     made = ruled(inside)["vq_config"]
-    assert made["channel_multiplier"] == [2, 1, 1, 2]
-    assert made["hidden_size"] == 2 * made["base_channels"]
+    assert made["channel_multiplier"] == [1, 2, 2, 3]  # the first has no shortcut, as before
+    assert made["hidden_size"] == 3 * made["base_channels"]
 
 
 def test_heads_differ_by_stage_as_far_as_there_is_place() -> None:

@@ -420,10 +420,27 @@ def test_a_sample_video_that_nothing_resizes_is_as_large_as_the_models(
     """Perception's part for videos leaves them as they are, MiniMax M3's processor tells its own
     to."""
     config: Any = SimpleNamespace(to_dict=lambda: TINY)
-    loaded = SimpleNamespace(**whole, video_processor=SimpleNamespace(do_resize=part))
+
+    class Loaded:
+        pass
+
+    loaded = Loaded()
+    vars(loaded).update(whole, video_processor=SimpleNamespace(do_resize=part))
     made: Any = samples.video(config, loaded, 0)
     assert made["videos"][0].shape[1:3] == side
     assert (made["video_metadata"][0].height, made["video_metadata"][0].width) == side
+
+
+def test_a_sample_video_of_a_processor_that_has_its_frames_in_code() -> None:
+    """And takes it where others take images."""
+    from transformers import InstructBlipVideoProcessor
+
+    config: Any = SimpleNamespace(to_dict=lambda: TINY)
+    loaded = object.__new__(InstructBlipVideoProcessor)
+    vars(loaded)["video_processor"] = SimpleNamespace(do_resize=True)
+    made: Any = samples.video(config, loaded, 0)
+    assert made["videos"][0].shape[0] == made["video_metadata"][0].total_num_frames == 4
+    assert samples.places(loaded)["video"] == "images"
 
 
 def test_the_shorter_side_of_an_image_without_a_size_is_not_below_the_least() -> None:
@@ -540,6 +557,13 @@ def test_a_part_that_a_type_is_not_mapped_to_is_that_of_its_processor_class(
 ) -> None:
     known = blank._mapped(kind, part)
     assert wanted in known if wanted is not None else known == []
+
+
+@pytest.mark.parametrize("kind", ["voxtral", "voxtral_realtime"])
+def test_a_processor_of_a_librarys_own_tokenizer_is_left_out(job: MakeJob, kind: str) -> None:
+    """Voxtral's wants mistral-common's, which a blank tokenizer is not."""
+    made = fetch(job, source=kind) / "source"
+    assert not list(made.glob("*processor_config.json"))
 
 
 def test_a_type_without_text_gets_no_neighbours_processor(job: MakeJob) -> None:

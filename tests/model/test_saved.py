@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kit.models import build
 from kit.stage import MakeJob
+
+from tinybuild.model import saved
 
 SMALL = {
     "hidden_size": 16,
@@ -51,6 +54,20 @@ def test_how_long_a_text_may_be(name: str, job: MakeJob, tmp_path: Path) -> None
     kind, config, wanted = LENGTHS[name]
     facts, _ = build(job, tmp_path, name, architecture=kind, config=config)
     assert facts["length"] == wanted
+
+
+def test_a_text_that_a_voice_reads_leaves_room_for_what_its_class_puts_around_it() -> None:
+    """CLVP's."""
+
+    class Config:
+        def get_text_config(self) -> Config:
+            return self
+
+        def to_dict(self) -> dict[str, Any]:
+            return {"decoder_config": {"max_text_tokens": 40}}
+
+    model: Any = SimpleNamespace(config=Config(), named_modules=list)
+    assert saved.longest(model) == 37
 
 
 @pytest.mark.parametrize(("asked", "wanted"), [(448, 24), (20, 20)])

@@ -265,9 +265,9 @@ def test_a_voice_begins_behind_the_text() -> None:
 
     asked = {"input_ids": torch.tensor([[5, 6]]), "attention_mask": torch.tensor([[1, 1]])}
     told: Any = SimpleNamespace(model=SimpleNamespace(config=SimpleNamespace()), batch={})
-    assert [*_begun(told, asked)] == [asked]
+    assert len([*_begun(told, asked)]) == 2
     told.model.config.audio_bos_token_id = 9
-    first, other = _begun(told, asked)
+    first, other, _ = _begun(told, asked)
     assert first == asked
     assert (other["input_ids"].tolist(), other["attention_mask"].tolist()) == (
         [[5, 6, 9]],
@@ -658,9 +658,10 @@ def test_codes_are_begun_by_who_asks_for_them() -> None:
     asked = {"input_ids": torch.ones((1, 4), dtype=torch.long)}
     silent = SimpleNamespace(config=SimpleNamespace())
     client: Any = SimpleNamespace(model=silent, batch={"decoder_input_ids": torch.ones((2, 4))})
-    assert [*_begun(client, asked)] == [asked]
+    named = {**asked, "return_dict_in_generate": True}
+    assert [*_begun(client, asked)] == [asked, named]
     client.batch["decoder_input_ids"] = torch.ones((2, 4, 3))
-    assert [*_begun(client, asked)][1]["decoder_input_ids"].shape == (1, 4, 3)
+    assert [*_begun(client, asked)][-1]["decoder_input_ids"].shape == (1, 4, 3)
 
 
 def test_a_class_that_takes_one_row_is_not_given_two(packed: Copy) -> None:

@@ -174,8 +174,11 @@ def _tables(tree: Tree, became: Mapping[int, int], listed: set[Path]) -> None:
             for before, now in itertools.pairwise(value):
                 turns.append(turns[-1] if before == now else 3 - turns[-1])
             base = _attended(tree, at)
-            if base is not None and turns[-1] == 1:
-                turns = [3 - turn for turn in turns]
+            if base is not None and turns[-1] == 1:  # wider than the first, as it was
+                turns = [
+                    3 if factor == value[-1] else turn
+                    for factor, turn in zip(value, turns, strict=True)
+                ]
             tree.set(at, turns, "rule pyramid: single and double widths in turn")
             if base is not None:
                 wide = first(mapping(tree.data, path), "width")

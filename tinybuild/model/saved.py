@@ -13,11 +13,14 @@ from tinybuild.facts import Ids
 from tinybuild.feeding import processor
 from tinybuild.feeding.processor import abroad
 from tinybuild.files import pretty
-from tinybuild.keys import elsewhere, is_id, measures, says, vocabulary
+from tinybuild.keys import configs, elsewhere, is_id, measures, says, vocabulary
 from tinybuild.paths import Data, Json, whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
+
+# Of a text that a voice reads (CLVP's): its class puts one token before it and two behind.
+READ, READ_AROUND = "max_text_tokens", 3
 
 
 def processor_files(
@@ -118,6 +121,12 @@ def longest(model: PreTrainedModel) -> int | None:
         value
         for name, value in model.config.to_dict().items()
         if measures(name) == "text" and whole(value)
+    ]
+    lengths += [
+        value - READ_AROUND
+        for _, node in configs(model.config.to_dict())
+        for name, value in node.items()
+        if name == READ and whole(value)
     ]
     tables = (pair for pair in model.named_modules() if "position" in pair[0])
     lengths += [

@@ -38,6 +38,7 @@ SAID = frozenset(
 SAMPLE = 64  # pixels a side
 GRIDS = (2, 4)  # numbers that tell how an image is cut: rows and columns, of one view or of two
 PLACES = 16  # tokens for places in an image, of which a class numbers a thousand (Kosmos 2)
+OF_LIBRARY = "MistralCommonBackend"
 MOST = 40  # tokens that a processor may ask its tokenizer for by name
 
 
@@ -54,6 +55,8 @@ def processor(kind: str, tokenizer: Tokenizer | None) -> dict[str, dict[str, Any
     whole = _class(kind)
     if whole is None and tokenizer is not None:
         whole = _neighbour(kind)
+    if tokenizer is not None and _insists(whole, tokenizer):
+        return {}
     if whole is None or getattr(whole, "is_dummy", False):
         named_in = {"video_processor": "video_preprocessor_config.json"}
         return {named_in.get(n, "preprocessor_config.json"): p for n, p in parts.items()}
@@ -78,6 +81,14 @@ def processor(kind: str, tokenizer: Tokenizer | None) -> dict[str, dict[str, Any
             "processor_class": whole.__name__,
         }
     }
+
+
+def _insists(whole: Class | None, tokenizer: Tokenizer) -> bool:
+    """Whether a processor class works with the tokenizers of a library alone, which are made of its
+    own files (Voxtral's: mistral-common's tekken.json): a blank one is none of them."""
+    module = str(getattr(whole, "__module__", "")).split(".")[-2:-1]
+    insists = bool(module) and OF_LIBRARY in code(module[0], "processing")
+    return insists and type(tokenizer).__name__ != OF_LIBRARY
 
 
 def _class(kind: str) -> Class | None:

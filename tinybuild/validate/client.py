@@ -46,6 +46,10 @@ CHAT = (
 )
 
 
+# What a class raises for a way to ask that it does not take.
+UNTAKEN = (ValueError, TypeError, RuntimeError, IndexError, AttributeError, UnboundLocalError)
+
+
 class Unusable(Exception):
     """What a client would be surprised by, though nothing was raised."""
 
@@ -184,10 +188,9 @@ class Client:
             raise Unusable("get_text_features gives nothing")
 
     def _beside(self, what: str, coded: Inputs, texts: list[str], options: Data) -> None:
+        named = samples.places(self.processor)
         one = {
-            samples.SAMPLES[medium]: samples.sample(
-                self.model.config, self.processor, medium, self.seed
-            )
+            named[medium]: samples.sample(self.model.config, self.processor, medium, self.seed)
             for medium in samples.senses(self.processor)
         }
         many = {name: made * len(texts) for name, made in one.items()}
@@ -413,19 +416,21 @@ def _generated(client: Client, options: Data) -> Any:
             try:
                 with torch.no_grad():
                     return client.model.generate(**way, **options)
-            except (ValueError, TypeError, RuntimeError, IndexError, AttributeError) as error:
+            except UNTAKEN as error:
                 refused = refused or error
     assert refused is not None
     raise refused
 
 
 def _begun(client: Client, asked: Inputs) -> Iterator[Inputs]:
-    """What is asked; the same with what a voice begins with at its end (Pocket TTS); and with codes
-    to go on from: some decoders of them do not begin by themselves (Dia)."""
+    """What is asked; the same with what a voice begins with at its end (Pocket TTS); for an answer
+    by names, which some take for granted (CLVP); and with codes to go on from: some decoders of
+    them do not begin by themselves (Dia)."""
     yield asked
     start, ids = samples.spoken_from(client.model.config), asked.get("input_ids")
     if start is not None and ids is not None and ids.dim() == 2:
         yield {**asked, **_ended(asked, start)}
+    yield {**asked, "return_dict_in_generate": True}
     codes = client.batch.get("decoder_input_ids")
     if codes is not None and codes.dim() == 3:
         rows = max(len(value) for value in asked.values() if hasattr(value, "shape"))

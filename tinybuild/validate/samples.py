@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ ATTRIBUTES = {
     "video": ("video_processor",),
     "audio": ("feature_extractor", "audio_processor"),
 }
+# How a class writes the places of a video that has so many frames, whatever it is.
+CODED = re.compile(r"self\.num_query_tokens \* (\d+)")
 SAMPLES = {"image": "images", "video": "videos", "audio": "audio"}  # arguments of a processor
 PROMPTS = ("prompt_images", "prompt_masks")  # what an image is told by (SegGPT)
 WORDS = "a cat"
@@ -147,24 +150,25 @@ def _call(
     Some take images or text (ColPali's), some two images (LightGlue's).
     """
     marks = "".join(between(config, loaded, medium, token) for medium, token in tokens.items())
-    takes = inspect.signature(type(loaded).__call__).parameters
-    places = {
-        # Some take videos in the place of images (InstructBLIP's).
-        medium: name if medium != "video" or name in takes or "images" not in takes else "images"
-        for medium, name in SAMPLES.items()
-    }
-    samples = {places[medium]: shown[medium] for medium in tokens}
+    named = places(loaded)
+    samples = {named[medium]: shown[medium] for medium in tokens}
     twice = {name: [value[0], value[0]] for name, value in samples.items()}
     marked, plain = {"text": [marks + WORDS], **samples}, {"text": [WORDS], **samples}
     attempts = (plain, samples, twice, marked) if ids else (marked, plain, samples, twice)
     blamed = -1 if ids else 0
-    frames, side = features.frames(config.to_dict()), filmed_side(config, loaded)
-    known = {"video_metadata": [features.film(frames, side)]}
+    known = {"video_metadata": video(config, loaded, 0)["video_metadata"]}
     # Some classes want what is known of a video and do not ask their part for it; the parts of
     # others take none (TVP's).
     ways = (known, {**known, "return_metadata": True}, {}) if "video" in tokens else ({},)
     every = [{**one, **way} for way in ways for one in attempts]
     return asked(loaded, ids, every, every[: len(attempts)][blamed], **more)
+
+
+def places(loaded: ProcessorMixin) -> Mapping[str, str]:
+    """The arguments of a processor: some take videos in the place of images (InstructBLIP's)."""
+    takes = inspect.signature(type(loaded).__call__).parameters
+    instead = SAMPLES["video"] not in takes and SAMPLES["image"] in takes
+    return {**SAMPLES, "video": SAMPLES["image"]} if instead else SAMPLES
 
 
 def asked(
@@ -241,7 +245,9 @@ def sample(
 
 def video(config: PretrainedConfig, loaded: object, seed: int) -> dict[str, list[object]]:
     """A sample video, and what is known of it, as a processor or its part for videos takes both."""
-    frames, side = features.frames(config.to_dict()), filmed_side(config, loaded)
+    coded = CODED.search(inspect.getsource(type(loaded)))  # InstructBLIP's writes places for four
+    frames = int(coded[1]) if coded is not None else features.frames(config.to_dict())
+    side = filmed_side(config, loaded)
     return {
         "videos": [features.video(seed, frames, side)],
         "video_metadata": [features.film(frames, side)],
