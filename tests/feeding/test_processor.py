@@ -823,6 +823,43 @@ def test_features_of_a_sound_are_filled_up_to_what_the_config_says(
     assert features.rows(model, "audio", {"input_features": torch.zeros(2, 8)}) == count
 
 
+@pytest.mark.parametrize(("told", "count"), [({}, 4), ({"document_token_id": 5}, 3)])
+def test_a_placeholder_that_opens_a_page_holds_no_place(told: dict[str, int], count: int) -> None:
+    """NeoMME writes one behind the token of a document, and then those of the patches."""
+    import torch
+
+    model: Any = SimpleNamespace(config=SimpleNamespace(**told))
+    text = torch.tensor([[1, 5, 6, 6, 6, 7, 6, 2]])
+    assert checks._places(model, text, 6) == count
+
+
+def test_media_that_a_class_takes_one_at_a_time_go_in_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Molmo 2's; another refusal is a fault."""
+    import torch
+
+    def fed(_: object, __: object, ___: int, media: tuple[str, ...]) -> samples.Fed:
+        return samples.Fed(inputs={name: torch.ones(1) for name in media}, media=media, ids={})
+
+    def forward(**given: torch.Tensor) -> dict[str, torch.Tensor]:
+        if len(given) > 1:
+            raise ValueError(refusal)
+        return {"logits": torch.ones(1)}
+
+    monkeypatch.setattr(checks.parts, "load", lambda *_, **__: (None, ""))
+    monkeypatch.setattr(samples, "whole", fed)
+    monkeypatch.setattr(samples, "measured", lambda *_: {})
+    monkeypatch.setattr(samples, "complete", lambda _, inputs, __: inputs)
+    subject: Any = SimpleNamespace(model=forward, batch={}, folder=Path(), seed=0)
+    both = fed(None, None, 0, ("image", "video"))
+    refusal = "pixel_values and pixel_values_videos are provided at the same time"
+    assert {*checks._made(subject, both)} == {"image.logits", "video.logits"}
+    refusal = "Image features and image tokens do not match"
+    with pytest.raises(ValueError, match="do not match"):
+        checks._made(subject, both)
+
+
 def test_a_class_token_too_many_is_seen(built: Build) -> None:
     subject = built(*LLAVA)
     edit(processor_file(subject), lambda data: data.update(num_additional_image_tokens=2))
