@@ -420,12 +420,7 @@ def test_a_sample_video_that_nothing_resizes_is_as_large_as_the_models(
     """Perception's part for videos leaves them as they are, MiniMax M3's processor tells its own
     to."""
     config: Any = SimpleNamespace(to_dict=lambda: TINY)
-
-    class Loaded:
-        pass
-
-    loaded = Loaded()
-    vars(loaded).update(whole, video_processor=SimpleNamespace(do_resize=part))
+    loaded = SimpleNamespace(**whole, video_processor=SimpleNamespace(do_resize=part))
     made: Any = samples.video(config, loaded, 0)
     assert made["videos"][0].shape[1:3] == side
     assert (made["video_metadata"][0].height, made["video_metadata"][0].width) == side
@@ -437,7 +432,7 @@ def test_a_sample_video_of_a_processor_that_has_its_frames_in_code() -> None:
 
     config: Any = SimpleNamespace(to_dict=lambda: TINY)
     loaded = object.__new__(InstructBlipVideoProcessor)
-    vars(loaded)["video_processor"] = SimpleNamespace(do_resize=True)
+    vars(loaded).update(tokenizer=0, video_processor=SimpleNamespace(do_resize=True))
     made: Any = samples.video(config, loaded, 0)
     assert made["videos"][0].shape[0] == made["video_metadata"][0].total_num_frames == 4
     assert samples.places(loaded)["video"] == "images"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -239,6 +239,43 @@ def test_a_processor_is_asked_for_types_of_tokens_that_it_leaves_out() -> None:
     assert samples.typed(SimpleNamespace(model_input_names=names[:1])) == {}
 
 
+class Calls:
+    """A processor that is a function."""
+
+    tokenizer = SimpleNamespace(model_max_length=20)
+
+    def __init__(self, made: Callable[..., dict[str, Any]]):
+        self.made = made
+
+    def __call__(self, **given: Any) -> dict[str, Any]:
+        return self.made(**given)
+
+
+def test_a_text_is_cut_by_what_a_processor_puts_in_and_leaves_no_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """InstructBLIP's of videos puts in four times what it leaves room for."""
+    import torch
+
+    def made(max_length: int, **_: Any) -> dict[str, Any]:
+        return {"input_ids": torch.ones((1, max_length + 6))}
+
+    def run(_: Client, __: str, given: Mapping[str, Any]) -> None:
+        if given["input_ids"].shape[1] > Calls.tokenizer.model_max_length:
+            raise IndexError("index out of range in self")
+        ran.append(given["input_ids"].shape[1])
+
+    ran = list[int]()
+    monkeypatch.setattr(samples, "senses", lambda _: ())
+    monkeypatch.setattr(Client, "run", run)
+    client = Client(folder=Path(), model=cast(Any, SimpleNamespace(config=0)), seed=0, learns=True)
+    vars(client)["processor"] = Calls(made)
+    client._beside("long", {}, ["a"], {"truncation": True})
+    assert ran == [20]
+    with pytest.raises(IndexError):
+        client._beside("long", {}, ["a"], {"max_length": 30})
+
+
 def test_images_are_given_a_list_for_each_text_where_the_processor_wants_that(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -253,7 +290,7 @@ def test_images_are_given_a_list_for_each_text_where_the_processor_wants_that(
     monkeypatch.setattr(samples, "senses", lambda _: ("image",))
     monkeypatch.setattr(samples, "sample", lambda *_: ["an image"])
     client = Client(folder=Path(), model=cast(Any, SimpleNamespace(config=0)), seed=0, learns=True)
-    vars(client)["processor"] = made
+    vars(client)["processor"] = Calls(made)
     monkeypatch.setattr(Client, "run", lambda _, what, given: ran.append(given))
     client._beside("texts", {}, ["a", "b"], {})
     assert ran == [{"images": [["an image"], ["an image"]]}]

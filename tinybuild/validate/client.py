@@ -194,19 +194,25 @@ class Client:
             for medium in samples.senses(self.processor)
         }
         many = {name: made * len(texts) for name, made in one.items()}
+        each = {name: [made] * len(texts) for name, made in one.items()}  # a list for each
+        limit = self.processor.tokenizer.model_max_length
         if options.get("truncation"):  # a processor may take some of it for what it puts in
-            options = {**options, "max_length": self.processor.tokenizer.model_max_length}
-        ways: tuple[Data, ...] = (
-            {**many, **options},
-            {**many, "text_kwargs": options},  # what cuts texts is not for the sounds beside them
-            {**{name: [made] * len(texts) for name, made in one.items()}, **options},  # a list each
-        )
-        self.run(what, self._written_by(texts, ways))
+            options = {**options, "max_length": limit}
+        made = self._written_by(texts, many, each, options)
+        try:
+            self.run(what, made)
+        except IndexError:  # it puts in more than it leaves room for: less text, then
+            over = made["input_ids"].shape[-1] - limit
+            if not options.get("truncation") or over <= 0:
+                raise
+            options = {**options, "max_length": limit - over}
+            self.run(what, self._written_by(texts, many, each, options))
 
-    def _written_by(self, texts: list[str], ways: tuple[Data, ...]) -> Inputs:
-        """What the processor makes of texts, by the first way that it takes."""
+    def _written_by(self, texts: list[str], many: Data, each: Data, options: Data) -> Inputs:
+        """What the processor makes of texts beside media, in the first way that it takes: what cuts
+        texts is not for the sounds beside them."""
         refused: Exception | None = None
-        for more in ways:
+        for more in ({**many, **options}, {**many, "text_kwargs": options}, {**each, **options}):
             try:
                 return dict(self.processor(text=texts, **more, return_tensors="pt"))
             except (ValueError, TypeError) as error:
