@@ -543,6 +543,9 @@ def test_a_type_that_no_table_has_gets_a_neighbours_processor(
         ("glm4v_moe", "image_processor", "Glm4vImageProcessor"),
         pytest.param("glm4v_moe", "video_processor", "Glm4vVideoProcessor", marks=FILMS),
         ("modernvbert", "image_processor", "Idefics3ImageProcessor"),
+        ("moonshine_streaming", "feature_extractor", "Wav2Vec2FeatureExtractor"),
+        ("musicflamingo", "feature_extractor", "WhisperFeatureExtractor"),
+        ("markuplm", "feature_extractor", None),  # of pages, which no table has
         ("diffusion_gemma", "image_processor", None),  # the class wants sounds as well
         ("bert", "image_processor", None),
     ],

@@ -154,9 +154,11 @@ TAKEN = {"image_processor": "pixel_values", "video_processor": "pixel_values_vid
 
 def _owned(kind: str, name: str) -> Any:
     """The part of a type that nobody maps it to, though its processor class wants one and its model
-    takes what it makes: that of the type that the class was written for (GLM-4V's for the MoE)."""
-
+    takes what it makes: that of the type that the class was written for (GLM-4V's for the MoE), or
+    for sounds of the type whose class it began as (Moonshine's streaming of wav2vec 2.0's)."""
     whole = _class(kind)
+    if whole is not None and name == "feature_extractor" and name in whole.get_attributes():
+        return _mapping(name).get(_began_as(kind, whole))
     taken, read = TAKEN.get(name), code(kind)
     if whole is None or taken is None or taken not in read:
         return None
@@ -164,6 +166,17 @@ def _owned(kind: str, name: str) -> Any:
     if name not in wanted or not wanted <= TAKEN.keys():
         return None
     return _mapping(name).get(whole.__module__.split(".")[-2])
+
+
+def _began_as(kind: str, whole: Class) -> str:
+    """The type whose processor class a class began as, by the file that it is written from; ""
+    where that says nothing."""
+    text = code(kind, "modular")
+    base = re.search(rf"^class {whole.__name__}\((\w+)\)", text, re.MULTILINE)
+    home = base and re.search(
+        rf"^from \.\.(\w+)\.processing_\w+ import {base[1]}$", text, re.MULTILINE
+    )
+    return home[1] if home else ""
 
 
 def _mapping(name: str) -> Mapping[str, Any]:
