@@ -20,8 +20,11 @@ HERE = Path(__file__).parent
 # name -> the script with its arguments; what each compares.
 TABLE: Mapping[str, tuple[tuple[str, ...], str]] = {
     "growth": (("growth.py",), "nothing to do, and one touched, from 30 recipes to 1,000"),
-    "noop": (("noop.py", "--recipes", "200"), "nothing to do, against stat, ninja and make"),
-    "cold": (("cold.py",), "30 recipes with 1 and 2 workers, against 30 scripts"),
+    "noop": (
+        ("noop.py", "--recipes", "200"),
+        "nothing to do, against stat and four other programs",
+    ),
+    "cold": (("cold.py",), "30 recipes with 1 and 2 workers, against 30 scripts, by make too"),
     "store": (("store.py", "--without"), "a clone over a filled store, against building"),
     "dataset": (("dataset.py",), "sampling, against plain datasets"),
     "shrink": (("shrink.py",), "shrinking, against load, save and retraining"),

@@ -2,12 +2,13 @@
 
 Beside it, in the same run and on the same files: reading the recipes, receipts and provenance and
 asking the stat of every file that a receipt names (the least that any exact check must do, in
-Python and without deciding anything), and ninja and make with nothing to do on the same graph of
-stages (they compare times, read no recipe, and generated files are given to them).
+Python and without deciding anything), and ninja, make, Snakemake and DVC with nothing to do on the
+same graph of stages (generated files are given to them; the first two compare times, Snakemake is
+asked to, and DVC compares digests where times or sizes differ; none reads a recipe).
 
 The zoo is built for real once (minutes) and kept with --keep FOLDER for another run.
 
-    pip install ninja
+    pip install ninja snakemake dvc
     python benchmarks/noop.py [--recipes 1000] [--keep FOLDER]
 """
 
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 AIM = 0.5  # seconds for 1,000 recipes
@@ -63,17 +65,46 @@ def graph(root: Path) -> list[tuple[str, str, str]]:
 
 
 def write_peers(root: Path) -> None:
-    """build.ninja and Makefile; by their times nothing is out of date."""
+    """build.ninja, Makefile, Snakefile and dvc.yaml; by their times nothing is out of date."""
     edges = graph(root)
     for after, _, _ in edges:  # in the order of the chain, so that times agree with it
         os.utime(root / after)
+    last = [after for after, _, stage in edges if stage == "pack"]
     ninja = ["rule stage", "  command = true"]
-    make = [".PHONY: all", "all: " + " ".join(after for after, _, s in edges if s == "pack")]
-    for after, before, _ in edges:
+    make = [".PHONY: all", f"all: {' '.join(last)}"]
+    snake = ["rule all:", f"  input: {last!r}"]
+    dvc = dict[str, object]()
+    for number, (after, before, _) in enumerate(edges):
         ninja.append(f"build {after}: stage {before}")
         make.append(f"{after}: {before}\n\ttrue")
-    (root / "build.ninja").write_text("\n".join(ninja) + "\n")
-    (root / "Makefile").write_text("\n".join(make) + "\n")
+        snake.append(f"rule r{number}:\n  input: {before!r}\n  output: {after!r}\n  shell: 'true'")
+        outs = [{after: {"cache": False}}]
+        dvc[f"s{number}"] = {"cmd": "true", "deps": [before], "outs": outs}
+    for name, lines in (("build.ninja", ninja), ("Makefile", make), ("Snakefile", snake)):
+        (root / name).write_text("\n".join(lines) + "\n")
+    (root / "dvc.yaml").write_text(json.dumps({"stages": dvc}))  # JSON is YAML
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """Another program with nothing to do. first: what has it take note of what is there."""
+
+    name: str
+    command: tuple[str, ...]
+    first: tuple[tuple[str, ...], ...]
+
+
+SNAKE = ("snakemake", "--cores", "1", "--quiet", "all", "--rerun-triggers", "mtime")
+PEERS = (
+    Peer(name="ninja", command=("ninja",), first=(("ninja",),)),  # it writes its log
+    Peer(name="make", command=("make", "-s"), first=()),
+    Peer(name="snakemake", command=SNAKE, first=((*SNAKE, "--touch"),)),
+    Peer(
+        name="dvc",
+        command=("dvc", "repro", "--quiet"),
+        first=(("dvc", "init", "--no-scm", "--force"), ("dvc", "commit", "--force", "--quiet")),
+    ),
+)
 
 
 def floor(root: Path) -> None:
@@ -125,20 +156,24 @@ def main() -> None:
         said = subprocess.run(doit, cwd=root, check=True, capture_output=True, text=True).stdout
         assert said == f"{arguments.recipes} recipes are up to date\n", said
         ours = median(run(*doit))
-        start = median(run(*doit, "help"))
+        start = median(run(*doit, "--version"))
         read = median(lambda: floor(root))
         print(f"doit, nothing to do          {ours:7.2f} s   aim: at most {AIM} s for 1,000")
         print(f"  of it, starting doit       {start:7.2f} s")
         print(
             f"read and stat the same files {read:7.2f} s   doit costs {ours / read:6.1f} times that"
         )
-        for name, command in (("ninja", ("ninja",)), ("make", ("make", "-s"))):
-            if shutil.which(name) is None:
-                print(f"{name}: not installed")
+        for peer in PEERS:
+            if shutil.which(peer.name) is None:
+                print(f"{peer.name}: not installed")
                 continue
-            run(*command)()  # ninja writes its log
-            peer = median(run(*command))
-            print(f"{name:<29}{peer:7.2f} s   doit costs {ours / peer:6.1f} times that")
+            for command in peer.first:
+                run(*command)()
+            took = median(run(*peer.command), runs=3)
+            print(
+                f"{peer.name:<29}{took:7.2f} s   doit costs {ours / took:6.2f} times that",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -259,6 +259,20 @@ def test_what_takes_long_is_tried_every_week(runner: Runner, tmp_path: Path) -> 
     assert (ROOT / "tests/kit/fuzz.py").is_file()
 
 
+def test_the_programs_that_benchmarks_compare_with_are_there(
+    runner: Runner, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    runner.program("pipx", LOGGED)
+    runner.run(script("benchmarks", "peers"), LOG=str(log))
+    asked = [
+        re.fullmatch(r"pipx install (\w+)==[\d.]+", one) for one in log.read_text().splitlines()
+    ]
+    names = {one[1] for one in asked if one}
+    source = (ROOT / "benchmarks/noop.py").read_text()
+    assert names | {"make"} == {*re.findall(r'name="(\w+)"', source)}
+
+
 def test_benchmarks_are_run_and_their_history_goes_on(runner: Runner, tmp_path: Path) -> None:
     log = tmp_path / "log"
     for name in ("pip", "python", "gh"):
