@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Set
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,11 @@ def read(path: Path) -> list[str]:
     return path.read_text().split("\n")
 
 
+def library(path: Path, beside: PreTrainedTokenizerBase) -> Callable[[str], list[str]]:
+    known = set(read(path))
+    return lambda text: [word if word in known else "<unk>" for word in split(text, beside)]
+
+
 # A token a line; a file of it needs its last token.
 TOY = Format(
     holds=lambda path: path.suffix == ".toy",
@@ -52,9 +57,7 @@ TOY = Format(
     required=lambda tokens: {tokens[-1]: "the last"},
     segmenter=lambda tokens: Led(tokens={token: n for n, token in enumerate(tokens)}),
     cut=lambda tokens, kept: "\n".join(token for token in tokens if token in kept).encode(),
-    library=lambda path, beside: (
-        lambda text: [word if word in read(path) else "<unk>" for word in split(text, beside)]
-    ),
+    library=library,
 )
 
 
