@@ -33,6 +33,14 @@ def test_every_version_has_its_hashes(hashed: dict[str, str]) -> None:
     assert {name: hashed.get(name) for name in wanted} == wanted
 
 
+def test_every_file_is_known_by_its_sha256() -> None:
+    text = (ROOT / "requirements.hashes.txt").read_text().replace(" \\\n", "")
+    for line in text.splitlines():
+        pin, *digests = line.split(" --hash=sha256:")
+        assert digests, pin
+        assert all(re.fullmatch(r"[0-9a-f]{64}", digest.strip()) for digest in digests), pin
+
+
 def test_what_needs_something_has_it(hashed: dict[str, str]) -> None:
     """With `--no-deps` nothing else comes: whatever is installed here for the project is named."""
     assert sorted(needed(OURS, ("test",)) - hashed.keys() - {OURS}) == []

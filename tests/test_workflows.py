@@ -288,19 +288,6 @@ def test_benchmarks_are_run_and_their_history_goes_on(runner: Runner, tmp_path: 
     assert log.read_text().endswith("run download 7 --name benchmarks\n")
 
 
-def test_the_hashed_requirements_are_the_constraints() -> None:
-    hashed = (ROOT / "requirements.hashes.txt").read_text().replace(" \\\n", "")
-    pins = {line.split()[0]: line.split()[1:] for line in hashed.splitlines()}
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    assert {re.sub("[._]", "-", pin.lower()) for pin in pins} == {
-        re.sub("[._]", "-", line.lower()) for line in lines if not line.startswith("#")
-    }
-    for pin, digests in pins.items():
-        assert digests, pin
-        for digest in digests:
-            assert re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", digest), pin
-
-
 def test_every_script_is_run_here() -> None:
     text = Path(__file__).read_text()
     for name in WORKFLOWS:
