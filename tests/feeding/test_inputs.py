@@ -582,6 +582,25 @@ def test_ids_of_a_smaller_book_stay_in_it() -> None:
     assert int(new[..., 1].max()) <= 3
 
 
+def test_tokens_alone_are_asked_for() -> None:
+    """Seamless speaks by default, and wants to know in which language."""
+    from tinybuild.feeding.inputs.continued import _ways
+
+    class Model(torch.nn.Module):
+        config = SimpleNamespace(is_encoder_decoder=True)
+
+        def forward(self, input_ids: torch.Tensor) -> None: ...
+
+        def generate(
+            self, input_ids: torch.Tensor, generate_speech: bool = True, generate_kwargs: Any = None
+        ) -> None: ...
+
+    ids = torch.ones((2, 4), dtype=torch.long)
+    for way in _ways(Model(), {"input_ids": ids}):  # type: ignore[arg-type]
+        assert way["generate_speech"] is False
+        assert "generate_kwargs" not in way
+
+
 def test_codes_that_the_asker_begins_are_continued() -> None:
     """Dia's decoder has an id of each book at a step, and does not begin by itself."""
     from tinybuild.feeding.inputs.continued import _part, _ways
@@ -590,6 +609,8 @@ def test_codes_that_the_asker_begins_are_continued() -> None:
         config = SimpleNamespace(is_encoder_decoder=True)
 
         def forward(self, input_ids: torch.Tensor, decoder_input_ids: torch.Tensor) -> None: ...
+
+        def generate(self, input_ids: torch.Tensor) -> None: ...
 
     ids = torch.ones((2, 4), dtype=torch.long)
     begun = torch.ones((2, 5, 3), dtype=torch.long)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinybuild import bundle
 from tinybuild.errors import first_line
-from tinybuild.feeding.inputs import beside, labels, tensors
+from tinybuild.feeding.inputs import beside, continued, labels, tensors
 from tinybuild.feeding.inputs.attempt import attempt
 from tinybuild.feeding.inputs.draw import ROWS, Draw
 from tinybuild.feeding.inputs.facts import Facts
@@ -402,7 +402,8 @@ def _generate(client: Client) -> bool:
         return False
     takes = inspect.signature(client.model.generate).parameters
     words = {"language": LANGUAGE} if "language" in takes else {}
-    made = _generated(client, {**words, "max_new_tokens": NEW, "do_sample": False})
+    options = {**words, **continued.plain(client.model), "max_new_tokens": NEW, "do_sample": False}
+    made = _generated(client, options)
     made = getattr(made, "sequences", made)
     ids = isinstance(made, torch.Tensor) and made.dim() == 2 and not made.is_floating_point()
     if ids and client.tokenizer is not None:

@@ -242,8 +242,9 @@ class Vectors:
         # What is above the chosen one was not to be taken: an end that would have come too early.
         below = scores.masked_fill(scores >= best, -NEVER).amax(-1)
         margins = (best[..., 0] - below).tolist()
-        given = {key: value for key, value in asked.items() if key not in OPTIONS}
-        options = {key: asked[key] for key in OPTIONS if asked.get(key) is not None}
+        options = {k: v for k, v in asked.items() if k in OPTIONS or isinstance(v, bool)}
+        given = {key: value for key, value in asked.items() if key not in options}
+        options = {key: value for key, value in options.items() if value is not None}
         return Greedy(
             inputs=self.kept(f"{case}/greedy", given),
             options={"max_new_tokens": NEW_TOKENS, "do_sample": False, "num_beams": 1, **options},

@@ -102,11 +102,19 @@ def _generate(model: Model, asked: Given, seed: int) -> Any:
         )
 
 
+def plain(model: Model) -> dict[str, bool]:
+    """What tells `generate` to make tokens alone, where it makes more of them by default: speech,
+    for which Seamless wants a language as well."""
+    takes = inspect.signature(model.generate).parameters
+    return {n: False for n in takes if n.startswith("generate_") and takes[n].default is True}
+
+
 def _ways(model: Model, given: Given) -> Iterator[dict[str, Any]]:
     """Arguments for `generate`, the usual ones first; then what some classes insist on."""
     import torch
 
     asked = {k: v for k, v in given.items() if "labels" not in k and not k.startswith("decoder_")}
+    asked |= plain(model)
     ids = asked.get("input_ids")
     if ids is None:
         yield asked
