@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from tinybuild import bundle
 from tinybuild.errors import first_line
-from tinybuild.feeding.inputs import beside, continued, labels, tensors
+from tinybuild.feeding.inputs import beside, labels, tensors
 from tinybuild.feeding.inputs.attempt import attempt
+from tinybuild.feeding.inputs.continued import plain
 from tinybuild.feeding.inputs.draw import ROWS, Draw
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.processor import features, parts
@@ -402,7 +403,7 @@ def _generate(client: Client) -> bool:
         return False
     takes = inspect.signature(client.model.generate).parameters
     words = {"language": LANGUAGE} if "language" in takes else {}
-    options = {**words, **continued.plain(client.model), "max_new_tokens": NEW, "do_sample": False}
+    options = {**words, **plain(client.model), "max_new_tokens": NEW, "do_sample": False}
     made = _generated(client, options)
     made = getattr(made, "sequences", made)
     ids = isinstance(made, torch.Tensor) and made.dim() == 2 and not made.is_floating_point()
