@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tinybuild.errors import BuildFault
@@ -13,6 +13,8 @@ from tinybuild.portable import chance
 
 if TYPE_CHECKING:
     from torch import Generator, dtype
+
+    from tinybuild.portable.chance import Floats
 
 ROWS = 2
 
@@ -23,6 +25,7 @@ class Draw:
 
     seed: int
     dtype: dtype
+    _drawn: dict[str, Floats] = field(default_factory=dict, compare=False, repr=False)
 
     def _generator(self, name: str) -> Generator:
         import torch
@@ -31,11 +34,15 @@ class Draw:
         return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
     def normal(self, name: str, *shape: int) -> Tensor:
-        """Standard normal numbers in the model's dtype."""
+        """Standard normal numbers in the model's dtype. Fewer are the first of more, so that those
+        of many sizes are drawn once."""
         import torch
 
-        numbers = chance.normal(math.prod(shape), self.seed, name)
-        return torch.from_numpy(numbers.reshape(shape)).to(self.dtype)
+        size = math.prod(shape)
+        if name not in self._drawn or self._drawn[name].size < size:
+            self._drawn[name] = chance.normal(size, self.seed, name)
+        numbers = self._drawn[name][:size].reshape(shape)
+        return torch.from_numpy(numbers).to(self.dtype, copy=True)
 
     def uniform(self, name: str, *shape: int) -> Tensor:
         """Numbers from 0 to 1 in the model's dtype."""
