@@ -385,6 +385,7 @@ SAYS: Mapping[str, str] = {
     "no factor": r".*(width|depth|dim|ffn|channel|loss|init).*",  # of sizes, and of training
     "bound": r"~soft_?cap(ping)?|~logit_cap",
     "attention scale": r"query_pre_attn_scalar|attention_multiplier|softmax_scale|attention_scale",
+    "rates": r"target_bandwidths",  # of a codec, in thousands of bits a second
     "switch": (  # of something that has no size of its own
         r"scale_embedding|scale_attn_weights|~qk_norm|~qk_layernorm|~qk_l2_?norm|norm_topk_prob|"
         r"attn_temperature_tuning|scale_attn_by_inverse_layer_idx|rope_interleave|"
@@ -551,6 +552,13 @@ def is_code(name: str, data: Data) -> bool:
     if not is_id(name):
         return False
     return name.startswith("codebook_") or (name.startswith("audio_") and CODE_ROWS in data)
+
+
+def behind_codes(name: str, data: Data) -> bool:
+    """Whether a config's key holds the id of the row behind all codes: a decoder of codebooks has
+    one, which pads, and takes it out of what it has made (MusicGen)."""
+    rows, books = data.get("vocab_size"), data.get("num_codebooks")
+    return is_id(name) and whole(rows) and whole(books) and data.get(name) == rows
 
 
 def role(name: str) -> str:

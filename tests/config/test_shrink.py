@@ -352,6 +352,42 @@ def test_ids_of_codes_are_those_of_their_codebooks(model_type: str) -> None:
     assert config.bos_token_id == 400
 
 
+def shrunk(source: Any) -> Any:
+    return overrides.override(source, {}, shrink(source, {}).overrides, ())
+
+
+def test_a_codec_makes_as_many_codes_as_its_decoder_takes() -> None:
+    """MusicGen's checkpoints: four codebooks of 11 bits at 2.2 kbit/s, and a row behind the codes
+    that pads."""
+    from transformers import EncodecConfig, MusicgenConfig, MusicgenDecoderConfig, T5Config
+
+    codec = EncodecConfig(
+        target_bandwidths=[2.2],
+        sampling_rate=32_000,
+        upsampling_ratios=[8, 5, 4, 4],
+        codebook_size=2048,
+    )
+    parts = {"text_encoder": T5Config(), "decoder": MusicgenDecoderConfig()}
+    source = MusicgenConfig(audio_encoder=codec, **parts)
+    made = shrunk(source)
+    assert source.audio_encoder.num_quantizers == made.audio_encoder.num_quantizers == 4
+    assert made.audio_encoder.codebook_nbits < 11
+    decoder = made.decoder
+    assert decoder.num_codebooks == 4
+    assert decoder.pad_token_id == decoder.bos_token_id == decoder.vocab_size < 2048
+
+
+@pytest.mark.parametrize(
+    ("rates", "books"), [([1.5, 3.0, 6.0, 12.0, 24.0], [2, 4]), ([6.0, 12.0], [4])]
+)
+def test_a_codec_keeps_the_rates_of_few_codebooks(rates: list[float], books: list[int]) -> None:
+    from transformers import EncodecConfig
+
+    codec = shrunk(EncodecConfig(target_bandwidths=rates))
+    each = codec.frame_rate * codec.codebook_nbits
+    assert [int(1000 * rate // each) for rate in codec.target_bandwidths] == books
+
+
 def test_ids_are_inside_the_vocabulary_and_equal_ones_stay_equal() -> None:
     config = small("qwen2_vl")
     size = config.text_config.vocab_size

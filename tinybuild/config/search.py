@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from tinybuild.config.distinct import FAR, coincident_sizes, measured
 from tinybuild.config.meta import Shapes
+from tinybuild.config.shrink import rates
 from tinybuild.config.tree import Tree
 from tinybuild.keys import NAMES, is_id, measures, says
 from tinybuild.paths import Data, Json, Path, whole
@@ -71,8 +72,7 @@ def search(
             break
         why = f": below a width of {NARROW}, for the recipe's goal" if _narrowed(taken) else ""
         why += f": {FAR}" if _met(_with(tree, taken)) > _met(tree) else ""
-        for path, value in taken:
-            tree.set(path, value, "search" + why)
+        _set(tree, taken, "search" + why)
         new = shapes(tree.overrides)
         now = new if new is not None else now
     return total(now)
@@ -98,9 +98,14 @@ def total(shapes: Shapes) -> int:
 
 def _with(tree: Tree, group: Group) -> Tree:
     trial = tree.copy()
-    for path, value in group:
-        trial.set(path, value, "search")
+    _set(trial, group, "search")
     return trial
+
+
+def _set(tree: Tree, group: Group, reason: str) -> None:
+    for path, value in group:
+        tree.set(path, value, reason)
+    rates(tree)  # a codec's hang on the steps between its numbers
 
 
 @dataclass(frozen=True, kw_only=True)

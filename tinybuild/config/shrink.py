@@ -6,6 +6,7 @@ it changes a reason; the recipe's own keys are left as they are, and what depend
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -133,6 +134,31 @@ def maps(tree: Tree) -> None:
             tree.set((*path, own[0]), node[own[1]], "rule maps: those of the masks")
 
 
+def rates(tree: Tree) -> None:
+    """A codec's rates take as many codebooks as in the source, up to four: a number of a smaller
+    codebook has fewer bits (`EncodecConfig.num_quantizers`)."""
+    for path, name, _ in tree.items():
+        was = tree.was((*path, name)) if says(name, "rates") else None
+        before, now = (_bits(mapping(one, path)) for one in (tree.source, tree.data))
+        if isinstance(was, list | tuple) and was and before and now:
+            books = [int(1000 * rate // before) for rate in was]
+            books = [one for one in books if one <= BOOKS] or [BOOKS]
+            new = [round(one * now / 1000, 3) for one in books]
+            tree.set((*path, name), new, "rule rates: as many codebooks")
+
+
+BOOKS = 4
+
+
+def _bits(codec: Data) -> int:
+    """How many bits a second the numbers of one codebook take; 0 where the config does not say."""
+    hop, sampled = codec.get("upsampling_ratios"), codec.get("sampling_rate")
+    size = codec.get("codebook_size")
+    if not (wholes(hop) and whole(sampled) and whole(size)):
+        return 0
+    return math.ceil(sampled / math.prod(hop)) * math.ceil(math.log2(size))
+
+
 def exceptions(tree: Tree) -> None:
     """What no rule sees: a small file of keys by model type, each with its reason."""
     for path, node in tree.nodes():
@@ -164,6 +190,7 @@ RULES: tuple[Callable[[Tree], None], ...] = (
     images,
     layout,
     maps,
+    rates,
     exceptions,
     token_ids,
 )

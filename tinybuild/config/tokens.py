@@ -8,6 +8,7 @@ from tinybuild.config.tree import Tree
 from tinybuild.keys import (
     CODE_ROWS,
     TEXT_ROWS,
+    behind_codes,
     codes,
     ids_in,
     is_code,
@@ -44,8 +45,12 @@ def token_ids(tree: Tree) -> None:
         if value is None and says(name, "placeholder"):
             tree.set((*path, name), next(free), "rule ids: left open in the source")
     for path, name, value in tree.items():
-        code = is_code(name, mapping(tree.data, path))
-        if is_id(name) and not code and any(number in moved for number in ids_in(name, value)):
+        node = mapping(tree.data, path)
+        if is_code(name, node) or not is_id(name):
+            continue
+        if behind_codes(name, mapping(tree.source, path)):
+            tree.set((*path, name), node["vocab_size"], "rule ids: one past the codes")
+        elif any(number in moved for number in ids_in(name, value)):
             new = replaced(name, value, lambda number: moved.get(number, number))
             tree.set((*path, name), new, "rule ids: inside the vocabulary")
     _stretches(tree)

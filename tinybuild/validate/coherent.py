@@ -10,6 +10,8 @@ from tinybuild.config import reads
 from tinybuild.facts import TokenizerIds
 from tinybuild.feeding.inputs import continued
 from tinybuild.keys import (
+    behind_codes,
+    configs,
     ids_in,
     is_code,
     is_config,
@@ -41,8 +43,11 @@ def ids_in_vocabulary(subject: Subject) -> Result | None:
     embedding = subject.rows
     if embedding is None:
         return None
-    ids = [*mentioned(subject.file("config.json"))]
-    ids += mentioned(subject.file(GENERATION))
+    config = subject.file("config.json")
+    nodes = (node for _, node in configs(config))
+    codes = {node[name] for node in nodes for name in node if behind_codes(name, node)}
+    ids = [*mentioned(config), *mentioned(subject.file(GENERATION))]
+    ids = [number for number in ids if number not in codes]
     if "tokenizer" in subject.parts:
         ids.append(max(subject.tokenizer.get_vocab().values()))
     largest = max(ids, default=-1)
