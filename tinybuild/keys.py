@@ -561,6 +561,15 @@ def behind_codes(name: str, data: Data) -> bool:
     return is_id(name) and whole(rows) and whole(books) and data.get(name) == rows
 
 
+def row_behind(data: Data) -> int | None:
+    """That row of the decoder in a config tree; None where none has one."""
+    for _, node in configs(data):
+        for name, value in node.items():
+            if behind_codes(name, node) and whole(value):
+                return value
+    return None
+
+
 def role(name: str) -> str:
     """What the token of a key is for: eos of eos_token_id, image of image_token_index and
     image_patch_id."""

@@ -90,3 +90,27 @@ def test_without_a_tokenizer_generation_has_no_id_past_the_vocabulary(
     made = json.loads((out / "generation_config.json").read_text())
     assert (made["bos_token_id"], made["eos_token_id"]) == (1, 2)
     assert made.get("lang_to_id") is None
+
+
+@pytest.mark.parametrize("own", [None, {"pad_token_id": 2048, "decoder_start_token_id": 2048}])
+def test_what_generates_codes_begins_and_pads_with_the_row_behind_them(
+    tmp_path: Path, own: dict[str, int] | None
+) -> None:
+    """MusicGen takes what pads out of the codes that it made: a code is not to be among it."""
+    from transformers import GenerationConfig, MusicgenDecoderConfig, MusicgenForCausalLM
+
+    config = MusicgenDecoderConfig(
+        vocab_size=32,
+        pad_token_id=32,
+        bos_token_id=32,
+        hidden_size=16,
+        ffn_dim=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
+    model = MusicgenForCausalLM(config)
+    if own is not None:
+        GenerationConfig(**own).save_pretrained(tmp_path)
+    saved.generation(model, tmp_path, None, {})
+    made = model.generation_config
+    assert made.pad_token_id == made.bos_token_id == made.decoder_start_token_id == 32

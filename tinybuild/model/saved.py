@@ -13,7 +13,7 @@ from tinybuild.facts import Ids
 from tinybuild.feeding import processor
 from tinybuild.feeding.processor import abroad
 from tinybuild.files import pretty
-from tinybuild.keys import configs, elsewhere, is_id, measures, says, vocabulary
+from tinybuild.keys import configs, elsewhere, is_id, measures, row_behind, says, vocabulary
 from tinybuild.paths import Data, Json, whole
 
 if TYPE_CHECKING:
@@ -40,6 +40,14 @@ def processor_files(
 
 def generation(model: PreTrainedModel, folder: Path, tokenizer: Ids | None, wishes: Data) -> None:
     """Give a model the source's generation config, its ids brought in line like the config's."""
+    _generation(model, folder, tokenizer, wishes)
+    row = row_behind(model.config.to_dict())
+    if row is not None:  # what it generates is codes: it begins and pads with none of them
+        for name in ("bos_token_id", "pad_token_id", "decoder_start_token_id"):
+            setattr(model.generation_config, name, row)
+
+
+def _generation(model: PreTrainedModel, folder: Path, tokenizer: Ids | None, wishes: Data) -> None:
     from transformers import GenerationConfig
 
     path = folder / "generation_config.json"

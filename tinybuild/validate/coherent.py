@@ -10,8 +10,6 @@ from tinybuild.config import reads
 from tinybuild.facts import TokenizerIds
 from tinybuild.feeding.inputs import continued
 from tinybuild.keys import (
-    behind_codes,
-    configs,
     ids_in,
     is_code,
     is_config,
@@ -19,6 +17,7 @@ from tinybuild.keys import (
     mentioned,
     reads_text,
     role,
+    row_behind,
     vocabulary,
 )
 from tinybuild.paths import Data, Json, Path, leaves, mappings, whole
@@ -44,10 +43,8 @@ def ids_in_vocabulary(subject: Subject) -> Result | None:
     if embedding is None:
         return None
     config = subject.file("config.json")
-    nodes = (node for _, node in configs(config))
-    codes = {node[name] for node in nodes for name in node if behind_codes(name, node)}
     ids = [*mentioned(config), *mentioned(subject.file(GENERATION))]
-    ids = [number for number in ids if number not in codes]
+    ids = [number for number in ids if number != row_behind(config)]
     if "tokenizer" in subject.parts:
         ids.append(max(subject.tokenizer.get_vocab().values()))
     largest = max(ids, default=-1)
@@ -109,7 +106,9 @@ def coherent_ids(subject: Subject) -> Result | None:
     before = _of_source(subject.source_file("config.json"), subject.source_config)
     before |= _of_generation(subject.source_file(GENERATION))
     after = dict(_ids(subject.file("config.json"), subject.model.config))
-    after |= _of_generation(subject.file(GENERATION))
+    codes = row_behind(subject.file("config.json"))
+    told = _of_generation(subject.file(GENERATION))
+    after |= {path: value for path, value in told if codes is None or value != codes}
     if not after:
         return None
     given = {path[-1] for path, _ in leaves(subject.overrides, _no_id) if is_id(path[-1])}
