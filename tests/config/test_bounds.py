@@ -24,6 +24,8 @@ SECTION = {"architecture": "auto", "shrink": "auto", "size": "tiny"}
     [
         ({"num_hidden_layers": 10**9}, "num_hidden_layers of the source's config.json asks for"),
         ({"n_layer": 1e9}, "n_layer of the source's config.json asks for 1,000,000,000; at most"),
+        ({"n_layer": "1e9"}, "n_layer of the source's config.json asks for 1,000,000,000; at most"),
+        ({"num_hidden_layers": 1e308}, "asks for more than 10^18; at most 10,000"),
         ({"depths": [2, 10**9]}, "asks for 1,000,000,002; at most 10,000"),
         ({"num_labels": 10**9}, "num_labels of the source's config.json asks for 1,000,000,000"),
         ({"id2label": {str(n): "x" for n in range(300_000)}}, "asks for 300,000; at most 100,000"),
@@ -38,6 +40,12 @@ def test_sizes_of_a_source(more: dict[str, Any], said: str) -> None:
         bounds.hold({**LLAMA, **more}, "the source's config.json", ("source",))
     assert said in str(caught.value)
     assert caught.value.findings[0].hint
+
+
+def test_text_that_counts_nothing() -> None:
+    """A date, a commit, a size that no class reads as a number."""
+    more = {"revision": "20260101123456789", "hidden_act": "inf", "num_hidden_layers": "nan"}
+    bounds.hold({**LLAMA, **more}, "it", ("source",))
 
 
 @pytest.mark.parametrize("key", ["num_hidden_layers", "num_labels"])

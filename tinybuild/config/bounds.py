@@ -6,6 +6,7 @@ counts parameters.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from tinybuild.errors import BuildFault, Finding
@@ -47,7 +48,7 @@ def hold(data: Data, whose: str, key: Iterable[str | int]) -> None:
 def _beyond(data: Data) -> Iterator[tuple[Path, str, int]]:
     for path, value in _named(data):
         most, number = _most(path[-1], path), _asked(value)
-        if number > most:
+        if number > most and not (most == SIZE and isinstance(value, str)):  # any text of digits
             yield path, f"{number:,}" if number < 10**18 else "more than 10^18", most
 
 
@@ -74,11 +75,17 @@ def _most(name: str, path: Path) -> int:
 
 
 def _asked(value: Json) -> int:
-    """What a value counts to: a number itself, whole numbers their sum, else how many there are."""
-    if isinstance(value, bool | str) or value is None:
+    """What a value counts to: a number itself, also as text, which classes read as one; whole
+    numbers their sum; else how many there are."""
+    if isinstance(value, bool) or value is None:
         return 0
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return 0
     if isinstance(value, int):
         return value
     if isinstance(value, float):
-        return int(value) if value == value and abs(value) < 1e30 and value.is_integer() else 0
+        return int(value) if math.isfinite(value) else 0
     return sum(value) if wholes(value) else len(value)
