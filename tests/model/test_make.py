@@ -423,6 +423,26 @@ def test_of_two_spreads_one_is_better(better: Any, worse: Any) -> None:
     assert ranks[0] > ranks[1]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "times", "whole"),
+    [("float16", 1.0, True), ("float16", 1e7, False), ("bfloat16", 1e7, True)],
+)
+def test_the_best_of_spreads_is_finite_as_it_is_saved(
+    dtype: str, times: float, whole: bool
+) -> None:
+    """Command R's factor of the logits wants a wide draw, which float16 does not reach."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    made = LlamaForCausalLM(LlamaConfig(**TINY)).to(getattr(torch, dtype))
+    with torch.no_grad():
+        made.lm_head.weight *= times
+    assert draw.finite(made, draw.batch_of(made, 0), 0) is whole
+    good, wide = (draw.Said(share=1.0, margin=1.0, loss=1.0, finite=one) for one in (True, False))
+    assert wide.rank() < draw.Said(share=0.0, margin=0.0, loss=9.0).rank() < good.rank()
+    assert (good.best(), wide.best()) == (True, False)
+
+
 def test_what_running_converts_is_saved_in_the_wished_dtype(job: MakeJob, tmp_path: Path) -> None:
     config = {"num_sparse_encoder_layers": 1}
     more = {"architecture": "SwitchTransformersForConditionalGeneration", "shrink": "auto"}

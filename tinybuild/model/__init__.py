@@ -20,7 +20,17 @@ from tinybuild.feeding.processor import abroad
 from tinybuild.files import pretty
 from tinybuild.keys import parallel
 from tinybuild.model import formats, saved
-from tinybuild.model.draw import DRAWS, Batch, Said, batch_of, calibrate, drawn, said, widen
+from tinybuild.model.draw import (
+    DRAWS,
+    Batch,
+    Said,
+    batch_of,
+    calibrate,
+    drawn,
+    finite,
+    said,
+    widen,
+)
 from tinybuild.model.resized import Change, Resized, possible, resize
 from tinybuild.reading import reading
 from tinybuild.sections import Model
@@ -262,12 +272,14 @@ class Building:
         kept = precision.keeps(self.model_class, config, self.dtype)
         batch = batch_of(model, self.seed, resized.batch)
         precision.cast(model, self.dtype, kept)
+        whole = finite(model.eval(), batch, self.seed)
         # The saved numbers, in float32: how a CPU rounds shorter ones would decide what is tried.
         precision.cast(model, torch.float32, frozenset())
         if model.can_generate():
             saved.generation(model, self.folder, self.tokenizer, wishes)
         model.eval()
         calibrate(model, batch, self.seed)
+        told = said(model, batch, self.seed)
         return Built(
             model=model,
             changes=changes,
@@ -277,7 +289,7 @@ class Building:
             kept=kept,
             wide=wide,
             number=number,
-            said=said(model, batch, self.seed),
+            said=told and replace(told, finite=whole),
         )
 
     @property
