@@ -226,6 +226,15 @@ def test_expected_system_errors_are_faults(number: int) -> None:
     assert "hint:" in str(fault)
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+def test_an_error_of_no_file_names_none(number: int, tmp_path: Path) -> None:
+    """Who asks says what it was at: a task."""
+    fault = files.explain(OSError(number, "x"), tmp_path)
+    assert fault is not None
+    assert fault.findings[0].where == ""
+    assert "ls -ld ` " not in fault.findings[0].hint
+
+
 def test_other_system_errors_are_bugs() -> None:
     assert files.explain(OSError(errno.EBADF, "x")) is None
 

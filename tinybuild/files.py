@@ -463,8 +463,9 @@ def explain(error: OSError, root: Path | None = None) -> Fault | None:
     if isinstance(error, PermissionError):
         closed = [f"{folder}/" for name in names if (folder := _closed(name))]
         where, what = (closed[0], "you may not write there") if closed else (where, what)
-    where = where.removeprefix(f"{root}/") or "./"
-    return BuildFault.of(what, where=where, hint=hint.format(where))
+    if where:
+        where = where.removeprefix(f"{root}/") or "./"
+    return BuildFault.of(what, where=where, hint=hint.format(where or "."))
 
 
 def _closed(path: str) -> str:

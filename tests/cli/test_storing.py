@@ -108,7 +108,9 @@ def test_a_far_store_is_swept_too(zoo: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert answer.data == {**none, "far": told}
 
 
-@pytest.mark.parametrize("error", [OSError("no route to me:secret@host"), Bug("no route")])
+@pytest.mark.parametrize(
+    "error", [OSError("no route to me:secret@host"), Bug("no route"), OSError()]
+)
 def test_a_far_store_that_does_not_answer_is_named(
     zoo: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
@@ -118,7 +120,7 @@ def test_a_far_store_that_does_not_answer_is_named(
     monkeypatch.setenv("TINYBUILD_STORE", "s3://bucket/tiny")
     monkeypatch.setenv("XDG_CACHE_HOME", str(zoo / "cache"))
     monkeypatch.setattr(Pool, "call", call)
-    with pytest.raises(Fault, match="s3://bucket/tiny could not be swept: no route"):
+    with pytest.raises(Fault, match=r"s3://bucket/tiny could not be swept: (no route|OSError)"):
         said(zoo, "gc")
 
 

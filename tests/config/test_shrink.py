@@ -388,6 +388,17 @@ def test_a_codec_keeps_the_rates_of_few_codebooks(rates: list[float], books: lis
     assert [int(1000 * rate // each) for rate in codec.target_bandwidths] == books
 
 
+@pytest.mark.parametrize(
+    "odd", [{"codebook_size": 0}, {"codebook_size": -4}, {"upsampling_ratios": [8, 0, 4, 2]}]
+)
+def test_a_codec_of_no_size_is_no_fault_of_ours(odd: dict[str, Any]) -> None:
+    """What its class makes of it is for the class to say."""
+    from transformers import EncodecConfig
+
+    source = EncodecConfig(**odd)
+    assert shrink(source, {}).data["target_bandwidths"] == [*source.target_bandwidths]
+
+
 def test_ids_are_inside_the_vocabulary_and_equal_ones_stay_equal() -> None:
     config = small("qwen2_vl")
     size = config.text_config.vocab_size

@@ -12,7 +12,7 @@ from tinybuild import network, wire
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.engine.stages import STAGES
-from tinybuild.engine.stored import SECONDS, standing
+from tinybuild.engine.stored import SECONDS, standing, why
 from tinybuild.errors import RecipeFault, SourceFault
 from tinybuild.paths import Json
 from tinybuild.progress import size
@@ -83,9 +83,8 @@ def _behind(here: Session, asked: Sweeping, far: str) -> Swept:
     try:
         told = here.builder.pool.call("tinybuild.store.far:swept", asked, limits, "online")
     except (OSError, Bug) as error:
-        why = network.scrubbed(str(error).strip().splitlines()[-1])
         hint = "check the URL, and the credentials that its client reads"
-        raise SourceFault.of(f"{far} could not be swept: {why}", hint=hint) from None
+        raise SourceFault.of(f"{far} could not be swept: {why(error)}", hint=hint) from None
     return wire.load(Swept, told)
 
 

@@ -14,6 +14,7 @@ from tinybuild.keys import LABELS, measures, says
 from tinybuild.paths import Data, Json, Path, wholes
 
 LAYERS, EXPERTS, COUNT, SIZE = 10_000, 2**15, 100_000, 10**12  # Doge has 2**14 experts
+UNBOUNDED = 1e30
 NUMBER, STAGES = "num_labels", "depths"
 # What is made one by one, for each that a number says; every other size is of a tensor.
 ONE_BY_ONE: Mapping[str, int] = {
@@ -48,8 +49,15 @@ def hold(data: Data, whose: str, key: Iterable[str | int]) -> None:
 def _beyond(data: Data) -> Iterator[tuple[Path, str, int]]:
     for path, value in _named(data):
         most, number = _most(path[-1], path), _asked(value)
-        if number > most and not (most == SIZE and isinstance(value, str)):  # any text of digits
+        if number > most and not (most == SIZE and _no_size(path[-1], value)):
             yield path, f"{number:,}" if number < 10**18 else "more than 10^18", most
+
+
+def _no_size(name: str, value: Json) -> bool:
+    """Text that happens to be digits, and what stands for no bound where nothing is measured."""
+    if isinstance(value, float):
+        return value >= UNBOUNDED and not measures(name)
+    return isinstance(value, str)
 
 
 def _named(value: Json, path: Path = ()) -> Iterator[tuple[Path, Json]]:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 
+BOOKS = 4  # of a codec, at most
+
+
 def shrink(
     config: PreTrainedConfig,
     wishes: Data,
@@ -138,7 +141,9 @@ def rates(tree: Tree) -> None:
     """A codec's rates take as many codebooks as in the source, up to four: a number of a smaller
     codebook has fewer bits (`EncodecConfig.num_quantizers`)."""
     for path, name, _ in tree.items():
-        was = tree.was((*path, name)) if says(name, "rates") else None
+        if not says(name, "rates"):
+            continue
+        was = tree.was((*path, name))
         before, now = (_bits(mapping(one, path)) for one in (tree.source, tree.data))
         if isinstance(was, list | tuple) and was and before and now:
             books = [int(1000 * rate // before) for rate in was]
@@ -147,14 +152,11 @@ def rates(tree: Tree) -> None:
             tree.set((*path, name), new, "rule rates: as many codebooks")
 
 
-BOOKS = 4
-
-
 def _bits(codec: Data) -> int:
     """How many bits a second the numbers of one codebook take; 0 where the config does not say."""
     hop, sampled = codec.get("upsampling_ratios"), codec.get("sampling_rate")
     size = codec.get("codebook_size")
-    if not (wholes(hop) and whole(sampled) and whole(size)):
+    if not (wholes(hop) and whole(sampled) and whole(size)) or min(*hop, size, 1) < 1:
         return 0
     return math.ceil(sampled / math.prod(hop)) * math.ceil(math.log2(size))
 

@@ -130,11 +130,15 @@ class Stored:
             with_far, self.far = self.far, ""
             if not with_far:
                 self.folder = None
-            fault = explain(error) if isinstance(error, OSError) else error
-            said = str(fault or error).strip().splitlines()
-            why = said[-1] if isinstance(error, Bug) else said[0]
             where = f" at {with_far}" if with_far else ""
-            say(network.scrubbed(f"the store{where} is not used from here on: {why}"))
+            say(network.scrubbed(f"the store{where} is not used from here on: {why(error)}"))
+
+
+def why(error: Fault | OSError | Bug) -> str:
+    """What went wrong with a store, in a line, without passwords."""
+    fault = explain(error) if isinstance(error, OSError) else error
+    said = str(fault or error).strip().splitlines() or [type(error).__name__]
+    return network.scrubbed(said[-1] if isinstance(error, Bug) else said[0])
 
 
 def closed(pins: Data, others: Callable[[str], Data]) -> bool:

@@ -272,12 +272,12 @@ class Building:
         kept = precision.keeps(self.model_class, config, self.dtype)
         batch = batch_of(model, self.seed, resized.batch)
         precision.cast(model, self.dtype, kept)
-        whole = finite(model.eval(), batch, self.seed)
+        model.eval()
+        whole = not model.can_generate() or finite(model, batch, self.seed)
         # The saved numbers, in float32: how a CPU rounds shorter ones would decide what is tried.
         precision.cast(model, torch.float32, frozenset())
         if model.can_generate():
             saved.generation(model, self.folder, self.tokenizer, wishes)
-        model.eval()
         calibrate(model, batch, self.seed)
         told = said(model, batch, self.seed)
         return Built(
