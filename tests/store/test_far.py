@@ -20,7 +20,7 @@ from tinybuild.store.far import DAY, Asked, Far, Sweeping, pull, push, swept
 from tinybuild.store.folder import Folder
 from tinybuild.store.kept import Kept
 from tinybuild.store.place import Place
-from tinybuild.store.sweep import Bounds, Swept
+from tinybuild.store.sweep import Bounds, Swept, oldest
 from tinybuild.workers import Pool
 
 STATE = State(settings={}, seed=0, inputs={}, upstream={}, code="c", versions={})
@@ -179,14 +179,14 @@ def test_the_longest_unused_go_there_too(
         assert far.files.modified(far.entry(keys[0])) == first
         assert pull(Asked(url=url, key=keys[0], folder=tmp_path / "other", writes=True)) == "there"
     asked = Sweeping(url=url, bounds=Bounds(size=34), now=later, dry=True)
-    assert [one.key for one in Far(url).held()] == keys[::-1]
+    assert [one.key for one in oldest(Far(url).held())] == keys[::-1]
     would = Swept(entries=1, bytes=30, left=1, left_bytes=34)
     assert swept(asked) == would
-    assert len(Far(url).held()) == 2
+    assert len(oldest(Far(url).held())) == 2
     soon = replace(asked, now=time.time(), dry=False)  # what a writer may be about to name stays
     assert swept(soon) == replace(would, bytes=0)
     assert swept(replace(asked, dry=False)) == replace(would, entries=0)
-    assert [one.key for one in Far(url).held()] == keys[:1]
+    assert [one.key for one in oldest(Far(url).held())] == keys[:1]
     assert pull(Asked(url=url, key=keys[0], folder=tmp_path / "third", writes=True)) == "there"
     roots = replace(asked, dry=False, bounds=Bounds(size=0, roots=(keys[0],)))
     assert swept(roots) == Swept(entries=0, bytes=0, left=1, left_bytes=34)

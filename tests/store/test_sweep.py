@@ -10,7 +10,7 @@ import pytest
 from tinybuild.files import sha256
 from tinybuild.store.folder import Folder
 from tinybuild.store.kept import Blob, Kept
-from tinybuild.store.sweep import GRACE, Bounds, Near, Swept, sweep
+from tinybuild.store.sweep import GRACE, Bounds, Near, Swept, oldest, sweep
 
 NOW = 1_000_000_000.0
 DAY = 86400.0
@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Folder:
 
 
 def keys(store: Folder) -> str:
-    return "".join(one.key[0] for one in Near(store).held())
+    return "".join(one.key[0] for one in oldest(Near(store).held()))
 
 
 def files(store: Folder) -> int:

@@ -44,7 +44,7 @@ def _store(here: Session, words: Sequence[str], options: Options) -> Lines:
 
 
 def _status(here: Session, store: Place) -> Lines:
-    entries, far = Near(Folder(store.folder)).held(), network.scrubbed(store.far)
+    entries, far = [*Near(Folder(store.folder)).held()], network.scrubbed(store.far)
     keys = {one.key for one in entries}
     ours = sum(kept.key in keys for _, kept in standing(here.root))
     yield f"folder   {store.folder}"

@@ -18,7 +18,7 @@ from tinybuild.errors import BuildFault, PackageFault, install
 from tinybuild.files import sha256
 from tinybuild.store.folder import LAYOUT, Damaged, Folder
 from tinybuild.store.kept import Blob, Kept, read
-from tinybuild.store.sweep import GRACE, Bounds, Held, Swept, oldest, sweep, unused
+from tinybuild.store.sweep import GRACE, Bounds, Held, Swept, sweep, unused
 
 DAY = 86400.0
 
@@ -88,10 +88,7 @@ class Far:
             if time.time() - self.files.modified(place).timestamp() > DAY:
                 self.files.pipe_file(place, text)
 
-    def held(self) -> list[Held]:
-        return oldest(self._held())
-
-    def _held(self) -> Iterator[Held]:
+    def held(self) -> Iterator[Held]:
         found = {place: used for place, _, used in self._listed("entries")}
         texts = self.files.cat([*found], on_error="omit") if found else {}
         for place, text in texts.items():

@@ -31,8 +31,8 @@ class Held:
 class Shelf(Protocol):
     """A store that can be swept: the one on this machine, or one at a URL (`store.far`)."""
 
-    def held(self) -> list[Held]:
-        """The entries that can be read, the longest unused first. Raises OSError."""
+    def held(self) -> Iterator[Held]:
+        """The entries that can be read. Raises OSError."""
 
     def loose(self, named: Collection[str], now: float) -> Iterator[tuple[str, int]]:
         """Files that no entry names, with their size, and what killed writers left; none that
@@ -72,7 +72,7 @@ def sweep(shelf: Shelf, bounds: Bounds, now: float, *, dry: bool = False) -> Swe
 
     Beside writers and readers: a file that an entry lost is a miss, and is made again.
     """
-    every = shelf.held()
+    every = oldest(shelf.held())
     going = {one.key for one in _going(every, bounds, now)}
     stay = [one for one in every if one.key not in going]
     loose = dict(shelf.loose({digest for one in stay for digest in one.files}, now))
@@ -112,10 +112,7 @@ class Near:
 
     folder: Folder
 
-    def held(self) -> list[Held]:
-        return oldest(self._held())
-
-    def _held(self) -> Iterator[Held]:
+    def held(self) -> Iterator[Held]:
         for path in self.folder.root.glob("entries/*/*.json"):
             with contextlib.suppress(OSError):
                 kept = read(path.read_bytes(), path.stem)
