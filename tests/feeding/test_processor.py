@@ -263,6 +263,19 @@ SQUARE = {"height": 32, "width": 32}
             id="patches of two frames by another name",
         ),
         pytest.param(
+            {
+                "image_processor": {"temporal_patch_size": 1},
+                "video_processor": {"temporal_patch_size": 2},
+            },
+            {"vision_config": {"temporal_merge_size": 2}},
+            {"vision_config": {"temporal_merge_size": 2}},
+            {
+                "image_processor": {"temporal_patch_size": 1},
+                "video_processor": {"temporal_patch_size": 2},
+            },
+            id="frames of a video that are put together behind the tower",
+        ),
+        pytest.param(
             {"overlap_margins": [4, 4], "size": {"height": 378, "width": 378}},
             {"vision_config": {"image_size": [378, 378], "patch_size": 14}},
             {"vision_config": {"image_size": [48, 48], "patch_size": 8}},
@@ -481,6 +494,14 @@ def test_a_model_of_features_gets_what_makes_them(job: MakeJob) -> None:
     assert fetch(job, source="granite_speech5_ctc").exists()  # whose own may want torchaudio
 
 
+@FILMS
+def test_a_part_is_without_what_its_class_says_to_disable() -> None:
+    """Ernie 4.5's draws times on frames by a font, which no default brings."""
+    made = blank.part("ernie4_5_vl_moe", "video_processor")
+    assert made is not None
+    assert made["draw_on_frames"] is False
+
+
 def test_a_type_with_one_part_has_that(job: MakeJob) -> None:
     folder = fetch(job, source="vit") / "source"
     assert not (folder / "processor_config.json").exists()
@@ -545,6 +566,7 @@ def test_a_type_that_no_table_has_gets_a_neighbours_processor(
         ("modernvbert", "image_processor", "Idefics3ImageProcessor"),
         ("moonshine_streaming", "feature_extractor", "Wav2Vec2FeatureExtractor"),
         ("musicflamingo", "feature_extractor", "WhisperFeatureExtractor"),
+        ("vision-text-dual-encoder", "image_processor", "ViTImageProcessor"),  # of a part
         ("markuplm", "feature_extractor", None),  # of pages, which no table has
         ("diffusion_gemma", "image_processor", None),  # the class wants sounds as well
         ("bert", "image_processor", None),

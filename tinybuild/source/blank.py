@@ -155,7 +155,8 @@ TAKEN = {"image_processor": "pixel_values", "video_processor": "pixel_values_vid
 def _owned(kind: str, name: str) -> Any:
     """The part of a type that nobody maps it to, though its processor class wants one and its model
     takes what it makes: that of the type that the class was written for (GLM-4V's for the MoE), or
-    for sounds of the type whose class it began as (Moonshine's streaming of wav2vec 2.0's)."""
+    of a part of the type's default config (ViT of a dual encoder); for sounds that of the type
+    whose class it began as (Moonshine's streaming of wav2vec 2.0's)."""
     whole = _class(kind)
     if whole is not None and name == "feature_extractor" and name in whole.get_attributes():
         return _mapping(name).get(_began_as(kind, whole))
@@ -165,7 +166,17 @@ def _owned(kind: str, name: str) -> Any:
     wanted = {part for part in whole.get_attributes() if "tokenizer" not in part}
     if name not in wanted or not wanted <= TAKEN.keys():
         return None
-    return _mapping(name).get(whole.__module__.split(".")[-2])
+    known = _mapping(name)
+    types = (whole.__module__.split(".")[-2], *_inside(kind))
+    return next((known[one] for one in types if one in known), None)
+
+
+def _inside(kind: str) -> list[str]:
+    """The types of the parts of a type's default config."""
+    from transformers import CONFIG_MAPPING
+
+    parts = vars(CONFIG_MAPPING[kind]()).values()
+    return [part.model_type for part in parts if hasattr(part, "model_type")]
 
 
 def _began_as(kind: str, whole: Class) -> str:
@@ -200,12 +211,25 @@ def part(kind: str, name: str) -> dict[str, Any] | None:
         if found is None or getattr(found, "is_dummy", False):
             continue
         try:
-            made = found()
-            data = json.loads(made.to_json_string())
+            made, data = _by_default(found)
         except (ImportError, TypeError, ValueError, OSError):
             continue  # it needs a package, or files
-        return dict(data) if name != "image_processor" or _complete(made) else None
+        return data if name != "image_processor" or _complete(made) else None
     return None
+
+
+def _by_default(known: Callable[..., Any]) -> tuple[Any, dict[str, Any]]:
+    """A part with its class's defaults, and those as JSON data; without what the class says to
+    disable where a file is not there (the font by which Ernie 4.5's draws times on frames)."""
+    made = known()
+    try:
+        return made, json.loads(made.to_json_string())
+    except ValueError as error:
+        off = re.search(r"\bdisable `(\w+)`", str(error))
+        if off is None:
+            raise
+        made = known(**{off[1]: False})
+        return made, json.loads(made.to_json_string())
 
 
 def _heard(kind: str, mapped: Sequence[str]) -> list[str]:

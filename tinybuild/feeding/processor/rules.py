@@ -105,6 +105,13 @@ def _same(view: View, name: str, value: Json) -> Json:
     return value if new is None else new
 
 
+def _frame(view: View, name: str, value: Json) -> Json:
+    """Frames of a patch: one where a config does not speak of them, but where those of a video are
+    put together behind the tower (Ernie 4.5's)."""
+    merged = find(view.tiny, ("temporal_merge_size",), "image") if view.video else None
+    return merged or 1
+
+
 def _patch(view: View, name: str, value: Json) -> Json:
     """A patch's sides in the shape that the value has: a pair, a mapping, or else a number."""
     if name != OF_TOWER and _told(view.data, OF_TOWER) is not None:
@@ -265,10 +272,7 @@ SETTINGS: dict[str, Setting] = {
     **dict.fromkeys(
         ("merge_size", "spatial_merge_size"), Setting(keys=("spatial_merge_size", "merge_size"))
     ),
-    # Patches of a config that does not speak of frames are of one.
-    "temporal_patch_size": Setting(
-        keys=("temporal_patch_size", "patch_temporal"), rule=lambda view, name, value: 1
-    ),
+    "temporal_patch_size": Setting(keys=("temporal_patch_size", "patch_temporal"), rule=_frame),
     "overlap_margins": Setting(rule=_margins),
     "pooling_ratio": Setting(keys=("projector_pooling_ratio", "pooling_ratio")),
     "image_grid_pinpoints": Setting(keys=("image_grid_pinpoints",), rule=_pixels),
