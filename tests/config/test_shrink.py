@@ -594,7 +594,8 @@ def test_sizes_that_a_search_makes_equal_say_why(goal: int, reason: str) -> None
     from tinybuild.config.search import search
 
     source = {"model_type": "x", "hidden_size": 4096, "num_attention_heads": 64}
-    tree = Tree({**source, "q_lora_rank": 128}, {}, TINY, None)
+    others = {"num_key_value_heads": 32, "n_group": 16, "qk_head_dim": 256}
+    tree = Tree({**source, **others, "q_lora_rank": 128}, {}, TINY, None)
     taken = {"num_attention_heads": 4, "num_key_value_heads": 5, "n_group": 6, "qk_head_dim": 7}
     for name, value in {"hidden_size": 48, "q_lora_rank": 8, **taken}.items():
         tree.set((name,), value, "rule")
@@ -605,6 +606,46 @@ def test_sizes_that_a_search_makes_equal_say_why(goal: int, reason: str) -> None
 
     search(tree, goal, measure, lambda _: True, narrow=False)
     assert tree.reasons["q_lora_rank",] == reason
+
+
+@pytest.mark.parametrize(
+    ("goal", "now"), [(5_200, (64, 80)), (4_200, (40, 104)), (3_000, (32, 72))]
+)
+def test_the_halving_that_reaches_a_goal_loses_as_little_as_may_be(
+    goal: int, now: tuple[int, int]
+) -> None:
+    """Of those that reach the goal the nearest; where none does, the smallest."""
+    from tinybuild.config.search import search
+
+    source = {"model_type": "x", "hidden_size": 4096, "intermediate_size": 12288}
+    tree = Tree(source, {}, TINY, None)
+    for name, value in {"hidden_size": 64, "intermediate_size": 104}.items():
+        tree.set((name,), value, "rule")
+
+    def measure(changes: Data) -> dict[str, tuple[int, ...]]:
+        made = {**source, **changes}
+        return {"ffn": (made["hidden_size"], made["intermediate_size"])}
+
+    search(tree, goal, measure, lambda _: True, narrow=False)
+    assert (tree.data["hidden_size"], tree.data["intermediate_size"]) == now
+
+
+@pytest.mark.parametrize(("head", "now"), [(64, 10), (128, 16)])
+def test_a_head_that_is_its_widths_share_stays_it(head: int, now: int) -> None:
+    from tinybuild.config.search import search
+
+    source = {"model_type": "x", "hidden_size": 1024, "num_attention_heads": 16, "head_dim": head}
+    tree = Tree(source, {}, TINY, None)
+    made = {"hidden_size": 64, "num_attention_heads": 4, "head_dim": 16}
+    for name, value in made.items():
+        tree.set((name,), value, "rule")
+
+    def measure(changes: Data) -> dict[str, tuple[int, ...]]:
+        wide = {**source, **changes}["hidden_size"]
+        return {"layer": (wide, 300)}
+
+    search(tree, 12_000, measure, lambda _: True, narrow=False)
+    assert (tree.data["hidden_size"], tree.data["head_dim"]) == (40, now)
 
 
 KINDS = ["linear_attention", "mlp", "linear_attention", "mlp", "full_attention", "mlp"] * 9
@@ -665,7 +706,7 @@ def test_where_all_multiples_of_eight_are_taken(experts: Data, new: int) -> None
     sizes = dict(zip((*others, "qk_rope_head_dim"), range(48, 96, 8), strict=True))
     path = ("moe_intermediate_size",)
     tree = Tree({"model_type": "x", **sizes, **experts, path[0]: 96}, {}, TINY, None)
-    assert _halved(tree, [(path, 96)], 96) == ((path, new),)
+    assert _halved(tree, [(path, 96)], 96)[0] == ((path, new),)
 
 
 def test_a_model_that_only_has_channels_by_stage_is_drawn_wide_as_well() -> None:

@@ -492,6 +492,21 @@ def test_size_and_ids_follow_the_tokenizer(job: MakeJob, tmp_path: Path) -> None
     assert weights(out)["model.embed_tokens.weight"].shape[0] == 60
 
 
+def test_as_many_rows_of_a_vocabulary_count_as_the_goal_has(
+    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tiny model has the goal's parameters with 500 tokens; more of them change nothing else."""
+    monkeypatch.setattr(resized, "GOAL", 100_000)
+    made, many = {}, {}
+    for rows in (60, 500, 700, 3_000):
+        ids = {**IDS, "sizes": {"vocab_size": rows}}
+        _, out = build(job, tmp_path, **{**GOAL, "ids": ids})
+        made[rows] = {**read(out), "vocab_size": None}
+        many[rows] = sum(tensor.numel() for tensor in weights(out).values())
+    assert made[500] == made[700] == made[3_000] != made[60]
+    assert many[60] <= 100_000 >= many[500]
+
+
 def test_a_classifier_of_a_decoder_has_an_id_to_pad_with(job: MakeJob, tmp_path: Path) -> None:
     ids = {**IDS, "special": {"bos": 4, "eos": 5}}
     classifier = LLAMA.replace("ForCausalLM", "ForSequenceClassification")

@@ -11,21 +11,23 @@ from tinybuild.config.distinct import FAR, coincident_sizes, measured
 from tinybuild.config.meta import Shapes
 from tinybuild.config.shrink import rates
 from tinybuild.config.tree import Tree
-from tinybuild.keys import NAMES, is_id, measures, says
-from tinybuild.paths import Data, Json, Path, whole
+from tinybuild.keys import NAMES, first, is_id, measures, says, width
+from tinybuild.paths import Data, Json, Path, mapping, whole
 
 Group: TypeAlias = tuple[tuple[Path, Json], ...]  # keys to halve together, with their new values
 
 ROUNDS = 12  # accepted halvings
 LARGEST = 6  # tensors looked at in each
-TRIES = 3  # forwards in each: the savers in their order
+TRIES = 4  # forwards in each: the savers in their order
 WORTH = 32  # a halving saves at least this part: what is large by itself ruins nothing else
 NARROW = 32  # a width below which a model of many layers says nothing of its architecture
 KEPT = ("vocabulary", "depth")  # measures that are not halved
 DEAR = 2  # goals, above which sizes may become equal
 EIGHT = 8
 LEAST = 4  # a size this small is not halved
-MEASURED = 8  # builds in each: the groups that the largest tensors hang on most
+LARGE = 64  # above it what is a multiple of 8 stays one
+VARIANTS = 3  # of a half: itself, or a little more
+MEASURED = 12  # builds in each: the groups that the largest tensors hang on most
 
 
 def search(
@@ -55,7 +57,7 @@ def search(
     for _ in range(ROUNDS):
         if total(now) <= goal:
             break
-        made: list[tuple[int, int, int, Group]] = []
+        made: list[tuple[int, bool, int, int, Group]] = []
         groups = (group for group in _groups(tree, now) if narrow or not _narrowed(group))
         for rank, group in enumerate(groups):
             trial = _with(tree, group)
@@ -64,9 +66,10 @@ def search(
             dear = narrow or total(now) > DEAR * goal
             if smaller is None or smaller.keys() != now.keys() or not (dear or met <= _met(tree)):
                 continue
-            if total(smaller) <= total(now) - total(now) // WORTH:
-                made.append((met, total(smaller), rank, group))
-        best = sorted(made, key=lambda item: item[:3])[:TRIES]
+            left = total(smaller)
+            if left <= total(now) - total(now) // WORTH:
+                made.append((met, left > goal, abs(left - goal), rank, group))
+        best = sorted(made, key=lambda item: item[:4])[:TRIES]
         taken = next((g for *_, g in best if works(_with(tree, g).overrides)), None)
         if taken is None:
             break
@@ -103,9 +106,29 @@ def _with(tree: Tree, group: Group) -> Tree:
 
 
 def _set(tree: Tree, group: Group, reason: str) -> None:
+    derived = [*_derived(tree)]
     for path, value in group:
         tree.set(path, value, reason)
+    for path, name, heads in derived:
+        wide = width(mapping(tree.data, path))
+        if wide and wide % heads == 0:
+            tree.set((*path, name), wide // heads, reason)
     rates(tree)  # a codec's hang on the steps between its numbers
+
+
+def _derived(tree: Tree) -> Iterator[tuple[Path, str, int]]:
+    """The config, key and number of heads of each width of a head that is the width's share now
+    and in the source."""
+    for path, node in tree.nodes():
+        before = mapping(tree.source, path)
+        named = [first(node, row) for row in ("head dim", "heads")]
+        if all(named) and all(_shared(config, *map(str, named)) for config in (node, before)):
+            yield path, str(named[0]), int(str(node[str(named[1])]))
+
+
+def _shared(config: Data, head: str, heads: str) -> bool:
+    dim, many = config.get(head), config.get(heads)
+    return whole(dim) and whole(many) and dim * many == width(config)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,17 +154,25 @@ def _groups(tree: Tree, shapes: Shapes) -> Iterator[Group]:
                 for by in _marks(name, _size_at(tree.was(place), value, number)):
                     mark = _Mark(number=number, by=by)
                     groups.setdefault(mark, []).append((place, value))
-    unique: list[tuple[int, Group]] = []
-    for mark, keys in groups.items():
+    unique: dict[int, Sequence[Group]] = {}
+    hanging: dict[int, tuple[int, int]] = {}
+    for number, (mark, keys) in enumerate(groups.items()):
         listed = _halved(tree, keys, mark.number)
-        if all(listed != group for _, group in unique):
-            hanging = (
-                math.prod(shape)
-                for _, shape in largest
-                if any(axis > LEAST and _explains(mark.number, axis) for axis in shape)
-            )
-            unique.append((sum(hanging), listed))
-    yield from (group for _, group in sorted(unique, key=lambda one: -one[0])[:MEASURED])
+        if listed not in unique.values():
+            unique[number], hanging[number] = listed, _hanging(largest, mark.number)
+    most = sorted(unique, key=lambda n: -hanging[n][0])
+    exact = sorted(unique, key=lambda n: -hanging[n][1])
+    for number in [*dict.fromkeys([*exact[: MEASURED // 2], *most])][:MEASURED]:
+        yield from unique[number]
+
+
+def _hanging(tensors: Sequence[tuple[str, tuple[int, ...]]], number: int) -> tuple[int, int]:
+    """How many numbers are in tensors with an axis that a number explains, and with one that it
+    is."""
+    shapes = [shape for _, shape in tensors]
+    near = (s for s in shapes if any(axis > LEAST and _explains(number, axis) for axis in s))
+    same = (s for s in shapes if number in s)
+    return sum(map(math.prod, near)), sum(map(math.prod, same))
 
 
 def _halves(name: str, number: int) -> bool:
@@ -181,9 +212,9 @@ def _size_at(was: Json, value: Json, number: int) -> Json:
     return next((size for size in inside if size is not None), None)
 
 
-def _halved(tree: Tree, keys: Sequence[tuple[Path, Json]], number: int) -> Group:
-    """Keys with about half of a number, which is nothing else in their configs, and no other width
-    of the tree where they are widths."""
+def _halved(tree: Tree, keys: Sequence[tuple[Path, Json]], number: int) -> Sequence[Group]:
+    """Keys with about half of a number, and with a little more: what is nothing else in their
+    configs, and no other width of the tree where they are widths, comes first."""
     places = {path for path, _ in keys}
     around = {path[:-1] for path in places}
     wide = any(measures(path[-1]) == "width" for path in places)
@@ -195,13 +226,16 @@ def _halved(tree: Tree, keys: Sequence[tuple[Path, Json]], number: int) -> Group
         if (*path, name) not in places or size != number
     }
     half = number // 2
-    step = math.gcd(half, 8)
+    if number > LARGE and number % EIGHT == 0:
+        half = -(-half // EIGHT) * EIGHT
+    step = math.gcd(half, EIGHT)
     # Rows of experts are multiplied in groups, of multiples of 16 bytes.
     experts = any(measures(name) == "experts" for _, name, _ in tree.items())
-    finer = step if experts else max(1, step // 2)
-    choices = [*range(half, number, step), *range(half, number, finer)]
-    new = next((n for n in choices if n not in taken), half)
-    return tuple((path, _through(value, number, new)) for path, value in keys)
+    counts = all(measures(path[-1]) == "experts" for path, _ in keys)
+    finer = 1 if counts else step if experts else max(1, step // 2)
+    choices = dict.fromkeys([*range(half, number, step), *range(half, number, finer)])
+    free = sorted(choices, key=lambda n: n in taken)[:VARIANTS]
+    return [tuple((path, _through(value, number, new)) for path, value in keys) for new in free]
 
 
 def _through(value: Json, number: int, new: int) -> Json:
