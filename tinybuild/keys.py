@@ -397,11 +397,13 @@ SAYS: Mapping[str, str] = {
         r"(mamba|linear|index|indexer|resampler|perceiver|conf|swa|cross)_.*|.*mamba.*"
     ),
     "routing": r".*(expert|moe|top_?k|n_group|router|routed).*",
+    "table of tokens": r".*vocab(ulary)?_map",  # token -> id
     "rows of text": r"~vocab_size",  # where as many as there are of the text
     "places of a text": (  # those of boxes and sounds are others
         r"(?!max_2d_|max_source_|max_audio_|max_speech_)(max_~position_embeddings|max_~positions|"
         r"n_positions|n_ctx|max_seq_len|max_sequence_length)"
     ),
+    "places or a window": r"block_size",
     "ids of text": r"~vocab_size_per_layer_input",  # as many rows, or a few less
     "helped generation": r"use_mtp|assistant_early_exit|prompt_lookup_num_tokens",
     "packing": r"(quantization|compression)_config",  # of weights in fewer bits than a float has

@@ -56,6 +56,16 @@ def test_how_long_a_text_may_be(name: str, job: MakeJob, tmp_path: Path) -> None
     assert facts["length"] == wanted
 
 
+def test_a_key_of_other_things_bounds_a_text_where_a_table_has_as_many_places() -> None:
+    """block_size is how far Big Bird sees at once, and how many places Bark has."""
+    from transformers import BarkSemanticConfig, BarkSemanticModel, BigBirdConfig, BigBirdModel
+
+    small = {"num_layers": 1, "num_heads": 2, "hidden_size": 16, "input_vocab_size": 50}
+    assert saved.longest(BarkSemanticModel(BarkSemanticConfig(**small, block_size=24))) == 24
+    big = BigBirdConfig(**SMALL, max_position_embeddings=128, block_size=16)
+    assert saved.longest(BigBirdModel(big)) == 128
+
+
 def test_a_text_that_a_voice_reads_leaves_room_for_what_its_class_puts_around_it() -> None:
     """CLVP's."""
 

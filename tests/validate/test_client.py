@@ -17,7 +17,7 @@ from kit.files import edit
 from tinybuild import wire
 from tinybuild.config import heads
 from tinybuild.validate import loaded, pipelines, reader, samples
-from tinybuild.validate.client import Client, Used, _begun, _media, _written, used
+from tinybuild.validate.client import Client, Used, _begun, _generate, _media, _written, used
 from tinybuild.validate.subject import Subject
 
 PLAIN = {
@@ -356,6 +356,39 @@ def test_a_pipeline_of_images_is_not_for_a_processor_of_videos() -> None:
     part = SimpleNamespace(tokenizer=0, video_processor=0)
     given: Any = {"model": 0, "tokenizer": 0, "processor": part, "seed": 0}
     assert not pipelines.run("zero-shot-image-classification", pipelines.Loaded(**given))
+
+
+@pytest.mark.parametrize("stage", [True, False])
+def test_a_stage_of_several_is_not_asked_to_generate(stage: bool) -> None:
+    """Bark's wants the generation config of its stage; nothing of the bundle has one."""
+    import torch
+
+    asked = list[object]()
+
+    class Model:
+        def can_generate(self) -> bool:
+            return True
+
+    class Whole(Model):
+        def generate(self, input_ids: object, **options: object) -> object:
+            asked.append(input_ids)
+            return input_ids
+
+    class Stage(Whole):
+        def generate(
+            self, input_ids: object, semantic_generation_config: object = None, **options: object
+        ) -> object:
+            raise ValueError("`semantic_generation_config` has to be provided")
+
+    ids = torch.ones(1, 2, dtype=torch.int64)
+    config = SimpleNamespace(audio_bos_token_id=None)
+    model: Any = Stage() if stage else Whole()
+    model.config = config
+    client: Any = SimpleNamespace(
+        model=model, given={"text": {"input_ids": ids}}, tokenizer=None, batch={}
+    )
+    assert _generate(client) is not stage
+    assert len(asked) == (0 if stage else 1)
 
 
 def test_a_pipeline_that_generates_is_not_for_a_class_that_does_not() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -736,6 +736,25 @@ def test_an_id_that_is_not_what_its_token_has_become(build: Build, tmp_path: Pat
     found = ids_of(bundle, tmp_path / "b", moved)
     assert not found.ok
     assert "eos_token_id is 2, and the token that was 2 is 5" in found.measured
+
+
+def test_a_table_of_tokens_has_the_tokenizers_ids() -> None:
+    """Chameleon's vocabulary_map says which token each code of an image is."""
+    from tinybuild.validate import coherent
+
+    def faults(table: object, parts: Collection[str] = ("tokenizer",)) -> list[str]:
+        tokenizer = SimpleNamespace(get_vocab=lambda: {"<image>": 7, "IMGIMGAZ": 8})
+        told = {"vocabulary_map": table, "eos_token_id": 2}
+        subject: Any = SimpleNamespace(parts=parts, tokenizer=tokenizer, file=lambda name: told)
+        return coherent._listed(subject)
+
+    assert faults({"<image>": 7, "IMGIMGAZ": 8}) == []
+    assert faults({"<image>": 7, "IMGIMGAZ": 9, "IMGIMGBZ": 10}) == [
+        "vocabulary_map has IMGIMGAZ at 9, and the tokenizer at 8",
+        "vocabulary_map has IMGIMGBZ at 10, and the tokenizer at None",
+    ]
+    assert faults(None) == []
+    assert faults({"<image>": 9}, ()) == []
 
 
 def test_a_role_that_only_the_tokenizer_has(build: Build, tmp_path: Path) -> None:

@@ -118,12 +118,22 @@ def longest(model: PreTrainedModel) -> int | None:
     """Tokens of a text that a model has places for; None where its config bounds none.
 
     What the config of the text says, and the rows of its tables of positions: one with a row for
-    padding counts from the next on (RoBERTa's 514 are 512 tokens).
+    padding counts from the next on (RoBERTa's 514 are 512 tokens). A key that may also be
+    of what attention sees at once (Bark's block_size) counts where such a table has as many rows.
     """
+    import torch
+
+    tables = [
+        module
+        for name, module in model.named_modules()
+        if "position" in name and isinstance(module, torch.nn.Embedding)
+    ]
+    rows = {table.weight.shape[0] for table in tables}
     lengths = [
         value
         for name, value in heads.text_part(model.config).to_dict().items()
-        if says(name, "places of a text") and whole(value) and value > 0
+        if whole(value) and value > 0
+        if says(name, "places of a text") or (says(name, "places or a window") and value in rows)
     ]
     lengths += [
         value
@@ -136,10 +146,9 @@ def longest(model: PreTrainedModel) -> int | None:
         for name, value in node.items()
         if name == READ and whole(value)
     ]
-    tables = (pair for pair in model.named_modules() if "position" in pair[0])
     lengths += [
         table.weight.shape[0] - table.padding_idx - 1
-        for _, table in tables
-        if hasattr(table, "weight") and getattr(table, "padding_idx", None) is not None
+        for table in tables
+        if table.padding_idx is not None
     ]
     return min(lengths, default=None)

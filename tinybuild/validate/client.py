@@ -20,7 +20,7 @@ from tinybuild import bundle
 from tinybuild.errors import first_line
 from tinybuild.feeding.inputs import beside, labels, tensors
 from tinybuild.feeding.inputs.attempt import attempt
-from tinybuild.feeding.inputs.continued import plain
+from tinybuild.feeding.inputs.continued import plain, staged
 from tinybuild.feeding.inputs.draw import ROWS, Draw
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.feeding.processor import features, parts
@@ -399,7 +399,7 @@ def _written(reads: PreTrainedTokenizerBase, texts: list[str]) -> list[str]:
 def _generate(client: Client) -> bool:
     import torch
 
-    if not client.model.can_generate() or not client.given:
+    if not client.model.can_generate() or staged(client.model) or not client.given:
         return False
     takes = inspect.signature(client.model.generate).parameters
     words = {"language": LANGUAGE} if "language" in takes else {}

@@ -18,6 +18,7 @@ from tinybuild.keys import (
     reads_text,
     role,
     row_behind,
+    says,
     vocabulary,
 )
 from tinybuild.paths import Data, Json, Path, leaves, mappings, whole
@@ -101,7 +102,8 @@ def coherent_ids(subject: Subject) -> Result | None:
 
     Ids that are equal in the source are equal here, in config, sub-configs and generation config;
     with a tokenizer whose source is known each is the id that its token has become; the tokens of
-    images and sounds are the same in config, tokenizer and processor; a list stays a list.
+    images and sounds are the same in config, tokenizer and processor, and so are those of a table
+    of tokens (vocabulary_map); a list stays a list.
     """
     before = _of_source(subject.source_file("config.json"), subject.source_config)
     before |= _of_generation(subject.source_file(GENERATION))
@@ -129,7 +131,7 @@ def coherent_ids(subject: Subject) -> Result | None:
             and not (path[-1:] in before and after.get(path[-1:]) == value)
         }
         faults += _by_role(new, ids.special)
-    faults += _placeholders(subject, after)
+    faults += _placeholders(subject, after) + _listed(subject)
     faults += [
         f"{'.'.join(path)} was a list, and is {after[path]}"
         for path, old in sorted(same.items())
@@ -234,6 +236,18 @@ def _placeholders(subject: Subject, after: Ids) -> list[str]:
         + " and ".join(f"{number} in {place}" for number, place in sorted(ids.items()))
         for what, ids in sorted(places.items())
         if len(ids) > 1
+    ]
+
+
+def _listed(subject: Subject) -> list[str]:
+    """Tokens that a table of the config (token -> id) has other ids for than the tokenizer."""
+    return [
+        f"{name} has {token} at {number}, and the tokenizer at {known}"
+        for name, table in subject.file("config.json").items()
+        if says(name, "table of tokens") and isinstance(table, Mapping)
+        for token, number in sorted(table.items())
+        if "tokenizer" in subject.parts
+        if (known := subject.tokenizer.get_vocab().get(token)) != number
     ]
 
 

@@ -31,8 +31,8 @@ def continued(model: Model, batches: Sequence[Given], seed: int) -> Continued:
     """Have a model continue the prompts of some batches of forward's arguments."""
     if not model.can_generate() or not _begins(model, batches[0]):
         return Continued()
-    if any(n.endswith("_generation_config") for n in inspect.signature(model.generate).parameters):
-        return Continued()  # a stage of several, which only all together can be told what to make
+    if staged(model):
+        return Continued()
     parts, ways = [], []
     for given in batches:
         asked, made = _first(model, given, seed)
@@ -44,6 +44,14 @@ def continued(model: Model, batches: Sequence[Given], seed: int) -> Continued:
         parts.append(part)
         ways.append(asked)
     return Continued(parts=tuple(parts), asked=tuple(ways))
+
+
+def staged(model: Model) -> bool:
+    """Whether it is a stage of several, which only all together can be told what to make: its
+    `generate` wants a generation config of that stage's (Bark's)."""
+    return any(
+        n.endswith("_generation_config") for n in inspect.signature(model.generate).parameters
+    )
 
 
 def _begins(model: Model, given: Given) -> bool:

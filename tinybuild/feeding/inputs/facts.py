@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tinybuild.feeding import Model
-from tinybuild.keys import GIVEN, mentioned, of_modality
+from tinybuild.keys import GIVEN, mentioned, of_modality, says
 from tinybuild.paths import Json, whole
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _speaks(near: str, *names: str) -> bool:
 def _listed(data: Json) -> Iterator[int]:
     """The ids in tables of tokens (vocabulary_map: token -> id), which stand for images, say."""
     for name, value in data.items() if isinstance(data, Mapping) else ():
-        if name.endswith(("vocabulary_map", "vocab_map")) and isinstance(value, Mapping):
+        if says(name, "table of tokens") and isinstance(value, Mapping):
             yield from filter(whole, value.values())
         else:
             yield from _listed(value)
