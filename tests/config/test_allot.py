@@ -55,6 +55,15 @@ def test_heads_cover_the_width_only_where_they_do_in_the_source() -> None:
     assert wide["num_key_value_heads"] * wide["head_dim"] != wide["hidden_size"]
 
 
+def test_heads_of_a_part_share_the_width_of_that_part() -> None:
+    """V-JEPA 2's predictor has twelve heads of 384: they divide that, and not the encoder's."""
+    more = {"pred_hidden_size": 384, "pred_num_attention_heads": 12}
+    config = small("vjepa2", hidden_size=1280, num_attention_heads=16, **more)
+    assert config["pred_hidden_size"] % config["pred_num_attention_heads"] == 0
+    assert config["hidden_size"] % config["num_attention_heads"] == 0
+    assert config["pred_num_attention_heads"] != config["num_attention_heads"]
+
+
 def test_heads_of_some_layers_cover_another_width() -> None:
     own: dict[str, Any] = {"global_head_dim": 512, "head_dim": 256, "num_global_key_value_heads": 2}
     own |= {"attention_k_eq_v": True}

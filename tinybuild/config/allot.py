@@ -307,11 +307,11 @@ class Part:
                 if dim in NAMES["head dim"] or dim == "kv_channels":
                     alone.discard(heads)
         for key in alone:
-            if self.was_wide % self.was(key) == 0 and not self._latent:
-                for wide in self.widths(self.was(key)):
-                    self.law((key,), lambda h, wide=wide: wide % h == 0)
-                    self.apart((key,), lambda h, wide=wide: wide // h % EVEN > 0)
-            elif self.was_wide and not self._latent:
+            widths = self.widths(key) if not self._latent else []
+            for wide in widths:
+                self.law((key,), lambda h, wide=wide: wide % h == 0)
+                self.apart((key,), lambda h, wide=wide: wide // h % EVEN > 0)
+            if self.was_wide and not self._latent and not widths:
                 self.apart((key,), lambda h: self.wide % h == 0)
         for key in self.measuring("kv heads"):
             main = self.heads_of(key)
@@ -319,11 +319,16 @@ class Part:
                 assert main is not None
                 self.law((main, key), lambda h, kv: h % kv == 0 and kv < h)
 
-    def widths(self, parts: int) -> list[int]:
-        """The widths of layers that so many heads share in the source."""
-        there = [name for name in NAMES["width"] if whole(self.node.get(name))]
-        wide = [self.node[name] for name in there if self.was(name) % parts == 0]
-        return [value for value in wide if whole(value)] or [self.wide]
+    def widths(self, heads: str) -> list[int]:
+        """The widths of layers that heads share in the source: those with the heads' prefix
+        (pred_), or the main ones; none where they share none."""
+        for prefix in dict.fromkeys((_about(heads), "")):
+            there = [prefix + name for name in NAMES["width"]]
+            named = [name for name in there if whole(self.node.get(name))]
+            wide = [self.node[name] for name in named if self.was(name) % self.was(heads) == 0]
+            if wide:
+                return [value for value in wide if whole(value)]
+        return []
 
     def _cover(self, heads: str, dim: str) -> None:
         """What heads of their own width cover: the width, twice that, or something else."""

@@ -58,13 +58,13 @@ def search(
         if total(now) <= goal:
             break
         made: list[tuple[int, bool, int, int, Group]] = []
+        before, dear = _met(tree), narrow or total(now) > DEAR * goal
         groups = (group for group in _groups(tree, now) if narrow or not _narrowed(group))
         for rank, group in enumerate(groups):
             trial = _with(tree, group)
-            smaller = shapes(trial.overrides)
             met = _met(trial)
-            dear = narrow or total(now) > DEAR * goal
-            if smaller is None or smaller.keys() != now.keys() or not (dear or met <= _met(tree)):
+            smaller = shapes(trial.overrides) if dear or met <= before else None
+            if smaller is None or smaller.keys() != now.keys():
                 continue
             left = total(smaller)
             if left <= total(now) - total(now) // WORTH:

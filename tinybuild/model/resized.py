@@ -223,8 +223,13 @@ def _reduce(trial: Trial, section: Model, vocabularies: set[int]) -> None:
         return
     goal = min(wanted, default=GOAL)
 
+    seen: dict[str, Shapes | None] = {}
+
     def shapes(changes: Data) -> Shapes | None:
-        made = trial.shapes(changes)
+        said = repr(changes)
+        if said not in seen:
+            seen[said] = trial.shapes(changes)
+        made = seen[said]
         if made is None or wanted:
             return made
         return {
