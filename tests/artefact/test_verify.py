@@ -5,13 +5,15 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from kit.zoo import LIGHT, make, tinybuild
 
 from tinybuild import statement
-from tinybuild.artefact.verify import Verified, intact, verify
+from tinybuild.artefact.verify import Mend, Verified, advised, intact, verify
 from tinybuild.bundle import listed
 from tinybuild.errors import BuildFault
 from tinybuild.files import archive, pretty
@@ -76,8 +78,118 @@ def test_what_is_not_so_is_named(folder: Path, harm: Callable[[Path], object], s
     harm(folder)
     assert said in [str(problem) for problem in verify(folder).problems]
     with pytest.raises(BuildFault, match="is not what its SHA256SUMS says") as caught:
-        intact(folder, "dist/tiny")
+        intact(folder, Mend(shown="dist/tiny"))
     assert said in str(caught.value)
+    assert caught.value.findings[-1].hint
+
+
+@pytest.mark.parametrize(
+    ("harm", "hint"),
+    [
+        (lambda root: (root / "x").write_text(""), "rm dist/tiny/x"),
+        (lambda root: (root / "dataset/a b").write_text(""), "rm 'dist/tiny/dataset/a b'"),
+        (lambda root: (root / "there").symlink_to("/etc"), "rm dist/tiny/there"),
+        (lambda root: os.mkfifo(root / "pipe"), "rm dist/tiny/pipe"),
+        (lambda root: (root / "config.json").chmod(0o755), "chmod 644 dist/tiny/config.json"),
+        (
+            lambda root: root.with_name("tiny.tar.gz").write_bytes(b"other"),
+            "rm dist/tiny/../tiny.tar.gz",
+        ),
+    ],
+)
+def test_the_advice_for_a_file_of_a_folder_works_to_the_letter(
+    folder: Path, harm: Callable[[Path], object], hint: str
+) -> None:
+    mend = Mend(shown="dist/tiny")
+    harm(folder)
+    assert {problem.hint for problem in verify(folder, mend=mend).problems} == {hint}
+    subprocess.run(hint, shell=True, check=True, cwd=folder.parents[1])
+    assert verify(folder, mend=mend).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("mend", "anew", "extra"),
+    [
+        (
+            Mend(shown="tiny"),
+            "delete tiny, then download it, or copy it, again",
+            "rm tiny/x",
+        ),
+        (
+            Mend(shown="me/tiny", repository="me/tiny"),
+            "take an earlier commit, me/tiny@COMMIT, or have it published again",
+            "take an earlier commit, me/tiny@COMMIT, or have it published again",
+        ),
+        (
+            Mend(shown="dist/tiny", recipe="tiny"),
+            "tinybuild build tiny",
+            "tinybuild build tiny",
+        ),
+    ],
+)
+def test_what_to_do_is_said_once_for_all_that_it_is_for(
+    folder: Path, mend: Mend, anew: str, extra: str
+) -> None:
+    (folder / "config.json").unlink()
+    (folder / "README.md").write_text("other")
+    (folder / "x").write_text("")
+    hints = [hint for _, hint in advised(verify(folder, mend=mend).problems)]
+    assert hints == (["", "", anew] if anew == extra else ["", anew, extra])
+
+
+ZOO: dict[str, Callable[[Path], object]] = {
+    "bytes": lambda root: (root / "README.md").write_text("other"),
+    "missing": lambda root: (root / "report.json").unlink(),
+    "extra": lambda root: (root / "x").write_text(""),
+    "link": lambda root: folder_of_links(root / "dataset", root.parent / "elsewhere"),
+    "mode": lambda root: (root / "README.md").chmod(0o755),
+    "sums-gone": lambda root: (root / "SHA256SUMS").unlink(),
+    "sums-bad": lambda root: (root / "SHA256SUMS").write_text("nonsense"),
+    "sums-forged": lambda root: forged(root, "README.md"),
+    "archive": lambda root: root.with_name("a.tar.gz").write_bytes(b"other"),
+}
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = make(tmp_path_factory.mktemp("zoo") / "zoo", a=LIGHT)
+    assert tinybuild(root, "build").code == 0
+    return root
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        harm if harm in ("bytes", "sums-gone") else pytest.param(harm, marks=pytest.mark.slow)
+        for harm in ZOO
+    ],
+)
+def test_the_advice_in_a_zoo_works_to_the_letter(zoo: Path, harm: str) -> None:
+    ZOO[harm](zoo / "dist/a")
+    for named in ("a", "dist/a"):
+        said = tinybuild(zoo, "verify", named)
+        assert said.code == 1
+        assert (said.out + said.err).rstrip().endswith("  hint: tinybuild build a")
+    assert tinybuild(zoo, "build", "a").code == 0
+    whole = tinybuild(zoo, "verify", "a")
+    assert whole.out.startswith("dist/a is whole: "), whole
+
+
+def test_a_recipe_that_is_not_built_is_said_to_be_so(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", a=LIGHT)
+    for command in ("verify", "rebuild"):
+        said = tinybuild(root, command, "a")
+        assert said.err == f"{command}: a is not built\n  hint: tinybuild build a\n"
+    said = tinybuild(root, "verify", "dodo.py")
+    assert said.err.startswith("verify: dodo.py is not a folder\n  hint: give a folder, such as ")
+
+
+def forged(root: Path, name: str) -> None:
+    """Another file, and SHA256SUMS that says so."""
+    was = listed(root)[name]
+    (root / name).write_text("other")
+    now = hashlib.sha256(b"other").hexdigest()
+    (root / "SHA256SUMS").write_text((root / "SHA256SUMS").read_text().replace(was, now))
 
 
 def folder_of_links(folder: Path, aside: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import re
@@ -11,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from kit.zoo import LIGHT, begun, command, doit, environment, make
+from kit.zoo import LIGHT, begun, command, doit, environment, make, tinybuild
 
 SAID = Path(__file__).with_name("newcomer.txt").read_text()
 HEAD = "version: 1\nsummary: s\n"
@@ -83,6 +84,30 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         (("check", "mt5"), 0, "1 recipe has nothing wrong"),
         (("fetch:bad",), 1, "recipes/bad.yaml:1:1: the recipe has no summary"),
+        (("dataest:mt5",), 1, "there is no task dataest:mt5\n  hint: did you mean dataset:mt5"),
+        (("model:mt5",), 1, "there is no task model:mt5\n  hint: mt5 has dataset:mt5, "),
+        (("why", "dataset:m*"), 0, "dataset:mt5              runs: not built yet"),
+        (("mt5", "--xyz"), 1, "doit build has no option --xyz\n  hint: see doit build --help"),
+        (("-x",), 1, "doit build has no option -x\n  hint: see doit build --help"),
+        (("-n", "many"), 1, "build: --jobs many is not a number\n  hint: give 2, for example"),
+        (("-n",), 1, "argument --jobs/-n: expected one argument\n  hint: see doit build --help"),
+        (("mt5", "--plan"), 0, "mt5     dataset, validate, pack  "),
+        (("--help",), 0, "what tinybuild does in this zoo, and its commands"),
+        (("list", "--kind", "moe"), 0, "none has the kind moe\n  hint: tinybuild build makes them"),
+        (("new", "bert", "a b"), 1, "'a b' cannot be a recipe's name\n  hint: give another name: "),
+        (("new", "bert", "../a"), 1, "'../a' cannot be a recipe's name"),
+        (("new", "bert", "model"), 1, "model is the name of a command or a stage\n"),
+        (("new", "bert", "many"), 1, "many is the name of a group of recipes\n"),
+        (("new", "bert", "mt5"), 1, "give another name: tinybuild new bert NAME"),
+        (
+            ("new", "./recipes/man"),
+            1,
+            "no folder ./recipes/man\n  hint: did you mean recipes/many?",
+        ),
+        (("new", "recipes/mt5.yaml"), 1, "is not a folder\n  hint: give the folder: recipes"),
+        (("import", "nowhere", "--source", "t5"), 1, "nowhere is not there\n  hint: give a folder"),
+        (("init", "dodo.py"), 1, "dodo.py is there, and is not a folder\n  hint: give a new name"),
+        (("sign", "mt5", "--key", "x"), 1, "sign: mt5 is not built\n  hint: tinybuild build mt5"),
     ],
 )
 def test_what_is_typed(root: Path, words: tuple[str, ...], code: int, says: str) -> None:
@@ -93,9 +118,74 @@ def test_what_is_typed(root: Path, words: tuple[str, ...], code: int, says: str)
     assert "Traceback" not in said.err
 
 
+def test_a_build_says_the_same_wherever_its_options_stand(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", a=LIGHT)
+    assert doit(root, "a", "-n", "2").ran == {"dataset:a", "validate:a", "pack:a"}
+    for words in (("-n", "2", "a"), ("a", "-n", "2"), ("a", "--jobs", "2")):
+        assert doit(root, *words).out.endswith("-  up to date\n")
+    assert json.loads(doit(root, "a", "--json").out)["recipes"][0]["outcome"] == "up to date"
+    assert doit(root, "dataset:a").out == "dataset:a is up to date\n"
+    assert doit(root, "dataset:a", "validate:a").out == "2 tasks are up to date\n"
+
+
+def test_where_there_is_no_zoo(tmp_path: Path) -> None:
+    root = make(tmp_path / "zoo", a=LIGHT)
+    (root / "recipes/deep").mkdir()
+    for folder, hint in (
+        (tmp_path, "go to your zoo, or make one: tinybuild init DIR"),
+        (root / "recipes/deep", "there is one above: tinybuild -C ../.. COMMAND"),
+    ):
+        said = tinybuild(folder, "list")
+        where = f"{folder.name}: there is no folder recipes/ here"
+        assert (said.code, said.err) == (1, f"{where}\n  hint: {hint}\n")
+    said = tinybuild(tmp_path, "-C", "nowhere", "list")
+    assert said.err.startswith("-C nowhere: No such file or directory\n  hint: give the folder of ")
+    (root / "dodo.py").unlink()
+    said = doit(root, "a")
+    assert said.err == (
+        "there is no dodo.py here for doit to read\n  hint: tinybuild build needs none\n"
+    )
+
+
+def test_files_that_are_no_recipes_are_told_of(tmp_path: Path) -> None:
+    """Each with its place, and what to do; `check` of such a file says the same."""
+    root = make(tmp_path / "zoo", a=LIGHT)
+    recipes = root / "recipes"
+    for name in ("UP.YAML", "short.yml", "-a.yaml", "a b.yaml", "Ünï.yaml", "group/deep/b.yaml"):
+        (recipes / name).parent.mkdir(parents=True, exist_ok=True)
+        (recipes / name).write_text(LIGHT)
+    (recipes / "folder.yaml").mkdir()
+    (recipes / "link.yaml").symlink_to("nowhere")
+    letters = "use letters, digits, -, _ and ., the first a letter or a digit"
+    told = {
+        "UP.YAML": "a recipe's file ends in .yaml\n  hint: rename it",
+        "short.yml": "a recipe's file ends in .yaml\n  hint: rename it",
+        "-a.yaml": f"'-a' cannot be a recipe's name\n  hint: rename the file: {letters}",
+        "a b.yaml": f"'a b' cannot be a recipe's name\n  hint: rename the file: {letters}",
+        "Ünï.yaml": f"'Ünï' cannot be a recipe's name\n  hint: rename the file: {letters}",
+        "folder.yaml": "cannot be read (Is a directory)\n"
+        "  hint: a recipe is a file: give the folder another name",
+        "link.yaml": "cannot be read (No such file or directory)\n"
+        "  hint: it is a link that leads nowhere: mend it, or delete it",
+        "group/deep/b.yaml": "a recipe is not read in a folder so deep\n"
+        "  hint: move it: a recipe is recipes/NAME.yaml or recipes/GROUP/NAME.yaml",
+    }
+    said = tinybuild(root, "check")
+    assert said.code == 1
+    for name, text in told.items():
+        assert f"recipes/{name}: {text}\n" in said.err
+        alone = tinybuild(root, "check", f"recipes/{name}")
+        assert alone.code == 1
+        assert text.partition("  hint")[2] in alone.err
+    assert "check: 8 of 9 recipes are broken" in said.err
+    (recipes / "notes.txt").write_text("")
+    said = tinybuild(root, "check", "recipes/notes.txt")
+    assert said.out == "no recipe is made from recipes/notes.txt: there is nothing more to check\n"
+
+
 def test_a_zoo_without_recipes_says_what_to_do(tmp_path: Path) -> None:
     root = make(tmp_path / "zoo")
-    for words in ((), ("list",), ("check",)):
+    for words in ((), ("list",), ("check",), ("why",)):
         said = doit(root, *words)
         assert said.code == 0
         assert (

@@ -46,7 +46,8 @@ def recipe(tiny: str, full: str, root: Path, pool: Pool) -> Import:
         aside = Path(scratch).resolve()
         places = {"tiny": tiny, "full": full}
         for slot, named in places.items():
-            _fetch(_wish(named, root, root), aside / slot, root, pool)
+            wish = _wish(named, root, root, types=slot == "full")
+            _fetch(wish, aside / slot, root, pool)
         job = Job(
             task="import:shape",
             settings={},
@@ -58,7 +59,7 @@ def recipe(tiny: str, full: str, root: Path, pool: Pool) -> Import:
         )
         told = pool.call("tinybuild.artefact.shape:read", job, LIMITS, "warm")
     seen = wire.load(Imported, told)
-    wish = _wish(full, root, root / "recipes")
+    wish = _wish(full, root, root / "recipes", types=True)
     text = f"# What tells {tiny} from {full}.\n" + yaml.safe_dump(
         dict(sections(seen, wish, f"the shape of {name_of(tiny)}")),
         sort_keys=False,
@@ -69,17 +70,19 @@ def recipe(tiny: str, full: str, root: Path, pool: Pool) -> Import:
     return Import(text=text, seen=seen, unknown=(*seen.unknown, SEED))
 
 
-def _wish(named: str, root: Path, base: Path) -> dict[str, Json]:
-    """A source as a recipe in the folder `base` says it."""
+def _wish(named: str, root: Path, base: Path, *, types: bool) -> dict[str, Json]:
+    """A source as a recipe in the folder `base` says it. types: whether it may be a model type."""
     if (root / named).is_dir():
         return {"path": os.path.relpath(root / named, base)}
-    if wanted := repository(named):
+    if (wanted := repository(named)) and not (root / named).exists():
         revision: dict[str, Json] = {"revision": wanted.revision}
         return {"hub": wanted.repo, **(revision if wanted.revision != "main" else {})}
-    if re.fullmatch(r"[a-z0-9_.-]+", named):
+    if types and re.fullmatch(r"[a-z0-9_.-]+", named):
         return {"transformers": named}
-    hint = "give a folder, a repository (OWNER/NAME), or for a source a model type such as llama"
-    raise BuildFault.of(f"there is no folder {named}", hint=hint)
+    more = ", or a model type such as llama" if types else ""
+    hint = f"give a folder, or a repository of the Hub: OWNER/NAME{more}"
+    there = "is not a folder" if (root / named).exists() else "is not there"
+    raise BuildFault.of(f"{named} {there}", hint=hint)
 
 
 def _fetch(wish: dict[str, Json], out: Path, root: Path, pool: Pool) -> None:

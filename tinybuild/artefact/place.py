@@ -58,9 +58,11 @@ def found(named: str, root: Path, pool: Pool) -> Iterator[Found]:
         if place.is_dir():
             yield Found(folder=place, shown=os.path.relpath(place, root))
             return
+    hint = "give a folder, such as dist/NAME, or a repository of the Hub: OWNER/NAME"
+    if (root / named).exists():
+        raise BuildFault.of(f"{named} is not a folder", hint=hint)
     wanted = repository(named)
     if wanted is None:
-        hint = "give a folder, such as dist/NAME, or a repository of the Hub: OWNER/NAME"
         raise BuildFault.of(f"there is no folder {named}", hint=hint)
     with tempfile.TemporaryDirectory(prefix="tinybuild-") as aside:
         folder = Path(aside).resolve() / wanted.repo.partition("/")[2]

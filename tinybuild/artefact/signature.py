@@ -43,7 +43,7 @@ def verify(folder: Path, key: Path, shown: str, abroad: tuple[str, ...]) -> str:
     _key(key, shown, private=False)
     path = folder / bundle.SIGNATURE
     if not path.is_file():
-        return f"is missing: the bundle is not signed (tinybuild sign {shown} --key KEY)"
+        return "is missing: the bundle is not signed"
     checker = library.verifying.Config().use_elliptic_key_verifier(public_key=key)
     files = library.hashing.Config().set_ignored_paths(paths=(bundle.SIGNATURE, *abroad))
     return _wrong(lambda: checker.set_hashing_config(files).verify(folder, path))
@@ -94,7 +94,7 @@ def _key(path: Path, shown: str, *, private: bool) -> None:
             else serialization.load_pem_public_key(data)
         )
     except OSError as error:
-        raise BuildFault.of(f"{path}: {error.strerror}", where=shown) from None
+        raise BuildFault.of(f"{path}: {error.strerror}", where=shown, hint=hint) from None
     except (ValueError, TypeError) as error:  # TypeError: it wants a password
         why = f"{path.name} is not {what} key: {_line(error)}"
         raise BuildFault.of(why, where=shown, hint=hint) from None

@@ -64,7 +64,8 @@ def unknown(rows: Collection[Row], wanted: Mapping[str, Json]) -> Iterator[str]:
         known = {word for row in rows for word in have(row) if word}
         for item in map(str, _items(wanted[key])):
             if item.lower() not in {word.lower() for word in known}:
-                yield f"none has the {key.replace('_', ' ')} {item}: {did_you_mean(item, known)}"
+                near = did_you_mean(item, known)
+                yield f"none has the {key.replace('_', ' ')} {item}{near and f': {near}'}"
     for key in (key for key in wanted if key in SIZES):
         least = min((value for row in rows if (value := SIZES[key](row)) is not None), default=None)
         if least is not None and least > number(wanted[key]):

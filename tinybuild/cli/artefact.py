@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tinybuild import progress, wire
 from tinybuild.artefact import place, rebuild, signature, verify
+from tinybuild.artefact.place import Found
+from tinybuild.artefact.verify import Mend
+from tinybuild.cli import starting
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
 from tinybuild.errors import RecipeFault
@@ -22,14 +26,33 @@ def _one(command: str, words: Sequence[str]) -> str:
     return words[0]
 
 
+@contextlib.contextmanager
+def _found(here: Session, command: str, words: Sequence[str]) -> Iterator[tuple[Found, Mend]]:
+    """The bundle that a command was given, and what puts it right. Raises Fault."""
+    named = _one(command, words)
+    there = any((here.root / below / named).is_dir() for below in ("", "dist"))
+    if named in here.zoo.names and not there:
+        here.bundle(named)  # says that it is not built
+    with place.found(named, here.root, here.pool) as found:
+        name = found.folder.name
+        if found.folder == here.root / "dist" / name and name in here.zoo.recipes:
+            yield found, Mend(shown=found.shown, recipe=name)
+        else:
+            repository = named.partition("@")[0] if found.commit else ""
+            yield found, Mend(shown=found.shown, repository=repository)
+
+
 def _verify(here: Session, words: Sequence[str], options: Options) -> Lines:
     key = Path(options["public-key"]) if options["public-key"] else None
-    with place.found(_one("verify", words), here.root, here.pool) as found:
-        told = verify.verify(found.folder, key)
+    with _found(here, "verify", words) as (found, mend):
+        told = verify.verify(found.folder, key, mend)
     at = f" at commit {found.commit}" if found.commit else ""
     if told.problems:
         yield f"{found.shown}{at} is not what its SHA256SUMS says:"
-        yield from (f"  {problem}" for problem in told.problems)
+        for problem, hint in verify.advised(told.problems):
+            yield f"  {problem}"
+            if hint:
+                yield f"    hint: {hint}"
     else:
         size = progress.size(told.bytes)
         yield f"{found.shown}{at} is whole: {told.files} files, {size}, as its SHA256SUMS says"
@@ -60,8 +83,8 @@ def _sign(here: Session, words: Sequence[str], options: Options) -> Lines:
     names = here.named(words) or here.zoo.groups[""]
     signed = list[str]()
     for name in names:
-        folder, shown = here.root / "dist" / name, f"dist/{name}"
-        verify.intact(folder, shown)
+        folder, shown = here.bundle(name), f"dist/{name}"
+        verify.intact(folder, Mend(shown=shown, recipe=name))
         made = signature.sign(folder, Path(options["key"]), shown)
         signed.append(here.shown(made))
         yield f"signed {signed[-1]}"
@@ -79,8 +102,8 @@ SIGN = Command(
 
 
 def _rebuild(here: Session, words: Sequence[str], options: Options) -> Lines:
-    with place.found(_one("rebuild", words), here.root, here.pool) as found:
-        verify.intact(found.folder, found.shown)
+    with _found(here, "rebuild", words) as (found, mend):
+        verify.intact(found.folder, mend)
         yield f"{found.shown}: building what it tells, from nothing"
         done = rebuild.rebuild(found.folder)
     made_from = f", made from {', '.join(done.made_from)}" if done.made_from else ""
@@ -117,9 +140,7 @@ def _import(here: Session, words: Sequence[str], options: Options) -> Lines:
         raise RecipeFault.of("import needs the full-size model that it was made from", hint=hint)
     name = options["name"] or importing.name_of(tiny)
     place = here.root / "recipes" / f"{name}.yaml"
-    if place.exists():
-        what = f"recipes/{place.name} is there already"
-        raise RecipeFault.of(what, hint="give another name (--name), or move it away")
+    starting.named(here, name, "give another name: --name NAME")
     done = importing.recipe(tiny, full, here.root, here.pool)
     write(place, done.text)
     seen = done.seen

@@ -149,6 +149,8 @@ def _list(here: Session, words: Sequence[str], options: Options) -> Lines:
     if not rows and wanted:
         yield "no bundle in dist/ is what was asked for"
         yield from (f"  {one}" for one in unknown(bundles, asked))
+        if not bundles:
+            yield "  hint: tinybuild build makes them"
     elif not rows and not groups:
         yield nothing(zoo)
     return Answer(data={"recipes": [{**one} for one in told], "groups": {**groups}})
@@ -199,9 +201,7 @@ def _path(here: Session, words: Sequence[str], options: Options) -> Lines:
     if len(names) != 1:
         hint = f"one of {', '.join(names)}" if 1 < len(names) <= FEW else "see tinybuild list"
         raise RecipeFault.of("path takes the name of one recipe", hint=hint)
-    place = here.root / "dist" / here.recipe(names[0]).name
-    if not is_bundle(place):
-        raise RecipeFault.of(f"{names[0]} is not built", hint=f"tinybuild build {names[0]}")
+    place = here.bundle(names[0])
     yield str(place)
     return Answer(data={"path": str(place)})
 

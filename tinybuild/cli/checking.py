@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tinybuild import source
+from tinybuild.catalog.rows import is_bundle
 from tinybuild.cli.command import Answer, Command, Lines, Options
 from tinybuild.cli.session import Session, nothing
 from tinybuild.errors import Finding, RecipeFault, did_you_mean
 from tinybuild.paths import Json
-from tinybuild.recipe import Broken, Recipe, lock, zoofile
+from tinybuild.recipe import Broken, Recipe, lock, marked, zoofile
 from tinybuild.review.recipes import Reviewer
 
 FEW = 12  # lines on what was not looked at
@@ -23,6 +25,9 @@ def _check(here: Session, words: Sequence[str], options: Options) -> Lines:
         yield nothing(here.zoo)
         return Answer(data={"recipes": [], "unseen": {}})
     broken = {recipe.name: recipe for recipe in here.zoo.broken if recipe.name in names}
+    if not words:
+        broken |= {one.name: one for one in _too_deep(here)}
+        names += [name for name in broken if name not in names]
     unseen = dict[str, list[Json]]()
     with tempfile.TemporaryDirectory(prefix="tinybuild-") as scratch:
         reviewer = Reviewer(zoo=here.zoo, builder=here.builder, scratch=Path(scratch))
@@ -40,13 +45,32 @@ def _check(here: Session, words: Sequence[str], options: Options) -> Lines:
     yield from lines[:FEW]
     if len(lines) > FEW:
         yield f"... and {len(lines) - FEW} more: see --json"
-    yield f"{len(names)} recipe{'s have' if len(names) != 1 else ' has'} nothing wrong"
+    if names:
+        yield f"{len(names)} recipe{'s have' if len(names) != 1 else ' has'} nothing wrong"
+    else:
+        yield f"no recipe is made from {', '.join(words)}: there is nothing more to check"
     return Answer(data={"recipes": names, "unseen": unseen})
 
 
 def _refused(recipe: Recipe, findings: Sequence[Finding]) -> Broken:
     fault = RecipeFault(findings)
     return Broken(name=recipe.name, file=recipe.file, group=recipe.group, fault=fault)
+
+
+DEPTH = "move it: a recipe is recipes/NAME.yaml or recipes/GROUP/NAME.yaml"
+
+
+def _too_deep(here: Session) -> Iterator[Broken]:
+    """What reads like a recipe in a folder in which nobody looks for one."""
+    for path in sorted((here.root / "recipes").glob("*/*/**/*.yaml")):
+        shown = here.shown(path)
+        if "/." in shown or not path.is_file() or is_bundle(path.parent):
+            continue
+        value, *_ = marked.parse(path.read_bytes())
+        if isinstance(value, dict) and {"version", "summary"} <= {*value}:
+            what = "a recipe is not read in a folder so deep"
+            fault = RecipeFault.of(what, where=shown, hint=DEPTH)
+            yield Broken(name=shown, file=path, group="", fault=fault)
 
 
 def _meant(here: Session, words: Sequence[str]) -> Iterator[str]:
@@ -56,7 +80,7 @@ def _meant(here: Session, words: Sequence[str]) -> Iterator[str]:
     for word in words:
         if word == zoofile.FILE:
             continue  # it was read with the zoo
-        if (here.root / word).exists() and "/" in word:
+        if os.path.lexists(here.root / word) and "/" in word:
             yield from _of_file(here, word)
         elif word.endswith((".yaml", ".yml")):
             files = [here.shown(one.file) for one in here.zoo.files]
@@ -73,8 +97,10 @@ def _of_file(here: Session, word: str) -> Iterator[str]:
     names = [name for file, name in files.items() if path in (file, lock.place(file))]
     names += [name for name, recipe in here.zoo.recipes.items() if _reads(recipe, path)]
     if not names and path.suffix in (".yaml", ".yml"):
-        known = [file.relative_to(here.root.resolve()).as_posix() for file in files]
-        raise RecipeFault.of(f"{word} is not the file of a recipe", hint=did_you_mean(word, known))
+        known = [here.shown(one.file) for one in here.zoo.files]
+        deep = path.is_relative_to((here.root / "recipes").resolve())
+        hint = DEPTH if deep else did_you_mean(word, known)
+        raise RecipeFault.of(f"{word} is not the file of a recipe", hint=hint)
     for name in names:
         yield name
         yield from (other for other in here.zoo.recipes if name in _under(here, other))

@@ -68,7 +68,8 @@ def _enter(folder: Sequence[str]) -> None:
     except IndexError:
         raise RecipeFault.of("-C needs a folder", hint="-C DIR COMMAND") from None
     except OSError as error:
-        raise RecipeFault.of(f"-C {folder[0]}: {error.strerror}") from None
+        hint = "give the folder of a zoo; tinybuild init DIR makes one"
+        raise RecipeFault.of(f"-C {folder[0]}: {error.strerror}", hint=hint) from None
 
 
 def _known(name: str, program: str) -> Command:

@@ -14,13 +14,15 @@ from pathlib import Path
 
 from doit.cmd_base import Command
 from doit.cmd_run import Run as DoitRun
+from doit.cmdparse import CmdParseError
 from doit.doit_cmd import DoitMain
-from doit.exceptions import InvalidCommand
+from doit.exceptions import InvalidCommand, InvalidDodoFile
 
 from tinybuild.errors import Fault, RecipeFault
 from tinybuild.progress import Progress
 
 OWN = {command.get_name(): command for command in DoitMain.DOIT_CMDS}
+COMMANDS_HERE = "what tinybuild does in this zoo, and its commands"
 RECEIPTS = "receipts decide what is up to date, doit keeps no record"
 # Commands of doit that have no meaning here, with what to do instead.
 MOOT: Mapping[str, tuple[str, str]] = {
@@ -60,7 +62,8 @@ def _ours(name: str) -> type[Command]:
     def parse_execute(self: Command, given: Sequence[str]) -> object:
         return _face([name, *given]) if zoo_here() else original.parse_execute(self, given)
 
-    return type(name.title(), (original,), {"name": name, "parse_execute": parse_execute})
+    said = {"doc_purpose": COMMANDS_HERE} if name == "help" and zoo_here() else {}
+    return type(name.title(), (original,), {"name": name, "parse_execute": parse_execute, **said})
 
 
 def _face(words: Sequence[str]) -> int:
@@ -100,11 +103,19 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no types
         if zoo_here() and in_args:
             if _is_command(in_args[0]):
                 return _face(in_args)
-            if any(word.partition("=")[0] == "--on" for word in in_args):
-                return _face(["build", *in_args])
             if {"-h", "--help"} & {*in_args}:
                 return _face(["help"])
-        return super().parse_execute(in_args)
+        try:
+            return super().parse_execute(in_args)
+        except CmdParseError:
+            if not zoo_here():
+                raise
+        except InvalidDodoFile:
+            if not zoo_here() or Path("dodo.py").is_file():
+                raise
+            what, hint = "there is no dodo.py here for doit to read", "tinybuild build needs none"
+            return _refused(RecipeFault.of(what, hint=hint))
+        return _face(["build", *in_args])  # it knows more options, and says which it does not know
 
     def execute(self, params: Mapping[str, object], args: list[str]) -> object:
         if not zoo_here() or params.get("dodoFile", "dodo.py") != "dodo.py":
@@ -117,7 +128,7 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no types
         try:
             for word in {word for word in args if set(word) & set("*?[")}:
                 if word not in session().zoo.tasks:
-                    places = session().named([word])
+                    places = session().places(word)
                     args = [name for one in args for name in (places if one == word else [one])]
             return super().execute(params, args)
         except InvalidCommand as error:
@@ -143,7 +154,7 @@ def _load(
     ]
     ours = params["reporter"] is DOIT_CONFIG["reporter"]
     if creators == ["task_recipes"] and ours and not (params["always"] or params["single"]):
-        session().asked = cmd.sel_tasks
+        session().ask(cmd.sel_tasks)
     return load(cmd=cmd, pos_args=pos_args)
 
 
@@ -153,11 +164,11 @@ def _unknown(task: str) -> Fault:
 
     if (none := session().fault) is not None:  # no recipe was read
         return none
-    zoo, (stage, _, name) = session().zoo, task.rpartition(":")
-    for broken in zoo.broken:
-        if broken.name == name:
-            return session().refusal(broken)
-    return unknown(name or stage, {*zoo.names, *zoo.groups} - {""})
+    try:
+        session().places(task)
+    except Fault as fault:
+        return fault
+    return unknown(task, session().zoo.names)
 
 
 Clean, Help, List = map(_ours, ("clean", "help", "list"))

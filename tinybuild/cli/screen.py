@@ -34,6 +34,7 @@ class Reporter:
         self.errors: list[str] = []
         self.selected: list[str] = []
         self.unmet = False
+        self.stages: Collection[str] = ()
 
     def initialize(self, tasks: Mapping[str, Task], selected: list[str]) -> None:
         # doit has not begun to take them up.
@@ -51,7 +52,7 @@ class Reporter:
                 if before not in seen:
                     seen.add(before)
                     todo.append(before)
-        self.selected = _rows_of(here, stages)
+        self.selected, self.stages = _rows_of(here, stages), stages
         here.screen.total = len(stages)
 
     def get_status(self, task: Task) -> None:
@@ -122,6 +123,10 @@ class Reporter:
             here.screen.say(_summary(rows))
         elif finished and not (here.screen.total or self.faults or here.shard):
             here.screen.say(nothing(here.zoo))
+        elif finished and not (here.built or self.faults):
+            many = len(self.stages)
+            said = f"{many} tasks are" if many > 1 else f"{next(iter(self.stages))} is"
+            here.screen.say(f"{said} up to date")
         for text in self.errors:
             here.screen.warn(text)
         if self.faults:

@@ -144,6 +144,12 @@ class Session:
 
     # --- what is to do ---------------------------------------------------------------------------
 
+    def ask(self, words: Sequence[str]) -> None:
+        """What a build selects; what was made of other words before is forgotten."""
+        self.asked = words
+        for known in ("selected", "todo"):
+            self.__dict__.pop(known, None)
+
     @functools.cached_property
     def groups(self) -> Mapping[str, Sequence[str]]:
         """The recipes by group; the zoo is read only where its recipes are not as they were."""
@@ -216,13 +222,24 @@ class Session:
         """The tasks that words name: all stages of a recipe, or one as STAGE:NAME.
         Raises RecipeFault."""
         tasks = dict[str, Task]()
-        for word in words:
-            if word in self.zoo.tasks:
-                tasks[word] = self.zoo.tasks[word]
-            else:
-                made = (task for name in self.named([word]) for task in self.zoo.tasks_of(name))
-                tasks.update((task.name, task) for task in made)
+        for name in (name for word in words for name in self.places(word)):
+            own = [self.zoo.tasks[name]] if name in self.zoo.tasks else self.zoo.tasks_of(name)
+            tasks.update((task.name, task) for task in own)
         return list(tasks.values())
+
+    def places(self, word: str) -> list[str]:
+        """The recipes that a word names, or the tasks that one such as model:mt* does.
+        Raises RecipeFault."""
+        if ":" not in word:
+            return [*self.named([word])]
+        tasks = fnmatch.filter(self.zoo.tasks, word)
+        if not tasks:
+            stage, _, name = word.rpartition(":")
+            own = [task.name for task in self.zoo.tasks_of(self.recipe(name).name)]
+            known = stage in STAGES  # and the recipe has no such section
+            hint = f"{name} has {', '.join(own)}" if known else did_you_mean(word, own)
+            raise RecipeFault.of(f"there is no task {word}", hint=hint)
+        return tasks
 
     def share(self, names: Sequence[str], shard: str = "") -> tuple[str, ...]:
         """Those of a selection that are ours: all, or a shard's. Raises RecipeFault."""
@@ -271,6 +288,15 @@ class Session:
         if name not in self.zoo.recipes:
             raise unknown(name, self.zoo.recipes)
         return self.zoo.recipes[name]
+
+    def bundle(self, name: str) -> Path:
+        """The folder of a recipe's bundle; raises RecipeFault where there is none."""
+        from tinybuild.catalog.rows import is_bundle
+
+        place = self.root / "dist" / self.recipe(name).name
+        if not is_bundle(place):
+            raise RecipeFault.of(f"{name} is not built", hint=f"tinybuild build {name}")
+        return place
 
     def refusal(self, broken: Broken) -> Fault:
         """What is wrong with a recipe, with places in its file."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tinybuild import wire
 from tinybuild.catalog import contents
-from tinybuild.catalog.rows import Row, is_bundle, row
+from tinybuild.catalog.rows import Row, row
 from tinybuild.cli.building import state
 from tinybuild.cli.command import Answer, Command, Lines, Option, Options
 from tinybuild.cli.session import Session
@@ -34,9 +34,7 @@ def _show(here: Session, words: Sequence[str], options: Options) -> Lines:
     told = list[Json]()
     for name in names:
         recipe = here.recipe(name)
-        place = here.root / "dist" / name
-        if not is_bundle(place):
-            raise RecipeFault.of(f"{name} is not built", hint=f"tinybuild build {name}")
+        place = here.bundle(name)
         told.append(_told(here, name, place))
         gap = "\n" if len(told) > 1 else ""
         yield f"{gap}{name}: {recipe.summary} ({state(here, name)})"

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import os
 import re
+import shlex
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from tinybuild.config import heads
 from tinybuild.config.found import as_written
 from tinybuild.config.found import load as load_config
 from tinybuild.config.matched import OF_TYPE, matched
-from tinybuild.engine.plan import load
+from tinybuild.engine.plan import load, wrong_name
 from tinybuild.errors import Fault, RecipeFault, SourceFault, nearest
 from tinybuild.files import write
 from tinybuild.forge import callers
@@ -56,6 +57,8 @@ def _init(here: Session, words: Sequence[str], options: Options) -> Lines:
     if len(words) > 1:
         raise RecipeFault.of("init takes one folder", hint="init DIR")
     root = Path(*words)
+    if root.exists() and not root.is_dir():
+        raise RecipeFault.of(f"{root} is there, and is not a folder", hint="give a new name")
     first = "recipes/llama.yaml"
     llama = Found(model_type="llama", class_="LlamaForCausalLM", tasks=("causal-lm",), words=True)
     files = {**FILES, SCHEMA: editors.schema(), first: recipe("transformers", "llama", llama)}
@@ -100,9 +103,8 @@ def _new(here: Session, words: Sequence[str], options: Options) -> Lines:
     if not 1 <= len(words) <= 2:
         raise RecipeFault.of("new takes a source and a name", hint="new SOURCE [NAME]")
     name = words[1] if len(words) == 2 else _name(words[0])
+    named(here, name, f"give another name: tinybuild new {shlex.quote(words[0])} NAME")
     file = here.root / "recipes" / f"{name}.yaml"
-    if name in here.zoo.names:
-        raise RecipeFault.of(f"there is a recipe {name} already", hint="give another name")
     size = options["vocab-size"] or str(VOCABULARY)
     if not size.isdecimal():
         raise RecipeFault.of(f"--vocab-size {size} is not a number")
@@ -113,6 +115,13 @@ def _new(here: Session, words: Sequence[str], options: Options) -> Lines:
     yield f"now build it: tinybuild build {name}"
     data: dict[str, Json] = {"recipe": name, "file": shown, "class": found.class_}
     return Answer(data={**data, "notes": [*found.notes]})
+
+
+def named(here: Session, name: str, hint: str) -> None:
+    """Raises RecipeFault where a new recipe cannot have a name."""
+    wrong = wrong_name(name, here.zoo.groups)
+    if wrong or name in here.zoo.names:
+        raise RecipeFault.of(wrong or f"there is a recipe {name} already", hint=hint)
 
 
 def written(here: Session, word: str, file: Path, size: int = VOCABULARY) -> Found:
@@ -160,13 +169,26 @@ def _source(here: Session, word: str) -> tuple[str, str]:
         _held(Path(word))
         below = os.path.relpath(Path(word).resolve(), (here.root / "recipes").resolve())
         return "path", Path(below).as_posix()
-    if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", word):
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", word) and not Path(word).exists():
         return "hub", word
+    if Path(word).exists() or "/" in word:
+        raise _no_folder(word)
     near = nearest(word, heads.types())
     raise RecipeFault.of(
         f"{word} is not a model type, a folder, or a repository of the Hub",
         hint=f"did you mean {' or '.join(near)}?" if near else "give OWNER/NAME for the Hub's",
     )
+
+
+def _no_folder(word: str) -> Fault:
+    """What is wrong with a path that is no folder: it is a file, or not there."""
+    path = Path(word)
+    if path.exists():
+        return RecipeFault.of(f"{word} is not a folder", hint=f"give the folder: {path.parent}")
+    others = [one.name for one in path.parent.glob("*") if one.is_dir()]
+    near = [str(path.with_name(name)) for name in nearest(path.name, others)]
+    hint = f"did you mean {' or '.join(near)}?" if near else "the Hub's are OWNER/NAME"
+    return RecipeFault.of(f"there is no folder {word}", hint=hint)
 
 
 def _held(folder: Path) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tinybuild.cli.command import Answer, Command, Lines, Options
-from tinybuild.cli.session import Session
+from tinybuild.cli.session import Session, nothing
 from tinybuild.errors import RecipeFault
 
 
 def _why(here: Session, words: Sequence[str], options: Options) -> Lines:
     told: dict[str, list[str]] = {}  # task -> reasons; two recipes may be made from a third
-    names = here.named(words) or here.zoo.groups[""]
+    names = [name for word in words for name in here.places(word)] or here.zoo.groups[""]
     broken = [recipe for recipe in here.zoo.broken if recipe.name in names]
-    for name in [name for name in names if name in here.zoo.recipes]:
+    if not names:
+        yield nothing(here.zoo)
+    for name in names:
         for task, reasons in _explained(here, name):
             if task not in told:
                 told[task] = reasons
@@ -29,9 +31,10 @@ def _settled(here: Session, task: str) -> str:
 
 
 def _explained(here: Session, name: str) -> Iterator[tuple[str, list[str]]]:
-    """Each stage of a recipe, and of the recipes it is made from, with why it runs or may run."""
+    """Each stage of a recipe, or one task, and of what it is made from, with why it runs or may
+    run."""
     running: set[str] = set()
-    for task in here.with_upstreams(here.zoo.tasks_of(name)):
+    for task in here.with_upstreams(here.tasks([name])):
         reasons = [f"runs: {reason}" for reason in here.builder.reasons(task)]
         waits = [before for before in task.before if before in running]
         if not reasons and waits:
@@ -44,5 +47,6 @@ def _explained(here: Session, name: str) -> Iterator[tuple[str, list[str]]]:
 WHY = Command(
     doc="what a build would do for a recipe, stage by stage, and the reasons",
     do=_why,
+    words="[NAME | STAGE:NAME ...]",
     more="Without a name: the recipes of recipes/ itself.",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ RESERVED = frozenset(
 )
 LONGEST = 96  # characters of a name; the Hub's limit, and a tar entry has 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
-_SUFFIXES = (".yaml", ".yml")
+_LETTERS = "use letters, digits, -, _ and ., the first a letter or a digit"
+_SUFFIXES = (".yaml", ".yml")  # in letters of either case, to be told of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +116,12 @@ def load(root: Path, memo: Memo, cache: Cache) -> Zoo:
     """
     folder = root / "recipes"
     if not folder.is_dir():
+        above = next((one for one in root.parents if (one / "recipes").is_dir()), None)
+        hint = "go to your zoo, or make one: tinybuild init DIR"
+        if above is not None:
+            hint = f"there is one above: tinybuild -C {os.path.relpath(above, root)} COMMAND"
         raise RecipeFault.of(
-            "there is no folder recipes/ here",
-            where=str(root.name or root),
-            hint="go to your zoo, or make one: tinybuild init DIR",
+            "there is no folder recipes/ here", where=str(root.name or root), hint=hint
         )
     files, groups = _listed(folder)
     common = cache.common(root / zoofile.FILE, zoofile.FILE)
@@ -172,10 +176,10 @@ def _listed(folder: Path) -> tuple[list[tuple[Path, str]], list[str]]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue  # an editor's lock, or checkpoints
-        if path.suffix in _SUFFIXES:
+        if _like_a_recipe(path):
             files.append((path, ""))
         elif path.is_dir():
-            inner = [p for p in sorted(path.iterdir()) if p.suffix in _SUFFIXES]
+            inner = [p for p in sorted(path.iterdir()) if _like_a_recipe(p)]
             inner = [p for p in inner if not p.name.startswith(".")]
             # Where the folder cannot be a group, each of its recipes will say so.
             group = path.name if path.name not in RESERVED and _NAME.match(path.name) else ""
@@ -183,6 +187,10 @@ def _listed(folder: Path) -> tuple[list[tuple[Path, str]], list[str]]:
                 groups.append(group)
             files += [(p, group) for p in inner]
     return files, groups
+
+
+def _like_a_recipe(path: Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES
 
 
 def _read(
@@ -213,28 +221,32 @@ def _task_name(shown: str) -> str:
 
 
 def _name_faults(path: Path, shown: str, name: str, groups: Iterable[str]) -> Iterator[Finding]:
-    if path.suffix == ".yml":
+    if path.suffix != ".yaml":
         yield Finding(what="a recipe's file ends in .yaml", where=shown, hint="rename it")
-    if not _NAME.match(name):
-        what = f"{name!r} cannot be a recipe's name"
-        yield Finding(what=what, where=shown, hint="use letters, digits, -, _ and .")
-    elif len(name) > LONGEST:
-        what = f"the name has {len(name)} characters; at most {LONGEST} are allowed"
-        yield Finding(what=what, where=shown, hint="rename the file")
-    elif name.endswith(".tar.gz"):
-        what = f"{name} would be built where the archive of {name.removesuffix('.tar.gz')} is"
-        yield Finding(what=what, where=shown, hint="rename the file")
-    elif name in RESERVED or (name in groups and name):
-        other = "a group of recipes" if name in groups else "a command or a stage"
-        yield Finding(what=f"{name} is the name of {other}", where=shown, hint="rename the file")
+    if wrong := wrong_name(name, groups):
+        hint = "rename the file" if _NAME.match(name) else f"rename the file: {_LETTERS}"
+        yield Finding(what=wrong, where=shown, hint=hint)
     within = path.parent.name
     if "/" in shown.removeprefix("recipes/") and within not in groups:
         if within in RESERVED:
             what, hint = f"{within} is the name of a command or a stage", "rename the folder"
         else:
             what = f"{within!r} cannot be the name of a group of recipes"
-            hint = "rename the folder: use letters, digits, -, _ and ."
+            hint = f"rename the folder: {_LETTERS}"
         yield Finding(what=what, where=shown, hint=hint)
+
+
+def wrong_name(name: str, groups: Iterable[str]) -> str:
+    """Why a recipe cannot have a name; "" where it can."""
+    if not _NAME.match(name):
+        return f"{name!r} cannot be a recipe's name"
+    if len(name) > LONGEST:
+        return f"the name has {len(name)} characters; at most {LONGEST} are allowed"
+    if name.endswith(".tar.gz"):
+        return f"{name} would be built where the archive of {name.removesuffix('.tar.gz')} is"
+    if name in groups:
+        return f"{name} is the name of a group of recipes"
+    return f"{name} is the name of a command or a stage" if name in RESERVED else ""
 
 
 def _twice(name: str, shown: str, first: Mapping[str, str]) -> Iterator[Finding]:

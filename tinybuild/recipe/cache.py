@@ -27,6 +27,11 @@ class Entry(TypedDict):
 
 
 NONE: Mapping[str, str] = MappingProxyType({})
+# What to do about a recipe's file that cannot be opened.
+UNREAD: Mapping[type[OSError], str] = {
+    FileNotFoundError: "it is a link that leads nowhere: mend it, or delete it",
+    IsADirectoryError: "a recipe is a file: give the folder another name",
+}
 
 
 class Cache:
@@ -73,7 +78,8 @@ class Cache:
                 pins=self._pins(file),
             )
         except OSError as error:
-            fault = RecipeFault.of(f"cannot be read ({error.strerror})", where=shown)
+            hint = UNREAD.get(type(error), f"`ls -ld {shown}` says whose it is, and who may")
+            fault = RecipeFault.of(f"cannot be read ({error.strerror})", where=shown, hint=hint)
         except Fault as wrong:
             fault = wrong
         return Broken(name=file.stem, file=file, group=group, fault=fault)
