@@ -386,6 +386,7 @@ SAYS: Mapping[str, str] = {
     "bound": r"~soft_?cap(ping)?|~logit_cap",
     "attention scale": r"query_pre_attn_scalar|attention_multiplier|softmax_scale|attention_scale",
     "rates": r"target_bandwidths",  # of a codec, in thousands of bits a second
+    "categories": r"cardinality",  # of each label of a series
     "switch": (  # of something that has no size of its own
         r"scale_embedding|scale_attn_weights|~qk_norm|~qk_layernorm|~qk_l2_?norm|norm_topk_prob|"
         r"attn_temperature_tuning|scale_attn_by_inverse_layer_idx|rope_interleave|"

@@ -546,6 +546,18 @@ def test_shares_have_the_sum_and_nobody_is_left_out(parts: list[int], total: int
     assert min(made) >= 1
 
 
+def test_series_are_of_fewer_categories_that_differ_as_they_did() -> None:
+    from transformers import TimeSeriesTransformerConfig
+
+    labels = {"num_static_categorical_features": 4, "embedding_dimension": [6, 6, 6, 2]}
+    source = TimeSeriesTransformerConfig(
+        prediction_length=24, cardinality=[366, 52, 366, 7], **labels
+    )
+    tree = shrink(source, {})
+    assert tree.data["cardinality"] == [20, 19, 20, 7]
+    assert tree.reasons["cardinality",] == "rule categories"
+
+
 def test_a_tree_can_be_tried_on() -> None:
     tree = Tree({"hidden_size": 512}, {}, TINY, None)
     trial = tree.copy()

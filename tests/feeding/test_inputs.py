@@ -557,6 +557,19 @@ def test_what_an_encoder_reads_is_continued_too() -> None:
     assert (went.asked[0].keys() & {"input_ids", "decoder_input_ids", "labels"}) == set()
 
 
+def test_a_text_that_fills_all_places_is_continued_without_its_end() -> None:
+    """Reformer learns from texts as long as its axial positions, and has no place behind them."""
+    source = transformers.ReformerConfig(is_decoder=True)
+    config = overrides.override(source, {}, shrink(source, {}).overrides, ())
+    model = transformers.ReformerModelWithLMHead(config).eval()
+    batch = inputs.batch(model, 1)
+    assert batch["input_ids"].shape[-1] == model.config.max_position_embeddings
+    went = inputs.continued(model, [batch], 1)
+    assert went.error is None
+    assert went.asked[0]["input_ids"].shape[-1] < batch["input_ids"].shape[-1]
+    assert went.parts[0][0].shape == (ROWS, 8)
+
+
 def test_tiles_of_which_a_mask_says_what_is_seen_come_first() -> None:
     """Phi-4 computes nothing of an image without the mask of its patches."""
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 BOOKS = 4  # of a codec, at most
+CATEGORIES = 20  # of what a series is of, at most
 
 
 def shrink(
@@ -152,6 +153,16 @@ def rates(tree: Tree) -> None:
             tree.set((*path, name), new, "rule rates: as many codebooks")
 
 
+def categories(tree: Tree) -> None:
+    """What the series are of (one of 366 shops) is one of fewer; what differs, differs."""
+    for path, name, value in tree.items():
+        if says(name, "categories") and wholes(value):
+            many = sorted({number for number in value if number > CATEGORIES}, reverse=True)
+            fewer = {number: max(2, CATEGORIES - place) for place, number in enumerate(many)}
+            new = [fewer.get(number, number) for number in value]
+            tree.set((*path, name), new, "rule categories")
+
+
 def _bits(codec: Data) -> int:
     """How many bits a second the numbers of one codebook take; 0 where the config does not say."""
     hop, sampled = codec.get("upsampling_ratios"), codec.get("sampling_rate")
@@ -193,6 +204,7 @@ RULES: tuple[Callable[[Tree], None], ...] = (
     layout,
     maps,
     rates,
+    categories,
     exceptions,
     token_ids,
 )

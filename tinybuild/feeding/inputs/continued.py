@@ -158,6 +158,16 @@ def _ways(model: Model, given: Given) -> Iterator[dict[str, Any]]:
     if codes:  # which are of what was said before: the text alone is to be read aloud
         aloud = {name: value for name, value in asked.items() if name not in codes}
         yield {**aloud, "min_new_tokens": None}
+    if ids.shape[-1] > 2 * NEW_TOKENS:  # all that the model has places for (Reformer's axial ones)
+        yield {name: _shorter(value, ids) for name, value in asked.items()}
+    yield from _aloud(model, asked)
+
+
+def _aloud(model: Model, asked: Given) -> Iterator[dict[str, Any]]:
+    """What begins speech: its first token, or a sound in place of the codes that forward takes."""
+    import torch
+
+    ids = asked["input_ids"]
     start = getattr(model.config, "audio_bos_token_id", None)
     if isinstance(start, int) and ids.dim() == 2:  # speech, which begins where the text ends
         ids = ids.clone()
@@ -166,10 +176,15 @@ def _ways(model: Model, given: Given) -> Iterator[dict[str, Any]]:
         yield {**asked, "input_ids": ids, "min_new_tokens": None}
     codec = getattr(getattr(model, "codec_model", None), "config", None)
     frame = getattr(codec, "frame_size", None)
-    if isinstance(frame, int) and not sounds:  # the sound, of which forward takes the codes
+    if isinstance(frame, int) and not {"input_features", "input_values"} & {*asked}:
         drawn = torch.Generator().manual_seed(int(ids.sum()))
         wave = torch.randn(ids.shape[0], 1, frame * 2 * NEW_TOKENS, generator=drawn)
         yield {"input_values": wave.to(next(model.codec_model.parameters()).dtype)}
+
+
+def _shorter(value: Any, ids: Tensor) -> Any:
+    """A tensor by rows and tokens without its last ones, for which new ones have room then."""
+    return value[:, :-NEW_TOKENS] if getattr(value, "shape", None) == ids.shape else value
 
 
 def _places(model: Model) -> list[int]:
