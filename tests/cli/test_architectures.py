@@ -231,3 +231,13 @@ def test_texts_cannot_break_the_table() -> None:
     (cells,) = [line for line in text.splitlines() if line.startswith("| a |")]
     assert cells.replace("\\|", "").count("|") == 10
     assert "<b>" not in cells
+
+
+def test_the_table_says_which_other_packages_there_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = ["torch>=2", "timm; extra == 'architectures'", 'gone>=1; extra == "architectures"']
+    monkeypatch.setattr(architectures.importlib.metadata, "requires", lambda name: told)
+    there = {"timm": "1.0", "torch": "2.13"}
+    monkeypatch.setattr(errors, "version", lambda name: there.get(name, ""))
+    assert architectures.beside_that() == " Beside it were timm 1.0."
+    monkeypatch.setattr(errors, "version", lambda name: "")
+    assert architectures.beside_that() == ""

@@ -15,7 +15,7 @@ from tinybuild.config import overrides
 from tinybuild.config.shrink import shrink
 from tinybuild.errors import BuildFault
 from tinybuild.feeding import inputs
-from tinybuild.feeding.inputs import text, vision
+from tinybuild.feeding.inputs import beside, text, vision
 from tinybuild.feeding.inputs.contents import contents, renewed
 from tinybuild.feeding.inputs.draw import ROWS, Draw
 from tinybuild.feeding.inputs.facts import Facts
@@ -639,3 +639,30 @@ def test_codes_that_the_asker_begins_are_continued() -> None:
     found = _part(Made(), asked)
     assert found is not None
     assert found[0].tolist() == [[*range(15, 21)], [*range(36, 42)]]
+
+
+def test_a_mask_that_forward_hands_on_without_naming_it() -> None:
+    """VibeVoice's, of which `generate` makes none."""
+
+    class Text(torch.nn.Module):
+        def forward(self, attention_mask: Any = None) -> None: ...
+
+    class HandsOn(torch.nn.Module):
+        def __init__(self, part: torch.nn.Module) -> None:
+            super().__init__()
+            self.part = part
+
+        def forward(self, input_ids: Any, **kwargs: Any) -> None: ...
+
+    class Names(HandsOn):
+        def forward(self, input_ids: Any, attention_mask: Any = None, **kwargs: Any) -> None: ...
+
+    class Sees(HandsOn):
+        def forward(self, pixel_values: Any, **kwargs: Any) -> None: ...
+
+    def inside(model: Any) -> bool:
+        return beside.masked_inside(Facts(model))
+
+    assert inside(HandsOn(Text()))
+    others = (HandsOn(torch.nn.Linear(1, 1)), Names(Text()), Sees(Text()), Text())
+    assert not any(map(inside, others))

@@ -314,12 +314,13 @@ def test_a_voice_begins_behind_the_text() -> None:
 
 def test_a_pipeline_is_asked_for_a_voice_as_well() -> None:
     tokenizer = SimpleNamespace(convert_ids_to_tokens=lambda number: f"<{number}>")
-    config = SimpleNamespace(audio_bos_token_id=9)
+    config = SimpleNamespace(audio_bos_token_id=9, audio_eos_token_id=8, eos_token_id=None)
     model = SimpleNamespace(config=config, can_generate=lambda: True)
     loaded: Any = SimpleNamespace(model=model, tokenizer=tokenizer)
     few = {"generate_kwargs": {"max_new_tokens": 16}}
+    endless = {"generate_kwargs": {"max_new_tokens": 16, "suppress_tokens": [9, 8]}}
     ways = [*pipelines._ways("text-to-audio", loaded, ("a", few))]
-    assert ways == [("a", few), (pipelines.TEXT, {}), ("a<9>", few)]
+    assert ways == [("a", few), (pipelines.TEXT, {}), ("a<9>", few), ("a", endless)]
 
 
 def test_what_nobody_makes_of_a_file_is_that_of_the_batch() -> None:
@@ -349,6 +350,15 @@ def test_the_pipeline_of_a_class() -> None:
     tasks = [pipelines.task(made(config)) for made in (BertModel, BertForMaskedLM)]
     assert tasks == ["feature-extraction", "fill-mask"]
     assert pipelines.task(BertForMultipleChoice(config)) is None
+
+
+def test_a_voice_that_is_also_among_what_hears_speaks() -> None:
+    """VibeVoice is shown how to sound, and transformers has it among speech recognizers."""
+
+    class VibeVoiceForConditionalGeneration:
+        config = SimpleNamespace(model_type="vibevoice")
+
+    assert pipelines.task(cast(Any, VibeVoiceForConditionalGeneration())) == "text-to-audio"
 
 
 def test_a_pipeline_of_images_is_not_for_a_processor_of_videos() -> None:

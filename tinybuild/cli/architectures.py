@@ -215,7 +215,7 @@ def table(rows: Iterable[Row]) -> str:
         "default config by a recipe of `recipes/architectures/`. `doit -n 2 architectures` builds",
         "them; `doit table` writes this from what it left.",
         "",
-        beside_torch(),
+        beside_torch() + beside_that(),
         "",
         "| | here | aim |",
         "| --- | --- | --- |",
@@ -271,6 +271,14 @@ def beside_torch() -> str:
         return f"torchvision {there} did not load: what needs it is not tried."
     ran = "" if compiled else ", without its compiled part (operations on boxes, decoders of files)"
     return f"Processors ran with torchvision {there}{ran}."
+
+
+def beside_that() -> str:
+    """Which packages of the extra `architectures` there were, by name and version."""
+    told = importlib.metadata.requires("tinybuild-models") or ()
+    wanted = (re.match(r"[\w.-]+", one) for one in told if re.search(f"extra == .{GROUP}.", one))
+    there = [f"{name[0]} {found}" for name in wanted if name and (found := errors.version(name[0]))]
+    return f" Beside it were {', '.join(there)}." if there else ""
 
 
 def _used(row: Row) -> str:

@@ -32,6 +32,8 @@ NEW = 4  # tokens to generate
 SPOKEN = 16  # of a sound, or to make one, which may want as many as it has code books
 POINTS = 2  # a side, from which masks are made
 WIDE = 16  # channels of a vocoder
+ENDS = ("eos", "audio_eos")  # tokens that end a voice
+VOICE = "text-to-waveform"
 HEAD = "For"  # in the name of a class
 PLAIN = ("input_ids", "pixel_values")  # what a pipeline of features gives
 PARTS = ("image_processor", "feature_extractor")
@@ -136,7 +138,9 @@ SAMPLES: Mapping[str, Sample] = {**READ, **SHOWN, **BOTH, **WHOLE}
 def task(model: PreTrainedModel) -> str | None:
     """The pipeline that a model's class is for, of those that have a sample; None without one."""
     name, kind = type(model).__name__, model.config.model_type
-    own = next((one for one, names in heads.of_type(kind).items() if name in names), None)
+    tasks = [one for one, names in heads.of_type(kind).items() if name in names]
+    # A voice that is shown how to sound is among what hears, too (VibeVoice).
+    own = VOICE if VOICE in tasks else next(iter(tasks), None)
     known = (own, *heads.TASKS[own].pipelines) if own is not None else ()
     if (fitting := next((pipeline for pipeline in known if pipeline in SAMPLES), None)) is not None:
         return fitting
@@ -215,10 +219,15 @@ def run(name: str, loaded: Loaded) -> bool:
 
 def _ways(name: str, loaded: Loaded, first: Given) -> Iterator[Given]:
     """What a pipeline is asked: its sample; then without a number of tokens, of which a class may
-    take its own alone; then a text with what a voice begins with at its end (Pocket TTS)."""
+    take its own alone; then a text with what a voice begins with at its end (Pocket TTS); then with
+    nothing that ends it before it has begun (VibeVoice's weights are random, and may say so)."""
     yield first
     if "generate_kwargs" in first[1]:
         yield SAMPLES[name](loaded)[0], {}  # a pipeline may empty what it is given
     start = spoken_from(loaded.model.config)
     if isinstance(first[0], str) and loaded.tokenizer is not None and start is not None:
         yield first[0] + str(loaded.tokenizer.convert_ids_to_tokens(start)), first[1]
+        named = (getattr(loaded.model.config, f"{name}_token_id", None) for name in ENDS)
+        ends = [number for number in named if isinstance(number, int)]
+        few = {"max_new_tokens": SPOKEN, "suppress_tokens": [start, *ends]}
+        yield first[0], {"generate_kwargs": few}

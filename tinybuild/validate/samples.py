@@ -347,6 +347,7 @@ def complete(
 
     facts = Facts(model)
     takes = {*facts.takes, *beside.passed(facts)}
+    takes |= {beside.MASK} if beside.masked_inside(facts) else {*()}
     given = {name: value for name, value in features.cast(model, inputs).items() if name in takes}
     given.pop("labels", None)  # are for training; some are of nothing but text that does not count
     begun = {"decoder_input_ids", "decoder_inputs_embeds"} & given.keys()

@@ -156,6 +156,7 @@ def _condition(facts: Facts, draw: Draw, given: Given) -> Tensor:
     return draw.normal("t_cond", 1, 1, facts.integer("hidden_size", near="text", default=64))
 
 
+MASK = "attention_mask"
 # Arguments of parts of a model, which its forward does not name.
 INSIDE: Mapping[str, Alone] = {"t_cond": _condition}
 
@@ -170,3 +171,18 @@ def passed(facts: Facts) -> Mapping[str, Alone]:
             name in inspect.signature(module.forward).parameters for module in facts.model.modules()
         )
     }
+
+
+def masked_inside(facts: Facts) -> bool:
+    """Whether forward hands on the mask of a text without naming it: `generate` then makes none
+    (VibeVoice)."""
+    parameters = inspect.signature(facts.model.forward).parameters.values()
+    hands_on = any(one.kind is one.VAR_KEYWORD for one in parameters)
+    return (
+        hands_on
+        and "input_ids" in facts.takes
+        and MASK not in facts.takes
+        and any(
+            MASK in inspect.signature(module.forward).parameters for module in facts.model.modules()
+        )
+    )

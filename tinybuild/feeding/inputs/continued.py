@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinybuild.feeding import Given, Model, Tensor
-from tinybuild.feeding.inputs import text
+from tinybuild.feeding.inputs import beside, text
 from tinybuild.feeding.inputs.facts import Facts
 
 NEW_TOKENS = 8
@@ -138,7 +138,8 @@ def _ways(model: Model, given: Given) -> Iterator[dict[str, Any]]:
         ids = ids.clone()
         ids[..., -1] = ids[..., -2]
         asked["input_ids"] = ids
-    if "attention_mask" in inspect.signature(model.forward).parameters:
+    facts = Facts(model)
+    if beside.MASK in facts.takes or beside.masked_inside(facts):
         asked.setdefault("attention_mask", torch.ones_like(ids))
     yield asked
     places = _places(model)
