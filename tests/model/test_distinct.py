@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,3 +72,24 @@ def test_axes_that_a_search_makes_equal_are_counted() -> None:
     assert trial.parts({**tree.overrides, "intermediate_size": 96})
     assert not trial.parts({**tree.overrides, "intermediate_size": 64})
     assert not trial.parts({**tree.overrides, "head_dim": 16})
+
+
+def test_a_model_that_is_too_large_to_be_built_is_not_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What stands in a library's code may be large whatever the rules say (a tower of timm's): it
+    would be drawn and run again and again before its size is refused."""
+    from transformers import LlamaConfig, LlamaModel
+
+    from tinybuild.model import trial
+
+    def small(changes: Mapping[str, Any]) -> LlamaConfig:
+        return LlamaConfig(num_hidden_layers=1, hidden_size=64, vocab_size=99)
+
+    source = LlamaConfig()
+    tree = Tree(source.to_dict(), {}, SIZES["tiny"], None)
+    tried = Trial(model_class=LlamaModel, source=source, given={}, small=small, seed=0, tree=tree)
+    assert tried.runs
+    monkeypatch.setattr(trial, "MOST", 10_000)
+    monkeypatch.setattr(Trial, "drawn", lambda *_: pytest.fail("it was drawn"))
+    assert not replace(tried).runs

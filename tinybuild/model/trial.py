@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tinybuild.config.distinct import NEEDED, Coincidence, Known, compared
-from tinybuild.config.meta import Shapes, refusable, shapes, tensors
+from tinybuild.config.meta import Shapes, count, refusable, shapes, tensors
 from tinybuild.config.tree import DISTINCT, Alike, Tree
 from tinybuild.errors import BuildFault
 from tinybuild.feeding import inputs
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel
 
+MOST = 50_000_000  # parameters
 TRIED = 6  # widths that are tried to differ where not all of them may
 EACH, AGAIN = 3, 24  # other values that are tried of one size, of all
 
@@ -56,8 +57,10 @@ class Trial:
 
     @functools.cached_property
     def batch(self) -> dict[str, torch.Tensor] | BuildFault:
-        """Of the rules' answer: what halves the model and takes another is not tried."""
+        """Of the rules' answer: what halves the model and takes another is not tried, and neither
+        is a model of more than MOST parameters, whose size is refused later or was asked for."""
         try:
+            count(self.model_class, self.small(self.tree.overrides), MOST, self.source, {})
             return inputs.batch(self.drawn(self.tree.overrides), self.seed)
         except BuildFault as fault:
             return fault
