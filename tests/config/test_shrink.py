@@ -660,6 +660,24 @@ def test_a_head_that_is_its_widths_share_stays_it(head: int, now: int) -> None:
     assert (tree.data["hidden_size"], tree.data["head_dim"]) == (40, now)
 
 
+@pytest.mark.parametrize(("narrow", "places"), [(False, 512), (True, 256)])
+def test_places_of_a_text_are_halved_for_a_recipes_own_goal_alone(
+    narrow: bool, places: int
+) -> None:
+    """A querying model with fewer than the text beside it takes no text that is cut for that."""
+    from tinybuild.config.search import search
+
+    source = {"model_type": "x", "hidden_size": 32, "max_position_embeddings": 512}
+    tree = Tree(source, {}, TINY, None)
+
+    def measure(changes: Data) -> dict[str, tuple[int, ...]]:
+        made = {**source, **changes}
+        return {"positions": (made["max_position_embeddings"], 32)}
+
+    search(tree, 10_000, measure, lambda _: True, narrow=narrow)
+    assert tree.data["max_position_embeddings"] == places
+
+
 KINDS = ["linear_attention", "mlp", "linear_attention", "mlp", "full_attention", "mlp"] * 9
 
 

@@ -45,9 +45,9 @@ def search(
     fewest sizes equal goes first, and more of them only a model that is far too large, whose
     reasons say so. What loses a tensor is left. `shapes` builds a config of these overrides on the
     meta device (None where it makes no model), `works` forwards a batch and looks at the tensors'
-    axes as at the keys. No width gets below NARROW, unless
-    `narrow`: a recipe's own goal may want it, and the reason says so. Keys of the recipe and of
-    exceptions, ids, vocabularies and depths (a layer of each kind) stay.
+    axes as at the keys. No width gets below NARROW, and places of a text stay, which all parts
+    read alike, unless `narrow`: a recipe's own goal may want it, and the reason says so. Keys of
+    the recipe and of exceptions, ids, vocabularies and depths (a layer of each kind) stay.
     Deterministic: the same tree gives the same answer. Returns the number of parameters reached,
     None where the tree makes no model at all.
     """
@@ -59,8 +59,10 @@ def search(
             break
         made: list[tuple[int, bool, int, int, Group]] = []
         before, dear = _met(tree), narrow or total(now) > DEAR * goal
-        groups = (group for group in _groups(tree, now) if narrow or not _narrowed(group))
+        groups = _groups(tree, now, narrow=narrow)
         for rank, group in enumerate(groups):
+            if _narrowed(group) and not narrow:
+                continue
             trial = _with(tree, group)
             met = _met(trial)
             smaller = shapes(trial.overrides) if dear or met <= before else None
@@ -139,7 +141,7 @@ class _Mark:
     by: tuple[Json, ...]
 
 
-def _groups(tree: Tree, shapes: Shapes) -> Iterator[Group]:
+def _groups(tree: Tree, shapes: Shapes, *, narrow: bool) -> Iterator[Group]:
     """The groups that the axes of the largest tensors hang on, those of most numbers first."""
     largest = sorted(shapes.items(), key=lambda item: (-math.prod(item[1]), item[0]))[:LARGEST]
     axes = {axis for _, shape in largest for axis in shape if axis > LEAST}
@@ -147,7 +149,8 @@ def _groups(tree: Tree, shapes: Shapes) -> Iterator[Group]:
     for path, name, value in tree.items():
         place = (*path, name)
         told = tree.reasons.get(place, "").startswith("exception")
-        if is_id(name) or measures(name) in KEPT or tree.touches(place) or told:
+        kept = measures(name) in KEPT or (not narrow and says(name, "places of a text"))
+        if is_id(name) or kept or tree.touches(place) or told:
             continue
         for number in _sizes(value):
             if _halves(name, number) and any(_explains(number, axis) for axis in axes):
