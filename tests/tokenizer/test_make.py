@@ -151,6 +151,29 @@ def test_train_no_token_crosses_a_space(job: MakeJob, tmp_path: Path, kind: str)
     assert [token for token in tokens if "▁" in token.lstrip("▁")] == []
 
 
+def test_an_unknown_piece_of_the_text_stands_where_its_class_says(
+    job: MakeJob, tmp_path: Path
+) -> None:
+    """LASR's class takes piece 3 for the unknown one, which is the space: once, and not the first
+    of all; loaded by that class and by tokenizer.json alone it cuts alike."""
+    from tokenizers import Tokenizer
+    from transformers import LasrTokenizer
+
+    fetch = blank(tmp_path, "lasr_ctc")
+    made, _ = build(job, fetch, kind="transformers", method="train", vocab_size=500)
+    complete(made, 500)
+    model = backend(made)["model"]
+    pieces = [piece for piece, _ in model["vocab"]]
+    assert (model["unk_id"], pieces[3], pieces.count("▁")) == (3, "▁", 1)
+    assert [made.convert_tokens_to_ids(token) for token in ("<pad>", "</s>", "<unk>")] == [0, 1, 2]
+    made.save_pretrained(tmp_path / "saved")
+    alone = Tokenizer.from_file(str(tmp_path / "saved/tokenizer.json"))
+    loaded = LasrTokenizer.from_pretrained(tmp_path / "saved")
+    for text in SPELLED:
+        assert loaded(text)["input_ids"] == alone.encode(text).ids
+        assert loaded(text)["input_ids"][-1] == 1
+
+
 def test_train_template_points_at_its_tokens(job: MakeJob, tmp_path: Path) -> None:
     fetch = blank(tmp_path, "bert")
     made, _ = build(job, fetch, kind="transformers", method="train", vocab_size=2000)

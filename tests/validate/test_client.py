@@ -17,7 +17,16 @@ from kit.files import edit
 from tinybuild import wire
 from tinybuild.config import heads
 from tinybuild.validate import loaded, pipelines, reader, samples
-from tinybuild.validate.client import Client, Used, _begun, _generate, _media, _written, used
+from tinybuild.validate.client import (
+    Client,
+    Used,
+    _begun,
+    _generate,
+    _heard,
+    _media,
+    _written,
+    used,
+)
 from tinybuild.validate.subject import Subject
 
 PLAIN = {
@@ -366,6 +375,24 @@ def test_a_pipeline_of_images_is_not_for_a_processor_of_videos() -> None:
     part = SimpleNamespace(tokenizer=0, video_processor=0)
     given: Any = {"model": 0, "tokenizer": 0, "processor": part, "seed": 0}
     assert not pipelines.run("zero-shot-image-classification", pipelines.Loaded(**given))
+
+
+def test_a_loss_that_counts_by_the_mask_of_a_sound_has_one() -> None:
+    """LASR's, whose processor drops it beside a text; a class that takes none is not given one."""
+    import torch
+
+    sound, ids = {"input_features": torch.ones(1, 6, 4)}, {"input_ids": torch.ones(1, 2)}
+
+    def ways(given: Any, *takes: str) -> list[list[str]]:
+        return [sorted(one) for one in _heard(cast(Any, SimpleNamespace(takes={*takes})), given)]
+
+    both = ["attention_mask", "input_features"]
+    assert ways(sound, *both) == [["input_features"], both]
+    assert ways({**sound, "attention_mask": torch.zeros(1, 6)}, *both) == [both]
+    assert ways(sound, "input_features") == [["input_features"]]
+    assert ways(ids, "input_ids", "attention_mask") == [["input_ids"]]
+    client: Any = SimpleNamespace(takes={*both})
+    assert [*_heard(client, sound)][1]["attention_mask"].shape == (1, 6)
 
 
 @pytest.mark.parametrize("stage", [True, False])

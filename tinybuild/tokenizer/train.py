@@ -82,6 +82,7 @@ def train(work: Work) -> Made:
         if "extra_special_tokens" in source.init_kwargs:
             made.init_kwargs["extra_special_tokens"] = source.extra_special_tokens
     unused = _repair(made, bytes_, letters, source.get_added_vocab(), wanted)
+    _unknown_back(made, backend["model"])
     if len(made) > wanted:
         raise _too_small(wanted, len(made))
     return Made(loaded=made, unused=unused)
@@ -165,6 +166,7 @@ def _repair(
     backend["added_tokens"] = [t for t in backend["added_tokens"] if t["content"] not in plain]
     model, added = backend["model"], {token["content"] for token in backend["added_tokens"]}
     if isinstance(model["vocab"], list):
+        _once(model)
         model["vocab"] = _settled(model["vocab"], added, wanted - len(added) - len(bytes_))
     tokens, scores = _listed(model)
     if bytes_:
@@ -192,6 +194,37 @@ def _repair(
     )
     made._tokenizer = Tokenizer.from_str(json.dumps(backend))
     return count
+
+
+def _once(model: Document) -> None:
+    """Leave out the unknown piece at the start of a Unigram's list where it was learned as well:
+    the trainer puts one there that is not a special token."""
+    first, *others = model["vocab"]
+    pieces = [piece for piece, _ in others]
+    if model.get("unk_id") == 0 and first[0] in pieces:
+        model["vocab"], model["unk_id"] = others, pieces.index(first[0])
+
+
+def _unknown_back(made: PreTrainedTokenizerBase, source: Document) -> None:
+    """Put a Unigram's unknown piece at the id that it has in the source, where it is a piece like
+    any other: the class may say that id by itself (LASR's 3)."""
+    from tokenizers import Tokenizer
+
+    backend: Document = json.loads(made.backend_tokenizer.to_str())
+    model, added = backend["model"], {token["content"]: token for token in backend["added_tokens"]}
+    place, pieces = source.get("unk_id"), model["vocab"]
+    if place is None or (unknown := pieces[model["unk_id"]])[0] in added:
+        return
+    pieces.remove(unknown)
+    pieces.insert(place, unknown)
+    model["unk_id"] = place
+    for number, (piece, _) in enumerate(pieces):
+        if piece in added:
+            added[piece]["id"] = number
+    backend["post_processor"] = tokenizer_json.renumbered(
+        backend["post_processor"], lambda _, token: [p for p, _ in pieces].index(token)
+    )
+    made._tokenizer = Tokenizer.from_str(json.dumps(backend))
 
 
 def _reorder(backend: Document, order: Mapping[str, int]) -> None:

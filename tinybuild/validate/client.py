@@ -369,7 +369,7 @@ def _loss(client: Client) -> bool:
     if several and client.processor is None:
         # What no class makes may be a part of it.
         several.append(features.cast(client.model, client.batch))
-    for given in several:
+    for given in (way for one in several for way in _heard(client, one)):
         with torch.no_grad():
             made = attempt(client.model, given)
             if made.error is not None:
@@ -385,6 +385,18 @@ def _loss(client: Client) -> bool:
     if several:
         raise Unusable("no labels make a finite loss")
     return False
+
+
+def _heard(client: Client, given: Inputs) -> Iterator[Inputs]:
+    """What the model took, and the same with a mask of all of a sound where it took none: classes
+    that recognize speech count by it what labels are for, and LASR's processor drops it beside a
+    text."""
+    import torch
+
+    yield given
+    sound = given.get("input_features")
+    if sound is not None and beside.MASK in client.takes - given.keys():
+        yield {**given, beside.MASK: torch.ones(sound.shape[:2], dtype=torch.bool)}
 
 
 def _written(reads: PreTrainedTokenizerBase, texts: list[str]) -> list[str]:
