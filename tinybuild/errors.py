@@ -177,10 +177,11 @@ def first_line(error: BaseException) -> str:
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """The known names most like `name`, best first; also those that contain it."""
+    """The known names most like `name`, best first; also those that contain it, or are in it."""
     known = sorted(set(known))
     close = difflib.get_close_matches(name, known, n=count, cutoff=0.6)
-    close += [k for k in known if k not in close and len(name) > 3 and (name in k or k in name)]
+    inside = [k for k in known if len(name) > 3 and (name in k or (k in name and len(k) > 2))]
+    close += [k for k in inside if k not in close]
     return close[:count]
 
 

@@ -12,10 +12,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from kit.zoo import LIGHT, begun, command, doit, environment, make, tinybuild
+from kit.zoo import LIGHT, Result, begun, command, doit, edit, environment, make, tinybuild
 
 SAID = Path(__file__).with_name("newcomer.txt").read_text()
 HEAD = "version: 1\nsummary: s\n"
+FILE = "mistral_common/data/tekken_240911.json"
 RECIPES = {
     "absolute": "source: {path: /models/llama}\nmodel: {}\n",
     "class": "source: {transformers: gpt2}\nmodel: {architecture: GPT2LMHead}\n",
@@ -33,10 +34,13 @@ RECIPES = {
     "misspelt-inside": "source: {transformers: gpt2}\nmodel: {archtecture: auto}\n",
     "model-empty": "source: {transformers: gpt2}\nmodel:\n",
     "no-path": "source: {path: ../my-modle}\nmodel: {}\n",
-    "no-recipe": "source: {recipe: lama}\nmodel: {}\n",
+    "no-recipe": "source: {recipe: mispelt}\nmodel: {}\n",
     "no-samples": "dataset: {source: {path: data}}\n",
     "no-tokenizer": "source: {transformers: vit}\ntokenizer: {vocab_size: 300}\n",
-    "package": "source: {package: mistral-comon, files: {a: a}}\ntokenizer: {method: keep}\n",
+    "package": f"source: {{package: mistral-comon, files: {{tekken.json: {FILE}}}}}\n"
+    "tokenizer: {method: keep}\n",
+    "package-file": "source: {package: mistral-common, files: {tekken.json: tekken_240911.json}}\n"
+    "tokenizer: {method: keep}\n",
     "pipeline": "source: {transformers: gpt2}\nmodel: {architecture: text-generation}\n",
     "tab": "source: {transformers: gpt2}\nmodel:\n\tconfig: {}\n",
     "truncate": "source: {transformers: llama}\ntokenizer: {method: truncate, vocab_size: 300}\n",
@@ -45,16 +49,74 @@ RECIPES = {
 }
 
 
-def test_broken_recipes_are_told_from_their_text_alone(tmp_path: Path) -> None:
-    """In one `doit check`: what, where, and what to do, of each; newcomer.txt has the words."""
-    root = make(tmp_path / "zoo", **{name: HEAD + text for name, text in RECIPES.items()})
+# What the hint of each tells to write, and instead of what.
+ADVICE = {
+    "absolute": ("/models/llama", "../my-model"),
+    "class": ("GPT2LMHead", "GPT2LMHeadModel"),
+    "class-of-another": ("LlamaForCausalLM", "causal-lm"),
+    "dtype": ("bf16", "bfloat16"),
+    "fill-mask": ("fill-mask", "masked-lm"),
+    "heads": ("n_head: 4", "n_head: 3"),
+    "hidden-size": ("hidden_size: 32", "text_config: {hidden_size: 32}"),
+    "home": ("~/models/llama", "../my-model"),
+    "hub-address": ("https://huggingface.co/google/mt5-small", "google/mt5-small"),
+    "key": ("num_layers", "num_hidden_layers"),
+    "layers": ("layers: 100", "layers: 12"),
+    "max-bytes": ("ten", "4MB"),
+    "misspelt": ("modle", "model"),
+    "misspelt-inside": ("archtecture", "architecture"),
+    "model-empty": ("model:", "model: {}"),
+    "no-path": ("../my-modle", "../my-model"),
+    "no-recipe": ("mispelt", "misspelt"),
+    "no-samples": ("source: {path: data}", "samples: 100"),  # without a source: of the corpus
+    "no-tokenizer": ("tokenizer: {", "tokenizer: {source: {transformers: gpt2}, "),
+    "package": ("mistral-comon", "mistral-common"),
+    "package-file": (" tekken_240911.json", f" {FILE}"),
+    "pipeline": ("text-generation", "causal-lm"),
+    "tab": ("\t", "  "),
+    "truncate": ("method: truncate", "method: train"),
+    "type": ("lama", "llama"),
+    "vocab-size": ("5k", "5000"),
+}
+
+
+@pytest.fixture(scope="module")
+def advised(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Result]:
+    """What `doit check` says of the recipes, and of them as its hints say to write them."""
+    folder = tmp_path_factory.mktemp("recipes")
+    (folder / "zoo/my-model").mkdir(parents=True)
+    (folder / "zoo/my-model/config.json").write_text('{"model_type": "gpt2"}')
+    root = make(folder / "zoo", **{name: HEAD + text for name, text in RECIPES.items()})
     said = doit(root, "check")
+    for name, (wrong, right) in ADVICE.items():
+        edit(root, name, wrong, right)
+    return said, doit(root, "check", "--json")
+
+
+def test_broken_recipes_are_told_from_their_text_alone(
+    advised: tuple[Result, Result], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """In one `doit check`: what, where, and what to do, of each; newcomer.txt has the words."""
+    said, _ = advised
     assert said.code == 1
     assert "Traceback" not in said.err
     assert said.err.strip() == SAID.strip()
     told = re.findall(r"^recipes/([\w-]+)\.yaml:\d+:\d+: \S.*\n  hint: \S", said.err, re.MULTILINE)
     assert sorted(told) == sorted(RECIPES)
-    assert str(tmp_path) not in said.err
+    assert str(tmp_path_factory.getbasetemp()) not in said.err
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_advice_for_a_broken_recipe_works_to_the_letter(
+    advised: tuple[Result, Result], name: str
+) -> None:
+    """What to write stands in the hint, and with it nothing is wrong with the recipe."""
+    said, after = advised
+    (hint,) = re.findall(rf"^recipes/{name}\.yaml:.*\n  hint: (.*)", said.err, re.MULTILINE)
+    _, right = ADVICE[name]
+    assert right.strip(" ,") in hint or name == "tab", hint
+    found = json.loads(after.out).get("findings", [])
+    assert [one for one in found if f"/{name}.yaml:" in one["where"]] == []
 
 
 @pytest.fixture(scope="module")

@@ -176,9 +176,14 @@ def test_all_unknown_keys_at_once() -> None:
     ("name", "wish", "hint"),
     [
         # (not the thirty keys that the class has)
-        ("Qwen2_5_VLConfig", "hidden_size", "text_config.hidden_size or vision_config.hidden_size"),
-        ("LlavaConfig", "num_key_value_heads", "text_config.num_key_value_heads"),
-        ("Qwen3OmniMoeConfig", "n_window", "thinker_config.audio_config.n_window"),
+        (
+            "Qwen2_5_VLConfig",
+            "hidden_size",
+            "text_config: {hidden_size: 64} or vision_config: {hidden_size: 64}",
+        ),
+        ("LlavaConfig", "num_key_value_heads", "text_config: {num_key_value_heads: 64}"),
+        ("Qwen3OmniMoeConfig", "n_window", "thinker_config: {audio_config: {n_window: 64}}"),
+        ("LlavaConfig", "text_config.hidden_size", "text_config: {hidden_size: 64}"),
     ],
 )
 def test_a_key_that_only_the_parts_have(name: str, wish: str, hint: str) -> None:

@@ -116,6 +116,7 @@ def test_recipes_that_need_what_cannot_be(tmp_path: Path) -> None:
         "last": FROM % "ok",
     }
     below["ok"] = FULL.replace("dataset: {samples: 60}\n", "")
+    below |= {"unread": "version: 1\n", "lost": FROM % "unread", "typo": FROM % "unreat"}
     zoo = load(make(tmp_path / "zoo", nowhere=LIGHT, **sources, **below))
     assert said(zoo) == {
         "a": "the recipes need one another: a -> b -> c -> a",
@@ -124,12 +125,18 @@ def test_recipes_that_need_what_cannot_be(tmp_path: Path) -> None:
         "far": "there is no recipe nowher",
         "below": "its source, the recipe far, is broken",
         "rows": "the recipe ok makes no dataset",
+        "unread": "the recipe has no summary",
+        "lost": "its source, the recipe unread, is broken",
+        "typo": "there is no recipe unreat",
     }
+    hints = {one.name: one.fault.findings[0].hint for one in zoo.broken}
+    assert hints["below"] == "see tinybuild check far"
+    assert (hints["lost"], hints["typo"]) == ("see tinybuild check unread", "did you mean unread?")
     (far,) = [one.fault.findings[0] for one in zoo.broken if one.name == "far"]
     assert (far.hint, far.key) == ("did you mean nowhere?", ("source", "recipe"))
     assert set(zoo.recipes) == {"nowhere", "ok", "last"}
     assert {task.recipe.name for task in zoo.tasks.values()} == set(zoo.recipes)
-    assert zoo.groups == {"": ("last", "nowhere", "ok", "a", "b", "c", "far", "rows", "below")}
+    assert {*zoo.groups[""]} == {"nowhere", *sources, *below}
 
 
 def test_names_of_files_and_folders(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import dataclasses
 import functools
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -225,7 +226,10 @@ def unknown(config: PreTrainedConfig, wishes: Data, key: Key) -> Iterator[Findin
                 )
             continue
         if name not in known:
-            inside = list(_inside(config, name))
+            inside = [_nested(place, value) for place in _inside(config, name)]
+            part, *below = name.split(".")
+            if below and sub_config(config, part) is not None:
+                inside = [_nested((part, *below), value)]
             yield Finding(
                 what=f"{type(config).__name__} has no {name!r}",
                 key=(*key, name),
@@ -256,14 +260,21 @@ def unknown(config: PreTrainedConfig, wishes: Data, key: Key) -> Iterator[Findin
                 )
 
 
-def _inside(config: PreTrainedConfig, name: str) -> Iterator[str]:
+def _nested(place: Path, value: Json) -> str:
+    """A value in its place as a recipe has it: text_config: {hidden_size: 64}."""
+    *parts, name = place
+    said = "..." if isinstance(value, Mapping | list) else json.dumps(value, ensure_ascii=False)
+    return "".join(f"{part}: {{" for part in parts) + f"{name}: {said}" + "}" * len(parts)
+
+
+def _inside(config: PreTrainedConfig, name: str) -> Iterator[Path]:
     """The places of a key in the parts of a config, the text's first."""
     text = NAMES["text part"]
     for part, sub in sorted(parts(config), key=lambda one: one[0] not in text):
         if name in fields(sub):
-            yield f"{part}.{name}"
+            yield (part, name)
         else:
-            yield from (f"{part}.{place}" for place in _inside(sub, name))
+            yield from ((part, *place) for place in _inside(sub, name))
 
 
 def _meant(name: str, known: set[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -135,12 +135,12 @@ def load(root: Path, memo: Memo, cache: Cache) -> Zoo:
         recipe = recipes[name]
         broken.append(Broken(name=name, file=recipe.file, group=recipe.group, fault=fault))
 
-    doubled = dict(zoofile.twice(recipes))
+    doubled, unread = dict(zoofile.twice(recipes)), {one.name for one in broken}
     for name, recipe in recipes.items():
         try:
             if name in doubled:
                 raise doubled[name]
-            _chain(name, recipes, upstreams)
+            _chain(name, recipes, upstreams, unread)
             _outside(wishes[name], root)
             asked = slices.Asked(recipe=recipe, wishes=wishes[name], others=recipes, root=root)
             tasks.update((task.name, task) for task in slices.tasks(asked))
@@ -152,9 +152,7 @@ def load(root: Path, memo: Memo, cache: Cache) -> Zoo:
         away = next((other for other in others if other in lost), None)
         if away is not None and name not in lost:
             lost.add(name)
-            shown = recipes[name].file.relative_to(root).as_posix()
-            what = f"its source, the recipe {away}, is broken"
-            set_aside(name, RecipeFault.of(what, where=shown))
+            set_aside(name, _lost(away, where=recipes[name].file.relative_to(root).as_posix()))
     good = {name: recipe for name, recipe in recipes.items() if name not in lost}
     members: dict[str, list[str]] = {group: [] for group in groups}
     for recipe in good.values():
@@ -258,12 +256,21 @@ def _twice(name: str, shown: str, first: Mapping[str, str]) -> Iterator[Finding]
 Upstreams = Mapping[str, tuple[source.Wish, ...]]  # recipe -> its wishes that name another recipe
 
 
-def _chain(name: str, recipes: Mapping[str, Recipe], upstreams: Upstreams) -> None:
-    """Refuse sources that name no recipe, and circles of them."""
+def _lost(other: str, where: str = "", key: Iterable[str | int] = ()) -> Fault:
+    what, hint = f"its source, the recipe {other}, is broken", f"see tinybuild check {other}"
+    return RecipeFault.of(what, where=where, key=key, hint=hint)
+
+
+def _chain(
+    name: str, recipes: Mapping[str, Recipe], upstreams: Upstreams, unread: Set[str]
+) -> None:
+    """Refuse sources that name no recipe, or one that could not be read, and circles of them."""
     for wish in upstreams[name]:
         other, key = wish.text(), (*slot_key(wish), wish.kind)
+        if other in unread:
+            raise _lost(other, key=key)
         if other not in recipes:
-            near = nearest(other, recipes)
+            near = nearest(other, {*recipes, *unread} - {name})
             hint = f"did you mean {' or '.join(near)}?" if near else "see tinybuild list"
             raise RecipeFault.of(f"there is no recipe {other}", key=key, hint=hint)
         if wish.slot == "dataset" and "dataset" not in recipes[other].data:

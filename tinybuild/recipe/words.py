@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 # What to write for a key that is missing or empty, where an example would not say it.
 HINTS: Mapping[str, str] = {
-    "summary": "one line that says what this is for",
+    "summary": "summary: one line that says what this is for",
     "version": "the first line is `version: 1`",
     "model": "write model: {} for a model with all its defaults",
     "tokenizer": "for example tokenizer: {vocab_size: 500}",
-    "samples": "how many rows to keep",
-    "vocab_size": "the number of tokens, special tokens included",
-    "vocab": "the tokens in the order of their ids",
+    "samples": "samples: 100 keeps a hundred rows",
+    "vocab_size": "vocab_size: 5000 is so many tokens, special tokens included",
+    "vocab": "vocab: [...] has the tokens in the order of their ids",
     "text": "dataset, plain, multilingual, vocabulary, or a list of texts",
     "path": "a path from the recipe's folder, for example ../my-model",
     "records": "a folder, from the recipe's folder, for example records/pmd",

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tinybuild.errors import Fault
+from tinybuild.errors import Fault, nearest
 from tinybuild.files import POINTER, PULL, Memo, inside, is_pointer
 from tinybuild.paths import Data, Json
 from tinybuild.source.kinds import Kind, Request, Resolved
@@ -69,7 +69,7 @@ def local(wish: Wish) -> dict[str, Path]:
     """
     place, said = wish.place, wish.text()
     if not place.exists():
-        raise fault(wish, f"there is no {said}", f"looked for {_shown(wish)}")
+        raise fault(wish, f"there is no {said}", _nearby(wish))
     files = _local(wish)
     if not files:
         suffixes, use = useful(wish)
@@ -86,8 +86,14 @@ def local(wish: Wish) -> dict[str, Path]:
     return files
 
 
-def _shown(wish: Wish) -> str:
-    return f"{wish.text()} seen from the folder {wish.base.name}/ of the recipe"
+def _nearby(wish: Wish) -> str:
+    """What to do about a path that leads nowhere: from where it is seen, and what is like it."""
+    seen = f"it is seen from the folder {wish.base.name}/ of the recipe"
+    above, name = os.path.split(wish.text().rstrip("/"))
+    place = wish.base / above
+    near = nearest(name, [one.name for one in place.iterdir()] if place.is_dir() else [])
+    meant = " or ".join(os.path.join(above, one) for one in near)
+    return f"did you mean {meant}? {seen}" if near else f"{seen}: put it there, or name another"
 
 
 def _made_from(wish: Data, facts: Mapping[str, str]) -> str:

@@ -15,6 +15,8 @@ from tinybuild.paths import Data, Json, mapping
 from tinybuild.source.kinds import Kind, Request, Resolved
 from tinybuild.source.pins import Wish, fault, of_use, slot_key, useful, wanted
 
+FEW = 12  # files that a hint lists
+
 
 def _files(wish: Wish) -> list[tuple[str, str]]:
     """(name here, path in the package), sorted."""
@@ -53,11 +55,13 @@ def resolve(request: Request) -> Resolved:
     for target, listed in _files(wish):
         entry = record.get(listed)
         if entry is None or entry.hash is None:
-            known = [k for k in record if not k.endswith((".py", ".pyc"))]
+            known = [k for k in record if wanted(k, suffixes) and ".dist-info/" not in k]
+            few = nearest(listed, known) or known[:FEW]
+            more = f", and {len(known) - FEW} more" if len(few) == FEW < len(known) else ""
             raise SourceFault.of(
                 f"{name} {distribution.version} ships no {listed}",
                 key=(*slot_key(wish), "files", target),
-                hint=did_you_mean(listed, known) if nearest(listed, known) else "see its RECORD",
+                hint=f"{did_you_mean(listed, few) or 'it ships no file that is of use'}{more}",
             )
         if not wanted(target, suffixes):
             raise SourceFault.of(
