@@ -666,3 +666,11 @@ def test_a_mask_that_forward_hands_on_without_naming_it() -> None:
     assert inside(HandsOn(Text()))
     others = (HandsOn(torch.nn.Linear(1, 1)), Names(Text()), Sees(Text()), Text())
     assert not any(map(inside, others))
+
+
+@pytest.mark.parametrize(("count", "length", "frames"), [(1, 2, 16), (4, 6, 12), (4, 4, 8)])
+def test_a_sound_is_as_much_longer_as_its_text(count: int, length: int, frames: int) -> None:
+    sound = torch.arange(8)[None]
+    made = beside.longer({"input_features": sound, "input_ids": sound}, count, length)
+    assert [*made] == ["input_features"]
+    assert made["input_features"].tolist() == [[number % 8 for number in range(frames)]]

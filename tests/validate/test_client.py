@@ -377,6 +377,31 @@ def test_a_pipeline_of_images_is_not_for_a_processor_of_videos() -> None:
     assert not pipelines.run("zero-shot-image-classification", pipelines.Loaded(**given))
 
 
+def test_a_text_goes_token_by_token_with_a_sound_that_nothing_makes() -> None:
+    """Voxtral's realtime models add one to the other, and the bundle has no processor."""
+    import torch
+
+    ran = list[Any]()
+    batch = {"input_ids": torch.ones(2, 4), "input_features": torch.ones(2, 3, 32)}
+    model: Any = SimpleNamespace(dtype=torch.float32)
+
+    def along(batch: Any, processor: object, count: int) -> None:
+        client = Client(folder=Path(), model=model, seed=0, learns=False, batch=batch)
+        client.__dict__.update(processor=processor, run=lambda what, given: ran.append(given))
+        ids = torch.arange(count)[None]
+        client._along("text", {"input_ids": ids, "attention_mask": ids}, ["a"], {})
+
+    for count, wanted in ((3, [0, 1, 2, 0]), (9, [0, 1, 2, 3])):
+        along(batch, None, count)
+        given = ran.pop()
+        assert given["input_ids"].tolist() == given["attention_mask"].tolist() == [wanted]
+        assert given["input_features"].shape == (1, 3, 32)
+    for other, processor in ((batch, object()), ({"input_ids": torch.ones(2, 4)}, None)):
+        with pytest.raises(ValueError, match="no sound goes with the text"):
+            along(other, processor, 3)
+    assert ran == []
+
+
 def test_a_loss_that_counts_by_the_mask_of_a_sound_has_one() -> None:
     """LASR's, whose processor drops it beside a text; a class that takes none is not given one."""
     import torch

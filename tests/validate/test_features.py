@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from tinybuild.config.spread import spread
 from tinybuild.model.draw import drawn
 from tinybuild.paths import merge
 from tinybuild.validate.check import Result
-from tinybuild.validate.features import features_matter
+from tinybuild.validate.features import _longer, features_matter
 from tinybuild.validate.subject import Subject, Wish
 
 YARN = {
@@ -285,8 +286,6 @@ def test_labels_grow_with_what_they_are_of() -> None:
 
     import torch
 
-    from tinybuild.validate.features import _longer
-
     ids = torch.arange(8).view(2, 4) + 3
     subject: Any = SimpleNamespace(seed=0, special=frozenset({0}), exact=None)
     subject.computed = lambda made, _: made
@@ -294,3 +293,23 @@ def test_labels_grow_with_what_they_are_of() -> None:
     decoded = {"input_ids": ids[:, :3], "decoder_input_ids": ids, "labels": ids}
     assert {value.shape[1] for value in _longer(subject, batch, 16).values()} == {16}
     assert {value.shape[1] for value in _longer(subject, decoded, 16).values()} == {16}
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_text_with_a_sound_token_by_token_is_longer_with_it(tied: bool) -> None:
+    """Voxtral's realtime models add one to the other; others take a longer text alone."""
+    import torch
+
+    def computed(batch: Any, model: object) -> dict[str, Any]:
+        if tied and batch["input_features"].shape[-1] != 8 * batch["input_ids"].shape[1]:
+            raise ValueError("as many tokens as are heard")
+        return {}
+
+    subject: Any = SimpleNamespace(seed=0, special=frozenset(), exact=None, computed=computed)
+    batch = {
+        "input_ids": torch.arange(8).reshape(2, 4),
+        "input_features": torch.ones(2, 3, 32),
+    }
+    made = _longer(subject, batch, 6)
+    assert made["input_ids"].shape == (2, 6)
+    assert made["input_features"].shape[-1] == (48 if tied else 32)

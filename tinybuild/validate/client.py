@@ -169,7 +169,7 @@ class Client:
     def any_way(self, what: str, coded: Data, texts: list[str], **options: Any) -> None:
         """Forward of texts, by the first way that it takes them."""
         refused: Exception | None = None
-        for way in (self._alone, self._compared, self._beside, self._drawn):
+        for way in (self._alone, self._compared, self._beside, self._drawn, self._along):
             try:
                 return way(what, dict(coded), texts, options)
             except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
@@ -229,6 +229,22 @@ class Client:
         others = features.cast(self.model, self.batch)
         drawn = {name: value[: len(texts)] for name, value in others.items() if name not in known}
         self.run(what, {**coded, **drawn})
+
+    def _along(self, what: str, coded: Inputs, texts: list[str], options: Data) -> None:
+        """Token by token with a sound that no class of the bundle makes (Voxtral's realtime models,
+        whose processor wants mistral-common's tokenizer): as many tokens as that has."""
+        import torch
+
+        sounds = {name: value for name, value in self.batch.items() if name in beside.SOUNDS}
+        if self.processor is not None or not sounds:
+            raise ValueError("no sound goes with the text that the processor does not make")
+        count = self.batch["input_ids"].shape[1]
+        cut = {
+            name: torch.cat([value] * -(-count // value.shape[1]), 1)[:, :count]
+            for name, value in coded.items()
+        }
+        sounds = {name: value[: len(texts)] for name, value in sounds.items()}
+        self.run(what, {**cut, **features.cast(self.model, sounds)})
 
 
 # --- what a client does ---------------------------------------------------------------------------
@@ -444,13 +460,15 @@ def _generated(client: Client, options: Data) -> Any:
 
 def _begun(client: Client, asked: Inputs) -> Iterator[Inputs]:
     """What is asked; the same with what a voice begins with at its end (Pocket TTS); for an answer
-    by names, which some take for granted (CLVP); and with codes to go on from: some decoders of
-    them do not begin by themselves (Dia)."""
+    by names, which some take for granted (CLVP); of twice as long a sound; and with codes to go on
+    from: some decoders of them do not begin by themselves (Dia)."""
     yield asked
     start, ids = samples.spoken_from(client.model.config), asked.get("input_ids")
     if start is not None and ids is not None and ids.dim() == 2:
         yield {**asked, **_ended(asked, start)}
     yield {**asked, "return_dict_in_generate": True}
+    if sounds := beside.longer(asked, 1, 2):  # as many tokens as are heard, and no more
+        yield {**asked, **sounds}
     codes = client.batch.get("decoder_input_ids")
     if codes is not None and codes.dim() == 3:
         rows = max(len(value) for value in asked.values() if hasattr(value, "shape"))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tinybuild.config import reads, rotation
+from tinybuild.feeding.inputs import beside
 from tinybuild.feeding.inputs.contents import renewed
 from tinybuild.feeding.inputs.facts import Facts
 from tinybuild.keys import BY_LAYER, SAYS, first, measures, says
@@ -542,11 +543,14 @@ def _longer(subject: Subject, batch: Batch, length: int) -> Batch:
                 made[name] = torch.cat([value, more], 1)
     if made.keys() == batch.keys() and all(made[n] is batch[n] for n in made):
         return batch
-    try:
-        subject.computed(made, subject.exact)
-    except Exception:  # noqa: BLE001 - tables of positions, fixed lengths: what a class takes is its own
-        return batch
-    return made
+    counts = [one["input_ids"].shape[1] for one in (batch, made) if "input_ids" in one]
+    for more in (made, {**made, **(beside.longer(batch, *counts) if counts else {})}):
+        try:
+            subject.computed(more, subject.exact)
+        except Exception:  # noqa: BLE001 - tables of positions, fixed lengths: a class's own
+            continue
+        return more
+    return batch
 
 
 @check("model")

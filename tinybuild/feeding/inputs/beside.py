@@ -157,6 +157,7 @@ def _condition(facts: Facts, draw: Draw, given: Given) -> Tensor:
 
 
 MASK = "attention_mask"
+SOUNDS = ("input_features", "input_values")
 # Arguments of parts of a model, which its forward does not name.
 INSIDE: Mapping[str, Alone] = {"t_cond": _condition}
 
@@ -186,3 +187,16 @@ def masked_inside(facts: Facts) -> bool:
             MASK in inspect.signature(module.forward).parameters for module in facts.model.modules()
         )
     )
+
+
+def longer(given: Given, count: int, length: int) -> dict[str, Tensor]:
+    """The sounds beside a text of so many tokens, as much longer as one of that length is: some go
+    token by token with it (Voxtral's realtime models)."""
+    import torch
+
+    times = -(-length // count)
+    return {
+        name: torch.cat([given[name]] * times, -1)[..., : given[name].shape[-1] * length // count]
+        for name in SOUNDS
+        if name in given
+    }

@@ -152,9 +152,9 @@ def _ways(model: Model, given: Given) -> Iterator[dict[str, Any]]:
     begun = given.get("decoder_input_ids")
     if begun is not None and begun.dim() == 3:  # codes, which its processor begins (Dia)
         yield {**asked, "decoder_input_ids": begun, "min_new_tokens": None}
-    sounds = [name for name in ("input_features", "input_values") if name in asked]
+    sounds = beside.longer(asked, 1, 2)
     if sounds:  # as many tokens as are heard, and no more: the prompt's, and the new ones
-        yield asked | {name: torch.cat([asked[name]] * 2, -1) for name in sounds}
+        yield asked | sounds
     codes = [name for name in asked if name.startswith("audio_input_ids")]
     if codes:  # which are of what was said before: the text alone is to be read aloud
         aloud = {name: value for name, value in asked.items() if name not in codes}
