@@ -40,6 +40,11 @@ def test_a_zoo_without_leftovers_has_no_orphans(zoo: Path) -> None:
     assert "no recipe" not in doit(zoo).out
     (zoo / "recipes/a.yaml").write_text("version: 1\nsummary: x\nnonsense: 1\n")
     assert orphans(read(zoo)) == ()  # a broken recipe is one that will be mended
+    (zoo / "zoo.yaml").write_text("version: 2\n")  # then no recipe can be read
+    said = doit(zoo)
+    assert said.code == 1
+    assert "zoo.yaml:1:1: version must be 1" in said.out
+    assert "orphans" not in said.out
 
 
 def test_a_renamed_recipe_leaves_an_orphan(zoo: Path) -> None:

@@ -139,7 +139,8 @@ def test_marks_that_choose_nothing_are_errors(zoo: Path, tmp_path: Path) -> None
     ran = pytest_in(tmp_path / "suite", "--tiny-zoo", str(zoo))
     assert ran.code == 2, ran.out
     for said in (
-        "no bundle of the zoo is all this: kind='moe', modality=['image', 'text']",
+        "no bundle of the zoo is all this: kind='moe', modality=['image', 'text']\n"
+        "  hint: none has the kind moe",
         "bundles cannot be asked for knd\n  hint: did you mean kind?",
         "test_without_it is marked tiny, and does not take the fixture tiny",
     ):

@@ -178,6 +178,8 @@ def _left() -> Iterator[str]:
     """What is said of bundles whose recipe is gone."""
     here = session()
     known = [name for names in here.groups.values() for name in names]
+    if here.planned and here.fault is not None:
+        return  # no recipe could be read, so none is known to be gone
     if not here.planned and not any(leftovers(here.root, known)):
         return
     names = [str(orphan) for orphan in orphans(here.zoo) if orphan.bundle]

@@ -78,7 +78,8 @@ class Bundle:
     @functools.cached_property
     def processor(self) -> ProcessorMixin:
         if not bundle.has_processor(self.path):
-            raise BuildFault.of(f"the bundle {self.name} has no processor")
+            what = f"the bundle {self.name} has no processor"
+            raise BuildFault.of(what, hint="one of texts alone has a tokenizer: .tokenizer")
         from transformers import AutoProcessor
 
         return AutoProcessor.from_pretrained(self.path)

@@ -80,16 +80,25 @@ class Run:
         return Bundle(self.zoo.bundles / name, scratch)
 
     def able(self, wanted: Mapping[str, Json]) -> list[str]:
-        """The bundles of the zoo that are all this. Raises Fault."""
-        from tinybuild.catalog.query import matching
+        """The bundles of the zoo that are all this. Raises Fault, also where there are none."""
+        from tinybuild.catalog.query import matching, unknown
         from tinybuild.catalog.rows import rows
+        from tinybuild.errors import RecipeFault
 
         with self._together():
             if not self.whole:
                 self._note(self.zoo.built([]))
                 self.whole = True
-        mine = (row for row in rows(self.zoo.bundles) if self.known.get(row.name) == "")
-        return [row.name for row in matching(mine, wanted)]
+        mine = [row for row in rows(self.zoo.bundles) if self.known.get(row.name) == ""]
+        names = [row.name for row in matching(mine, wanted)]
+        if not names:
+            said = ", ".join(f"{key}={value!r}" for key, value in wanted.items())
+            what, hint = (
+                f"no bundle of the zoo is all this: {said}",
+                "; ".join(unknown(mine, wanted)),
+            )
+            raise RecipeFault.of(what, hint=hint)
+        return names
 
     def _build(self, name: str) -> None:
         """All that marks want at once; where that cannot be begun, this one alone."""
@@ -192,13 +201,10 @@ def _able(config: pytest.Config, test: str, wanted: Mapping[str, Json]) -> list[
     from tinybuild.errors import Fault
 
     try:
-        names = _run(config).able(wanted)
+        return _run(config).able(wanted)
     except Fault as fault:
-        _refuse(f"{test}: {fault}")
-    if not names:
-        said = ", ".join(f"{key}={value!r}" for key, value in wanted.items())
-        _refuse(f"{test}: no bundle of the zoo is all this: {said}")
-    return names
+        said = str(fault)
+    _refuse(f"{test}: {said}")
 
 
 def _refuse(what: str) -> NoReturn:
