@@ -123,7 +123,7 @@ class Reporter:
             here.screen.say(_summary(rows))
         elif finished and not (here.screen.total or self.faults or here.shard):
             here.screen.say(nothing(here.zoo))
-        elif finished and not (here.built or self.faults):
+        elif finished and self.stages and not (here.built or self.faults):
             many = len(self.stages)
             said = f"{many} tasks are" if many > 1 else f"{next(iter(self.stages))} is"
             here.screen.say(f"{said} up to date")
