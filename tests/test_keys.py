@@ -101,6 +101,7 @@ def test_the_vocabulary_of_the_text_is_in_its_part(part: str) -> None:
     assert keys.vocabulary(data) == 7
     assert keys.vocabulary({"vocab_size": 5, **data}) == 5
     assert keys.vocabulary({"vision_config": {"vocab_size": 3}}) is None
+    assert keys.vocabulary({"model_config": {"vocab_size": 6}, "vocoder_config": {}}) == 6
 
 
 @pytest.mark.parametrize(

@@ -247,6 +247,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "text part": (
         *("text_config", "llm_config", "language_config", "text_encoder", "decoder"),
         *("thinker_config", "vlm_config"),
+        "model_config",  # of what reads, before a vocoder
     ),
     "text alone": ("text_config", "llm_config", "language_config"),  # of these, what is text only
     "beside text": ("qformer_config",),  # has a vocabulary of its own in a source, and takes text
