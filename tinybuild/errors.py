@@ -113,6 +113,7 @@ class CheckFault(Fault):
 # Modules whose package has another name.
 PACKAGES = {
     "PIL": "pillow",
+    "cv2": "opencv-python-headless",
     "google": "protobuf",
     "mistral_common": "mistral-common",
     "sentence_transformers": "sentence-transformers",
@@ -122,7 +123,7 @@ DISTRIBUTION = "tinybuild-models"  # tinybuild is somebody else's on PyPI
 EXTRAS = {
     "zoo": ("mistral-common", "protobuf", "sacremoses", "sentencepiece"),
     "media": ("pillow", "soundfile", "soxr"),
-    "architectures": ("scipy", "timm"),
+    "architectures": ("diffusers", "opencv-python-headless", "pytesseract", "scipy", "timm"),
     "formats": ("gguf", "peft", "sentence-transformers"),
     "sign": ("model-signing", "pyopenssl"),
     "store": ("s3fs",),
