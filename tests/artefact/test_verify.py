@@ -175,8 +175,16 @@ def test_the_advice_in_a_zoo_works_to_the_letter(zoo: Path, harm: str) -> None:
     assert whole.out.startswith("dist/a is whole: "), whole
 
 
+def test_a_recipes_name_is_its_bundle_whatever_folder_is_called_so(zoo: Path) -> None:
+    (zoo / "a").mkdir()
+    assert tinybuild(zoo, "verify", "a").out.startswith("dist/a is whole: ")
+    assert tinybuild(zoo, "verify", "./a").err.startswith("a: there is no SHA256SUMS")
+    (zoo / "a").rmdir()
+
+
 def test_a_recipe_that_is_not_built_is_said_to_be_so(tmp_path: Path) -> None:
     root = make(tmp_path / "zoo", a=LIGHT)
+    (root / "a").mkdir()  # its source, say
     for command in ("verify", "rebuild"):
         said = tinybuild(root, command, "a")
         assert said.err == f"{command}: a is not built\n  hint: tinybuild build a\n"

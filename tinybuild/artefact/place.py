@@ -52,9 +52,10 @@ def repository(named: str) -> Wanted | None:
 
 @contextlib.contextmanager
 def found(named: str, root: Path, pool: Pool) -> Iterator[Found]:
-    """A folder below `root`, a recipe's bundle by the recipe's name, or a repository: that is
-    downloaded, and gone at the end. Raises Fault."""
-    for place in (root / named, root / "dist" / named):
+    """A recipe's bundle by its name, a folder below `root` (./NAME where a bundle is called
+    so), or a repository: that is downloaded, and gone at the end. Raises Fault."""
+    places = (root / "dist" / named, root / named)
+    for place in places if os.path.basename(named) == named else reversed(places):
         if place.is_dir():
             yield Found(folder=place, shown=os.path.relpath(place, root))
             return

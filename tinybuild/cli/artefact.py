@@ -30,8 +30,7 @@ def _one(command: str, words: Sequence[str]) -> str:
 def _found(here: Session, command: str, words: Sequence[str]) -> Iterator[tuple[Found, Mend]]:
     """The bundle that a command was given, and what puts it right. Raises Fault."""
     named = _one(command, words)
-    there = any((here.root / below / named).is_dir() for below in ("", "dist"))
-    if named in here.zoo.names and not there:
+    if named in here.zoo.names and not (here.root / "dist" / named).is_dir():
         here.bundle(named)  # says that it is not built
     with place.found(named, here.root, here.pool) as found:
         name = found.folder.name
