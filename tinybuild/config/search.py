@@ -41,9 +41,10 @@ def search(
     """Halve the sizes that most parameters hang on until there are at most `goal`.
 
     A size is all the keys that have one value now and had one in the source: what is equal stays
-    equal. Where its half is the size of something else, it becomes a little more; and what makes
+    equal. A half may be a little more, and is where that is the size of something else. What makes
     fewest sizes equal goes first, and more of them only a model that is far too large, whose
-    reasons say so. What loses a tensor is left. `shapes` builds a config of these overrides on the
+    reasons say so; then what reaches the goal with the least loss, or else leaves the fewest. What
+    loses a tensor is left. `shapes` builds a config of these overrides on the
     meta device (None where it makes no model), `works` forwards a batch and looks at the tensors'
     axes as at the keys. No width gets below NARROW, and places of a text stay, which all parts
     read alike, unless `narrow`: a recipe's own goal may want it, and the reason says so. Keys of
@@ -142,31 +143,32 @@ class _Mark:
 
 
 def _groups(tree: Tree, shapes: Shapes, *, narrow: bool) -> Iterator[Group]:
-    """The groups that the axes of the largest tensors hang on, those of most numbers first."""
+    """The groups that the axes of the largest tensors hang on, each with what it may become: first
+    those that are an axis of most numbers, then those that explain one."""
     largest = sorted(shapes.items(), key=lambda item: (-math.prod(item[1]), item[0]))[:LARGEST]
     axes = {axis for _, shape in largest for axis in shape if axis > LEAST}
     groups: dict[_Mark, list[tuple[Path, Json]]] = {}
     for path, name, value in tree.items():
-        place = (*path, name)
-        told = tree.reasons.get(place, "").startswith("exception")
+        at = (*path, name)
+        told = tree.reasons.get(at, "").startswith("exception")
         kept = measures(name) in KEPT or (not narrow and says(name, "places of a text"))
-        if is_id(name) or kept or tree.touches(place) or told:
+        if is_id(name) or kept or tree.touches(at) or told:
             continue
         for number in _sizes(value):
             if _halves(name, number) and any(_explains(number, axis) for axis in axes):
-                for by in _marks(name, _size_at(tree.was(place), value, number)):
+                for by in _marks(name, _size_at(tree.was(at), value, number)):
                     mark = _Mark(number=number, by=by)
-                    groups.setdefault(mark, []).append((place, value))
+                    groups.setdefault(mark, []).append((at, value))
     unique: dict[int, Sequence[Group]] = {}
     hanging: dict[int, tuple[int, int]] = {}
-    for number, (mark, keys) in enumerate(groups.items()):
-        listed = _halved(tree, keys, mark.number)
-        if listed not in unique.values():
-            unique[number], hanging[number] = listed, _hanging(largest, mark.number)
-    most = sorted(unique, key=lambda n: -hanging[n][0])
-    exact = sorted(unique, key=lambda n: -hanging[n][1])
-    for number in [*dict.fromkeys([*exact[: MEASURED // 2], *most])][:MEASURED]:
-        yield from unique[number]
+    for place, (mark, keys) in enumerate(groups.items()):
+        variants = _halved(tree, keys, mark.number)
+        if variants not in unique.values():
+            unique[place], hanging[place] = variants, _hanging(largest, mark.number)
+    most = sorted(unique, key=lambda place: -hanging[place][0])
+    exact = sorted(unique, key=lambda place: -hanging[place][1])
+    for place in [*dict.fromkeys([*exact[: MEASURED // 2], *most])][:MEASURED]:
+        yield from unique[place]
 
 
 def _hanging(tensors: Sequence[tuple[str, tuple[int, ...]]], number: int) -> tuple[int, int]:
