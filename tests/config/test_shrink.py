@@ -642,6 +642,21 @@ def test_the_halving_that_reaches_a_goal_loses_as_little_as_may_be(
     assert (tree.data["hidden_size"], tree.data["intermediate_size"]) == now
 
 
+def test_an_axis_of_a_full_size_model_is_halved_first() -> None:
+    """Nemotron's moe_latent_size of 1024 was left at 536, the nearest to the goal."""
+    from tinybuild.config.search import search
+
+    source = {"model_type": "x", "hidden_size": 64, "moe_latent_size": 2048}
+    tree = Tree(source, {}, TINY, None)
+
+    def measure(changes: Data) -> dict[str, tuple[int, ...]]:
+        made = {**source, **changes}
+        return {"up": (made["hidden_size"], made["moe_latent_size"])}
+
+    search(tree, 66_000, measure, lambda _: True, narrow=False)
+    assert tree.data == {**source, "moe_latent_size": 1024}
+
+
 @pytest.mark.parametrize(("head", "now"), [(64, 10), (128, 16)])
 def test_a_head_that_is_its_widths_share_stays_it(head: int, now: int) -> None:
     from tinybuild.config.search import search

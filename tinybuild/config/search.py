@@ -25,6 +25,7 @@ KEPT = ("vocabulary", "depth")  # measures that are not halved
 DEAR = 2  # goals, above which sizes may become equal
 EIGHT = 8
 LEAST = 4  # a size this small is not halved
+WIDE = 512  # an axis above it is a full-size model's
 LARGE = 64  # above it what is a multiple of 8 stays one
 VARIANTS = 3  # of a half: itself, or a little more
 MEASURED = 12  # builds in each: the groups that the largest tensors hang on most
@@ -43,12 +44,13 @@ def search(
     A size is all the keys that have one value now and had one in the source: what is equal stays
     equal. A half may be a little more, and is where that is the size of something else. What makes
     fewest sizes equal goes first, and more of them only a model that is far too large, whose
-    reasons say so; then what reaches the goal with the least loss, or else leaves the fewest. What
-    loses a tensor is left. `shapes` builds a config of these overrides on the
-    meta device (None where it makes no model), `works` forwards a batch and looks at the tensors'
-    axes as at the keys. No width gets below NARROW, and places of a text stay, which all parts
-    read alike, unless `narrow`: a recipe's own goal may want it, and the reason says so. Keys of
-    the recipe and of exceptions, ids, vocabularies and depths (a layer of each kind) stay.
+    reasons say so; then what leaves no axis of a full-size model, what reaches the goal with the
+    least loss, or else what leaves the fewest. What loses a tensor is left. `shapes` builds a
+    config of these overrides on the meta device (None where it makes no model), `works` forwards a
+    batch and looks at the tensors' axes as at the keys. No width gets below NARROW, and places of
+    a text stay, which all parts read alike, unless `narrow`: a recipe's own goal may want it, and
+    the reason says so. Keys of the recipe and of exceptions, ids, vocabularies and depths (a layer
+    of each kind) stay.
     Deterministic: the same tree gives the same answer. Returns the number of parameters reached,
     None where the tree makes no model at all.
     """
@@ -58,7 +60,7 @@ def search(
     for _ in range(ROUNDS):
         if total(now) <= goal:
             break
-        made: list[tuple[int, bool, int, int, Group]] = []
+        made: list[tuple[int, int, bool, int, int, Group]] = []
         before, dear = _met(tree), narrow or total(now) > DEAR * goal
         groups = _groups(tree, now, narrow=narrow)
         for rank, group in enumerate(groups):
@@ -71,8 +73,9 @@ def search(
                 continue
             left = total(smaller)
             if left <= total(now) - total(now) // WORTH:
-                made.append((met, left > goal, abs(left - goal), rank, group))
-        best = sorted(made, key=lambda item: item[:4])[:TRIES]
+                wide = max(WIDE, *(axis for shape in smaller.values() for axis in shape))
+                made.append((met, wide, left > goal, abs(left - goal), rank, group))
+        best = sorted(made, key=lambda item: item[:5])[:TRIES]
         taken = next((g for *_, g in best if works(_with(tree, g).overrides)), None)
         if taken is None:
             break
