@@ -60,10 +60,9 @@ def search(
     for _ in range(ROUNDS):
         if total(now) <= goal:
             break
-        made: list[tuple[int, int, bool, int, int, Group]] = []
+        made = list[_Halving]()
         before, dear = _met(tree), narrow or total(now) > DEAR * goal
-        groups = _groups(tree, now, narrow=narrow)
-        for rank, group in enumerate(groups):
+        for group in _groups(tree, now, narrow=narrow):
             if _narrowed(group) and not narrow:
                 continue
             trial = _with(tree, group)
@@ -71,20 +70,36 @@ def search(
             smaller = shapes(trial.overrides) if dear or met <= before else None
             if smaller is None or smaller.keys() != now.keys():
                 continue
-            left = total(smaller)
-            if left <= total(now) - total(now) // WORTH:
-                wide = max(WIDE, *(axis for shape in smaller.values() for axis in shape))
-                made.append((met, wide, left > goal, abs(left - goal), rank, group))
-        best = sorted(made, key=lambda item: item[:5])[:TRIES]
-        taken = next((g for *_, g in best if works(_with(tree, g).overrides)), None)
+            if total(smaller) <= total(now) - total(now) // WORTH:
+                made.append(_Halving(tree=trial, group=group, shapes=smaller, met=met))
+        best = sorted(made, key=lambda one: one.rank(goal))[:TRIES]
+        taken = next((one for one in best if works(one.tree.overrides)), None)
         if taken is None:
             break
-        why = f": below a width of {NARROW}, for the recipe's goal" if _narrowed(taken) else ""
-        why += f": {FAR}" if _met(_with(tree, taken)) > _met(tree) else ""
-        _set(tree, taken, "search" + why)
-        new = shapes(tree.overrides)
-        now = new if new is not None else now
+        why = (
+            f": below a width of {NARROW}, for the recipe's goal" if _narrowed(taken.group) else ""
+        )
+        why += f": {FAR}" if taken.met > before else ""
+        _set(tree, taken.group, "search" + why)
+        now = taken.shapes
     return total(now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Halving:
+    """What a tree becomes with a group of other sizes. met: how many sizes are equal then that
+    differ in the source."""
+
+    tree: Tree
+    group: Group
+    shapes: Shapes
+    met: int
+
+    def rank(self, goal: int) -> tuple[int, int, bool, int]:
+        """The lowest is tried first."""
+        left = total(self.shapes)
+        wide = max(WIDE, *(axis for shape in self.shapes.values() for axis in shape))
+        return self.met, wide, left > goal, abs(left - goal)
 
 
 def _met(tree: Tree) -> int:

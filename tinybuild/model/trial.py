@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel
 
-MOST = 50_000_000  # parameters
+MOST = 50_000_000  # parameters that are drawn only to try sizes, however many a recipe allows
 TRIED = 6  # widths that are tried to differ where not all of them may
 EACH, AGAIN = 3, 24  # other values that are tried of one size, of all
 

@@ -233,16 +233,11 @@ class Client:
     def _along(self, what: str, coded: Inputs, texts: list[str], options: Data) -> None:
         """Token by token with a sound that no class of the bundle makes (Voxtral's realtime models,
         whose processor wants mistral-common's tokenizer): as many tokens as that has."""
-        import torch
-
         sounds = {name: value for name, value in self.batch.items() if name in beside.SOUNDS}
         if self.processor is not None or not sounds:
             raise ValueError("no sound goes with the text that the processor does not make")
         count = self.batch["input_ids"].shape[1]
-        cut = {
-            name: torch.cat([value] * -(-count // value.shape[1]), 1)[:, :count]
-            for name, value in coded.items()
-        }
+        cut = {name: beside.repeated(value, count, 1) for name, value in coded.items()}
         sounds = {name: value[: len(texts)] for name, value in sounds.items()}
         self.run(what, {**cut, **features.cast(self.model, sounds)})
 

@@ -192,11 +192,16 @@ def masked_inside(facts: Facts) -> bool:
 def longer(given: Given, count: int, length: int) -> dict[str, Tensor]:
     """The sounds beside a text of so many tokens, as much longer as one of that length is: some go
     token by token with it (Voxtral's realtime models)."""
-    import torch
-
-    times = -(-length // count)
     return {
-        name: torch.cat([given[name]] * times, -1)[..., : given[name].shape[-1] * length // count]
+        name: repeated(given[name], given[name].shape[-1] * length // count, -1)
         for name in SOUNDS
         if name in given
     }
+
+
+def repeated(value: Tensor, length: int, axis: int) -> Tensor:
+    """A tensor again and again along an axis, as far as a length."""
+    import torch
+
+    times = -(-length // value.shape[axis])
+    return torch.cat([value] * times, axis).narrow(axis, 0, length)

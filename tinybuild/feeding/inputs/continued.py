@@ -140,7 +140,7 @@ def _ways(model: Model, given: Given) -> Iterator[dict[str, Any]]:
         asked["input_ids"] = ids
     facts = Facts(model)
     if beside.MASK in facts.takes or beside.masked_inside(facts):
-        asked.setdefault("attention_mask", torch.ones_like(ids))
+        asked.setdefault(beside.MASK, torch.ones_like(ids))
     yield asked
     places = _places(model)
     if places:  # a random model may say that an image comes, and have none to put there
@@ -177,7 +177,7 @@ def _aloud(model: Model, asked: Given) -> Iterator[dict[str, Any]]:
         yield {**asked, "input_ids": ids, "min_new_tokens": None}
     codec = getattr(getattr(model, "codec_model", None), "config", None)
     frame = getattr(codec, "frame_size", None)
-    if isinstance(frame, int) and not {"input_features", "input_values"} & {*asked}:
+    if isinstance(frame, int) and not {*beside.SOUNDS} & {*asked}:
         drawn = torch.Generator().manual_seed(int(ids.sum()))
         wave = torch.randn(ids.shape[0], 1, frame * 2 * NEW_TOKENS, generator=drawn)
         yield {"input_values": wave.to(next(model.codec_model.parameters()).dtype)}
