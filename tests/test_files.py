@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -170,6 +171,22 @@ def test_fresh_removes_leftovers_and_itself(tmp_path: Path) -> None:
     with files.fresh(tmp_path / "a/b/stage") as folder:
         assert folder.stat().st_mode & 0o777 == 0o755  # others may read what becomes of it
         assert folder.parent == tmp_path / "a/b"
+
+
+def test_an_interruption_leaves_no_fresh_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may come when the folder is made and nobody has its name yet."""
+
+    def made(**where: Any) -> str:
+        make(**where)
+        raise KeyboardInterrupt
+
+    make = tempfile.mkdtemp
+    monkeypatch.setattr(tempfile, "mkdtemp", made)
+    with pytest.raises(KeyboardInterrupt), files.fresh(tmp_path / "stage"):
+        pytest.fail("the interruption was lost")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_lock_is_waited_for_and_given_back_by_a_killed_process(tmp_path: Path) -> None:

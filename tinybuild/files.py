@@ -328,18 +328,23 @@ def _remove_unless_held(lock: Path, left: Iterable[Path]) -> None:
 def fresh(place: Path) -> Iterator[Path]:
     """An empty folder beside `place`, gone again unless the caller moves it there.
 
-    Leftovers of builds that were killed are removed first; the caller holds the lock.
+    Leftovers of builds that were killed are removed first; the caller holds the lock. An
+    interruption may come between the making of the folder and the next line, so it is removed by
+    what it is called.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in place.parent.glob(f".{place.name}.*"):
-        remove(leftover)
-    folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
-    os.chmod(folder, 0o755)
+
+    def clear() -> None:
+        for leftover in place.parent.glob(f".{place.name}.*"):
+            remove(leftover)
+
+    clear()
     try:
+        folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
+        os.chmod(folder, 0o755)
         yield folder
     finally:
-        if folder.exists():
-            remove(folder)
+        clear()
 
 
 def put(made: Path, place: Path) -> None:
