@@ -58,6 +58,8 @@ def test_what_is_wrong_is_said_in_words_and_as_data(root: Path) -> None:
         (("forget", "one"), "build it again: doit -a NAME"),
         (("dumpdb",), "receipts decide what is up to date"),
         (("info", "one"), "hint: doit why NAME"),
+        (("tabcompletion",), "hint: see tinybuild completion --help"),
+        (("strace", "one"), "a stage sees only what it declares"),
         (("clean", "nix"), "there is no recipe nix"),
         (("list", "--knd"), "doit list has no option --knd\n  hint: did you mean --kind?"),
     ],

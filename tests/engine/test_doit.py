@@ -451,6 +451,8 @@ def test_a_failed_check_packs_nothing(copy: Path) -> None:
     assert checks
     assert {*checks.values()} == {"passed"}
     assert failure["findings"][0]["what"].startswith("check max_bytes failed: measured")
+    why = "validate:seed            runs: failed the last time: check max_bytes failed: measured"
+    assert why in doit(copy, "why", "seed").out
     edit(copy, "seed", "max_bytes: 1kB", "max_bytes: 1MB")
     assert doit(copy, "seed").code == 0
     assert not (copy / "build/seed/validate.failure.json").exists()

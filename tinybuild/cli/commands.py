@@ -27,6 +27,7 @@ PLACES: Mapping[str, str] = {
     "init": "starting:INIT",
     "new": "starting:NEW",
     "schema": "editors:WRITE",
+    "completion": "completing:COMPLETION",
     "verify": "artefact:VERIFY",
     "sign": "artefact:SIGN",
     "publish": "publish:PUBLISH",

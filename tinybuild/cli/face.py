@@ -160,7 +160,7 @@ def perform(name: str, words: Sequence[str], options: Options, *, as_json: bool)
     code = 1
     data: Json
     try:
-        if here.fault is not None and command.zoo:
+        if command.zoo and here.fault is not None:
             raise here.fault
         answer = _follow(command.do(here, words, options), here.screen)
         code, data = answer.code, answer.data

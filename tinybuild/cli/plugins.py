@@ -30,6 +30,8 @@ MOOT: Mapping[str, tuple[str, str]] = {
     "reset-dep": (RECEIPTS, "see why something runs: doit why NAME"),
     "dumpdb": (RECEIPTS, "read build/NAME/STAGE/receipt.json, or doit why NAME"),
     "ignore": ("a recipe cannot be ignored", "name those to build, or move its file elsewhere"),
+    "strace": ("a stage sees only what it declares", "see what it depends on: doit why NAME"),
+    "tabcompletion": ("the commands are tinybuild's", "see tinybuild completion --help"),
     "info": ("tasks are told by the recipe that they are of", "doit why NAME, or doit list NAME"),
 }
 
@@ -172,6 +174,6 @@ def _unknown(task: str) -> Fault:
 
 
 Clean, Help, List = map(_ours, ("clean", "help", "list"))
-DumpDB, Forget, Ignore, Info, ResetDep = map(
-    _moot, ("dumpdb", "forget", "ignore", "info", "reset-dep")
+DumpDB, Forget, Ignore, Info, ResetDep, Strace, TabCompletion = map(
+    _moot, ("dumpdb", "forget", "ignore", "info", "reset-dep", "strace", "tabcompletion")
 )

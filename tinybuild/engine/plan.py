@@ -123,7 +123,7 @@ def load(root: Path, memo: Memo, cache: Cache) -> Zoo:
         raise RecipeFault.of(
             "there is no folder recipes/ here", where=str(root.name or root), hint=hint
         )
-    files, groups = _listed(folder)
+    files, groups = listed(folder)
     common = cache.common(root / zoofile.FILE, zoofile.FILE)
     read, broken = _read(root, files, groups, cache)
     recipes = {name: zoofile.joined(recipe, common) for name, recipe in read.items()}
@@ -168,7 +168,7 @@ def load(root: Path, memo: Memo, cache: Cache) -> Zoo:
     )
 
 
-def _listed(folder: Path) -> tuple[list[tuple[Path, str]], list[str]]:
+def listed(folder: Path) -> tuple[list[tuple[Path, str]], list[str]]:
     """(file, group) of each recipe, in their order, and the groups; "" is recipes/ itself."""
     files, groups = list[tuple[Path, str]](), [""]
     for path in sorted(folder.iterdir()):

@@ -112,13 +112,19 @@ class Builder:
         receipt, before = receipts.papers(str(place))
         self.receipts[task.name] = receipt
         if receipt is None or before is None:
-            edited = (place / RECEIPT).exists()
-            return (f"{RECEIPT} or {PROVENANCE} was altered" if edited else "not built yet",)
+            return (self._unmade(task, place),)
         changes = tuple(why.reasons(before, self.state(task, watch), self._files_of_code))
         changes = changes or tuple(self._altered(task.name, receipt, watch))
         if not changes:
             self.seen[task.name] = watch.seen
         return changes
+
+    def _unmade(self, task: Task, place: Path) -> str:
+        """Why a task without a receipt runs."""
+        if (place / RECEIPT).exists():
+            return f"{RECEIPT} or {PROVENANCE} was altered"
+        note = self.failure(task)
+        return "not built yet" if note is None else f"failed the last time: {note.findings[0].what}"
 
     def state(self, task: Task, memo: Memo | None = None) -> State:
         """memo: through which upstreams are looked at."""
