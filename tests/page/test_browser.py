@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tinybuild.page.site import Entry, make
+from tinybuild.page.site import Entry, Site, make
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -27,7 +27,8 @@ def page(tmp_path: Path, entry: Callable[..., Entry]) -> Iterator[Any]:
         entry("gamma-long", model="mixtral"),
         Entry(name="bad", group="", state="broken", summary="", findings=("line 1: no",)),
     ]
-    make(tmp_path / "dist", "my zoo", entries, lambda line: None)
+    site = Site(folder=tmp_path / "dist", zoo="my zoo", foreign=lambda folder: [])
+    make(site, entries, lambda line: None)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
@@ -106,7 +107,7 @@ def test_a_thousand_bundles_stay_quick(tmp_path: Path, entry: Callable[..., Entr
         (index / f"m{number}").mkdir()
         for name in ("SHA256SUMS", "report.json"):
             shutil.copy(index / "one" / name, index / f"m{number}" / name)
-    make(index, "large", many, lambda line: None)
+    make(Site(folder=index, zoo="large", foreign=lambda folder: []), many, lambda line: None)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         page = browser.new_page()

@@ -12,10 +12,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 from kit.files import ROOT
+from tokenizers import Tokenizer
 
 from tinybuild.files import sha256
 from tinybuild.page import site
-from tinybuild.page.site import Entry, breakable, make
+from tinybuild.page.samples import TEXTS
+from tinybuild.page.site import Entry, Site, breakable, make
 
 VOID = {"meta", "link", "input", "img", "br"}
 
@@ -45,11 +47,17 @@ def parsed(text: str) -> Strict:
     return parser
 
 
+def zoo(folder: Path) -> Site:
+    """Of bundles whose tokens nothing else than their tokenizer.json tells."""
+    return Site(folder=folder / "dist", zoo="zoo", foreign=lambda folder: [])
+
+
 def test_pages_are_whole_and_need_nothing_from_elsewhere(
     tmp_path: Path, entry: Callable[..., Entry]
 ) -> None:
     broken = Entry(name="bad", group="", state="broken", summary="", findings=("line 1: <no>",))
-    made = make(tmp_path / "dist", "zoo", [broken, entry("one")], lambda line: None)
+    made = zoo(tmp_path)
+    make(made, [broken, entry("one")], lambda line: None)
     assert made.wrote == ["one.html", "index.html", "catalog.json", "catalog.csv"]
     for page in ("index.html", "one.html"):
         read = parsed((tmp_path / "dist" / page).read_text())
@@ -68,7 +76,7 @@ def test_pages_are_whole_and_need_nothing_from_elsewhere(
 
 
 def test_the_catalogue_is_data(tmp_path: Path, entry: Callable[..., Entry]) -> None:
-    make(tmp_path / "dist", "zoo", [entry("one"), entry("other")], lambda line: None)
+    make(zoo(tmp_path), [entry("one"), entry("other")], lambda line: None)
     data = json.loads((tmp_path / "dist/catalog.json").read_text())
     schema = json.loads((ROOT / "schemas/catalog.v1.schema.json").read_text())
     jsonschema.Draft202012Validator(schema).validate(data)
@@ -81,11 +89,12 @@ def test_the_catalogue_is_data(tmp_path: Path, entry: Callable[..., Entry]) -> N
 
 def test_only_what_changed_is_written_again(tmp_path: Path, entry: Callable[..., Entry]) -> None:
     entries, said = [entry("one"), entry("other")], list[str]()
-    make(tmp_path / "dist", "zoo", entries, said.append)
+    make(zoo(tmp_path), entries, said.append)
     assert said == ["wrote one.html", "wrote other.html"]
     before = (tmp_path / "dist/one.html").read_bytes()
     (tmp_path / "dist/other/SHA256SUMS").write_text("changed\n")
-    made = make(tmp_path / "dist", "zoo", entries, said.append)
+    made = zoo(tmp_path)
+    make(made, entries, said.append)
     assert made.kept == ["one.html"]
     assert (tmp_path / "dist/one.html").read_bytes() == before
     assert made.wrote[0] == "other.html"
@@ -96,12 +105,43 @@ def test_a_bundle_of_files_that_are_not_there(tmp_path: Path, entry: Callable[..
     one = entry("one")
     for name in ("model.safetensors", "config_changes.json", "tokenizer.json", "config.json"):
         (tmp_path / "dist/one" / name).unlink()
-    make(tmp_path / "dist", "zoo", [one], lambda line: None)
+    make(zoo(tmp_path), [one], lambda line: None)
     page = (tmp_path / "dist/one.html").read_text()
     assert parsed(page).open == []
     assert not {"<h2>Weights</h2>", "<h2>Tokens</h2>", "<h2>Architecture</h2>"} & {
         line.strip() for line in page.splitlines()
     }
+
+
+def test_a_source_in_another_format_is_cut_by_whoever_reads_it(
+    tmp_path: Path, entry: Callable[..., Entry]
+) -> None:
+    one = entry("one")
+    (one.sources[0] / "tokenizer.json").unlink()
+    made = Site(
+        folder=tmp_path / "dist",
+        zoo="zoo",
+        foreign=lambda folder: (
+            [[("▁whole", 7, (0, len(text)))] for text in TEXTS] if folder in one.sources else []
+        ),
+    )
+    make(made, [one], lambda line: None)
+    page = (tmp_path / "dist/one.html").read_text()
+    assert f'<b>source</b><span class="other" title="▁whole = 7">{TEXTS[0]}</span>' in page
+    assert '<b>10 tokens</b><span class="other" title="The = 1">The</span>' in page
+
+
+def test_a_tokenizer_that_pads_shows_the_text_alone(
+    tmp_path: Path, entry: Callable[..., Entry]
+) -> None:
+    file = tmp_path / "dist/one/tokenizer.json"
+    one = entry("one")
+    made = Tokenizer.from_file(str(file))
+    made.enable_padding(length=64)
+    made.enable_truncation(2)
+    made.save(str(file))
+    make(zoo(tmp_path), [one], lambda line: None)
+    assert "<b>10 tokens</b>" in (tmp_path / "dist/one.html").read_text()
 
 
 def test_long_names_break_between_their_words() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from tinybuild.catalog.rows import is_bundle, row
 from tinybuild.cli.building import state
 from tinybuild.cli.command import Answer, Command, Lines, Options
 from tinybuild.cli.session import Session
 from tinybuild.engine.orphans import orphans
-from tinybuild.errors import Finding, RecipeFault
-from tinybuild.page.site import INDEX, Entry, make
+from tinybuild.errors import Fault, Finding, RecipeFault
+from tinybuild.page.samples import TEXTS, Token
+from tinybuild.page.site import INDEX, Entry, Site, make
+from tinybuild.tokenizer.shown import Asked, holds
 
 
 def _page(here: Session, words: Sequence[str], options: Options) -> Lines:
@@ -18,7 +21,20 @@ def _page(here: Session, words: Sequence[str], options: Options) -> Lines:
     if not any(entry.row for entry in entries):
         raise RecipeFault.of("there is no bundle in dist/", hint="tinybuild build makes them")
     said = list[str]()
-    site = make(here.root / "dist", here.root.resolve().name, entries, said.append)
+
+    def foreign(folder: Path) -> Sequence[Sequence[Token]]:
+        if not holds(folder):
+            return []
+        asked = Asked(folder=folder, texts=TEXTS)
+        try:
+            told = here.pool.call("tinybuild.tokenizer.shown:tokens", asked, sort="warm")
+        except Fault as fault:
+            said.append(f"no tokens of {folder.relative_to(here.root)}: {fault.findings[0].what}")
+            return []
+        return [[(token, number, (a, b)) for token, number, (a, b) in cut] for cut in told]
+
+    site = Site(folder=here.root / "dist", zoo=here.root.resolve().name, foreign=foreign)
+    make(site, entries, said.append)
     yield from said
     kept = f"{len(site.kept)} of {len(entries)} pages had nothing to change; " if site.kept else ""
     yield f"{kept}look at dist/{INDEX}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,28 +94,35 @@ class Cut:
     source: tuple[Piece, ...] = ()
 
 
-def cuts(tiny: Path, source: Path | None) -> list[Cut]:
-    """The sample texts, cut by the tokenizer.json of a bundle and of its source."""
+Token = tuple[str, int, tuple[int, int]]  # its letters, its id, its place in the text
+# The tokens of each sample text, as the tokenizer of a folder without a tokenizer.json cuts them.
+Foreign = Callable[[Path], Sequence[Sequence[Token]]]
+
+
+def cuts(bundle: Path, sources: Sequence[Path], foreign: Foreign) -> list[Cut]:
+    """The sample texts, cut by the tokenizers of a bundle and of its source; nothing where the
+    bundle has none. sources: folders in which that of the source may be."""
+    mine = _tokens(bundle, foreign)
+    if not mine:
+        return []
+    theirs = next((found for one in sources if (found := _tokens(one, foreign))), [[]] * len(mine))
+    return [
+        Cut(text=text, tiny=_pieces(text, here, there), source=_pieces(text, there, here))
+        for text, here, there in zip(TEXTS, mine, theirs, strict=True)
+    ]
+
+
+def _tokens(folder: Path, foreign: Foreign) -> Sequence[Sequence[Token]]:
     from tokenizers import Tokenizer
 
-    mine = Tokenizer.from_file(str(tiny))
-    theirs = Tokenizer.from_file(str(source)) if source is not None else None
-    made = []
-    for text in TEXTS:
-        here = _encoded(mine, text)
-        there = _encoded(theirs, text) if theirs is not None else []
-        made.append(
-            Cut(text=text, tiny=_pieces(text, here, there), source=_pieces(text, there, here))
-        )
-    return made
-
-
-Token = tuple[str, int, tuple[int, int]]  # its letters, its id, its place in the text
-
-
-def _encoded(tokenizer: object, text: str) -> list[Token]:
-    encoding = tokenizer.encode(text, add_special_tokens=False)  # type: ignore[attr-defined]
-    return list(zip(encoding.tokens, encoding.ids, encoding.offsets, strict=True))
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        return foreign(folder)
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    encoded = [tokenizer.encode(text, add_special_tokens=False) for text in TEXTS]
+    return [list(zip(one.tokens, one.ids, one.offsets, strict=True)) for one in encoded]
 
 
 def _pieces(text: str, tokens: Sequence[Token], others: Sequence[Token]) -> tuple[Piece, ...]:

@@ -36,8 +36,8 @@ COLUMNS = (
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """A recipe and what became of it. state: up to date, stale, not built, failed, broken, or
-    orphan for a bundle without a recipe. row: None where there is no bundle. source: the folders of
-    what it was made from, in which a tokenizer.json may be."""
+    orphan for a bundle without a recipe. row: None where there is no bundle. sources: folders of
+    what it was made from, in which a tokenizer may be."""
 
     name: str
     group: str
@@ -73,17 +73,19 @@ class Entry:
 
 @dataclass
 class Site:
-    """Pages in a folder. kept: those that are as they would be made now."""
+    """Pages in a folder. foreign: cuts texts where a folder has no tokenizer.json. kept: those that
+    are as they would be made now."""
 
     folder: Path
     zoo: str
+    foreign: samples.Foreign
     wrote: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
 
 
-def make(folder: Path, zoo: str, entries: Sequence[Entry], say: Callable[[str], None]) -> Site:
+def make(site: Site, entries: Sequence[Entry], say: Callable[[str], None]) -> None:
     """Write the site of a zoo into the folder where its bundles are. Raises OSError."""
-    site, pages = Site(folder=folder, zoo=zoo), _environment()
+    pages = _environment()
     for entry in entries:
         if entry.row is not None:
             _bundle(site, pages, entry, say)
@@ -92,15 +94,15 @@ def make(folder: Path, zoo: str, entries: Sequence[Entry], say: Callable[[str], 
         for name in ("group", "state", "task", "takes", "kinds", "licence")
     }
     index = pages.get_template(INDEX)
-    text = index.render(zoo=zoo, entries=entries, filters=filters, columns=COLUMNS)
-    write(folder / INDEX, text)
+    text = index.render(zoo=site.zoo, entries=entries, filters=filters, columns=COLUMNS)
+    write(site.folder / INDEX, text)
     rows = [entry.row for entry in entries if entry.row is not None]
     write(
-        folder / f"{CATALOG}.json", pretty({"version": 1, "bundles": [wire.dump(r) for r in rows]})
+        site.folder / f"{CATALOG}.json",
+        pretty({"version": 1, "bundles": [wire.dump(r) for r in rows]}),
     )
-    write(folder / f"{CATALOG}.csv", _csv(rows))
+    write(site.folder / f"{CATALOG}.csv", _csv(rows))
     site.wrote += [INDEX, f"{CATALOG}.json", f"{CATALOG}.csv"]
-    return site
 
 
 @functools.cache
@@ -157,17 +159,15 @@ def _bundle(site: Site, pages: Environment, entry: Entry, say: Callable[[str], N
     if target.is_file() and target.read_text(encoding="utf-8").endswith(mark):
         site.kept.append(name)
         return
-    text = pages.get_template("bundle.html").render(
-        zoo=site.zoo, entry=entry, **_told(place, entry)
-    )
+    text = pages.get_template("bundle.html").render(zoo=site.zoo, entry=entry, **_told(site, entry))
     write(target, text.rstrip() + "\n" + mark)
     site.wrote.append(name)
     say(f"wrote {name}")
 
 
-def _told(place: Path, entry: Entry) -> dict[str, object]:
+def _told(site: Site, entry: Entry) -> dict[str, object]:
     """What a bundle's page shows."""
-    row = entry.row
+    place, row = site.folder / entry.name, entry.row
     assert row is not None
     seen = pictures(place)
     card = _text(place / "README.md")
@@ -177,7 +177,7 @@ def _told(place: Path, entry: Entry) -> dict[str, object]:
         "snippet": snippet[1].rstrip() if snippet else "",
         "drawing": _drawn(seen, row),
         "changes": list(contents.changes(place, 80)),
-        "cuts": _cuts(place, entry),
+        "cuts": samples.cuts(place, entry.sources, site.foreign),
         "tables": list(samples.tables(place / bundle.DATASET)),
         "checks": contents.checks(place),
         "expected": list(contents.expected(place)),
@@ -208,15 +208,6 @@ def _drawn(seen: Sequence[Picture], row: Row) -> str:
         return ""
     shapes = {picture.name: picture.shape for picture in seen}
     return drawing(modules(shapes), f"The modules of {row.class_}")
-
-
-def _cuts(place: Path, entry: Entry) -> list[samples.Cut]:
-    """Nothing where the bundle has no tokenizer.json."""
-    tiny = place / "tokenizer.json"
-    if not tiny.is_file():
-        return []
-    theirs = (folder / "tokenizer.json" for folder in entry.sources)
-    return samples.cuts(tiny, next((path for path in theirs if path.is_file()), None))
 
 
 def _files(place: Path) -> Iterator[tuple[str, str, float]]:
