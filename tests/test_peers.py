@@ -1,5 +1,5 @@
 """The core of what peers' suites do with names of the Hub, with `--tiny-as`: peft, trl and
-sentence-transformers on bundles.
+sentence-transformers on bundles; and the zoo for the suites themselves (benchmarks/peers.py).
 
 TINYBUILD_PEERS names a Python with the three (`benchmarks/clients.py --make clients`).
 """
@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from kit.suites import Ran, suite
 from kit.zoo import alone, environment, make
 
+from tinybuild.recipe import reading
+
+BENCHMARK = Path(__file__).parents[1] / "benchmarks/peers.py"
 VARIABLE = "TINYBUILD_PEERS"
 PEERS = "import peft, trl, sentence_transformers"
 
@@ -160,6 +165,30 @@ def python() -> str:
     if subprocess.run([given, "-c", PEERS], capture_output=True, check=False).returncode:
         pytest.skip(f"{VARIABLE} names no Python with peft, trl and sentence-transformers")
     return given
+
+
+@pytest.mark.parametrize("files", [False, True])
+def test_the_zoo_for_the_suites_has_good_recipes_and_no_name_without_a_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: bool
+) -> None:
+    peers, zoo = yaml.safe_load(BENCHMARK.with_suffix(".yaml").read_text("utf-8")), tmp_path / "zoo"
+    options = [f"--rows={tmp_path / 'rows'}", f"--templates={tmp_path}"] if files else []
+    for given in peers["models"].values():
+        (tmp_path / f"{given.get('template')}.jinja").write_text("{{ messages }}")
+    monkeypatch.setattr("sys.argv", [str(BENCHMARK), str(zoo), *options])
+    runpy.run_path(str(BENCHMARK), run_name="__main__")
+    made = sorted((zoo / "recipes").glob("*.yaml"))
+    read = {file.stem: reading.read(file, file.name, "").data for file in made}
+    assert read.keys() == peers["models"].keys() | peers["rows"].keys()
+    assert (read["qwen3"]["tokenizer"].get("chat_template") == "{{ messages }}") == files
+    assert ("path" in read["zen"]["dataset"]["source"]) == files
+    for suite_, names in peers["names"].items():
+        said = (zoo / f"{suite_}.txt").read_text("utf-8").split()
+        assert said == [f"--tiny-as={public}={bundle}" for public, bundle in names.items()]
+        for bundle in names.values():
+            name, _, adapter = bundle.partition("/adapters/")
+            assert not adapter or adapter in read[name]["model"]["adapters"]
+            assert name in read
 
 
 @pytest.mark.slow

@@ -143,6 +143,29 @@ def test_adapters_differ_and_none_is_identity(job: MakeJob, tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "task", "mapped"),
+    [
+        (LLAMA, "CAUSAL_LM", None),
+        (
+            "LlamaForSequenceClassification",
+            None,
+            {
+                "base_model_class": "LlamaForSequenceClassification",
+                "parent_library": "transformers.models.llama.modeling_llama",
+            },
+        ),
+    ],
+)
+def test_what_an_adapter_is_for(
+    job: MakeJob, tmp_path: Path, kind: str, task: str | None, mapped: object
+) -> None:
+    """By a word of PEFT's, or else by the class, as PEFT writes it: AutoPeftModel looks at it."""
+    _, out = build(job, tmp_path, architecture=kind, adapters={"a": {}})
+    config = read(out / "adapters" / "a" / "adapter_config.json")
+    assert (config["task_type"], config["auto_mapping"]) == (task, mapped)
+
+
 def test_layers_that_are_not_there(job: MakeJob, tmp_path: Path) -> None:
     work = wish(job, tmp_path, architecture=LLAMA, adapters={"a": {"modules": ["query_proj"]}})
     refusal = faults.refused(model.make, work)

@@ -370,6 +370,18 @@ def test_a_voice_that_is_also_among_what_hears_speaks() -> None:
     assert pipelines.task(cast(Any, VibeVoiceForConditionalGeneration())) == "text-to-audio"
 
 
+def test_a_pipeline_of_features_is_not_for_a_decoder_that_is_told_where_to_begin() -> None:
+    """BART's begins with what the encoder reads; of T5 and Marian transformers asks for more."""
+    from transformers import BartConfig, BartModel, MarianConfig, MarianModel, T5Config, T5Model
+
+    small = {"d_model": 8, "encoder_layers": 1, "decoder_layers": 1, "vocab_size": 99}
+    small |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "pad_token_id": 0}
+    bart, marian = BartModel(BartConfig(**small)), MarianModel(MarianConfig(**small))
+    t5 = T5Model(T5Config(d_model=8, d_ff=8, d_kv=4, num_heads=2, num_layers=1, vocab_size=99))
+    tasks = [pipelines.task(model) for model in (bart, marian, t5)]
+    assert tasks == ["feature-extraction", None, None]
+
+
 def test_a_pipeline_of_images_is_not_for_a_processor_of_videos() -> None:
     """VideoPrism's."""
     part = SimpleNamespace(tokenizer=0, video_processor=0)

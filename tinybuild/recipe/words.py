@@ -26,7 +26,6 @@ HINTS: Mapping[str, str] = {
     "text": "dataset, plain, multilingual, vocabulary, or a list of texts",
     "path": "a path from the recipe's folder, for example ../my-model",
     "records": "a folder, from the recipe's folder, for example records/pmd",
-    "file": "a .txt file, from the recipe's folder, for example texts.txt",
     "files": "add files: {NAME HERE: ITS PATH IN THE PACKAGE}",
 }
 TYPES = {
@@ -54,10 +53,7 @@ class Wrong:
     @property
     def hint(self) -> str:
         """The schema's first example."""
-        for example in self.rules.get("examples", ())[:1]:
-            text = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
-            return f"for example {text}"
-        return ""
+        return _example(self.rules)
 
     @property
     def asked(self) -> str:
@@ -72,6 +68,16 @@ class Wrong:
 
 
 Findings = Iterator[Finding]
+
+
+def _example(rules: Rules, before: str = "") -> str:
+    """What a schema says may be written: one of few words, or its first example."""
+    if "enum" in rules:
+        return f"one of {', '.join(map(str, rules['enum']))}"
+    for example in rules.get("examples", ())[:1]:
+        text = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
+        return f"for example {before}{text}"
+    return ""
 
 
 def findings(error: ValidationError, whole: str) -> Findings:
@@ -117,13 +123,13 @@ def _unknown(wrong: Wrong) -> Findings:
 def _required(wrong: Wrong) -> Findings:
     for key in wrong.wanted:
         if key not in wrong.value:
-            names = wrong.rules.get("properties", {}).get(key, {}).get("enum", ())
-            yield missing(wrong.path, wrong.name, key, names)
+            rules = wrong.rules.get("properties", {}).get(key, {})
+            yield missing(wrong.path, wrong.name, key, _example(rules, f"{key}: "))
 
 
-def missing(path: Key, name: str, key: str, names: Sequence[object] = ()) -> Finding:
-    """A key that must be there, one of whose values is one of the names."""
-    hint = HINTS.get(key, f"one of {', '.join(map(str, names))}" if names else "")
+def missing(path: Key, name: str, key: str, otherwise: str = "") -> Finding:
+    """A key that must be there; otherwise: the hint where HINTS has none for it."""
+    hint = HINTS.get(key, otherwise)
     return Finding(key=path, what=f"{name} has no {key}", hint=hint)
 
 

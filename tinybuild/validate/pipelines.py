@@ -148,7 +148,22 @@ def task(model: PreTrainedModel) -> str | None:
         return None
     wanted = {argument for argument in Facts(model).required() if argument not in PLAIN}
     base = {"text": "feature-extraction", "image": "image-feature-extraction"}
-    return base.get(" ".join(modalities(model))) if not wanted else None
+    return base.get(" ".join(modalities(model))) if not wanted and _begins(model) else None
+
+
+def _begins(model: PreTrainedModel) -> bool:
+    """Whether a decoder begins with what the encoder reads (BART's): a pipeline of features gives
+    it nothing else to begin with."""
+    import torch
+
+    if "decoder_input_ids" not in Facts(model).takes:
+        return True
+    try:
+        with torch.no_grad():
+            model(input_ids=torch.ones((1, 2), dtype=torch.long))
+    except ValueError:
+        return False
+    return True
 
 
 def _vocoder(model: PreTrainedModel) -> PreTrainedModel:

@@ -42,7 +42,7 @@ def write(work: Work) -> Iterator[Form]:
             "lora_alpha": alpha,
             "target_modules": wanted,
             "fan_in_fan_out": all(_turned(module) for module in modules.values()),
-            "task_type": _task(work.model),
+            **_use(work.model),
         }
         folder = work.folder / FOLDER / name
         folder.mkdir(parents=True)
@@ -159,8 +159,11 @@ def targets(model: PreTrainedModel, modules: Collection[str]) -> list[str]:
     return sorted(last if hit == {*modules} else modules)
 
 
-def _task(model: PreTrainedModel) -> str | None:
-    """PEFT's word for what a model is for; None where it has no class that this one needs."""
-    of_type = heads.of_type(model.config.model_type)
-    own = next((t for t, names in of_type.items() if type(model).__name__ in names), "")
-    return TASKS.get(own)
+def _use(model: PreTrainedModel) -> Mapping[str, object]:
+    """What a model is for: PEFT's word, or, as PEFT writes where there is none, the class that it
+    is loaded with."""
+    of_type, kind = heads.of_type(model.config.model_type), type(model)
+    own = next((task for task, names in of_type.items() if kind.__name__ in names), "")
+    word = TASKS.get(own)
+    named = {"base_model_class": kind.__name__, "parent_library": kind.__module__}
+    return {"task_type": word, "auto_mapping": None if word else named}
