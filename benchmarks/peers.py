@@ -34,7 +34,8 @@ def recipes(
     for name, given in peers["models"].items():
         tokenizer = {"vocab_size": 1000, **given.get("tokenizer", {})}
         if templates and "template" in given:
-            tokenizer["chat_template"] = (templates / f"{given['template']}.jinja").read_text("utf-8")
+            file = templates / f"{given['template']}.jinja"
+            tokenizer["chat_template"] = file.read_text(encoding="utf-8")
         yield (
             name,
             {
