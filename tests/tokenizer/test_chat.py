@@ -108,6 +108,20 @@ def test_a_shipped_template_writes_texts_images_and_a_prompt(
     assert tokenizer.decode(trained[:-1]).strip() == CHAT[1]["content"]
 
 
+@pytest.mark.parametrize(
+    ("template", "written"),
+    [
+        ("<|user|>{{ x }}<|end|>", ("<|user|>", "<|end|>")),
+        ("<tool_call>{{ x }}</tool_call>", ("<tool_call>", "</tool_call>")),
+        ("[INST]{{ x[0] }}[/INST]", ("[INST]", "[/INST]")),
+        ("<｜User｜>{{ x }}<｜end▁of▁sentence｜>", ("<｜User｜>", "<｜end▁of▁sentence｜>")),
+    ],
+)
+def test_what_a_template_writes_and_is_a_token(template: str, written: tuple[str, ...]) -> None:
+    section = {"method": "train", "chat_template": template}
+    assert chat.Given.of(section, {}, None).written == written  # type: ignore[typeddict-item]
+
+
 def test_the_tokens_of_a_recipe_are_special_and_count(job: MakeJob, fetched: Any) -> None:
     section = {"special_tokens": {"eos_token": "<|im_end|>"}, "pad_token": "[PAD]"}
     tokenizer, _ = made(job, fetched("gpt2"), method="train", **section)

@@ -22,8 +22,8 @@ PARTS = "content"  # the start of each: how the parts of a message are written
 DEFAULT = "chatml"
 NONE = "none"
 TEMPLATE, EXTRA = "chat_template.jinja", "extra_special_tokens"
-# What a template writes as it stands and is a token: <|im_start|>, </tool_call>, [INST].
-_TOKEN = re.compile(r"<\|\w+\|>|</?\w+>|\[/?[A-Z_]+\]")
+# What a template writes and is a token: <|im_start|>, </tool_call>, [INST], DeepSeek's <｜User｜>.
+_TOKEN = re.compile(r"<\|\w+\|>|<｜[^｜\s]+｜>|</?\w+>|\[/?[A-Z_]+\]")
 
 
 def shipped() -> tuple[str, ...]:
