@@ -144,26 +144,36 @@ def test_adapters_differ_and_none_is_identity(job: MakeJob, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("kind", "task", "mapped"),
+    ("kind", "wish", "said"),
     [
-        (LLAMA, "CAUSAL_LM", None),
-        (
-            "LlamaForSequenceClassification",
-            None,
-            {
-                "base_model_class": "LlamaForSequenceClassification",
-                "parent_library": "transformers.models.llama.modeling_llama",
-            },
-        ),
+        (LLAMA, {}, ("CAUSAL_LM", None)),
+        ("LlamaForSequenceClassification", {}, ("SEQ_CLS", ["score"])),
+        ("LlamaForTokenClassification", {}, ("TOKEN_CLS", ["score"])),
+        ("LlamaForQuestionAnswering", {}, ("QUESTION_ANS", ["qa_outputs"])),
+        ("LlamaForSequenceClassification", {"modules": ["score"]}, (None, None)),
+        ("LlamaModel", {}, (None, None)),
     ],
 )
 def test_what_an_adapter_is_for(
-    job: MakeJob, tmp_path: Path, kind: str, task: str | None, mapped: object
+    job: MakeJob, tmp_path: Path, kind: str, wish: dict[str, Any], said: tuple[object, object]
 ) -> None:
-    """By a word of PEFT's, or else by the class, as PEFT writes it: AutoPeftModel looks at it."""
-    _, out = build(job, tmp_path, architecture=kind, adapters={"a": {}})
+    """By a word of PEFT's, whose class of a head wants its weights in each adapter; or else by the
+    model's class, as PEFT writes it: AutoPeftModel looks at it."""
+    from safetensors.torch import load_file
+
+    _, out = build(job, tmp_path, architecture=kind, adapters={"a": wish, "b": wish})
     config = read(out / "adapters" / "a" / "adapter_config.json")
-    assert (config["task_type"], config["auto_mapping"]) == (task, mapped)
+    named = {"base_model_class": kind, "parent_library": "transformers.models.llama.modeling_llama"}
+    assert (config["task_type"], config["modules_to_save"]) == said
+    assert config["auto_mapping"] == (None if said[0] else named)
+    one, other = (load_file(out / "adapters" / n / "adapter_model.safetensors") for n in "ab")
+    whole = load_file(out / "model.safetensors")
+    saved = [name for name in one if "lora" not in name]
+    assert bool(saved) == bool(said[1])
+    for name in saved:
+        plain = whole[name.removeprefix("base_model.model.")]
+        assert plain.shape == one[name].shape
+        assert not any(a.equal(b) for a, b in ((plain, one[name]), (one[name], other[name])))
 
 
 def test_layers_that_are_not_there(job: MakeJob, tmp_path: Path) -> None:

@@ -22,9 +22,15 @@ FOLDER = "adapters"  # in a bundle: a folder of it for each adapter
 RANK, SCALE = 4, 2  # alpha is twice the rank, so that a loader that forgets it is seen
 # Where experts are fused, PEFT takes these names for parts of them, dense layers' own included.
 EXPERTS = ("gate_proj", "up_proj", "down_proj")
-# PEFT's words for tasks, whose models it wraps in classes of their own. Its class for classifiers
-# wants the head's weights in each adapter.
-TASKS = {"causal-lm": "CAUSAL_LM", "seq2seq-lm": "SEQ_2_SEQ_LM"}
+# PEFT's words for tasks, whose models it wraps in classes of their own, and the ends of the names
+# of a head's modules, whose weights such a class wants in each adapter.
+TASKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "causal-lm": ("CAUSAL_LM", ()),
+    "seq2seq-lm": ("SEQ_2_SEQ_LM", ()),
+    "sequence-classification": ("SEQ_CLS", ("classifier", "score")),
+    "token-classification": ("TOKEN_CLS", ("classifier", "score")),
+    "question-answering": ("QUESTION_ANS", ("qa_outputs",)),
+}
 
 
 def write(work: Work) -> Iterator[Form]:
@@ -36,13 +42,14 @@ def write(work: Work) -> Iterator[Form]:
         alpha = wish.get("alpha", SCALE * rank)
         modules = chosen(work.model, wish.get("modules"), ("model", "adapters", name, "modules"))
         wanted = targets(work.model, modules)
+        use, head = _use(work.model, modules)
         config = {
             **PLAIN,
             "r": rank,
             "lora_alpha": alpha,
             "target_modules": wanted,
             "fan_in_fan_out": all(_turned(module) for module in modules.values()),
-            **_use(work.model),
+            **use,
         }
         folder = work.folder / FOLDER / name
         folder.mkdir(parents=True)
@@ -50,6 +57,8 @@ def write(work: Work) -> Iterator[Form]:
         tensors: dict[str, torch.Tensor] = {}
         for path, module in sorted(modules.items()):
             tensors |= _drawn(module, path, rank, alpha, (work.seed, FOLDER, name))
+        for path, module in sorted(head.items()):
+            tensors |= _moved(module, path, (work.seed, FOLDER, name))
         save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
         last = sorted({path.rpartition(".")[2] for path in modules})
         yield Form(
@@ -68,7 +77,6 @@ PLAIN: Mapping[str, object] = {
     "inference_mode": True,
     "init_lora_weights": True,
     "lora_dropout": 0.0,
-    "modules_to_save": None,
     "rank_pattern": {},
     "alpha_pattern": {},
     "use_dora": False,
@@ -159,11 +167,35 @@ def targets(model: PreTrainedModel, modules: Collection[str]) -> list[str]:
     return sorted(last if hit == {*modules} else modules)
 
 
-def _use(model: PreTrainedModel) -> Mapping[str, object]:
-    """What a model is for: PEFT's word, or, as PEFT writes where there is none, the class that it
-    is loaded with."""
+def _use(
+    model: PreTrainedModel, modules: Collection[str]
+) -> tuple[Mapping[str, object], Mapping[str, Module]]:
+    """What a model is for, with the modules of its head that PEFT wants whole: PEFT's word, or, as
+    PEFT writes where there is none, the class that it is loaded with."""
     of_type, kind = heads.of_type(model.config.model_type), type(model)
     own = next((task for task, names in of_type.items() if kind.__name__ in names), "")
-    word = TASKS.get(own)
+    word, ends = TASKS.get(own, (None, ()))
+    head = {path: part for path, part in model.named_modules() if ends and path.endswith(ends)}
+    if ends and (not head or any(path.endswith(ends) for path in modules)):
+        word, head = None, {}
+    saved = sorted({path.rpartition(".")[2] for path in head})
     named = {"base_model_class": kind.__name__, "parent_library": kind.__module__}
-    return {"task_type": word, "auto_mapping": None if word else named}
+    use = {
+        "task_type": word,
+        "auto_mapping": None if word else named,
+        "modules_to_save": saved or None,
+    }
+    return use, head
+
+
+def _moved(module: Module, path: str, key: tuple[object, ...]) -> dict[str, torch.Tensor]:
+    """A copy of a module's weights, each moved by numbers of its own."""
+    import torch
+
+    made = {f"base_model.model.{path}.{name}": t for name, t in module.state_dict().items()}
+    for name, weight in module.named_parameters():
+        place = f"base_model.model.{path}.{name}"
+        moved = chance.normal(weight.numel(), *key, place) / math.sqrt(weight.shape[-1])
+        numbers = weight.detach().float() + torch.from_numpy(moved.reshape(weight.shape))
+        made[place] = numbers.to(weight.dtype)
+    return made
