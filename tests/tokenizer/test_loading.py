@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import gzip
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -84,6 +85,50 @@ def test_letters_that_end_words_tell_clip_s_files(tmp_path: Path) -> None:
     assert made.tokenize("The the") == ["the</w>", "the</w>"]
     ids = made("the")["input_ids"]
     assert made.convert_ids_to_tokens(ids) == ["<|startoftext|>", "the</w>", "<|endoftext|>"]
+
+
+def packed(lines: Iterable[str]) -> bytes:
+    return gzip.compress("\n".join(["#version: 0.2", *lines]).encode())
+
+
+def test_packed_merges_with_a_config_are_clip_s_tokenizer(tmp_path: Path) -> None:
+    config = json.dumps({"model_type": "clip", "text_config": {"vocab_size": 512 + 2 + 2}})
+    merges = packed(["t h", "th e</w>", "q u"])  # one more than are tokens
+    made = load(tmp_path / "clip", {"bpe_simple_vocab_16e6.txt.gz": merges, "config.json": config})
+    assert type(made).__name__ == "CLIPTokenizer"
+    letters = made.convert_ids_to_tokens([0, 255, 256, 511, 512, 514])
+    assert letters == ["!", "\u0143", "!</w>", "\u0143</w>", "th", "<|startoftext|>"]
+    assert made.tokenize("The queue") == ["the</w>", "q", "u", "e", "u", "e</w>"]
+    assert len(made) == 516
+    files = {"merges.txt.gz": packed(["t h", "\u0120 th"]), "config.json": '{"vocab_size": 259}'}
+    made = load(tmp_path / "gpt2", files)
+    assert type(made).__name__ == "GPT2Tokenizer"
+    assert made.tokenize("a th") == ["a", "\u0120th"]
+    assert made.eos_token_id == 258
+
+
+@pytest.mark.parametrize("config", ["{}", '{"vocab_size": 99999}', '{"vocab_size": "many"}'])
+def test_merges_that_do_not_say_how_many_are_tokens(config: str, tmp_path: Path) -> None:
+    merges = {"merges.txt.gz": packed(["t h"]), "config.json": config}
+    what, hint = refused(tmp_path, merges)
+    assert what == "merges.txt.gz has 1 merges, and does not say how many are tokens"
+    assert "a config.json beside it says so" in hint
+
+
+def test_real_merges_that_are_packed(tmp_path: Path) -> None:
+    upstream = Path(__file__).parents[3] / "shared/upstreams/clip-vit/tokenizer.json"
+    if not upstream.is_file():
+        pytest.skip("there are no real upstream files: shared/upstreams is not beside the project")
+    model = json.loads(upstream.read_text())["model"]
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    files = {
+        "bpe_simple_vocab_16e6.txt.gz": packed([*merges, "further merges</w>"]),
+        "config.json": json.dumps({"text_config": {"vocab_size": len(model["vocab"])}}),
+    }
+    made, real = load(tmp_path, files), Tokenizer.from_file(str(upstream))
+    assert made.get_vocab() == model["vocab"]
+    for text in english()[:50]:
+        assert made(text)["input_ids"] == real.encode(text).ids
 
 
 @pytest.mark.parametrize("cased", [False, True])

@@ -14,7 +14,7 @@ from tinybuild.paths import Data, Json, mapping
 # .pt, .h5, .onnx, .gguf ...), pickles and code (.py) are not among them.
 WANTED = (
     *(".json", ".txt", ".model", ".spm", ".tiktoken", ".jinja", ".bpe", ".vocab", ".codes"),
-    ".tokenizer",
+    *(".tokenizer", "merges.txt.gz", "bpe_simple_vocab_16e6.txt.gz"),
 )
 UNWANTED = (".index.json",)  # the table of contents of sharded weights
 # Of a dataset's files all are looked at but code and pickles; readers choose by format.

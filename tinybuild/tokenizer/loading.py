@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from tinybuild.errors import BuildFault, Fault, did_you_mean
-from tinybuild.keys import PROCESSORS
+from tinybuild.keys import PROCESSORS, vocabulary
+from tinybuild.paths import whole
 from tinybuild.reading import reading
 from tinybuild.tokenizer import ranks, spm, tokenizer_json
 from tinybuild.tokenizer.segmenter import LETTERS
@@ -17,6 +18,8 @@ from tinybuild.tokenizer.tokenizer_json import Document
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+LARGEST = 100_000_000  # bytes of merges that were packed; CLIP's are 3 million
 
 
 def load(folder: Path, name: str | None, kind: str) -> PreTrainedTokenizerBase:
@@ -97,8 +100,8 @@ def _empty(made: PreTrainedTokenizerBase) -> bool:
 def _by_files(folder: Path) -> PreTrainedTokenizerBase | None:
     """The tokenizer that the files of a folder are, whatever their configs say; None if unclear.
 
-    In this order: a tokenizer.json; one SentencePiece model or tiktoken file of any name;
-    vocab.json and merges.txt over the 256 letters of byte-level vocabularies (GPT-2, or CLIP where
+    In this order: a tokenizer.json; one SentencePiece model or tiktoken file of any name; one file
+    of merges that is packed; vocab.json and merges.txt over the 256 letters of byte-level vocabularies (GPT-2, or CLIP where
     they mark the ends of words); a vocab.txt with ##, or BERT's special tokens (BERT; its text is
     lowered if no token has a capital letter).
     """
@@ -109,16 +112,18 @@ def _by_files(folder: Path) -> PreTrainedTokenizerBase | None:
         paths = sorted(folder.glob(f"*{suffix}"))
         return paths[0] if len(paths) == 1 else None
 
-    model, ranked = only(".model"), only(".tiktoken")
+    model, ranked, packed = only(".model"), only(".tiktoken"), only(".txt.gz")
     if (folder / "tokenizer.json").is_file():
         return TokenizersBackend.from_pretrained(folder)
     if model is not None:
         return _sentencepiece(model)
     if ranked is not None:
         return _tiktoken(ranked)
-    vocabulary, words = folder / "vocab.json", folder / "vocab.txt"
-    if vocabulary.is_file() and (folder / "merges.txt").is_file():
-        tokens = _object(vocabulary)
+    if packed is not None:
+        return _merges(packed)
+    listed, words = folder / "vocab.json", folder / "vocab.txt"
+    if listed.is_file() and (folder / "merges.txt").is_file():
+        tokens = _object(listed)
         # Some vocabularies lack the letters of the 13 bytes that UTF-8 never has.
         if len({*LETTERS} & tokens.keys()) >= 256 - 13:
             if any(f"{letter}</w>" in tokens for letter in LETTERS):
@@ -133,6 +138,37 @@ def _by_files(folder: Path) -> PreTrainedTokenizerBase | None:
             lower = not any(line.lower() != line for line in lines if not line.startswith("["))
             return transformers.BertTokenizer.from_pretrained(folder, do_lower_case=lower)
     return None
+
+
+def _merges(path: Path) -> PreTrainedTokenizerBase:
+    """CLIP's tokenizer, or GPT-2's where nothing marks the ends of words, of its merges alone.
+
+    Both number the letters of bytes first (CLIP: then those that end words), then what is merged in
+    its order, then special tokens. How many merges count a file does not say (CLIP's has 262,144
+    and 48,894 of them are tokens); a config beside it does.
+    https://github.com/openai/CLIP/blob/main/clip/simple_tokenizer.py
+    """
+    import gzip
+
+    import transformers
+
+    with gzip.open(path) as file:
+        text = file.read(LARGEST).decode()
+    lines = [line.split() for line in text.splitlines()[1:]]
+    pairs = [(line[0], line[1]) for line in lines if len(line) == 2]
+    ends = any(second.endswith("</w>") for _, second in pairs)
+    special = ["<|startoftext|>", "<|endoftext|>"] if ends else ["<|endoftext|>"]
+    letters = sorted(LETTERS)
+    letters += [f"{letter}</w>" for letter in letters if ends]
+    size = vocabulary(_object(path.parent / "config.json"))
+    count = size - len(letters) - len(special) if whole(size) else 0
+    if not 0 < count <= len(pairs):
+        what = f"{path.name} has {len(pairs):,} merges, and does not say how many are tokens"
+        hint = "a config.json beside it says so: vocab_size, as many as CLIP's 49408"
+        raise BuildFault.of(what, key=("tokenizer",), hint=hint)
+    tokens = [*letters, *("".join(pair) for pair in pairs[:count]), *special]
+    class_ = transformers.CLIPTokenizer if ends else transformers.GPT2Tokenizer
+    return class_(vocab={token: n for n, token in enumerate(tokens)}, merges=pairs[:count])
 
 
 def _sentencepiece(path: Path) -> PreTrainedTokenizerBase | None:
