@@ -101,9 +101,9 @@ def _by_files(folder: Path) -> PreTrainedTokenizerBase | None:
     """The tokenizer that the files of a folder are, whatever their configs say; None if unclear.
 
     In this order: a tokenizer.json; one SentencePiece model or tiktoken file of any name; one file
-    of merges that is packed; vocab.json and merges.txt over the 256 letters of byte-level vocabularies (GPT-2, or CLIP where
-    they mark the ends of words); a vocab.txt with ##, or BERT's special tokens (BERT; its text is
-    lowered if no token has a capital letter).
+    of merges that is packed; vocab.json and merges.txt over the 256 letters of byte-level
+    vocabularies (GPT-2, or CLIP where they mark the ends of words); a vocab.txt with ##, or BERT's
+    special tokens (BERT; its text is lowered if no token has a capital letter).
     """
     import transformers
     from transformers import TokenizersBackend
