@@ -112,6 +112,13 @@ SQUARE = {"height": 32, "width": 32}
             id="a mapping stays one",
         ),
         pytest.param(
+            {"max_soft_tokens": 280, "patch_size": 16},
+            {"vision_config": {"patch_size": 16}},
+            {"vision_config": {"patch_size": 4}},
+            {"max_soft_tokens": 70, "patch_size": 4},
+            id="as large as its tokens allow",
+        ),
+        pytest.param(
             {
                 "size": {"height": 384, "width": 384},
                 "high_res_size": {"height": 1024, "width": 1024},

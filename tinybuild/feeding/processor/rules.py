@@ -18,6 +18,7 @@ AXES = ("height", "width")
 FUSED = {True: "fusion", False: "rand_trunc"}  # four views of a long sound, or one cut of it
 MANY = 100_000  # from here a longest_edge is a number of pixels in all, not along an edge
 LEAST, MOST = 4, 16  # tokens of an image where a processor chooses its size
+SOFT = 70  # tokens of an image: the fewest that the classes with max_soft_tokens take
 FRAMES_MORE = 4  # times as many in a video
 FRAMES = 8  # of a video
 STEM = "subsampling_conv_channels"  # Gemma's has as many at its start as there are mel bins
@@ -177,6 +178,12 @@ def _patches(view: View, name: str, value: Json) -> Json:
     return LEAST * LEAST if name.startswith("min") else 4 * MOST
 
 
+def _soft(view: View, name: str, value: Json) -> Json:
+    """How many tokens an image may become, whatever its size: a class makes it as large."""
+    value = _same(view, name, value)
+    return min(value, SOFT) if whole(value) else value
+
+
 def _margins(view: View, name: str, value: Json) -> Json:
     """Patches that neighbouring crops share: as large a part of a crop as before, so that there is
     something between them."""
@@ -296,6 +303,7 @@ SETTINGS: dict[str, Setting] = {
         ("max_patches", "max_num_patches", "min_num_patches", "video_target_num_patches"),
         Setting(rule=_patches),
     ),
+    "max_soft_tokens": Setting(rule=_soft),
     "input_size_patches": Setting(rule=_side),
     **dict.fromkeys(
         ("total_mask_patches", "mask_group_min_patches", "mask_group_max_patches"),
