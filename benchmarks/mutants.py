@@ -47,6 +47,7 @@ ENGINE = tuple(
         *("test_files", "test_bundle", "test_wire"),
     )
 )
+REAL = ("tests/model/test_found.py", "tests/model/test_distinct.py")  # real configs, where they are
 DOIT = tuple(f"tests/engine/test_{name}.py" for name in ("doit", "stored"))
 
 
@@ -66,8 +67,8 @@ AREAS: Mapping[str, Area] = {
     "receipts": Area(modules=["engine/receipts.py"], tests=ENGINE, late=DOIT),
     "files": Area(modules=["files.py"], tests=ENGINE, late=DOIT),
     "tokenizer": Area(modules=["tokenizer/*.py"], tests=["tests/tokenizer"]),
-    "config": Area(modules=["config/**/*.py"], tests=["tests/config"]),
-    "validate": Area(modules=["validate/*.py"], tests=["tests/validate"]),
+    "config": Area(modules=["config/**/*.py"], tests=["tests/config", *REAL]),
+    "validate": Area(modules=["validate/*.py"], tests=["tests/validate", *REAL]),
 }
 TIMES = itertools.count(10**9)  # of a module's file: bytecode is of a size and a second
 MEMORY = 8 * 2**30  # which a fault may have a process take; more catches it
@@ -293,11 +294,15 @@ class Tracer:
 
 class Chosen:
     """A plugin of pytest: these tests, in this order. first: the one that failed. One that takes
-    far longer than it did (in seconds of the processor) ends the process."""
+    far longer (in seconds of the processor) than any of its file did ends the process: what they
+    share is made by the first of them."""
 
     def __init__(self, tests: Sequence[str], seconds: Mapping[str, float]) -> None:
         self.order, self.first = {test: n for n, test in enumerate(tests)}, ""
-        self.seconds = seconds
+        self.seconds = defaultdict[str, float](float)
+        for test, took in seconds.items():
+            file = test.partition("::")[0]
+            self.seconds[file] = max(self.seconds[file], took)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items[:] = sorted(
@@ -306,7 +311,7 @@ class Chosen:
         )
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        signal.setitimer(signal.ITIMER_PROF, 5 + 5 * self.seconds[item.nodeid])
+        signal.setitimer(signal.ITIMER_PROF, 5 + 5 * self.seconds[item.nodeid.partition("::")[0]])
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed and not self.first:
@@ -321,6 +326,8 @@ def copied(place: Path) -> None:
         shutil.copytree(ROOT / top, place / top, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("pyproject.toml", "dodo.py", "constraints.txt"):
         shutil.copy(ROOT / file, place / file)
+    if (shared := ROOT.parent / "shared").is_dir():  # real upstream files
+        (place.parent / shared.name).symlink_to(shared)
     if (cache := ROOT / ".mypy_cache").is_dir():
         shutil.copytree(cache, place / cache.name)
 

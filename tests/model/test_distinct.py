@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from kit import tables
 from kit.files import SHARED
 
 from tinybuild.config import found, heads
 from tinybuild.config.distinct import compared
 from tinybuild.config.sizes import SIZES
 from tinybuild.config.tree import Tree
-from tinybuild.model.resized import resize
+from tinybuild.model.resized import Change, resize
 from tinybuild.model.trial import Trial
 from tinybuild.sections import Model
 
@@ -26,13 +27,18 @@ SECTION: Model = {
 }
 
 
+def row(changes: Sequence[Change]) -> str:
+    return tables.row({change.key: [change.to, change.reason] for change in changes})
+
+
 @pytest.mark.parametrize("name", ["qwen3-0.6b", "deepseek-v3", "bart-large-cnn"])
 def test_a_real_config_loses_nothing(name: str) -> None:
     folder = SHARED / "configs" / name
     if not folder.is_dir():
         pytest.skip("there are no real configs: shared/configs is not beside the project")
     kind, source = heads.choose("auto", found.load(folder))
-    tiny, _ = resize(source, SECTION, None, kind, seed=0).spread()
+    tiny, changes = resize(source, SECTION, None, kind, seed=0).spread()
+    tables.held(__file__, {f"real {name}": row(changes)})
     lost = compared(kind, source, tiny)
     assert (lost.lost, lost.gained) == ((), ())
     assert [str(one) for one in lost.coincidences] == []
@@ -50,7 +56,8 @@ def test_what_meets_in_a_classs_own_sums_is_parted(model_type: str) -> None:
     from transformers import CONFIG_MAPPING
 
     kind, source = heads.choose("auto", CONFIG_MAPPING[model_type]())
-    tiny, _ = resize(source, SECTION, None, kind, seed=0).spread()
+    tiny, changes = resize(source, SECTION, None, kind, seed=0).spread()
+    tables.held(__file__, {model_type: row(changes)})
     found = compared(kind, source, tiny)
     assert (*found.lost, *found.gained, *map(str, found.coincidences)) == ()
 

@@ -244,6 +244,7 @@ def test_a_list_most_of_whose_tokens_are_strange_is_another_tokenizer_s(
         assert (work.out / "vocab.txt").read_text().split() == [*words]
 
 
+@pytest.mark.chance
 @pytest.mark.parametrize("type_", ["BPE", "WordPiece", "WordLevel"])
 def test_lists_that_no_class_reads_are_read_by_the_model(
     job: MakeJob, tmp_path: Path, type_: str
@@ -281,6 +282,7 @@ def _reversed(text: str) -> str:
     return "\n".join(reversed(text.splitlines()))
 
 
+@pytest.mark.chance
 def test_a_slow_class_keeps_a_tokenizer_json_of_the_same_tokens(
     job: MakeJob, tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kit import faults
+from kit import faults, tables
 from kit.files import SHARED, contents, edit
 from kit.stage import MakeJob
 from kit.vocabularies import english, folder_of, pieces, shrinking
@@ -393,11 +393,19 @@ def cases() -> Iterator[Any]:
             yield pytest.param(size, method, marks=marks)
 
 
+def held(request: pytest.FixtureRequest, facts: Mapping[str, Any], out: Path) -> None:
+    row = tables.row({**facts, "files": tables.digests(out)})
+    tables.held(__file__, {request.node.name: row} if tables.always(request) else {})
+
+
 @pytest.mark.parametrize(("size", "method"), [*cases()])
 @pytest.mark.parametrize("real", NAMES, indirect=True)
-def test_real_tokenizers(size: int, method: str, real: Real, tmp_path: Path) -> None:
+def test_real_tokenizers(
+    request: pytest.FixtureRequest, size: int, method: str, real: Real, tmp_path: Path
+) -> None:
     folder, source = real
     made, facts = shrunken(folder, source, tmp_path, method=method, vocab_size=size)
+    held(request, facts, tmp_path)
     assert len(made) >= size
     known = shown(made, facts)
     checked(folder, tmp_path, known, source)
@@ -410,7 +418,8 @@ def test_any_text_of_kept_tokens_is_cut_alike(
     request: pytest.FixtureRequest, real: Real, tmp_path: Path
 ) -> None:
     folder, source = real
-    made, _ = shrunken(folder, source, tmp_path, method="corpus", vocab_size=3000)
+    made, facts = shrunken(folder, source, tmp_path, method="corpus", vocab_size=3000)
+    held(request, facts, tmp_path)
     mapped = json.loads((tmp_path / "vocab_map.json").read_text())["old_to_new"]
     plain = [source.decode([int(old)]) for old in mapped]
     plain = [text for text in plain if text and "\N{REPLACEMENT CHARACTER}" not in text]

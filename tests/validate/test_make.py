@@ -413,6 +413,7 @@ def test_a_hole_in_the_ids(job: MakeJob, built: Built) -> None:
     )
 
 
+@pytest.mark.chance
 def test_an_id_used_twice(job: MakeJob, built: Built) -> None:
     def double(data: Any) -> None:
         vocab = data["model"]["vocab"]

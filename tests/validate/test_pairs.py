@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kit import bundles
+from kit import bundles, tables
 from kit.files import edit
 
 from tinybuild.dataset import values
@@ -105,6 +105,38 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
         return bundles.laid(root, (kind, name, config), section, words)
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def batches_held(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a step is made from is held to the table: shapes, and of whole numbers their sums."""
+    rows, plain = dict[str, str](), pairs.batches
+
+    def kept(subject: Subject, config: str) -> batches.Batches | None:
+        made = plain(subject, config)
+        if made is not None:
+            sides = {"parts": made.parts, "worse": made.worse}
+            given = {
+                f"{side}.{number}.{name}": shown(value)
+                for side, parts in sides.items()
+                for number, part in enumerate(parts)
+                for name, value in part.items()
+            }
+            said = {**vars(made), **sides, **given}
+            rows[f"{request.node.name} {config} batch"] = tables.row(
+                {name: value for name, value in said.items() if name not in sides}
+            )
+        return made
+
+    monkeypatch.setattr(pairs, "batches", kept)
+    yield
+    tables.held(__file__, rows)
+
+
+def shown(value: Any) -> str:
+    whole = not value.is_floating_point() if hasattr(value, "shape") else False
+    shape = list(getattr(value, "shape", ()))
+    return f"{shape} {int(value.sum()) if whole else ''}".replace(" ", "")
 
 
 def write(folder: Path, features: Any, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
