@@ -386,6 +386,33 @@ def test_a_draw_that_continues_all_prompts_alike_is_drawn_again(
     assert contents(out) == contents(build(job, tmp_path, architecture=LLAMA, seed=7)[1])
 
 
+def test_a_codec_is_drawn_again_where_all_sounds_have_one_code() -> None:
+    import torch
+    from transformers import EncodecConfig, EncodecModel
+
+    torch.manual_seed(0)
+    made = EncodecModel(EncodecConfig(num_filters=4, hidden_size=16, codebook_size=32)).eval()
+    for quantizer in made.quantizer.layers:
+        torch.nn.init.normal_(quantizer.codebook.embed, std=0.02)
+    batch = draw.batch_of(made, 0)
+    told = draw.said(made, batch, 0)
+    assert told is not None
+    assert told.enough()
+    with torch.no_grad():
+        for parameter in made.encoder.layers[-1].parameters():
+            parameter.zero_()
+    told = draw.said(made, batch, 0)
+    assert told is not None
+    assert told.share == 0
+
+
+def test_a_model_without_codes_says_nothing() -> None:
+    from transformers import BertConfig, BertModel
+
+    made = BertModel(BertConfig(**TINY)).eval()
+    assert draw.said(made, draw.batch_of(made, 0), 0) is None
+
+
 def test_a_head_that_no_deviation_reaches_is_as_wide_as_others() -> None:
     """RWKV's config has none: 4,000 tokens drawn so narrow have nearly the same logits."""
     import torch

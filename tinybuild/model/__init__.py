@@ -245,7 +245,8 @@ class Building:
         that the first draw whose continuations differ enough, or else the one whose differ most.
 
         Where weights are drawn as narrow as a full-size model's, one seed in thirty makes a model
-        that continues all prompts alike. The draws are those of the seed, seed + 1 ...
+        that continues all prompts alike; some make a codec with one code for all sounds. The draws
+        are those of the seed, seed + 1 ...
         """
         section = self.asked.model
         resized = resize(self.source, section, self.tokenizer, self.model_class, self.seed)

@@ -155,9 +155,9 @@ def calibrate(model: PreTrainedModel, made: Batch, seed: int) -> None:
 @dataclass(frozen=True, kw_only=True)
 class Said:
     """What a model says to prompts that the check does not use. share: the part of its greedy
-    continuations that differ; 0 where all are alike. margin: of the best token before the next.
-    loss: of one batch, in parts of the loss of a guess; None where there is none. finite: whether
-    its outputs are, in the numbers that it is saved in."""
+    continuations that differ, or of its codes; 0 where all are alike. margin: of the best token
+    before the next. loss: of one batch, in parts of the loss of a guess; None where there is none.
+    finite: whether its outputs are, in the numbers that it is saved in."""
 
     share: float
     margin: float
@@ -205,12 +205,14 @@ def finite(model: PreTrainedModel, made: Batch, seed: int) -> bool:
 
 
 def said(model: PreTrainedModel, made: Batch, seed: int) -> Said | None:
-    """None where a model has no continuations to compare."""
+    """None where a model has neither continuations nor codes to compare."""
     import torch
 
-    batch = made() if model.can_generate() else None
+    batch = made()
     if batch is None:
         return None
+    if not model.can_generate():
+        return _coded(model, batch, seed)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         given = inputs.tensors(model(**batch))
@@ -232,3 +234,32 @@ def said(model: PreTrainedModel, made: Batch, seed: int) -> Said | None:
         margin=margin,
         loss=float(loss) / guess if loss is not None and loss.numel() == 1 else None,
     )
+
+
+def _coded(model: PreTrainedModel, batch: Mapping[str, torch.Tensor], seed: int) -> Said | None:
+    """Of a model that makes codes: the part of other inputs whose codes are other ones. The nearest
+    entry of a code book may be one for all that a draw's encoder makes."""
+    import torch
+
+    found: list[list[torch.Tensor]] = []
+    other = dict(batch)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        for number in range(1, TRIED + 1):
+            torch.manual_seed(seed)
+            try:
+                outputs = model(**other)
+            except Exception:  # noqa: BLE001 - the check `forward` finds a model that does not run
+                return None
+            told = outputs.values() if isinstance(outputs, Mapping) else ()
+            whole = (one for one in told if isinstance(one, torch.Tensor) and one.dim() > 1)
+            found.append([one for one in whole if not one.is_floating_point()])
+            if not found[0]:
+                return None
+            for modality in inputs.covered(model, batch):
+                other = inputs.varied(model, other, modality, seed + number)
+    unlike = [any(map(_differ, codes, found[0])) for codes in found[1:]]
+    return Said(share=sum(unlike) / len(unlike), margin=math.inf, loss=None)
+
+
+def _differ(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape != other.shape or bool((one != other).any())
