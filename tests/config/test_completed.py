@@ -100,3 +100,12 @@ def test_a_decoders_start_is_what_generation_takes() -> None:
     assert left_open(default("t5", bos_token_id=3))["decoder_start_token_id"] == 3
     assert left_open(default("t5", decoder_start_token_id=7)) == {}
     assert left_open(default("udop", pad_token_id=5))["decoder_start_token_id"] == 5
+
+
+def test_what_the_recipe_leaves_out_is_not_filled_in() -> None:
+    """A part that its class can be without, such as Gemma 4's audio tower."""
+    source = default("gemma4")
+    left = left_open(source, {"audio_config": None})
+    assert [*left] == ["vision_config"]
+    made = overrides.override(complete(source, left), {"audio_config": None}, {}, ())
+    assert made.audio_config is None

@@ -275,7 +275,7 @@ def test_a_text_is_cut_by_what_a_processor_puts_in_and_leaves_no_room_for(
         ran.append(given["input_ids"].shape[1])
 
     ran = list[int]()
-    monkeypatch.setattr(samples, "senses", lambda _: ())
+    monkeypatch.setattr(samples, "senses", lambda *_: ())
     monkeypatch.setattr(Client, "run", run)
     client = Client(folder=Path(), model=cast(Any, SimpleNamespace(config=0)), seed=0, learns=True)
     vars(client)["processor"] = Calls(made)
@@ -296,7 +296,7 @@ def test_images_are_given_a_list_for_each_text_where_the_processor_wants_that(
         return {"images": images}
 
     ran = list[Any]()
-    monkeypatch.setattr(samples, "senses", lambda _: ("image",))
+    monkeypatch.setattr(samples, "senses", lambda *_: ("image",))
     monkeypatch.setattr(samples, "sample", lambda *_: ["an image"])
     client = Client(folder=Path(), model=cast(Any, SimpleNamespace(config=0)), seed=0, learns=True)
     vars(client)["processor"] = Calls(made)
@@ -547,9 +547,10 @@ def test_a_class_that_takes_one_medium_at_a_time(monkeypatch: pytest.MonkeyPatch
     def fed(_: object, __: object, ___: int, media: tuple[str, ...] = both) -> samples.Fed:
         return samples.Fed(inputs=dict.fromkeys(media), media=media, ids={})
 
-    monkeypatch.setattr(samples, "senses", lambda _: both)
     monkeypatch.setattr(samples, "whole", fed)
-    asked: Any = SimpleNamespace(model=None, processor=object(), seed=0, whole=True, run=run)
+    asked: Any = SimpleNamespace(
+        model=None, processor=object(), seed=0, whole=True, run=run, senses=both
+    )
     refusal = "pixel_values and pixel_values_videos are provided at the same time"
     assert _media(asked)
     assert ran == [("media", ("image",)), ("video", ("video",))]

@@ -28,11 +28,20 @@ FORECAST = 12  # steps
 ATTENDS = "full_attention"
 
 
-def left_open(config: PreTrainedConfig) -> dict[str, Json]:
-    """The changes that make a config whole, nested."""
-    made = _changes(config)
+def left_open(config: PreTrainedConfig, wishes: Data | None = None) -> dict[str, Json]:
+    """The changes that make a config whole, nested; none of what the wishes want left open."""
+    made = _unless(_changes(config), wishes or {})
     inner = _changes(complete(config, made)) if made else {}  # of a part that was not there before
-    return paths.merge(made, inner)
+    return _unless(paths.merge(made, inner), wishes or {})
+
+
+def _unless(made: Data, wishes: Data) -> dict[str, Json]:
+    """What is made but for what is wished to be nothing."""
+    kept = {name: value for name, value in made.items() if wishes.get(name, made) is not None}
+    for name, value in kept.items():
+        if isinstance(value, Mapping):
+            kept[name] = _unless(value, paths.mapping(wishes, (name,)))
+    return kept
 
 
 def complete(config: PreTrainedConfig, left: Data) -> PreTrainedConfig:

@@ -119,7 +119,7 @@ def compared(
     given: what the source is as well: switches, other parts, and what it does not say itself.
     Raises BuildFault where the class makes nothing of one of them.
     """
-    source = complete(source, left_open(source))
+    source = complete(source, left_open(source, given))
     data, given = tiny.to_dict(), overrides.canonical(source, given or {})
     source, _ = backbones.own(overrides.substituted(source, given), given)
     was, full = _source(model_class, source, data, given)

@@ -165,7 +165,7 @@ def _own(
 ) -> tuple[PreTrainedConfig, Mapping[Path, str], Data]:
     """The source's config as it is built from, why a config of a backbone took another's place, and
     what was left open. Raises BuildFault."""
-    left, named = left_open(source), dict[Path, str]()
+    left, named = left_open(source, section["config"]), dict[Path, str]()
     source = complete(source, left)
     if section["shrink"] == "auto":
         source, told = backbones.own(source, section["config"])

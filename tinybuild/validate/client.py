@@ -188,11 +188,16 @@ class Client:
         if not tensors({"features": made}):
             raise Unusable("get_text_features gives nothing")
 
+    @property
+    def senses(self) -> tuple[str, ...]:
+        """The media of the processor that the model takes."""
+        return samples.senses(self.processor, self.model.config)
+
     def _beside(self, what: str, coded: Inputs, texts: list[str], options: Data) -> None:
         named = samples.places(self.processor)
         one = {
             named[medium]: samples.sample(self.model.config, self.processor, medium, self.seed)
-            for medium in samples.senses(self.processor)
+            for medium in self.senses
         }
         many = {name: made * len(texts) for name, made in one.items()}
         each = {name: [made] * len(texts) for name, made in one.items()}  # a list for each
@@ -317,7 +322,7 @@ def _with_media(client: Client, said: list[Mapping[str, Any]]) -> list[Mapping[s
             "type": medium,
             medium: samples.sample(client.model.config, client.processor, medium, client.seed)[0],
         }
-        for medium in samples.senses(client.processor)
+        for medium in client.senses
     ]
     return [{**first, "content": [*shown, *first["content"]]}, *others]
 
@@ -328,7 +333,7 @@ def _media(client: Client) -> bool:
         return False
     if not client.whole:
         return _by_itself(client)
-    media = samples.senses(client.processor)
+    media = client.senses
     if not media:
         return False
     fed = samples.whole(client.model, client.processor, client.seed)
@@ -391,7 +396,7 @@ def _loss(client: Client) -> bool:
             tried = itertools.islice(labels.labels(facts, draw, made), MOST_LABELS)
             if any(attempt(client.model, {**given, **some}).loss is not None for some in tried):
                 return True
-    if several and "media" not in client.given and samples.senses(client.processor):
+    if several and "media" not in client.given and client.senses:
         return False  # nothing could be made of media, which their own step says
     if several:
         raise Unusable("no labels make a finite loss")

@@ -147,7 +147,7 @@ def feed(subject: Subject) -> samples.Fed | None:
     loaded, note = parts.load(subject.folder, whole="tokenizer" in subject.facts)
     if loaded is None:
         raise NotTried(note)
-    media = samples.senses(loaded)
+    media = samples.senses(loaded, subject.model.config)
     if not media:
         return None
     if hasattr(loaded, "tokenizer"):

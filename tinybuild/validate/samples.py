@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tinybuild.feeding.inputs import beside
 from tinybuild.feeding.inputs.draw import Draw
 from tinybuild.feeding.inputs.facts import Facts
-from tinybuild.feeding.inputs.senses import SENSES
+from tinybuild.feeding.inputs.senses import SENSES, lacks
 from tinybuild.feeding.processor import features
 from tinybuild.feeding.processor.geometry import Geometry, Pair, find
 
@@ -61,12 +61,13 @@ class Fed:
     note: str = ""
 
 
-def senses(loaded: object) -> tuple[str, ...]:
-    """The media that a processor takes."""
+def senses(loaded: object, config: PretrainedConfig) -> tuple[str, ...]:
+    """The media that a processor takes, without those that a model has left its part for out."""
     return tuple(
         medium
         for medium in MEDIA
-        if any(getattr(loaded, name, None) is not None for name in ATTRIBUTES[medium])
+        if not lacks(config, medium)
+        and any(getattr(loaded, name, None) is not None for name in ATTRIBUTES[medium])
     )
 
 
@@ -82,7 +83,7 @@ def whole(
     """Samples of some media, or of all, and a text, through a whole processor."""
     note = ""
     if not media:
-        media = senses(loaded)
+        media = senses(loaded, model.config)
         if {"image", "video"} <= {*media} and _overwritten(loaded):
             media, note = tuple(medium for medium in media if medium != "video"), BESIDE
     tokens = {medium: mark(loaded, medium) for medium in media}

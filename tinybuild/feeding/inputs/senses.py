@@ -80,9 +80,13 @@ def senses(facts: Facts) -> dict[str, Sense]:
 
 def _absent(facts: Facts, sense: Sense) -> bool:
     """Whether forward can do without an argument, or the model has no part for it."""
-    part = PARTS.get(sense.modality, "")
-    lacks = hasattr(facts.config, part) and getattr(facts.config, part) is None
-    return sense.argument in OPTIONAL or lacks
+    return sense.argument in OPTIONAL or lacks(facts.config, sense.modality)
+
+
+def lacks(config: object, modality: str) -> bool:
+    """Whether a config's class has a part for a modality, and this one leaves it out."""
+    part = PARTS.get(modality, "")
+    return hasattr(config, part) and getattr(config, part) is None
 
 
 def states(facts: Facts, taken: Mapping[str, Sense]) -> list[Sense]:
