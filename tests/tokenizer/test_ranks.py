@@ -363,3 +363,20 @@ def test_files_from_before_special_tokens_were_written(tmp_path: Path) -> None:
     tiny = Tekkenizer.from_file(tmp_path / "tekken.json")
     assert tiny.n_words == 280
     assert tiny.pad_id == kept["<pad>"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "holds"),
+    [
+        ("x.tiktoken", b"", True),
+        ("tokenizer.model", lines(BYTES), True),
+        ("x.spm", lines(BYTES), True),
+        ("tokenizer.model", b"\n\x0ctwo words and more", False),
+        ("x.txt", lines(BYTES), False),
+    ],
+)
+def test_a_tiktoken_file_is_known_by_its_suffix_or_its_first_line(
+    name: str, data: bytes, holds: bool, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    assert ranks.TIKTOKEN.holds(tmp_path / name) is holds

@@ -27,6 +27,7 @@ from kit.vocabularies import english, folder_of, pieces, shrinking
 from tinybuild import corpus, model, validate, wire
 from tinybuild.errors import BuildFault
 from tinybuild.tokenizer import cutting, ranks, sample, upstream
+from tinybuild.tokenizer import shrink as cut_down
 from tinybuild.tokenizer import stage as tokenizer
 from tinybuild.tokenizer.loading import load
 from tinybuild.tokenizer.methods import METHODS
@@ -856,3 +857,22 @@ def test_a_class_that_makes_another_tokenizer_of_the_file(job: MakeJob, tmp_path
     facts = wire.dump(tokenizer.make(work))
     checked(fetch / "source", work.out, facts, load(fetch / "source", named["class"], "path"))
     assert load(work.out, None, "path").tokenize("word1 a") == ["word1", "a"]
+
+
+def test_templates_and_files_of_a_class_go_along(tmp_path: Path) -> None:
+    """One for each use in a folder of their own; what holds tokens does not."""
+    from types import SimpleNamespace
+
+    source: Any = SimpleNamespace(
+        vocab_files_names={"normalizer_file": "normalizer.json", "vocab_file": "vocab.json"}
+    )
+    fetched, out = tmp_path / "source", tmp_path / "out"
+    (fetched / "additional_chat_templates").mkdir(parents=True)
+    out.mkdir()
+    names = ("chat_template.jinja", "chat_template.json", "normalizer.json")
+    inside = ("additional_chat_templates/tool_use.jinja",)
+    for name in (*names, *inside, "vocab.json", "additional_chat_templates/readme.txt"):
+        (fetched / name).write_text("{}")
+    for path in fetched.iterdir():
+        cut_down._carry(path, out / path.name, source)
+    assert {*contents(out)} == {*names, *inside}

@@ -817,6 +817,9 @@ def test_verify_names_the_class_and_the_differences(
     less = {token: number for token, number in right.items() if token != "c"}
     assert "it has 5 tokens, not 4; 'c' is there, as id 4" in wrong(tiny, less)
     assert "the ids have holes" in wrong(tiny, {**right, "c": 7})
+    assert "more" not in wrong(tiny, {**right, "d": 5, "e": 6})
+    several = wrong(tiny, {**right, "d": 5, "e": 6, "f": 7})
+    assert several.endswith("'d' is not there; 'e' is not there; and 1 more")
     tiny._tokenize = lambda text: [*text][::-1]
     assert differs(tiny) == ["'abc' is cut otherwise"]
     tiny = type(source).from_pretrained(tmp_path / "out")
