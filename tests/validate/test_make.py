@@ -662,6 +662,7 @@ def test_the_number_of_parameters(
     assert f"at most {most:,}" in found["max_parameters"]
 
 
+@pytest.mark.chance
 def test_another_class_than_the_receipt_names(job: MakeJob, built: Built) -> None:
     built.facts["model"]["class"] = "LlamaForSequenceClassification"
     assert "reload" in failures(job, built, "model")
