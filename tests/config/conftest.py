@@ -64,4 +64,4 @@ def table(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     test = request.node.name
     rows = {f"{test} {n} {what}": tables.row(data) for n, (what, data) in enumerate(made) if data}
     few = tables.always(request) and len(made) <= MOST
-    tables.held(str(request.path), rows if few else {})
+    tables.held(str(request.path), rows if few else {}, all_=False)

@@ -27,4 +27,4 @@ def table(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     yield
     name = request.node.name
     rows = {f"{name} {number}": tables.row(data) for number, data in enumerate(made, 1)}
-    tables.held(str(request.path), rows if tables.always(request) else {})
+    tables.held(str(request.path), rows if tables.always(request) else {}, all_=False)

@@ -32,7 +32,7 @@ def table(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     yield
     rows = {f"{request.node.name} {name}": row for name, row in said.items()}
     usual = {key: key.split(" ")[-2] for key in rows}
-    tables.held(str(request.path), rows if tables.always(request) else {}, usual)
+    tables.held(str(request.path), rows if tables.always(request) else {}, usual, all_=False)
 
 
 def told(result: Result | None) -> str:
