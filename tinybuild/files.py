@@ -328,23 +328,21 @@ def _remove_unless_held(lock: Path, left: Iterable[Path]) -> None:
 def fresh(place: Path) -> Iterator[Path]:
     """An empty folder beside `place`, gone again unless the caller moves it there.
 
-    Leftovers of builds that were killed are removed first; the caller holds the lock. An
-    interruption may come between the making of the folder and the next line, so it is removed by
-    what it is called.
+    Leftovers of builds that were killed, and notes on what stands there, are removed first; the
+    caller holds the lock. An interruption may come between the making of the folder and the next
+    line, so it is removed by what it is called.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-
-    def clear() -> None:
-        for leftover in place.parent.glob(f".{place.name}.*"):
-            remove(leftover)
-
-    clear()
+    named = f".{place.name}.*"
+    for leftover in place.parent.glob(named):
+        remove(leftover)
     try:
-        folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
+        folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=named[:-1]))
         os.chmod(folder, 0o755)
         yield folder
     finally:
-        clear()
+        for left in filter(Path.is_dir, place.parent.glob(named)):  # a note of the caller's stays
+            remove(left)
 
 
 def put(made: Path, place: Path) -> None:

@@ -42,6 +42,7 @@ RESERVED = frozenset(
             "rebuild",
             "import",
             "affected",
+            "completion",
             "publish",
             "outdated",
             "update",
