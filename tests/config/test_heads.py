@@ -216,3 +216,12 @@ def test_the_text_part_is_where_ids_go() -> None:
     assert heads.text_part(default("llama4")).model_type == "llama4_text"
     assert heads.text_part(default("llama")).model_type == "llama"
     assert heads.text_part(default("musicgen")).model_type == "t5"  # it has a decoder beside it
+
+
+def test_types_without_a_base_class_are_known() -> None:
+    from transformers import CONFIG_MAPPING
+
+    more = {*heads.every()} - {*heads.types()}
+    assert {"pix2struct", "trocr", "encoder-decoder"} <= more
+    assert {*heads.types()} <= {*heads.every()} <= {*CONFIG_MAPPING}
+    assert all(heads.named(name) for name in more)

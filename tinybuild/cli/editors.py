@@ -32,7 +32,7 @@ def schema(sources: Sources | None = None) -> str:
 
 
 def _text(chosen: Sequence[Data]) -> str:
-    offers = {"transformers": heads.types(), "architecture": [heads.AUTO, *heads.TASKS]}
+    offers = {"transformers": heads.every(), "architecture": [heads.AUTO, *heads.TASKS]}
     made = mapping(_offering(cast("Json", contract("recipe")), offers))
     return pretty({**made, "allOf": [*chosen]} if chosen else made)
 
@@ -152,7 +152,7 @@ def _own(file: Path) -> bool:
 
 
 def _write(here: Session, words: Sequence[str], options: Options) -> Lines:
-    known, file = heads.types(), here.root / SCHEMA
+    known, file = heads.every(), here.root / SCHEMA
     for word in words:
         if word not in known:
             what = f"transformers has no model type {word}"

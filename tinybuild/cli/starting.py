@@ -163,7 +163,7 @@ def _line(here: Session) -> str:
 
 def _source(here: Session, word: str) -> tuple[str, str]:
     """The kind of source that a word means, and its value in the recipe."""
-    if word in heads.types():
+    if word in heads.every():
         return "transformers", word
     if Path(word).is_dir():
         _held(Path(word))
@@ -173,7 +173,7 @@ def _source(here: Session, word: str) -> tuple[str, str]:
         return "hub", word
     if Path(word).exists() or "/" in word:
         raise _no_folder(word)
-    near = nearest(word, heads.types())
+    near = nearest(word, heads.every())
     raise RecipeFault.of(
         f"{word} is not a model type, a folder, or a repository of the Hub",
         hint=f"did you mean {' or '.join(near)}?" if near else "give OWNER/NAME for the Hub's",

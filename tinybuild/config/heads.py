@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -161,20 +162,38 @@ def meant(wish: str, tasks: Collection[str] = ()) -> str:
     return f"did you mean {' or '.join(ours)}?" if ours else did_you_mean(wish, TASKS)
 
 
-def types() -> tuple[str, ...]:
-    """The model types that the installed transformers has a model class for, sorted.
+BASES = "MODEL_MAPPING_NAMES"
 
-    Read from the text of its table: importing that module imports torch (4 s against 0.05 s).
-    """
+
+def types() -> tuple[str, ...]:
+    """The model types that the installed transformers has a base class for, sorted."""
+    return tuple(sorted(_tables()[BASES]))
+
+
+def every() -> tuple[str, ...]:
+    """The model types that it has any model class for, sorted: Pix2Struct has none but its own."""
+    return tuple(sorted(frozenset().union(*_tables().values())))
+
+
+@functools.cache
+def _tables() -> Mapping[str, frozenset[str]]:
+    """Name -> model types of transformers' tables of model classes. Read from their text: importing
+    that module imports torch (4 s against 0.05 s)."""
     spec = importlib.util.find_spec("transformers")
     assert spec is not None  # a dependency of ours
     assert spec.origin is not None
     file = Path(spec.origin).parent / "models" / "auto" / "modeling_auto.py"
+    tables = dict[str, frozenset[str]]()
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "MODEL_MAPPING_NAMES":
-            assert isinstance(node.value, ast.Call)
-            return tuple(sorted({name for name, _ in ast.literal_eval(node.value.args[0])}))
-    raise BuildFault.of(f"transformers has no MODEL_MAPPING_NAMES in {file.name}")
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and node.value.args:
+            name = ast.unparse(node.targets[0])
+            if name.startswith("MODEL_") and name.endswith("_NAMES"):
+                pairs = getattr(node.value.args[0], "elts", ())  # or another table, with a star
+                keys = (pair.elts[0] for pair in pairs if isinstance(pair, ast.Tuple))
+                tables[name] = frozenset(map(ast.literal_eval, keys))
+    if BASES not in tables:
+        raise BuildFault.of(f"transformers has no {BASES} in {file.name}")
+    return tables
 
 
 def of_type(model_type: str) -> dict[str, tuple[str, ...]]:
