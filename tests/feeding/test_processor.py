@@ -17,6 +17,7 @@ from kit.files import contents, edit
 from kit.stage import MakeJob
 
 from tinybuild import bundle, model, source, wire
+from tinybuild.config import heads
 from tinybuild.feeding import processor
 from tinybuild.feeding.processor import abroad, features
 from tinybuild.feeding.processor.geometry import Geometry, find, pair
@@ -591,6 +592,31 @@ def test_a_processor_of_a_librarys_own_tokenizer_is_left_out(job: MakeJob, kind:
     """Voxtral's wants mistral-common's, which a blank tokenizer is not."""
     made = fetch(job, source=kind) / "source"
     assert not list(made.glob("*processor_config.json"))
+
+
+def test_a_processor_whose_package_is_missing_leaves_its_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Pixtral's wants torchvision; what stands in its place refuses to be asked."""
+
+    class Absent(type):
+        is_dummy = True
+
+        def __getattr__(cls, name: str) -> None:
+            raise ImportError(f"{name} requires the Torchvision library")
+
+    absent = Absent("PixtralProcessor", (), {})
+    monkeypatch.setattr(blank, "_class", lambda kind: absent)
+    for kind in ("mistral3", "glm4v_moe", "vision-text-dual-encoder"):
+        files = blank.processor(kind, None)
+        assert "processor_config.json" not in files
+    assert blank.processor("mistral3", None)["preprocessor_config.json"]
+
+
+@pytest.mark.slow
+def test_the_parts_of_every_type_can_be_asked_for() -> None:
+    for kind in heads.every():
+        assert isinstance(blank.processor(kind, None), dict)
 
 
 def test_a_type_without_text_gets_no_neighbours_processor(job: MakeJob) -> None:

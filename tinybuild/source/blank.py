@@ -57,7 +57,7 @@ def processor(kind: str, tokenizer: Tokenizer | None) -> dict[str, dict[str, Any
         whole = _neighbour(kind)
     if tokenizer is not None and _insists(whole, tokenizer):
         return {}
-    if whole is None or getattr(whole, "is_dummy", False):
+    if whole is None or _lacks_package(whole):
         named_in = {"video_processor": "video_preprocessor_config.json"}
         return {named_in.get(n, "preprocessor_config.json"): p for n, p in parts.items()}
     try:
@@ -81,6 +81,12 @@ def processor(kind: str, tokenizer: Tokenizer | None) -> dict[str, dict[str, Any
             "processor_class": whole.__name__,
         }
     }
+
+
+def _lacks_package(whole: Class | None) -> bool:
+    """Whether what stands in the place of a class whose package is not installed refuses all that
+    is asked of it."""
+    return bool(getattr(whole, "is_dummy", False))
 
 
 def _insists(whole: Class | None, tokenizer: Tokenizer) -> bool:
@@ -125,7 +131,9 @@ def _neighbour(kind: str) -> Class | None:
     for names in named.values():
         homes = [getattr(transformers, name, None) for name in names]
         known += [_module_class(home.__module__.split(".")[-2]) for home in homes if home]
-    for one in filter(None, known):
+    for one in known:
+        if one is None or _lacks_package(one):
+            continue
         if all("tokenizer" in name or name in named for name in one.get_attributes()):
             return one
     return None
@@ -158,6 +166,8 @@ def _owned(kind: str, name: str) -> Any:
     of a part of the type's default config (ViT of a dual encoder); for sounds that of the type
     whose class it began as (Moonshine's streaming of wav2vec 2.0's)."""
     whole = _class(kind)
+    if _lacks_package(whole):
+        return None
     if whole is not None and name == "feature_extractor" and name in whole.get_attributes():
         return _mapping(name).get(_began_as(kind, whole))
     taken, read = TAKEN.get(name), code(kind)
