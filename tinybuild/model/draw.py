@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -216,13 +216,7 @@ def said(model: PreTrainedModel, made: Batch, seed: int) -> Said | None:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         given = inputs.tensors(model(**batch))
-    batches = [batch]
-    for number in range(1, TRIED):
-        other = dict(batch)
-        for modality in inputs.covered(model, batch):
-            other = inputs.varied(model, other, modality, seed + number)
-        batches.append(other)
-    continued = inputs.continued(model, batches, seed)
+    continued = inputs.continued(model, [*_batches(model, batch, seed)], seed)
     if not continued.parts:
         return None
     count, prompts, margin = inputs.verdict(continued, given.get("logits"))
@@ -236,18 +230,29 @@ def said(model: PreTrainedModel, made: Batch, seed: int) -> Said | None:
     )
 
 
+def _batches(
+    model: PreTrainedModel, batch: Mapping[str, torch.Tensor], seed: int
+) -> Iterator[dict[str, torch.Tensor]]:
+    """What a draw is tried on: a batch, and others like it with all that they hold drawn anew."""
+    yield dict(batch)
+    for number in range(1, TRIED):
+        other = dict(batch)
+        for modality in inputs.covered(model, batch):
+            other = inputs.varied(model, other, modality, seed + number)
+        yield other
+
+
 def _coded(model: PreTrainedModel, batch: Mapping[str, torch.Tensor], seed: int) -> Said | None:
     """Of a model that makes codes: the part of other inputs whose codes are other ones. The nearest
     entry of a code book may be one for all that a draw's encoder makes."""
     import torch
 
     found: list[list[torch.Tensor]] = []
-    other = dict(batch)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        for number in range(1, TRIED + 1):
+        for given in _batches(model, batch, seed):
             torch.manual_seed(seed)
             try:
-                outputs = model(**other)
+                outputs = model(**given)
             except Exception:  # noqa: BLE001 - the check `forward` finds a model that does not run
                 return None
             told = outputs.values() if isinstance(outputs, Mapping) else ()
@@ -255,8 +260,6 @@ def _coded(model: PreTrainedModel, batch: Mapping[str, torch.Tensor], seed: int)
             found.append([one for one in whole if not one.is_floating_point()])
             if not found[0]:
                 return None
-            for modality in inputs.covered(model, batch):
-                other = inputs.varied(model, other, modality, seed + number)
     unlike = [any(map(_differ, codes, found[0])) for codes in found[1:]]
     return Said(share=sum(unlike) / len(unlike), margin=math.inf, loss=None)
 
