@@ -74,3 +74,9 @@ def test_a_shell_that_nobody_knows(root: Path) -> None:
         result = tinybuild(root, "completion", *words)
         assert result.code == 1
         assert "hint: tinybuild completion bash or tinybuild" in result.err
+
+
+def test_doit_of_another_project_gets_no_words_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "dodo.py").write_text("def task_a():\n    return {'actions': []}\n")
+    assert tinybuild(tmp_path, "completion", "words", "--", "doit", "li").out == ""
+    assert tinybuild(tmp_path, "completion", "words", "--", "tinybuild", "li").out == "list\n"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tinybuild.cli.command import JSON, Answer, Command, Lines, Options
 from tinybuild.cli.commands import COMMANDS
+from tinybuild.cli.plugins import zoo_here
 from tinybuild.cli.session import Session
 from tinybuild.engine.plan import listed
 from tinybuild.errors import RecipeFault
@@ -51,7 +52,9 @@ def _completion(here: Session, words: Sequence[str], options: Options) -> Lines:
 
 
 def _after(here: Session, program: str, before: Sequence[str]) -> Iterator[str]:
-    """What can stand after some words."""
+    """What can stand after some words; nothing of ours where doit is another project's."""
+    if program.endswith("doit") and not zoo_here():
+        return
     if before[:1] == ["-C"]:  # another zoo: its names are not these
         before, names = before[2:], list[str]()
     else:
